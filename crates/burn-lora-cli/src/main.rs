@@ -1,0 +1,48 @@
+//! `burn-lora`: LoRA fine-tuning from one configuration file.
+
+mod plain;
+mod terminal;
+mod verbs;
+
+use std::process::ExitCode;
+
+use burn_lora_train::TrainError;
+use clap::{Parser, Subcommand};
+
+/// LoRA fine-tuning for Burn models: one configuration file, one binary.
+#[derive(Parser)]
+#[command(name = "burn-lora", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Check(verbs::check::Check),
+    Train(verbs::train::Train),
+    Eval(verbs::eval::Eval),
+    Generate(verbs::generate::Generate),
+    Merge(verbs::merge::Merge),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Check(verb) => verb.run(),
+        Verb::Train(verb) => verb.run(),
+        Verb::Eval(verb) => verb.run(),
+        Verb::Generate(verb) => verb.run(),
+        Verb::Merge(verb) => verb.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(TrainError::Config(errors)) => {
+            eprintln!("{:?}", miette::Report::new(errors));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

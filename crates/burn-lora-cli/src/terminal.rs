@@ -1,0 +1,44 @@
+//! Progress on standard error, reports on standard output.
+
+use std::cell::RefCell;
+
+use burn_lora_train::observe::{Event, Observer};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Shows a bar for stages that count and prints lines; a bar only shows on a terminal.
+pub fn observer() -> Observer {
+    let bar: RefCell<Option<ProgressBar>> = RefCell::new(None);
+    Observer::new(move |event| {
+        let mut bar = bar.borrow_mut();
+        match event {
+            Event::Stage(name) => {
+                if let Some(old) = bar.take() {
+                    old.finish_and_clear();
+                }
+                *bar = Some(ProgressBar::new(0).with_style(style()).with_message(name));
+            }
+            Event::Progress { done, total } => {
+                if let Some(bar) = &*bar {
+                    bar.set_length(total);
+                    bar.set_position(done);
+                }
+            }
+            Event::Done => {
+                if let Some(old) = bar.take() {
+                    old.finish_and_clear();
+                }
+            }
+            Event::Line(text) => match &*bar {
+                Some(bar) => bar.suspend(|| println!("{text}")),
+                None => println!("{text}"),
+            },
+            _ => {}
+        }
+    })
+}
+
+fn style() -> ProgressStyle {
+    // The template is fixed; the default is as good where it should not parse.
+    ProgressStyle::with_template("{msg} [{bar:30}] {percent}% {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}

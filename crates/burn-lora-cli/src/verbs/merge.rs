@@ -1,0 +1,58 @@
+//! `burn-lora merge RUN --out DIR`: base and adapter as one model.
+
+use std::path::PathBuf;
+
+use burn_lora_models::SaveDtype;
+use burn_lora_train::TrainError;
+use burn_lora_train::merge::{MergeOptions, merge};
+use clap::ValueEnum;
+
+use crate::terminal;
+
+/// Write base model and adapter as one Hugging Face directory
+#[derive(clap::Args)]
+pub struct Merge {
+    /// The run directory
+    run: PathBuf,
+    /// The directory to write; `RUN/merged` unless given
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// The number format to write
+    #[arg(long, value_enum, default_value_t = Format::F32)]
+    dtype: Format,
+    /// Compare the merged model, as read back, with the adapted one, and write nothing if they differ
+    #[arg(long)]
+    verify: bool,
+    /// The largest difference of a logit that --verify allows [default: 1e-3 for f32, 0.5 else]
+    #[arg(long)]
+    tolerance: Option<f64>,
+}
+
+/// The formats that can be written.
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl Merge {
+    pub fn run(self) -> Result<(), TrainError> {
+        let dtype = match self.dtype {
+            Format::F32 => SaveDtype::F32,
+            Format::F16 => SaveDtype::F16,
+            Format::Bf16 => SaveDtype::Bf16,
+        };
+        // Half precision keeps 8 to 11 bits of a weight: logits move with the rounding.
+        let default = if matches!(self.dtype, Format::F32) { 1e-3 } else { 0.5 };
+        let out = self.out.unwrap_or_else(|| self.run.join("merged"));
+        let tolerance = self.verify.then(|| self.tolerance.unwrap_or(default));
+        let options = MergeOptions { out, dtype, tolerance };
+        let merged = merge(&self.run, &options, &terminal::observer())?;
+        println!("merged: {}", merged.out.display());
+        if let Some(difference) = merged.difference {
+            println!("verified: largest logit difference {difference:.2e}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! `burn-lora train CONFIG`: the run itself.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use burn_lora_train::TrainError;
+use burn_lora_train::config::RunConfig;
+use burn_lora_train::run::{RunOptions, train};
+use burn_train::Interrupter;
+use burn_train::renderer::MetricsRenderer;
+
+use super::Overrides;
+use crate::plain::PlainRenderer;
+use crate::terminal;
+
+/// Fine-tune a model as the configuration says
+#[derive(clap::Args)]
+pub struct Train {
+    /// The run configuration
+    config: PathBuf,
+    #[command(flatten)]
+    overrides: Overrides,
+    /// Go on from the newest checkpoint of the run directory
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+    /// Remove the run that the directory holds and start over
+    #[arg(long)]
+    overwrite: bool,
+    /// Plain lines instead of the dashboard, also on a terminal
+    #[arg(long)]
+    plain: bool,
+}
+
+impl Train {
+    pub fn run(self) -> Result<(), TrainError> {
+        let config = RunConfig::read(&self.config, &self.overrides.set)?;
+        let interrupter = Interrupter::new();
+        stop_on_interrupt(interrupter.clone());
+        let plain = self.plain || !std::io::stdout().is_terminal();
+        let renderer =
+            plain.then(|| Box::new(PlainRenderer::default()) as Box<dyn MetricsRenderer>);
+        let options =
+            RunOptions { resume: self.resume, overwrite: self.overwrite, renderer, interrupter };
+        let summary = train(config, options, &terminal::observer())?;
+        println!("\n{summary}");
+        Ok(())
+    }
+}
+
+/// The first Ctrl-C ends the run after its step, with a checkpoint; the second ends the process.
+fn stop_on_interrupt(interrupter: Interrupter) {
+    let result = ctrlc::set_handler(move || {
+        if interrupter.should_stop() {
+            std::process::exit(130);
+        }
+        interrupter.stop(Some("interrupted; go on with --resume"));
+        eprintln!("stopping after this step; again to stop at once");
+    });
+    if let Err(error) = result {
+        eprintln!("warning: Ctrl-C will end the run without a checkpoint: {error}");
+    }
+}

@@ -1,0 +1,97 @@
+//! Self-attention with rotary positions and shared key-value heads.
+
+use burn::module::Module;
+use burn::nn::{Linear, RmsNorm};
+use burn::tensor::Tensor;
+use burn::tensor::activation::softmax;
+use burn_lora::LoraForward;
+
+use super::cache::KvCache;
+use super::config::LlamaConfig;
+use super::frame::Frame;
+use super::rope::rotate;
+use crate::ModelError;
+use crate::weights::Builder;
+
+/// The attention of one block.
+#[derive(Module, Debug)]
+pub struct LlamaAttention {
+    /// Queries.
+    pub q_proj: Linear,
+    /// Keys.
+    pub k_proj: Linear,
+    /// Values.
+    pub v_proj: Linear,
+    /// Back to the residual stream.
+    pub o_proj: Linear,
+    /// Over each head of the queries (Qwen3).
+    pub q_norm: Option<RmsNorm>,
+    /// Over each head of the keys (Qwen3).
+    pub k_norm: Option<RmsNorm>,
+    heads: usize,
+    shared: usize,
+    width: usize,
+}
+
+impl LlamaAttention {
+    pub(super) fn build(config: &LlamaConfig, mut at: Builder<'_>) -> Result<Self, ModelError> {
+        let (d, width) = (config.hidden_size, config.head_dim);
+        let (heads, shared) = (config.num_attention_heads, config.num_key_value_heads);
+        let norm = |at: &mut Builder<'_>, name| match config.qk_norm {
+            true => at.rms_norm(name, width, config.rms_norm_eps).map(Some),
+            false => Ok(None),
+        };
+        Ok(Self {
+            q_proj: at.linear("q_proj", d, heads * width, config.qkv_bias)?,
+            k_proj: at.linear("k_proj", d, shared * width, config.qkv_bias)?,
+            v_proj: at.linear("v_proj", d, shared * width, config.qkv_bias)?,
+            o_proj: at.linear("o_proj", heads * width, d, config.o_bias)?,
+            q_norm: norm(&mut at, "q_norm")?,
+            k_norm: norm(&mut at, "k_norm")?,
+            heads,
+            shared,
+            width,
+        })
+    }
+
+    /// x: `[batch, tokens, hidden]`, output alike.
+    pub(super) fn forward(
+        &self,
+        x: Tensor<3>,
+        frame: &Frame,
+        cache: Option<(&mut KvCache, usize)>,
+    ) -> Tensor<3> {
+        let [batch, tokens, _] = x.dims();
+        let (heads, shared, width) = (self.heads, self.shared, self.width);
+        let q = self.q_proj.lora_forward(x.clone()).reshape([batch, tokens, heads, width]);
+        let k = self.k_proj.lora_forward(x.clone()).reshape([batch, tokens, shared, width]);
+        let v = self.v_proj.lora_forward(x).reshape([batch, tokens, shared, width]).swap_dims(1, 2);
+        let q = match &self.q_norm {
+            Some(norm) => norm.forward(q),
+            None => q,
+        };
+        let k = match &self.k_norm {
+            Some(norm) => norm.forward(k),
+            None => k,
+        };
+        let q = rotate(q, frame.rope.clone()).swap_dims(1, 2);
+        let k = rotate(k, frame.rope.clone()).swap_dims(1, 2);
+        let (k, v) = match cache {
+            Some((cache, layer)) => cache.extend(layer, k, v),
+            None => (k, v),
+        };
+        // The queries that share a key are stacked as further rows of one product, so that keys
+        // and values are not repeated: [batch, shared, group * tokens, ..].
+        let rows = heads / shared * tokens;
+        let seen = k.dims()[2];
+        let q = q.mul_scalar((width as f64).powf(-0.5)).reshape([batch, shared, rows, width]);
+        let scores = q.matmul(k.swap_dims(2, 3));
+        let scores = match &frame.mask {
+            Some(mask) => (scores.reshape([batch, heads, tokens, seen]) + mask.clone())
+                .reshape([batch, shared, rows, seen]),
+            None => scores,
+        };
+        let mixed = softmax(scores, 3).matmul(v).reshape([batch, heads, tokens, width]);
+        self.o_proj.lora_forward(mixed.swap_dims(1, 2).reshape([batch, tokens, heads * width]))
+    }
+}

@@ -1,0 +1,54 @@
+//! Keys and values of the tokens that a decoder has seen.
+
+use burn::tensor::Tensor;
+
+/// Grows with every call of [`LlamaForCausalLM::hidden`](super::LlamaForCausalLM::hidden) that it is
+/// given to.
+///
+/// Rows of a batch may differ in length: the padding of earlier calls stays in it, is masked, and
+/// takes no position.
+#[derive(Debug, Clone, Default)]
+pub struct KvCache {
+    /// Per layer: keys and values, `[batch, heads, seen, head_dim]`.
+    layers: Vec<(Tensor<4>, Tensor<4>)>,
+    /// Per row and column: whether it is a token (not padding).
+    pub(super) rows: Vec<Vec<bool>>,
+}
+
+impl KvCache {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many columns it holds, padding included.
+    pub fn len(&self) -> usize {
+        self.rows.first().map_or(0, Vec::len)
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many tokens of each row it holds: the next token's position.
+    pub fn tokens(&self) -> Vec<usize> {
+        self.rows.iter().map(|row| row.iter().filter(|&&token| token).count()).collect()
+    }
+
+    /// Appends a layer's new keys and values and gives back all of them.
+    pub(super) fn extend(
+        &mut self,
+        layer: usize,
+        keys: Tensor<4>,
+        values: Tensor<4>,
+    ) -> (Tensor<4>, Tensor<4>) {
+        let Some((old_keys, old_values)) = self.layers.get_mut(layer) else {
+            self.layers.push((keys.clone(), values.clone()));
+            return (keys, values);
+        };
+        *old_keys = Tensor::cat(vec![old_keys.clone(), keys], 2);
+        *old_values = Tensor::cat(vec![old_values.clone(), values], 2);
+        (old_keys.clone(), old_values.clone())
+    }
+}

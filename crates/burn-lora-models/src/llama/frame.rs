@@ -1,0 +1,92 @@
+//! What all layers of one forward pass share: rotary tables of its positions, and the mask.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::cache::KvCache;
+use super::rope::RopeTables;
+
+/// Added to a score that must not count: far below any score, and finite, so that a row of padding
+/// with nothing to look at gives numbers (which nobody reads) instead of NaN.
+const MASKED: f32 = -1e30;
+
+/// What one forward pass needs beside its input.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    /// Cosines and sines, `[1 or batch, tokens, 1, head_dim / 2]`.
+    pub(super) rope: (Tensor<4>, Tensor<4>),
+    /// Added to the scores, `[1 or batch, 1, tokens, seen]`; nothing where all may see all.
+    pub(super) mask: Option<Tensor<4>>,
+}
+
+impl Frame {
+    /// The frame of `tokens` new columns, of which row `i` has `lengths[i]` tokens, then padding.
+    /// The cache is told of them.
+    pub(super) fn new(
+        tables: &RopeTables,
+        tokens: usize,
+        lengths: &[usize],
+        cache: Option<&mut KvCache>,
+        device: &Device,
+    ) -> Self {
+        // Constants of the pass: nothing of them is differentiated.
+        let device = device.clone().without_autodiff();
+        let Some(cache) = cache else {
+            // Padding is on the right and the mask is causal: no token sees padding.
+            return Self { rope: tables.range(0, tokens), mask: causal(tokens, &device) };
+        };
+        if cache.rows.is_empty() {
+            cache.rows = vec![Vec::new(); lengths.len()];
+        }
+        let past = cache.len();
+        let positions = cache.tokens();
+        for (row, &length) in cache.rows.iter_mut().zip(lengths) {
+            row.extend((0..tokens).map(|column| column < length));
+        }
+        let first = positions.first().copied().unwrap_or(0);
+        let rope = match positions.iter().all(|&position| position == first) {
+            true => tables.range(first, tokens),
+            false => {
+                // Padding past the table's end gets some position: nobody reads its row.
+                let end = tables.positions() - 1;
+                let positions: Vec<i32> = positions
+                    .iter()
+                    .flat_map(|start| (0..tokens).map(move |t| (start + t).min(end) as i32))
+                    .collect();
+                tables.select(&positions, lengths.len())
+            }
+        };
+        Self { rope, mask: masked(cache, past, tokens, &device) }
+    }
+}
+
+/// Token `t` sees the columns up to its own.
+fn causal(tokens: usize, device: &Device) -> Option<Tensor<4>> {
+    (tokens > 1).then(|| {
+        let values: Vec<f32> = (0..tokens)
+            .flat_map(|t| (0..tokens).map(move |s| if s <= t { 0.0 } else { MASKED }))
+            .collect();
+        Tensor::from_data(TensorData::new(values, [1, 1, tokens, tokens]), device)
+    })
+}
+
+/// Token `t` sees the tokens of its row, not its padding, up to its own column.
+fn masked(cache: &KvCache, past: usize, tokens: usize, device: &Device) -> Option<Tensor<4>> {
+    if past == 0 {
+        return causal(tokens, device);
+    }
+    let seen = past + tokens;
+    if tokens == 1 && cache.rows.iter().flatten().all(|&token| token) {
+        return None;
+    }
+    let mut values = Vec::with_capacity(cache.rows.len() * tokens * seen);
+    for row in &cache.rows {
+        for t in 0..tokens {
+            values.extend(row.iter().enumerate().map(|(s, &token)| match token && s <= past + t {
+                true => 0.0,
+                false => MASKED,
+            }));
+        }
+    }
+    let data = TensorData::new(values, [cache.rows.len(), 1, tokens, seen]);
+    Some(Tensor::from_data(data, device))
+}

@@ -1,0 +1,173 @@
+//! The decoder and its head.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::nn::{Embedding, Linear, RmsNorm};
+use burn::tensor::{Device, Int, Tensor};
+use burn_lora::LoraForward;
+
+use super::cache::KvCache;
+use super::config::LlamaConfig;
+use super::frame::Frame;
+use super::layer::LlamaDecoderLayer;
+use super::rope::RopeTables;
+use crate::ModelError;
+use crate::weights::{Builder, Expectation, LoadReport, Random, SaveDtype, load, save};
+
+/// The decoder without its head.
+#[derive(Module, Debug)]
+pub struct LlamaModel {
+    /// The table of tokens.
+    pub embed_tokens: Embedding,
+    /// The blocks.
+    pub layers: Vec<LlamaDecoderLayer>,
+    /// After the last block.
+    pub norm: RmsNorm,
+}
+
+impl LlamaModel {
+    fn build(config: &LlamaConfig, mut at: Builder<'_>) -> Result<Self, ModelError> {
+        let d = config.hidden_size;
+        Ok(Self {
+            embed_tokens: at.embedding("embed_tokens", config.vocab_size, d)?,
+            layers: (0..config.num_hidden_layers)
+                .map(|layer| LlamaDecoderLayer::build(config, at.at(&format!("layers.{layer}"))))
+                .collect::<Result<_, _>>()?,
+            norm: at.rms_norm("norm", d, config.rms_norm_eps)?,
+        })
+    }
+}
+
+/// A decoder with a head over the vocabulary.
+#[derive(Module, Debug)]
+pub struct LlamaForCausalLM {
+    /// The decoder.
+    pub model: LlamaModel,
+    /// The head; none where it is the embedding's table.
+    pub lm_head: Option<Linear>,
+    rope: RopeTables,
+    #[module(skip)]
+    config: LlamaConfig,
+}
+
+impl LlamaForCausalLM {
+    /// Loads a Hugging Face directory: `config.json` and safetensors, f32, f16 or bf16, in one file
+    /// or sharded, with or without the `model.` prefix. Parameters are f32, on `device`, trainable.
+    ///
+    /// `progress` is told of the bytes read so far and of all there are. Memory peaks at the
+    /// weights in f32 and a few megabytes.
+    ///
+    /// # Errors
+    ///
+    /// Files that cannot be read or are damaged, a configuration that is not supported, and all at
+    /// once the tensors that are missing, surplus or of another shape; nothing is read before
+    /// they fit.
+    pub fn load(
+        dir: &Path,
+        device: &Device,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(Self, LoadReport), ModelError> {
+        let config = LlamaConfig::from_path(dir)?;
+        let tolerated: fn(&str) -> bool = match config.tie_word_embeddings {
+            true => |key| key.ends_with("rotary_emb.inv_freq") || key == "lm_head.weight",
+            false => |key| key.ends_with("rotary_emb.inv_freq"),
+        };
+        let expectation = Expectation {
+            prefix: "model.",
+            fresh: &[],
+            tolerated,
+            random: Random::new(0, config.initializer_range),
+        };
+        load(dir, device, expectation, progress, |root| Self::build(&config, root))
+    }
+
+    /// A model with seeded random weights, to pre-train: normal with `initializer_range` as standard
+    /// deviation, norms one, biases zero.
+    ///
+    /// # Errors
+    ///
+    /// None that a checked configuration can cause.
+    pub fn random(config: &LlamaConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
+        let mut source = Random::new(seed, config.initializer_range);
+        Self::build(config, &mut Builder::new(&mut source, device))
+    }
+
+    /// Builds the model from any source.
+    ///
+    /// # Errors
+    ///
+    /// What the source says.
+    pub fn build(config: &LlamaConfig, root: &mut Builder<'_>) -> Result<Self, ModelError> {
+        let rope = RopeTables::new(
+            &config.rope,
+            config.head_dim,
+            config.max_position_embeddings,
+            root.device(),
+        );
+        let model = LlamaModel::build(config, root.at("model"))?;
+        let lm_head = match config.tie_word_embeddings {
+            true => None,
+            false => Some(root.linear("lm_head", config.hidden_size, config.vocab_size, false)?),
+        };
+        Ok(Self { model, lm_head, rope, config: config.clone() })
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// The stream after the last norm, what [`Self::logits`] takes.
+    ///
+    /// Row `i` of `ids` has `lengths[i]` tokens, then padding of any id; the output at padding means
+    /// nothing. With a cache, `ids` continue what it holds.
+    ///
+    /// # Shapes
+    ///
+    /// - ids: `[batch, tokens]`
+    /// - output: `[batch, tokens, hidden]`
+    ///
+    /// # Panics
+    ///
+    /// Where a row grows beyond `max_position_embeddings`, an id is outside the vocabulary, or
+    /// `lengths` (and the cache) have another number of rows than `ids`.
+    pub fn hidden(
+        &self,
+        ids: Tensor<2, Int>,
+        lengths: &[usize],
+        mut cache: Option<&mut KvCache>,
+    ) -> Tensor<3> {
+        let [batch, tokens] = ids.dims();
+        assert_eq!(lengths.len(), batch, "one length a row");
+        let mut x = self.model.embed_tokens.forward(ids);
+        let frame = Frame::new(&self.rope, tokens, lengths, cache.as_deref_mut(), &x.device());
+        for (index, layer) in self.model.layers.iter().enumerate() {
+            x = layer.forward(x, &frame, cache.as_deref_mut().map(|cache| (cache, index)));
+        }
+        self.model.norm.forward(x)
+    }
+
+    /// Scores over the vocabulary. hidden: `[.., hidden]`, output: `[.., vocabulary]`.
+    pub fn logits<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
+        let Some(head) = &self.lm_head else {
+            let mut shape = hidden.dims();
+            let d = shape[D - 1];
+            let rows = shape[..D - 1].iter().product();
+            let table = self.model.embed_tokens.weight.val();
+            shape[D - 1] = self.config.vocab_size;
+            return hidden.reshape([rows, d]).matmul(table.transpose()).reshape(shape);
+        };
+        head.lora_forward(hidden)
+    }
+
+    /// Writes `model.safetensors` and `config.json` as Hugging Face's, each atomically. The base
+    /// weights are written as stored: merge and unload adapters first.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    pub fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
+        save(self, dir, dtype, &self.config.text)
+    }
+}

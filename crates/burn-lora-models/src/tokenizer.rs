@@ -1,0 +1,181 @@
+//! The tokenizer of a Hugging Face directory, with the special tokens that its files name.
+//!
+//! `tokenizer.json` does the work, through the `tokenizers` crate. Which token ends a text stands in
+//! other files: `generation_config.json` and `config.json` (numbers, one or several),
+//! `tokenizer_config.json` (texts); here they are read into one place. Truncation and padding that
+//! `tokenizer.json` asks for are switched off: batches are cut and padded where they are made.
+//!
+//! ```no_run
+//! use burn_lora_models::tokenizer::Tokenizer;
+//!
+//! let tokenizer = Tokenizer::from_dir("models/smollm2-135m".as_ref())?;
+//! let ids = tokenizer.encode("Hello", true)?;
+//! assert_eq!(tokenizer.decode(&ids, true)?, "Hello");
+//! # Ok::<(), burn_lora_models::ModelError>(())
+//! ```
+//!
+//! Left out: chat templates, tokenizers without a `tokenizer.json`.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::ModelError;
+
+/// The files that make a tokenizer, of which `tokenizer.json` is needed.
+const FILES: [&str; 8] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "generation_config.json",
+    "chat_template.jinja",
+    "vocab.txt",
+    "merges.txt",
+];
+
+/// Text to token ids and back.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    path: PathBuf,
+    eos: Vec<u32>,
+    pad: Option<u32>,
+    bos: Option<u32>,
+}
+
+impl Tokenizer {
+    /// From a directory's `tokenizer.json` and the configurations beside it.
+    ///
+    /// # Errors
+    ///
+    /// A `tokenizer.json` that is missing or damaged, a configuration beside it that is not JSON.
+    pub fn from_dir(dir: &Path) -> Result<Self, ModelError> {
+        let path = dir.join("tokenizer.json");
+        let bytes = std::fs::read(&path).map_err(ModelError::io("read", &path))?;
+        let failed = |error: tokenizers::Error| ModelError::Tokenizer {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(failed)?;
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(failed)?;
+
+        let texts = object(&dir.join("tokenizer_config.json"))?;
+        let model = object(&dir.join("config.json"))?;
+        let generation = object(&dir.join("generation_config.json"))?;
+        let named = |role: &str| {
+            text(texts.get(&format!("{role}_token"))).and_then(|text| inner.token_to_id(text))
+        };
+        let numbered = |role: &str| {
+            let key = format!("{role}_token_id");
+            [&generation, &model]
+                .into_iter()
+                .map(|map| numbers(map.get(&key)))
+                .find(|ids| !ids.is_empty())
+                .unwrap_or_default()
+        };
+        let mut eos: Vec<u32> = named("eos").into_iter().collect();
+        for id in numbered("eos") {
+            if !eos.contains(&id) {
+                eos.push(id);
+            }
+        }
+        let one = |role: &str| named(role).or_else(|| numbered(role).first().copied());
+        let (pad, bos) = (one("pad"), one("bos"));
+        Ok(Self { inner, path, eos, pad, bos })
+    }
+
+    /// The ids of a text, with the special tokens that the tokenizer puts around it if
+    /// `add_special`. Special tokens written out in the text become their ids either way.
+    ///
+    /// # Errors
+    ///
+    /// What the tokenizer cannot encode.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, ModelError> {
+        let encoding = self.inner.encode_fast(text, add_special).map_err(|e| self.failed(e))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of some ids, without the special tokens if `skip_special`.
+    ///
+    /// # Errors
+    ///
+    /// What the tokenizer cannot decode.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, ModelError> {
+        self.inner.decode(ids, skip_special).map_err(|e| self.failed(e))
+    }
+
+    /// The tokens that end a text; the first is the one to train with. May be empty.
+    pub fn eos_ids(&self) -> &[u32] {
+        &self.eos
+    }
+
+    /// The token that fills up a batch, if the files name one.
+    pub fn pad_id(&self) -> Option<u32> {
+        self.pad
+    }
+
+    /// The token that begins a text, if the files name one.
+    pub fn bos_id(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The id of a token, written as in the vocabulary.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token of an id, written as in the vocabulary.
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// How many tokens there are, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The files that belong to it and exist, to be copied beside a merged model.
+    pub fn files(&self) -> Vec<PathBuf> {
+        FILES
+            .iter()
+            .map(|name| self.path.with_file_name(name))
+            .filter(|path| path.is_file())
+            .collect()
+    }
+
+    fn failed(&self, error: tokenizers::Error) -> ModelError {
+        ModelError::Tokenizer { path: self.path.clone(), reason: error.to_string() }
+    }
+}
+
+/// The object in a JSON file; empty where the file does not exist.
+fn object(path: &Path) -> Result<Map<String, Value>, ModelError> {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Map::new()),
+        Err(error) => Err(ModelError::io("read", path)(error)),
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|source| ModelError::Json { path: path.to_owned(), source }),
+    }
+}
+
+/// A token's text, which stands alone or in an object with its properties.
+fn text(value: Option<&Value>) -> Option<&str> {
+    match value? {
+        Value::String(text) => Some(text),
+        Value::Object(token) => token.get("content")?.as_str(),
+        _ => None,
+    }
+}
+
+/// One id or several.
+fn numbers(value: Option<&Value>) -> Vec<u32> {
+    let one = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    match value {
+        Some(Value::Array(values)) => values.iter().filter_map(one).collect(),
+        Some(value) => one(value).into_iter().collect(),
+        None => Vec::new(),
+    }
+}

@@ -1,0 +1,139 @@
+//! Layers from the tensors of a source.
+
+use burn::module::{Param, ParamId};
+use burn::nn::{Embedding, LayerNorm, LayerNormConfig, Linear, RmsNorm};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{Role, Source, TensorSpec};
+use crate::ModelError;
+
+/// Builds layers at a path, from a source, on a device.
+///
+/// ```
+/// use burn_lora_models::weights::{Builder, Random};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let device = burn_lora::device::parse("cpu")?;
+/// let mut source = Random::new(0, 0.02);
+/// let mut builder = Builder::new(&mut source, &device);
+/// let linear = builder.at("mlp").linear("up_proj", 8, 16, true)?; // `mlp.up_proj.weight`, `.bias`
+/// assert_eq!(linear.weight.dims(), [8, 16]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Builder<'a> {
+    source: &'a mut dyn Source,
+    device: &'a Device,
+    path: String,
+}
+
+impl<'a> Builder<'a> {
+    /// A builder at the root.
+    pub fn new(source: &'a mut dyn Source, device: &'a Device) -> Self {
+        Self { source, device, path: String::new() }
+    }
+
+    /// A builder one level (or, with dots in the name, several) below.
+    pub fn at(&mut self, name: &str) -> Builder<'_> {
+        Builder { path: self.key(name), source: &mut *self.source, device: self.device }
+    }
+
+    /// The device that the layers are made on.
+    pub fn device(&self) -> &Device {
+        self.device
+    }
+
+    /// A linear: `weight [d_in, d_out]`, `bias [d_out]`.
+    ///
+    /// # Errors
+    ///
+    /// What the source says.
+    pub fn linear(
+        &mut self,
+        name: &str,
+        d_in: usize,
+        d_out: usize,
+        bias: bool,
+    ) -> Result<Linear, ModelError> {
+        let mut layer = self.at(name);
+        let weight = layer.param("weight", [d_out, d_in], Role::Linear, [d_in, d_out])?;
+        let bias = match bias {
+            true => Some(layer.param("bias", [d_out], Role::Bias, [d_out])?),
+            false => None,
+        };
+        Ok(Linear { weight, bias })
+    }
+
+    /// An embedding: `weight [rows, d]`.
+    ///
+    /// # Errors
+    ///
+    /// What the source says.
+    pub fn embedding(
+        &mut self,
+        name: &str,
+        rows: usize,
+        d: usize,
+    ) -> Result<Embedding, ModelError> {
+        let weight = self.at(name).param("weight", [rows, d], Role::Embedding, [rows, d])?;
+        Ok(Embedding { weight })
+    }
+
+    /// A root-mean-square norm: `weight [d]`.
+    ///
+    /// # Errors
+    ///
+    /// What the source says.
+    pub fn rms_norm(&mut self, name: &str, d: usize, epsilon: f64) -> Result<RmsNorm, ModelError> {
+        let gamma = self.at(name).param("weight", [d], Role::Scale, [d])?;
+        Ok(RmsNorm { gamma, epsilon })
+    }
+
+    /// A layer norm: `weight [d]`, `bias [d]`.
+    ///
+    /// # Errors
+    ///
+    /// What the source says.
+    pub fn layer_norm(
+        &mut self,
+        name: &str,
+        d: usize,
+        epsilon: f64,
+    ) -> Result<LayerNorm, ModelError> {
+        let mut layer = self.at(name);
+        let gamma = layer.param("weight", [d], Role::Scale, [d])?;
+        let beta = layer.param("bias", [d], Role::Bias, [d])?;
+        // Burn gives no other way to set epsilon; the parameters it makes are lazy and dropped.
+        let mut norm = LayerNormConfig::new(d).with_epsilon(epsilon).init(self.device);
+        norm.gamma = gamma;
+        norm.beta = Some(beta);
+        Ok(norm)
+    }
+
+    fn key(&self, name: &str) -> String {
+        match self.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        }
+    }
+
+    fn param<const D: usize>(
+        &mut self,
+        name: &str,
+        stored: [usize; D],
+        role: Role,
+        shape: [usize; D],
+    ) -> Result<Param<Tensor<D>>, ModelError> {
+        let spec = TensorSpec { key: self.key(name), shape: stored.to_vec(), role };
+        Ok(match self.source.values(&spec)? {
+            Some(values) => Param::from_data(TensorData::new(values, shape), self.device),
+            None => Param::uninitialized(
+                ParamId::new(),
+                move |device, _| Tensor::zeros(shape, device),
+                self.device.clone(),
+                true,
+                shape.into(),
+            ),
+        })
+    }
+}

@@ -1,0 +1,233 @@
+//! The safetensors files of a directory, opened: headers parsed and checked, data still on disk.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+use serde::Deserialize;
+
+use super::{Role, TensorSpec};
+use crate::{ModelError, TensorProblem};
+
+/// A longer header is refused; the format's own reader draws the line there too.
+const MAX_HEADER: u64 = 100_000_000;
+/// How much is read at a time, where it is converted or transposed.
+const CHUNK: usize = 4 << 20;
+/// Rows that are transposed together: runs of that many numbers are written.
+const ROWS: usize = 64;
+
+/// One tensor in a file.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) shard: usize,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    start: u64,
+    /// Bytes in the file.
+    pub(crate) len: u64,
+}
+
+#[derive(Debug)]
+struct Shard {
+    path: PathBuf,
+    file: File,
+}
+
+/// The files of a directory and what is in them.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    shards: Vec<Shard>,
+    pub(crate) tensors: BTreeMap<String, Entry>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens `model.safetensors`, or the shards of `model.safetensors.index.json`.
+    pub(crate) fn open(dir: &Path) -> Result<Self, ModelError> {
+        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
+        let single = dir.join("model.safetensors");
+        if single.is_file() {
+            checkpoint.add(single)?;
+            return Ok(checkpoint);
+        }
+        let path = dir.join("model.safetensors.index.json");
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(ModelError::NoWeights { dir: dir.to_owned() });
+            }
+            text => text.map_err(ModelError::io("read", &path))?,
+        };
+        let index: Index = serde_json::from_slice(&text)
+            .map_err(|source| ModelError::Json { path: path.clone(), source })?;
+        let mut shards = HashMap::new();
+        for name in index.weight_map.values().collect::<BTreeSet<_>>() {
+            // A name with folders in it could lead anywhere on this machine.
+            if Path::new(name).file_name().and_then(|plain| plain.to_str()) != Some(name) {
+                return Err(ModelError::Safetensors {
+                    path,
+                    reason: format!("shard `{name}` is not the name of a file beside it"),
+                });
+            }
+            shards.insert(name.clone(), checkpoint.shards.len());
+            checkpoint.add(dir.join(name))?;
+        }
+        let problems: Vec<_> = index
+            .weight_map
+            .iter()
+            .filter(|(key, name)| {
+                checkpoint.tensors.get(*key).map(|entry| entry.shard) != shards.get(*name).copied()
+            })
+            .map(|(key, name)| TensorProblem::NotInShard { key: key.clone(), file: dir.join(name) })
+            .collect();
+        match problems.is_empty() {
+            true => Ok(checkpoint),
+            false => Err(ModelError::Tensors { dir: dir.to_owned(), problems }),
+        }
+    }
+
+    /// The file that a tensor is in.
+    pub(crate) fn file(&self, entry: &Entry) -> &Path {
+        &self.shards[entry.shard].path
+    }
+
+    fn add(&mut self, path: PathBuf) -> Result<(), ModelError> {
+        let unsound = |reason: String| ModelError::Safetensors { path: path.clone(), reason };
+        let mut file = File::open(&path).map_err(ModelError::io("read", &path))?;
+        let size = file.metadata().map_err(ModelError::io("read", &path))?.len();
+        let mut length = [0; 8];
+        file.read_exact(&mut length)
+            .map_err(|_| unsound(format!("it has {size} bytes, fewer than a header")))?;
+        let header_len = u64::from_le_bytes(length);
+        if header_len > MAX_HEADER || header_len > size - 8 {
+            return Err(unsound(format!(
+                "its header says {header_len} bytes, the file has {size} (damaged, cut short, or \
+                 another kind of file)"
+            )));
+        }
+        let mut header = vec![0; header_len as usize];
+        file.read_exact(&mut header).map_err(ModelError::io("read", &path))?;
+        // Checks that offsets follow one another without gaps and fit shape and dtype.
+        let metadata: Metadata =
+            serde_json::from_slice(&header).map_err(|error| unsound(format!("header: {error}")))?;
+        let expected = 8 + header_len + metadata.data_len() as u64;
+        if expected != size {
+            return Err(unsound(format!(
+                "its header describes {expected} bytes, the file has {size}: {}",
+                if size < expected { "it was cut short; fetch it again" } else { "it is damaged" }
+            )));
+        }
+        let shard = self.shards.len();
+        for (key, info) in metadata.tensors() {
+            let (start, end) = info.data_offsets;
+            let entry = Entry {
+                shard,
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                start: 8 + header_len + start as u64,
+                len: (end - start) as u64,
+            };
+            if let Some(other) = self.tensors.insert(key.clone(), entry) {
+                return Err(unsound(format!(
+                    "`{key}` is also in `{}`",
+                    self.file(&other).display()
+                )));
+            }
+        }
+        self.shards.push(Shard { path, file });
+        Ok(())
+    }
+
+    /// Reads one tensor into Burn's layout. `entry` must have the spec's shape and a float dtype.
+    /// `read` is told of every chunk, in bytes of the file.
+    ///
+    /// Beside the result only one chunk is held, so that loading peaks at the size of the weights.
+    pub(crate) fn read(
+        &mut self,
+        entry: &Entry,
+        spec: &TensorSpec,
+        read: &mut dyn FnMut(u64),
+    ) -> Result<Vec<f32>, ModelError> {
+        let Shard { path, file } = &mut self.shards[entry.shard];
+        let failed = |path: &Path| ModelError::io("read", path);
+        file.seek(SeekFrom::Start(entry.start)).map_err(failed(path))?;
+        let mut values = vec![0_f32; spec.len()];
+        let width = match spec.role {
+            Role::Linear => spec.shape.get(1).copied().unwrap_or(1),
+            _ => 1,
+        };
+        if width == 0 || values.is_empty() {
+            return Ok(values);
+        }
+        if spec.role != Role::Linear && entry.dtype == Dtype::F32 {
+            for chunk in bytemuck::cast_slice_mut::<f32, u8>(&mut values).chunks_mut(CHUNK) {
+                file.read_exact(chunk).map_err(failed(path))?;
+                read(chunk.len() as u64);
+            }
+            if cfg!(target_endian = "big") {
+                values.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits().swap_bytes()));
+            }
+            return Ok(values);
+        }
+        let size = entry.dtype.bitsize() / 8;
+        let height = values.len() / width;
+        let rows = match spec.role {
+            Role::Linear => ROWS,
+            _ => CHUNK / size,
+        };
+        let mut bytes = vec![0; rows.min(height) * width * size];
+        let mut floats = vec![0_f32; rows.min(height) * width];
+        for first in (0..height).step_by(rows) {
+            let count = rows.min(height - first);
+            let bytes = &mut bytes[..count * width * size];
+            let floats = &mut floats[..count * width];
+            file.read_exact(bytes).map_err(failed(path))?;
+            decode(entry.dtype, bytes, floats);
+            if spec.role == Role::Linear {
+                for column in 0..width {
+                    let run = &mut values[column * height + first..][..count];
+                    for (row, value) in run.iter_mut().enumerate() {
+                        *value = floats[row * width + column];
+                    }
+                }
+            } else {
+                values[first..first + count].copy_from_slice(floats);
+            }
+            read(bytes.len() as u64);
+        }
+        Ok(values)
+    }
+}
+
+/// Whether [`Checkpoint::read`] can decode it.
+pub(crate) fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
+}
+
+fn decode(dtype: Dtype, bytes: &[u8], floats: &mut [f32]) {
+    let (halves, _) = bytes.as_chunks::<2>();
+    match dtype {
+        Dtype::F16 => {
+            for (float, half) in floats.iter_mut().zip(halves) {
+                *float = half::f16::from_le_bytes(*half).to_f32();
+            }
+        }
+        Dtype::BF16 => {
+            for (float, half) in floats.iter_mut().zip(halves) {
+                *float = half::bf16::from_le_bytes(*half).to_f32();
+            }
+        }
+        _ => {
+            let (words, _) = bytes.as_chunks::<4>();
+            for (float, word) in floats.iter_mut().zip(words) {
+                *float = f32::from_le_bytes(*word);
+            }
+        }
+    }
+}

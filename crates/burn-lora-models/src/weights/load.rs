@@ -1,0 +1,175 @@
+//! A checkpoint laid over a model: compared with it first, then read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use super::checkpoint::{Checkpoint, Entry, is_float};
+use super::manifest::Manifest;
+use super::{Builder, Random, Source, TensorSpec};
+use crate::{ModelError, TensorProblem};
+
+/// What loading a checkpoint came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadReport {
+    /// How many tensors were read.
+    pub tensors: usize,
+    /// How many bytes of the files they are.
+    pub bytes: u64,
+    /// Keys that no file has and that started afresh from the seed: a classification head.
+    pub fresh: Vec<String>,
+    /// Keys in the files that the model has no use for and that are known to be harmless.
+    pub tolerated: Vec<String>,
+}
+
+/// How a family's checkpoints may differ from its models.
+pub(crate) struct Expectation<'a> {
+    /// The task model's key prefix, `bert.`, that a bare base model's files lack.
+    pub(crate) prefix: &'a str,
+    /// Groups of keys, by prefix, that start afresh where a file has none of the group.
+    pub(crate) fresh: &'a [&'a str],
+    /// Whether a surplus key, without the prefix, is harmless.
+    pub(crate) tolerated: fn(&str) -> bool,
+    /// What fresh tensors start from.
+    pub(crate) random: Random,
+}
+
+/// Builds a model from the checkpoint in `dir`.
+///
+/// `build` runs twice: dry, for the list of tensors, and for good.
+pub(crate) fn load<M>(
+    dir: &Path,
+    device: &Device,
+    expectation: Expectation<'_>,
+    progress: &mut dyn FnMut(u64, u64),
+    build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
+) -> Result<(M, LoadReport), ModelError> {
+    let mut manifest = Manifest::default();
+    build(&mut Builder::new(&mut manifest, device))?;
+    let checkpoint = Checkpoint::open(dir)?;
+    let plan = plan(dir, &manifest.specs, &checkpoint, &expectation)?;
+    let report = LoadReport {
+        tensors: plan.entries.len(),
+        bytes: plan.entries.values().map(|entry| entry.len).sum(),
+        fresh: plan.fresh,
+        tolerated: plan.tolerated,
+    };
+    let mut source = Reader {
+        checkpoint,
+        entries: plan.entries,
+        random: expectation.random,
+        done: 0,
+        total: report.bytes,
+        progress,
+    };
+    (source.progress)(0, report.bytes);
+    Ok((build(&mut Builder::new(&mut source, device))?, report))
+}
+
+struct Plan {
+    /// By the model's key.
+    entries: BTreeMap<String, Entry>,
+    fresh: Vec<String>,
+    tolerated: Vec<String>,
+}
+
+fn plan(
+    dir: &Path,
+    specs: &[TensorSpec],
+    checkpoint: &Checkpoint,
+    expectation: &Expectation<'_>,
+) -> Result<Plan, ModelError> {
+    let mut used = BTreeSet::new();
+    let mut found = BTreeMap::new();
+    for spec in specs {
+        let key = names(&spec.key, expectation.prefix)
+            .find_map(|name| checkpoint.tensors.get_key_value(&name));
+        if let Some((key, entry)) = key {
+            used.insert(key.as_str());
+            found.insert(spec.key.as_str(), (key, entry));
+        }
+    }
+    let starts_fresh = |key: &str| {
+        expectation.fresh.iter().any(|group| {
+            key.starts_with(group) && !found.keys().any(|found| found.starts_with(group))
+        })
+    };
+
+    let mut plan = Plan { entries: BTreeMap::new(), fresh: Vec::new(), tolerated: Vec::new() };
+    let mut problems = Vec::new();
+    for spec in specs {
+        let Some(&(key, entry)) = found.get(spec.key.as_str()) else {
+            match starts_fresh(&spec.key) {
+                true => plan.fresh.push(spec.key.clone()),
+                false => problems.push(TensorProblem::Missing { key: spec.key.clone() }),
+            }
+            continue;
+        };
+        let (key, file) = (key.clone(), checkpoint.file(entry).to_owned());
+        if entry.shape != spec.shape {
+            let (found, expected) = (entry.shape.clone(), spec.shape.clone());
+            problems.push(TensorProblem::Shape { key, file, found, expected });
+        } else if !is_float(entry.dtype) {
+            problems.push(TensorProblem::Dtype { key, file, found: entry.dtype.to_string() });
+        } else {
+            plan.entries.insert(spec.key.clone(), entry.clone());
+        }
+    }
+    for (key, entry) in &checkpoint.tensors {
+        if used.contains(key.as_str()) {
+            continue;
+        }
+        match (expectation.tolerated)(key.strip_prefix(expectation.prefix).unwrap_or(key)) {
+            true => plan.tolerated.push(key.clone()),
+            false => problems.push(TensorProblem::Surplus {
+                key: key.clone(),
+                file: checkpoint.file(entry).to_owned(),
+            }),
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(plan),
+        false => Err(ModelError::Tensors { dir: dir.to_owned(), problems }),
+    }
+}
+
+/// What a file may call a tensor: with or without the prefix, and with the names that the first
+/// BERT checkpoints have for a norm's tensors.
+fn names(key: &str, prefix: &str) -> impl Iterator<Item = String> {
+    let bare = key.strip_prefix(prefix).map(str::to_owned);
+    [Some(key.to_owned()), bare].into_iter().flatten().flat_map(|name| {
+        let legacy = name
+            .strip_suffix("LayerNorm.weight")
+            .map(|path| format!("{path}LayerNorm.gamma"))
+            .or_else(|| {
+                name.strip_suffix("LayerNorm.bias").map(|path| format!("{path}LayerNorm.beta"))
+            });
+        [Some(name), legacy].into_iter().flatten()
+    })
+}
+
+/// The planned tensors from the files, the rest from the random source.
+struct Reader<'a> {
+    checkpoint: Checkpoint,
+    entries: BTreeMap<String, Entry>,
+    random: Random,
+    done: u64,
+    total: u64,
+    progress: &'a mut dyn FnMut(u64, u64),
+}
+
+impl Source for Reader<'_> {
+    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Vec<f32>>, ModelError> {
+        let Some(entry) = self.entries.get(&spec.key) else {
+            return self.random.values(spec);
+        };
+        let (done, total, progress) = (&mut self.done, self.total, &mut self.progress);
+        let values = self.checkpoint.read(entry, spec, &mut |bytes| {
+            *done += bytes;
+            progress(*done, total);
+        })?;
+        Ok(Some(values))
+    }
+}

@@ -1,0 +1,103 @@
+//! Seeded random tensors: a model to pre-train, a head to fine-tune.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Role, Source, TensorSpec};
+use crate::ModelError;
+
+/// Normal numbers for matrices and embeddings, ones for scales, zeros for biases.
+///
+/// Each tensor has a generator of its own, keyed by the seed and its path: adding a layer, or
+/// building in another order, changes no other tensor.
+#[derive(Debug, Clone)]
+pub struct Random {
+    seed: u64,
+    std: f64,
+}
+
+impl Random {
+    /// `std` is the standard deviation, `initializer_range` in Hugging Face's configurations.
+    pub fn new(seed: u64, std: f64) -> Self {
+        Self { seed, std }
+    }
+}
+
+impl Source for Random {
+    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Vec<f32>>, ModelError> {
+        let len = spec.len();
+        Ok(Some(match spec.role {
+            Role::Scale => vec![1.0; len],
+            Role::Bias => vec![0.0; len],
+            Role::Linear | Role::Embedding => normal(self.seed, &spec.key, self.std, len),
+        }))
+    }
+}
+
+/// Box-Muller, both of each pair used.
+fn normal(seed: u64, path: &str, std: f64, len: usize) -> Vec<f32> {
+    let mut rng = generator(seed, path);
+    let mut values = Vec::with_capacity(len + 1);
+    while values.len() < len {
+        // 1 - u is in (0, 1], so that its logarithm is finite.
+        let radius = std * (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+        let (sin, cos) = (std::f64::consts::TAU * rng.random::<f64>()).sin_cos();
+        values.push((radius * cos) as f32);
+        values.push((radius * sin) as f32);
+    }
+    values.truncate(len);
+    values
+}
+
+fn generator(seed: u64, path: &str) -> ChaCha8Rng {
+    // FNV-1a: stable across versions and machines, which `std`'s hasher does not promise.
+    let hash = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&hash.to_le_bytes());
+    ChaCha8Rng::from_seed(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(key: &str, role: Role) -> TensorSpec {
+        TensorSpec { key: key.into(), shape: vec![100, 101], role }
+    }
+
+    #[test]
+    fn numbers_depend_on_seed_and_path_alone() {
+        let draw = |seed, key| {
+            let mut source = Random::new(seed, 0.02);
+            source.values(&spec("other", Role::Linear)).unwrap();
+            source.values(&spec(key, Role::Linear)).unwrap().unwrap()
+        };
+        let alone = Random::new(5, 0.02).values(&spec("a", Role::Linear)).unwrap().unwrap();
+        assert_eq!(draw(5, "a"), alone);
+        assert_ne!(draw(6, "a"), alone);
+        assert_ne!(draw(5, "b"), alone);
+    }
+
+    #[test]
+    fn matrices_are_normal_with_the_given_deviation() {
+        let values = Random::new(1, 0.02).values(&spec("a", Role::Embedding)).unwrap().unwrap();
+        let n = values.len() as f64;
+        assert_eq!(n, 10_100.0);
+        let moment = |power: i32| values.iter().map(|&v| f64::from(v).powi(power)).sum::<f64>() / n;
+        // Four standard errors of each moment's estimate over n draws.
+        assert!(moment(1).abs() < 4.0 * 0.02 / n.sqrt());
+        assert!((moment(2).sqrt() / 0.02 - 1.0).abs() < 4.0 / (2.0 * n).sqrt());
+        // A normal's fourth moment is three times its variance squared; a uniform's is 1.8 times.
+        assert!((moment(4) / moment(2).powi(2) - 3.0).abs() < 4.0 * (24.0 / n).sqrt());
+    }
+
+    #[test]
+    fn scales_are_one_and_biases_zero() {
+        let mut source = Random::new(1, 0.02);
+        assert!(source.values(&spec("a", Role::Scale)).unwrap().unwrap().iter().all(|&v| v == 1.0));
+        assert!(source.values(&spec("a", Role::Bias)).unwrap().unwrap().iter().all(|&v| v == 0.0));
+    }
+}

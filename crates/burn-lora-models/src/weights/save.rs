@@ -1,0 +1,154 @@
+//! A model written as a Hugging Face directory.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use burn_lora_patch::atomic;
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::{Deserialize, Serialize};
+
+use crate::ModelError;
+
+/// The kind of number that weights are written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SaveDtype {
+    /// 32 bits: nothing is lost.
+    #[default]
+    F32,
+    /// 16 bits, IEEE: 11 bits of precision, largest 65504.
+    F16,
+    /// 16 bits, bfloat: 8 bits of precision, f32's range.
+    Bf16,
+}
+
+impl SaveDtype {
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
+            Self::Bf16 => Dtype::BF16,
+        }
+    }
+
+    fn encode(self, values: &[f32], bytes: &mut Vec<u8>) {
+        bytes.clear();
+        match self {
+            Self::F32 => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+            Self::F16 => {
+                bytes.extend(values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()))
+            }
+            Self::Bf16 => {
+                bytes.extend(values.iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()))
+            }
+        }
+    }
+}
+
+/// Writes `model.safetensors` and `config.json` into `dir`, each atomically. What hangs on a
+/// weight (adapters) is not written: the base is, as it is stored.
+pub(crate) fn save(
+    model: &impl Module,
+    dir: &Path,
+    dtype: SaveDtype,
+    config: &str,
+) -> Result<(), ModelError> {
+    std::fs::create_dir_all(dir).map_err(ModelError::io("create", dir))?;
+    let mut collector = Collector::default();
+    model.visit(&mut collector);
+    let path = dir.join("model.safetensors");
+    atomic::write(&path, |file| write(file, collector.tensors, dtype))
+        .map_err(ModelError::io("write", &path))?;
+    let path = dir.join("config.json");
+    atomic::write(&path, |file| file.write_all(config.as_bytes()))
+        .map_err(ModelError::io("write", &path))
+}
+
+fn write(
+    file: &mut BufWriter<&mut File>,
+    tensors: Vec<Collected>,
+    dtype: SaveDtype,
+) -> std::io::Result<()> {
+    let mut offset = 0;
+    let mut infos = Vec::with_capacity(tensors.len());
+    for tensor in &tensors {
+        let len = tensor.shape.iter().product::<usize>() * dtype.dtype().bitsize() / 8;
+        let info = TensorInfo {
+            dtype: dtype.dtype(),
+            shape: tensor.shape.clone(),
+            data_offsets: (offset, offset + len),
+        };
+        offset += len;
+        infos.push((tensor.key.clone(), info));
+    }
+    // transformers refuses a file that does not say which framework's layout it has.
+    let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let metadata = Metadata::new(Some(about), infos).map_err(std::io::Error::other)?;
+    let mut header = serde_json::to_vec(&metadata)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)?;
+    let mut bytes = Vec::new();
+    for tensor in tensors {
+        let values = (tensor.values)().map_err(std::io::Error::other)?;
+        dtype.encode(&values, &mut bytes);
+        file.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+type Values = Box<dyn FnOnce() -> Result<Vec<f32>, burn::tensor::DataError>>;
+
+struct Collected {
+    key: String,
+    /// As files have it.
+    shape: Vec<usize>,
+    /// Copied to the host when its turn comes.
+    values: Values,
+}
+
+/// Collects a model's tensors under their Hugging Face keys.
+#[derive(Default)]
+struct Collector {
+    path: Vec<String>,
+    containers: Vec<String>,
+    tensors: Vec<Collected>,
+}
+
+impl ModuleVisitor for Collector {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.push(name.trim_end_matches('_').to_owned());
+        self.containers.push(container.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+        self.containers.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.containers.iter().any(|container| container == "Reparameterization") {
+            return;
+        }
+        let Some((name, path)) = self.path.split_last() else { return };
+        let name = match name.as_str() {
+            "gamma" => "weight",
+            "beta" => "bias",
+            name => name,
+        };
+        let key = path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
+        let linear = self.containers.last().is_some_and(|container| container == "Struct:Linear");
+        let tensor = match linear && D == 2 {
+            true => param.base().transpose(),
+            false => param.base(),
+        };
+        let shape = tensor.dims().to_vec();
+        let values = move || tensor.into_data().convert::<f32>().try_into_vec::<f32>();
+        self.tensors.push(Collected { key, shape, values: Box::new(values) });
+    }
+}

@@ -1,0 +1,210 @@
+//! Configurations: both spellings, what is refused, and rotary frequencies.
+
+use std::f64::consts::PI;
+use std::path::Path;
+
+use burn_lora_models::ModelError;
+use burn_lora_models::bert::BertConfig;
+use burn_lora_models::config::Architecture;
+use burn_lora_models::llama::{LlamaConfig, RopeConfig, RopeScaling};
+use serde_json::{Value, json};
+
+fn llama(changes: Value) -> Result<LlamaConfig, ModelError> {
+    let mut config = json!({
+        "model_type": "llama", "vocab_size": 32, "hidden_size": 8, "intermediate_size": 16,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64,
+    });
+    config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    LlamaConfig::from_json(&config.to_string(), Path::new("dir/config.json"))
+}
+
+fn bert(changes: Value) -> Result<BertConfig, ModelError> {
+    let mut config = json!({
+        "model_type": "bert", "vocab_size": 32, "hidden_size": 8, "intermediate_size": 16,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64,
+    });
+    config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    BertConfig::from_json(&config.to_string(), Path::new("dir/config.json"))
+}
+
+fn check_refused<T: std::fmt::Debug>(result: Result<T, ModelError>, parts: &[&str]) {
+    let message = result.unwrap_err().to_string();
+    for part in parts.iter().chain(&["dir/config.json"]) {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+#[test]
+fn both_spellings_of_rotary_positions_mean_the_same() {
+    let parameters = json!({
+        "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    });
+    let four = llama(json!({"rope_theta": 5e5, "rope_scaling": parameters})).unwrap().rope;
+    let mut five = parameters.clone();
+    five["rope_theta"] = json!(5e5);
+    assert_eq!(llama(json!({"rope_parameters": five})).unwrap().rope, four);
+    let scaling = RopeScaling::Llama3 {
+        factor: 32.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_max_position_embeddings: 8192.0,
+    };
+    assert_eq!(four, RopeConfig { theta: 5e5, scaling: Some(scaling) });
+
+    let plain = RopeConfig { theta: 1e5, scaling: None };
+    for changes in [
+        json!({"rope_theta": 1e5}),
+        json!({"rope_theta": 100_000, "rope_scaling": null}),
+        json!({"rope_theta": 1e5, "rope_scaling": {"type": "default"}}),
+        json!({"rope_parameters": {"rope_theta": 1e5, "rope_type": "default"}}),
+    ] {
+        assert_eq!(llama(changes).unwrap().rope, plain);
+    }
+    assert_eq!(llama(json!({})).unwrap().rope.theta, 10_000.0);
+}
+
+/// Llama 3's definition, by wavelengths, as its authors wrote it.
+fn llama3_by_definition(frequency: f64, factor: f64, low: f64, high: f64, context: f64) -> f64 {
+    let wavelength = 2.0 * PI / frequency;
+    if wavelength < context / high {
+        frequency
+    } else if wavelength > context / low {
+        frequency / factor
+    } else {
+        let smooth = (context / wavelength - low) / (high - low);
+        (1.0 - smooth) * frequency / factor + smooth * frequency
+    }
+}
+
+#[test]
+fn llama3_frequencies_follow_their_definition() {
+    for (theta, factor, low, high, context) in
+        [(5e5, 32.0, 1.0, 4.0, 8192.0), (1e4, 8.0, 1.0, 4.0, 32.0), (1e4, 2.0, 0.5, 9.0, 100.0)]
+    {
+        let plain = RopeConfig { theta, scaling: None };
+        let scaled = RopeConfig {
+            theta,
+            scaling: Some(RopeScaling::Llama3 {
+                factor,
+                low_freq_factor: low,
+                high_freq_factor: high,
+                original_max_position_embeddings: context,
+            }),
+        };
+        let mut kinds = [false; 3];
+        for (pair, (plain, scaled)) in
+            plain.frequencies(64).into_iter().zip(scaled.frequencies(64)).enumerate()
+        {
+            let frequency = 1.0 / theta.powf(2.0 * pair as f64 / 64.0);
+            let expected = llama3_by_definition(frequency, factor, low, high, context);
+            // f64 in another order of operations.
+            assert!((plain / frequency - 1.0).abs() < 1e-12);
+            assert!((scaled / expected - 1.0).abs() < 1e-12, "pair {pair}: {scaled} {expected}");
+            let kept = (scaled / frequency * factor - 1.0) / (factor - 1.0);
+            kinds[if kept > 1.0 - 1e-9 {
+                0
+            } else if kept < 1e-9 {
+                1
+            } else {
+                2
+            }] = true;
+        }
+        assert_eq!(kinds, [true; 3], "fast, slow and blended pairs must all occur");
+    }
+}
+
+#[test]
+fn rotary_positions_that_are_not_supported_are_refused() {
+    for (changes, parts) in [
+        (json!({"rope_scaling": {"type": "yarn"}}), vec!["yarn", "\"default\" and \"llama3\""]),
+        (json!({"rope_parameters": {"rope_type": "linear", "factor": 2.0}}), vec!["linear"]),
+        (
+            json!({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}),
+            vec!["layer to layer"],
+        ),
+        (json!({"rope_parameters": 3}), vec!["rope_parameters", "an object"]),
+        (json!({"rope_parameters": {"rope_theta": -1}}), vec!["rope_theta", "-1"]),
+        (json!({"rope_theta": 0.0}), vec!["rope_theta", "positive"]),
+        (json!({"rope_parameters": {"partial_rotary_factor": 0.5}}), vec!["partial_rotary_factor"]),
+        (
+            json!({"rope_scaling": {"rope_type": "llama3", "factor": "x", "high_freq_factor": 1}}),
+            vec![
+                "4 problems",
+                "`rope_scaling.factor`",
+                "low_freq_factor` is missing",
+                "original_max",
+            ],
+        ),
+    ] {
+        check_refused(llama(changes), &parts);
+    }
+}
+
+#[test]
+fn problems_of_a_configuration_come_all_at_once() {
+    let changes = json!({
+        "num_attention_heads": 3, "num_key_value_heads": 2, "hidden_act": "relu",
+        "rms_norm_eps": 0.0, "rope_scaling": {"type": "longrope"},
+    });
+    let parts = ["5 problems", "multiple of `num_key", "`hidden_size` (8)", "silu", "longrope"];
+    check_refused(llama(changes), &parts);
+    check_refused(llama(json!({"num_attention_heads": 0})), &["`num_attention_heads` is 0"]);
+    check_refused(llama(json!({"head_dim": 3})), &["width of a head is 3"]);
+    check_refused(llama(json!({"vocab_size": "many"})), &["many"]);
+    let changes = json!({
+        "hidden_act": "silu", "position_embedding_type": "relative_key", "is_decoder": true,
+    });
+    check_refused(bert(changes), &["3 problems", "gelu_new", "relative_key", "is_decoder"]);
+}
+
+#[test]
+fn sliding_windows_are_refused_where_they_are_in_use() {
+    let mistral = |window: Value| llama(json!({"model_type": "mistral", "sliding_window": window}));
+    check_refused(mistral(json!(32)), &["`sliding_window` is 32"]);
+    assert_eq!(mistral(json!(64)).unwrap().architecture, Architecture::Mistral);
+    mistral(Value::Null).unwrap();
+    let qwen = |changes: Value| {
+        let mut all = json!({"model_type": "qwen2", "sliding_window": 32});
+        all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        llama(all)
+    };
+    qwen(json!({})).unwrap();
+    qwen(json!({"use_sliding_window": false})).unwrap();
+    qwen(json!({"use_sliding_window": true, "max_window_layers": 2})).unwrap();
+    let full = json!(["full_attention", "full_attention"]);
+    qwen(json!({"use_sliding_window": true, "layer_types": full})).unwrap();
+    check_refused(qwen(json!({"use_sliding_window": true})), &["sliding"]);
+    check_refused(qwen(json!({"use_sliding_window": true, "max_window_layers": 1})), &["sliding"]);
+}
+
+#[test]
+fn members_of_the_family_differ_where_they_should() {
+    let of = |model_type: &str| {
+        llama(json!({"model_type": model_type, "attention_bias": true, "mlp_bias": true})).unwrap()
+    };
+    let traits = |c: LlamaConfig| (c.qkv_bias, c.o_bias, c.mlp_bias, c.qk_norm, c.head_dim);
+    assert_eq!(traits(of("llama")), (true, true, true, false, 4));
+    assert_eq!(traits(of("mistral")), (false, false, false, false, 4));
+    assert_eq!(traits(of("qwen2")), (true, false, false, false, 4));
+    assert_eq!(traits(of("qwen3")), (true, true, false, true, 128));
+}
+
+#[test]
+fn architectures_that_do_not_exist_are_answered_with_those_that_do() {
+    check_refused(llama(json!({"model_type": "gemma"})), &["`gemma`", "`llama`", "`qwen3`"]);
+    check_refused(llama(json!({"model_type": null})), &["missing", "`llama`"]);
+    check_refused(bert(json!({"model_type": "llama"})), &["`llama`", "`bert`, `roberta`"]);
+    let message = Architecture::of_json("{", Path::new("dir/config.json")).unwrap_err().to_string();
+    assert!(message.contains("dir/config.json"), "{message}");
+}
+
+#[test]
+fn classes_are_named_by_id2label() {
+    let named = json!({"id2label": {"1": "b", "0": "a", "2": "c"}});
+    assert_eq!(bert(named.clone()).unwrap().labels, ["a", "b", "c"]);
+    assert_eq!(bert(named.clone()).unwrap().with_num_labels(3).labels, ["a", "b", "c"]);
+    assert_eq!(bert(named).unwrap().with_num_labels(1).labels, ["LABEL_0"]);
+    assert_eq!(bert(json!({})).unwrap().labels.len(), 2);
+    assert_eq!(bert(json!({"num_labels": 4})).unwrap().labels.len(), 4);
+}

@@ -1,0 +1,130 @@
+//! Base logits against transformers'.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use burn_lora_models::Model;
+use burn_lora_models::bert::SequenceClassifier;
+use burn_lora_models::llama::LlamaForCausalLM;
+
+use crate::fixture::{Batch, device, floats, golden, largest_difference, read};
+
+/// f32 products of at most a few hundred terms in another order: logits of size 1 agree to 1e-5 or
+/// so, and anything wrong (a transpose, a norm, a position) shows from 1e-2 on.
+const TOLERANCE: f32 = 1e-4;
+
+/// The rows of a causal model's logits that are inside the mask.
+fn check_causal_logits(model: &LlamaForCausalLM, architecture: &str, device: &Device) {
+    let batch = Batch::of(architecture);
+    let logits = model.logits(model.hidden(batch.ids(device), &batch.lengths, None));
+    let expected = read(&golden(architecture).join("base.safetensors"));
+    let expected = &expected["logits"];
+    assert_eq!(logits.dims().to_vec(), expected.shape);
+    let inside = |row: usize| row % batch.tokens < batch.lengths[row / batch.tokens];
+    let difference =
+        largest_difference(&floats(logits), &expected.floats(), expected.shape[2], inside);
+    assert!(difference < TOLERANCE, "{architecture}: {difference}");
+}
+
+fn check_causal(architecture: &str) {
+    let (plain, autodiff) = (device(), device().autodiff());
+    let load = |device| LlamaForCausalLM::load(&golden(architecture), device, &mut |_, _| {});
+    let (model, report) = load(&plain).unwrap();
+    assert!(report.fresh.is_empty() && report.tolerated.is_empty(), "{report:?}");
+    check_causal_logits(&model, architecture, &plain);
+    check_causal_logits(&model.train(), architecture, &autodiff);
+    let (model, _) = load(&autodiff).unwrap();
+    check_causal_logits(&model, architecture, &autodiff);
+    check_causal_logits(&model.valid(), architecture, &plain);
+}
+
+#[test]
+fn llama_computes_what_transformers_computes() {
+    check_causal("llama");
+}
+
+#[test]
+fn qwen2_computes_what_transformers_computes() {
+    check_causal("qwen2");
+}
+
+#[test]
+fn qwen3_computes_what_transformers_computes() {
+    check_causal("qwen3");
+}
+
+#[test]
+fn bert_computes_what_transformers_computes() {
+    let batch = Batch::of("bert");
+    let expected = read(&golden("bert").join("base.safetensors"));
+    for device in [device(), device().autodiff()] {
+        let (model, report) =
+            SequenceClassifier::load(&golden("bert"), None, 0, &device, &mut |_, _| {}).unwrap();
+        assert!(report.fresh.is_empty() && report.tolerated.is_empty(), "{report:?}");
+        let logits = model.logits(batch.ids(&device), &batch.lengths);
+        assert_eq!(logits.dims().to_vec(), expected["logits"].shape);
+        let difference =
+            largest_difference(&floats(logits), &expected["logits"].floats(), 5, |_| true);
+        assert!(difference < TOLERANCE, "{difference}");
+    }
+}
+
+/// A token of padding must change nothing that counts, whatever its id.
+#[test]
+fn padding_is_not_seen() {
+    let device = device();
+    let mut other = Batch::of("llama");
+    for (index, id) in other.ids.iter_mut().enumerate() {
+        if index % other.tokens >= other.lengths[index / other.tokens] {
+            *id = 77;
+        }
+    }
+    let batch = Batch::of("llama");
+    assert_ne!(batch.ids, other.ids);
+    let (model, _) = LlamaForCausalLM::load(&golden("llama"), &device, &mut |_, _| {}).unwrap();
+    let hidden = |batch: &Batch| floats(model.hidden(batch.ids(&device), &batch.lengths, None));
+    let inside = |row: usize| row % batch.tokens < batch.lengths[row / batch.tokens];
+    assert_eq!(largest_difference(&hidden(&batch), &hidden(&other), 48, inside), 0.0);
+
+    let (model, _) =
+        SequenceClassifier::load(&golden("bert"), None, 0, &device, &mut |_, _| {}).unwrap();
+    let logits = |batch: &Batch| floats(model.logits(batch.ids(&device), &batch.lengths));
+    assert_eq!(logits(&batch), logits(&other));
+}
+
+/// Every parameter gets a gradient on an autodiff device, the tied table too.
+#[test]
+fn all_parameters_are_trainable() {
+    use burn::module::{ModuleVisitor, Param};
+    use burn::tensor::{Gradients, Tensor};
+
+    struct Untouched<'a>(&'a Gradients, usize);
+    impl ModuleVisitor for Untouched<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = param.val().grad(self.0);
+            self.1 += usize::from(gradient.is_none_or(|g| floats(g.abs().max()) == [0.0]));
+        }
+    }
+
+    let device = device().autodiff();
+    for architecture in ["llama", "qwen2", "qwen3"] {
+        let batch = Batch::of(architecture);
+        let (model, _) =
+            LlamaForCausalLM::load(&golden(architecture), &device, &mut |_, _| {}).unwrap();
+        let logits = model.logits(model.hidden(batch.ids(&device), &batch.lengths, None));
+        let gradients = logits.powi_scalar(2).mean().backward();
+        let mut untouched = Untouched(&gradients, 0);
+        model.visit(&mut untouched);
+        assert_eq!(untouched.1, 0, "{architecture}");
+    }
+}
+
+#[test]
+fn any_model_opens_by_its_model_type() {
+    let open = |name: &str| Model::load(&golden(name), None, 0, &device(), &mut |_, _| {});
+    assert!(matches!(open("qwen3").unwrap().0, Model::Causal(_)));
+    assert!(matches!(open("bert").unwrap().0, Model::Classifier(SequenceClassifier::Bert(_))));
+    let message = open("gpt2").unwrap_err().to_string();
+    for word in ["config.json", "`gpt2`", "`llama`", "`mistral`", "`qwen3`", "`roberta`"] {
+        assert!(message.contains(word), "{message}");
+    }
+}

@@ -1,0 +1,289 @@
+//! Every way in which a directory's files may differ, sound or not.
+
+use burn_lora_models::bert::SequenceClassifier;
+use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::{LoadReport, ModelError, TensorProblem};
+use safetensors::Dtype;
+
+use crate::fixture::{Batch, Copy, Stored, device, floats, golden, write};
+
+fn load_causal(dir: &std::path::Path) -> Result<(LlamaForCausalLM, LoadReport), ModelError> {
+    LlamaForCausalLM::load(dir, &device(), &mut |_, _| {})
+}
+
+fn load_classifier(
+    dir: &std::path::Path,
+    num_labels: Option<usize>,
+) -> Result<(SequenceClassifier, LoadReport), ModelError> {
+    SequenceClassifier::load(dir, num_labels, 0, &device(), &mut |_, _| {})
+}
+
+fn causal_logits(model: &LlamaForCausalLM) -> Vec<f32> {
+    let batch = Batch::of("qwen2");
+    floats(model.logits(model.hidden(batch.ids(&device()), &batch.lengths, None)))
+}
+
+fn class_logits(model: &SequenceClassifier) -> Vec<f32> {
+    let batch = Batch::of("bert");
+    floats(model.logits(batch.ids(&device()), &batch.lengths))
+}
+
+/// The changed copy loads and computes what the original does, bit for bit.
+fn check_same_as_golden(copy: &Copy) {
+    let (original, _) = load_causal(&golden("qwen2")).unwrap();
+    let (model, _) = load_causal(copy.path()).unwrap();
+    assert_eq!(causal_logits(&model), causal_logits(&original));
+}
+
+fn problems(error: ModelError) -> Vec<TensorProblem> {
+    match error {
+        ModelError::Tensors { problems, .. } => problems,
+        other => panic!("{other}"),
+    }
+}
+
+fn shard(copy: &Copy) {
+    copy.write_config();
+    let mut map = serde_json::Map::new();
+    for shard in 0..3 {
+        let name = format!("model-{shard}.safetensors");
+        let part: crate::fixture::Tensors = copy
+            .tensors
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| index % 3 == shard)
+            .map(|(_, (key, value))| (key.clone(), value.clone()))
+            .collect();
+        map.extend(part.keys().map(|key| (key.clone(), name.as_str().into())));
+        write(&copy.path().join(name), &part);
+    }
+    let index = serde_json::json!({"metadata": {"total_size": 0}, "weight_map": map});
+    let path = copy.path().join("model.safetensors.index.json");
+    std::fs::write(path, index.to_string()).unwrap();
+}
+
+#[test]
+fn shards_load_as_one_file_does() {
+    let copy = Copy::of("qwen2");
+    shard(&copy);
+    check_same_as_golden(&copy);
+}
+
+#[test]
+fn a_bare_decoder_loads_as_a_prefixed_one_does() {
+    let mut copy = Copy::of("qwen2");
+    copy.rename(|key| key.strip_prefix("model.").unwrap_or(key).to_owned());
+    assert!(copy.tensors.contains_key("layers.0.self_attn.q_proj.bias"));
+    copy.write();
+    check_same_as_golden(&copy);
+}
+
+fn check_halves(dtype: Dtype, round: fn(f32) -> f32) {
+    let mut copy = Copy::of("qwen2");
+    let rounded: Vec<_> = copy.tensors.values().map(|stored| stored.cast(dtype)).collect();
+    // The same rounding, spelled out in f32: loading halves must then add nothing.
+    for stored in copy.tensors.values_mut() {
+        let floats: Vec<f32> = stored.floats().into_iter().map(round).collect();
+        *stored = Stored::from_floats(stored.shape.clone(), &floats);
+    }
+    copy.write();
+    let (expected, _) = load_causal(copy.path()).unwrap();
+    for (stored, rounded) in copy.tensors.values_mut().zip(rounded) {
+        *stored = rounded;
+    }
+    copy.write();
+    let (model, report) = load_causal(copy.path()).unwrap();
+    let numbers: usize = copy.tensors.values().map(|s| s.shape.iter().product::<usize>()).sum();
+    assert_eq!(report.bytes, 2 * numbers as u64);
+    assert_eq!(causal_logits(&model), causal_logits(&expected));
+    let (original, _) = load_causal(&golden("qwen2")).unwrap();
+    assert_ne!(causal_logits(&model), causal_logits(&original));
+}
+
+#[test]
+fn f16_is_read_exactly() {
+    check_halves(Dtype::F16, |v| half::f16::from_f32(v).to_f32());
+}
+
+#[test]
+fn bf16_is_read_exactly() {
+    check_halves(Dtype::BF16, |v| half::bf16::from_f32(v).to_f32());
+}
+
+#[test]
+fn progress_ends_at_the_bytes_of_the_weights() {
+    let mut seen = Vec::new();
+    let (_, report) = LlamaForCausalLM::load(&golden("qwen2"), &device(), &mut |done, total| {
+        seen.push((done, total));
+    })
+    .unwrap();
+    let bytes: usize = Copy::of("qwen2").tensors.values().map(|stored| stored.bytes.len()).sum();
+    assert_eq!(report.bytes, bytes as u64);
+    assert_eq!(seen.first(), Some(&(0, report.bytes)));
+    assert_eq!(seen.last(), Some(&(report.bytes, report.bytes)));
+    assert!(seen.is_sorted() && seen.iter().all(|(_, total)| *total == report.bytes));
+}
+
+#[test]
+fn missing_surplus_and_misshapen_tensors_come_in_one_error() {
+    let mut copy = Copy::of("qwen2");
+    copy.tensors.remove("model.norm.weight");
+    copy.tensors.remove("model.layers.1.self_attn.q_proj.bias");
+    copy.tensors.insert("model.layers.3.extra".into(), Stored::from_floats(vec![1], &[0.0]));
+    let file = copy.path().join("model.safetensors");
+    let key = "model.layers.2.mlp.up_proj.weight".to_owned();
+    copy.tensors.get_mut(&key).unwrap().shape = vec![48, 96];
+    let embed = "model.embed_tokens.weight".to_owned();
+    let table = copy.tensors.get_mut(&embed).unwrap();
+    table.dtype = Dtype::I32;
+    let error = load_causal(copy.write()).unwrap_err();
+    let message = error.to_string();
+    for part in ["5 problems", "up_proj.weight", "[48, 96]", "[96, 48]", "model.safetensors"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let found = problems(error);
+    let expected = [
+        TensorProblem::Dtype { key: embed, file: file.clone(), found: "I32".into() },
+        TensorProblem::Missing { key: "model.layers.1.self_attn.q_proj.bias".into() },
+        TensorProblem::Shape {
+            key,
+            file: file.clone(),
+            found: vec![48, 96],
+            expected: vec![96, 48],
+        },
+        TensorProblem::Missing { key: "model.norm.weight".into() },
+        TensorProblem::Surplus { key: "model.layers.3.extra".into(), file },
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn harmless_surplus_is_tolerated_and_reported() {
+    let mut copy = Copy::of("llama");
+    let table = copy.tensors["model.embed_tokens.weight"].clone();
+    copy.tensors.insert("lm_head.weight".into(), table);
+    let key = "model.layers.0.self_attn.rotary_emb.inv_freq";
+    copy.tensors.insert(key.into(), Stored::from_floats(vec![6], &[0.0; 6]));
+    let (_, report) = load_causal(copy.write()).unwrap();
+    assert_eq!(report.tolerated, ["lm_head.weight", key]);
+
+    let mut copy = Copy::of("bert");
+    let ids = Stored { dtype: Dtype::I64, shape: vec![1], bytes: vec![0; 8] };
+    copy.tensors.insert("bert.embeddings.position_ids".into(), ids);
+    copy.tensors.insert("cls.predictions.bias".into(), Stored::from_floats(vec![1], &[0.0]));
+    let (_, report) = load_classifier(copy.write(), None).unwrap();
+    assert_eq!(report.tolerated, ["bert.embeddings.position_ids", "cls.predictions.bias"]);
+}
+
+#[test]
+fn a_bare_encoder_without_a_head_gets_one_from_the_seed() {
+    let mut copy = Copy::of("bert");
+    copy.tensors.retain(|key, _| !key.starts_with("classifier."));
+    copy.rename(|key| key.strip_prefix("bert.").unwrap_or(key).to_owned());
+    copy.write();
+    let load = |seed| {
+        SequenceClassifier::load(copy.path(), Some(9), seed, &device(), &mut |_, _| {}).unwrap()
+    };
+    let (model, report) = load(1);
+    assert_eq!(report.fresh, ["classifier.weight", "classifier.bias"]);
+    assert_eq!(model.config().labels.len(), 9);
+    assert_eq!(class_logits(&model).len(), 3 * 9);
+    assert_eq!(class_logits(&model), class_logits(&load(1).0));
+    assert_ne!(class_logits(&model), class_logits(&load(2).0));
+}
+
+#[test]
+fn the_first_checkpoints_names_of_norms_load() {
+    let mut copy = Copy::of("bert");
+    copy.rename(|key| {
+        key.replace("LayerNorm.weight", "LayerNorm.gamma")
+            .replace("LayerNorm.bias", "LayerNorm.beta")
+    });
+    let (model, _) = load_classifier(copy.write(), None).unwrap();
+    let (original, _) = load_classifier(&golden("bert"), None).unwrap();
+    assert_eq!(class_logits(&model), class_logits(&original));
+}
+
+#[test]
+fn half_a_head_is_missing_the_other_half() {
+    let mut copy = Copy::of("bert");
+    copy.tensors.remove("classifier.bias");
+    let error = load_classifier(copy.write(), None).unwrap_err();
+    assert_eq!(problems(error), [TensorProblem::Missing { key: "classifier.bias".into() }]);
+}
+
+#[test]
+fn a_head_of_another_number_of_classes_is_refused() {
+    let error = load_classifier(&golden("bert"), Some(6)).unwrap_err();
+    let found = problems(error);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].to_string().contains("[5, 48], the configuration needs [6, 48]"));
+    let error = load_classifier(&golden("bert"), Some(0)).unwrap_err();
+    assert!(error.to_string().contains("0 classes"), "{error}");
+}
+
+fn check_damaged(change: impl Fn(&mut Vec<u8>), reason: &str) {
+    let copy = Copy::of("llama");
+    let path = copy.write().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    change(&mut bytes);
+    std::fs::write(&path, bytes).unwrap();
+    let message = load_causal(copy.path()).unwrap_err().to_string();
+    assert!(message.contains(reason) && message.contains("model.safetensors"), "{message}");
+}
+
+#[test]
+fn damaged_files_are_named_with_what_is_wrong() {
+    check_damaged(|bytes| bytes.truncate(bytes.len() - 1), "cut short");
+    check_damaged(|bytes| bytes.truncate(100), "cut short");
+    check_damaged(|bytes| bytes.truncate(5), "fewer than a header");
+    check_damaged(Vec::clear, "fewer than a header");
+    check_damaged(|bytes| bytes.push(0), "damaged");
+    check_damaged(|bytes| bytes[..8].fill(0xff), "its header says");
+    check_damaged(|bytes| bytes[8] = b'[', "header: ");
+}
+
+#[test]
+fn a_directory_without_weights_says_what_is_expected() {
+    let copy = Copy::of("llama");
+    copy.write_config();
+    let message = load_causal(copy.path()).unwrap_err().to_string();
+    assert!(message.contains("model.safetensors.index.json"), "{message}");
+    let empty = tempfile::tempdir().unwrap();
+    let message = load_causal(empty.path()).unwrap_err().to_string();
+    assert!(message.contains("config.json"), "{message}");
+}
+
+#[test]
+fn an_index_that_lies_or_leads_elsewhere_is_refused() {
+    let copy = Copy::of("qwen2");
+    shard(&copy);
+    let path = copy.path().join("model.safetensors.index.json");
+    let index = std::fs::read_to_string(&path).unwrap();
+    let lie = index.replacen("model-1.safetensors", "model-2.safetensors", 1);
+    std::fs::write(&path, lie).unwrap();
+    assert!(matches!(
+        problems(load_causal(copy.path()).unwrap_err())[..],
+        [TensorProblem::NotInShard { .. }]
+    ));
+    let outside = index.replacen("model-1.safetensors", "../model-1.safetensors", 1);
+    std::fs::write(&path, outside).unwrap();
+    let message = load_causal(copy.path()).unwrap_err().to_string();
+    assert!(message.contains("not the name of a file beside it"), "{message}");
+    let gone = index.replacen("model-1.safetensors", "model-9.safetensors", 1);
+    std::fs::write(&path, gone).unwrap();
+    let message = load_causal(copy.path()).unwrap_err().to_string();
+    assert!(message.contains("model-9.safetensors"), "{message}");
+}
+
+#[test]
+fn two_shards_with_the_same_tensor_are_refused() {
+    let copy = Copy::of("qwen2");
+    shard(&copy);
+    let part = crate::fixture::read(&copy.path().join("model-0.safetensors"));
+    let mut other = crate::fixture::read(&copy.path().join("model-1.safetensors"));
+    other.extend(part);
+    write(&copy.path().join("model-1.safetensors"), &other);
+    let message = load_causal(copy.path()).unwrap_err().to_string();
+    assert!(message.contains("is also in"), "{message}");
+}

@@ -1,0 +1,10 @@
+//! Models against what transformers computed, and loading against every way a directory can differ.
+
+mod config;
+mod fixture;
+mod generation;
+mod golden;
+mod loading;
+mod roberta;
+mod saving;
+mod tokenizer;

@@ -1,0 +1,204 @@
+//! What a patch is made from, as plain data.
+//!
+//! ```
+//! use burn_lora::LoraConfig;
+//! use burn_lora_patch::{PatchConfig, Targets};
+//!
+//! let config = PatchConfig::new(LoraConfig::new(8, 16.0), Targets::AllLinear);
+//! assert_eq!(config.name, "default");
+//! assert_eq!(config.heads, ["lm_head"]);
+//! ```
+
+use burn_lora::LoraConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::Targets;
+
+/// What to adapt, how, and what else to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchConfig {
+    /// Rank, alpha, dropout, initialisation.
+    pub lora: LoraConfig,
+    /// The linear layers to adapt.
+    pub targets: Targets,
+    /// Names of linear layers to leave out, matched as [`Targets::Names`]; they win over targets.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// A pattern of whole paths to leave out, beside `exclude`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude_regex: Option<String>,
+    /// Adapt only in the layers of these numbers. A target that is a whole path is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers_to_transform: Option<Vec<usize>>,
+    /// What stands before the number of a layer (`layers`, `h`); without it, the first number that
+    /// has two segments before it counts.
+    #[serde(default)]
+    pub layers_pattern: Vec<String>,
+    /// Modules that are trained whole and saved with the adapter: every module whose path ends in
+    /// one of these. They are never adapted.
+    #[serde(default)]
+    pub modules_to_save: Vec<String>,
+    /// Output layers, which [`Targets::AllLinear`] leaves out, matched as [`Targets::Names`].
+    #[serde(default = "default_heads")]
+    pub heads: Vec<String>,
+    /// The task: for classification and question answering the head is trained and saved, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_type: Option<TaskType>,
+    /// Seeds the factors; with the path of a layer it decides that layer's start.
+    #[serde(default)]
+    pub seed: u64,
+    /// The adapter's name.
+    #[serde(default = "default_name")]
+    pub name: String,
+}
+
+fn default_heads() -> Vec<String> {
+    vec!["lm_head".to_owned()]
+}
+
+fn default_name() -> String {
+    "default".to_owned()
+}
+
+impl PatchConfig {
+    /// A configuration with everything but the adapter and its targets at the defaults.
+    pub fn new(lora: LoraConfig, targets: Targets) -> Self {
+        Self {
+            lora,
+            targets,
+            exclude: Vec::new(),
+            exclude_regex: None,
+            layers_to_transform: None,
+            layers_pattern: Vec::new(),
+            modules_to_save: Vec::new(),
+            heads: default_heads(),
+            task_type: None,
+            seed: 0,
+            name: default_name(),
+        }
+    }
+
+    /// Sets the task.
+    pub fn with_task_type(mut self, task_type: TaskType) -> Self {
+        self.task_type = Some(task_type);
+        self
+    }
+
+    /// Sets what is left out.
+    pub fn with_exclude<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.exclude = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Restricts the adapter to the layers of these numbers.
+    pub fn with_layers(mut self, layers: impl IntoIterator<Item = usize>) -> Self {
+        self.layers_to_transform = Some(layers.into_iter().collect());
+        self
+    }
+
+    /// Sets the modules that are trained whole and saved with the adapter.
+    pub fn with_modules_to_save<S: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.modules_to_save = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the seed of the factors.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets the adapter's name.
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+}
+
+/// PEFT's tasks, spelled as PEFT spells them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskType {
+    /// Classification of a sequence.
+    #[serde(rename = "SEQ_CLS")]
+    SeqCls,
+    /// A sequence from a sequence.
+    #[serde(rename = "SEQ_2_SEQ_LM")]
+    Seq2SeqLm,
+    /// Causal language modelling.
+    #[serde(rename = "CAUSAL_LM")]
+    CausalLm,
+    /// Classification of tokens.
+    #[serde(rename = "TOKEN_CLS")]
+    TokenCls,
+    /// Extractive question answering.
+    #[serde(rename = "QUESTION_ANS")]
+    QuestionAns,
+    /// Hidden states as features.
+    #[serde(rename = "FEATURE_EXTRACTION")]
+    FeatureExtraction,
+}
+
+impl TaskType {
+    /// All tasks.
+    pub const ALL: [Self; 6] = [
+        Self::SeqCls,
+        Self::Seq2SeqLm,
+        Self::CausalLm,
+        Self::TokenCls,
+        Self::QuestionAns,
+        Self::FeatureExtraction,
+    ];
+
+    /// The task as PEFT's files spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SeqCls => "SEQ_CLS",
+            Self::Seq2SeqLm => "SEQ_2_SEQ_LM",
+            Self::CausalLm => "CAUSAL_LM",
+            Self::TokenCls => "TOKEN_CLS",
+            Self::QuestionAns => "QUESTION_ANS",
+            Self::FeatureExtraction => "FEATURE_EXTRACTION",
+        }
+    }
+
+    /// The task of that spelling.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|task| task.as_str() == text)
+    }
+
+    /// The names of heads that PEFT trains and saves for this task, where the model has them.
+    pub fn heads(self) -> &'static [&'static str] {
+        match self {
+            Self::SeqCls | Self::TokenCls => &["classifier", "score"],
+            Self::QuestionAns => &["qa_outputs"],
+            Self::Seq2SeqLm | Self::CausalLm | Self::FeatureExtraction => &[],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serde_fills_the_defaults_that_new_sets() {
+        let text = r#"{"lora": {"rank": 4, "alpha": 8}, "targets": ["q"]}"#;
+        let config: PatchConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(config, PatchConfig::new(LoraConfig::new(4, 8.0), Targets::names(["q"])));
+        let typo = r#"{"lora": {"rank": 4, "alpha": 8}, "targets": ["q"], "excludes": []}"#;
+        assert!(serde_json::from_str::<PatchConfig>(typo).is_err());
+    }
+
+    #[test]
+    fn tasks_are_spelled_the_same_by_serde_and_by_name() {
+        for task in TaskType::ALL {
+            assert_eq!(serde_json::to_value(task).unwrap(), task.as_str());
+            assert_eq!(TaskType::parse(task.as_str()), Some(task));
+        }
+        assert_eq!(TaskType::parse("seq_cls"), None);
+    }
+}

@@ -1,0 +1,429 @@
+//! Everything that can go wrong when a model is patched, merged, saved or loaded.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use burn_lora::LoraError;
+
+use crate::scan::ModuleKind;
+use crate::suggest::{hint, quoted};
+
+/// Why a model could not be patched or changed, or an adapter not saved or loaded.
+///
+/// Whatever the variant, the model is as it was before the call.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PatchError {
+    /// Targets, excludes, layers or modules to save do not fit the model.
+    #[error("{}", lines("the model cannot be patched as asked", problems))]
+    Targets {
+        /// Every problem found.
+        problems: Vec<TargetProblem>,
+    },
+    /// The adapter's hyper-parameters are out of range.
+    #[error("{}", lines("the adapter's settings are out of range", problems))]
+    Settings {
+        /// Every problem found.
+        problems: Vec<LoraError>,
+    },
+    /// An adapter of one layer could not be built.
+    #[error("no adapter can be built for `{layer}`: {source}")]
+    Adapter {
+        /// The layer.
+        layer: String,
+        /// Why not.
+        source: LoraError,
+    },
+    /// The adapter is on the model already.
+    #[error(
+        "adapter `{name}` is already attached to {layers} linears: unload the model first, or load \
+         values into the adapter that is there"
+    )]
+    AlreadyPatched {
+        /// The adapter's name.
+        name: String,
+        /// How many layers carry it.
+        layers: usize,
+    },
+    /// Another adapter is on the model.
+    #[error(
+        "adapter `{wanted}` cannot be attached beside `{present}`: unload that one, or merge it for \
+         good with `merge_and_unload`, first"
+    )]
+    OtherAdapter {
+        /// The adapter on the model.
+        present: String,
+        /// The one asked for.
+        wanted: String,
+    },
+    /// A weight carries a reparameterisation of another kind.
+    #[error(
+        "`{path}` carries a reparameterization `{name}` that is not this crate's: call \
+         `Module::materialize` first"
+    )]
+    ForeignReparameterization {
+        /// The weight.
+        path: String,
+        /// The name of what hangs on it.
+        name: String,
+    },
+    /// Two parameters have one path.
+    #[error(
+        "two parameters have the path `{path}` (a trailing underscore of a field is dropped): rename one of the fields"
+    )]
+    AmbiguousPath {
+        /// The path.
+        path: String,
+    },
+    /// The model has no adapter.
+    #[error("the model has no adapter: patch it or load one first")]
+    NoAdapter,
+    /// The model has no adapter of that name.
+    #[error("the model has no adapter `{name}`: it has {}", quoted(present, "and"))]
+    UnknownAdapter {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        present: Vec<String>,
+    },
+    /// The model has several adapters where one is wanted.
+    #[error(
+        "the model has the adapters {}: a directory holds one, unload the others first",
+        quoted(present, "and")
+    )]
+    SeveralAdapters {
+        /// The names there are.
+        present: Vec<String>,
+    },
+    /// A multiplier is not a number.
+    #[error(
+        "multiplier is {multiplier}, which is not a finite number: 0 gives the base model, 1 the adapter as trained"
+    )]
+    Multiplier {
+        /// The multiplier asked for.
+        multiplier: f64,
+    },
+    /// Merging would write infinities or not-a-numbers into the base.
+    #[error(
+        "merging into `{layer}` gives weights that are not finite: its factors or its base are \
+         broken, go back to an earlier checkpoint; nothing was merged"
+    )]
+    NotFinite {
+        /// The layer.
+        layer: String,
+    },
+    /// A tensor's values could not be read from its device.
+    #[error("the values of `{path}` cannot be read: {reason}")]
+    Unreadable {
+        /// The parameter.
+        path: String,
+        /// What the backend says.
+        reason: String,
+    },
+    /// A file or directory could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file that an adapter directory must have is not there.
+    #[error("{} is not an adapter directory: it has no `{missing}`{note}", dir.display())]
+    NoAdapterFile {
+        /// The directory.
+        dir: PathBuf,
+        /// The file.
+        missing: &'static str,
+        /// What is there instead, if that helps.
+        note: String,
+    },
+    /// The adapter's configuration is not what it should be.
+    #[error("{} cannot be understood: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
+    /// The adapter is of another kind than LoRA.
+    #[error("{} has peft_type {found}: only \"LORA\" is supported", path.display())]
+    PeftType {
+        /// The file.
+        path: PathBuf,
+        /// What it says, as JSON.
+        found: String,
+    },
+    /// The adapter uses what is not supported yet.
+    #[error("{}", lines(&format!("{} uses what is not supported yet", path.display()), settings))]
+    Unsupported {
+        /// The file, or the configuration's name.
+        path: PathBuf,
+        /// Every such setting, with its value.
+        settings: Vec<String>,
+    },
+    /// The tensor file is damaged.
+    #[error("{} is not a whole safetensors file ({reason}): copy or download it again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        reason: String,
+    },
+    /// The tensors do not fit the model.
+    #[error("{}", lines(&format!("the tensors of {origin} do not fit the model"), problems))]
+    Keys {
+        /// The file, or where else the tensors come from.
+        origin: String,
+        /// Every problem found.
+        problems: Vec<KeyProblem>,
+    },
+    /// The configuration to save does not describe the adapter on the model.
+    #[error(
+        "the configuration says {setting} {configured}, the adapter on `{layer}` has {attached}: \
+         save with the configuration that the model was patched with"
+    )]
+    Mismatch {
+        /// What differs.
+        setting: &'static str,
+        /// The layer it was seen on.
+        layer: String,
+        /// The configuration's value.
+        configured: f64,
+        /// The model's value.
+        attached: f64,
+    },
+}
+
+/// Where a name in a configuration stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// In the targets.
+    Target,
+    /// In what is excluded.
+    Exclude,
+    /// In the modules that are trained whole.
+    ModulesToSave,
+    /// In the numbers of layers.
+    Layer,
+    /// In the names before the numbers of layers.
+    LayersPattern,
+}
+
+impl Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Target => "target",
+            Self::Exclude => "exclude",
+            Self::ModulesToSave => "modules_to_save",
+            Self::Layer => "layers_to_transform",
+            Self::LayersPattern => "layers_pattern",
+        })
+    }
+}
+
+/// One thing that does not fit between a configuration and a model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetProblem {
+    /// No target is given.
+    #[error("no target is given: name linear layers, or write \"all-linear\"")]
+    Empty,
+    /// An entry names nothing in the model.
+    #[error("{role} `{entry}` matches nothing: {}{}", hint(nearest, existing), note(entry))]
+    Unknown {
+        /// Where the entry stands.
+        role: Role,
+        /// The entry.
+        entry: String,
+        /// The nearest names that exist, best first.
+        nearest: Vec<String>,
+        /// Names that exist, listed when none is near.
+        existing: Vec<String>,
+    },
+    /// A pattern matches no path in the model.
+    #[error("{role} pattern `{pattern}` matches nothing: it must match a whole path, such as `{example}`{}", if *inside { ", of which it matches a part (begin it with `.*`?)" } else { "" })]
+    PatternUnmatched {
+        /// Where the pattern stands.
+        role: Role,
+        /// The pattern.
+        pattern: String,
+        /// A path in the model.
+        example: String,
+        /// Whether the pattern matches a part of that path.
+        inside: bool,
+    },
+    /// An entry names a module, but not a linear layer.
+    #[error("{role} `{entry}` names {} (`{path}`): only linear layers are adapted{}", kind.described(), inside(within))]
+    NotLinear {
+        /// Where the entry stands.
+        role: Role,
+        /// The entry.
+        entry: String,
+        /// A module it names.
+        path: String,
+        /// What that module is.
+        kind: ModuleKind,
+        /// Linear layers inside it.
+        within: Vec<String>,
+    },
+    /// Everything an entry names is taken away by something else.
+    #[error("target `{entry}` names {matched} linears, but {reason}")]
+    Overruled {
+        /// The entry.
+        entry: String,
+        /// How many linear layers it names.
+        matched: usize,
+        /// What takes them away.
+        reason: String,
+    },
+    /// A pattern is not a regular expression.
+    #[error("{role} pattern `{pattern}` is not a regular expression: {reason}")]
+    Pattern {
+        /// Where the pattern stands.
+        role: Role,
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A number of a layer matches nothing.
+    #[error("layers_to_transform has {index}, but {}", existing_layers(existing, example.as_deref()))]
+    Layer {
+        /// The number.
+        index: usize,
+        /// The numbers of layers that the targets are in.
+        existing: Vec<usize>,
+        /// A targeted layer, named when none is in a numbered layer.
+        example: Option<String>,
+    },
+    /// `layers_pattern` is set without `layers_to_transform`.
+    #[error("layers_pattern is set, but layers_to_transform is not: set both or neither")]
+    PatternWithoutLayers,
+    /// The model has no linear layer at all, or none is left.
+    #[error("no linear layer is left to adapt: the model has {linears}, {reason}")]
+    NothingLeft {
+        /// How many linear layers the model has.
+        linears: usize,
+        /// What became of them.
+        reason: String,
+    },
+}
+
+/// One thing that does not fit between tensors by key and a model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyProblem {
+    /// The model needs a tensor that is not there.
+    #[error("missing: `{key}`, which the model needs with shape {expected:?}")]
+    Missing {
+        /// The key.
+        key: String,
+        /// The shape the model needs.
+        expected: Vec<usize>,
+    },
+    /// There is a tensor that the model has no place for.
+    #[error("surplus: `{key}` with shape {found:?}{}", match nearest { Some(key) => format!(", did the writer mean `{key}`?"), None => ", which no adapted layer or saved module of the model takes".to_owned() })]
+    Surplus {
+        /// The key.
+        key: String,
+        /// The shape of the tensor.
+        found: Vec<usize>,
+        /// The nearest key that the model takes.
+        nearest: Option<String>,
+    },
+    /// A tensor has another shape than its place.
+    #[error("shape: `{key}` is {found:?}, the model needs {expected:?}")]
+    Shape {
+        /// The key.
+        key: String,
+        /// The shape of the tensor.
+        found: Vec<usize>,
+        /// The shape the model needs.
+        expected: Vec<usize>,
+    },
+    /// A factor has another rank than the configuration says.
+    #[error(
+        "rank: `{key}` is {found:?}, which is rank {rank}, the configuration says r = {configured} ({expected:?})"
+    )]
+    Rank {
+        /// The key.
+        key: String,
+        /// The shape of the tensor.
+        found: Vec<usize>,
+        /// The shape the configuration and the model give.
+        expected: Vec<usize>,
+        /// The tensor's rank.
+        rank: usize,
+        /// The configuration's rank.
+        configured: usize,
+    },
+    /// A tensor holds no floating-point numbers of a kind that is read.
+    #[error("dtype: `{key}` is {dtype}, only f32, f16 and bf16 are read")]
+    Dtype {
+        /// The key.
+        key: String,
+        /// The type of its elements.
+        dtype: String,
+    },
+    /// The number of values is not what the shape says.
+    #[error("values: `{key}` has {count} values, its shape {shape:?} has {expected}")]
+    Count {
+        /// The key.
+        key: String,
+        /// The shape that comes with the values.
+        shape: Vec<usize>,
+        /// How many values there are.
+        count: usize,
+        /// How many the shape has.
+        expected: usize,
+    },
+}
+
+/// `headline: problem`, or a line for each of several problems.
+fn lines<P: Display>(headline: &str, problems: &[P]) -> String {
+    match problems {
+        [only] => format!("{headline}: {only}"),
+        problems => problems
+            .iter()
+            .fold(format!("{headline} ({} problems):", problems.len()), |text, problem| {
+                format!("{text}\n  - {problem}")
+            }),
+    }
+}
+
+/// What a name that looks like something else was probably meant to be.
+fn note(entry: &str) -> String {
+    if entry.eq_ignore_ascii_case(crate::targets::ALL_LINEAR) {
+        " (write \"all-linear\" alone, not in a list)".to_owned()
+    } else if entry.contains(['*', '\\', '|', '^', '$', '(', '[', '?', '+']) {
+        format!(" (entries of a list are names, not patterns: write {{ regex = '{entry}' }})")
+    } else {
+        String::new()
+    }
+}
+
+fn inside(within: &[String]) -> String {
+    if within.is_empty() {
+        String::new()
+    } else {
+        format!(", such as {} in it", quoted(within, "and"))
+    }
+}
+
+fn existing_layers(existing: &[usize], example: Option<&str>) -> String {
+    match (existing, example) {
+        ([], Some(example)) => format!(
+            "no target is in a numbered layer: set layers_pattern to what stands before the number \
+             (`{example}`)"
+        ),
+        ([], None) => "no linear layer is targeted".to_owned(),
+        ([only], _) => format!("the targets are in layer {only} only"),
+        ([first, .., last], _) if last - first + 1 == existing.len() => {
+            format!("the targets are in layers {first} to {last}")
+        }
+        (existing, _) => format!("the targets are in layers {existing:?}"),
+    }
+}

@@ -1,0 +1,236 @@
+//! Patching: an adapter on every selected linear layer, everything else frozen.
+//!
+//! [`plan`] reads the model and says what would be done; [`patch`] plans and then does it. Nothing
+//! is touched before everything is known to work, so a failed patch leaves the model as it was.
+//!
+//! ```
+//! use burn::nn::transformer::TransformerEncoderConfig;
+//! use burn_lora::LoraConfig;
+//! use burn_lora_patch::{PatchConfig, Targets, patch};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = burn_lora::device::parse("cpu")?.autodiff();
+//! let mut encoder = TransformerEncoderConfig::new(16, 32, 2, 3).init(&device);
+//! let config = PatchConfig::new(LoraConfig::new(2, 4.0), Targets::names(["query", "value"]));
+//! let report = patch(&mut encoder, &config)?;
+//! assert_eq!((report.adapted(), report.linears()), (6, 18));
+//! assert_eq!(report.trainable(), 6 * 2 * (16 + 16));
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::Tensor;
+use burn_lora::{Adapter, Adapters};
+
+use crate::config::PatchConfig;
+use crate::error::PatchError;
+use crate::path::{Trail, join};
+use crate::report::{LayerReport, LayerStatus, PatchReport, SavedModule};
+use crate::rewrite::{attach_sets, sets_by_layer};
+use crate::scan::{LinearLayer, ParamInfo, ParamRole, Scan};
+use crate::select::{Selection, Unmatched, select};
+use crate::suggest::quoted;
+
+/// Attaches a fresh adapter to the layers that `config` selects and freezes the rest.
+///
+/// Afterwards the factors and the modules of `modules_to_save` require gradients and nothing else
+/// does. Every factor is drawn from `config.seed` and its layer's path, so neither the order of the
+/// layers nor which others are adapted changes it.
+///
+/// # Errors
+///
+/// Whatever does not fit, all at once for targets; the model is then as it was.
+pub fn patch<M: Module>(model: &mut M, config: &PatchConfig) -> Result<PatchReport, PatchError> {
+    let plan = Plan::new(model, config, Unmatched::Refused)?;
+    let mut sets = BTreeMap::new();
+    for linear in plan.adapted() {
+        let seed = layer_seed(config.seed, &linear.path);
+        let adapter = Adapter::init(
+            &config.name,
+            &config.lora,
+            linear.d_in,
+            linear.d_out,
+            seed,
+            &linear.device,
+        )
+        .map_err(|source| PatchError::Adapter { layer: linear.path.clone(), source })?;
+        sets.insert(linear.path.clone(), Adapters::single(adapter));
+    }
+    *model = attach_sets(freeze(model.clone(), &plan.selection.saved_params), sets);
+    Ok(plan.report)
+}
+
+/// What [`patch`] would do and report, without doing it.
+///
+/// # Errors
+///
+/// As [`patch`].
+pub fn plan<M: Module>(model: &M, config: &PatchConfig) -> Result<PatchReport, PatchError> {
+    Plan::new(model, config, Unmatched::Refused).map(|plan| plan.report)
+}
+
+/// A checked patch: what the model is, what is picked out of it, what the report will say.
+pub(crate) struct Plan {
+    pub(crate) scan: Scan,
+    pub(crate) selection: Selection,
+    pub(crate) report: PatchReport,
+}
+
+impl Plan {
+    pub(crate) fn new<M: Module>(
+        model: &M,
+        config: &PatchConfig,
+        unmatched: Unmatched,
+    ) -> Result<Self, PatchError> {
+        config.lora.validate().map_err(|problems| PatchError::Settings { problems })?;
+        let scan = Scan::of(model);
+        check_bare(model, &scan, config)?;
+        let selection = select(&scan, config, unmatched)
+            .map_err(|problems| PatchError::Targets { problems })?;
+        let report = report(&scan, &selection, config);
+        Ok(Self { scan, selection, report })
+    }
+
+    /// The linear layers that get an adapter.
+    pub(crate) fn adapted(&self) -> impl Iterator<Item = &LinearLayer> {
+        self.scan
+            .linears()
+            .iter()
+            .zip(&self.selection.statuses)
+            .filter(|(_, status)| **status == LayerStatus::Adapted)
+            .map(|(linear, _)| linear)
+    }
+}
+
+/// That the model carries no adapter yet and its paths are unambiguous.
+fn check_bare<M: Module>(model: &M, scan: &Scan, config: &PatchConfig) -> Result<(), PatchError> {
+    let sets = sets_by_layer(model);
+    let same = sets.values().filter(|set| set.get(&config.name).is_some()).count();
+    if same > 0 {
+        return Err(PatchError::AlreadyPatched { name: config.name.clone(), layers: same });
+    }
+    if let Some(other) = sets.values().find_map(|set| set.iter().next()) {
+        return Err(PatchError::OtherAdapter {
+            present: other.name().to_owned(),
+            wanted: config.name.clone(),
+        });
+    }
+    if let Some((path, name)) = scan.foreign().first() {
+        return Err(PatchError::ForeignReparameterization {
+            path: path.clone(),
+            name: name.clone(),
+        });
+    }
+    match scan.ambiguous() {
+        Some(path) => Err(PatchError::AmbiguousPath { path: path.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+fn report(scan: &Scan, selection: &Selection, config: &PatchConfig) -> PatchReport {
+    let rank = config.lora.rank;
+    let layers: Vec<LayerReport> = scan
+        .linears()
+        .iter()
+        .zip(&selection.statuses)
+        .map(|(linear, status)| LayerReport {
+            path: linear.path.clone(),
+            d_in: linear.d_in,
+            d_out: linear.d_out,
+            status: status.clone(),
+            adapter_params: match status {
+                LayerStatus::Adapted => rank.saturating_mul(linear.d_in + linear.d_out),
+                _ => 0,
+            },
+        })
+        .collect();
+    let adapted = || layers.iter().filter(|layer| layer.status == LayerStatus::Adapted);
+    let adapters: usize =
+        adapted().fold(0, |sum: usize, layer| sum.saturating_add(layer.adapter_params));
+    let base = |param: &&ParamInfo| param.role == ParamRole::Base;
+    let saved: Vec<SavedModule> = selection
+        .saved_modules
+        .iter()
+        .map(|path| SavedModule {
+            path: path.clone(),
+            params: scan.params_below(path).filter(base).map(|param| param.count()).sum(),
+        })
+        .collect();
+    let mut warnings = selection.warnings.clone();
+    let narrow: Vec<&str> = adapted()
+        .filter(|layer| rank > layer.d_in.min(layer.d_out))
+        .map(|layer| layer.path.as_str())
+        .collect();
+    if !narrow.is_empty() {
+        warnings.push(format!(
+            "rank {rank} is above min(d_in, d_out) of {} linears ({}{}): a smaller rank can learn the same there",
+            narrow.len(),
+            quoted(&narrow[..narrow.len().min(3)], "and"),
+            if narrow.len() > 3 { ", …" } else { "" }
+        ));
+    }
+    PatchReport {
+        name: config.name.clone(),
+        rank,
+        alpha: config.lora.alpha,
+        scale: config.lora.scale(),
+        trainable: adapters.saturating_add(saved.iter().map(|module| module.params).sum()),
+        total: adapters
+            .saturating_add(scan.params().iter().filter(base).map(|param| param.count()).sum()),
+        layers,
+        saved,
+        matched: selection.matched.clone(),
+        warnings,
+    }
+}
+
+/// Lets exactly the parameters at `trained` require gradients.
+pub(crate) fn freeze<M: Module>(model: M, trained: &BTreeSet<String>) -> M {
+    struct Freeze<'a> {
+        trail: Trail,
+        trained: &'a BTreeSet<String>,
+    }
+    impl ModuleMapper for Freeze<'_> {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.trail.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.trail.exit();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.set_require_grad(self.trained.contains(&self.trail.path()))
+        }
+    }
+    model.map(&mut Freeze { trail: Trail::default(), trained })
+}
+
+/// The seed of one layer's factors: FNV-1a over the path, mixed with the configured seed.
+///
+/// Fixed here rather than taken from the standard library, whose hashes may change between versions.
+fn layer_seed(seed: u64, layer: &str) -> u64 {
+    let hash = join(layer, "weight").bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let mut mixed = hash ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_differ_by_layer_and_by_configured_seed() {
+        let seeds: BTreeSet<u64> = (0..20)
+            .flat_map(|layer| (0..20).map(move |seed| layer_seed(seed, &format!("layers.{layer}"))))
+            .collect();
+        assert_eq!(seeds.len(), 400);
+    }
+}

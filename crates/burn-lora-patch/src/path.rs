@@ -1,0 +1,105 @@
+//! Module paths: how a place in a model is spelled.
+//!
+//! A path is what a `ModuleVisitor` enters on its way down, joined by dots, and is Hugging Face's
+//! name of the same module where the struct's fields are called as there. One rule bridges Rust and
+//! Python: a trailing underscore of a segment is dropped, so that the field `self_` (`self` is a
+//! Rust keyword) is `self`.
+//!
+//! ```text
+//! bert.encoder.layer.0.attention.self_.query.weight    what Burn says
+//! bert.encoder.layer.0.attention.self.query.weight     what this crate, and PEFT, say
+//! ```
+
+use burn::module::Reparameterization;
+use burn_lora::Adapters;
+
+/// The segments on the way from the root of a model to where a traversal stands.
+#[derive(Debug, Default)]
+pub(crate) struct Trail {
+    segments: Vec<String>,
+}
+
+impl Trail {
+    pub(crate) fn enter(&mut self, name: &str) {
+        self.segments.push(segment(name).to_owned());
+    }
+
+    pub(crate) fn exit(&mut self) {
+        self.segments.pop();
+    }
+
+    /// The whole path, joined by dots.
+    pub(crate) fn path(&self) -> String {
+        self.segments.join(".")
+    }
+}
+
+fn segment(name: &str) -> &str {
+    match name.strip_suffix('_') {
+        Some(stripped) if !stripped.is_empty() => stripped,
+        _ => name,
+    }
+}
+
+/// A dotted path as Burn spells it, with the rule of this module applied to every segment.
+pub(crate) fn normalized(path: &str) -> String {
+    path.split('.').map(segment).collect::<Vec<_>>().join(".")
+}
+
+/// The module that a parameter belongs to: the path without its last segment.
+pub(crate) fn parent(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(parent, _)| parent)
+}
+
+/// The last segment of a path.
+pub(crate) fn last_segment(path: &str) -> &str {
+    path.rsplit_once('.').map_or(path, |(_, last)| last)
+}
+
+/// A path and what comes below it; the root of a model has the empty path.
+pub(crate) fn join(path: &str, below: &str) -> String {
+    if path.is_empty() { below.to_owned() } else { format!("{path}.{below}") }
+}
+
+/// Whether `entry` is the whole of `path` or a suffix of it that starts at a dot.
+pub(crate) fn is_named(path: &str, entry: &str) -> bool {
+    path == entry
+        || path.strip_suffix(entry).is_some_and(|rest| !entry.is_empty() && rest.ends_with('.'))
+}
+
+/// The path of a weight, and of what hangs on it: `<weight>.lora.<rest>`.
+pub(crate) fn split_at_adapters(path: &str) -> Option<(&str, &str)> {
+    let mark = format!(".{}.adapters.", Adapters::NAME);
+    let at = path.find(&mark)?;
+    Some((&path[..at], &path[at + mark.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailing_underscore_is_dropped_from_every_segment() {
+        assert_eq!(normalized("attention.self_.query"), "attention.self.query");
+        assert_eq!(normalized("a_.b_c._"), "a.b_c._");
+    }
+
+    #[test]
+    fn a_suffix_counts_only_from_a_dot_on() {
+        assert!(is_named("layers.0.q_proj", "q_proj"));
+        assert!(is_named("layers.0.q_proj", "0.q_proj"));
+        assert!(is_named("q_proj", "q_proj"));
+        assert!(!is_named("layers.0.q_proj", "proj"));
+        assert!(!is_named("layers.0.q_proj", ""));
+        assert!(!is_named("layers.10.q_proj", "0.q_proj"));
+    }
+
+    #[test]
+    fn factors_are_split_from_their_weight() {
+        assert_eq!(
+            split_at_adapters("l.0.q.weight.lora.adapters.1.a"),
+            Some(("l.0.q.weight", "1.a"))
+        );
+        assert_eq!(split_at_adapters("l.0.lora.weight"), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! Between what a patch is made from and what PEFT's files say.
+
+use burn_lora::{Init, LoraConfig};
+use serde_json::Value;
+
+use super::config::{AdapterConfig, Modules, OneOrMany};
+use crate::config::{PatchConfig, TaskType};
+use crate::targets::{ALL_LINEAR, Targets};
+
+/// A PEFT configuration as a patch, and what was passed over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedConfig {
+    /// The patch.
+    pub patch: PatchConfig,
+    /// What was passed over, such as keys of other versions.
+    pub warnings: Vec<String>,
+}
+
+impl AdapterConfig {
+    /// The configuration that PEFT would write for this patch.
+    ///
+    /// Targets are written as they stand; [`save`](super::save) replaces what PEFT would not
+    /// resolve to the same layers by their names.
+    pub fn from_patch(config: &PatchConfig) -> Self {
+        let exclude = match (&config.exclude_regex, config.exclude.is_empty()) {
+            (None, true) => None,
+            (None, false) => Some(Modules::Names(config.exclude.clone())),
+            (Some(pattern), true) => Some(Modules::Pattern(pattern.clone())),
+            (Some(pattern), false) => {
+                // PEFT takes names or a pattern: names become the pattern that matches the same.
+                let names: Vec<String> =
+                    config.exclude.iter().map(|name| regex::escape(name)).collect();
+                Some(Modules::Pattern(format!(r"(?:.*\.)?(?:{})|(?:{pattern})", names.join("|"))))
+            }
+        };
+        let mut modules_to_save = config.modules_to_save.clone();
+        for head in config.task_type.map_or(&[][..], |task| task.heads()) {
+            if !modules_to_save.iter().any(|module| module == head) {
+                modules_to_save.push((*head).to_owned());
+            }
+        }
+        Self {
+            exclude_modules: exclude,
+            init_lora_weights: match config.lora.init {
+                Init::Kaiming => Value::Bool(true),
+                Init::Gaussian => Value::String("gaussian".to_owned()),
+            },
+            layers_pattern: (!config.layers_pattern.is_empty())
+                .then(|| OneOrMany::Many(config.layers_pattern.clone())),
+            layers_to_transform: config.layers_to_transform.clone().map(OneOrMany::Many),
+            lora_alpha: config.lora.alpha,
+            lora_dropout: config.lora.dropout,
+            modules_to_save: (!modules_to_save.is_empty()).then_some(modules_to_save),
+            r: config.lora.rank,
+            target_modules: Some(match &config.targets {
+                Targets::AllLinear => Modules::Pattern(ALL_LINEAR.to_owned()),
+                Targets::Names(names) => Modules::Names(names.clone()),
+                Targets::Regex(pattern) => Modules::Pattern(pattern.clone()),
+            }),
+            task_type: config.task_type.map(|task| task.as_str().to_owned()),
+            use_rslora: config.lora.rslora,
+            ..Self::default()
+        }
+    }
+
+    /// Sets the base model's name or path.
+    pub fn with_base_model(mut self, name: impl Into<String>) -> Self {
+        self.base_model_name_or_path = Some(name.into());
+        self
+    }
+
+    /// The patch that this configuration describes.
+    ///
+    /// # Errors
+    ///
+    /// Every setting that is not supported yet, with its value.
+    pub fn to_patch(&self) -> Result<LoadedConfig, Vec<String>> {
+        let mut unsupported = self.unsupported();
+        let task_type = match self.task_type.as_deref() {
+            None => None,
+            Some(text) => {
+                let task = TaskType::parse(text);
+                if task.is_none() {
+                    let known: Vec<&str> = TaskType::ALL.iter().map(|task| task.as_str()).collect();
+                    unsupported
+                        .push(format!("task_type = \"{text}\" (there are {})", known.join(", ")));
+                }
+                task
+            }
+        };
+        let targets = match &self.target_modules {
+            None => {
+                unsupported.push("target_modules = null (name the modules)".to_owned());
+                Targets::AllLinear
+            }
+            Some(Modules::Pattern(text)) if text.eq_ignore_ascii_case(ALL_LINEAR) => {
+                Targets::AllLinear
+            }
+            Some(Modules::Pattern(pattern)) => Targets::Regex(pattern.clone()),
+            Some(Modules::Names(names)) => Targets::Names(names.clone()),
+        };
+        if !unsupported.is_empty() {
+            return Err(unsupported);
+        }
+        let init = match &self.init_lora_weights {
+            Value::String(name) if name == "gaussian" => Init::Gaussian,
+            _ => Init::Kaiming,
+        };
+        let automatic = task_type.map_or(&[][..], |task| task.heads());
+        let (exclude, exclude_regex) = match self.exclude_modules.clone() {
+            None => (Vec::new(), None),
+            Some(Modules::Names(names)) => (names, None),
+            Some(Modules::Pattern(pattern)) => (Vec::new(), Some(pattern)),
+        };
+        let lora = LoraConfig::new(self.r, self.lora_alpha)
+            .with_dropout(self.lora_dropout)
+            .with_rslora(self.use_rslora)
+            .with_init(init);
+        let mut patch = PatchConfig::new(lora, targets);
+        patch.exclude = exclude;
+        patch.exclude_regex = exclude_regex;
+        patch.layers_to_transform = self.layers_to_transform.as_ref().map(OneOrMany::to_vec);
+        patch.layers_pattern =
+            self.layers_pattern.as_ref().map(OneOrMany::to_vec).unwrap_or_default();
+        patch.layers_pattern.retain(|pattern| !pattern.is_empty());
+        patch.modules_to_save = self
+            .modules_to_save
+            .iter()
+            .flatten()
+            .filter(|module| !automatic.contains(&module.as_str()))
+            .cloned()
+            .collect();
+        patch.task_type = task_type;
+        let mut warnings = Vec::new();
+        if !self.unknown.is_empty() {
+            let keys: Vec<&str> = self.unknown.keys().map(String::as_str).collect();
+            warnings.push(format!(
+                "adapter_config.json has keys that this version does not know and passes over: {}",
+                keys.join(", ")
+            ));
+        }
+        Ok(LoadedConfig { patch, warnings })
+    }
+
+    /// Every setting that changes what the adapter computes and is not supported yet.
+    fn unsupported(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut check = |name: &str, set: bool, value: &dyn std::fmt::Display, why: &str| {
+            if set {
+                found.push(format!("{name} = {value}{why}"));
+            }
+        };
+        let some = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => false,
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(fields) => !fields.is_empty(),
+            _ => true,
+        };
+        let map = |map: &serde_json::Map<String, Value>| Value::Object(map.clone());
+        check("use_dora", self.use_dora, &true, "");
+        check("lora_bias", self.lora_bias, &true, "");
+        check("bias", self.bias != "none", &Value::from(self.bias.as_str()), "");
+        check("rank_pattern", !self.rank_pattern.is_empty(), &map(&self.rank_pattern), "");
+        check("alpha_pattern", !self.alpha_pattern.is_empty(), &map(&self.alpha_pattern), "");
+        let parameters = self.target_parameters.clone().unwrap_or_default();
+        check("target_parameters", !parameters.is_empty(), &Value::from(parameters), "");
+        check("fan_in_fan_out", self.fan_in_fan_out, &true, " (weights of GPT-2's Conv1D)");
+        check("ensure_weight_tying", self.ensure_weight_tying, &true, "");
+        check("use_qalora", self.use_qalora, &true, "");
+        let values = [
+            ("trainable_token_indices", &self.trainable_token_indices),
+            ("layer_replication", &self.layer_replication),
+            ("alora_invocation_tokens", &self.alora_invocation_tokens),
+            ("arrow_config", &self.arrow_config),
+            ("kasa_config", &self.kasa_config),
+            ("monteclora_config", &self.monteclora_config),
+            ("use_bdlora", &self.use_bdlora),
+            ("velora_config", &self.velora_config),
+        ];
+        for (name, value) in values {
+            check(name, some(value), value, "");
+        }
+        if let Value::String(init) = &self.init_lora_weights {
+            // These subtract their start from the base weights, so the factors alone are not the change.
+            let mutates = ["pissa", "olora", "corda", "loftq", "lora_ga"];
+            check(
+                "init_lora_weights",
+                mutates.iter().any(|name| init.starts_with(name)),
+                &self.init_lora_weights,
+                " (it changes the base: save with PEFT's path_initial_model_for_weight_conversion)",
+            );
+        }
+        found
+    }
+}

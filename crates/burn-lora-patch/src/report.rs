@@ -1,0 +1,294 @@
+//! What a patch did, for people and for scripts.
+//!
+//! `Display` gives the report as lines; [`PatchReport::table`] adds one line per linear layer.
+
+use std::fmt;
+
+use crate::error::Role;
+
+/// What was picked, what it costs, and what should be looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatchReport {
+    pub(crate) name: String,
+    pub(crate) rank: usize,
+    pub(crate) alpha: f64,
+    pub(crate) scale: f64,
+    pub(crate) layers: Vec<LayerReport>,
+    pub(crate) saved: Vec<SavedModule>,
+    pub(crate) matched: Vec<EntryMatch>,
+    pub(crate) trainable: usize,
+    pub(crate) total: usize,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// One linear layer of the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerReport {
+    /// The layer's path.
+    pub path: String,
+    /// Size of the input features.
+    pub d_in: usize,
+    /// Size of the output features.
+    pub d_out: usize,
+    /// What became of it.
+    pub status: LayerStatus,
+    /// The parameters of its adapter, `rank · (d_in + d_out)`; 0 without one.
+    pub adapter_params: usize,
+}
+
+/// What became of one linear layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LayerStatus {
+    /// It carries an adapter.
+    Adapted,
+    /// An exclude takes it out.
+    Excluded {
+        /// The entry.
+        by: String,
+    },
+    /// It is an output layer, which `all-linear` leaves out.
+    Head,
+    /// It is trained whole.
+    TrainedWhole,
+    /// It is targeted, but in a layer of another number.
+    OtherLayer,
+    /// No target names it.
+    NotTargeted,
+}
+
+impl fmt::Display for LayerStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Adapted => f.write_str("adapted"),
+            Self::Excluded { by } => write!(f, "excluded by `{by}`"),
+            Self::Head => f.write_str("output layer"),
+            Self::TrainedWhole => f.write_str("trained whole"),
+            Self::OtherLayer => f.write_str("in another layer"),
+            Self::NotTargeted => f.write_str("not targeted"),
+        }
+    }
+}
+
+/// One module that is trained whole and saved with the adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedModule {
+    /// The module's path.
+    pub path: String,
+    /// Its parameters.
+    pub params: usize,
+}
+
+/// What one entry of the configuration matched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryMatch {
+    /// Where the entry stands.
+    pub role: Role,
+    /// The entry.
+    pub entry: String,
+    /// How many linear layers it picks; for modules to save, how many modules.
+    pub count: usize,
+}
+
+impl PatchReport {
+    /// The adapter's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many linear layers carry an adapter.
+    pub fn adapted(&self) -> usize {
+        self.layers.iter().filter(|layer| layer.status == LayerStatus::Adapted).count()
+    }
+
+    /// How many linear layers the model has.
+    pub fn linears(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// How many parameters are trained: the factors, and the modules trained whole.
+    pub fn trainable(&self) -> usize {
+        self.trainable
+    }
+
+    /// How many parameters there are, the adapter's included, as PEFT counts.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// The share of trainable parameters, from 0 to 1.
+    pub fn share(&self) -> f64 {
+        if self.total == 0 { 0.0 } else { self.trainable as f64 / self.total as f64 }
+    }
+
+    /// What should be looked at.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Every linear layer and what became of it, in the order of traversal.
+    pub fn layers(&self) -> &[LayerReport] {
+        &self.layers
+    }
+
+    /// The modules that are trained whole.
+    pub fn saved(&self) -> &[SavedModule] {
+        &self.saved
+    }
+
+    /// What every entry of the configuration matched.
+    pub fn matched(&self) -> &[EntryMatch] {
+        &self.matched
+    }
+
+    /// The line `trainable: 43,008 of 2,150,000 (2.00 %)`.
+    pub fn trainable_line(&self) -> String {
+        format!(
+            "trainable: {} of {} ({:.2} %)",
+            grouped(self.trainable),
+            grouped(self.total),
+            100.0 * self.share()
+        )
+    }
+
+    /// A line per linear layer: path, shape, parameters of its adapter, what became of it.
+    pub fn table(&self) -> String {
+        let width = |cells: &mut dyn Iterator<Item = usize>, heading: &str| {
+            cells.max().unwrap_or(0).max(heading.len())
+        };
+        let shape = |layer: &LayerReport| format!("{} x {}", layer.d_in, layer.d_out);
+        let paths =
+            width(&mut self.layers.iter().map(|layer| layer.path.chars().count()), "linear");
+        let shapes = width(&mut self.layers.iter().map(|layer| shape(layer).len()), "in x out");
+        let params =
+            width(&mut self.layers.iter().map(|l| grouped(l.adapter_params).len()), "adapter");
+        let mut table = format!(
+            "{:paths$}  {:>shapes$}  {:>params$}  status\n",
+            "linear", "in x out", "adapter"
+        );
+        for layer in &self.layers {
+            table.push_str(&format!(
+                "{:paths$}  {:>shapes$}  {:>params$}  {}\n",
+                layer.path,
+                shape(layer),
+                grouped(layer.adapter_params),
+                layer.status
+            ));
+        }
+        table
+    }
+}
+
+impl fmt::Display for PatchReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "adapter `{}`: rank {}, alpha {}, scale {}",
+            self.name, self.rank, self.alpha, self.scale
+        )?;
+        for role in
+            [Role::Target, Role::Exclude, Role::Layer, Role::LayersPattern, Role::ModulesToSave]
+        {
+            let entries: Vec<String> = self
+                .matched
+                .iter()
+                .filter(|entry| entry.role == role)
+                .map(|entry| format!("{} ({})", entry.entry, grouped(entry.count)))
+                .collect();
+            if !entries.is_empty() {
+                writeln!(f, "{role}: {}", entries.join(", "))?;
+            }
+        }
+        for module in &self.saved {
+            writeln!(f, "trained whole: {} ({} parameters)", module.path, grouped(module.params))?;
+        }
+        writeln!(f, "adapted: {} of {} linears", self.adapted(), self.linears())?;
+        write!(f, "{}", self.trainable_line())?;
+        for warning in &self.warnings {
+            write!(f, "\nwarning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A count with a comma between groups of three digits: `1,234,567`.
+pub fn grouped(count: usize) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> PatchReport {
+        let layer = |path: &str, status: LayerStatus, adapter_params| LayerReport {
+            path: path.into(),
+            d_in: 16,
+            d_out: 8,
+            status,
+            adapter_params,
+        };
+        PatchReport {
+            name: "default".into(),
+            rank: 4,
+            alpha: 8.0,
+            scale: 2.0,
+            layers: vec![
+                layer("layers.0.fc1", LayerStatus::Adapted, 1096),
+                layer("lm_head", LayerStatus::Head, 0),
+            ],
+            saved: vec![SavedModule { path: "classifier".into(), params: 1234 }],
+            matched: vec![EntryMatch { role: Role::Target, entry: "fc1".into(), count: 1 }],
+            trainable: 43_008,
+            total: 2_150_000,
+            warnings: vec!["look here".into()],
+        }
+    }
+
+    #[test]
+    fn counts_are_grouped_by_three_digits() {
+        let cases = [
+            (0, "0"),
+            (7, "7"),
+            (999, "999"),
+            (1000, "1,000"),
+            (12_345, "12,345"),
+            (123_456, "123,456"),
+            (1_000_000, "1,000,000"),
+            (1_234_567, "1,234,567"),
+        ];
+        for (count, text) in cases {
+            assert_eq!(grouped(count), text);
+        }
+    }
+
+    #[test]
+    fn the_report_reads_as_lines() {
+        assert_eq!(
+            report().to_string(),
+            "adapter `default`: rank 4, alpha 8, scale 2\n\
+             target: fc1 (1)\n\
+             trained whole: classifier (1,234 parameters)\n\
+             adapted: 1 of 2 linears\n\
+             trainable: 43,008 of 2,150,000 (2.00 %)\n\
+             warning: look here"
+        );
+    }
+
+    #[test]
+    fn the_table_is_aligned() {
+        assert_eq!(
+            report().table(),
+            "linear        in x out  adapter  status\n\
+             layers.0.fc1    16 x 8    1,096  adapted\n\
+             lm_head         16 x 8        0  output layer\n"
+        );
+    }
+}

@@ -1,0 +1,269 @@
+//! Changing what hangs on the weights of a patched model: multiplier, merge, unmerge, unload.
+//!
+//! Burn offers no way to exchange a parameter's reparameterisation, so every change is the same
+//! three steps: read the sets of adapters, take all of them off, hang changed ones back on. Tensors
+//! are reference counted; only merging computes anything.
+//!
+//! ```
+//! use burn::nn::transformer::TransformerEncoderConfig;
+//! use burn_lora::LoraConfig;
+//! use burn_lora_patch::{PatchConfig, Targets, merge, patch, set_multiplier, unload, unmerge};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = burn_lora::device::parse("cpu")?;
+//! let mut encoder = TransformerEncoderConfig::new(16, 32, 2, 1).init(&device);
+//! patch(&mut encoder, &PatchConfig::new(LoraConfig::new(2, 4.0), Targets::AllLinear))?;
+//! set_multiplier(&mut encoder, "default", 0.5)?;
+//! merge(&mut encoder)?; // inference at the speed of the base model
+//! unmerge(&mut encoder)?; // bit for bit what it was
+//! let base = unload(encoder);
+//! # let _ = base;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::any::Any;
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, Reparameterizer};
+use burn::tensor::Tensor;
+use burn_lora::{Adapters, detach, sets};
+
+use crate::error::PatchError;
+use crate::path::{Trail, join, normalized, parent};
+
+/// Sets what the scale of the adapter `name` is multiplied by: 0 gives the base model, 1 the adapter
+/// as trained. A merged model is merged anew.
+///
+/// # Errors
+///
+/// No adapter of that name; a multiplier, or merged weights, that are not finite.
+pub fn set_multiplier<M: Module>(
+    model: &mut M,
+    name: &str,
+    multiplier: f64,
+) -> Result<(), PatchError> {
+    if !multiplier.is_finite() {
+        return Err(PatchError::Multiplier { multiplier });
+    }
+    let sets = attached_sets(model)?;
+    if !sets.values().any(|set| set.get(name).is_some()) {
+        return Err(PatchError::UnknownAdapter { name: name.to_owned(), present: names(&sets) });
+    }
+    rewrite(model, sets, |base, set| {
+        let merged = set.is_merged();
+        let (base, set) = if merged { set.unmerge(base) } else { (base, set) };
+        let set = set.map(|adapter| {
+            if adapter.name() == name { adapter.with_multiplier(multiplier) } else { adapter }
+        });
+        if merged { set.merge(base) } else { (base, set) }
+    })
+}
+
+/// Adds the change of every active adapter into its weight, so that nothing is computed beside it.
+///
+/// The untouched weight is kept for [`unmerge`]. Merging a merged model changes nothing.
+///
+/// # Errors
+///
+/// No adapter; merged weights that are not finite.
+pub fn merge<M: Module>(model: &mut M) -> Result<(), PatchError> {
+    let sets = attached_sets(model)?;
+    rewrite(model, sets, |base, set| set.merge(base))
+}
+
+/// Takes the change out of the weights again: they are bit for bit what they were.
+///
+/// Unmerging a model that is not merged changes nothing.
+///
+/// # Errors
+///
+/// No adapter.
+pub fn unmerge<M: Module>(model: &mut M) -> Result<(), PatchError> {
+    let sets = attached_sets(model)?;
+    rewrite(model, sets, |base, set| set.unmerge(base))
+}
+
+/// The base model without any adapter, bit for bit as it was before patching, merged or not.
+///
+/// What is frozen stays frozen, and what was trained whole keeps its trained values.
+pub fn unload<M: Module>(model: M) -> M {
+    let sets = sets_by_layer(&model);
+    put_bases(detach(model), sets, |base, set| set.unmerge(base).0)
+}
+
+/// The model with every active adapter merged for good and no adapter left.
+///
+/// # Errors
+///
+/// As [`merge`].
+pub fn merge_and_unload<M: Module>(mut model: M) -> Result<M, PatchError> {
+    merge(&mut model)?;
+    Ok(detach(model))
+}
+
+/// The names of the adapters on a model, each once.
+pub fn adapter_names<M: Module>(model: &M) -> Vec<String> {
+    names(&sets_by_layer(model))
+}
+
+fn names(sets: &BTreeMap<String, Adapters>) -> Vec<String> {
+    let mut names: Vec<String> =
+        sets.values().flat_map(Adapters::iter).map(|adapter| adapter.name().to_owned()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Every set of adapters, by the path of its linear layer.
+pub(crate) fn sets_by_layer<M: Module>(model: &M) -> BTreeMap<String, Adapters> {
+    sets(model)
+        .into_iter()
+        .map(|(weight, set)| (parent(&normalized(&weight)).to_owned(), set))
+        .collect()
+}
+
+fn attached_sets<M: Module>(model: &M) -> Result<BTreeMap<String, Adapters>, PatchError> {
+    let sets = sets_by_layer(model);
+    if sets.is_empty() { Err(PatchError::NoAdapter) } else { Ok(sets) }
+}
+
+/// Replaces every weight that carries a set, and the set, by what `change` makes of them.
+///
+/// All results are checked before the model is touched.
+fn rewrite<M: Module>(
+    model: &mut M,
+    sets: BTreeMap<String, Adapters>,
+    change: impl Fn(Tensor<2>, Adapters) -> (Tensor<2>, Adapters),
+) -> Result<(), PatchError> {
+    let mut changed = BTreeMap::new();
+    for (layer, base) in bases(model, &sets) {
+        let Some(set) = sets.get(&layer) else { continue };
+        let was_merged = set.is_merged();
+        let (base, set) = change(base, set.clone());
+        if set.is_merged() && !is_finite(&layer, &base)? {
+            return Err(PatchError::NotFinite { layer });
+        }
+        let replaced = was_merged || set.is_merged();
+        changed.insert(layer, (replaced.then_some(base), set));
+    }
+    let mut new_bases = BTreeMap::new();
+    let mut new_sets = BTreeMap::new();
+    for (layer, (base, set)) in changed {
+        if let Some(base) = base {
+            new_bases.insert(layer.clone(), base);
+        }
+        new_sets.insert(layer, set);
+    }
+    let bare = put_bases(detach(model.clone()), new_bases, |_, base| base);
+    *model = attach_sets(bare, new_sets);
+    Ok(())
+}
+
+fn is_finite(layer: &str, weight: &Tensor<2>) -> Result<bool, PatchError> {
+    weight.clone().is_finite().all().try_into_scalar::<bool>().map_err(|error| {
+        PatchError::Unreadable { path: join(layer, "weight"), reason: error.to_string() }
+    })
+}
+
+/// The stored weights of the layers that carry a set.
+fn bases<M: Module>(model: &M, sets: &BTreeMap<String, Adapters>) -> Vec<(String, Tensor<2>)> {
+    struct Bases<'a> {
+        trail: Trail,
+        sets: &'a BTreeMap<String, Adapters>,
+        found: Vec<(String, Tensor<2>)>,
+    }
+    impl ModuleVisitor for Bases<'_> {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.trail.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.trail.exit();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(layer) = layer_of(&self.trail, self.sets)
+                && let Some(base) = as_rank::<D, 2>(param.base())
+            {
+                self.found.push((layer, base));
+            }
+        }
+    }
+    let mut bases = Bases { trail: Trail::default(), sets, found: Vec::new() };
+    model.visit(&mut bases);
+    bases.found
+}
+
+/// The layer whose weight the traversal stands at, if it is one of those asked about.
+fn layer_of<T>(trail: &Trail, layers: &BTreeMap<String, T>) -> Option<String> {
+    let path = trail.path();
+    let layer = parent(&path);
+    (join(layer, "weight") == path && layers.contains_key(layer)).then(|| layer.to_owned())
+}
+
+/// Replaces the weights of layers; identity, trainability and layout of the parameters stay.
+fn put_bases<M: Module, T>(
+    model: M,
+    replaced: BTreeMap<String, T>,
+    value: impl Fn(Tensor<2>, T) -> Tensor<2>,
+) -> M {
+    struct Put<T, F> {
+        trail: Trail,
+        replaced: BTreeMap<String, T>,
+        value: F,
+    }
+    impl<T, F: Fn(Tensor<2>, T) -> Tensor<2>> ModuleMapper for Put<T, F> {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.trail.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.trail.exit();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(layer) = layer_of(&self.trail, &self.replaced) else { return param };
+            let Some(base) = as_rank::<D, 2>(param.base()) else { return param };
+            let Some(new) = self.replaced.remove(&layer) else { return param };
+            let Some(new) = as_rank::<2, D>((self.value)(base, new)) else { return param };
+            param.map(|old| new.detach().set_require_grad(old.is_require_grad()))
+        }
+    }
+    if replaced.is_empty() {
+        return model;
+    }
+    model.map(&mut Put { trail: Trail::default(), replaced, value })
+}
+
+/// The same tensor where `A` and `B` are the same number of dimensions.
+fn as_rank<const A: usize, const B: usize>(tensor: Tensor<A>) -> Option<Tensor<B>> {
+    let tensor: Box<dyn Any> = Box::new(tensor);
+    tensor.downcast().ok().map(|tensor| *tensor)
+}
+
+/// Hangs every set on the weight of its layer. The model must carry none.
+pub(crate) fn attach_sets<M: Module>(model: M, sets: BTreeMap<String, Adapters>) -> M {
+    struct Attach {
+        sets: BTreeMap<String, Adapters>,
+    }
+    impl Reparameterizer for Attach {
+        type Reparam = Adapters;
+
+        fn reparameterize<const D: usize>(
+            &mut self,
+            path: &str,
+            param: Param<Tensor<D>>,
+        ) -> (Param<Tensor<D>>, Option<Adapters>) {
+            let path = normalized(path);
+            let layer = parent(&path);
+            let set = if D == 2 && join(layer, "weight") == path {
+                self.sets.remove(layer)
+            } else {
+                None
+            };
+            (param, set)
+        }
+    }
+    model.apply_reparameterization(Attach { sets })
+}

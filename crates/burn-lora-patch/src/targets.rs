@@ -1,0 +1,298 @@
+//! Which linear layers are meant: names, a pattern, or all of them.
+//!
+//! The rules are PEFT's (`target_modules`, `exclude_modules`, `layers_to_transform`,
+//! `layers_pattern`); what is added is that nothing is passed over in silence: an entry that picks
+//! no layer is an error with the nearest names that exist.
+//!
+//! | written | picks |
+//! | --- | --- |
+//! | `"all-linear"` | every linear layer but the output layers |
+//! | `["q_proj", "mlp.up_proj"]` | layers whose path is the entry, or ends in it from a dot on |
+//! | `{ regex = ".*\\.(q|v)_proj" }` | layers whose whole path matches |
+//!
+//! ```
+//! use burn_lora_patch::Targets;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let targets: Targets = serde_json::from_str(r#"["q_proj", "v_proj"]"#)?;
+//! assert_eq!(targets, Targets::names(["q_proj", "v_proj"]));
+//! let targets: Targets = serde_json::from_str(r#"{"regex": ".*_proj"}"#)?;
+//! assert_eq!(targets, Targets::Regex(".*_proj".into()));
+//! let error = serde_json::from_str::<Targets>(r#""q_proj""#).unwrap_err().to_string();
+//! assert!(error.contains(r#"["q_proj"]"#), "{error}");
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+
+use regex::Regex;
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::path::is_named;
+
+/// The linear layers to adapt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Targets {
+    /// Every linear layer except the output layers (`heads`, the head of a classifier, and whatever
+    /// is trained whole).
+    AllLinear,
+    /// Layers by name: the exact path, or a suffix of it on a dot boundary.
+    Names(Vec<String>),
+    /// Layers whose whole path matches this regular expression.
+    Regex(String),
+}
+
+/// What `"all-linear"` is spelled as.
+pub(crate) const ALL_LINEAR: &str = "all-linear";
+
+impl Targets {
+    /// Targets by name.
+    pub fn names<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
+        Self::Names(names.into_iter().map(Into::into).collect())
+    }
+}
+
+impl Serialize for Targets {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::AllLinear => serializer.serialize_str(ALL_LINEAR),
+            Self::Names(names) => names.serialize(serializer),
+            Self::Regex(pattern) => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("regex", pattern)?;
+                map.end()
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Targets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Forms;
+        impl<'de> Visitor<'de> for Forms {
+            type Value = Targets;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(
+                    r#""all-linear", a list of module names such as ["q_proj", "v_proj"], or { regex = "…" }"#,
+                )
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Targets, E> {
+                if text.eq_ignore_ascii_case(ALL_LINEAR) {
+                    return Ok(Targets::AllLinear);
+                }
+                Err(E::custom(format!(
+                    "targets cannot be the string \"{text}\": write [\"{text}\"] for a module name, \
+                     {{ regex = \"{text}\" }} for a pattern of whole paths, or \"all-linear\""
+                )))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Targets, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = seq.next_element()? {
+                    names.push(name);
+                }
+                Ok(Targets::Names(names))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Targets, A::Error> {
+                let mut pattern = None;
+                while let Some(key) = map.next_key::<String>()? {
+                    if key != "regex" {
+                        return Err(de::Error::unknown_field(&key, &["regex"]));
+                    }
+                    pattern = Some(map.next_value()?);
+                }
+                pattern.map(Targets::Regex).ok_or_else(|| de::Error::missing_field("regex"))
+            }
+        }
+        deserializer.deserialize_any(Forms)
+    }
+}
+
+/// A pattern that must match a whole path, as Python's `re.fullmatch`.
+#[derive(Debug, Clone)]
+pub(crate) struct FullMatch {
+    whole: Regex,
+    part: Regex,
+}
+
+impl FullMatch {
+    pub(crate) fn new(pattern: &str) -> Result<Self, regex::Error> {
+        // Compiled alone first, so that an unbalanced parenthesis cannot be closed by the anchors.
+        let part = Regex::new(pattern)?;
+        let whole = Regex::new(&format!("^(?:{pattern})$"))?;
+        Ok(Self { whole, part })
+    }
+
+    pub(crate) fn is_match(&self, path: &str) -> bool {
+        self.whole.is_match(path)
+    }
+
+    /// Whether a part of the path matches, which is not enough.
+    pub(crate) fn is_found_in(&self, path: &str) -> bool {
+        self.part.is_match(path)
+    }
+}
+
+/// Where the number of a layer stands in a path (PEFT's `layers_to_transform`).
+#[derive(Debug, Clone)]
+pub(crate) enum LayerIndex {
+    /// The first number with two segments before it and one after it: `model.layers.3.mlp`.
+    Anywhere,
+    /// The first number that follows one of these names.
+    After(Vec<Regex>),
+}
+
+impl LayerIndex {
+    /// The rule for `layers_pattern`, whose entries PEFT puts into an expression unescaped.
+    pub(crate) fn new(patterns: &[String]) -> Result<Self, (String, regex::Error)> {
+        if patterns.is_empty() {
+            return Ok(Self::Anywhere);
+        }
+        patterns
+            .iter()
+            .map(|pattern| {
+                Regex::new(pattern)
+                    .and_then(|_| Regex::new(&format!(r"^(?:.*?\.)??(?:{pattern})\.([0-9]+)\.")))
+                    .map_err(|error| (pattern.clone(), error))
+            })
+            .collect::<Result<_, _>>()
+            .map(Self::After)
+    }
+
+    /// The number of the layer that `path` is in.
+    pub(crate) fn of(&self, path: &str) -> Option<usize> {
+        match self {
+            Self::Anywhere => {
+                let segments: Vec<&str> = path.split('.').collect();
+                (2..segments.len().saturating_sub(1))
+                    .map(|at| segments[at])
+                    .find(|segment| is_number(segment))
+                    .and_then(|segment| segment.parse().ok())
+            }
+            Self::After(patterns) => patterns.iter().find_map(|pattern| {
+                pattern.captures(path).and_then(|found| found.get(1))?.as_str().parse().ok()
+            }),
+        }
+    }
+}
+
+fn is_number(segment: &str) -> bool {
+    !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The fewest and shortest names that pick exactly `wanted` out of `wanted` and `others`.
+///
+/// PEFT writes long lists of targets in this form. Every name is a suffix, on a dot boundary, of a
+/// wanted path and of no other one.
+pub fn minimal_suffixes<'a>(
+    wanted: impl IntoIterator<Item = &'a str>,
+    others: impl IntoIterator<Item = &'a str>,
+) -> Vec<String> {
+    let others: Vec<&str> = others.into_iter().collect();
+    let mut names: Vec<String> = Vec::new();
+    let mut wanted: Vec<&str> = wanted.into_iter().collect();
+    wanted.sort_unstable();
+    for path in wanted {
+        if names.iter().any(|name| is_named(path, name)) {
+            continue;
+        }
+        let mut starts: Vec<usize> = path.rmatch_indices('.').map(|(at, _)| at + 1).collect();
+        starts.push(0);
+        let unambiguous = starts
+            .into_iter()
+            .map(|start| &path[start..])
+            .find(|suffix| !others.iter().any(|other| is_named(other, suffix)));
+        let name = unambiguous.unwrap_or(path).to_owned();
+        names.retain(|longer| !is_named(longer, &name));
+        names.push(name);
+    }
+    names.sort_unstable();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn index(patterns: &[&str], path: &str) -> Option<usize> {
+        let patterns: Vec<String> = patterns.iter().map(|p| (*p).to_owned()).collect();
+        LayerIndex::new(&patterns).unwrap().of(path)
+    }
+
+    #[test]
+    fn a_pattern_matches_whole_paths_only() {
+        let pattern = FullMatch::new("a|ab").unwrap();
+        assert!(pattern.is_match("ab"));
+        assert!(!pattern.is_match("abc"));
+        assert!(!FullMatch::new("q_proj").unwrap().is_match("layers.0.q_proj"));
+        assert!(FullMatch::new("a)|(b").is_err());
+    }
+
+    /// What PEFT 0.21.2's expressions give for these paths.
+    #[test]
+    fn the_layer_is_the_first_number_where_peft_looks() {
+        assert_eq!(index(&[], "model.layers.3.mlp.up_proj"), Some(3));
+        assert_eq!(index(&[], "model.layers.3.experts.7.up_proj"), Some(3));
+        assert_eq!(index(&[], "layers.3.up_proj"), None);
+        assert_eq!(index(&[], "model.layers.3"), None);
+        assert_eq!(index(&["layers"], "layers.3.up_proj"), Some(3));
+        assert_eq!(index(&["layers"], "model.layers.3.up_proj"), Some(3));
+        assert_eq!(index(&["experts"], "model.layers.3.experts.7.up_proj"), Some(7));
+        assert_eq!(index(&["h", "layers"], "model.layers.3.up_proj"), Some(3));
+        assert_eq!(index(&["ayers"], "model.layers.3.up_proj"), None);
+        assert_eq!(index(&["layers"], "model.layers.99999999999999999999999.x"), None);
+    }
+
+    #[test]
+    fn suffixes_condense_to_the_shortest_that_are_unambiguous() {
+        let wanted = ["l.0.attn.q", "l.1.attn.q", "l.0.attn.dense", "l.1.attn.dense"];
+        let others = ["l.0.mlp.dense", "l.1.mlp.dense", "l.0.attn"];
+        assert_eq!(minimal_suffixes(wanted, others), ["attn.dense", "q"]);
+        assert_eq!(minimal_suffixes(["a.x"], ["b.a.x", "x"]), ["a.x"]);
+    }
+
+    #[test]
+    fn serde_forms_go_both_ways_and_wrong_ones_name_the_right_ones() {
+        for text in [r#""all-linear""#, r#"["a","b"]"#, r#"{"regex":"a.*"}"#] {
+            let targets: Targets = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&targets).unwrap(), text);
+        }
+        assert_eq!(serde_json::from_str::<Targets>(r#""All-Linear""#).unwrap(), Targets::AllLinear);
+        let unknown = serde_json::from_str::<Targets>(r#"{"regexp":"a"}"#).unwrap_err();
+        assert!(unknown.to_string().contains("expected `regex`"), "{unknown}");
+        let number = serde_json::from_str::<Targets>("3").unwrap_err();
+        assert!(number.to_string().contains("all-linear"), "{number}");
+        assert!(serde_json::from_str::<Targets>("{}").is_err());
+    }
+
+    proptest! {
+        /// Condensing never changes what is picked, unless a wanted path is itself a suffix of
+        /// another path (then no list of names could tell them apart).
+        #[test]
+        fn minimal_suffixes_pick_the_same_set(
+            paths in prop::collection::btree_set("[ab]\\.[cd](\\.[ab]){1,3}", 1..12),
+            choice in prop::collection::vec(any::<bool>(), 12),
+        ) {
+            let (wanted, others): (Vec<_>, Vec<_>) =
+                paths.iter().zip(choice).partition(|(_, chosen)| *chosen);
+            let wanted: Vec<&str> = wanted.into_iter().map(|(path, _)| path.as_str()).collect();
+            let others: Vec<&str> = others.into_iter().map(|(path, _)| path.as_str()).collect();
+            prop_assume!(!wanted.iter().any(|w| others.iter().any(|o| is_named(o, w))));
+            let names = minimal_suffixes(wanted.iter().copied(), others.iter().copied());
+            let picked: Vec<&str> = paths
+                .iter()
+                .map(String::as_str)
+                .filter(|path| names.iter().any(|name| is_named(path, name)))
+                .collect();
+            prop_assert_eq!(picked, wanted);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The trained values of a model by stable names, out and back in: what a checkpoint holds.
+//!
+//! Names and layouts are those of PEFT's files ([`crate::peft`]): a factor is
+//! `base_model.model.<layer>.lora_A.weight`, `[rank, d_in]`. Burn's `ParamId`s change from process to
+//! process, these names do not, so optimiser state is stored under them too ([`trainable_ids`]).
+//!
+//! A parameter is trainable when it requires gradients, so the model must be the one that is
+//! trained: on an autodiff device, not what `Module::valid` gives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Tensor, TensorData};
+
+use crate::error::{KeyProblem, PatchError};
+use crate::path::Trail;
+use crate::peft::keys::Slot;
+use crate::scan::Scan;
+use crate::suggest::nearest;
+
+/// A tensor's values on the host, in PEFT's layout (a linear's weight is `[d_out, d_in]`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedTensor {
+    /// The name, such as `base_model.model.layers.0.q_proj.lora_A.weight`.
+    pub key: String,
+    /// The shape.
+    pub shape: Vec<usize>,
+    /// The values, row by row.
+    pub values: Vec<f32>,
+}
+
+/// The stable name of every trainable parameter, with the identity that Burn keys gradients and
+/// optimiser state by, in the order of traversal.
+pub fn trainable_ids<M: Module>(model: &M) -> Vec<(String, ParamId)> {
+    let tracked = tracked(model);
+    let scan = Scan::of(model);
+    let trained = scan.params().iter().filter(|param| tracked.contains(&param.path));
+    trained.map(|param| (Slot::of(param).key, param.id)).collect()
+}
+
+/// The values of every trainable parameter, factors and modules trained whole, in the order of
+/// traversal.
+///
+/// # Errors
+///
+/// A tensor that cannot be read from its device.
+pub fn trainable_tensors<M: Module>(model: &M) -> Result<Vec<NamedTensor>, PatchError> {
+    let slots = trainable_slots(model);
+    let mut values = read(model, slots.iter().map(|slot| slot.path.clone()).collect())?;
+    Ok(slots
+        .into_iter()
+        .filter_map(|slot| {
+            let values = values.remove(&slot.path)?;
+            Some(slot.named(values))
+        })
+        .collect())
+}
+
+/// Puts the values of every trainable parameter back, as [`trainable_tensors`] gave them.
+///
+/// # Errors
+///
+/// A missing or surplus name, another shape, a wrong number of values: all at once; the model is
+/// then as it was.
+pub fn set_tensors<M: Module>(
+    model: &mut M,
+    tensors: impl IntoIterator<Item = NamedTensor>,
+) -> Result<(), PatchError> {
+    let slots = trainable_slots(model);
+    let tensors: BTreeMap<String, NamedTensor> =
+        tensors.into_iter().map(|tensor| (tensor.key.clone(), tensor)).collect();
+    let mut problems = Vec::new();
+    for tensor in tensors.values() {
+        let expected = tensor.shape.iter().product();
+        if tensor.values.len() != expected {
+            problems.push(KeyProblem::Count {
+                key: tensor.key.clone(),
+                shape: tensor.shape.clone(),
+                count: tensor.values.len(),
+                expected,
+            });
+        }
+    }
+    problems
+        .extend(compare(&slots, tensors.values().map(|t| (t.key.as_str(), t.shape.as_slice()))));
+    if !problems.is_empty() {
+        return Err(PatchError::Keys { origin: "the given map".to_owned(), problems });
+    }
+    let mut tensors = tensors;
+    let values = slots
+        .into_iter()
+        .filter_map(|slot| {
+            let tensor = tensors.remove(&slot.key)?;
+            Some((slot.path.clone(), slot.stored(tensor.values)))
+        })
+        .collect();
+    *model = write(model.clone(), values);
+    Ok(())
+}
+
+fn trainable_slots<M: Module>(model: &M) -> Vec<Slot> {
+    let tracked = tracked(model);
+    let scan = Scan::of(model);
+    scan.params().iter().filter(|param| tracked.contains(&param.path)).map(Slot::of).collect()
+}
+
+/// What is missing, surplus or of another shape among `tensors`, given the places for them.
+pub(crate) fn compare<'a>(
+    slots: &[Slot],
+    tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+) -> Vec<KeyProblem> {
+    let mut open: BTreeMap<&str, &Slot> =
+        slots.iter().map(|slot| (slot.key.as_str(), slot)).collect();
+    let mut surplus = Vec::new();
+    let mut problems = Vec::new();
+    for (key, found) in tensors {
+        match open.remove(key) {
+            None => surplus.push((key, found)),
+            Some(slot) if slot.shape != found => problems.push(KeyProblem::Shape {
+                key: key.to_owned(),
+                found: found.to_vec(),
+                expected: slot.shape.clone(),
+            }),
+            Some(_) => {}
+        }
+    }
+    problems.extend(
+        open.values().map(|slot| KeyProblem::Missing {
+            key: slot.key.clone(),
+            expected: slot.shape.clone(),
+        }),
+    );
+    for (key, found) in surplus {
+        problems.push(KeyProblem::Surplus {
+            key: key.to_owned(),
+            found: found.to_vec(),
+            nearest: nearest(key, open.keys().copied())
+                .into_iter()
+                .find(|near| open.contains_key(near.as_str())),
+        });
+    }
+    problems
+}
+
+/// The paths of the parameters that require gradients.
+fn tracked<M: Module>(model: &M) -> BTreeSet<String> {
+    #[derive(Default)]
+    struct Tracked {
+        trail: Trail,
+        found: BTreeSet<String>,
+    }
+    impl ModuleVisitor for Tracked {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.trail.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.trail.exit();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if param.base().is_require_grad() {
+                self.found.insert(self.trail.path());
+            }
+        }
+    }
+    let mut tracked = Tracked::default();
+    model.visit(&mut tracked);
+    tracked.found
+}
+
+/// The values of the parameters at `paths`, as Burn stores them.
+pub(crate) fn read<M: Module>(
+    model: &M,
+    paths: BTreeSet<String>,
+) -> Result<BTreeMap<String, Vec<f32>>, PatchError> {
+    struct Read {
+        trail: Trail,
+        paths: BTreeSet<String>,
+        values: BTreeMap<String, Vec<f32>>,
+        failed: Option<PatchError>,
+    }
+    impl ModuleVisitor for Read {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.trail.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.trail.exit();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let path = self.trail.path();
+            if self.failed.is_some() || !self.paths.contains(&path) {
+                return;
+            }
+            match param.base().try_into_vec_as::<f32>() {
+                Ok(values) => {
+                    self.values.insert(path, values);
+                }
+                Err(error) => {
+                    self.failed = Some(PatchError::Unreadable { path, reason: error.to_string() });
+                }
+            }
+        }
+    }
+    let mut read = Read { trail: Trail::default(), paths, values: BTreeMap::new(), failed: None };
+    model.visit(&mut read);
+    match read.failed {
+        Some(error) => Err(error),
+        None => Ok(read.values),
+    }
+}
+
+/// Replaces the values at paths, given as Burn stores them, of the right number each. Identity,
+/// type, device and trainability of the parameters stay.
+pub(crate) fn write<M: Module>(model: M, values: BTreeMap<String, Vec<f32>>) -> M {
+    struct Write {
+        trail: Trail,
+        values: BTreeMap<String, Vec<f32>>,
+    }
+    impl ModuleMapper for Write {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.trail.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.trail.exit();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(values) = self.values.remove(&self.trail.path()) else { return param };
+            param.map(|old| {
+                let data = TensorData::new(values, old.shape());
+                Tensor::from_data(data, (&old.device(), old.dtype()))
+                    .set_require_grad(old.is_require_grad())
+            })
+        }
+    }
+    model.map(&mut Write { trail: Trail::default(), values })
+}

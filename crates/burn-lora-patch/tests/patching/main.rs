@@ -1,0 +1,9 @@
+//! The patch crate from outside: a small model of our own, and Burn's transformer encoder.
+
+mod checkpoint;
+mod frozen;
+mod mlp;
+mod peft_config;
+mod peft_files;
+mod run_time;
+mod select;

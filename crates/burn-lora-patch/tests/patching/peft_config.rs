@@ -1,0 +1,187 @@
+//! `adapter_config.json`, against the files that PEFT 0.21.2 wrote.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_lora::{Init, LoraConfig};
+use burn_lora_patch::peft::{AdapterConfig, CONFIG_FILE, Modules, OneOrMany, read_config};
+use burn_lora_patch::{PatchConfig, PatchError, Targets, TaskType};
+
+use crate::mlp::config;
+
+/// The adapter directories that PEFT wrote whose last segment is one of `names`.
+fn golden(names: &[&str]) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden");
+    let mut found: Vec<PathBuf> = fs::read_dir(&root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .flat_map(|model| names.iter().map(move |name| model.join(name)))
+        .filter(|dir| dir.join(CONFIG_FILE).exists())
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn what_peft_wrote_is_written_again_byte_for_byte() {
+    let directories = golden(&["lora", "rslora", "partial", "dora", "patterns", "embedding"]);
+    assert!(directories.len() >= 20, "{directories:?}");
+    for dir in directories {
+        let text = fs::read_to_string(dir.join(CONFIG_FILE)).unwrap();
+        assert_eq!(read_config(&dir).unwrap().to_json().unwrap(), text, "{}", dir.display());
+    }
+}
+
+#[test]
+fn there_are_41_keys_and_no_others() {
+    let dir = &golden(&["lora"])[0];
+    let text = fs::read_to_string(dir.join(CONFIG_FILE)).unwrap();
+    let keys = |text: &str| -> Vec<String> {
+        let fields: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(text).unwrap();
+        fields.keys().cloned().collect()
+    };
+    let ours = AdapterConfig::from_patch(&config(Targets::AllLinear)).to_json().unwrap();
+    assert_eq!(keys(&ours), keys(&text));
+    assert_eq!(keys(&ours).len(), 41);
+}
+
+#[test]
+fn lora_and_rslora_are_understood() {
+    for dir in golden(&["lora", "rslora", "partial"]) {
+        // GPT-2's Conv1D stores its weights the other way round, which is not supported yet.
+        let config = read_config(&dir).unwrap();
+        if config.fan_in_fan_out {
+            assert!(config.to_patch().unwrap_err()[0].starts_with("fan_in_fan_out = true"));
+            continue;
+        }
+        let loaded = config.to_patch().unwrap();
+        assert!(loaded.warnings.is_empty());
+        assert_eq!((loaded.patch.lora.rank, loaded.patch.lora.alpha), (4, 8.0));
+        assert_eq!(loaded.patch.lora.rslora, dir.ends_with("rslora"));
+        let bert = dir.components().any(|part| part.as_os_str() == "bert");
+        assert_eq!(loaded.patch.task_type == Some(TaskType::SeqCls), bert);
+        assert!(loaded.patch.modules_to_save.is_empty(), "the task says which heads");
+        if dir.ends_with("partial") {
+            assert_eq!(loaded.patch.layers_to_transform, Some(vec![1]));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_listed_all_at_once() {
+    for dir in golden(&["dora", "patterns"]) {
+        let settings = read_config(&dir).unwrap().to_patch().unwrap_err().join("\n");
+        let expected: &[&str] = if dir.ends_with("dora") {
+            &["use_dora = true"]
+        } else {
+            &["rank_pattern = {", "alpha_pattern = {"]
+        };
+        assert!(expected.iter().all(|part| settings.contains(part)), "{settings}");
+    }
+    let text = r#"{
+        "peft_type": "LORA", "target_modules": ["q"], "bias": "all", "lora_bias": true,
+        "layer_replication": [[0, 2], [1, 3]], "target_parameters": ["experts.weight"],
+        "trainable_token_indices": [1], "fan_in_fan_out": true, "init_lora_weights": "pissa_niter_4",
+        "ensure_weight_tying": true, "use_qalora": true, "use_bdlora": {}, "velora_config": {"rank": 1},
+        "kasa_config": {"beta": 1}, "arrow_config": {"top_k": 3}, "monteclora_config": {"n": 1},
+        "alora_invocation_tokens": [3], "task_type": "SEQ_CLASS"
+    }"#;
+    let config: AdapterConfig = serde_json::from_str(text).unwrap();
+    let settings = config.to_patch().unwrap_err();
+    assert_eq!(settings.len(), 15, "{settings:#?}");
+    let joined = settings.join("\n");
+    for part in [
+        "bias = \"all\"",
+        "init_lora_weights = \"pissa_niter_4\" (it changes the base",
+        "layer_replication = [[0,2],[1,3]]",
+        "task_type = \"SEQ_CLASS\" (there are SEQ_CLS,",
+    ] {
+        assert!(joined.contains(part), "{joined}");
+    }
+    assert!(!joined.contains("use_bdlora"), "an empty setting is off");
+}
+
+/// What PEFT writes for a patch, and what a patch reads from it, are the same patch.
+#[test]
+fn a_patch_goes_into_peft_s_configuration_and_back() {
+    let mut full = PatchConfig::new(
+        LoraConfig::new(16, 24.5).with_dropout(0.05).with_rslora(true).with_init(Init::Gaussian),
+        Targets::names(["q_proj", "v_proj"]),
+    )
+    .with_task_type(TaskType::SeqCls)
+    .with_exclude(["0.q_proj"])
+    .with_layers([0, 2])
+    .with_modules_to_save(["embed"]);
+    full.layers_pattern = vec!["layers".into()];
+    let mut pattern = config(Targets::Regex(".*_proj".into()));
+    pattern.exclude_regex = Some(".*k_proj".into());
+    for config in [full, pattern, config(Targets::AllLinear)] {
+        let peft = AdapterConfig::from_patch(&config).with_base_model("base");
+        let text = peft.to_json().unwrap();
+        let read: AdapterConfig = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, peft);
+        assert_eq!(read.to_patch().unwrap().patch, config);
+    }
+}
+
+#[test]
+fn heads_are_written_as_peft_writes_them() {
+    let config = config(Targets::AllLinear).with_task_type(TaskType::SeqCls);
+    let peft = AdapterConfig::from_patch(&config);
+    assert_eq!(peft.modules_to_save, Some(vec!["classifier".into(), "score".into()]));
+    assert_eq!(peft.target_modules, Some(Modules::Pattern("all-linear".into())));
+}
+
+#[test]
+fn names_and_a_pattern_to_exclude_become_one_pattern() {
+    let mut both = config(Targets::AllLinear).with_exclude(["0.fc1"]);
+    both.exclude_regex = Some("a|b".into());
+    let peft = AdapterConfig::from_patch(&both);
+    let Some(Modules::Pattern(pattern)) = peft.exclude_modules else { panic!("a pattern") };
+    assert_eq!(pattern, r"(?:.*\.)?(?:0\.fc1)|(?:a|b)");
+}
+
+fn written(text: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(CONFIG_FILE), text).unwrap();
+    dir
+}
+
+#[test]
+fn absent_keys_have_peft_s_defaults_and_unknown_ones_are_kept_and_named() {
+    let dir = written(
+        r#"{"peft_type": "LORA", "target_modules": "all-linear", "alpha_pattern": null,
+            "layers_to_transform": 3, "layers_pattern": "h", "new_in_0_30": [1]}"#,
+    );
+    let config = read_config(dir.path()).unwrap();
+    assert_eq!((config.r, config.lora_alpha, config.peft_version.as_deref()), (8, 8.0, None));
+    assert_eq!(config.layers_to_transform, Some(OneOrMany::One(3)));
+    assert!(config.to_json().unwrap().contains("new_in_0_30"));
+    let loaded = config.to_patch().unwrap();
+    assert_eq!(loaded.patch.layers_to_transform, Some(vec![3]));
+    assert_eq!(loaded.patch.layers_pattern, ["h"]);
+    assert!(loaded.warnings[0].contains("new_in_0_30"), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn configurations_that_are_none_are_refused_by_file_and_key() {
+    let missing = tempfile::tempdir().unwrap();
+    let error = read_config(missing.path()).unwrap_err();
+    assert!(matches!(&error, PatchError::NoAdapterFile { missing: CONFIG_FILE, .. }), "{error}");
+    let error = read_config(missing.path().join("nowhere")).unwrap_err().to_string();
+    assert!(error.contains("there is no such directory"), "{error}");
+
+    let error = read_config(written("{\"peft_type\": \"LORA\",").path()).unwrap_err();
+    assert!(matches!(error, PatchError::Config { .. }), "{error}");
+    let error = read_config(written(r#"{"peft_type": "LORA", "r": -4}"#).path()).unwrap_err();
+    assert!(
+        error.to_string().contains("adapter_config.json cannot be understood: `r` is -4"),
+        "{error}"
+    );
+
+    for (text, found) in [(r#"{"peft_type": "IA3"}"#, "\"IA3\""), ("{}", "missing")] {
+        let error = read_config(written(text).path()).unwrap_err();
+        assert!(matches!(&error, PatchError::PeftType { found: f, .. } if f == found), "{error}");
+    }
+}

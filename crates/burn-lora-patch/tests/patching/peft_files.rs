@@ -1,0 +1,419 @@
+//! Whole adapter directories: saved and loaded, broken and refused.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use burn_lora_patch::peft::{
+    AdapterConfig, CONFIG_FILE, LoadOptions, Modules, TENSORS_FILE, load, read_config, save,
+};
+use burn_lora_patch::{
+    KeyProblem, PatchConfig, PatchError, Targets, TaskType, adapter_names, merge, patch, unload,
+};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use tempfile::TempDir;
+
+use crate::mlp::{Mlp, bits, config, cpu, logits, tracked, with_trained_factors};
+
+const A: &str = "base_model.model.model.layers.0.fc1.lora_A.weight";
+const B: &str = "base_model.model.model.layers.0.fc1.lora_B.weight";
+
+/// A trained adapter, and a trained head, on the base of [`Mlp::new`].
+fn trained(config: &PatchConfig) -> Mlp {
+    let mut model = Mlp::new(&cpu());
+    patch(&mut model, config).unwrap();
+    if config.task_type == Some(TaskType::SeqCls) {
+        model.classifier = Mlp::with_offset(&cpu(), 5.0).classifier;
+    }
+    with_trained_factors(model)
+}
+
+fn saved(config: &PatchConfig) -> (Mlp, TempDir) {
+    let (model, dir) = (trained(config), tempfile::tempdir().unwrap());
+    save(&model, dir.path(), &AdapterConfig::from_patch(config)).unwrap();
+    (model, dir)
+}
+
+fn classifier() -> PatchConfig {
+    config(Targets::names(["0.fc1"])).with_task_type(TaskType::SeqCls)
+}
+
+#[test]
+fn what_is_saved_loads_into_the_base_bit_for_bit() {
+    for config in [
+        classifier(),
+        config(Targets::AllLinear),
+        config(Targets::AllLinear).with_exclude(["1.self"]),
+        config(Targets::Regex(r".*\.fc\d".into())).with_layers([1]),
+        config(Targets::names(["model.layers.0.fc1", "fc2"])).with_layers([1]),
+        config(Targets::names(["fc1"])).with_modules_to_save(["norm", "embed"]),
+        PatchConfig {
+            lora: burn_lora::LoraConfig::new(3, 5.5).with_rslora(true),
+            ..config(Targets::names(["self"]))
+        },
+    ] {
+        let (model, dir) = saved(&config);
+        let mut loaded = Mlp::new(&cpu());
+        let report = load(&mut loaded, dir.path(), &LoadOptions::default()).unwrap();
+        assert_eq!(bits(&loaded), bits(&model));
+        assert_eq!(logits(&loaded), logits(&model));
+        assert!(report.warnings().is_empty(), "{report}");
+    }
+}
+
+#[test]
+fn files_have_peft_s_names_keys_shapes_and_metadata() {
+    let (_, dir) = saved(&classifier());
+    let mut names: Vec<String> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, [CONFIG_FILE, TENSORS_FILE]);
+
+    let bytes = fs::read(dir.path().join(TENSORS_FILE)).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    assert_eq!(*metadata.metadata(), Some(HashMap::from([("format".into(), "pt".into())])));
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<_> = file
+        .tensors()
+        .into_iter()
+        .map(|(key, view)| (key, view.shape().to_vec(), view.dtype()))
+        .collect();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = [
+        ("base_model.model.classifier.bias", vec![3]),
+        ("base_model.model.classifier.weight", vec![3, 6]),
+        (A, vec![2, 6]),
+        (B, vec![10, 2]),
+    ];
+    assert_eq!(tensors, expected.map(|(key, shape)| (key.to_owned(), shape, Dtype::F32)));
+}
+
+/// PEFT resolves names by suffix over all modules, and refuses a pattern with numbers of layers.
+#[test]
+fn targets_that_peft_would_resolve_otherwise_are_written_by_name() {
+    let targets = |config: &PatchConfig| {
+        let config = read_config(saved(config).1.path()).unwrap();
+        assert!(
+            config.layers_to_transform.is_none()
+                || matches!(config.target_modules, Some(Modules::Names(_)))
+        );
+        config.target_modules.unwrap()
+    };
+    let names = |names: &[&str]| Modules::Names(names.iter().map(|n| (*n).to_owned()).collect());
+    assert_eq!(targets(&config(Targets::AllLinear)), names(&["classifier", "fc1", "fc2", "self"]));
+    let pattern = Targets::Regex(r".*\.fc\d".into());
+    assert_eq!(targets(&config(pattern.clone())), Modules::Pattern(r".*\.fc\d".into()));
+    assert_eq!(targets(&config(pattern).with_layers([1])), names(&["1.fc1", "1.fc2"]));
+    assert_eq!(targets(&config(Targets::names(["fc1"])).with_layers([1])), names(&["fc1"]));
+}
+
+#[test]
+fn saving_twice_replaces_and_leaves_no_temporary_file() {
+    let (_, dir) = saved(&classifier());
+    let config = config(Targets::names(["1.fc2"]));
+    let model = trained(&config);
+    save(&model, dir.path(), &AdapterConfig::from_patch(&config)).unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    let mut loaded = Mlp::new(&cpu());
+    load(&mut loaded, dir.path(), &LoadOptions::default()).unwrap();
+    assert_eq!(bits(&loaded), bits(&model));
+}
+
+#[test]
+fn a_merged_adapter_is_saved_as_its_factors() {
+    let config = config(Targets::names(["0.fc1"]));
+    let (model, dir) = (trained(&config), tempfile::tempdir().unwrap());
+    let mut merged = model.clone();
+    merge(&mut merged).unwrap();
+    save(&merged, dir.path(), &AdapterConfig::from_patch(&config)).unwrap();
+    let mut loaded = Mlp::new(&cpu());
+    load(&mut loaded, dir.path(), &LoadOptions::default()).unwrap();
+    assert_eq!(bits(&loaded), bits(&model));
+}
+
+#[test]
+fn loading_freezes_unless_asked_to_train() {
+    let (_, dir) = saved(&classifier());
+    let device = cpu().autodiff();
+    let mut frozen = Mlp::new(&device);
+    let report = load(&mut frozen, dir.path(), &LoadOptions::default()).unwrap();
+    assert!(tracked(&frozen).is_empty());
+    assert_eq!(report.trainable(), 0);
+    let mut trainable = Mlp::new(&device);
+    let options = LoadOptions { name: "mine".into(), trainable: true };
+    let report = load(&mut trainable, dir.path(), &options).unwrap();
+    assert_eq!(tracked(&trainable).len(), 4);
+    assert_eq!(report.trainable(), 32 + 21);
+    assert_eq!(adapter_names(&trainable), ["mine"]);
+    let again = load(&mut trainable, dir.path(), &options).unwrap_err();
+    assert!(matches!(again, PatchError::AlreadyPatched { .. }), "{again}");
+    // The head keeps its loaded values.
+    assert_ne!(bits(&unload(trainable)), bits(&Mlp::new(&device)));
+}
+
+#[test]
+fn saving_what_does_not_fit_the_configuration_is_refused_before_writing() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("adapter");
+    let fc1 = config(Targets::names(["fc1"]));
+    let check = |model: &Mlp, config: &AdapterConfig| {
+        let error = save(model, &target, config).unwrap_err();
+        assert!(!target.exists());
+        error
+    };
+    let peft = AdapterConfig::from_patch(&fc1);
+    assert!(matches!(check(&Mlp::new(&cpu()), &peft), PatchError::NoAdapter));
+    let model = trained(&fc1);
+    let error = check(&model, &AdapterConfig { r: 4, ..peft.clone() });
+    assert!(matches!(error, PatchError::Mismatch { setting: "rank", .. }), "{error}");
+    let error = check(&model, &AdapterConfig { lora_alpha: 5.0, ..peft.clone() });
+    assert!(matches!(error, PatchError::Mismatch { setting: "scale", .. }), "{error}");
+    let error = check(&model, &AdapterConfig { use_dora: true, ..peft });
+    assert!(matches!(error, PatchError::Unsupported { .. }), "{error}");
+}
+
+/// A directory holds one adapter; which of several is meant would be a guess.
+#[test]
+fn saving_several_adapters_at_once_is_refused() {
+    let lora = burn_lora::LoraConfig::new(2, 4.0);
+    let adapter = |name: &str| burn_lora::Adapter::init(name, &lora, 6, 10, 0, &cpu()).unwrap();
+    let path = |layer: usize| format!("model.layers.{layer}.fc1.weight");
+    let model = burn_lora::attach(Mlp::new(&cpu()), &path(0), adapter("a"));
+    let model = burn_lora::attach(model, &path(1), adapter("b"));
+    let dir = tempfile::tempdir().unwrap();
+    let peft = AdapterConfig::from_patch(&config(Targets::names(["fc1"])));
+    let error = save(&model, dir.path(), &peft).unwrap_err();
+    assert!(error.to_string().starts_with("the model has the adapters `a` and `b`"), "{error}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let config = config(Targets::names(["fc1"]));
+    let error =
+        save(&trained(&config), file.join("in"), &AdapterConfig::from_patch(&config)).unwrap_err();
+    assert!(matches!(&error, PatchError::Io { action: "create", .. }), "{error}");
+    assert!(error.to_string().contains("file/in"), "{error}");
+}
+
+/// One tensor of a made-up file.
+struct Made(&'static str, Dtype, Vec<usize>, Vec<u8>);
+
+fn f32s(key: &'static str, shape: &[usize]) -> Made {
+    let count: usize = shape.iter().product();
+    let bytes = (0..count).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    Made(key, Dtype::F32, shape.to_vec(), bytes)
+}
+
+/// A directory with rank 2 on `0.fc1` and these tensors.
+fn made(tensors: &[Made]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let config = AdapterConfig::from_patch(&config(Targets::names(["0.fc1"])));
+    fs::write(dir.path().join(CONFIG_FILE), config.to_json().unwrap()).unwrap();
+    let views = tensors.iter().map(|Made(key, dtype, shape, bytes)| {
+        (*key, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+    });
+    fs::write(dir.path().join(TENSORS_FILE), serialize(views, None).unwrap()).unwrap();
+    dir
+}
+
+/// Loads what must be refused; the model must be as it was.
+fn check_refused(dir: &Path) -> PatchError {
+    let mut model = Mlp::new(&cpu().autodiff());
+    let (before, tracked_before) = (bits(&model), tracked(&model));
+    let error = load(&mut model, dir, &LoadOptions::default()).unwrap_err();
+    assert_eq!(bits(&model), before);
+    assert_eq!(tracked(&model), tracked_before);
+    assert!(adapter_names(&model).is_empty());
+    error
+}
+
+fn check_problems(tensors: &[Made]) -> Vec<KeyProblem> {
+    let dir = made(tensors);
+    match check_refused(dir.path()) {
+        PatchError::Keys { origin, problems } => {
+            assert!(origin.ends_with(TENSORS_FILE), "{origin}");
+            problems
+        }
+        other => panic!("expected problems with keys, got: {other}"),
+    }
+}
+
+#[test]
+fn missing_and_surplus_keys_are_reported_together() {
+    let problems = check_problems(&[
+        f32s(A, &[2, 6]),
+        f32s("base_model.model.model.layers.0.fc1.lora_B.default.weight", &[10, 2]),
+        f32s("../../../../etc/passwd", &[1]),
+    ]);
+    let expected = [
+        KeyProblem::Missing { key: B.into(), expected: vec![10, 2] },
+        KeyProblem::Surplus { key: "../../../../etc/passwd".into(), found: vec![1], nearest: None },
+        KeyProblem::Surplus {
+            key: "base_model.model.model.layers.0.fc1.lora_B.default.weight".into(),
+            found: vec![10, 2],
+            nearest: Some(B.into()),
+        },
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[test]
+fn shapes_and_ranks_are_reported_with_both_sides() {
+    let problems = check_problems(&[f32s(A, &[4, 6]), f32s(B, &[2, 10])]);
+    assert_eq!(
+        problems,
+        [
+            KeyProblem::Rank {
+                key: A.into(),
+                found: vec![4, 6],
+                expected: vec![2, 6],
+                rank: 4,
+                configured: 2,
+            },
+            KeyProblem::Shape { key: B.into(), found: vec![2, 10], expected: vec![10, 2] },
+        ]
+    );
+    assert_eq!(
+        problems[0].to_string(),
+        format!("rank: `{A}` is [4, 6], which is rank 4, the configuration says r = 2 ([2, 6])")
+    );
+}
+
+#[test]
+fn half_precision_is_read_and_integers_are_refused() {
+    let numbers = |count: usize| (0..count).map(|i| i as f32 * 0.25);
+    let a = numbers(12).flat_map(|v| half::f16::from_f32(v).to_le_bytes()).collect();
+    let b = numbers(20).flat_map(|v| half::bf16::from_f32(v).to_le_bytes()).collect();
+    let dir = made(&[Made(A, Dtype::F16, vec![2, 6], a), Made(B, Dtype::BF16, vec![10, 2], b)]);
+    let mut model = Mlp::new(&cpu());
+    load(&mut model, dir.path(), &LoadOptions::default()).unwrap();
+    let stored = crate::mlp::params(&model);
+    // Quarters are exact in both types; the file's rows are Burn's columns.
+    let a = &stored["model.layers.0.fc1.weight.lora.adapters.0.a"].0;
+    assert_eq!(a[..4], [0.0, 1.5, 0.25, 1.75]);
+    let b = &stored["model.layers.0.fc1.weight.lora.adapters.0.b"].0;
+    assert_eq!(b[..3], [0.0, 0.5, 1.0]);
+
+    let problems =
+        check_problems(&[f32s(A, &[2, 6]), Made(B, Dtype::I64, vec![10, 2], vec![0; 160])]);
+    assert_eq!(problems, [KeyProblem::Dtype { key: B.into(), dtype: "i64".into() }]);
+}
+
+fn good() -> TempDir {
+    made(&[f32s(A, &[2, 6]), f32s(B, &[10, 2])])
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused() {
+    let dir = good();
+    let path = dir.path().join(TENSORS_FILE);
+    let whole = fs::read(&path).unwrap();
+    for length in (0..whole.len()).step_by(7).chain([whole.len() - 1]) {
+        fs::write(&path, &whole[..length]).unwrap();
+        let error = check_refused(dir.path());
+        assert!(matches!(&error, PatchError::Damaged { path: p, .. } if *p == path), "{error}");
+    }
+    fs::remove_file(&path).unwrap();
+    let error = check_refused(dir.path());
+    assert!(matches!(&error, PatchError::NoAdapterFile { missing: TENSORS_FILE, .. }), "{error}");
+    fs::write(dir.path().join("adapter_model.bin"), "x").unwrap();
+    assert!(check_refused(dir.path()).to_string().contains("is a pickle"));
+}
+
+/// Headers that lie about their length, their offsets or their shapes, and names that come twice.
+#[test]
+fn headers_that_lie_are_refused() {
+    let dir = good();
+    let path = dir.path().join(TENSORS_FILE);
+    let header = |json: &str| {
+        let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(json.as_bytes());
+        bytes.extend([0; 128]);
+        bytes
+    };
+    let mut huge = u64::MAX.to_le_bytes().to_vec();
+    huge.extend([b'{'; 64]);
+    let mut beyond_limit = 200_000_000u64.to_le_bytes().to_vec();
+    beyond_limit.extend([b' '; 64]);
+    let overlapping = format!(
+        r#"{{"{A}":{{"dtype":"F32","shape":[2,6],"data_offsets":[0,48]}},"{B}":{{"dtype":"F32","shape":[10,2],"data_offsets":[40,120]}}}}"#
+    );
+    let overflowing = format!(
+        r#"{{"{A}":{{"dtype":"F32","shape":[9223372036854775807,4],"data_offsets":[0,128]}}}}"#
+    );
+    let beyond_end =
+        format!(r#"{{"{A}":{{"dtype":"F32","shape":[2,6],"data_offsets":[100000,100048]}}}}"#);
+    for bytes in [
+        huge,
+        beyond_limit,
+        header(&overlapping),
+        header(&overflowing),
+        header(&beyond_end),
+        header("[]"),
+        header("{\"x\": \u{7f}"),
+    ] {
+        fs::write(&path, &bytes).unwrap();
+        let error = check_refused(dir.path());
+        assert!(matches!(error, PatchError::Damaged { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_name_that_comes_twice_is_never_loaded_in_part() {
+    let dir = good();
+    let path = dir.path().join(TENSORS_FILE);
+    let json = format!(
+        r#"{{"{A}":{{"dtype":"F32","shape":[2,6],"data_offsets":[0,48]}},"{A}":{{"dtype":"F32","shape":[2,6],"data_offsets":[48,96]}}}}"#
+    );
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(json.as_bytes());
+    bytes.extend([0; 96]);
+    fs::write(&path, &bytes).unwrap();
+    check_refused(dir.path());
+}
+
+#[test]
+fn a_broken_or_foreign_configuration_is_refused() {
+    let dir = good();
+    let path = dir.path().join(CONFIG_FILE);
+    for (text, part) in [
+        (r#"{"peft_type": "LOHA"}"#, "peft_type \"LOHA\""),
+        (r#"{"peft_type": "LORA", "target_modules": ["0.fc1"], "r": 0}"#, "rank is 0"),
+        (
+            r#"{"peft_type": "LORA", "target_modules": ["nothing"], "r": 2}"#,
+            "no linear layer is left",
+        ),
+        (
+            r#"{"peft_type": "LORA", "target_modules": ["0.fc1"], "use_dora": true}"#,
+            "use_dora = true",
+        ),
+        (
+            r#"{"peft_type": "LORA", "target_modules": ["0.fc1"], "lora_dropout": 1.5}"#,
+            "dropout is 1.5",
+        ),
+    ] {
+        fs::write(&path, text).unwrap();
+        let error = check_refused(dir.path()).to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+/// PEFT keeps quiet about targets that its model does not have; the report does not.
+#[test]
+fn an_entry_of_the_file_that_matches_nothing_is_a_warning() {
+    let dir = good();
+    let path = dir.path().join(CONFIG_FILE);
+    let text = r#"{"peft_type": "LORA", "target_modules": ["0.fc1", "c_attn"], "r": 2, "x": 1}"#;
+    fs::write(&path, text).unwrap();
+    let mut model = Mlp::new(&cpu());
+    let report = load(&mut model, dir.path(), &LoadOptions::default()).unwrap();
+    assert_eq!(report.adapted(), 1);
+    assert!(report.warnings()[0].contains("target `c_attn` matches nothing"), "{report}");
+    assert!(report.warnings()[1].contains("does not know and passes over: x"), "{report}");
+}

@@ -1,0 +1,108 @@
+//! Gradient clipping by the global norm, as `torch.nn.utils.clip_grad_norm_` does it.
+//!
+//! Burn clips each tensor by itself, which turns the direction of the step; here one factor scales
+//! all gradients.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Tensor, TensorReadError};
+
+/// The Euclidean norm of all gradients together, after scaling them down to `limit` where it is
+/// larger (`limit` 0: never). The norm returned is the one before.
+///
+/// # Errors
+///
+/// The norm cannot be read back from the device.
+pub fn clip_by_global_norm<M: Module>(
+    model: &M,
+    grads: &mut GradientsParams,
+    limit: f64,
+) -> Result<f64, TensorReadError> {
+    let mut squares = Squares { grads, sum: None };
+    model.visit(&mut squares);
+    let norm = match squares.sum {
+        Some(sum) => f64::from(sum.try_into_scalar::<f32>()?).sqrt(),
+        None => 0.0,
+    };
+    if limit > 0.0 && norm > limit {
+        // torch divides by norm + 1e-6, which is kept so that curves agree.
+        model.visit(&mut Scale { grads, by: limit / (norm + 1e-6) });
+    }
+    Ok(norm)
+}
+
+struct Squares<'a> {
+    grads: &'a GradientsParams,
+    sum: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for Squares<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.get::<D>(param.id) {
+            let square = grad.powf_scalar(2.0).sum();
+            self.sum = Some(match self.sum.take() {
+                Some(sum) => sum + square,
+                None => square,
+            });
+        }
+    }
+}
+
+struct Scale<'a> {
+    grads: &'a mut GradientsParams,
+    by: f64,
+}
+
+impl ModuleVisitor for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.remove::<D>(param.id) {
+            self.grads.register(param.id, grad.mul_scalar(self.by));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+
+    use super::*;
+
+    fn gradients(model: &Linear, weight: [[f32; 2]; 2], bias: [f32; 2]) -> GradientsParams {
+        let device = burn_lora::device::parse("cpu").unwrap();
+        let mut grads = GradientsParams::new();
+        grads.register(model.weight.id, Tensor::<2>::from_data(weight, &device));
+        let id = model.bias.as_ref().unwrap().id;
+        grads.register(id, Tensor::<1>::from_data(bias, &device));
+        grads
+    }
+
+    fn values(model: &Linear, grads: &GradientsParams) -> Vec<f32> {
+        let weight = grads.get::<2>(model.weight.id).unwrap().into_data();
+        let bias = grads.get::<1>(model.bias.as_ref().unwrap().id).unwrap().into_data();
+        [weight.try_to_vec::<f32>().unwrap(), bias.try_to_vec::<f32>().unwrap()].concat()
+    }
+
+    #[test]
+    fn one_factor_scales_all_gradients() {
+        let device = burn_lora::device::parse("cpu").unwrap();
+        let model = LinearConfig::new(2, 2).init(&device);
+        // 4 + 4 + 4 + 4 + 9 + 0 = 25: the norm is 5.
+        let mut grads = gradients(&model, [[2.0, 2.0], [2.0, 2.0]], [3.0, 0.0]);
+        assert_eq!(clip_by_global_norm(&model, &mut grads, 1.0).unwrap(), 5.0);
+        for (got, expected) in values(&model, &grads).iter().zip([0.4, 0.4, 0.4, 0.4, 0.6, 0.0]) {
+            // torch's 1e-6 in the divisor is 2e-7 of the norm.
+            assert!((got - expected).abs() < 1e-6, "{got} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn small_gradients_and_a_limit_of_zero_change_nothing() {
+        let device = burn_lora::device::parse("cpu").unwrap();
+        let model = LinearConfig::new(2, 2).init(&device);
+        for limit in [5.0, 0.0] {
+            let mut grads = gradients(&model, [[2.0, 2.0], [2.0, 2.0]], [3.0, 0.0]);
+            assert_eq!(clip_by_global_norm(&model, &mut grads, limit).unwrap(), 5.0);
+            assert_eq!(values(&model, &grads), [2.0, 2.0, 2.0, 2.0, 3.0, 0.0]);
+        }
+    }
+}

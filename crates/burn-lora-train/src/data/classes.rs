@@ -1,0 +1,97 @@
+//! The classes of a classification, in the order of the model's outputs.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::error::DataError;
+use super::row::{Format, Label, Row};
+use super::rows::RowFile;
+
+/// The names of the classes; the index of a name is the model's output for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Classes {
+    names: Vec<String>,
+    index: HashMap<String, usize>,
+    /// Whether a number stands for a place in the list rather than for a name.
+    numbered: bool,
+}
+
+impl Classes {
+    /// Classes by name. A label that is a number counts in this list, from 0.
+    pub fn named(names: Vec<String>) -> Self {
+        Self { numbered: true, ..Self::new(names) }
+    }
+
+    /// The classes of a file: its different labels, numbers by value and names by their characters.
+    ///
+    /// # Errors
+    ///
+    /// Rows that are no classification, or labels of which some are numbers and others names.
+    pub fn of(file: &RowFile) -> Result<Self, DataError> {
+        let mut labels = BTreeSet::new();
+        for numbered in &file.rows {
+            let Row::Classification { label, .. } = &numbered.row else {
+                return Err(other_format(file));
+            };
+            if let Some(first) = labels.first()
+                && std::mem::discriminant::<Label>(first) != std::mem::discriminant(label)
+            {
+                return Err(DataError::MixedLabels {
+                    path: file.path.clone(),
+                    line: numbered.line,
+                    label: label.clone(),
+                });
+            }
+            labels.insert(label.clone());
+        }
+        Ok(Self::new(labels.iter().map(Label::to_string).collect()))
+    }
+
+    fn new(names: Vec<String>) -> Self {
+        let index = names.iter().enumerate().map(|(index, name)| (name.clone(), index)).collect();
+        Self { names, index, numbered: false }
+    }
+
+    /// The names, in the order of the model's outputs.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// How many classes there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is no class at all.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The class that a label means, if it is one of these.
+    pub fn index(&self, label: &Label) -> Option<usize> {
+        match label {
+            Label::Number(number) if self.numbered => {
+                usize::try_from(*number).ok().filter(|index| *index < self.len())
+            }
+            label => self.index.get(&label.to_string()).copied(),
+        }
+    }
+
+    /// The name that is most like a label.
+    pub(super) fn nearest(&self, label: &Label) -> Option<String> {
+        let label = label.to_string();
+        let near = self.names.iter().map(|name| (strsim::jaro_winkler(&label, name), name));
+        let near = near.filter(|(similarity, _)| *similarity > 0.84);
+        near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name.clone())
+    }
+}
+
+pub(super) fn other_format(file: &RowFile) -> DataError {
+    DataError::OtherFormat {
+        path: file.path.clone(),
+        found: file.format,
+        expected: match file.format {
+            Format::Classification => "messages, prompt-completion or text",
+            _ => "classification",
+        },
+    }
+}

@@ -1,0 +1,59 @@
+//! What a file comes to in tokens, before a run starts.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use burn_lora_patch::grouped;
+
+use super::row::Format;
+
+/// The counts of a data file after tokenising.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataReport {
+    /// The file.
+    pub path: PathBuf,
+    /// What its rows hold.
+    pub format: Format,
+    /// Rows in the file (or within its limit).
+    pub rows: usize,
+    /// Rows left out, because nothing in them is to be predicted: the target is cut away entirely,
+    /// or was empty.
+    pub without_target: usize,
+    /// Rows cut to `max_length`, those left out among them.
+    pub cut: usize,
+    /// Tokens of the rows that are used.
+    pub tokens: usize,
+    /// Tokens that carry loss; in a classification, the labels.
+    pub target_tokens: usize,
+    /// Tokens of the longest row that is used.
+    pub longest: usize,
+    /// The longest row allowed.
+    pub max_length: usize,
+}
+
+impl DataReport {
+    /// The rows that are used.
+    pub fn used(&self) -> usize {
+        self.rows - self.without_target
+    }
+}
+
+impl fmt::Display for DataReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, rows, tokens) = (self.path.display(), grouped(self.rows), grouped(self.tokens));
+        write!(f, "{path}: {rows} {} rows, {tokens} tokens", self.format)?;
+        if self.format != Format::Classification {
+            let share = 100.0 * self.target_tokens as f64 / self.tokens.max(1) as f64;
+            write!(f, ", {} with loss ({share:.1} %)", grouped(self.target_tokens))?;
+        }
+        write!(f, ", longest {}", self.longest)?;
+        if self.cut > 0 {
+            write!(f, "; {} cut to {} tokens", grouped(self.cut), self.max_length)?;
+        }
+        if self.without_target > 0 {
+            let left_out = grouped(self.without_target);
+            write!(f, "; {left_out} left out, with no target left: raise data.max_length")?;
+        }
+        Ok(())
+    }
+}

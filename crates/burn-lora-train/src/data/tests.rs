@@ -1,0 +1,495 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A tokenizer in which every letter is a token, with the named tokens that it knows besides.
+struct Letters {
+    named: &'static [&'static str],
+    /// Whether `CLS` stands before and `SEP` behind a text.
+    special: bool,
+}
+
+const EOS: u32 = 0;
+const CLS: u32 = 1;
+const SEP: u32 = 2;
+const START: u32 = 3;
+const END: u32 = 4;
+const LETTERS: u32 = 100;
+
+impl Encode for Letters {
+    fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, EncodeError> {
+        if text.contains('\u{fffd}') {
+            return Err("a character that cannot be".into());
+        }
+        let mut ids: Vec<u32> = text.chars().map(|letter| LETTERS + u32::from(letter)).collect();
+        if special && self.special {
+            ids.insert(0, CLS);
+            ids.push(SEP);
+        }
+        Ok(ids)
+    }
+
+    fn encode_cut(&self, text: &str, max_length: usize) -> Result<Cut, EncodeError> {
+        let mut ids = self.encode(text, false)?;
+        let room = max_length - 2;
+        let cut = ids.len() > room;
+        ids.truncate(room);
+        ids.insert(0, CLS);
+        ids.push(SEP);
+        Ok(Cut { ids, cut })
+    }
+
+    fn eos(&self) -> Option<u32> {
+        self.token_to_id("<eos>")
+    }
+
+    fn token_to_id(&self, token: &str) -> Option<u32> {
+        let names = [("<eos>", EOS), ("<|im_start|>", START), ("<|im_end|>", END)];
+        let known = self.named.contains(&token);
+        names.into_iter().find(|(name, _)| known && *name == token).map(|(_, id)| id)
+    }
+}
+
+const PLAIN: Letters = Letters { named: &["<eos>"], special: false };
+const WITH_SPECIAL: Letters = Letters { named: &["<eos>"], special: true };
+const CHAT_ML: Letters = Letters { named: &["<|im_start|>", "<|im_end|>"], special: false };
+const NO_END: Letters = Letters { named: &[], special: false };
+
+fn parse(text: &str) -> Result<RowFile, DataError> {
+    RowFile::parse(text, Path::new("rows.jsonl"), None, None)
+}
+
+fn how(max_length: usize) -> Tokenization {
+    Tokenization { max_length, separator: "\n".into(), eos: true }
+}
+
+/// Ids as text: letters, `$` the end token, `<` and `>` ChatML's, `(` and `)` the special ones.
+fn spell(ids: impl IntoIterator<Item = u32>) -> String {
+    let spell = |id| match id {
+        EOS => '$',
+        CLS => '(',
+        SEP => ')',
+        START => '<',
+        END => '>',
+        letter => char::from_u32(letter - LETTERS).unwrap(),
+    };
+    ids.into_iter().map(spell).collect()
+}
+
+/// Checks the ids of the one example of a row and its targets, `_` where there is none.
+fn check_example(row: &str, tokenizer: &Letters, max_length: usize, ids: &str, targets: &str) {
+    let (examples, report) =
+        token_examples(&parse(row).unwrap(), tokenizer, &how(max_length)).unwrap();
+    let [example] = &examples[..] else { panic!("{examples:?}") };
+    assert_eq!(spell(example.ids.iter().copied()), ids);
+    let of = |target: &Option<u32>| target.map_or("_".into(), |id| spell([id]));
+    assert_eq!(example.targets.iter().map(of).collect::<String>(), targets);
+    assert_eq!(report.tokens, example.ids.len());
+    assert_eq!(report.target_tokens, example.target_tokens());
+}
+
+#[test]
+fn the_keys_of_the_first_row_tell_the_format() {
+    let message = r#"{"messages": [{"role": "assistant", "content": "a"}]}"#;
+    let cases = [
+        (message, Format::Messages),
+        (r#"{"prompt": "p", "completion": "c", "id": 3}"#, Format::PromptCompletion),
+        (r#"{"text": "t"}"#, Format::Text),
+        (r#"{"text": "t", "label": "l"}"#, Format::Classification),
+        (r#"{"label": 4, "text": "t"}"#, Format::Classification),
+    ];
+    for (row, format) in cases {
+        assert_eq!(parse(row).unwrap().format, format, "{row}");
+    }
+    let named = RowFile::parse(cases[3].0, Path::new("f"), Some(Format::Text), None).unwrap();
+    assert_eq!(named.rows, [NumberedRow { line: 1, row: Row::Text("t".into()) }]);
+}
+
+#[test]
+fn rows_keep_their_lines_and_a_limit_counts_rows() {
+    let text = "\u{feff}\n{\"text\": \"a\"}\r\n\n  \n{\"text\": \"b\"}\n{\"text\"";
+    let file = RowFile::parse(text, Path::new("f"), None, Some(2)).unwrap();
+    let lines: Vec<_> = file.rows.iter().map(|row| (row.line, row.row.clone())).collect();
+    assert_eq!(lines, [(2, Row::Text("a".into())), (5, Row::Text("b".into()))]);
+}
+
+#[test]
+fn broken_rows_are_reported_at_once_with_line_keys_and_remedy() {
+    let text = r#"{"prompt": "p", "completion": "c"}
+{"prompt": "p" "completion": "c"}
+[1]
+{"prompt": "p", "references": ["c"]}
+{"text": "t", "label": 1}
+{"prompt": "p", "completion": null}
+"#;
+    assert_eq!(
+        parse(text).unwrap_err().to_string(),
+        "rows.jsonl:2: not JSON (column 16): expected `,` or `}`; every line is one whole JSON object\n\
+         rows.jsonl:3: the line is not a JSON object: write {\"key\": value, …}\n\
+         rows.jsonl:4: the file is prompt-completion, but the row has no `completion`; its keys are `prompt`, `references`\n\
+         rows.jsonl:5: the file is prompt-completion, but the row has no `prompt`, `completion`; its keys are `text`, `label`, which fit format = \"classification\"\n\
+         rows.jsonl:6: `completion` must be a string, but is null"
+    );
+}
+
+#[test]
+fn keys_that_fit_no_format_are_told_their_names_here() {
+    assert_eq!(
+        parse(r#"{"instruction": "a", "output": "b"}"#).unwrap_err().to_string(),
+        "rows.jsonl:1: the keys `instruction`, `output` fit no format: rename `instruction` to `prompt`, rename `output` to `completion`"
+    );
+    assert_eq!(
+        parse(r#"{"a": "b"}"#).unwrap_err().to_string(),
+        "rows.jsonl:1: the keys `a` fit no format: a row has `messages` (messages), or `prompt`, `completion` (prompt-completion), or `text` (text), or `text`, `label` (classification)"
+    );
+}
+
+#[test]
+fn a_file_in_a_wrong_format_lists_only_its_first_rows() {
+    let text = "{\"text\": 1}\n".repeat(13);
+    let message = parse(&text).unwrap_err().to_string();
+    assert_eq!(message.lines().count(), 11);
+    assert!(message.ends_with("\nrows.jsonl: and 3 more rows"), "{message}");
+}
+
+#[test]
+fn conversations_are_checked_turn_by_turn() {
+    let check = |messages: &str, message: &str| {
+        let row = format!("{{\"messages\": {messages}}}");
+        assert_eq!(parse(&row).unwrap_err().to_string(), format!("rows.jsonl:1: {message}"));
+    };
+    check("\"hello\"", "`messages` must be a list of {role, content}, but is a string");
+    check(
+        r#"[{"role": "user", "content": "a"}, {"role": "assistant", "content": 4}]"#,
+        "`messages[1].content` must be a string, but is a number",
+    );
+    check(
+        r#"[{"role": "user", "content": "a"}]"#,
+        "no message has the role `assistant`; the roles are `user`",
+    );
+}
+
+#[test]
+fn files_without_rows_are_refused() {
+    let message = "rows.jsonl: the file has no rows: write one JSON object a line";
+    assert_eq!(parse("\n \n").unwrap_err().to_string(), message);
+    let error = RowFile::read("no/such.jsonl", None, None).unwrap_err().to_string();
+    assert!(error.starts_with("no/such.jsonl: the data file cannot be read: "), "{error}");
+}
+
+#[test]
+fn prompts_carry_no_loss_and_completions_end_with_the_end_token() {
+    let row = r#"{"prompt": "ab", "completion": "xyz"}"#;
+    check_example(row, &PLAIN, 20, "ab\nxyz$", "__xyz$_");
+    // Special tokens stand around the prompt alone, as nothing may stand inside the row twice.
+    check_example(row, &WITH_SPECIAL, 20, "(ab\n)xyz$", "____xyz$_");
+    check_example(row, &PLAIN, 5, "ab\nxy", "__xy_");
+}
+
+#[test]
+fn every_token_of_a_text_is_learned_but_the_first() {
+    check_example(r#"{"text": "abc"}"#, &PLAIN, 20, "abc$", "bc$_");
+    check_example(r#"{"text": "abc"}"#, &WITH_SPECIAL, 20, "(abc)$", "abc)$_");
+}
+
+const TALK: &str = r#"{"messages": [
+    {"role": "system", "content": "s"}, {"role": "user", "content": "u"}, {"role": "assistant", "content": "ab"},
+    {"role": "user", "content": "v"}, {"role": "assistant", "content": "c"}]}"#;
+
+#[test]
+fn the_assistant_and_its_end_marker_are_learned() {
+    let talk = TALK.replace('\n', "");
+    check_example(
+        &talk,
+        &CHAT_ML,
+        200,
+        "<system\ns>\n<user\nu>\n<assistant\nab>\n<user\nv>\n<assistant\nc>\n",
+        &format!("{}ab>{}c>__", "_".repeat(30), "_".repeat(21)),
+    );
+    check_example(
+        &talk,
+        &PLAIN,
+        200,
+        "system: s\nuser: u\nassistant: ab$\nuser: v\nassistant: c$",
+        &format!("{} ab${} c$_", "_".repeat(27), "_".repeat(19)),
+    );
+}
+
+#[test]
+fn without_an_end_token_a_line_ends_the_answer() {
+    let file = parse(&TALK.replace('\n', "")).unwrap();
+    let how = Tokenization { eos: false, ..how(200) };
+    let (examples, _) = token_examples(&file, &NO_END, &how).unwrap();
+    let text = "system: s\nuser: u\nassistant: ab\nuser: v\nassistant: c\n";
+    assert_eq!(spell(examples[0].ids.iter().copied()), text);
+    assert_eq!(spell(examples[0].targets.iter().copied().flatten()), " ab\n c\n");
+}
+
+#[test]
+fn rows_whose_target_is_cut_away_are_left_out_and_counted() {
+    let text = r#"{"prompt": "abcd", "completion": "x"}
+{"prompt": "a", "completion": "xyz"}
+{"prompt": "ab", "completion": "x"}
+"#;
+    let (examples, report) = token_examples(&parse(text).unwrap(), &PLAIN, &how(5)).unwrap();
+    let rows: Vec<_> = examples.iter().map(|e| spell(e.ids.iter().copied())).collect();
+    assert_eq!(rows, ["a\nxyz", "ab\nx$"]);
+    assert_eq!((report.rows, report.used(), report.without_target, report.cut), (3, 2, 1, 2));
+    assert_eq!((report.tokens, report.target_tokens, report.longest), (10, 5, 5));
+    assert_eq!(
+        report.to_string(),
+        "rows.jsonl: 3 prompt-completion rows, 10 tokens, 5 with loss (50.0 %), longest 5; 2 cut to 5 tokens; 1 left out, with no target left: raise data.max_length"
+    );
+    assert_eq!(
+        token_examples(&parse(text).unwrap(), &PLAIN, &how(2)).unwrap_err().to_string(),
+        "rows.jsonl: none of the 3 rows has a target within 2 tokens: raise data.max_length"
+    );
+}
+
+#[test]
+fn a_tokenizer_without_an_end_token_is_refused_where_one_is_needed() {
+    let file = parse(r#"{"text": "abc"}"#).unwrap();
+    let error = token_examples(&file, &NO_END, &how(9)).unwrap_err();
+    assert!(matches!(error, DataError::NoEndToken), "{error}");
+    let how = Tokenization { eos: false, ..how(9) };
+    let (examples, _) = token_examples(&file, &NO_END, &how).unwrap();
+    assert_eq!(spell(examples[0].ids.iter().copied()), "abc");
+}
+
+#[test]
+fn a_text_that_cannot_be_encoded_names_its_line() {
+    let file = parse("{\"text\": \"abc\"}\n\n{\"text\": \"\u{fffd}\"}").unwrap();
+    assert_eq!(
+        token_examples(&file, &PLAIN, &how(9)).unwrap_err().to_string(),
+        "rows.jsonl:3: the row cannot be tokenised: a character that cannot be"
+    );
+}
+
+#[test]
+fn what_is_generated_from_is_what_stands_before_the_target() {
+    let check = |row: &str, tokenizer: &Letters, ids: &str, expected: &str| {
+        let file = parse(row).unwrap();
+        let made = prompts(&file, tokenizer, &how(200)).unwrap();
+        let [prompt] = &made[..] else { panic!("{made:?}") };
+        assert_eq!(spell(prompt.ids.iter().copied()), ids);
+        assert_eq!(prompt.expected, expected);
+        // Then the row is that prompt, and goes on with what is learned.
+        let (examples, _) = token_examples(&file, tokenizer, &how(200)).unwrap();
+        assert!(examples[0].ids.starts_with(&prompt.ids));
+        assert!(examples[0].targets[prompt.ids.len() - 1].is_some());
+    };
+    let pair = r#"{"prompt": "ab", "completion": "xyz"}"#;
+    check(pair, &PLAIN, "ab\n", "xyz");
+    check(pair, &WITH_SPECIAL, "(ab\n)", "xyz");
+    let talk = TALK.replace('\n', "");
+    check(&talk, &PLAIN, "system: s\nuser: u\nassistant: ab$\nuser: v\nassistant:", "c");
+    let before = "<system\ns>\n<user\nu>\n<assistant\nab>\n<user\nv>\n<assistant\n";
+    check(&talk, &CHAT_ML, before, "c");
+    let text = parse(r#"{"text": "abc"}"#).unwrap();
+    assert_eq!(prompts(&text, &PLAIN, &how(9)).unwrap(), []);
+}
+
+fn labelled(labels: &[&str]) -> RowFile {
+    let row = |label: &&str| format!("{{\"text\": \"abc\", \"label\": {label}}}\n");
+    parse(&labels.iter().map(row).collect::<String>()).unwrap()
+}
+
+#[test]
+fn classes_are_the_sorted_labels_numbers_by_value() {
+    let names = |labels: &[&str]| Classes::of(&labelled(labels)).unwrap().names().to_vec();
+    assert_eq!(names(&["\"b\"", "\"a\"", "\"b\"", "\"B\""]), ["B", "a", "b"]);
+    assert_eq!(names(&["10", "9", "-1", "9"]), ["-1", "9", "10"]);
+    assert_eq!(
+        Classes::of(&labelled(&["1", "\"b\""])).unwrap_err().to_string(),
+        "rows.jsonl:2: label `b` is a name, but the labels before it are numbers: use one kind in the whole file"
+    );
+}
+
+#[test]
+fn a_number_counts_in_classes_that_are_named() {
+    let named = Classes::named(vec!["no".into(), "yes".into()]);
+    assert_eq!(named.index(&Label::Number(1)), Some(1));
+    assert_eq!(named.index(&Label::Number(2)), None);
+    assert_eq!(named.index(&Label::Number(-1)), None);
+    assert_eq!(named.index(&Label::Name("no".into())), Some(0));
+    let found = Classes::of(&labelled(&["4", "7"])).unwrap();
+    assert_eq!(found.index(&Label::Number(7)), Some(1));
+    assert_eq!(found.index(&Label::Number(1)), None);
+}
+
+#[test]
+fn classification_rows_keep_their_special_tokens_when_they_are_cut() {
+    let file = labelled(&["\"b\"", "\"a\""]);
+    let classes = Classes::of(&file).unwrap();
+    let (examples, report) = label_examples(&file, &PLAIN, &classes, 4).unwrap();
+    let rows: Vec<_> = examples.iter().map(|e| (spell(e.ids.iter().copied()), e.label)).collect();
+    assert_eq!(rows, [("(ab)".to_owned(), 1), ("(ab)".to_owned(), 0)]);
+    assert_eq!((report.cut, report.longest, report.tokens), (2, 4, 8));
+    assert_eq!(
+        report.to_string(),
+        "rows.jsonl: 2 classification rows, 8 tokens, longest 4; 2 cut to 4 tokens"
+    );
+}
+
+#[test]
+fn a_label_outside_the_classes_names_its_line_and_the_nearest() {
+    let classes = Classes::named(vec!["card_arrival".into(), "exchange_rate".into()]);
+    let file = labelled(&["\"exchange_rate\"", "\"card_arival\""]);
+    assert_eq!(
+        label_examples(&file, &PLAIN, &classes, 9).unwrap_err().to_string(),
+        "rows.jsonl:2: label `card_arival` is not one of the 2 classes: did you mean `card_arrival`?"
+    );
+    let text = parse(r#"{"text": "abc"}"#).unwrap();
+    assert_eq!(
+        label_examples(&text, &PLAIN, &classes, 9).unwrap_err().to_string(),
+        "rows.jsonl: the rows are text, but classification rows are needed here"
+    );
+}
+
+#[test]
+fn a_batch_is_padded_on_the_right_with_targets_by_flat_position() {
+    let example = |ids: &[u32], targets: &[Option<u32>]| TokenExample {
+        ids: ids.to_vec(),
+        targets: targets.to_vec(),
+    };
+    let rows = [
+        example(&[5, 6], &[Some(6), None]),
+        example(&[7, 8, 9, 10], &[None, Some(9), Some(10), None]),
+    ];
+    let batch = TokenBatch::new(&rows, 99);
+    assert_eq!(batch.ids, [5, 6, 99, 99, 7, 8, 9, 10]);
+    assert_eq!((batch.rows, batch.width, &batch.lengths[..]), (2, 4, &[2, 4][..]));
+    assert_eq!(batch.targets, [(0, 6), (5, 9), (6, 10)]);
+    assert_eq!((batch.target_tokens(), batch.tokens()), (3, 6));
+
+    let rows =
+        [LabelExample { ids: vec![1], label: 3 }, LabelExample { ids: vec![2, 4], label: 0 }];
+    let batch = LabelBatch::new(&rows, 0);
+    assert_eq!((batch.ids, batch.labels), (vec![1, 0, 2, 4], vec![3, 0]));
+    let empty = LabelBatch::new(&[], 0);
+    assert_eq!((empty.rows, empty.width), (0, 0));
+}
+
+#[test]
+fn evaluation_goes_from_the_longest_row_to_the_shortest() {
+    let sampler = Sampler::new(vec![3, 9, 1, 9, 4], 2, 1, 5, Order::ByLength);
+    assert_eq!(sampler.epoch(0), [vec![1, 3], vec![4, 0], vec![2]]);
+    assert_eq!(sampler.epoch(3), sampler.epoch(0));
+}
+
+#[test]
+fn grouping_leaves_little_padding() {
+    // Lengths 1 to 100, ten rows each, in an order that has nothing to do with length.
+    let lengths: Vec<usize> = (0..1000).map(|row| 1 + row * 37 % 100).collect();
+    let padding = |order| {
+        let sampler = Sampler::new(lengths.clone(), 8, 1, 0, order);
+        let of_batch = |rows: &Vec<usize>| {
+            let widest = rows.iter().map(|row| lengths[*row]).max().unwrap();
+            rows.iter().map(|row| widest - lengths[*row]).sum::<usize>()
+        };
+        sampler.epoch(0).iter().map(of_batch).sum::<usize>()
+    };
+    // A window of 400 rows has about four rows a length: a sorted batch spans two or three lengths.
+    // Unsorted, eight uniform lengths lie on average 1/2 - 1/9 of their range under the longest.
+    assert!(padding(Order::Grouped) < 2 * 1000, "{}", padding(Order::Grouped));
+    assert!(padding(Order::Shuffled) > 30 * 1000, "{}", padding(Order::Shuffled));
+}
+
+#[test]
+fn epochs_and_seeds_have_orders_of_their_own() {
+    for order in [Order::Shuffled, Order::Grouped] {
+        let sampler = |seed| Sampler::new((0..64).collect(), 4, 1, seed, order);
+        assert_ne!(sampler(0).epoch(0), sampler(0).epoch(1));
+        assert_ne!(sampler(0).epoch(0), sampler(1).epoch(0));
+    }
+}
+
+fn orders() -> impl Strategy<Value = Order> {
+    prop_oneof![
+        Just(Order::File),
+        Just(Order::ByLength),
+        Just(Order::Shuffled),
+        Just(Order::Grouped)
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_row_is_visited_once_an_epoch(
+        lengths in prop::collection::vec(1_usize..40, 1..300),
+        (batch_size, accumulate) in (1_usize..12, 1_usize..5),
+        (seed, epoch) in (any::<u64>(), 0_usize..50),
+        order in orders(),
+    ) {
+        let rows = lengths.len();
+        let mut sampler = Sampler::new(lengths, batch_size, accumulate, seed, order);
+        let first = epoch * sampler.steps_per_epoch();
+        let mut seen = Vec::new();
+        for step in first..first + sampler.steps_per_epoch() {
+            prop_assert_eq!(sampler.epoch_of(step), epoch);
+            let batches = sampler.step(step);
+            prop_assert!((1..=accumulate).contains(&batches.len()));
+            prop_assert!(batches.iter().all(|batch| (1..=batch_size).contains(&batch.len())));
+            seen.extend(batches.concat());
+        }
+        seen.sort_unstable();
+        prop_assert_eq!(seen, (0..rows).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_resumed_run_sees_the_rows_it_would_have_seen(
+        lengths in prop::collection::vec(1_usize..40, 1..60),
+        (batch_size, seed, resumed) in (1_usize..9, any::<u64>(), 0_usize..40),
+        order in orders(),
+    ) {
+        let fresh = || Sampler::new(lengths.clone(), batch_size, 2, seed, order);
+        let mut whole = fresh();
+        let all: Vec<_> = (0..40).map(|step| whole.step(step)).collect();
+        let mut second = fresh();
+        let rest: Vec<_> = (resumed..40).map(|step| second.step(step)).collect();
+        prop_assert_eq!(&all[resumed..], &rest[..]);
+    }
+
+    #[test]
+    fn accumulating_sees_the_rows_of_one_large_batch(
+        lengths in prop::collection::vec(1_usize..40, 1..100),
+        (batch_size, accumulate) in (1_usize..6, 1_usize..5),
+        (seed, step) in (any::<u64>(), 0_usize..30),
+    ) {
+        let mut parts = Sampler::new(lengths.clone(), batch_size, accumulate, seed, Order::Grouped);
+        let mut whole = Sampler::new(lengths, batch_size * accumulate, 1, seed, Order::Grouped);
+        prop_assert_eq!(parts.step(step).concat(), whole.step(step).concat());
+    }
+
+    #[test]
+    fn a_padded_batch_reproduces_its_rows(
+        rows in prop::collection::vec(
+            prop::collection::vec((any::<u32>(), any::<Option<u32>>()), 1..20), 1..10),
+        pad in any::<u32>(),
+    ) {
+        let examples: Vec<_> = rows
+            .into_iter()
+            .map(|row| {
+                let (ids, targets) = row.into_iter().unzip();
+                TokenExample { ids, targets }
+            })
+            .collect();
+        let batch = TokenBatch::new(&examples, pad);
+        prop_assert_eq!(batch.ids.len(), batch.rows * batch.width);
+        let mut targets = vec![None; batch.ids.len()];
+        for (position, id) in &batch.targets {
+            targets[*position] = Some(*id);
+        }
+        for (row, example) in examples.iter().enumerate() {
+            let (start, end) = (row * batch.width, (row + 1) * batch.width);
+            let (ids, padding) = batch.ids[start..end].split_at(batch.lengths[row]);
+            prop_assert_eq!(ids, &example.ids[..]);
+            prop_assert!(padding.iter().all(|id| *id == pad));
+            let (of_row, rest) = targets[start..end].split_at(batch.lengths[row]);
+            prop_assert_eq!(of_row, &example.targets[..]);
+            prop_assert!(rest.iter().all(Option::is_none));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A run directory: what lies where, and whose run it holds.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::Checkpoints;
+use crate::config::{AdapterSection, ModelSource, RunConfig};
+use crate::{TrainError, files};
+
+/// Settings that may differ when a run goes on: they decide where and how it is watched, not what
+/// it computes.
+const FREE: [&str; 10] = [
+    "output.dir",
+    "train.device",
+    "train.threads",
+    "train.eval_every",
+    "train.save_every",
+    "train.keep",
+    "train.samples",
+    "train.exact_match",
+    "data.eval_limit",
+    "data.generate_max_tokens",
+];
+
+/// The directory of one run.
+#[derive(Debug, Clone)]
+pub struct RunDirectory(PathBuf);
+
+impl RunDirectory {
+    /// The run directory at `path`, whether it exists yet or not.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The resolved configuration.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("config.toml")
+    }
+
+    /// The trained adapter, a PEFT directory.
+    pub fn adapter(&self) -> PathBuf {
+        self.0.join("adapter")
+    }
+
+    /// The trained model of `method = "full"`, a Hugging Face directory.
+    pub fn model(&self) -> PathBuf {
+        self.0.join("model")
+    }
+
+    /// The checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.0.join("checkpoints")
+    }
+
+    /// A line a step.
+    pub fn metrics(&self) -> PathBuf {
+        self.0.join("metrics.jsonl")
+    }
+
+    /// The loss over the steps.
+    pub fn loss_plot(&self) -> PathBuf {
+        self.0.join("loss.svg")
+    }
+
+    /// The configuration that the run was started with, with overrides laid over it.
+    ///
+    /// # Errors
+    ///
+    /// No run is here, or its configuration is damaged.
+    pub fn read_config(&self, overrides: &[String]) -> Result<RunConfig, TrainError> {
+        if !self.config().is_file() {
+            return Err(TrainError::Unfinished { dir: self.0.clone(), missing: "config.toml" });
+        }
+        Ok(RunConfig::read(self.config(), overrides)?)
+    }
+
+    /// Where what the run trained lies: its adapter, beside the base that the configuration names; or,
+    /// after `method = "full"`, its model, which the configuration is made to name.
+    pub(crate) fn trained(&self, config: &mut RunConfig) -> Option<PathBuf> {
+        match config.adapter {
+            AdapterSection::Lora(_) => Some(self.adapter()),
+            AdapterSection::Full => {
+                config.model.source = ModelSource::Pretrained(self.model());
+                None
+            }
+        }
+    }
+
+    /// Writes the resolved configuration.
+    pub(crate) fn write_config(&self, config: &RunConfig) -> Result<(), TrainError> {
+        files::write(&self.config(), table(config, &self.config())?.to_string().as_bytes())
+    }
+
+    /// Makes the directory this run's: checks what lies there, and gives the checkpoint to go on
+    /// from, if any.
+    pub(crate) fn claim(
+        &self,
+        config: &RunConfig,
+        resume: bool,
+        overwrite: bool,
+    ) -> Result<Option<PathBuf>, TrainError> {
+        if resume {
+            let newest = Checkpoints::new(self.checkpoints(), 1).list().pop();
+            let newest =
+                newest.ok_or_else(|| TrainError::NothingToResume { dir: self.0.clone() })?;
+            let differences = self.differences(config)?;
+            if !differences.is_empty() {
+                return Err(TrainError::ResumeDiffers { dir: self.0.clone(), differences });
+            }
+            return Ok(Some(newest));
+        }
+        if self.config().exists() {
+            if !overwrite {
+                return Err(TrainError::Exists { dir: self.0.clone() });
+            }
+            // Only what a run writes is removed; whatever else lies there is somebody's.
+            for dir in [self.adapter(), self.model(), self.checkpoints()] {
+                if dir.exists() {
+                    fs::remove_dir_all(&dir).map_err(TrainError::io("remove", &dir))?;
+                }
+            }
+            for file in [self.config(), self.metrics(), self.loss_plot()] {
+                if file.exists() {
+                    fs::remove_file(&file).map_err(TrainError::io("remove", &file))?;
+                }
+            }
+        }
+        files::create_dir(&self.0)?;
+        Ok(None)
+    }
+
+    /// Settings that decide what is computed and that are not the run's.
+    fn differences(&self, config: &RunConfig) -> Result<Vec<String>, TrainError> {
+        let then = self.read_config(&[])?;
+        let mut now = config.clone();
+        // The run wrote down the classes that it found in the data.
+        now.data.labels = now.data.labels.or_else(|| then.data.labels.clone());
+        let (then, now) = (table(&then, &self.config())?, table(&now, &self.config())?);
+        let mut differences = Vec::new();
+        for (section, keys) in &then {
+            let Some(keys) = keys.as_table() else { continue };
+            let others = now.get(section).and_then(toml::Value::as_table);
+            let missing = others.into_iter().flatten().filter(|(key, _)| !keys.contains_key(*key));
+            for key in keys.keys().chain(missing.map(|(key, _)| key)) {
+                let name = format!("{section}.{key}");
+                let (then, now) = (keys.get(key), others.and_then(|others| others.get(key)));
+                if then != now && !FREE.contains(&name.as_str()) {
+                    let show = |value: Option<&toml::Value>| {
+                        value.map_or_else(|| "absent".to_owned(), ToString::to_string)
+                    };
+                    differences.push(format!("{name}: {} -> {}", show(then), show(now)));
+                }
+            }
+        }
+        Ok(differences)
+    }
+}
+
+fn table(config: &RunConfig, path: &Path) -> Result<toml::Table, TrainError> {
+    let damaged = |reason: String| TrainError::Damaged { path: path.to_owned(), reason };
+    let text = config.to_toml().map_err(|error| damaged(error.to_string()))?;
+    text.parse().map_err(|error: toml::de::Error| damaged(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(dir: &Path, more: &str) -> RunConfig {
+        let text = format!(
+            "[model]\npath = \"m\"\n[data]\ntrain = \"t.jsonl\"\n[train]\nsteps = 3\n{more}\n\
+             [output]\ndir = {:?}\n",
+            dir.display().to_string()
+        );
+        RunConfig::parse(&text, "run.toml", &[]).unwrap()
+    }
+
+    #[test]
+    fn a_directory_that_holds_a_run_is_not_taken_by_accident() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(dir.path());
+        let config = config(dir.path(), "");
+        assert_eq!(run.claim(&config, false, false).unwrap(), None);
+        run.write_config(&config).unwrap();
+        fs::write(dir.path().join("notes.txt"), "mine").unwrap();
+        assert!(matches!(run.claim(&config, false, false), Err(TrainError::Exists { .. })));
+        assert_eq!(run.claim(&config, false, true).unwrap(), None);
+        assert!(!run.config().exists() && dir.path().join("notes.txt").exists());
+    }
+
+    #[test]
+    fn resuming_needs_a_checkpoint_and_the_same_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(dir.path());
+        let first = config(dir.path(), "");
+        run.write_config(&first).unwrap();
+        let nothing = run.claim(&first, true, false);
+        assert!(matches!(nothing, Err(TrainError::NothingToResume { .. })));
+
+        let checkpoint = run.checkpoints().join("step-000002");
+        fs::create_dir_all(&checkpoint).unwrap();
+        fs::write(checkpoint.join("state.json"), "{}").unwrap();
+        let watched = config(dir.path(), "save_every = 1\nsamples = 0");
+        assert_eq!(run.claim(&watched, true, false).unwrap(), Some(checkpoint));
+
+        let other = config(dir.path(), "batch_size = 3\nseed = 9");
+        let error = run.claim(&other, true, false).unwrap_err().to_string();
+        assert!(error.contains("train.batch_size: 8 -> 3"), "{error}");
+        assert!(error.contains("train.seed: 0 -> 9"), "{error}");
+    }
+}

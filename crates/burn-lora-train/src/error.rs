@@ -1,0 +1,143 @@
+//! Everything that can stop a run, one variant per cause.
+
+use std::path::PathBuf;
+
+use burn_lora::device::DeviceError;
+use burn_lora_models::ModelError;
+use burn_lora_patch::PatchError;
+
+use crate::config::ConfigErrors;
+use crate::data::DataError;
+
+/// Why a run cannot start, go on or be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The configuration has problems.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The device cannot be had.
+    #[error("[train] device: {0}")]
+    Device(#[from] DeviceError),
+    /// The model, its files or its tokenizer.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Targets, or adapter files.
+    #[error(transparent)]
+    Patch(#[from] PatchError),
+    /// The data set.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A file or directory cannot be read or written.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Io {
+        /// `read`, `write`, …
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file of a run directory is damaged.
+    #[error("`{}` is damaged: {reason}; remove it to go on without", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The run directory holds a run already.
+    #[error(
+        "`{}` holds a run already: go on with `--resume`, start over with `--overwrite`, or name another `[output] dir`",
+        dir.display()
+    )]
+    Exists {
+        /// The run directory.
+        dir: PathBuf,
+    },
+    /// There is nothing to resume.
+    #[error("`{}` holds no checkpoint to resume from: start without `--resume`", dir.display())]
+    NothingToResume {
+        /// The run directory.
+        dir: PathBuf,
+    },
+    /// The configuration differs from that of the run to resume.
+    #[error(
+        "cannot resume `{}`: these settings differ from the run's: {}; set them back, or start a new run",
+        dir.display(),
+        differences.join(", ")
+    )]
+    ResumeDiffers {
+        /// The run directory.
+        dir: PathBuf,
+        /// `key: then -> now`, one for each.
+        differences: Vec<String>,
+    },
+    /// Rows may be longer than the model can read.
+    #[error(
+        "[data] max_length = {max_length} is more than the model's {limit} positions: lower it"
+    )]
+    TooLong {
+        /// What the configuration says.
+        max_length: usize,
+        /// What the model has.
+        limit: usize,
+    },
+    /// The loss or the gradients became NaN or infinite.
+    #[error(
+        "step {step}: the {what} is {value}, so no further step can be right; the run stopped before using it. Lower `[train] learning_rate` or `[adapter] alpha`, or lengthen `warmup`"
+    )]
+    NotFinite {
+        /// The step, counted from 1.
+        step: usize,
+        /// `loss` or `gradient norm`.
+        what: &'static str,
+        /// The value.
+        value: f64,
+    },
+    /// burn-train stopped the run.
+    #[error("training stopped: {0}")]
+    Training(String),
+    /// The merged model answers differently.
+    #[error(
+        "the merged model's logits differ from the adapted model's by {difference:.2e}, more than {tolerance:.0e}: it was not written"
+    )]
+    MergeDiffers {
+        /// The largest absolute difference.
+        difference: f64,
+        /// What is allowed.
+        tolerance: f64,
+    },
+    /// The run has nothing to merge or to evaluate.
+    #[error("`{}` is no finished run: it has no `{missing}`", dir.display())]
+    Unfinished {
+        /// The run directory.
+        dir: PathBuf,
+        /// The file that is not there.
+        missing: &'static str,
+    },
+    /// A build with a GPU backend on a machine without one cannot load optimiser states.
+    #[error(
+        "this build's default device is a GPU that is not there, and Burn restores optimiser states on it: set the environment variable BURN_DEVICE=flex and run again"
+    )]
+    DefaultDevice,
+    /// The thread pool was already set up.
+    #[error("[train] threads = {threads} cannot be set: {reason}")]
+    Threads {
+        /// What the configuration says.
+        threads: usize,
+        /// What the thread pool said.
+        reason: String,
+    },
+}
+
+impl TrainError {
+    /// For `map_err` on file operations.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,193 @@
+//! A model in training, as burn-train's learner sees it.
+//!
+//! [`Objective`] is what a kind of model is trained on: batches, and the summed loss over their
+//! targets. [`Trainee`] wraps any such model into burn-train's `TrainStep` and `InferenceStep`.
+//!
+//! The loss of a micro-batch is the *sum* over its targets divided by the targets of the whole
+//! step, so that gradients of micro-batches add up to the gradient of one large batch, however
+//! unevenly the targets are spread.
+
+mod causal;
+mod classify;
+mod tap;
+
+use std::path::Path;
+
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::{Module, ModuleDisplay};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_models::{ModelError, SaveDtype};
+use burn_lora_patch::TaskType;
+use burn_train::{InferenceStep, TrainOutput, TrainStep};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::TrainError;
+use crate::data::Prompt;
+use crate::metrics::Tally;
+use crate::observe::Observer;
+use crate::score::Sample;
+
+pub use tap::OptimizerTap;
+
+/// A batch that knows its targets: tokens that carry loss, or rows to classify.
+pub trait Batch: Clone + Send + Sync + 'static {
+    /// The right class of each target.
+    fn target_ids(&self) -> Vec<i32>;
+    /// Tokens to read, padding left out.
+    fn tokens(&self) -> usize;
+
+    /// The number of targets.
+    fn targets(&self) -> usize {
+        self.target_ids().len()
+    }
+}
+
+/// A model that can be trained: it turns a batch into scores of its targets.
+pub trait Objective: Module + ModuleDisplay + 'static {
+    /// What it reads.
+    type Batch: Batch;
+
+    /// What PEFT calls this kind of training.
+    const TASK: TaskType;
+
+    /// Scores of the classes for each target of the batch, `[targets, classes]`.
+    fn scores(&self, batch: &Self::Batch, device: &Device) -> Tensor<2>;
+
+    /// Scores of seeded random token rows, to compare two models of one shape with.
+    fn probe(&self, device: &Device) -> Tensor<2>;
+
+    /// Greedy continuations of the prompts; none of a model that does not write.
+    ///
+    /// # Errors
+    ///
+    /// A prompt that the model cannot read.
+    fn samples(
+        &self,
+        tokenizer: &Tokenizer,
+        prompts: &[Prompt],
+        max_tokens: usize,
+        observer: &Observer,
+    ) -> Result<Vec<Sample>, TrainError>;
+
+    /// Writes the model as a Hugging Face directory.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError>;
+}
+
+/// One micro-batch of a step.
+#[derive(Debug, Clone)]
+pub struct Micro<B> {
+    /// The rows.
+    pub batch: B,
+    /// The targets of all micro-batches of the step together.
+    pub step_targets: usize,
+    /// Whether the step ends with it.
+    pub last: bool,
+}
+
+/// A model in training.
+#[derive(Module, Debug)]
+pub struct Trainee<M: Module> {
+    /// The model, adapted or whole.
+    pub model: M,
+    #[module(skip)]
+    tap: OptimizerTap,
+}
+
+impl<M: Module> Trainee<M> {
+    /// Wraps the model; the tap shares the optimiser's state with whoever holds its clone.
+    pub fn new(model: M, tap: OptimizerTap) -> Self {
+        Self { model, tap }
+    }
+
+    fn device(&self) -> Device {
+        // A model lives on one device here; its parameters all say which.
+        self.model.devices().swap_remove(0)
+    }
+}
+
+impl<M: Objective> TrainStep for Trainee<M> {
+    type Input = Micro<M::Batch>;
+    type Output = Tally;
+
+    fn step(&self, micro: Self::Input) -> TrainOutput<Tally> {
+        let scores = self.model.scores(&micro.batch, &self.device());
+        let loss = cross_entropy(scores, micro.batch.target_ids());
+        let share = 1.0 / micro.step_targets.max(1) as f64;
+        let grads = loss.clone().mul_scalar(share).backward();
+        TrainOutput::new(self, grads, tally(loss, 0, &micro.batch))
+    }
+
+    fn optimize(
+        self,
+        optimizer: &mut ModuleOptimizer,
+        rate: ModuleLearningRate,
+        grads: GradientsParams,
+    ) -> Self {
+        let tap = self.tap.clone();
+        let trained = optimizer.step(rate, self, grads);
+        tap.after_step(optimizer);
+        trained
+    }
+}
+
+impl<M: Objective> InferenceStep for Trainee<M> {
+    type Input = Micro<M::Batch>;
+    type Output = Tally;
+
+    fn step(&self, micro: Self::Input) -> Tally {
+        let scores = self.model.scores(&micro.batch, &self.device());
+        let targets = micro.batch.target_ids();
+        let right = scores.clone().argmax(1).equal(column(targets.clone(), &scores)).int().sum();
+        let correct = right.try_into_scalar::<i64>().map_or(0, |count| count.max(0) as usize);
+        tally(cross_entropy(scores, targets), correct, &micro.batch)
+    }
+}
+
+fn tally(loss: Tensor<1>, correct: usize, batch: &impl Batch) -> Tally {
+    Tally {
+        // A loss that cannot be read is none that can be trained on: the loop stops at NaN.
+        loss: loss.try_into_scalar::<f32>().map_or(f64::NAN, f64::from),
+        correct,
+        targets: batch.targets(),
+        tokens: batch.tokens(),
+    }
+}
+
+/// The sum of `-log softmax(scores)[target]`, `[1]`.
+///
+/// # Shapes
+///
+/// - scores: `[targets, classes]`
+fn cross_entropy(scores: Tensor<2>, targets: Vec<i32>) -> Tensor<1> {
+    let targets = column(targets, &scores);
+    burn::tensor::activation::log_softmax(scores, 1).gather(1, targets).sum().neg()
+}
+
+/// The targets as `[targets, 1]`, where the scores are.
+fn column(targets: Vec<i32>, scores: &Tensor<2>) -> Tensor<2, Int> {
+    let rows = targets.len();
+    Tensor::from_data(TensorData::new(targets, [rows, 1]), &scores.device())
+}
+
+/// Rows of random ids of a vocabulary, the same in every process, and their lengths.
+fn probe_ids(vocabulary: usize, width: usize, device: &Device) -> (Tensor<2, Int>, Vec<usize>) {
+    const ROWS: usize = 4;
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let count = ROWS * width;
+    let random: Vec<u32> =
+        (0..count).map(|_| rng.random_range(0..vocabulary.max(1) as u32)).collect();
+    (ids(&random, [ROWS, width], device), vec![width; ROWS])
+}
+
+/// Token ids as `[rows, width]`.
+fn ids(ids: &[u32], shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
+    let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+    Tensor::from_data(TensorData::new(ids, shape), device)
+}

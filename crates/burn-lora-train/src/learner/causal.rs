@@ -1,0 +1,70 @@
+//! Next-token prediction with a decoder.
+//!
+//! Only positions that carry loss reach the output head: with prompts masked, most rows of the
+//! `[tokens, vocabulary]` product would be thrown away.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_models::{ModelError, SaveDtype};
+use burn_lora_patch::TaskType;
+
+use super::{Batch, Objective, ids, probe_ids};
+use crate::TrainError;
+use crate::data::{Prompt, TokenBatch};
+use crate::observe::Observer;
+use crate::score::{Sample, generate_samples};
+
+impl Batch for TokenBatch {
+    fn target_ids(&self) -> Vec<i32> {
+        self.targets.iter().map(|&(_, id)| id as i32).collect()
+    }
+
+    fn tokens(&self) -> usize {
+        Self::tokens(self)
+    }
+
+    fn targets(&self) -> usize {
+        self.target_tokens()
+    }
+}
+
+impl Objective for LlamaForCausalLM {
+    type Batch = TokenBatch;
+
+    const TASK: TaskType = TaskType::CausalLm;
+
+    fn scores(&self, batch: &TokenBatch, device: &Device) -> Tensor<2> {
+        let ids = ids(&batch.ids, [batch.rows, batch.width], device);
+        let hidden = self.hidden(ids, &batch.lengths, None);
+        let [rows, tokens, width] = hidden.dims();
+        let positions: Vec<i32> = batch.targets.iter().map(|&(at, _)| at as i32).collect();
+        let count = positions.len();
+        let positions = Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), device);
+        self.logits(hidden.reshape([rows * tokens, width]).select(0, positions))
+    }
+
+    fn probe(&self, device: &Device) -> Tensor<2> {
+        let width = self.config().max_position_embeddings.min(32);
+        let (ids, lengths) = probe_ids(self.config().vocab_size, width, device);
+        let [rows, _] = ids.dims();
+        let logits = self.logits(self.hidden(ids, &lengths, None));
+        logits.reshape([rows * width, self.config().vocab_size])
+    }
+
+    fn samples(
+        &self,
+        tokenizer: &Tokenizer,
+        prompts: &[Prompt],
+        max_tokens: usize,
+        observer: &Observer,
+    ) -> Result<Vec<Sample>, TrainError> {
+        generate_samples(self, tokenizer, prompts, max_tokens, observer)
+    }
+
+    fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
+        Self::save(self, dir, dtype)
+    }
+}

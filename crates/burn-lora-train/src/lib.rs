@@ -1,0 +1,52 @@
+//! LoRA runs on Burn: configuration, data, learners, the step loop, checkpoints, evaluation, merging.
+//!
+//! - [`config::RunConfig`]: one TOML file describes a run; all its problems are reported at once.
+//! - [`data`]: JSONL rows, tokenised, masked and batched.
+//! - [`run::train`]: the run. burn-train's learner, metrics, renderer, early stopping and
+//!   interrupter, in a loop that counts steps.
+//! - [`prepare`]: everything a run needs, checked, without running it.
+//! - [`evaluate::evaluate`], [`merge::merge`]: what a run left, measured and merged.
+//!
+//! This crate prints nothing and reads no arguments: see [`observe::Observer`].
+//!
+//! ```no_run
+//! use burn_lora_train::config::RunConfig;
+//! use burn_lora_train::observe::Observer;
+//! use burn_lora_train::run::{RunOptions, train};
+//!
+//! let config = RunConfig::read("configs/quickstart.toml", &["train.steps=50".to_owned()])?;
+//! let summary = train(config, RunOptions::default(), &Observer::silent())?;
+//! println!("{summary}");
+//! # Ok::<(), burn_lora_train::TrainError>(())
+//! ```
+
+mod base;
+pub mod checkpoint;
+pub mod clip;
+pub mod config;
+pub mod data;
+pub mod directory;
+mod encode;
+mod error;
+pub mod evaluate;
+mod files;
+pub mod generator;
+pub mod history;
+mod ids;
+pub mod learner;
+mod loader;
+pub mod merge;
+pub mod metrics;
+pub mod observe;
+pub mod patience;
+mod plot;
+pub mod prepare;
+pub mod rows;
+pub mod run;
+mod sample;
+pub mod schedule;
+pub mod score;
+mod strategy;
+pub mod summary;
+
+pub use error::TrainError;

@@ -1,0 +1,113 @@
+//! Merging a run's adapter into its base: one Hugging Face directory, no latency added.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor};
+use burn_lora_models::bert::SequenceClassifier;
+use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_models::{ModelError, SaveDtype};
+use burn_lora_patch::{atomic, merge_and_unload, peft};
+
+use crate::config::RunConfig;
+use crate::directory::RunDirectory;
+use crate::learner::Objective;
+use crate::observe::Observer;
+use crate::run::copy_tokenizer;
+use crate::{TrainError, base, files};
+
+/// What to merge into what.
+#[derive(Debug, Clone)]
+pub struct MergeOptions {
+    /// The directory to write; it must not exist.
+    pub out: PathBuf,
+    /// The number format to write.
+    pub dtype: SaveDtype,
+    /// The largest difference of a logit that is allowed; none: not compared.
+    pub tolerance: Option<f64>,
+}
+
+/// What a merge came to.
+#[derive(Debug, Clone)]
+pub struct Merged {
+    /// The directory written.
+    pub out: PathBuf,
+    /// The largest difference between a logit of the adapted model and of the merged one as read
+    /// back from its files, where they were compared.
+    pub difference: Option<f64>,
+}
+
+/// Merges the adapter of the finished run at `dir` (or, after `method = "full"`, just writes its
+/// model) as a Hugging Face directory with its tokenizer.
+///
+/// # Errors
+///
+/// No finished run, a directory that exists already, weights that do not fit; with a tolerance, a
+/// merged model that answers differently, which is then not written.
+pub fn merge(
+    dir: &Path,
+    options: &MergeOptions,
+    observer: &Observer,
+) -> Result<Merged, TrainError> {
+    let directory = RunDirectory::new(dir);
+    let mut config = directory.read_config(&[])?;
+    let adapter = directory.trained(&mut config);
+    if options.out.exists() {
+        return Err(TrainError::Exists { dir: options.out.clone() });
+    }
+    let device = burn_lora::device::parse(&config.train.device)?;
+    if base::architecture(&config.model.source)?.is_causal() {
+        let (model, _) = base::causal(&config, &device, observer)?;
+        let reload = |dir: &Path| LlamaForCausalLM::load(dir, &device, &mut |_, _| {});
+        let reload = |dir: &Path| Ok(reload(dir)?.0);
+        write(model, adapter, &config, options, &device, observer, reload)
+    } else {
+        let (model, _) = base::classifier(&config, &device, observer)?;
+        let reload =
+            |dir: &Path| Ok(SequenceClassifier::load(dir, None, 0, &device, &mut |_, _| {})?.0);
+        write(model, adapter, &config, options, &device, observer, reload)
+    }
+}
+
+fn write<M: Objective>(
+    mut model: M,
+    adapter: Option<PathBuf>,
+    config: &RunConfig,
+    options: &MergeOptions,
+    device: &Device,
+    observer: &Observer,
+    reload: impl FnOnce(&Path) -> Result<M, ModelError>,
+) -> Result<Merged, TrainError> {
+    if let Some(adapter) = adapter {
+        peft::load(&mut model, adapter, &peft::LoadOptions::default())?;
+    }
+    let adapted = options.tolerance.map(|_| model.probe(device));
+    observer.stage("merging");
+    let model = merge_and_unload(model)?;
+
+    // Written beside its place and renamed, so that a model that differs is never there to be used.
+    let parent = atomic::parent(&options.out);
+    let scratch = files::scratch_dir(parent)?;
+    model.save(scratch.path(), options.dtype)?;
+    copy_tokenizer(&Tokenizer::from_dir(&config.model.tokenizer)?, scratch.path())?;
+    drop(model);
+
+    let mut difference = None;
+    if let (Some(adapted), Some(tolerance)) = (adapted, options.tolerance) {
+        observer.stage("comparing with the adapted model");
+        let found = largest_difference(adapted, reload(scratch.path())?.probe(device))?;
+        if found > tolerance || found.is_nan() {
+            return Err(TrainError::MergeDiffers { difference: found, tolerance });
+        }
+        difference = Some(found);
+    }
+    std::fs::rename(scratch.path(), &options.out).map_err(TrainError::io("write", &options.out))?;
+    files::sync_dir(parent)?;
+    observer.done();
+    Ok(Merged { out: options.out.clone(), difference })
+}
+
+fn largest_difference(left: Tensor<2>, right: Tensor<2>) -> Result<f64, TrainError> {
+    let largest = (left - right).abs().max().try_into_scalar::<f32>();
+    largest.map(f64::from).map_err(|error| TrainError::Training(error.to_string()))
+}

@@ -1,0 +1,329 @@
+//! A run from start to end: prepare, evaluate, step, save.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::{AdamWConfig, ModuleOptimizer, OptimizerRecord};
+use burn_lora_models::SaveDtype;
+use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_patch::peft::{self, AdapterConfig};
+use burn_train::logger::InMemoryMetricLogger;
+use burn_train::metric::LearningRateMetric;
+use burn_train::renderer::MetricsRenderer;
+use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+
+use crate::checkpoint::{Checkpoints, Restored, State, restore};
+use crate::config::{ModelSource, RunConfig, TrainSection};
+use crate::data::Prompt;
+use crate::directory::RunDirectory;
+use crate::history::{History, Record};
+use crate::learner::{Objective, OptimizerTap, Trainee};
+use crate::loader::StepLoader;
+use crate::metrics::{Measure, TargetMean};
+use crate::observe::Observer;
+use crate::patience::{Patience, Seen};
+use crate::prepare::{Adapt, Prepared, Run, prepare};
+use crate::schedule::{LearningRate, Scheduler};
+use crate::score::{Sample, exact_match};
+use crate::strategy::{Hooks, StepPlan, StepStrategy};
+use crate::summary::{Summary, peak_memory};
+use crate::{TrainError, files, plot};
+
+/// How to start a run, beside its configuration.
+#[derive(Default)]
+pub struct RunOptions {
+    /// Go on from the newest checkpoint of the run directory.
+    pub resume: bool,
+    /// Remove the run that the directory holds.
+    pub overwrite: bool,
+    /// Shows the run; none: burn-train's own (a dashboard on a terminal).
+    pub renderer: Option<Box<dyn MetricsRenderer>>,
+    /// Stops the run after the step it is in, with a checkpoint.
+    pub interrupter: Interrupter,
+}
+
+/// Runs what the configuration describes.
+///
+/// # Errors
+///
+/// Whatever is wrong with configuration, data, model, targets or files; a loss that is not finite.
+pub fn train(
+    config: RunConfig,
+    options: RunOptions,
+    observer: &Observer,
+) -> Result<Summary, TrainError> {
+    let directory = RunDirectory::new(&config.output.dir);
+    let resumed = directory.claim(&config, options.resume, options.overwrite)?;
+    set_threads(&config.train)?;
+    match prepare(config, Adapt::Fresh, observer)? {
+        Prepared::Causal(run) => fit(run, &directory, resumed, options, observer),
+        Prepared::Classifier(run) => fit(run, &directory, resumed, options, observer),
+    }
+}
+
+fn set_threads(train: &TrainSection) -> Result<(), TrainError> {
+    let Some(threads) = train.threads else { return Ok(()) };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .map_err(|error| TrainError::Threads { threads, reason: error.to_string() })
+}
+
+fn fit<M: Objective>(
+    mut run: Run<M>,
+    directory: &RunDirectory,
+    resumed: Option<PathBuf>,
+    options: RunOptions,
+    observer: &Observer,
+) -> Result<Summary, TrainError> {
+    for note in &run.notes {
+        observer.line(note);
+    }
+    if let Some((report, _)) = &run.patched {
+        observer.line(report.to_string());
+    }
+    let trainable = run.trainable_line();
+    directory.write_config(&run.config)?;
+
+    let mut optimizer = adamw(&run.config.train);
+    let mut state = State { step: 0, seed: run.config.train.seed, seen: Seen::default() };
+    if let Some(path) = &resumed {
+        let Restored { state: found, optimizer: record } = restore(&mut run.model, path)?;
+        if let Some(record) = record {
+            optimizer = with_record(optimizer, record)?;
+        }
+        observer.line(format!("resumed from {} at step {}", path.display(), found.step));
+        state = found;
+    }
+
+    let train = run.config.train.clone();
+    let (make_step, per_epoch) = run.train.training(&train);
+    let steps = train.length.steps(per_epoch);
+    let (make_eval, eval_batches) = match &run.eval {
+        Some(rows) => rows.evaluation(train.batch_size),
+        None => (make_step.clone(), 0),
+    };
+    let plan = StepPlan {
+        start: state.step,
+        steps,
+        clip: train.clip.unwrap_or(0.0),
+        eval_every: train.eval_every,
+        save_every: train.save_every,
+        seed: train.seed,
+    };
+    let rate =
+        LearningRate::new(train.schedule, train.learning_rate, train.warmup.steps(steps), steps);
+    let tap = OptimizerTap::default();
+    let patience = Patience::new(train.early_stopping.unwrap_or(0), state.seen);
+    let scored = Rc::new(RefCell::new(Vec::new()));
+    let adapter = run.patched.as_ref().map(|(_, config)| config.clone());
+    let rounds = plan.rounds();
+    let strategy = Arc::new(StepStrategy {
+        device: run.device.clone(),
+        tap: tap.clone(),
+        patience: patience.clone(),
+        history: RefCell::new(History::open(&directory.metrics(), state.step)?),
+        hooks: Box::new(RunHooks {
+            tokenizer: run.tokenizer.clone(),
+            prompts: run.prompts.clone(),
+            exact_match: train.exact_match,
+            shown: train.samples,
+            max_tokens: run.config.data.generate_max_tokens,
+            last: steps,
+            adapter: adapter.clone(),
+            checkpoints: Checkpoints::new(directory.checkpoints(), train.keep),
+            tap: tap.clone(),
+            patience: patience.clone(),
+            seed: train.seed,
+            scored: scored.clone(),
+            observer: observer.clone(),
+        }),
+        error: RefCell::new(None),
+        plan,
+    });
+
+    let learner = Learner::new(
+        Trainee::new(run.model, tap),
+        optimizer,
+        ModuleLrScheduler::new(Scheduler::starting_at(rate, state.step)),
+    );
+    let mut training = SupervisedTraining::new(
+        directory.path(),
+        Arc::new(StepLoader::new(make_step, state.step..steps)),
+        Arc::new(StepLoader::new(make_eval, 0..eval_batches)),
+    )
+    .with_training_strategy(TrainingStrategy::Custom(strategy.clone()))
+    .with_metric_logger(InMemoryMetricLogger::new())
+    .with_application_logger(None)
+    .with_interrupter(options.interrupter)
+    .early_stopping(patience)
+    .num_epochs(rounds)
+    .metric_train_numeric(TargetMean::new(Measure::Loss))
+    .metric_train_numeric(LearningRateMetric::new());
+    if eval_batches > 0 {
+        training = training
+            .metric_valid_numeric(TargetMean::new(Measure::Loss))
+            .metric_valid_numeric(TargetMean::new(Measure::Accuracy));
+    }
+    if let Some(renderer) = options.renderer {
+        training = training.renderer(renderer);
+    }
+    observer.stage("training");
+    let result = training.launch(learner);
+    // The renderer restores the terminal when it goes.
+    drop(result.renderer);
+    observer.done();
+    if let Some(error) = strategy.error.take() {
+        return Err(error);
+    }
+    if let Some(error) = result.error {
+        return Err(TrainError::Training(error.to_string()));
+    }
+
+    let model = result.model.model;
+    let adapter_bytes = match &adapter {
+        Some(config) => {
+            peft::save(&model, directory.adapter(), config)?;
+            let base = match &run.config.model.source {
+                ModelSource::Pretrained(dir) => weight_bytes(dir),
+                ModelSource::Random(_) => 0,
+            };
+            Some((weight_bytes(&directory.adapter()), base))
+        }
+        None => {
+            model.save(&directory.model(), SaveDtype::F32)?;
+            copy_tokenizer(&run.tokenizer, &directory.model())?;
+            None
+        }
+    };
+    let history = strategy.history.borrow();
+    plot::write_loss(&directory.loss_plot(), history.records())?;
+
+    let mut summary = Summary {
+        dir: directory.path().to_owned(),
+        steps: (0, steps),
+        stopped: result.interrupted.map(|i| i.reason.unwrap_or_else(|| "interrupted".to_owned())),
+        evaluations: Summary::evaluations(history.records()),
+        classifies: M::TASK == burn_lora_patch::TaskType::SeqCls,
+        seconds: 0.0,
+        tokens: 0,
+        rows: 0,
+        trainable,
+        adapter_bytes,
+        peak_memory: peak_memory(),
+        samples: compared(&scored.borrow(), train.samples),
+    };
+    for record in history.records() {
+        if let Record::Step(record) = record {
+            summary.steps.0 = record.step;
+            summary.seconds += record.seconds;
+            summary.tokens += record.tokens;
+            summary.rows += if summary.classifies { record.targets } else { 0 };
+        }
+    }
+    if summary.stopped.is_none() && summary.steps.0 < steps {
+        summary.stopped = Some("held-out loss no longer improved".to_owned());
+    }
+    Ok(summary)
+}
+
+/// AdamW with the configuration's numbers, whose defaults are torch's.
+fn adamw(train: &TrainSection) -> ModuleOptimizer {
+    AdamWConfig::new()
+        .with_beta_1(train.betas[0] as f32)
+        .with_beta_2(train.betas[1] as f32)
+        .with_epsilon(train.epsilon as f32)
+        .with_weight_decay(train.weight_decay as f32)
+        .init()
+}
+
+/// Burn restores optimiser states on `Device::default()`, which is a GPU as soon as one is compiled
+/// in, there or not, and panics where it is not.
+fn with_record(
+    optimizer: ModuleOptimizer,
+    record: OptimizerRecord,
+) -> Result<ModuleOptimizer, TrainError> {
+    let gpu = if cfg!(feature = "cuda") { "cuda" } else { "wgpu" };
+    let gpu_compiled_in = cfg!(any(feature = "cuda", feature = "wgpu"));
+    if gpu_compiled_in
+        && std::env::var_os("BURN_DEVICE").is_none()
+        && burn_lora::device::parse(gpu).is_err()
+    {
+        return Err(TrainError::DefaultDevice);
+    }
+    Ok(optimizer.load_record(record))
+}
+
+/// Pairs the samples of the first evaluation with those of the last.
+fn compared(scored: &[(usize, Vec<Sample>)], shown: usize) -> Vec<(Option<Sample>, Sample)> {
+    let Some((last, after)) = scored.last() else { return Vec::new() };
+    let before = scored.first().filter(|(step, _)| step < last).map(|(_, samples)| samples);
+    let pair = |(index, after): (usize, &Sample)| {
+        (before.and_then(|before| before.get(index).cloned()), after.clone())
+    };
+    after.iter().take(shown).enumerate().map(pair).collect()
+}
+
+fn weight_bytes(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let weights = entries.flatten().filter(|entry| {
+        entry.path().extension().is_some_and(|extension| extension == "safetensors")
+    });
+    // A model's directory may hold links into a cache.
+    weights.filter_map(|entry| std::fs::metadata(entry.path()).ok()).map(|meta| meta.len()).sum()
+}
+
+/// Copies the tokenizer's files beside a model's.
+pub(crate) fn copy_tokenizer(tokenizer: &Tokenizer, dir: &Path) -> Result<(), TrainError> {
+    for file in tokenizer.files() {
+        let Some(name) = file.file_name() else { continue };
+        let bytes = std::fs::read(&file).map_err(TrainError::io("read", &file))?;
+        files::write(&dir.join(name), &bytes)?;
+    }
+    Ok(())
+}
+
+/// Steps taken, and what the model wrote then.
+type Scored = Vec<(usize, Vec<Sample>)>;
+
+/// What the loop asks of a run.
+struct RunHooks {
+    tokenizer: Tokenizer,
+    prompts: Vec<Prompt>,
+    exact_match: bool,
+    shown: usize,
+    max_tokens: usize,
+    last: usize,
+    adapter: Option<AdapterConfig>,
+    checkpoints: Checkpoints,
+    tap: OptimizerTap,
+    patience: Patience,
+    seed: u64,
+    scored: Rc<RefCell<Scored>>,
+    observer: Observer,
+}
+
+impl<M: Objective> Hooks<M> for RunHooks {
+    fn score(&self, model: &M, step: usize) -> Result<Option<f64>, TrainError> {
+        let shown = if step == 0 || step == self.last { self.shown } else { 0 };
+        let count =
+            if self.exact_match { self.prompts.len() } else { shown.min(self.prompts.len()) };
+        if count == 0 {
+            return Ok(None);
+        }
+        let prompts = &self.prompts[..count];
+        let samples = model.samples(&self.tokenizer, prompts, self.max_tokens, &self.observer)?;
+        let share = (self.exact_match && !samples.is_empty()).then(|| exact_match(&samples));
+        self.scored.borrow_mut().push((step, samples));
+        Ok(share)
+    }
+
+    fn save(&self, model: &M, step: usize) -> Result<(), TrainError> {
+        let state = State { step, seed: self.seed, seen: self.patience.seen() };
+        self.checkpoints.save(model, self.adapter.as_ref(), self.tap.take(), &state)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! The loop: burn-train's learner, stepped by steps.
+//!
+//! burn-train's own loops count epochs, save the whole model, sum accumulated gradients and clip each
+//! tensor by itself. This strategy counts optimiser steps, has the adapter saved by whoever runs it,
+//! weighs micro-batches by their targets and clips by the global norm. Metrics, renderer, early
+//! stopping and interrupter are burn-train's: what they call an epoch is the stretch from one
+//! evaluation to the next.
+
+use std::cell::RefCell;
+use std::time::Instant;
+
+use burn::data::dataloader::{DataLoaderIterator, Progress};
+use burn::module::Module;
+use burn::optim::GradientsAccumulator;
+use burn::tensor::Device;
+use burn_train::{
+    EventProcessorTraining, InferenceStep, Learner, LearnerEvent, SupervisedLearningStrategy,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
+};
+
+use crate::TrainError;
+use crate::clip::clip_by_global_norm;
+use crate::history::{EvalRecord, History, Record, StepRecord};
+use crate::learner::{Micro, Objective, OptimizerTap, Trainee};
+use crate::metrics::Tally;
+use crate::patience::Patience;
+
+/// When what happens.
+#[derive(Debug, Clone)]
+pub(crate) struct StepPlan {
+    /// Steps taken already.
+    pub start: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// The largest global norm; 0 for no limit.
+    pub clip: f64,
+    /// Steps between evaluations; `None`: before and at the end.
+    pub eval_every: Option<usize>,
+    /// Steps between checkpoints; `None`: at the end.
+    pub save_every: Option<usize>,
+    /// With the step, decides what dropout drops.
+    pub seed: u64,
+}
+
+impl StepPlan {
+    fn due(&self, every: Option<usize>, done: usize) -> bool {
+        done == self.steps || every.is_some_and(|every| every > 0 && done.is_multiple_of(every))
+    }
+
+    fn round_length(&self) -> usize {
+        self.eval_every.unwrap_or(self.steps).max(1)
+    }
+
+    /// The stretch from one evaluation to the next that contains the step, counted from 1.
+    fn round(&self, step: usize) -> usize {
+        step / self.round_length() + 1
+    }
+
+    /// How many such stretches the run has.
+    pub fn rounds(&self) -> usize {
+        self.round(self.steps.saturating_sub(1))
+    }
+
+    /// How far into its stretch a step is, and how long the stretch is, both in steps.
+    fn in_round(&self, step: usize) -> (usize, usize) {
+        let first = step - step % self.round_length();
+        (step - first, self.round_length().min(self.steps - first))
+    }
+}
+
+/// What the loop asks of whoever runs it.
+pub(crate) trait Hooks<M> {
+    /// Scores generated text of the model as it is after `step` steps: the share that is exactly
+    /// right, where that is asked for.
+    fn score(&self, model: &M, step: usize) -> Result<Option<f64>, TrainError>;
+
+    /// Saves a checkpoint; the optimiser's state is in the tap.
+    fn save(&self, model: &M, step: usize) -> Result<(), TrainError>;
+}
+
+/// The strategy, and after the run what it came to.
+pub(crate) struct StepStrategy<M> {
+    pub plan: StepPlan,
+    pub device: Device,
+    pub tap: OptimizerTap,
+    pub patience: Patience,
+    pub history: RefCell<History>,
+    pub hooks: Box<dyn Hooks<M>>,
+    /// The first error of the run.
+    pub error: RefCell<Option<TrainError>>,
+}
+
+impl<M: Objective> SupervisedLearningStrategy<Trainee<M>> for StepStrategy<M> {
+    fn fit(
+        &self,
+        mut components: TrainingComponents<Trainee<M>>,
+        mut learner: Learner<Trainee<M>>,
+        train: TrainLoader<Trainee<M>>,
+        valid: ValidLoader<Trainee<M>>,
+        _: usize,
+    ) -> (Trainee<M>, SupervisedTrainingEventProcessor<Trainee<M>>) {
+        if let Err(error) = self.run(&mut components, &mut learner, &train, &valid) {
+            *self.error.borrow_mut() = Some(error);
+        }
+        (learner.model(), components.event_processor)
+    }
+}
+
+impl<M: Objective> StepStrategy<M> {
+    fn run(
+        &self,
+        components: &mut TrainingComponents<Trainee<M>>,
+        learner: &mut Learner<Trainee<M>>,
+        train: &TrainLoader<Trainee<M>>,
+        valid: &ValidLoader<Trainee<M>>,
+    ) -> Result<(), TrainError> {
+        let interrupter = components.interrupter.clone();
+        if self.plan.start == 0 {
+            self.evaluate(components, learner, valid, 0)?;
+        }
+        let mut batches = train.iter();
+        for step in self.plan.start..self.plan.steps {
+            let (position, length) = self.plan.in_round(step);
+            let round = self.plan.round(step);
+            if position == 0 || step == self.plan.start {
+                let start = LearnerEvent::StartSplit { epoch_number: round, total_items: length };
+                interrupter.fail_on_error(components.event_processor.process_train(start));
+            }
+            // Asked once a step: whoever stops the run gets a checkpoint of a whole step.
+            let stopping = interrupter.should_stop();
+            let done = step + 1;
+            let saves = stopping || self.plan.due(self.plan.save_every, done);
+            if saves {
+                self.tap.request();
+            }
+
+            let tally = self.step(learner, &mut *batches, step)?;
+
+            let progress = Progress::new(position + 1, length, Some("steps".to_owned()));
+            let item = TrainingItem::new(tally, progress, Some(done), Some(learner.lr_current()));
+            let event = LearnerEvent::ProcessedItem(item);
+            interrupter.fail_on_error(components.event_processor.process_train(event));
+
+            let evaluates = !stopping && self.plan.due(self.plan.eval_every, done);
+            if evaluates {
+                let events = &mut components.event_processor;
+                interrupter.fail_on_error(events.process_train(LearnerEvent::EndSplit(round)));
+                self.evaluate(components, learner, valid, done)?;
+                let end = LearnerEvent::EndEpoch(round);
+                interrupter.fail_on_error(components.event_processor.process_train(end));
+            }
+            if saves {
+                self.hooks.save(&learner.model().model, done)?;
+            }
+            let enough = evaluates
+                && components
+                    .early_stopping
+                    .as_mut()
+                    .is_some_and(|strategy| strategy.should_stop(round, &components.event_store));
+            if enough || stopping {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One optimiser step: forward and backward of every micro-batch, clipping, AdamW.
+    fn step(
+        &self,
+        learner: &mut Learner<Trainee<M>>,
+        batches: &mut dyn DataLoaderIterator<Micro<M::Batch>>,
+        step: usize,
+    ) -> Result<Tally, TrainError> {
+        // Dropout draws from the device's generator: seeded by the step, it draws the same again in
+        // a resumed run. The odd constant spreads the steps over all seeds.
+        self.device.seed(self.plan.seed ^ (step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let started = Instant::now();
+        let mut tally = Tally::default();
+        let mut accumulator = GradientsAccumulator::new();
+        for micro in &mut *batches {
+            let micro = micro.map_err(|error| TrainError::Training(error.to_string()))?;
+            let last = micro.last;
+            let output = learner.train_step(micro);
+            tally.add(output.item);
+            accumulator.accumulate(&learner.model(), output.grads);
+            if last {
+                break;
+            }
+        }
+        let mut grads = accumulator.grads();
+        let norm = clip_by_global_norm(&learner.model(), &mut grads, self.plan.clip)
+            .map_err(|error| TrainError::Training(error.to_string()))?;
+        for (what, value) in [("loss", tally.loss), ("gradient norm", norm)] {
+            if !value.is_finite() {
+                return Err(TrainError::NotFinite { step: step + 1, what, value });
+            }
+        }
+        learner.lr_step();
+        learner.optimizer_step(grads);
+        self.history.borrow_mut().push(Record::Step(StepRecord {
+            step: step + 1,
+            loss: tally.mean_loss(),
+            learning_rate: learner.lr_current().base(),
+            gradient_norm: norm,
+            targets: tally.targets,
+            tokens: tally.tokens,
+            seconds: started.elapsed().as_secs_f64(),
+        }))?;
+        Ok(tally)
+    }
+
+    /// Held-out loss and generated text after `step` steps; nothing where no rows are held out.
+    fn evaluate(
+        &self,
+        components: &mut TrainingComponents<Trainee<M>>,
+        learner: &Learner<Trainee<M>>,
+        valid: &ValidLoader<Trainee<M>>,
+        step: usize,
+    ) -> Result<(), TrainError> {
+        let total = valid.num_items();
+        if total == 0 {
+            return Ok(());
+        }
+        // burn-train has no round 0; the evaluation before training goes to the history alone.
+        let round = (step > 0).then(|| self.plan.round(step - 1));
+        let interrupter = components.interrupter.clone();
+        let model = learner.model().valid();
+        let events = &mut components.event_processor;
+        if let Some(epoch_number) = round {
+            let start = LearnerEvent::StartSplit { epoch_number, total_items: total };
+            interrupter.fail_on_error(events.process_valid(start));
+        }
+        let mut tally = Tally::default();
+        for (index, micro) in valid.iter().enumerate() {
+            let micro = micro.map_err(|error| TrainError::Training(error.to_string()))?;
+            let output = InferenceStep::step(&model, micro);
+            tally.add(output);
+            if round.is_some() {
+                let progress = Progress::new(index + 1, total, Some("batches".to_owned()));
+                let item = TrainingItem::new(output, progress, Some(index + 1), None);
+                let event = LearnerEvent::ProcessedItem(item);
+                interrupter.fail_on_error(events.process_valid(event));
+            }
+        }
+        if let Some(round) = round {
+            interrupter.fail_on_error(events.process_valid(LearnerEvent::EndSplit(round)));
+            self.patience.note(tally.mean_loss());
+        }
+        let exact_match = self.hooks.score(&model.model, step)?;
+        self.history.borrow_mut().push(Record::Eval(EvalRecord {
+            step,
+            eval_loss: tally.mean_loss(),
+            perplexity: tally.perplexity(),
+            accuracy: tally.accuracy(),
+            exact_match,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(steps: usize, eval_every: Option<usize>) -> StepPlan {
+        let save_every = Some(4);
+        StepPlan { start: 0, steps, clip: 0.0, eval_every, save_every, seed: 0 }
+    }
+
+    #[test]
+    fn rounds_reach_from_one_evaluation_to_the_next() {
+        let plan = plan(10, Some(4));
+        assert_eq!(plan.rounds(), 3);
+        let rounds: Vec<_> = (0..10).map(|step| (plan.round(step), plan.in_round(step))).collect();
+        assert_eq!(rounds[0], (1, (0, 4)));
+        assert_eq!(rounds[5], (2, (1, 4)));
+        assert_eq!(rounds[9], (3, (1, 2)));
+    }
+
+    #[test]
+    fn the_last_step_evaluates_and_saves_whatever_the_interval() {
+        for every in [None, Some(4), Some(100)] {
+            let plan = plan(10, every);
+            let due: Vec<usize> =
+                (1..=10).filter(|&done| plan.due(plan.eval_every, done)).collect();
+            assert_eq!(due, if every == Some(4) { vec![4, 8, 10] } else { vec![10] });
+        }
+    }
+}

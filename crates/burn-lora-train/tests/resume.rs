@@ -1,0 +1,51 @@
+//! A run that stops and goes on is the run that never stopped, bit for bit.
+//!
+//! Alone in its binary: dropout draws from the device's generator, which Burn's CPU backend shares
+//! among all threads of a process.
+
+mod tiny;
+
+use std::fs;
+
+use tiny::Tiny;
+
+#[test]
+fn resuming_equals_never_stopping_bit_for_bit_with_dropout_and_accumulation() {
+    let tiny = Tiny::new();
+    let settings = [
+        "adapter.dropout=0.2",
+        "train.batch_size=2",
+        "train.accumulate=2",
+        "train.save_every=3",
+        "train.keep=5",
+    ];
+    tiny.train("whole", &settings, false);
+
+    // What a run that was lost after step 3 leaves: its configuration, its records so far and its
+    // checkpoint.
+    let (whole, lost) = (tiny.path("whole"), tiny.path("lost"));
+    fs::create_dir_all(lost.join("checkpoints/step-000003")).unwrap();
+    fs::copy(whole.join("config.toml"), lost.join("config.toml")).unwrap();
+    for entry in fs::read_dir(whole.join("checkpoints/step-000003")).unwrap() {
+        let entry = entry.unwrap();
+        let to = lost.join("checkpoints/step-000003").join(entry.file_name());
+        fs::copy(entry.path(), to).unwrap();
+    }
+    let records = fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
+    let kept: Vec<&str> = records.lines().take(5).collect();
+    fs::write(lost.join("metrics.jsonl"), kept.join("\n") + "\n").unwrap();
+
+    let summary = tiny.train("lost", &settings, true);
+    assert_eq!(summary.steps, (6, 6));
+    assert!(tiny.adapter("lost") == tiny.adapter("whole"), "the adapters differ");
+
+    let losses = |run: &str| -> Vec<(u64, f64)> {
+        let text = fs::read_to_string(tiny.path(run).join("metrics.jsonl")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .filter_map(|record| Some((record["step"].as_u64()?, record["loss"].as_f64()?)))
+            .collect()
+    };
+    assert_eq!(losses("lost"), losses("whole"));
+    assert_eq!(losses("whole").len(), 6);
+}

@@ -1,0 +1,120 @@
+//! A tiny random model with the quickstart's tokenizer, a few rows, and a configuration for them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_lora_models::SaveDtype;
+use burn_lora_models::llama::{LlamaConfig, LlamaForCausalLM};
+use burn_lora_train::config::RunConfig;
+use burn_lora_train::observe::Observer;
+use burn_lora_train::run::{RunOptions, train};
+use burn_lora_train::summary::Summary;
+
+pub struct Tiny {
+    dir: tempfile::TempDir,
+}
+
+impl Tiny {
+    pub fn new() -> Self {
+        let tiny = Self { dir: tempfile::tempdir().unwrap() };
+        let model = tiny.path("model");
+        let config = LlamaConfig::from_json(
+            r#"{"model_type": "llama", "vocab_size": 2048, "hidden_size": 32, "intermediate_size": 64,
+                "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+                "max_position_embeddings": 64, "tie_word_embeddings": true, "rms_norm_eps": 1e-5,
+                "initializer_range": 0.2}"#,
+            "config.json".as_ref(),
+        )
+        .unwrap();
+        let device = burn_lora::device::parse("cpu").unwrap();
+        LlamaForCausalLM::random(&config, 1, &device)
+            .unwrap()
+            .save(&model, SaveDtype::F32)
+            .unwrap();
+        let tokenizer =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/quickstart/model");
+        for file in ["tokenizer.json", "tokenizer_config.json"] {
+            fs::copy(tokenizer.join(file), model.join(file)).unwrap();
+        }
+        let rows = (0..12).map(|i| {
+            let words = "the red door ".repeat(1 + i % 4);
+            format!("{{\"prompt\": \"say {i} {words}\", \"completion\": \" {words}{i}\"}}\n")
+        });
+        fs::write(tiny.path("rows.jsonl"), rows.collect::<String>()).unwrap();
+        tiny
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The configuration of a run into the directory `run`, with overrides.
+    pub fn config(&self, run: &str, overrides: &[&str]) -> RunConfig {
+        let path = |name: &str| format!("{:?}", self.path(name).display().to_string());
+        let (model, rows, out) = (path("model"), path("rows.jsonl"), path(run));
+        let text = format!(
+            "[model]\npath = {model}\n[adapter]\nrank = 4\n[data]\ntrain = {rows}\neval = {rows}\n\
+             max_length = 64\ngenerate_max_tokens = 4\n[train]\ndevice = \"cpu\"\nsteps = 6\n\
+             batch_size = 4\nlearning_rate = 0.02\nsamples = 1\n[output]\ndir = {out}\n"
+        );
+        let overrides: Vec<String> = overrides.iter().map(|&o| o.to_owned()).collect();
+        RunConfig::parse(&text, "run.toml", &overrides).unwrap()
+    }
+
+    pub fn train(&self, run: &str, overrides: &[&str], resume: bool) -> Summary {
+        let options = RunOptions { resume, renderer: Some(Box::new(Quiet)), ..Default::default() };
+        train(self.config(run, overrides), options, &Observer::silent()).unwrap()
+    }
+
+    /// The bytes of a run's trained adapter.
+    pub fn adapter(&self, run: &str) -> Vec<u8> {
+        fs::read(self.path(run).join("adapter/adapter_model.safetensors")).unwrap()
+    }
+}
+
+/// Shows nothing.
+pub struct Quiet;
+
+mod quiet {
+    use burn_train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
+    use burn_train::metric::MetricDefinition;
+    use burn_train::renderer::{
+        EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
+        MetricsRendererTraining,
+    };
+
+    use super::Quiet;
+
+    impl MetricsRendererTraining for Quiet {
+        fn update_train(&mut self, _: MetricState) {}
+        fn update_valid(&mut self, _: MetricState) {}
+    }
+
+    impl TrainingProgressLogger for Quiet {
+        fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
+        fn update_epoch(&mut self, _: usize) {}
+        fn start_split(&mut self, _: &str, _: usize) {}
+        fn update_split(&mut self, _: usize) {}
+        fn end_split(&mut self) {}
+        fn end(&mut self) {}
+        fn log_event_training(&mut self, _: String) {}
+    }
+
+    impl EvaluationProgressLogger for Quiet {
+        fn start_global_progress(&mut self, _: usize) {}
+        fn start_test(&mut self, _: &str, _: usize) {}
+        fn update_test_progress(&mut self, _: usize) {}
+        fn end_test(&mut self) {}
+        fn end_global_progress(&mut self) {}
+        fn log_event_evaluation(&mut self, _: String) {}
+    }
+
+    impl MetricsRendererEvaluation for Quiet {
+        fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
+    }
+
+    impl MetricsRenderer for Quiet {
+        fn manual_close(&mut self) {}
+        fn register_metric(&mut self, _: MetricDefinition) {}
+    }
+}

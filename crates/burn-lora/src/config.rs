@@ -1,0 +1,136 @@
+//! What an adapter is made from, as plain data.
+//!
+//! Which layers get one is not said here: that is the patching crate's matter.
+//!
+//! ```
+//! use burn_lora::LoraConfig;
+//!
+//! let config = LoraConfig::new(16, 32.0);
+//! assert_eq!(config.scale(), 2.0);
+//! assert_eq!(config.with_rslora(true).scale(), 8.0);
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::LoraError;
+
+/// The hyper-parameters of a LoRA adapter, named and defaulted as in PEFT's `LoraConfig`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraConfig {
+    /// The number of columns of A and rows of B, `r`. At least 1.
+    pub rank: usize,
+    /// The numerator of the scale. At least 0.
+    pub alpha: f64,
+    /// The probability, in `[0, 1)`, that an element of A's input is zeroed while training.
+    #[serde(default)]
+    pub dropout: f64,
+    /// Divide alpha by `√rank` rather than by `rank` (rank-stabilised LoRA, arXiv 2312.03732).
+    #[serde(default)]
+    pub rslora: bool,
+    /// How A starts; B always starts at zero, so that training starts at the base model.
+    #[serde(default)]
+    pub init: Init,
+}
+
+/// The distribution that factor A is drawn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// Uniform on `±1/√d_in`: `kaiming_uniform(a = √5)`, the default of PEFT and of the paper's code.
+    #[default]
+    Kaiming,
+    /// Normal with standard deviation `1/rank`, PEFT's `"gaussian"`.
+    Gaussian,
+}
+
+impl LoraConfig {
+    /// A configuration without dropout, with the classic scale and the default initialisation.
+    pub fn new(rank: usize, alpha: f64) -> Self {
+        Self { rank, alpha, dropout: 0.0, rslora: false, init: Init::default() }
+    }
+
+    /// Sets the dropout probability of A's input.
+    pub fn with_dropout(mut self, dropout: f64) -> Self {
+        self.dropout = dropout;
+        self
+    }
+
+    /// Chooses between `alpha / √rank` (true) and `alpha / rank` (false).
+    pub fn with_rslora(mut self, rslora: bool) -> Self {
+        self.rslora = rslora;
+        self
+    }
+
+    /// Sets how A starts.
+    pub fn with_init(mut self, init: Init) -> Self {
+        self.init = init;
+        self
+    }
+
+    /// What the low-rank product is multiplied by: `alpha / rank`, or `alpha / √rank` with rsLoRA.
+    pub fn scale(&self) -> f64 {
+        let rank = self.rank as f64;
+        self.alpha / if self.rslora { rank.sqrt() } else { rank }
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// All problems at once, each with the value and the range allowed.
+    pub fn validate(&self) -> Result<(), Vec<LoraError>> {
+        let mut problems = Vec::new();
+        if self.rank == 0 {
+            problems.push(LoraError::Rank { rank: self.rank });
+        }
+        if !(self.alpha >= 0.0 && self.alpha.is_finite()) {
+            problems.push(LoraError::Alpha { alpha: self.alpha });
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            problems.push(LoraError::Dropout { dropout: self.dropout });
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scale_is_alpha_over_rank_or_over_its_root() {
+        assert_eq!(LoraConfig::new(4, 8.0).scale(), 2.0);
+        assert_eq!(LoraConfig::new(4, 8.0).with_rslora(true).scale(), 4.0);
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once_with_their_values() {
+        let problems = LoraConfig::new(0, -1.0).with_dropout(1.0).validate().unwrap_err();
+        assert_eq!(
+            problems,
+            [
+                LoraError::Rank { rank: 0 },
+                LoraError::Alpha { alpha: -1.0 },
+                LoraError::Dropout { dropout: 1.0 }
+            ]
+        );
+        let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(text.contains("alpha is -1, which is outside [0, ∞)"), "{text}");
+        assert!(text.contains("dropout is 1, which is outside [0, 1)"), "{text}");
+    }
+
+    #[test]
+    fn not_a_number_is_refused_everywhere() {
+        let problems = LoraConfig::new(1, f64::NAN).with_dropout(f64::NAN).validate().unwrap_err();
+        assert_eq!(problems.len(), 2);
+    }
+
+    #[test]
+    fn serde_fills_defaults_and_refuses_unknown_keys() {
+        let config: LoraConfig = serde_json::from_str(r#"{"rank": 8, "alpha": 16}"#).unwrap();
+        assert_eq!(config, LoraConfig::new(8, 16.0));
+        let typo = serde_json::from_str::<LoraConfig>(r#"{"rank": 8, "alpha": 16, "droput": 0.1}"#);
+        assert!(typo.unwrap_err().to_string().contains("droput"));
+    }
+}

@@ -1,0 +1,200 @@
+//! The one place where a backend is chosen, from a string.
+//!
+//! Burn's `Device::default()` is CUDA as soon as that feature is compiled in, GPU or not, and a
+//! device that is not there panics at its first use. Here both are errors that say what to do.
+//!
+//! ```
+//! let device = burn_lora::device::parse("auto")?;
+//! assert!(burn_lora::device::parse("gpu").is_err());
+//! # Ok::<(), burn_lora::device::DeviceError>(())
+//! ```
+
+use burn::tensor::Device;
+
+/// The names that [`parse`] takes; a number after a colon chooses among several GPUs.
+pub const NAMES: &str = "auto, cpu, flex, ndarray, cuda, cuda:N, wgpu, wgpu:N";
+
+/// A device that cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// The name is none that exists.
+    #[error("unknown device `{name}`: use one of {NAMES}")]
+    Unknown {
+        /// The name given.
+        name: String,
+    },
+    /// The backend was not compiled in.
+    #[error("device `{name}` needs a build with `--features {feature}`; this one has: {compiled}")]
+    NotCompiled {
+        /// The name given.
+        name: String,
+        /// The cargo feature to build with.
+        feature: &'static str,
+        /// The backends that are compiled in.
+        compiled: String,
+    },
+    /// The backend is compiled in but has no device of that index on this machine.
+    #[error(
+        "device `{name}` is not there: {backend} found {found} on this machine; use `cpu`, or one of those that exist"
+    )]
+    NotFound {
+        /// The name given.
+        name: String,
+        /// The backend that was asked.
+        backend: &'static str,
+        /// What it found.
+        found: String,
+    },
+}
+
+/// The backends that are compiled in, as [`parse`] names them.
+pub fn compiled() -> Vec<&'static str> {
+    [
+        (cfg!(feature = "flex"), "flex"),
+        (cfg!(feature = "ndarray"), "ndarray"),
+        (cfg!(feature = "wgpu"), "wgpu"),
+        (cfg!(feature = "cuda"), "cuda"),
+    ]
+    .into_iter()
+    .filter_map(|(there, name)| there.then_some(name))
+    .collect()
+}
+
+/// The device of that name.
+///
+/// `cpu` is Flex, or NdArray where Flex is not compiled in. `auto` is the first of CUDA, wgpu and
+/// the CPU that is compiled in and present. `cuda` and `wgpu` without a number are the first GPU.
+///
+/// # Errors
+///
+/// A name that does not exist, a backend that is not compiled in (the error names the feature), a
+/// GPU that is not there (the error names what was found).
+pub fn parse(name: &str) -> Result<Device, DeviceError> {
+    let unknown = || DeviceError::Unknown { name: name.to_owned() };
+    let (kind, index) = match name.split_once(':') {
+        Some((kind, index)) => (kind, index.parse().map_err(|_| unknown())?),
+        None => (name, 0),
+    };
+    match kind {
+        "cuda" => cuda(name, index),
+        "wgpu" => wgpu(name, index),
+        _ if name.contains(':') => Err(unknown()),
+        "auto" => cuda(name, 0).or_else(|_| wgpu(name, 0)).or_else(|_| cpu(name)),
+        "cpu" => cpu(name),
+        "flex" => flex(name),
+        "ndarray" => ndarray(name),
+        _ => Err(unknown()),
+    }
+}
+
+fn cpu(name: &str) -> Result<Device, DeviceError> {
+    flex(name).or_else(|error| ndarray(name).map_err(|_| error))
+}
+
+#[cfg(not(all(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda")))]
+fn not_compiled(name: &str, feature: &'static str) -> DeviceError {
+    DeviceError::NotCompiled { name: name.to_owned(), feature, compiled: compiled().join(", ") }
+}
+
+#[cfg(feature = "flex")]
+fn flex(_: &str) -> Result<Device, DeviceError> {
+    Ok(Device::flex())
+}
+
+#[cfg(not(feature = "flex"))]
+fn flex(name: &str) -> Result<Device, DeviceError> {
+    Err(not_compiled(name, "flex"))
+}
+
+#[cfg(feature = "ndarray")]
+#[allow(
+    deprecated,
+    reason = "burn-ndarray is deprecated as a whole, yet still a supported CPU backend"
+)]
+fn ndarray(_: &str) -> Result<Device, DeviceError> {
+    Ok(Device::ndarray())
+}
+
+#[cfg(not(feature = "ndarray"))]
+fn ndarray(name: &str) -> Result<Device, DeviceError> {
+    Err(not_compiled(name, "ndarray"))
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(name: &str, index: usize) -> Result<Device, DeviceError> {
+    enumerated(name, index, "CUDA", burn::tensor::DeviceType::Cuda)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(name: &str, _: usize) -> Result<Device, DeviceError> {
+    Err(not_compiled(name, "cuda"))
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu(name: &str, index: usize) -> Result<Device, DeviceError> {
+    enumerated(name, index, "wgpu", burn::tensor::DeviceType::Wgpu)
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu(name: &str, _: usize) -> Result<Device, DeviceError> {
+    Err(not_compiled(name, "wgpu"))
+}
+
+/// Asks the backend what there is before touching any of it: opening a device that is not there
+/// panics, on a thread of the backend's.
+#[cfg(feature = "cube")]
+fn enumerated(
+    name: &str,
+    index: usize,
+    backend: &'static str,
+    kind: burn::tensor::DeviceType,
+) -> Result<Device, DeviceError> {
+    let devices = Device::enumerate(kind).into_vec();
+    let found = match devices.len() {
+        0 => "no device".to_owned(),
+        1 => "one device, number 0".to_owned(),
+        n => format!("{n} devices, numbers 0 to {}", n - 1),
+    };
+    devices.into_iter().nth(index).ok_or_else(|| DeviceError::NotFound {
+        name: name.to_owned(),
+        backend,
+        found,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_names_list_those_that_exist() {
+        for name in ["gpu", "", "cpu:0", "cuda:x", "wgpu:-1", "flex:1"] {
+            let error = parse(name).unwrap_err();
+            assert_eq!(error, DeviceError::Unknown { name: name.to_owned() });
+            assert!(error.to_string().contains("cuda:N"), "{error}");
+        }
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_backend_that_is_not_compiled_in_names_the_feature() {
+        let error = parse("cuda:0").unwrap_err().to_string();
+        assert!(error.contains("--features cuda"), "{error}");
+    }
+
+    #[test]
+    fn what_is_compiled_in_can_be_had() {
+        for name in compiled().into_iter().filter(|name| matches!(*name, "flex" | "ndarray")) {
+            assert!(parse(name).is_ok(), "{name}");
+        }
+        assert!(parse("auto").is_ok());
+    }
+
+    #[cfg(feature = "cube")]
+    #[test]
+    fn a_gpu_that_is_not_there_is_an_error_and_no_panic() {
+        let name = if cfg!(feature = "wgpu") { "wgpu:99" } else { "cuda:99" };
+        assert!(matches!(parse(name), Err(DeviceError::NotFound { .. })));
+    }
+}

@@ -1,0 +1,57 @@
+//! Low-rank adaptation (LoRA) for Burn: the adapter of one linear layer and the operations on it.
+//!
+//! A linear layer computes `y = x W + b`, with `W: [d_in, d_out]` frozen. LoRA (arXiv 2106.09685)
+//! learns the change of `W` as a product of two small factors:
+//!
+//! ```text
+//! y = x W + b + scale · (dropout(x) A) B        A: [d_in, r]   B: [r, d_out]   scale = alpha / r
+//! ```
+//!
+//! The product `A B` is never formed while training, and neither is a gradient of `W`: see
+//! [`lora_linear`] for the operation and its hand-derived backward.
+//!
+//! - [`LoraConfig`]: rank, alpha, dropout, rsLoRA, initialisation.
+//! - [`Adapter`]: two factors with a name; [`Adapters`]: the set that hangs on one weight, attached
+//!   through Burn's `Reparameterization`, so that no model code changes.
+//! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path.
+//! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
+//! - [`device::parse`]: the one place where a backend is chosen, from a string.
+//!
+//! This crate knows no model, no file, no configuration file and no training loop.
+//!
+//! ```
+//! use burn::nn::LinearConfig;
+//! use burn::tensor::{Distribution, Tensor};
+//! use burn_lora::{Adapter, LoraConfig, LoraForward, attach};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = burn_lora::device::parse("auto")?;
+//! let config = LoraConfig::new(8, 16.0);
+//! let linear = LinearConfig::new(32, 64).init(&device);
+//! let linear = attach(linear, "weight", Adapter::init("default", &config, 32, 64, 0, &device)?);
+//!
+//! let x = Tensor::<3>::random([2, 5, 32], Distribution::Default, &device);
+//! assert_eq!(linear.lora_forward(x).dims(), [2, 5, 64]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Feature flags
+//!
+//! `flex` (default, CPU), `ndarray` (CPU), `wgpu` and `cuda`.
+
+mod adapter;
+mod adapters;
+mod config;
+pub mod device;
+mod error;
+mod forward;
+mod init;
+mod op;
+
+pub use adapter::Adapter;
+pub use adapters::{Adapters, attach, detach, sets};
+pub use config::{Init, LoraConfig};
+pub use error::LoraError;
+pub use forward::LoraForward;
+pub use op::{Branch, Frozen, Lora, LoraBackend, Mask, lora_linear};

@@ -1,0 +1,147 @@
+//! The adapted linear layer as one operation on a backend's primitives.
+//!
+//! [`LoraBackend`] is a Burn backend extension: its default bodies compose what every backend has,
+//! a backend with something better overrides them, and [`Autodiff`](burn::backend::Autodiff) has a
+//! backward derived by hand (see `op/autodiff.rs`). [`lora_linear`] is the same on tensors.
+//!
+//! What multiplies and what is learned are kept apart: [`Frozen`] is asked to multiply and is never
+//! assumed to be dense, [`Lora`] holds the factors.
+
+mod autodiff;
+mod backends;
+
+use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
+
+/// The adapter of one layer as primitives of backend `B`.
+#[derive(ExtensionType, Debug, Clone)]
+#[extension_type(fusion: cfg(feature = "cube"))]
+pub struct Lora<B: Backend> {
+    /// Factor A, `[d_in, rank]`.
+    pub a: FloatTensor<B>,
+    /// Factor B, `[rank, d_out]`.
+    pub b: FloatTensor<B>,
+    /// What the low-rank product is multiplied by.
+    pub scale: f64,
+}
+
+/// The frozen weight of one layer: something that can multiply, from both sides.
+#[derive(ExtensionType, Debug, Clone)]
+#[extension_type(fusion: cfg(feature = "cube"))]
+#[non_exhaustive]
+pub enum Frozen<B: Backend> {
+    /// A dense matrix, `[d_in, d_out]`.
+    Dense(FloatTensor<B>),
+}
+
+/// What A's input is multiplied by, element for element, while training with dropout.
+#[derive(ExtensionType, Debug, Clone)]
+#[extension_type(fusion: cfg(feature = "cube"))]
+pub enum Mask<B: Backend> {
+    /// No dropout.
+    Off,
+    /// Zeros where an element is dropped and `1 / (1 - p)` elsewhere, `[rows, d_in]`.
+    On(FloatTensor<B>),
+}
+
+/// What the forward pass gives: the output and, for the backward, the low-rank activation.
+#[derive(ExtensionType, Debug, Clone)]
+#[extension_type(fusion: cfg(feature = "cube"))]
+pub struct Branch<B: Backend> {
+    /// `x W + scale · (mask(x) A) B`, `[rows, d_out]`.
+    pub y: FloatTensor<B>,
+    /// `scale · mask(x) A`, `[rows, rank]`.
+    pub low: FloatTensor<B>,
+}
+
+impl<B: Backend> Frozen<B> {
+    /// `x W`, `x: [rows, d_in]` to `[rows, d_out]`.
+    pub fn multiply(self, x: FloatTensor<B>) -> FloatTensor<B> {
+        match self {
+            Self::Dense(weight) => B::float_matmul(x, weight),
+        }
+    }
+
+    /// `dy Wᵀ`, `dy: [rows, d_out]` to `[rows, d_in]`.
+    pub fn multiply_transposed(self, dy: FloatTensor<B>) -> FloatTensor<B> {
+        match self {
+            Self::Dense(weight) => B::float_matmul(dy, B::float_transpose(weight)),
+        }
+    }
+}
+
+impl<B: Backend> Mask<B> {
+    /// The masked `x: [rows, d_in]`, or `x` itself.
+    pub fn apply(self, x: FloatTensor<B>) -> FloatTensor<B> {
+        match self {
+            Self::Off => x,
+            Self::On(mask) => B::float_mul(x, mask),
+        }
+    }
+}
+
+/// The operations of an adapted linear layer, for every backend that has them.
+#[backend_extension(
+    NdArray: cfg(feature = "ndarray"),
+    Flex: cfg(feature = "flex"),
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "cube"),
+    Autodiff
+)]
+pub trait LoraBackend: Backend {
+    /// `x W + scale · (mask(x) A) B` for `x: [rows, d_in]`, with the low-rank activation beside it.
+    ///
+    /// The scale goes into the low-rank activation, `[rows, rank]`, not into the output.
+    #[fusion(default)]
+    fn lora_branch(
+        x: FloatTensor<Self>,
+        #[extension_type] weight: Frozen<Self>,
+        #[extension_type] lora: Lora<Self>,
+        #[extension_type] mask: Mask<Self>,
+    ) -> Branch<Self> {
+        let input = mask.apply(x.clone());
+        let low = Self::float_mul_scalar(Self::float_matmul(input, lora.a), lora.scale.into());
+        let y = Self::float_add(weight.multiply(x), Self::float_matmul(low.clone(), lora.b));
+        Branch { y, low }
+    }
+
+    /// `x W + scale · (mask(x) A) B` for `x: [rows, d_in]`.
+    #[fusion(default)]
+    fn lora_linear(
+        x: FloatTensor<Self>,
+        #[extension_type] weight: Frozen<Self>,
+        #[extension_type] lora: Lora<Self>,
+        #[extension_type] mask: Mask<Self>,
+    ) -> FloatTensor<Self> {
+        Self::lora_branch(x, weight, lora, mask).y
+    }
+}
+
+/// `x W + scale · (mask(x) A) B`, with gradients for `x`, `a` and `b` where they are tracked.
+///
+/// The weight gets none, tracked or not: nothing of its shape is made.
+///
+/// # Shapes
+///
+/// - x and mask: `[rows, d_in]`
+/// - weight: `[d_in, d_out]`
+/// - a: `[d_in, rank]`, b: `[rank, d_out]`
+/// - output: `[rows, d_out]`
+pub fn lora_linear(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    a: Tensor<2>,
+    b: Tensor<2>,
+    scale: f64,
+    mask: Option<Tensor<2>>,
+) -> Tensor<2> {
+    let lora = Lora { a: a.into_dispatch(), b: b.into_dispatch(), scale };
+    let mask = mask.map_or(Mask::Off, |mask| Mask::On(mask.into_dispatch()));
+    let weight = Frozen::Dense(weight.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as LoraBackend>::lora_linear(
+        x.into_dispatch(),
+        weight,
+        lora,
+        mask,
+    ))
+}

@@ -1,0 +1,94 @@
+//! The backward pass, derived by hand.
+//!
+//! With `X = mask(x)`, `low = scale · X A` and `y = x W + low B`:
+//!
+//! ```text
+//! dlow = dy Bᵀ                    [rows, rank]
+//! dB   = lowᵀ dy                  [rank, d_out]
+//! dA   = Xᵀ (scale · dlow)        [d_in, rank]
+//! dx   = dy Wᵀ + mask(scale · dlow Aᵀ)
+//! ```
+//!
+//! Nothing of shape `[d_in, d_out]` is made, `dL/dW` is not computed, and what no one asks for
+//! (`dx` of the first layer) is skipped.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend};
+use burn_autodiff::checkpoint::base::Checkpointer;
+use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind};
+
+use super::{Branch, Frozen, Lora, LoraBackend, Mask};
+
+#[derive(Debug)]
+struct LoraLinear;
+
+/// What the backward needs of the forward.
+#[derive(Debug, Clone)]
+struct Saved<B: Backend> {
+    x: FloatTensor<B>,
+    weight: Frozen<B>,
+    lora: Lora<B>,
+    mask: Mask<B>,
+    low: FloatTensor<B>,
+}
+
+impl<B: LoraBackend> Backward<B, 3> for LoraLinear {
+    type State = Saved<B>;
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [node_x, node_a, node_b] = ops.parents;
+        let dy = grads.consume::<B>(&ops.node);
+        let Saved { x, weight, lora, mask, low } = ops.state;
+
+        if let Some(node) = node_b {
+            let db = B::float_matmul(B::float_transpose(low), dy.clone());
+            grads.register::<B>(node.id, db);
+        }
+        if node_a.is_none() && node_x.is_none() {
+            return;
+        }
+        let dlow = B::float_matmul(dy.clone(), B::float_transpose(lora.b));
+        let dlow = B::float_mul_scalar(dlow, lora.scale.into());
+        if let Some(node) = node_a {
+            let input = mask.clone().apply(x);
+            let da = B::float_matmul(B::float_transpose(input), dlow.clone());
+            grads.register::<B>(node.id, da);
+        }
+        if let Some(node) = node_x {
+            let through_a = mask.apply(B::float_matmul(dlow, B::float_transpose(lora.a)));
+            let dx = B::float_add(weight.multiply_transposed(dy), through_a);
+            grads.register::<B>(node.id, dx);
+        }
+    }
+}
+
+impl<B: LoraBackend, C: CheckpointStrategy> LoraBackend for Autodiff<B, C> {
+    fn lora_linear(
+        x: FloatTensor<Self>,
+        weight: Frozen<Self>,
+        lora: Lora<Self>,
+        mask: Mask<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), lora.a.node(), lora.b.node()];
+        let x = x.into_primitive();
+        let weight = match weight {
+            Frozen::Dense(weight) => Frozen::<B>::Dense(weight.into_primitive()),
+        };
+        let lora =
+            Lora::<B> { a: lora.a.into_primitive(), b: lora.b.into_primitive(), scale: lora.scale };
+        let mask = match mask {
+            Mask::Off => Mask::Off,
+            Mask::On(mask) => Mask::<B>::On(mask.into_primitive()),
+        };
+        match LoraLinear.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let Branch { y, low } =
+                    B::lora_branch(x.clone(), weight.clone(), lora.clone(), mask.clone());
+                prep.finish(Saved { x, weight, lora, mask, low }, y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::lora_linear(x, weight, lora, mask)),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What hangs on a weight: composed against factored, merging, multipliers, detaching, training.
+
+use burn::module::{Module, Param, Reparameterizer};
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::{Device, Distribution, Tensor};
+use burn_lora::{
+    Adapter, Adapters, Init, LoraConfig, LoraError, LoraForward, attach, detach, sets,
+};
+
+/// Two ways to the same float32 sums of 24 products of values around 1.
+const TOLERANCE: f32 = 2e-5;
+
+/// The same product twice. The Cube backends choose among several kernels while they run (autotune),
+/// so that one product may be summed in two orders; the others repeat it bit for bit.
+const REPEATED: f32 = if cfg!(any(feature = "wgpu", feature = "cuda")) { TOLERANCE } else { 0.0 };
+
+fn device() -> Device {
+    burn_lora::device::parse("auto").unwrap()
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().unwrap()
+}
+
+fn largest_difference<const D: usize>(left: Tensor<D>, right: Tensor<D>) -> f32 {
+    values(left).iter().zip(values(right)).fold(0.0, |m, (l, r)| m.max((l - r).abs()))
+}
+
+/// That the same products were formed: equal, as far as the backend repeats itself.
+fn check_repeated<const D: usize>(left: Tensor<D>, right: Tensor<D>, what: &str) {
+    let difference = largest_difference(left, right);
+    assert!(difference <= REPEATED, "{what}: differs by {difference}");
+}
+
+/// Scale 3.5, and a B that is not zero: with alpha = rank or B = 0 a wrong scale goes unseen.
+fn adapter(name: &str, device: &Device) -> Adapter {
+    let a = Tensor::random([24, 4], Distribution::Default, device);
+    let b = Tensor::random([4, 10], Distribution::Default, device);
+    Adapter::from_factors(name, a, b, 3.5, 0.0).unwrap()
+}
+
+fn adapted(device: &Device) -> Linear {
+    attach(LinearConfig::new(24, 10).init(device), "weight", adapter("default", device))
+}
+
+fn input(device: &Device) -> Tensor<3> {
+    Tensor::random([2, 3, 24], Distribution::Default, device)
+}
+
+fn set(linear: &Linear) -> &Adapters {
+    linear.weight.reparameterization::<Adapters>().unwrap()
+}
+
+/// Attaches a whole set to the weight.
+struct Put(Option<Adapters>);
+
+impl Reparameterizer for Put {
+    type Reparam = Adapters;
+
+    fn reparameterize<const D: usize>(
+        &mut self,
+        path: &str,
+        param: Param<Tensor<D>>,
+    ) -> (Param<Tensor<D>>, Option<Adapters>) {
+        (param, if path == "weight" { self.0.take() } else { None })
+    }
+}
+
+fn with_set(linear: &Linear, change: impl FnOnce(Adapters) -> Adapters) -> Linear {
+    let changed = change(set(linear).clone());
+    detach(linear.clone()).apply_reparameterization(Put(Some(changed)))
+}
+
+fn with_merge_state(
+    linear: &Linear,
+    change: impl FnOnce(Adapters, Tensor<2>) -> (Tensor<2>, Adapters),
+) -> Linear {
+    let (base, changed) = change(set(linear).clone(), linear.weight.base());
+    let mut plain = detach(linear.clone());
+    plain.weight = plain.weight.map(|_| base);
+    plain.apply_reparameterization(Put(Some(changed)))
+}
+
+#[test]
+fn composed_path_equals_factored() {
+    let device = device();
+    let (linear, x) = (adapted(&device), input(&device));
+    assert!(largest_difference(linear.forward(x.clone()), linear.lora_forward(x)) < TOLERANCE);
+}
+
+#[test]
+fn merged_equals_unmerged_and_unmerging_is_exact() {
+    let device = device();
+    let (linear, x) = (adapted(&device), input(&device));
+    let before = values(linear.weight.base());
+    let unmerged = linear.lora_forward(x.clone());
+
+    let merged = with_merge_state(&linear, Adapters::merge);
+    assert!(set(&merged).is_merged());
+    assert_ne!(values(merged.weight.base()), before);
+    assert!(largest_difference(merged.lora_forward(x.clone()), unmerged.clone()) < TOLERANCE);
+    assert!(largest_difference(merged.forward(x.clone()), unmerged.clone()) < TOLERANCE);
+
+    let again = with_merge_state(&merged, Adapters::merge);
+    assert_eq!(values(again.weight.base()), values(merged.weight.base()), "merged twice");
+
+    let back = with_merge_state(&merged, |set, base| set.unmerge(base));
+    assert_eq!(values(back.weight.base()), before);
+    check_repeated(back.lora_forward(x), unmerged, "merged and unmerged");
+}
+
+#[test]
+fn the_multiplier_dials_the_change_from_the_base_to_beyond() {
+    let device = device();
+    let (linear, x) = (adapted(&device), input(&device));
+    let base = detach(linear.clone()).forward(x.clone());
+    let full = linear.lora_forward(x.clone());
+    for multiplier in [0.0, 0.5, 1.0, -1.0, 2.0] {
+        let dialled = with_set(&linear, |set| set.map(|a| a.with_multiplier(multiplier)));
+        let expected = base.clone() + (full.clone() - base.clone()) * multiplier;
+        let got = dialled.lora_forward(x.clone());
+        assert!(largest_difference(got, expected.clone()) < 2.0 * TOLERANCE, "{multiplier}");
+        let composed = dialled.forward(x.clone());
+        assert!(largest_difference(composed, expected) < 2.0 * TOLERANCE, "{multiplier}");
+    }
+    let off = with_set(&linear, |set| set.map(|a| a.with_multiplier(0.0)));
+    check_repeated(off.lora_forward(x.clone()), base.clone(), "multiplier 0");
+    let inactive = with_set(&linear, |set| set.map(|a| a.with_active(false)));
+    check_repeated(inactive.forward(x), base, "inactive");
+}
+
+#[test]
+fn several_adapters_add_up() {
+    let device = device();
+    let (one, x) = (adapted(&device), input(&device));
+    let both = with_set(&one, |set| set.with(adapter("second", &device)));
+    let second = with_set(&both, |set| {
+        set.map(|a| {
+            let active = a.name() == "second";
+            a.with_active(active)
+        })
+    });
+    let base = detach(one.clone()).forward(x.clone());
+    let expected = one.lora_forward(x.clone()) + second.lora_forward(x.clone()) - base;
+    assert!(largest_difference(both.lora_forward(x.clone()), expected.clone()) < 2.0 * TOLERANCE);
+    assert!(largest_difference(both.forward(x), expected) < 2.0 * TOLERANCE);
+}
+
+#[test]
+fn detaching_gives_the_base_back_bit_for_bit() {
+    let device = device();
+    let plain = LinearConfig::new(24, 10).init(&device);
+    let before = values(plain.weight.val());
+    let detached = detach(attach(plain.clone(), "weight", adapter("default", &device)));
+    assert_eq!(values(detached.weight.val()), before);
+    assert_eq!(detached.num_params(), plain.num_params());
+    assert_eq!(detached.weight.id, plain.weight.id);
+    // After a detach the sets of this thread work again.
+    let (linear, x) = (adapted(&device), input(&device));
+    assert_ne!(values(linear.forward(x.clone())), values(detach(linear).forward(x)));
+}
+
+#[derive(Module, Debug)]
+struct Two {
+    first: Linear,
+    plain: Linear,
+    last: Linear,
+}
+
+#[test]
+fn sets_come_with_the_paths_of_their_weights() {
+    let device = device();
+    let linear = || LinearConfig::new(24, 10).init(&device);
+    let model = Two { first: linear(), plain: linear(), last: linear() };
+    let model = attach(model, "last.weight", adapter("l", &device));
+    let model = attach(model, "first.weight", adapter("f", &device));
+    let found: Vec<(String, String)> = sets(&model)
+        .into_iter()
+        .map(|(path, set)| (path, set.iter().map(Adapter::name).collect()))
+        .collect();
+    let expected = [("first.weight", "f"), ("last.weight", "l")];
+    assert_eq!(found, expected.map(|(path, name)| (path.to_owned(), name.to_owned())));
+    assert!(sets(&detach(model)).is_empty());
+}
+
+#[test]
+fn materialize_folds_the_adapter_in() {
+    let device = device();
+    let (linear, x) = (adapted(&device), input(&device));
+    let folded = linear.clone().materialize();
+    assert!(folded.weight.reparameterization::<Adapters>().is_none());
+    assert!(largest_difference(folded.forward(x.clone()), linear.lora_forward(x)) < TOLERANCE);
+}
+
+#[test]
+fn a_fresh_adapter_starts_at_the_base() {
+    let device = device();
+    let plain = LinearConfig::new(24, 10).init(&device);
+    let x = input(&device);
+    for init in [Init::Kaiming, Init::Gaussian] {
+        let config = LoraConfig::new(4, 8.0).with_init(init);
+        let fresh = Adapter::init("default", &config, 24, 10, 5, &device).unwrap();
+        let linear = attach(plain.clone(), "weight", fresh);
+        check_repeated(linear.lora_forward(x.clone()), plain.forward(x.clone()), "fresh");
+    }
+}
+
+#[test]
+fn a_step_changes_both_factors_and_leaves_the_base_bit_for_bit() {
+    let device = device().autodiff();
+    let mut linear = adapted(&device);
+    let weight = values(linear.weight.base());
+    let factors = |linear: &Linear| {
+        let adapter = set(linear).get("default").unwrap().clone();
+        (values(adapter.a.val()), values(adapter.b.val()))
+    };
+    let (a, b) = factors(&linear);
+    let mut optimizer = AdamWConfig::new().init();
+    for _ in 0..2 {
+        let loss = linear.lora_forward(input(&device)).powf_scalar(2.0).mean();
+        let grads = GradientsParams::from_grads(loss.backward(), &linear);
+        linear = optimizer.step(1e-2, linear, grads);
+    }
+    assert_eq!(values(linear.weight.base()), weight);
+    let (new_a, new_b) = factors(&linear);
+    // AdamW's first steps move every entry that has a gradient by about the learning rate.
+    assert!(a.iter().zip(&new_a).all(|(old, new)| (old - new).abs() > 1e-4));
+    assert!(b.iter().zip(&new_b).all(|(old, new)| (old - new).abs() > 1e-4));
+}
+
+#[test]
+fn dropout_acts_in_training_only_and_keeps_the_mean() {
+    let device = device();
+    let a = Tensor::random([24, 4], Distribution::Default, &device);
+    let b = Tensor::random([4, 10], Distribution::Default, &device);
+    let build = |device: &Device, dropout| {
+        let (a, b) = (a.clone().to_device(device), b.clone().to_device(device));
+        let adapter = Adapter::from_factors("default", a, b, 1.0, dropout).unwrap();
+        let mut linear = LinearConfig::new(24, 10).with_bias(false).init(device);
+        linear.weight = linear.weight.map(|weight| weight.zeros_like());
+        attach(linear, "weight", adapter)
+    };
+    let x = Tensor::<2>::ones([4000, 24], &device);
+    let kept = build(&device, 0.0).lora_forward(x.clone());
+    let evaluated = build(&device, 0.5).lora_forward(x.clone());
+    check_repeated(evaluated, kept.clone(), "dropout outside of training");
+
+    let training = device.clone().autodiff();
+    training.seed(1);
+    let x = Tensor::<2>::ones([4000, 24], &training);
+    let dropped = build(&training, 0.5).lora_forward(x).inner();
+    assert!(values(dropped.clone()) != values(kept.clone()), "nothing was dropped");
+    // A mean over 4,000 rows of 24 halved-or-doubled inputs: its standard error is about
+    // 1/√(4000 · 24) = 0.3 % of the sum it estimates; 2 % is six of them.
+    let (dropped, kept) = (values(dropped.mean_dim(0)), values(kept.mean_dim(0)));
+    for (dropped, kept) in dropped.iter().zip(kept) {
+        assert!((dropped / kept - 1.0).abs() < 0.02, "{dropped} instead of {kept}");
+    }
+}
+
+#[test]
+fn factors_that_do_not_fit_are_refused_with_both_shapes() {
+    let device = device();
+    let a = Tensor::<2>::zeros([24, 4], &device);
+    let b = Tensor::<2>::zeros([5, 10], &device);
+    let error = Adapter::from_factors("default", a, b, 1.0, 0.0).unwrap_err();
+    assert_eq!(error, LoraError::FactorShapes { a: [24, 4], b: [5, 10] });
+}

@@ -1,0 +1,37 @@
+//! `cargo xtask`: the project's own tasks, a file a verb.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod parity;
+mod quickstart;
+
+#[derive(Parser)]
+#[command(about = "The project's own tasks", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Parity(parity::Parity),
+    /// Makes the data, the tokenizer and the model file of the quickstart.
+    #[command(subcommand)]
+    Quickstart(quickstart::Quickstart),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Parity(verb) => parity::run(&verb),
+        Verb::Quickstart(verb) => quickstart::run(&verb).map_err(Into::into),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

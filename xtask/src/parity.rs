@@ -1,0 +1,123 @@
+//! `cargo xtask parity [DIR …]`: ours against PEFT, number by number.
+//!
+//! A directory is what `fixtures/golden/generate.py` writes: one folder per architecture, in it the
+//! model, a batch, PEFT's base logits, and one folder per adapter as PEFT saved it, with PEFT's
+//! logits, merged logits, gradients and 20-step loss curve. Whatever sizes and seeds it was made
+//! with, everything is read from the files.
+
+mod fixture;
+mod measure;
+
+use std::path::{Path, PathBuf};
+
+use fixture::Fixture;
+use measure::{Measured, measure};
+
+/// Compare with PEFT, number by number
+#[derive(clap::Args)]
+pub struct Parity {
+    /// Directories as fixtures/golden/generate.py writes them [default: fixtures/golden]
+    dirs: Vec<PathBuf>,
+    /// The device to compute on
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+/// The largest absolute difference of a logit that passes.
+const LOGITS: f64 = 1e-4;
+/// The largest difference of a gradient, relative to the tensor's largest entry, that passes.
+const GRADIENTS: f64 = 1e-3;
+/// The largest absolute difference of a loss in the curve that passes.
+const CURVE: f64 = 2e-3;
+/// The fewest determined steps that pass: the first loss says nothing of the optimiser.
+const LEAST_STEPS: usize = 3;
+
+pub fn run(parity: &Parity) -> Result<(), Box<dyn std::error::Error>> {
+    let device = burn_lora::device::parse(&parity.device)?.autodiff();
+    let default = [Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden")];
+    let roots = if parity.dirs.is_empty() { &default[..] } else { &parity.dirs[..] };
+    let mut fixtures = Vec::new();
+    for root in roots {
+        fixtures.extend(Fixture::find(root)?);
+    }
+    if fixtures.is_empty() {
+        return Err(
+            "no adapter found: a directory needs <architecture>/<adapter>/adapter_config.json"
+                .into(),
+        );
+    }
+
+    println!("| model | adapter | base logits | adapted | merged | gradients | curve | steps | |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    let (mut failed, mut skipped) = (0, Vec::new());
+    for fixture in &fixtures {
+        match measure(fixture, &device) {
+            Ok(measured) => {
+                let verdict = verdict(&measured);
+                failed += usize::from(verdict != "ok");
+                let Measured { base, adapted, merged, gradients, curve, steps } = measured;
+                println!(
+                    "| {} | {} | {base:.1e} | {adapted:.1e} | {merged:.1e} | {gradients:.1e} | {curve:.1e} | {steps} | {verdict} |",
+                    fixture.model, fixture.adapter,
+                );
+            }
+            Err(measure::Failure::Unsupported(reason)) => {
+                skipped.push(format!("{}/{}: {reason}", fixture.model, fixture.adapter));
+            }
+            Err(measure::Failure::Failed(error)) => {
+                failed += 1;
+                println!("| {} | {} | | | | | | | {error} |", fixture.model, fixture.adapter);
+            }
+        }
+    }
+    println!("\ntolerances: logits {LOGITS:.0e}, gradients {GRADIENTS:.0e}, curve {CURVE:.0e}");
+    for line in &skipped {
+        println!("skipped {line}");
+    }
+    match failed {
+        0 => Ok(()),
+        count => {
+            Err(format!("{count} of {} beyond tolerance", fixtures.len() - skipped.len()).into())
+        }
+    }
+}
+
+fn verdict(measured: &Measured) -> &'static str {
+    let Measured { base, adapted, merged, gradients, curve, steps } = *measured;
+    // Written so that NaN fails.
+    let logits = [base, adapted, merged].into_iter().all(|difference| difference <= LOGITS);
+    match (logits, gradients <= GRADIENTS, curve <= CURVE && steps >= LEAST_STEPS) {
+        (true, true, true) => "ok",
+        (false, _, _) => "logits differ",
+        (_, false, _) => "gradients differ",
+        (_, _, false) => "curve differs",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fixtures_in_the_repository_are_within_tolerance() {
+        let parity = Parity { dirs: Vec::new(), device: "cpu".into() };
+        run(&parity).unwrap();
+    }
+
+    #[test]
+    fn not_a_number_and_too_much_are_no_passes() {
+        let good = Measured {
+            base: 0.0,
+            adapted: 0.0,
+            merged: 0.0,
+            gradients: 0.0,
+            curve: 0.0,
+            steps: 20,
+        };
+        assert_eq!(verdict(&good), "ok");
+        assert_eq!(verdict(&Measured { merged: f64::NAN, ..good }), "logits differ");
+        assert_eq!(verdict(&Measured { gradients: 2e-3, ..good }), "gradients differ");
+        assert_eq!(verdict(&Measured { curve: 3e-3, ..good }), "curve differs");
+        assert_eq!(verdict(&Measured { steps: 2, ..good }), "curve differs");
+    }
+}

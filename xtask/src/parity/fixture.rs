@@ -1,0 +1,105 @@
+//! One adapter of one architecture, as `generate.py` wrote it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors};
+
+/// Where the files of one comparison lie.
+pub struct Fixture {
+    /// The architecture's folder name.
+    pub model: String,
+    /// The adapter's folder name.
+    pub adapter: String,
+    /// The architecture's folder.
+    pub dir: PathBuf,
+}
+
+/// A tensor of a file, as numbers of the widest kind.
+#[derive(Debug, Clone)]
+pub struct Values {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its entries, row by row.
+    pub values: Vec<f64>,
+}
+
+impl Fixture {
+    /// Every adapter below `root`, which is one architecture's folder or a folder of such.
+    pub fn find(root: &Path) -> Result<Vec<Self>, String> {
+        let mut models = Vec::new();
+        if root.join("config.json").is_file() {
+            models.push(root.to_owned());
+        } else {
+            models
+                .extend(folders(root)?.into_iter().filter(|dir| dir.join("config.json").is_file()));
+        }
+        let mut found = Vec::new();
+        for dir in models {
+            for adapter in folders(&dir)? {
+                if adapter.join("adapter_config.json").is_file() {
+                    found.push(Self {
+                        model: name(&dir),
+                        adapter: name(&adapter),
+                        dir: dir.clone(),
+                    });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The adapter's folder.
+    pub fn adapter_dir(&self) -> PathBuf {
+        self.dir.join(&self.adapter)
+    }
+
+    /// The losses of PEFT's 20 steps.
+    pub fn curve(&self) -> Result<Vec<f64>, String> {
+        let path = self.adapter_dir().join("curve.json");
+        let text =
+            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let curve: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let losses = curve["losses"].as_array().ok_or("curve.json has no `losses`")?;
+        Ok(losses.iter().filter_map(serde_json::Value::as_f64).collect())
+    }
+}
+
+/// All tensors of a safetensors file.
+pub fn read(path: &Path) -> Result<BTreeMap<String, Values>, String> {
+    let context = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let bytes = fs::read(path).map_err(|error| context(&error))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| context(&error))?;
+    let mut tensors = BTreeMap::new();
+    for (key, view) in file.tensors() {
+        let values = match view.dtype() {
+            Dtype::F32 => view
+                .data()
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f64::from(f32::from_le_bytes(*b)))
+                .collect(),
+            Dtype::I64 => {
+                view.data().as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect()
+            }
+            other => return Err(context(&format!("`{key}` is {other:?}, expected F32 or I64"))),
+        };
+        tensors.insert(key, Values { shape: view.shape().to_vec(), values });
+    }
+    Ok(tensors)
+}
+
+fn folders(dir: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    let mut folders: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    Ok(folders)
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

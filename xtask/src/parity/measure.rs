@@ -1,0 +1,278 @@
+//! The differences of one adapter from PEFT's numbers.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn_lora_models::bert::SequenceClassifier;
+use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::{Model, ModelError};
+use burn_lora_patch::peft::{self, LoadOptions};
+use burn_lora_patch::{PatchError, merge_and_unload, trainable_ids};
+
+use super::CURVE;
+use super::fixture::{Fixture, Values, read};
+
+/// The largest differences; see the tolerances for what they are relative to.
+pub struct Measured {
+    pub base: f64,
+    pub adapted: f64,
+    pub merged: f64,
+    pub gradients: f64,
+    pub curve: f64,
+    /// How many steps of the curve are determined, and so compared.
+    pub steps: usize,
+}
+
+/// How far a start is moved, relative to its size, to see which steps float32 determines: about the
+/// difference of two correct computations of one gradient.
+const NUDGE: f64 = 1e-6;
+
+/// Why there are none.
+pub enum Failure {
+    /// A kind of model or adapter that is not here yet.
+    Unsupported(String),
+    /// Something that should have worked.
+    Failed(String),
+}
+
+impl<E: std::fmt::Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// What the model reads, and what it is scored on.
+struct Batch {
+    ids: Tensor<2, Int>,
+    lengths: Vec<usize>,
+    /// Rows of the flat logits that are no padding.
+    rows: Vec<i32>,
+    /// Rows of the flat logits that carry loss, and their classes.
+    targets: (Vec<i32>, Vec<i32>),
+}
+
+/// A model of either kind: flat logits, `[rows, classes]`.
+trait Logits: Module + burn::module::ModuleDisplay {
+    fn flat(&self, batch: &Batch) -> Tensor<2>;
+}
+
+impl Logits for LlamaForCausalLM {
+    fn flat(&self, batch: &Batch) -> Tensor<2> {
+        let logits = self.logits(self.hidden(batch.ids.clone(), &batch.lengths, None));
+        let [rows, tokens, classes] = logits.dims();
+        logits.reshape([rows * tokens, classes])
+    }
+}
+
+impl Logits for SequenceClassifier {
+    fn flat(&self, batch: &Batch) -> Tensor<2> {
+        self.logits(batch.ids.clone(), &batch.lengths)
+    }
+}
+
+pub fn measure(fixture: &Fixture, device: &Device) -> Result<Measured, Failure> {
+    let loaded = Model::load(&fixture.dir, None, 0, device, &mut |_, _| {});
+    match loaded {
+        Ok((Model::Causal(model), _)) => compare(model, fixture, true, device),
+        Ok((Model::Classifier(model), _)) => compare(model, fixture, false, device),
+        Err(error @ ModelError::UnknownArchitecture { .. }) => {
+            Err(Failure::Unsupported(error.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn compare<M: Logits>(
+    model: M,
+    fixture: &Fixture,
+    causal: bool,
+    device: &Device,
+) -> Result<Measured, Failure> {
+    let batch = batch(&read(&fixture.dir.join("batch.safetensors"))?, causal, device)?;
+    let base = read(&fixture.dir.join("base.safetensors"))?;
+    let expected = read(&fixture.adapter_dir().join("expected.safetensors"))?;
+    let base = logit_difference(&model, &batch, get(&base, "logits")?)?;
+
+    let mut model = model;
+    let options = LoadOptions { trainable: true, ..LoadOptions::default() };
+    match peft::load(&mut model, fixture.adapter_dir(), &options) {
+        Ok(_) => {}
+        Err(error @ PatchError::Unsupported { .. }) => {
+            return Err(Failure::Unsupported(error.to_string()));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let adapted = logit_difference(&model, &batch, get(&expected, "logits")?)?;
+    let gradients = gradient_difference(&model, &batch, &expected)?;
+    let unloaded = merge_and_unload(model.clone())?;
+    let merged = logit_difference(&unloaded, &batch, get(&expected, "merged_logits")?)?;
+    let (curve, steps) = curve_difference(model, &batch, &fixture.curve()?, CURVE)?;
+    Ok(Measured { base, adapted, merged, gradients, curve, steps })
+}
+
+fn batch(
+    tensors: &BTreeMap<String, Values>,
+    causal: bool,
+    device: &Device,
+) -> Result<Batch, Failure> {
+    let ids = get(tensors, "input_ids")?;
+    let &[rows, width] = ids.shape.as_slice() else {
+        return Err("input_ids are not [rows, tokens]".into());
+    };
+    let mask = get(tensors, "attention_mask")?;
+    let lengths: Vec<usize> = mask
+        .values
+        .chunks(width)
+        .map(|row| row.iter().filter(|&&kept| kept != 0.0).count())
+        .collect();
+    let labels = &get(tensors, "labels")?.values;
+    let mut targets = (Vec::new(), Vec::new());
+    let flat_rows = if causal {
+        for (at, label) in labels.iter().enumerate() {
+            // Position t predicts the label at t + 1; PyTorch leaves -100 out.
+            if at % width > 0 && *label >= 0.0 {
+                targets.0.push(at as i32 - 1);
+                targets.1.push(*label as i32);
+            }
+        }
+        let position =
+            |row: usize, length: usize| (0..length).map(move |at| (row * width + at) as i32);
+        lengths.iter().enumerate().flat_map(|(row, &length)| position(row, length)).collect()
+    } else {
+        targets = (0..rows as i32).zip(labels.iter().map(|&label| label as i32)).unzip();
+        (0..rows as i32).collect()
+    };
+    let ids: Vec<i32> = ids.values.iter().map(|&id| id as i32).collect();
+    let ids = Tensor::from_data(TensorData::new(ids, [rows, width]), device);
+    Ok(Batch { ids, lengths, rows: flat_rows, targets })
+}
+
+fn get<'a>(tensors: &'a BTreeMap<String, Values>, key: &str) -> Result<&'a Values, String> {
+    tensors.get(key).ok_or_else(|| format!("the file has no `{key}`"))
+}
+
+fn index(values: &[i32], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+}
+
+/// The largest absolute difference over the rows that are no padding.
+fn logit_difference<M: Logits>(
+    model: &M,
+    batch: &Batch,
+    expected: &Values,
+) -> Result<f64, Failure> {
+    let logits = model.flat(batch);
+    let [_, classes] = logits.dims();
+    let kept = logits.clone().select(0, index(&batch.rows, &logits.device()));
+    let got: Vec<f32> = kept.into_data().try_to_vec()?;
+    let expected = batch.rows.iter().flat_map(|&row| {
+        let first = row as usize * classes;
+        &expected.values[first..first + classes]
+    });
+    Ok(largest(got.iter().zip(expected).map(|(&got, &expected)| f64::from(got) - expected)))
+}
+
+fn loss<M: Logits>(model: &M, batch: &Batch) -> Tensor<1> {
+    let logits = model.flat(batch);
+    let device = logits.device();
+    let (rows, classes) = &batch.targets;
+    let classes = index(classes, &device).reshape([classes.len(), 1]);
+    let log_probabilities = activation::log_softmax(logits.select(0, index(rows, &device)), 1);
+    log_probabilities.gather(1, classes).mean().neg()
+}
+
+/// The largest difference of any gradient, relative to the largest entry of PEFT's.
+fn gradient_difference<M: Logits>(
+    model: &M,
+    batch: &Batch,
+    expected: &BTreeMap<String, Values>,
+) -> Result<f64, Failure> {
+    let grads = GradientsParams::from_grads(loss(model, batch).backward(), model);
+    let ids = trainable_ids(model);
+    let known = expected.keys().filter(|key| key.starts_with("grad.")).count();
+    if known != ids.len() {
+        return Err(format!("{} trainable tensors, PEFT has {known}", ids.len()).into());
+    }
+    let mut worst = 0.0_f64;
+    for (key, id) in ids {
+        let expected = get(expected, &format!("grad.{key}"))?;
+        let got = gradient(&grads, id, expected.shape.len())
+            .ok_or_else(|| format!("`{key}` has no gradient"))?;
+        let got: Vec<f32> = got.try_to_vec()?;
+        let scale = largest(expected.values.iter().copied()).max(f64::MIN_POSITIVE);
+        let difference =
+            largest(got.iter().zip(&expected.values).map(|(&got, &e)| f64::from(got) - e));
+        worst = worst.max(difference / scale);
+    }
+    Ok(worst)
+}
+
+/// The gradient in PEFT's layout: a matrix is `[d_out, d_in]` there.
+fn gradient(grads: &GradientsParams, id: ParamId, dimensions: usize) -> Option<TensorData> {
+    match dimensions {
+        1 => Some(grads.get::<1>(id)?.into_data()),
+        2 => Some(grads.get::<2>(id)?.transpose().into_data()),
+        _ => None,
+    }
+}
+
+/// The largest absolute difference of the losses of PEFT's AdamW steps, and the number of steps
+/// compared.
+///
+/// AdamW divides each gradient by its own size, so an entry near zero steps by its sign, and
+/// rounding decides it: from some step on, two correct float32 runs drift apart (PEFT's from itself
+/// with another number of threads, too). The curve is compared for as long as moving the start by
+/// [`NUDGE`] moves it by less than a tenth of `tolerance`.
+fn curve_difference<M: Logits>(
+    model: M,
+    batch: &Batch,
+    expected: &[f64],
+    tolerance: f64,
+) -> Result<(f64, usize), Failure> {
+    let ours = curve(model.clone(), batch, expected.len())?;
+    let nudged = curve(model.map(&mut Nudge), batch, expected.len())?;
+    let steps = ours
+        .iter()
+        .zip(&nudged)
+        .position(|(ours, nudged)| (ours - nudged).abs() > tolerance / 10.0)
+        .unwrap_or(expected.len());
+    let difference = largest(ours.iter().zip(expected).take(steps).map(|(o, e)| o - e));
+    Ok((difference, steps))
+}
+
+/// The losses before each of as many AdamW steps.
+fn curve<M: Logits>(mut model: M, batch: &Batch, steps: usize) -> Result<Vec<f64>, Failure> {
+    let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).init();
+    let mut losses = Vec::with_capacity(steps);
+    for _ in 0..steps {
+        let loss = loss(&model, batch);
+        losses.push(f64::from(loss.clone().try_into_scalar::<f32>()?));
+        let grads = GradientsParams::from_grads(loss.backward(), &model);
+        model = optimizer.step(1e-2, model, grads);
+    }
+    Ok(losses)
+}
+
+/// Makes every trainable parameter larger by [`NUDGE`].
+struct Nudge;
+
+impl ModuleMapper for Nudge {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !param.is_require_grad() {
+            return param;
+        }
+        param.map(|value| value.mul_scalar(1.0 + NUDGE).detach().require_grad())
+    }
+}
+
+fn largest(values: impl Iterator<Item = f64>) -> f64 {
+    // `f64::max` would pass over NaN.
+    values.fold(
+        0.0,
+        |largest, value| {
+            if value.abs() > largest || value.is_nan() { value.abs() } else { largest }
+        },
+    )
+}
