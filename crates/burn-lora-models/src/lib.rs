@@ -6,6 +6,7 @@
 //! - [`Model::load`]: either of them from a Hugging Face directory, by its `model_type`.
 //! - [`weights`]: where tensors come from; a model is always built from such a source, never
 //!   initialised first and overwritten.
+//! - [`fused`]: what surrounds the linears, as single operations with backward passes of their own.
 //! - [`tokenizer::Tokenizer`] and [`generate`].
 //!
 //! Module paths are Hugging Face's (`model.layers.0.self_attn.q_proj`), so that PEFT's target names
@@ -37,8 +38,10 @@
 pub mod bert;
 pub mod config;
 mod error;
+pub mod fused;
 pub mod generate;
 pub mod llama;
+pub mod loss;
 mod model;
 pub mod tokenizer;
 pub mod weights;

@@ -17,6 +17,7 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Module, ModuleDisplay};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_lora_models::loss::cross_entropy;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ModelError, SaveDtype};
 use burn_lora_patch::TaskType;
@@ -55,6 +56,11 @@ pub trait Objective: Module + ModuleDisplay + 'static {
 
     /// Scores of the classes for each target of the batch, `[targets, classes]`.
     fn scores(&self, batch: &Self::Batch, device: &Device) -> Tensor<2>;
+
+    /// The sum of the targets' cross-entropies, in nats, `[1]`.
+    fn loss(&self, batch: &Self::Batch, device: &Device) -> Tensor<1> {
+        cross_entropy(self.scores(batch, device), batch.target_ids())
+    }
 
     /// Scores of seeded random token rows, to compare two models of one shape with.
     fn probe(&self, device: &Device) -> Tensor<2>;
@@ -117,8 +123,7 @@ impl<M: Objective> TrainStep for Trainee<M> {
     type Output = Tally;
 
     fn step(&self, micro: Self::Input) -> TrainOutput<Tally> {
-        let scores = self.model.scores(&micro.batch, &self.device());
-        let loss = cross_entropy(scores, micro.batch.target_ids());
+        let loss = self.model.loss(&micro.batch, &self.device());
         let share = 1.0 / micro.step_targets.max(1) as f64;
         let grads = loss.clone().mul_scalar(share).backward();
         TrainOutput::new(self, grads, tally(loss, 0, &micro.batch))
@@ -158,16 +163,6 @@ fn tally(loss: Tensor<1>, correct: usize, batch: &impl Batch) -> Tally {
         targets: batch.targets(),
         tokens: batch.tokens(),
     }
-}
-
-/// The sum of `-log softmax(scores)[target]`, `[1]`.
-///
-/// # Shapes
-///
-/// - scores: `[targets, classes]`
-fn cross_entropy(scores: Tensor<2>, targets: Vec<i32>) -> Tensor<1> {
-    let targets = column(targets, &scores);
-    burn::tensor::activation::log_softmax(scores, 1).gather(1, targets).sum().neg()
 }
 
 /// The targets as `[targets, 1]`, where the scores are.

@@ -37,8 +37,9 @@ impl LoraForward for Linear {
         let mut effective =
             self.weight.reparameterization::<Adapters>().into_iter().flat_map(Adapters::effective);
         let y = match effective.next() {
+            // `val` and not `base`: what hangs there may be another kind of reparameterization.
             _ if base.is_require_grad() => linear(x, self.weight.val(), bias()),
-            None => linear(x, base, bias()),
+            None => linear(x, self.weight.val(), bias()),
             Some(first) => {
                 let mut y = branch(&x, base, first);
                 for adapter in effective {

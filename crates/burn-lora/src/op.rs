@@ -9,6 +9,9 @@
 
 mod autodiff;
 mod backends;
+mod composed;
+#[cfg(feature = "flex")]
+mod flex;
 
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
@@ -99,10 +102,26 @@ pub trait LoraBackend: Backend {
         #[extension_type] lora: Lora<Self>,
         #[extension_type] mask: Mask<Self>,
     ) -> Branch<Self> {
-        let input = mask.apply(x.clone());
-        let low = Self::float_mul_scalar(Self::float_matmul(input, lora.a), lora.scale.into());
-        let y = Self::float_add(weight.multiply(x), Self::float_matmul(low.clone(), lora.b));
-        Branch { y, low }
+        composed::branch(x, weight, lora, mask)
+    }
+
+    /// `lhs rhs`, where one side is a factor: a product with a narrow side.
+    #[fusion(default)]
+    fn lora_product(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(lhs, rhs)
+    }
+
+    /// `dy Wᵀ + mask(dlow Aᵀ)`: the gradient of `x`, of `dy: [rows, d_out]` and
+    /// `dlow: [rows, rank]`.
+    #[fusion(default)]
+    fn lora_input_grad(
+        dy: FloatTensor<Self>,
+        dlow: FloatTensor<Self>,
+        #[extension_type] weight: Frozen<Self>,
+        a: FloatTensor<Self>,
+        #[extension_type] mask: Mask<Self>,
+    ) -> FloatTensor<Self> {
+        composed::input_grad(dy, dlow, weight, a, mask)
     }
 
     /// `x W + scale · (mask(x) A) B` for `x: [rows, d_in]`.

@@ -11,6 +11,7 @@ use super::config::LlamaConfig;
 use super::frame::Frame;
 use super::rope::rotate;
 use crate::ModelError;
+use crate::fused::{rms_norm, rotary_attention};
 use crate::weights::Builder;
 
 /// The attention of one block.
@@ -65,21 +66,37 @@ impl LlamaAttention {
         let (heads, shared, width) = (self.heads, self.shared, self.width);
         let q = self.q_proj.lora_forward(x.clone()).reshape([batch, tokens, heads, width]);
         let k = self.k_proj.lora_forward(x.clone()).reshape([batch, tokens, shared, width]);
-        let v = self.v_proj.lora_forward(x).reshape([batch, tokens, shared, width]).swap_dims(1, 2);
-        let q = match &self.q_norm {
-            Some(norm) => norm.forward(q),
-            None => q,
+        let v = self.v_proj.lora_forward(x).reshape([batch, tokens, shared, width]);
+        let normed = |norm: &Option<RmsNorm>, x| match norm {
+            Some(norm) => rms_norm(x, norm.gamma.val(), norm.epsilon),
+            None => x,
         };
-        let k = match &self.k_norm {
-            Some(norm) => norm.forward(k),
-            None => k,
+        let (q, k) = (normed(&self.q_norm, q), normed(&self.k_norm, k));
+        let mixed = match cache {
+            None => {
+                let table = |table: &Tensor<4>| table.clone().reshape([tokens, width / 2]);
+                rotary_attention(q, k, v, table(&frame.rope.0), table(&frame.rope.1))
+            }
+            Some((cache, layer)) => self.with_cache([q, k, v], frame, cache, layer),
         };
+        self.o_proj.lora_forward(mixed.reshape([batch, tokens, heads * width]))
+    }
+
+    /// Attention over what the cache holds and the new tokens, which it takes up.
+    ///
+    /// q: `[batch, tokens, heads, width]`, k and v: `[batch, tokens, shared, width]`, output as q.
+    fn with_cache(
+        &self,
+        [q, k, v]: [Tensor<4>; 3],
+        frame: &Frame,
+        cache: &mut KvCache,
+        layer: usize,
+    ) -> Tensor<4> {
+        let [batch, tokens, heads, width] = q.dims();
+        let shared = self.shared;
         let q = rotate(q, frame.rope.clone()).swap_dims(1, 2);
         let k = rotate(k, frame.rope.clone()).swap_dims(1, 2);
-        let (k, v) = match cache {
-            Some((cache, layer)) => cache.extend(layer, k, v),
-            None => (k, v),
-        };
+        let (k, v) = cache.extend(layer, k, v.swap_dims(1, 2));
         // The queries that share a key are stacked as further rows of one product, so that keys
         // and values are not repeated: [batch, shared, group * tokens, ..].
         let rows = heads / shared * tokens;
@@ -91,7 +108,6 @@ impl LlamaAttention {
                 .reshape([batch, shared, rows, seen]),
             None => scores,
         };
-        let mixed = softmax(scores, 3).matmul(v).reshape([batch, heads, tokens, width]);
-        self.o_proj.lora_forward(mixed.swap_dims(1, 2).reshape([batch, tokens, heads * width]))
+        softmax(scores, 3).matmul(v).reshape([batch, heads, tokens, width]).swap_dims(1, 2)
     }
 }

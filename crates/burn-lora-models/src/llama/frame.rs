@@ -14,7 +14,8 @@ const MASKED: f32 = -1e30;
 pub(super) struct Frame {
     /// Cosines and sines, `[1 or batch, tokens, 1, head_dim / 2]`.
     pub(super) rope: (Tensor<4>, Tensor<4>),
-    /// Added to the scores, `[1 or batch, 1, tokens, seen]`; nothing where all may see all.
+    /// Added to the scores, `[1 or batch, 1, tokens, seen]`; nothing where all may see all, and
+    /// without a cache, where the attention is causal by itself.
     pub(super) mask: Option<Tensor<4>>,
 }
 
@@ -31,8 +32,8 @@ impl Frame {
         // Constants of the pass: nothing of them is differentiated.
         let device = device.clone().without_autodiff();
         let Some(cache) = cache else {
-            // Padding is on the right and the mask is causal: no token sees padding.
-            return Self { rope: tables.range(0, tokens), mask: causal(tokens, &device) };
+            // Padding is on the right and attention is causal: no token sees padding.
+            return Self { rope: tables.range(0, tokens), mask: None };
         };
         if cache.rows.is_empty() {
             cache.rows = vec![Vec::new(); lengths.len()];

@@ -3,7 +3,6 @@
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
 use burn::tensor::Tensor;
-use burn::tensor::activation::silu;
 use burn_lora::LoraForward;
 
 use super::attention::LlamaAttention;
@@ -11,6 +10,7 @@ use super::cache::KvCache;
 use super::config::LlamaConfig;
 use super::frame::Frame;
 use crate::ModelError;
+use crate::fused::{rms_norm, silu_mul};
 use crate::weights::Builder;
 
 /// The gated linear unit of one block: `down(silu(gate(x)) * up(x))`.
@@ -35,8 +35,8 @@ impl LlamaMlp {
     }
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = silu(self.gate_proj.lora_forward(x.clone()));
-        self.down_proj.lora_forward(gate * self.up_proj.lora_forward(x))
+        let gate = self.gate_proj.lora_forward(x.clone());
+        self.down_proj.lora_forward(silu_mul(gate, self.up_proj.lora_forward(x)))
     }
 }
 
@@ -71,7 +71,11 @@ impl LlamaDecoderLayer {
         frame: &Frame,
         cache: Option<(&mut KvCache, usize)>,
     ) -> Tensor<3> {
-        let x = x.clone() + self.self_attn.forward(self.input_layernorm.forward(x), frame, cache);
-        x.clone() + self.mlp.forward(self.post_attention_layernorm.forward(x))
+        let normed =
+            |norm: &RmsNorm, x: &Tensor<3>| rms_norm(x.clone(), norm.gamma.val(), norm.epsilon);
+        let mixed = self.self_attn.forward(normed(&self.input_layernorm, &x), frame, cache);
+        let x = x + mixed;
+        let gated = self.mlp.forward(normed(&self.post_attention_layernorm, &x));
+        x + gated
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear, RmsNorm};
 use burn::tensor::{Device, Int, Tensor};
-use burn_lora::LoraForward;
+use burn_lora::{Adapters, LoraForward};
 
 use super::cache::KvCache;
 use super::config::LlamaConfig;
@@ -13,6 +13,8 @@ use super::frame::Frame;
 use super::layer::LlamaDecoderLayer;
 use super::rope::RopeTables;
 use crate::ModelError;
+use crate::fused::{head_loss, rms_norm};
+use crate::loss::cross_entropy;
 use crate::weights::{Builder, Expectation, LoadReport, Random, SaveDtype, load, save};
 
 /// The decoder without its head.
@@ -145,7 +147,43 @@ impl LlamaForCausalLM {
         for (index, layer) in self.model.layers.iter().enumerate() {
             x = layer.forward(x, &frame, cache.as_deref_mut().map(|cache| (cache, index)));
         }
-        self.model.norm.forward(x)
+        rms_norm(x, self.model.norm.gamma.val(), self.model.norm.epsilon)
+    }
+
+    /// The sum of the targets' cross-entropies, in nats: [`Self::logits`] and the loss in one, which
+    /// never holds the scores of all rows.
+    ///
+    /// A head that is itself adapted, or trained apart from the embedding, takes the composed way.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden: `[rows, hidden]`
+    /// - targets: one a row
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// Where the number of targets is not that of the rows, or a target is outside of the
+    /// vocabulary.
+    pub fn loss(&self, hidden: Tensor<2>, targets: Vec<i32>) -> Tensor<1> {
+        let table = match &self.lm_head {
+            None => {
+                let weight = &self.model.embed_tokens.weight;
+                weight.adapter().is_none().then(|| weight.val())
+            }
+            Some(head) => {
+                let weight = &head.weight;
+                let plain = weight.reparameterization::<Adapters>().is_none()
+                    && weight.adapter().is_none()
+                    && head.bias.is_none()
+                    && !weight.base().is_require_grad();
+                plain.then(|| weight.val().transpose())
+            }
+        };
+        match table {
+            Some(table) => head_loss(hidden, table, targets),
+            None => cross_entropy(self.logits(hidden), targets),
+        }
     }
 
     /// Scores over the vocabulary. hidden: `[.., hidden]`, output: `[.., vocabulary]`.

@@ -37,13 +37,12 @@ impl Objective for LlamaForCausalLM {
     const TASK: TaskType = TaskType::CausalLm;
 
     fn scores(&self, batch: &TokenBatch, device: &Device) -> Tensor<2> {
-        let ids = ids(&batch.ids, [batch.rows, batch.width], device);
-        let hidden = self.hidden(ids, &batch.lengths, None);
-        let [rows, tokens, width] = hidden.dims();
-        let positions: Vec<i32> = batch.targets.iter().map(|&(at, _)| at as i32).collect();
-        let count = positions.len();
-        let positions = Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), device);
-        self.logits(hidden.reshape([rows * tokens, width]).select(0, positions))
+        self.logits(target_rows(self, batch, device))
+    }
+
+    fn loss(&self, batch: &TokenBatch, device: &Device) -> Tensor<1> {
+        let hidden = target_rows(self, batch, device);
+        Self::loss(self, hidden, batch.target_ids())
     }
 
     fn probe(&self, device: &Device) -> Tensor<2> {
@@ -67,4 +66,15 @@ impl Objective for LlamaForCausalLM {
     fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
         Self::save(self, dir, dtype)
     }
+}
+
+/// The stream where a token that carries loss is predicted, `[targets, hidden]`.
+fn target_rows(model: &LlamaForCausalLM, batch: &TokenBatch, device: &Device) -> Tensor<2> {
+    let ids = ids(&batch.ids, [batch.rows, batch.width], device);
+    let hidden = model.hidden(ids, &batch.lengths, None);
+    let [rows, tokens, width] = hidden.dims();
+    let positions: Vec<i32> = batch.targets.iter().map(|&(at, _)| at as i32).collect();
+    let count = positions.len();
+    let positions = Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), device);
+    hidden.reshape([rows * tokens, width]).select(0, positions)
 }

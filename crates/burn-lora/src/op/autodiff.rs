@@ -43,22 +43,21 @@ impl<B: LoraBackend> Backward<B, 3> for LoraLinear {
         let Saved { x, weight, lora, mask, low } = ops.state;
 
         if let Some(node) = node_b {
-            let db = B::float_matmul(B::float_transpose(low), dy.clone());
+            let db = B::lora_product(B::float_transpose(low), dy.clone());
             grads.register::<B>(node.id, db);
         }
         if node_a.is_none() && node_x.is_none() {
             return;
         }
-        let dlow = B::float_matmul(dy.clone(), B::float_transpose(lora.b));
+        let dlow = B::lora_product(dy.clone(), B::float_transpose(lora.b));
         let dlow = B::float_mul_scalar(dlow, lora.scale.into());
         if let Some(node) = node_a {
             let input = mask.clone().apply(x);
-            let da = B::float_matmul(B::float_transpose(input), dlow.clone());
+            let da = B::lora_product(B::float_transpose(input), dlow.clone());
             grads.register::<B>(node.id, da);
         }
         if let Some(node) = node_x {
-            let through_a = mask.apply(B::float_matmul(dlow, B::float_transpose(lora.a)));
-            let dx = B::float_add(weight.multiply_transposed(dy), through_a);
+            let dx = B::lora_input_grad(dy, dlow, weight, lora.a, mask);
             grads.register::<B>(node.id, dx);
         }
     }

@@ -1,0 +1,235 @@
+//! What surrounds the linears of a decoder, each as one operation with a backward of its own.
+//!
+//! Composed of single operations, a norm, a gate or an attention makes a tensor for every step of
+//! its formula, forward and backward. As one operation it passes over its input once, keeps its
+//! inputs alone for the backward, and recomputes what it needs:
+//!
+//! - [`rms_norm`]: `x / rms(x) · gamma`;
+//! - [`silu_mul`]: `silu(gate) · up`;
+//! - [`rotary_attention`]: rotary positions and causal attention, from the projections' own layout;
+//! - [`head_loss`]: the output head and the cross-entropy together, in chunks of rows, so that the
+//!   scores over the vocabulary never exist as a whole.
+//!
+//! [`FusedBackend`] is a Burn backend extension like `burn_lora::LoraBackend`: its default bodies
+//! (in `composed`) are made of what every backend has, Flex has kernels (in `flex`), and
+//! `Autodiff<B>` has the backward passes (in `autodiff`), which call the backend's `…_grad`.
+//!
+//! Left out: dropout inside of attention, masks other than the causal one, key-value caches; those
+//! run composed.
+
+mod autodiff;
+mod backends;
+mod composed;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(test)]
+mod tests;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
+use burn::tensor::Tensor;
+
+/// What [`FusedBackend::head_loss_grad`] gives.
+#[derive(ExtensionType, Debug, Clone)]
+#[extension_type(fusion: cfg(feature = "cube"))]
+pub struct HeadGrads<B: Backend> {
+    /// The loss, `[1]`.
+    pub loss: FloatTensor<B>,
+    /// Its gradient with respect to the hidden rows, `[rows, d]`.
+    pub hidden: FloatTensor<B>,
+    /// Its gradient with respect to the table, where it was asked for.
+    #[extension_type]
+    pub table: TableGrad<B>,
+}
+
+/// The gradient of the head's table.
+#[derive(ExtensionType, Debug, Clone)]
+#[extension_type(fusion: cfg(feature = "cube"))]
+pub enum TableGrad<B: Backend> {
+    /// Nobody asked.
+    Skipped,
+    /// `[vocabulary, d]`.
+    Dense(FloatTensor<B>),
+}
+
+/// The fused operations, for every backend.
+///
+/// What is `[batch, tokens, heads, width]` here comes from a projection as it is; `cos` and `sin`
+/// are `[tokens, width / 2]`, constants.
+#[backend_extension(
+    NdArray: cfg(feature = "ndarray"),
+    Flex: cfg(feature = "flex"),
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "cube"),
+    Autodiff
+)]
+pub trait FusedBackend: Backend {
+    /// See [`rms_norm`]; x: `[rows, d]`.
+    #[fusion(default)]
+    fn rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
+        composed::rms_norm::<Self>(x, gamma, epsilon)
+    }
+
+    /// The gradient of x, `[rows, d]`, given that of the output.
+    #[fusion(default)]
+    fn rms_norm_grad(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        composed::rms_norm_grad::<Self>(x, gamma, dy, epsilon)
+    }
+
+    /// See [`silu_mul`].
+    #[fusion(default)]
+    fn silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::silu_mul::<Self>(gate, up)
+    }
+
+    /// The gradients of gate and up, given that of the output.
+    #[fusion(default)]
+    fn silu_mul_grad(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composed::silu_mul_grad::<Self>(gate, up, dy)
+    }
+
+    /// See [`rotary_attention`].
+    #[fusion(default)]
+    fn rotary_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed::rotary_attention::<Self>(q, k, v, cos, sin)
+    }
+
+    /// The gradients of q, k and v, given that of the output.
+    #[fusion(default)]
+    fn rotary_attention_grad(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed::rotary_attention_grad::<Self>(q, k, v, cos, sin, dy)
+    }
+
+    /// See [`head_loss`].
+    #[fusion(default)]
+    fn head_loss(
+        hidden: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        targets: Vec<i32>,
+        table_grad: bool,
+    ) -> FloatTensor<Self> {
+        let _ = table_grad;
+        composed::head_loss::<Self>(hidden, table, &targets)
+    }
+
+    /// The loss with its gradients, that of the table where `table_grad` asks for it.
+    #[fusion(default)]
+    fn head_loss_grad(
+        hidden: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        targets: Vec<i32>,
+        table_grad: bool,
+    ) -> HeadGrads<Self> {
+        composed::head_loss_grad::<Self>(hidden, table, &targets, table_grad)
+    }
+}
+
+/// `x / √(mean(x²) + epsilon) · gamma`, over the last dimension.
+///
+/// # Shapes
+///
+/// - x: `[.., d]`, gamma: `[d]`, output as x
+pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon: f64) -> Tensor<D> {
+    let shape = x.dims();
+    let x = rows(x).into_dispatch();
+    let y = <Dispatch as FusedBackend>::rms_norm(x, gamma.into_dispatch(), epsilon);
+    Tensor::<2>::from_dispatch(y).reshape(shape)
+}
+
+/// `gate / (1 + e^-gate) · up`, element for element.
+///
+/// # Shapes
+///
+/// - gate and up alike, and the output as they are
+pub fn silu_mul<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    let (gate, up) = (gate.into_dispatch(), up.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as FusedBackend>::silu_mul(gate, up))
+}
+
+/// Causal attention with rotary positions from 0, keys shared by groups of query heads:
+/// `softmax(rotated(q) rotated(k)ᵀ / √width) v`.
+///
+/// # Shapes
+///
+/// - q: `[batch, tokens, heads, width]`
+/// - k and v: `[batch, tokens, shared, width]`, `shared` divides `heads`
+/// - cos and sin: `[tokens, width / 2]`, constants
+/// - output: as q
+pub fn rotary_attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    cos: Tensor<2>,
+    sin: Tensor<2>,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as FusedBackend>::rotary_attention(
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        cos.into_dispatch(),
+        sin.into_dispatch(),
+    ))
+}
+
+/// The sum over rows of `-log softmax(hidden tableᵀ)[target]`, in nats.
+///
+/// The scores are formed for some rows at a time, and their gradient is taken then and there, so
+/// that memory does not grow with `rows · vocabulary`. The table gets a gradient where it is a
+/// parameter that requires one.
+///
+/// # Shapes
+///
+/// - hidden: `[rows, d]`
+/// - table: `[vocabulary, d]`
+/// - targets: one a row, within the vocabulary
+/// - output: `[1]`
+///
+/// # Panics
+///
+/// Where the number of targets is not that of the rows, or a target is outside of the vocabulary.
+pub fn head_loss(hidden: Tensor<2>, table: Tensor<2>, targets: Vec<i32>) -> Tensor<1> {
+    let [vocabulary, _] = table.dims();
+    assert_eq!(hidden.dims()[0], targets.len(), "one target a row");
+    assert!(
+        targets.iter().all(|&target| (0..vocabulary as i64).contains(&i64::from(target))),
+        "a target outside of the vocabulary"
+    );
+    let table_grad = table.is_require_grad();
+    let loss = <Dispatch as FusedBackend>::head_loss(
+        hidden.into_dispatch(),
+        table.into_dispatch(),
+        targets,
+        table_grad,
+    );
+    Tensor::from_dispatch(loss)
+}
+
+/// `[.., d]` as `[rows, d]`.
+fn rows<const D: usize>(x: Tensor<D>) -> Tensor<2> {
+    let shape = x.dims();
+    let d = shape[D - 1];
+    let rows = shape[..D - 1].iter().product();
+    x.reshape([rows, d])
+}

@@ -1,0 +1,161 @@
+//! The backward passes: what is kept is the inputs, what is computed is the backend's `…_grad`.
+//!
+//! [`head_loss`](super::head_loss) is the exception: the gradients are taken while the scores are
+//! there, in the forward pass, and only multiplied by the incoming one in the backward.
+
+use burn::backend::Autodiff;
+use burn::backend::TensorMetadata;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::Shape;
+use burn_autodiff::checkpoint::base::Checkpointer;
+use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind};
+
+use super::{FusedBackend, HeadGrads, TableGrad, composed};
+
+#[derive(Debug)]
+struct RmsNorm;
+
+impl<B: FusedBackend> Backward<B, 2> for RmsNorm {
+    /// x, gamma, epsilon.
+    type State = (FloatTensor<B>, FloatTensor<B>, f64);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [node_x, node_gamma] = ops.parents;
+        let dy = grads.consume::<B>(&ops.node);
+        let (x, gamma, epsilon) = ops.state;
+        if let Some(node) = node_gamma {
+            let dgamma = composed::rms_norm_gamma_grad::<B>(x.clone(), dy.clone(), epsilon);
+            grads.register::<B>(node.id, dgamma);
+        }
+        if let Some(node) = node_x {
+            grads.register::<B>(node.id, B::rms_norm_grad(x, gamma, dy, epsilon));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct SiluMul;
+
+impl<B: FusedBackend> Backward<B, 2> for SiluMul {
+    /// gate, up.
+    type State = (FloatTensor<B>, FloatTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [node_gate, node_up] = ops.parents;
+        let dy = grads.consume::<B>(&ops.node);
+        let (gate, up) = ops.state;
+        let (dgate, dup) = B::silu_mul_grad(gate, up, dy);
+        if let Some(node) = node_gate {
+            grads.register::<B>(node.id, dgate);
+        }
+        if let Some(node) = node_up {
+            grads.register::<B>(node.id, dup);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct RotaryAttention;
+
+impl<B: FusedBackend> Backward<B, 3> for RotaryAttention {
+    /// q, k, v, cos, sin.
+    type State = [FloatTensor<B>; 5];
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<B>(&ops.node);
+        let [q, k, v, cos, sin] = ops.state;
+        let (dq, dk, dv) = B::rotary_attention_grad(q, k, v, cos, sin, dy);
+        for (node, grad) in ops.parents.into_iter().zip([dq, dk, dv]) {
+            if let Some(node) = node {
+                grads.register::<B>(node.id, grad);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct HeadLoss;
+
+impl<B: FusedBackend> Backward<B, 2> for HeadLoss {
+    /// The gradients for an incoming gradient of 1.
+    type State = (FloatTensor<B>, TableGrad<B>);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [node_hidden, node_table] = ops.parents;
+        let dy = B::float_reshape(grads.consume::<B>(&ops.node), Shape::new([1, 1]));
+        let (hidden, table) = ops.state;
+        if let Some(node) = node_hidden {
+            grads.register::<B>(node.id, B::float_mul(hidden, dy.clone()));
+        }
+        if let (Some(node), TableGrad::Dense(table)) = (node_table, table) {
+            grads.register::<B>(node.id, B::float_mul(table, dy));
+        }
+    }
+}
+
+impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
+    fn rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
+        let nodes = [x.node(), gamma.node()];
+        let (x, gamma) = (x.into_primitive(), gamma.into_primitive());
+        match RmsNorm.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = B::rms_norm(x.clone(), gamma.clone(), epsilon);
+                prep.finish((x, gamma, epsilon), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::rms_norm(x, gamma, epsilon)),
+        }
+    }
+
+    fn silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [gate.node(), up.node()];
+        let (gate, up) = (gate.into_primitive(), up.into_primitive());
+        match SiluMul.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = B::silu_mul(gate.clone(), up.clone());
+                prep.finish((gate, up), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::silu_mul(gate, up)),
+        }
+    }
+
+    fn rotary_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [q.node(), k.node(), v.node()];
+        let [q, k, v, cos, sin] = [q, k, v, cos, sin].map(|tensor| tensor.into_primitive());
+        match RotaryAttention.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let saved = [&q, &k, &v, &cos, &sin].map(Clone::clone);
+                prep.finish(saved, B::rotary_attention(q, k, v, cos, sin))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::rotary_attention(q, k, v, cos, sin)),
+        }
+    }
+
+    fn head_loss(
+        hidden: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        targets: Vec<i32>,
+        table_grad: bool,
+    ) -> FloatTensor<Self> {
+        let nodes = [hidden.node(), table.node()];
+        let (hidden, table) = (hidden.into_primitive(), table.into_primitive());
+        match HeadLoss.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let HeadGrads { loss, hidden, table } =
+                    B::head_loss_grad(hidden, table, targets, table_grad);
+                debug_assert_eq!(loss.rank(), 1);
+                prep.finish((hidden, table), loss)
+            }
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::head_loss(hidden, table, targets, table_grad))
+            }
+        }
+    }
+}

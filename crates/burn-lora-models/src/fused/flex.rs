@@ -1,0 +1,109 @@
+//! The fused operations on Flex: kernels on `f32`; other types take the composed bodies.
+
+mod attention;
+mod gate;
+mod loss;
+mod norm;
+
+use burn::backend::Flex;
+use burn::backend::tensor::FloatTensor;
+use burn_lora::kernels::Floats;
+
+use super::{FusedBackend, HeadGrads, composed};
+
+/// The values of all of them in order, or none where one is not `f32`.
+fn all<const N: usize>(tensors: [&FloatTensor<Flex>; N]) -> Option<[Floats; N]> {
+    let floats: Vec<Floats> =
+        tensors.into_iter().map_while(|tensor| Floats::contiguous(tensor.clone())).collect();
+    floats.try_into().ok()
+}
+
+impl FusedBackend for Flex {
+    fn rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
+        match all([&x, &gamma]) {
+            Some([x, gamma]) => norm::forward(&x, &gamma, epsilon),
+            None => composed::rms_norm::<Self>(x, gamma, epsilon),
+        }
+    }
+
+    fn rms_norm_grad(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        match all([&x, &gamma, &dy]) {
+            Some([x, gamma, dy]) => norm::backward(&x, &gamma, &dy, epsilon),
+            None => composed::rms_norm_grad::<Self>(x, gamma, dy, epsilon),
+        }
+    }
+
+    fn silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        match all([&gate, &up]) {
+            Some([gate, up]) => gate::forward(&gate, &up),
+            None => composed::silu_mul::<Self>(gate, up),
+        }
+    }
+
+    fn silu_mul_grad(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        match all([&gate, &up, &dy]) {
+            Some([gate, up, dy]) => gate::backward(&gate, &up, &dy),
+            None => composed::silu_mul_grad::<Self>(gate, up, dy),
+        }
+    }
+
+    fn rotary_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        match all([&q, &k, &v, &cos, &sin]) {
+            Some(inputs) => attention::forward(&inputs),
+            None => composed::rotary_attention::<Self>(q, k, v, cos, sin),
+        }
+    }
+
+    fn rotary_attention_grad(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        match (all([&q, &k, &v, &cos, &sin]), Floats::contiguous(dy.clone())) {
+            (Some(inputs), Some(dy)) => attention::backward(&inputs, &dy),
+            _ => composed::rotary_attention_grad::<Self>(q, k, v, cos, sin, dy),
+        }
+    }
+
+    fn head_loss(
+        hidden: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        targets: Vec<i32>,
+        _: bool,
+    ) -> FloatTensor<Self> {
+        match (Floats::contiguous(hidden.clone()), Floats::strided(table.clone())) {
+            (Some(hidden), Some(table)) => loss::forward(&hidden, &table, &targets),
+            _ => composed::head_loss::<Self>(hidden, table, &targets),
+        }
+    }
+
+    fn head_loss_grad(
+        hidden: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        targets: Vec<i32>,
+        table_grad: bool,
+    ) -> HeadGrads<Self> {
+        match (Floats::contiguous(hidden.clone()), Floats::strided(table.clone())) {
+            (Some(hidden), Some(table)) => loss::backward(&hidden, &table, &targets, table_grad),
+            _ => composed::head_loss_grad::<Self>(hidden, table, &targets, table_grad),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Head and cross-entropy, a chunk of rows at a time.
+
+use burn::backend::Flex;
+use burn::backend::tensor::FloatTensor;
+use burn_lora::kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+use burn_lora::kernels::vector::{exp_sum, max, scale, vectorised};
+use burn_lora::kernels::{Floats, rows};
+
+use crate::fused::{HeadGrads, TableGrad};
+
+/// Scores that exist at a time, at most (32 MiB); one row of them, at least.
+const SCORES: usize = 1 << 23;
+
+/// Equal chunks of `rows` rows whose scores are not more than that.
+fn chunk(rows: usize, vocabulary: usize) -> usize {
+    let most = (SCORES / vocabulary.max(1)).max(1);
+    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
+}
+
+/// Calls `f` with the first row, the scores less their largest as exponentials, and the sum of
+/// those of each row; gives the loss.
+fn each_chunk(
+    hidden: &Floats,
+    table: &Floats,
+    targets: &[i32],
+    mut f: impl FnMut(usize, &mut [f32], &[f32]),
+) -> f32 {
+    let (vocabulary, width) = (table.dims()[0], table.dims()[1]);
+    let size = chunk(targets.len(), vocabulary);
+    let mut scores = vec![0.0; size * vocabulary];
+    let mut loss = 0.0_f64;
+    for (index, targets) in targets.chunks(size).enumerate() {
+        let (first, count) = (index * size, targets.len());
+        let scores = &mut scores[..count * vocabulary];
+        product(
+            MatMut::dense(scores, [count, vocabulary]),
+            Accumulate::Set,
+            MatRef::dense(&hidden.values()[first * width..], [count, width]),
+            table.matrix().transposed(),
+            Threads::All,
+        );
+        // Per row: the score of the target, then the logarithm that it is measured against.
+        let right: Vec<f32> = (scores.chunks_exact(vocabulary).zip(targets))
+            .map(|(row, &target)| row[target as usize])
+            .collect();
+        let mut normed = vec![0.0; 2 * count];
+        exponentials(scores, vocabulary, &mut normed);
+        let sums: Vec<f32> = normed.chunks_exact(2).map(|pair| pair[1]).collect();
+        loss += (right.iter().zip(normed.chunks_exact(2)))
+            .map(|(right, pair)| f64::from(pair[1].ln() + pair[0] - right))
+            .sum::<f64>();
+        f(first, scores, &sums);
+    }
+    loss as f32
+}
+
+/// Replaces each row by the exponentials of its values less the largest, and writes the largest and
+/// the exponentials' sum to the row's pair in `normed`.
+fn exponentials(scores: &mut [f32], vocabulary: usize, normed: &mut [f32]) {
+    use rayon::prelude::*;
+    scores.par_chunks_exact_mut(vocabulary).zip(normed.par_chunks_exact_mut(2)).for_each(
+        |(row, pair)| {
+            vectorised(|| {
+                pair[0] = max(row);
+                pair[1] = exp_sum(row, pair[0]);
+            });
+        },
+    );
+}
+
+pub(super) fn forward(hidden: &Floats, table: &Floats, targets: &[i32]) -> FloatTensor<Flex> {
+    let loss = each_chunk(hidden, table, targets, |_, _, _| {});
+    Floats::tensor(vec![loss], [1])
+}
+
+pub(super) fn backward(
+    hidden: &Floats,
+    table: &Floats,
+    targets: &[i32],
+    table_grad: bool,
+) -> HeadGrads<Flex> {
+    let (vocabulary, width) = (table.dims()[0], table.dims()[1]);
+    let mut dhidden = vec![0.0; targets.len() * width];
+    let mut dtable = if table_grad { vec![0.0; vocabulary * width] } else { Vec::new() };
+    let loss = each_chunk(hidden, table, targets, |first, scores, sums| {
+        let count = sums.len();
+        rows::share(scores, vocabulary, |row, chunk| {
+            for (index, scores) in chunk.chunks_exact_mut(vocabulary).enumerate() {
+                vectorised(|| scale(scores, 1.0 / sums[row + index]));
+                scores[targets[first + row + index] as usize] -= 1.0;
+            }
+        });
+        let dscores = MatRef::dense(scores, [count, vocabulary]);
+        product(
+            MatMut::dense(&mut dhidden[first * width..][..count * width], [count, width]),
+            Accumulate::Set,
+            dscores,
+            table.matrix(),
+            Threads::All,
+        );
+        if table_grad {
+            product(
+                MatMut::dense(&mut dtable, [vocabulary, width]),
+                Accumulate::Add,
+                dscores.transposed(),
+                MatRef::dense(&hidden.values()[first * width..], [count, width]),
+                Threads::All,
+            );
+        }
+    });
+    HeadGrads {
+        loss: Floats::tensor(vec![loss], [1]),
+        hidden: Floats::tensor(dhidden, [targets.len(), width]),
+        table: match table_grad {
+            true => TableGrad::Dense(Floats::tensor(dtable, [vocabulary, width])),
+            false => TableGrad::Skipped,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_equal_and_bounded() {
+        assert_eq!(chunk(512, 49_152), 128);
+        assert_eq!(chunk(5, 100), 5);
+        assert_eq!(chunk(0, 100), 1);
+        assert_eq!(chunk(3, SCORES * 2), 1);
+    }
+}

@@ -1,0 +1,279 @@
+//! Every operation and its gradients against the formula in Burn's own tensor operations, which
+//! differentiate themselves, on the sizes where kernels change their way (tiles, chunks, groups).
+//!
+//! Tolerance: both sides compute in f32, with sums of up to some thousand terms in another order;
+//! 2e-5 of the largest value is an order of magnitude above what was seen.
+
+use burn::tensor::activation::{log_softmax, silu, softmax};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+
+use super::{head_loss, rms_norm, rotary_attention, silu_mul};
+
+fn device() -> Device {
+    let device = burn_lora::device::parse("cpu").unwrap().autodiff();
+    device.seed(7);
+    device
+}
+
+fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().unwrap()
+}
+
+fn check_close(got: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}: sizes");
+    let largest = expected.iter().fold(1e-3_f32, |largest, value| largest.max(value.abs()));
+    for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
+        let off = (got - expected).abs() / largest;
+        assert!(off < 2e-5, "{what}[{index}]: {got} instead of {expected}");
+    }
+}
+
+/// Output and gradients of `f`, weighted so that every element counts differently.
+fn traced<const D: usize, const N: usize>(
+    inputs: &[Tensor<D>; N],
+    f: impl Fn(&[Tensor<D>; N]) -> Tensor<D>,
+) -> Vec<Vec<f32>> {
+    let inputs = inputs.clone().map(|input| input.detach().require_grad());
+    let y = f(&inputs);
+    let weights: Vec<f32> = (0..y.shape().num_elements()).map(|i| (i as f32).sin()).collect();
+    let weights = Tensor::<D>::from_data(TensorData::new(weights, y.shape()), &y.device());
+    let grads = (y.clone() * weights).sum().backward();
+    let mut all = vec![values(y)];
+    all.extend(inputs.iter().map(|input| values(input.grad(&grads).unwrap())));
+    all
+}
+
+fn check_alike(got: &[Vec<f32>], expected: &[Vec<f32>], what: &str) {
+    for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
+        check_close(got, expected, &format!("{what}, output and gradients, {index}"));
+    }
+}
+
+#[test]
+fn rms_norm_equals_its_formula() {
+    let device = device();
+    // A row, an odd width, enough rows for all cores.
+    for [rows, width] in [[1, 8], [5, 33], [700, 64]] {
+        let x = random([rows, width], &device);
+        let gamma = random([width], &device);
+        let by_formula = |x: &Tensor<2>, gamma: &Tensor<1>| {
+            let mean = x.clone().powf_scalar(2.0).mean_dim(1);
+            x.clone() / (mean + 1e-5).sqrt() * gamma.clone().unsqueeze()
+        };
+        let fused = |x: &Tensor<2>, gamma: &Tensor<1>| rms_norm(x.clone(), gamma.clone(), 1e-5);
+        for inputs in [0, 1] {
+            // Each of the two inputs tracked with the other a constant.
+            let run = |f: &dyn Fn(&Tensor<2>, &Tensor<1>) -> Tensor<2>| match inputs {
+                0 => traced(&[x.clone()], |[x]| f(x, &gamma)),
+                _ => traced(&[gamma.clone().unsqueeze()], |[gamma]| {
+                    f(&x, &gamma.clone().reshape([width]))
+                }),
+            };
+            check_alike(&run(&fused), &run(&by_formula), "rms_norm");
+        }
+    }
+}
+
+#[test]
+fn silu_mul_equals_its_formula() {
+    let device = device();
+    for shape in [[1, 1], [3, 17], [300, 200]] {
+        // Far into both tails of the sigmoid.
+        let inputs = [random(shape, &device) * 20.0, random(shape, &device)];
+        let got = traced(&inputs, |[gate, up]| silu_mul(gate.clone(), up.clone()));
+        let expected = traced(&inputs, |[gate, up]| silu(gate.clone()) * up.clone());
+        check_alike(&got, &expected, "silu_mul");
+    }
+}
+
+/// Keys and values repeated for every query head, whole scores, a mask.
+fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], cos: &Tensor<2>, sin: &Tensor<2>) -> Tensor<4> {
+    let [batch, tokens, heads, width] = q.dims();
+    let shared = k.dims()[2];
+    let turn = |x: &Tensor<4>| {
+        let half = width / 2;
+        let table = |t: &Tensor<2>| t.clone().reshape([1, tokens, 1, half]);
+        let (a, b) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
+        let (cos, sin) = (table(cos), table(sin));
+        Tensor::cat(vec![a.clone() * cos.clone() - b.clone() * sin.clone(), b * cos + a * sin], 3)
+            .swap_dims(1, 2)
+    };
+    let repeat = |x: Tensor<4>| {
+        x.reshape([batch, shared, 1, tokens * width])
+            .repeat_dim(2, heads / shared)
+            .reshape([batch, heads, tokens, width])
+    };
+    let (q, k) = (turn(q), repeat(turn(k)));
+    let v = repeat(v.clone().swap_dims(1, 2));
+    let mask: Vec<f32> = (0..tokens * tokens)
+        .map(|at| if at % tokens <= at / tokens { 0.0 } else { f32::NEG_INFINITY })
+        .collect();
+    let mask = Tensor::<4>::from_data(TensorData::new(mask, [1, 1, tokens, tokens]), &q.device());
+    let scores = q.matmul(k.swap_dims(2, 3)) / (width as f64).sqrt() + mask;
+    softmax(scores, 3).matmul(v).swap_dims(1, 2)
+}
+
+#[test]
+fn rotary_attention_equals_its_formula() {
+    let device = device();
+    // batch, tokens, query heads, key heads, width: one token; a group; several tiles, the last of
+    // them short.
+    for [batch, tokens, heads, shared, width] in
+        [[1, 1, 1, 1, 2], [2, 7, 6, 2, 4], [1, 64, 2, 1, 8], [2, 150, 4, 4, 6]]
+    {
+        let q = random([batch, tokens, heads, width], &device);
+        let k = random([batch, tokens, shared, width], &device);
+        let v = random([batch, tokens, shared, width], &device);
+        let angles = random([tokens, width / 2], &device.clone().without_autodiff());
+        let (cos, sin) = (angles.clone().cos(), angles.sin());
+        let inputs = [q, k, v];
+        let got = traced(&inputs, |[q, k, v]| {
+            rotary_attention(q.clone(), k.clone(), v.clone(), cos.clone(), sin.clone())
+        });
+        let expected = traced(&inputs, |inputs| attention_by_formula(inputs, &cos, &sin));
+        check_alike(&got, &expected, "rotary_attention");
+    }
+}
+
+#[test]
+fn head_loss_equals_log_softmax_in_one_chunk_and_in_many() {
+    let device = device();
+    // The last one needs several chunks of rows, the last of them short.
+    for [rows, width, vocabulary] in [[1, 4, 5], [33, 8, 100], [100, 4, 200_000]] {
+        let inputs = [random([rows, width], &device), random([vocabulary, width], &device)];
+        let targets: Vec<i32> = (0..rows).map(|row| (row * 31 % vocabulary) as i32).collect();
+        let column = TensorData::new(targets.clone(), [rows, 1]);
+        let column = Tensor::<2, Int>::from_data(column, &device);
+        // A factor, so that the incoming gradient is not 1.
+        let got = traced(&inputs, |[hidden, table]| {
+            head_loss(hidden.clone(), table.clone(), targets.clone()).unsqueeze() * 3.0
+        });
+        let expected = traced(&inputs, |[hidden, table]| {
+            let logs = log_softmax(hidden.clone().matmul(table.clone().transpose()), 1);
+            logs.gather(1, column.clone()).sum().neg().unsqueeze() * 3.0
+        });
+        check_alike(&got, &expected, "head_loss");
+    }
+}
+
+#[test]
+fn a_frozen_table_gets_no_gradient_and_the_rows_the_same() {
+    let device = device();
+    let hidden = random::<2>([9, 4], &device).require_grad();
+    let table = random::<2>([20, 4], &device);
+    let targets = vec![3; 9];
+    let grads = head_loss(hidden.clone(), table.clone(), targets.clone()).backward();
+    assert!(table.grad(&grads).is_none());
+    let frozen = values(hidden.grad(&grads).unwrap());
+    let table = table.require_grad();
+    let grads = head_loss(hidden.clone(), table.clone(), targets).backward();
+    assert!(table.grad(&grads).is_some());
+    assert_eq!(values(hidden.grad(&grads).unwrap()), frozen);
+}
+
+#[test]
+#[should_panic(expected = "outside of the vocabulary")]
+fn a_target_outside_of_the_vocabulary_is_refused() {
+    let device = device();
+    head_loss(random([1, 4], &device), random([3, 4], &device), vec![3]);
+}
+
+#[cfg(feature = "flex")]
+mod twins {
+    //! The kernels against the composed bodies, which other backends run.
+
+    use burn::backend::Flex;
+    use burn::backend::tensor::FloatTensor;
+
+    use super::check_close;
+    use crate::fused::{FusedBackend, HeadGrads, TableGrad, composed};
+    use burn_lora::kernels::Floats;
+
+    fn tensor(shape: &[usize], seed: usize) -> FloatTensor<Flex> {
+        let count: usize = shape.iter().product();
+        let values = (0..count).map(|i| ((i * 29 + seed * 17) % 101) as f32 / 50.0 - 1.0);
+        Floats::tensor(values.collect(), shape.to_vec())
+    }
+
+    fn check(got: FloatTensor<Flex>, expected: FloatTensor<Flex>, what: &str) {
+        let values = |tensor| Floats::contiguous(tensor).unwrap();
+        let (got, expected) = (values(got), values(expected));
+        assert_eq!(got.dims(), expected.dims(), "{what}");
+        check_close(got.values(), expected.values(), what);
+    }
+
+    #[test]
+    fn norm_and_gate() {
+        let shape = [37, 24];
+        let [x, up, dy] = [1, 2, 3].map(|seed| tensor(&shape, seed));
+        let gamma = tensor(&[24], 4);
+        let args = || (x.clone(), gamma.clone());
+        check(
+            Flex::rms_norm(args().0, args().1, 1e-5),
+            composed::rms_norm::<Flex>(args().0, args().1, 1e-5),
+            "rms_norm",
+        );
+        check(
+            Flex::rms_norm_grad(args().0, args().1, dy.clone(), 1e-5),
+            composed::rms_norm_grad::<Flex>(args().0, args().1, dy.clone(), 1e-5),
+            "rms_norm_grad",
+        );
+        check(
+            Flex::silu_mul(x.clone(), up.clone()),
+            composed::silu_mul::<Flex>(x.clone(), up.clone()),
+            "silu_mul",
+        );
+        let got = Flex::silu_mul_grad(x.clone(), up.clone(), dy.clone());
+        let expected = composed::silu_mul_grad::<Flex>(x, up, dy);
+        check(got.0, expected.0, "gate");
+        check(got.1, expected.1, "up");
+    }
+
+    #[test]
+    fn attention() {
+        let q = tensor(&[2, 70, 4, 6], 1);
+        let [k, v] = [2, 3].map(|seed| tensor(&[2, 70, 2, 6], seed));
+        let [cos, sin] = [4, 5].map(|seed| tensor(&[70, 3], seed));
+        let dy = tensor(&[2, 70, 4, 6], 6);
+        let call = |f: fn(_, _, _, _, _) -> _| {
+            f(q.clone(), k.clone(), v.clone(), cos.clone(), sin.clone())
+        };
+        check(call(Flex::rotary_attention), call(composed::rotary_attention::<Flex>), "output");
+        let got = Flex::rotary_attention_grad(
+            q.clone(),
+            k.clone(),
+            v.clone(),
+            cos.clone(),
+            sin.clone(),
+            dy.clone(),
+        );
+        let expected = composed::rotary_attention_grad::<Flex>(q, k, v, cos, sin, dy);
+        check(got.0, expected.0, "q");
+        check(got.1, expected.1, "k");
+        check(got.2, expected.2, "v");
+    }
+
+    #[test]
+    fn loss() {
+        let (hidden, table) = (tensor(&[11, 8], 1), tensor(&[30, 8], 2));
+        let targets: Vec<i32> = (0..11).map(|row| row * 2).collect();
+        check(
+            Flex::head_loss(hidden.clone(), table.clone(), targets.clone(), false),
+            composed::head_loss::<Flex>(hidden.clone(), table.clone(), &targets),
+            "loss",
+        );
+        let got = Flex::head_loss_grad(hidden.clone(), table.clone(), targets.clone(), true);
+        let expected = composed::head_loss_grad::<Flex>(hidden, table, &targets, true);
+        let parts = |grads: HeadGrads<Flex>| match grads.table {
+            TableGrad::Dense(table) => [grads.loss, grads.hidden, table],
+            TableGrad::Skipped => panic!("a gradient that was asked for"),
+        };
+        for (index, (got, expected)) in parts(got).into_iter().zip(parts(expected)).enumerate() {
+            check(got, expected, &format!("part {index}"));
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What CPU kernels are made of: matrix products on views, row functions on wide vectors, buffers.
+//!
+//! Burn's CPU backend Flex computes one operation at a time into fresh memory. The kernels built
+//! from these pieces add a product to what is there already, keep the cores busy on skinny
+//! products, and pass over an element once where composed operations pass over it many times.
+//!
+//! - [`product`]: `dst = lhs rhs` or `dst += lhs rhs` on strided views.
+//! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
+//! - [`rows`]: rows shared out to the cores.
+//! - [`Floats`]: a Flex tensor's values as a slice, and back.
+//!
+//! Only for `f32`, and only with the feature `flex`. `unsafe` is allowed in [`product`] alone.
+//!
+//! ```
+//! use burn_lora::kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+//!
+//! let (lhs, rhs) = ([1.0, 2.0, 3.0, 4.0], [1.0, 1.0]);
+//! let mut out = [10.0, 20.0];
+//! let (lhs, rhs) = (MatRef::new(&lhs, [2, 2], [2, 1]), MatRef::new(&rhs, [2, 1], [1, 1]));
+//! product(MatMut::new(&mut out, [2, 1], 1), Accumulate::Add, lhs, rhs, Threads::One);
+//! assert_eq!(out, [13.0, 27.0]);
+//! ```
+
+mod floats;
+pub mod product;
+pub mod rows;
+pub mod vector;
+
+pub use floats::Floats;

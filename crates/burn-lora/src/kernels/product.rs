@@ -1,0 +1,277 @@
+//! Matrix products on strided views, through the `gemm` crate, which Flex uses as well.
+//!
+//! What Flex's own product leaves out: the result can be added to what the destination holds, and
+//! a product with one narrow side, as those of a low-rank factor are, is split over the cores by
+//! rows, where `gemm` splits it badly (two threads slower than one).
+//!
+//! The two views check once, when they are made, that every element lies in its slice. That is all
+//! that the `unsafe` block below stands on.
+
+#![allow(unsafe_code, reason = "`gemm` takes pointers; the views prove them right")]
+
+use rayon::prelude::*;
+
+/// A matrix to read: element `(i, j)` is `data[i * strides[0] + j * strides[1]]`.
+#[derive(Debug, Clone, Copy)]
+pub struct MatRef<'a> {
+    data: &'a [f32],
+    shape: [usize; 2],
+    strides: [usize; 2],
+}
+
+impl<'a> MatRef<'a> {
+    /// A view of `shape` on the slice.
+    ///
+    /// # Panics
+    ///
+    /// Where an element would lie outside of the slice, which is a mistake in a kernel.
+    pub fn new(data: &'a [f32], shape: [usize; 2], strides: [usize; 2]) -> Self {
+        assert!(end(shape, strides).is_some_and(|end| end <= data.len()), "a view beyond its data");
+        Self { data, shape, strides }
+    }
+
+    /// A view of rows that lie one after the other.
+    pub fn dense(data: &'a [f32], shape: [usize; 2]) -> Self {
+        Self::new(data, shape, [shape[1], 1])
+    }
+
+    /// Rows and columns exchanged.
+    pub fn transposed(self) -> Self {
+        let ([rows, columns], [down, along]) = (self.shape, self.strides);
+        Self { data: self.data, shape: [columns, rows], strides: [along, down] }
+    }
+
+    /// Rows `start..start + count`.
+    fn rows(self, start: usize, count: usize) -> Self {
+        let from = (start * self.strides[0]).min(self.data.len());
+        Self::new(&self.data[from..], [count, self.shape[1]], self.strides)
+    }
+}
+
+/// A matrix to write, whose rows do not overlap: element `(i, j)` is `data[i * stride + j]`.
+#[derive(Debug)]
+pub struct MatMut<'a> {
+    data: &'a mut [f32],
+    shape: [usize; 2],
+    stride: usize,
+}
+
+impl<'a> MatMut<'a> {
+    /// A view of `shape` on the slice, `stride` from one row to the next.
+    ///
+    /// # Panics
+    ///
+    /// Where rows overlap or an element would lie outside of the slice, which is a mistake in a
+    /// kernel.
+    pub fn new(data: &'a mut [f32], shape: [usize; 2], stride: usize) -> Self {
+        assert!(stride >= shape[1] || shape[0] <= 1, "rows that overlap");
+        assert!(
+            end(shape, [stride, 1]).is_some_and(|end| end <= data.len()),
+            "a view beyond its data"
+        );
+        Self { data, shape, stride }
+    }
+
+    /// A view of rows that lie one after the other.
+    pub fn dense(data: &'a mut [f32], shape: [usize; 2]) -> Self {
+        Self::new(data, shape, shape[1])
+    }
+}
+
+/// One past the last element; none where that is more than can be counted.
+fn end([rows, columns]: [usize; 2], [down, along]: [usize; 2]) -> Option<usize> {
+    if rows == 0 || columns == 0 {
+        return Some(0);
+    }
+    let last = (rows - 1).checked_mul(down)?.checked_add((columns - 1).checked_mul(along)?)?;
+    last.checked_add(1)
+}
+
+/// What becomes of the destination's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accumulate {
+    /// They are overwritten.
+    Set,
+    /// The product is added to them.
+    Add,
+}
+
+/// Who multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// The calling thread.
+    One,
+    /// All of rayon's, where the product is large enough.
+    All,
+}
+
+/// Below so many multiplications a thread costs more than it gives.
+const SMALL: usize = 1 << 18;
+
+/// A product with a side narrower than this is split by rows.
+const NARROW: usize = 128;
+
+/// `dst = lhs rhs`, or `dst += lhs rhs`.
+///
+/// # Shapes
+///
+/// - lhs: `[m, k]`, rhs: `[k, n]`, dst: `[m, n]`
+///
+/// # Panics
+///
+/// Where the shapes do not agree, which is a mistake in a kernel.
+pub fn product(
+    dst: MatMut<'_>,
+    accumulate: Accumulate,
+    lhs: MatRef<'_>,
+    rhs: MatRef<'_>,
+    threads: Threads,
+) {
+    let [m, n] = dst.shape;
+    let k = lhs.shape[1];
+    assert_eq!((lhs.shape[0], rhs.shape), (m, [k, n]), "shapes of a product");
+    let count = rayon::current_num_threads();
+    if threads == Threads::One || count == 1 || m * n * k < SMALL {
+        multiply(dst, accumulate, lhs, rhs, gemm::Parallelism::None);
+    } else if n.min(k) < NARROW && m >= 8 * count {
+        let share = m.div_ceil(count);
+        let MatMut { data, stride, .. } = dst;
+        data.par_chunks_mut(share * stride).take(m.div_ceil(share)).enumerate().for_each(
+            |(index, data)| {
+                let rows = share.min(m - index * share);
+                let dst = MatMut::new(data, [rows, n], stride);
+                let lhs = lhs.rows(index * share, rows);
+                multiply(dst, accumulate, lhs, rhs, gemm::Parallelism::None);
+            },
+        );
+    } else {
+        multiply(dst, accumulate, lhs, rhs, gemm::Parallelism::Rayon(0));
+    }
+}
+
+fn multiply(
+    dst: MatMut<'_>,
+    accumulate: Accumulate,
+    lhs: MatRef<'_>,
+    rhs: MatRef<'_>,
+    parallelism: gemm::Parallelism,
+) {
+    let [m, n] = dst.shape;
+    let k = lhs.shape[1];
+    debug_assert_eq!((lhs.shape[0], rhs.shape), (m, [k, n]));
+    let (read, alpha) = match accumulate {
+        Accumulate::Set => (false, 0.0),
+        Accumulate::Add => (true, 1.0),
+    };
+    // SAFETY: `gemm` reads `lhs` at `i * strides[0] + j * strides[1]` for i < m and j < k, `rhs`
+    // alike for i < k and j < n, and writes `dst` at `i * stride + j` for i < m and j < n. The
+    // views were made with these shapes (`product` compared them), and making a view asserts that
+    // its largest such index lies in its slice; strides are not negative, so that the smallest is
+    // 0. A stride fits an isize, because it is at most an index into a slice of f32 wherever it
+    // is multiplied by more than 0, and is not used otherwise. `dst` is borrowed mutably, so that
+    // nothing else aliases it, and its rows do not overlap, so that `gemm`'s threads write disjoint
+    // elements.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            dst.data.as_mut_ptr(),
+            1,
+            dst.stride as isize,
+            read,
+            lhs.data.as_ptr(),
+            lhs.strides[1] as isize,
+            lhs.strides[0] as isize,
+            rhs.data.as_ptr(),
+            rhs.strides[1] as isize,
+            rhs.strides[0] as isize,
+            alpha,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values that f32 adds exactly, so that the order of additions does not matter.
+    fn values(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 7 + seed * 13) % 17) as f32 - 8.0).collect()
+    }
+
+    /// The safe twin: three loops over indices.
+    fn by_hand(out: &mut [f32], n: usize, add: Accumulate, lhs: MatRef<'_>, rhs: MatRef<'_>) {
+        let at = |m: MatRef<'_>, i, j| m.data[i * m.strides[0] + j * m.strides[1]];
+        for i in 0..lhs.shape[0] {
+            for j in 0..n {
+                let sum: f32 = (0..lhs.shape[1]).map(|k| at(lhs, i, k) * at(rhs, k, j)).sum();
+                let old = if add == Accumulate::Add { out[i * n + j] } else { 0.0 };
+                out[i * n + j] = old + sum;
+            }
+        }
+    }
+
+    #[test]
+    fn products_equal_three_loops_on_every_path() {
+        // Small, split by rows (narrow k and narrow n, rows that do not divide), left to gemm.
+        for [m, k, n] in [[3, 5, 2], [301, 600, 16], [517, 16, 130], [130, 140, 150], [0, 4, 4]] {
+            let (a, b) = (values(m * k, 1), values(k * n, 2));
+            for transposed in [false, true] {
+                let (lhs, rhs) = match transposed {
+                    false => (MatRef::dense(&a, [m, k]), MatRef::dense(&b, [k, n])),
+                    true => (
+                        MatRef::dense(&a, [k, m]).transposed(),
+                        MatRef::dense(&b, [n, k]).transposed(),
+                    ),
+                };
+                for accumulate in [Accumulate::Set, Accumulate::Add] {
+                    for threads in [Threads::One, Threads::All] {
+                        let mut expected = values(m * n, 3);
+                        let mut got = expected.clone();
+                        by_hand(&mut expected, n, accumulate, lhs, rhs);
+                        product(MatMut::dense(&mut got, [m, n]), accumulate, lhs, rhs, threads);
+                        assert_eq!(got, expected, "{m} {k} {n} {accumulate:?} {threads:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_wide_stride_leaves_what_lies_between_rows() {
+        let (a, b) = (values(400 * 40, 1), values(40 * 30, 2));
+        let (lhs, rhs) = (MatRef::dense(&a, [400, 40]), MatRef::dense(&b, [40, 30]));
+        let mut dense = vec![0.0; 400 * 30];
+        by_hand(&mut dense, 30, Accumulate::Set, lhs, rhs);
+        let mut wide = vec![7.0; 399 * 50 + 30];
+        product(MatMut::new(&mut wide, [400, 30], 50), Accumulate::Set, lhs, rhs, Threads::All);
+        for (row, expected) in wide.chunks(50).zip(dense.chunks(30)) {
+            assert_eq!(&row[..30], expected);
+            assert!(row[30..].iter().all(|&value| value == 7.0));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond its data")]
+    fn a_view_beyond_its_data_is_refused() {
+        MatRef::new(&[0.0; 5], [2, 3], [3, 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond its data")]
+    fn a_view_whose_end_cannot_be_counted_is_refused() {
+        MatRef::new(&[0.0; 5], [3, 3], [usize::MAX / 2 + 1, 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "overlap")]
+    fn overlapping_rows_are_refused() {
+        MatMut::new(&mut [0.0; 5], [2, 3], 2);
+    }
+}

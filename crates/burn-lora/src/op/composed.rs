@@ -1,0 +1,30 @@
+//! The operation made of what every backend has: the default bodies, and the twin that kernels are
+//! tested against.
+
+use burn::backend::Backend;
+use burn::backend::tensor::FloatTensor;
+
+use super::{Branch, Frozen, Lora, Mask};
+
+pub(super) fn branch<B: Backend>(
+    x: FloatTensor<B>,
+    weight: Frozen<B>,
+    lora: Lora<B>,
+    mask: Mask<B>,
+) -> Branch<B> {
+    let input = mask.apply(x.clone());
+    let low = B::float_mul_scalar(B::float_matmul(input, lora.a), lora.scale.into());
+    let y = B::float_add(weight.multiply(x), B::float_matmul(low.clone(), lora.b));
+    Branch { y, low }
+}
+
+pub(super) fn input_grad<B: Backend>(
+    dy: FloatTensor<B>,
+    dlow: FloatTensor<B>,
+    weight: Frozen<B>,
+    a: FloatTensor<B>,
+    mask: Mask<B>,
+) -> FloatTensor<B> {
+    let through_a = mask.apply(B::float_matmul(dlow, B::float_transpose(a)));
+    B::float_add(weight.multiply_transposed(dy), through_a)
+}

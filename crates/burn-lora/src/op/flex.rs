@@ -1,0 +1,108 @@
+//! The operation on Flex: the low-rank product is added to where the wide one lies, and skinny
+//! products are split over the cores by rows.
+//!
+//! Tensors of other types than `f32` take the composed bodies.
+
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn_flex::Flex;
+
+use super::{Branch, Frozen, Lora, LoraBackend, Mask, composed};
+use crate::kernels::Floats;
+use crate::kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+use crate::kernels::vector;
+
+impl LoraBackend for Flex {
+    fn lora_branch(
+        x: FloatTensor<Self>,
+        weight: Frozen<Self>,
+        lora: Lora<Self>,
+        mask: Mask<Self>,
+    ) -> Branch<Self> {
+        let Frozen::Dense(dense) = &weight;
+        let input = match &mask {
+            Mask::Off => x.clone(),
+            Mask::On(_) => mask.clone().apply(x.clone()),
+        };
+        let views = (
+            Floats::strided(x.clone()),
+            Floats::strided(input),
+            Floats::strided(dense.clone()),
+            Floats::strided(lora.a.clone()),
+            Floats::strided(lora.b.clone()),
+        );
+        let (Some(rows), Some(input), Some(dense), Some(a), Some(b)) = views else {
+            return composed::branch(x, weight, lora, mask);
+        };
+        let (count, rank, d_out) = (rows.dims()[0], a.dims()[1], dense.dims()[1]);
+        let mut low = times(input.matrix(), a.matrix(), [count, rank]);
+        vector::vectorised(|| vector::scale(&mut low, lora.scale as f32));
+        let mut y = times(rows.matrix(), dense.matrix(), [count, d_out]);
+        product(
+            MatMut::dense(&mut y, [count, d_out]),
+            Accumulate::Add,
+            MatRef::dense(&low, [count, rank]),
+            b.matrix(),
+            Threads::All,
+        );
+        Branch { y: Floats::tensor(y, [count, d_out]), low: Floats::tensor(low, [count, rank]) }
+    }
+
+    fn lora_product(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (Some(left), Some(right)) =
+            (Floats::strided(lhs.clone()), Floats::strided(rhs.clone()))
+        else {
+            return Self::float_matmul(lhs, rhs);
+        };
+        let shape = [left.dims()[0], right.dims()[1]];
+        if shape[0] >= shape[1] {
+            return Floats::tensor(times(left.matrix(), right.matrix(), shape), shape);
+        }
+        // Few rows and many columns: the transposed product has the rows to split.
+        let [m, n] = shape;
+        let turned = times(right.matrix().transposed(), left.matrix().transposed(), [n, m]);
+        let mut values = vec![0.0; m * n];
+        for (i, row) in values.chunks_mut(n.max(1)).enumerate() {
+            for (value, column) in row.iter_mut().zip(turned.chunks(m)) {
+                *value = column[i];
+            }
+        }
+        Floats::tensor(values, shape)
+    }
+
+    fn lora_input_grad(
+        dy: FloatTensor<Self>,
+        dlow: FloatTensor<Self>,
+        weight: Frozen<Self>,
+        a: FloatTensor<Self>,
+        mask: Mask<Self>,
+    ) -> FloatTensor<Self> {
+        let Frozen::Dense(dense) = &weight;
+        let views = (
+            Floats::strided(dy.clone()),
+            Floats::strided(dlow.clone()),
+            Floats::strided(dense.clone()),
+            Floats::strided(a.clone()),
+        );
+        // A mask acts on the low-rank part alone, which then has to be a tensor of its own.
+        let (Mask::Off, (Some(dy), Some(dlow), Some(dense), Some(a))) = (&mask, views) else {
+            return composed::input_grad(dy, dlow, weight, a, mask);
+        };
+        let shape = [dy.dims()[0], dense.dims()[0]];
+        let mut dx = times(dy.matrix(), dense.matrix().transposed(), shape);
+        product(
+            MatMut::dense(&mut dx, shape),
+            Accumulate::Add,
+            dlow.matrix(),
+            a.matrix().transposed(),
+            Threads::All,
+        );
+        Floats::tensor(dx, shape)
+    }
+}
+
+fn times(lhs: MatRef<'_>, rhs: MatRef<'_>, shape: [usize; 2]) -> Vec<f32> {
+    let mut out = vec![0.0; shape[0] * shape[1]];
+    product(MatMut::dense(&mut out, shape), Accumulate::Set, lhs, rhs, Threads::All);
+    out
+}
