@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
+mod fetch;
 mod parity;
 mod quickstart;
 
@@ -16,6 +18,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Bench(bench::Bench),
+    Fetch(fetch::Fetch),
     Parity(parity::Parity),
     /// Makes the data, the tokenizer and the model file of the quickstart.
     #[command(subcommand)]
@@ -24,6 +28,8 @@ enum Verb {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
+        Verb::Bench(verb) => bench::run(&verb),
+        Verb::Fetch(verb) => fetch::run(&verb).map_err(Into::into),
         Verb::Parity(verb) => parity::run(&verb),
         Verb::Quickstart(verb) => quickstart::run(&verb).map_err(Into::into),
     };

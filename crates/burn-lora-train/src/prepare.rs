@@ -62,6 +62,14 @@ impl<M: Objective> Run<M> {
         self.train.training(&self.config.train).1
     }
 
+    /// How many parameters are trained.
+    pub fn trained(&self) -> usize {
+        match &self.patched {
+            Some((report, _)) => report.trainable(),
+            None => Module::num_params(&self.model),
+        }
+    }
+
     /// `trainable: 43,008 of 2,150,000 (2.00 %)`.
     pub fn trainable_line(&self) -> String {
         match &self.patched {

@@ -85,7 +85,7 @@ fn fit<M: Objective>(
     if let Some((report, _)) = &run.patched {
         observer.line(report.to_string());
     }
-    let trainable = run.trainable_line();
+    let (trainable, trained) = (run.trainable_line(), run.trained());
     directory.write_config(&run.config)?;
 
     let mut optimizer = adamw(&run.config.train);
@@ -212,6 +212,7 @@ fn fit<M: Objective>(
         tokens: 0,
         rows: 0,
         trainable,
+        trained,
         adapter_bytes,
         peak_memory: peak_memory(),
         samples: compared(&scored.borrow(), train.samples),

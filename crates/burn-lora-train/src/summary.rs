@@ -30,6 +30,8 @@ pub struct Summary {
     pub rows: usize,
     /// `trainable: …`.
     pub trainable: String,
+    /// How many parameters that is.
+    pub trained: usize,
     /// Bytes of the adapter's files and of the model's.
     pub adapter_bytes: Option<(u64, u64)>,
     /// The most memory that the process had resident, in bytes, where the system tells.

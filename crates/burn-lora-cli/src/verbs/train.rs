@@ -34,6 +34,7 @@ pub struct Train {
 impl Train {
     pub fn run(self) -> Result<(), TrainError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
+        burn_lora::allocator::keep_large_blocks();
         let interrupter = Interrupter::new();
         stop_on_interrupt(interrupter.clone());
         let plain = self.plain || !std::io::stdout().is_terminal();

@@ -1,0 +1,384 @@
+//! One cell in a process of its own: builds the model, takes the steps, says what they cost.
+//!
+//! The process reads an [`Order`] as JSON from its standard input and prints a [`Measured`] as JSON.
+//! Model, loss, clipping and AdamW are the trainer's own; what is left out is its loop around them
+//! (metrics, checkpoints, data).
+
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::{Lora as BurnLora, Module, ParamGroup};
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::Device;
+use burn_lora::LoraConfig;
+use burn_lora_models::bert::SequenceClassifier;
+use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_patch::peft::{self, AdapterConfig, LoadOptions};
+use burn_lora_patch::{LayerStatus, PatchConfig, Targets, TaskType, merge, patch, plan};
+use burn_lora_train::clip::clip_by_global_norm;
+use burn_lora_train::learner::{Batch, Objective};
+use serde::{Deserialize, Serialize};
+
+use super::matrix::Shape;
+use super::products::Products;
+use super::record::{Cell, Latency, Measured, Method, StepTimes};
+use super::workload::{Rows, Workload};
+
+/// Classes of a classifier of the matrix.
+pub const CLASSES: usize = 16;
+
+/// What a process is to measure.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Order {
+    /// The cell.
+    pub cell: Cell,
+    /// The text of the model's `config.json`.
+    pub config: String,
+    /// Seeds weights, adapter and batches.
+    pub seed: u64,
+    /// Steps that are not timed.
+    pub warmup: usize,
+    /// Steps that are.
+    pub steps: usize,
+    /// When the process was started, seconds since 1970.
+    pub started: f64,
+    /// A directory with `model/`, `adapter/` and `batches.json` to use instead of random ones.
+    pub given: Option<PathBuf>,
+}
+
+/// Seconds since 1970.
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Measures the cell of the order.
+///
+/// # Errors
+///
+/// A line that says what could not be done.
+pub fn measure(order: &Order) -> Result<Measured, String> {
+    burn_lora::allocator::keep_large_blocks();
+    let plain = burn_lora::device::parse(&order.cell.backend).map_err(said)?;
+    let device = match order.cell.method {
+        Method::Merged => plain,
+        _ => plain.autodiff(),
+    };
+    let shape = Shape::parse(&order.config, "config.json".as_ref())?;
+    match &shape {
+        Shape::Llama(config) => {
+            let model = match &order.given {
+                Some(dir) => {
+                    LlamaForCausalLM::load(&dir.join("model"), &device, &mut |_, _| {})
+                        .map_err(said)?
+                        .0
+                }
+                None => LlamaForCausalLM::random(config, order.seed, &device).map_err(said)?,
+            };
+            run(order, &shape, model, config.vocab_size, Rows::tokens, &device)
+        }
+        Shape::Bert(config) => {
+            let labelled = config.clone().with_num_labels(CLASSES);
+            let model = SequenceClassifier::random(&labelled, order.seed, &device).map_err(said)?;
+            let batch = |rows: &Rows| rows.labels(CLASSES);
+            run(order, &shape, model, config.vocab_size, batch, &device)
+        }
+    }
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn run<M: Objective>(
+    order: &Order,
+    shape: &Shape,
+    model: M,
+    vocabulary: usize,
+    batch: impl Fn(&Rows) -> M::Batch,
+    device: &Device,
+) -> Result<Measured, String> {
+    let cell = &order.cell;
+    let workload = match &order.given {
+        Some(dir) => Workload::read(&dir.join("batches.json"))?,
+        None => {
+            let steps = order.warmup + order.steps;
+            Workload::random(cell, vocabulary, 0, steps, order.seed)
+        }
+    };
+    let batches: Vec<M::Batch> = workload.batches.iter().map(batch).collect();
+    let linears: Vec<(usize, usize)> = plan(&model, &patching(M::TASK, cell, order.seed))
+        .map_err(said)?
+        .layers()
+        .iter()
+        .filter(|layer| layer.status == LayerStatus::Adapted)
+        .map(|layer| (layer.d_in, layer.d_out))
+        .collect();
+    let products = Products::of(cell, shape, &linears);
+    let mut measured = Measured { flops: products.flops(), ..Measured::default() };
+    if cell.method == Method::Merged {
+        infer(order, model, &batches, device, &mut measured)?;
+    } else {
+        let model = adapted(order, model, &mut measured)?;
+        train(order, &workload, model, &batches, device, &mut measured)?;
+    }
+    measured.peak_bytes = peak().ok_or("the peak memory of this process is not known here")?;
+    measured.products_seconds = products.seconds(&device.clone().without_autodiff());
+    Ok(measured)
+}
+
+/// Rank `r`, alpha `2 r`, every linear but the head.
+pub fn patching(task: TaskType, cell: &Cell, seed: u64) -> PatchConfig {
+    let rank = cell.rank.unwrap_or(1);
+    PatchConfig::new(LoraConfig::new(rank, 2.0 * rank as f64), Targets::AllLinear)
+        .with_task_type(task)
+        .with_seed(seed)
+}
+
+/// The model with what the method trains attached to it, and everything else frozen.
+fn adapted<M: Objective>(
+    order: &Order,
+    mut model: M,
+    measured: &mut Measured,
+) -> Result<M, String> {
+    let cell = &order.cell;
+    let config = patching(M::TASK, cell, order.seed);
+    let base = Module::num_params(&model) as u64;
+    (measured.parameters, measured.trainable) = (base, base);
+    match cell.method {
+        Method::Full => {}
+        Method::Lora => {
+            let report = match &order.given {
+                Some(dir) => {
+                    let options = LoadOptions { trainable: true, ..LoadOptions::default() };
+                    peft::load(&mut model, dir.join("adapter"), &options).map_err(said)?
+                }
+                None => patch(&mut model, &config).map_err(said)?,
+            };
+            measured.trainable = report.trainable() as u64;
+            measured.parameters = report.total() as u64;
+            measured.adapter_bytes = Some(adapter_bytes(&model, &config)?);
+        }
+        Method::Composed | Method::Merged => {
+            let report = plan(&model, &config).map_err(said)?;
+            let weights: Vec<String> = report
+                .layers()
+                .iter()
+                .filter(|layer| layer.status == LayerStatus::Adapted)
+                .map(|layer| format!("{}.weight", layer.path))
+                .collect();
+            let rank = cell.rank.unwrap_or(1);
+            let lora = BurnLora::new(rank, 2.0 * rank as f64)
+                .set_param_group(ParamGroup::from_paths(weights));
+            model = model.apply_lora(lora);
+            measured.trainable = report.trainable() as u64;
+            measured.parameters = report.total() as u64;
+        }
+    }
+    // The value and AdamW's two moments.
+    measured.checkpoint_bytes = measured.trainable * 4 * 3;
+    Ok(model)
+}
+
+fn adapter_bytes<M: Module>(model: &M, config: &PatchConfig) -> Result<u64, String> {
+    let dir = tempfile::tempdir().map_err(said)?;
+    peft::save(model, dir.path(), &AdapterConfig::from_patch(config)).map_err(said)?;
+    let file = dir.path().join("adapter_model.safetensors");
+    Ok(std::fs::metadata(file).map_err(said)?.len())
+}
+
+fn train<M: Objective>(
+    order: &Order,
+    workload: &Workload,
+    mut model: M,
+    batches: &[M::Batch],
+    device: &Device,
+    measured: &mut Measured,
+) -> Result<(), String> {
+    let mut optimizer = AdamWConfig::new()
+        .with_beta_1(0.9)
+        .with_beta_2(0.999)
+        .with_epsilon(1e-8)
+        .with_weight_decay(workload.weight_decay as f32)
+        .init();
+    let rate = ModuleLearningRate::from(workload.learning_rate);
+    for (step, batch) in batches.iter().enumerate() {
+        let targets = batch.targets().max(1) as f64;
+        let started = Instant::now();
+        let loss = model.loss(batch, device);
+        // Reading it makes a lazy backend finish the forward pass.
+        let value = f64::from(loss.clone().try_into_scalar::<f32>().map_err(said)?) / targets;
+        let forward = started.elapsed().as_secs_f64();
+        let grads = loss.mul_scalar(1.0 / targets).backward();
+        let mut grads = GradientsParams::from_grads(grads, &model);
+        device.sync().map_err(said)?;
+        let backward = started.elapsed().as_secs_f64() - forward;
+        clip_by_global_norm(&model, &mut grads, workload.clip).map_err(said)?;
+        model = optimizer.step(rate.clone(), model, grads);
+        device.sync().map_err(said)?;
+        let optimizer = started.elapsed().as_secs_f64() - forward - backward;
+        measured.losses.push(value);
+        if step == 0 {
+            measured.first_step_seconds = now() - order.started;
+        }
+        if step >= order.warmup {
+            measured.steps.push(StepTimes { forward, backward, optimizer });
+        }
+    }
+    Ok(())
+}
+
+/// Alternates between the base, the adapted and the merged model.
+fn infer<M: Objective>(
+    order: &Order,
+    model: M,
+    batches: &[M::Batch],
+    device: &Device,
+    measured: &mut Measured,
+) -> Result<(), String> {
+    let config = patching(M::TASK, &order.cell, order.seed);
+    measured.parameters = Module::num_params(&model) as u64;
+    let mut adapted = model.clone();
+    let report = patch(&mut adapted, &config).map_err(said)?;
+    measured.trainable = report.trainable() as u64;
+    measured.adapter_bytes = Some(adapter_bytes(&adapted, &config)?);
+    let mut merged = adapted.clone();
+    merge(&mut merged).map_err(said)?;
+    let mut latency = Latency::default();
+    for (pass, batch) in batches.iter().enumerate() {
+        for (model, times) in [
+            (&model, &mut latency.base),
+            (&adapted, &mut latency.adapter),
+            (&merged, &mut latency.merged),
+        ] {
+            let started = Instant::now();
+            let scores = model.scores(batch, device);
+            device.sync().map_err(said)?;
+            drop(scores);
+            if pass >= order.warmup {
+                times.push(started.elapsed().as_secs_f64());
+            }
+        }
+        if pass == 0 {
+            measured.first_step_seconds = now() - order.started;
+        }
+    }
+    measured.latency = Some(latency);
+    Ok(())
+}
+
+/// The peak resident memory of this process, in bytes.
+fn peak() -> Option<u64> {
+    burn_lora_train::summary::peak_memory()
+}
+
+/// How many bytes a cell is sure to need: weights, gradients, AdamW's moments, and the scores.
+///
+/// Counted on the configuration; building the model would take the memory in question.
+pub fn least_bytes(cell: &Cell, shape: &Shape) -> u64 {
+    let copies = match cell.method {
+        Method::Full => 4,
+        Method::Composed | Method::Merged => 2,
+        Method::Lora => 1,
+    };
+    let vocabulary = match shape {
+        Shape::Llama(config) => config.vocab_size,
+        Shape::Bert(_) => CLASSES,
+    };
+    let scores = match cell.method {
+        Method::Merged => cell.tokens() * vocabulary,
+        _ => 0,
+    };
+    4 * (parameters(shape) * copies + scores) as u64
+}
+
+/// Parameters of the matrices of a model, counted on its configuration.
+fn parameters(shape: &Shape) -> usize {
+    match shape {
+        Shape::Llama(c) => {
+            let across = (c.num_attention_heads + c.num_key_value_heads) * c.head_dim;
+            let block = 2 * c.hidden_size * across + 3 * c.hidden_size * c.intermediate_size;
+            let tables = if c.tie_word_embeddings { 1 } else { 2 };
+            c.num_hidden_layers * block + tables * c.vocab_size * c.hidden_size
+        }
+        Shape::Bert(c) => {
+            let block = 4 * c.hidden_size * c.hidden_size + 2 * c.hidden_size * c.intermediate_size;
+            c.num_hidden_layers * block + c.vocab_size * c.hidden_size
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn_lora_patch::Scan;
+
+    use super::*;
+
+    const CONFIG: &str = r#"{"model_type": "llama", "vocab_size": 64, "hidden_size": 16,
+        "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 32, "tie_word_embeddings": true}"#;
+
+    fn order(method: Method) -> Order {
+        let rank = method.has_rank().then_some(2);
+        Order {
+            cell: Cell {
+                model: "tiny".into(),
+                backend: "flex".into(),
+                batch: 2,
+                length: 8,
+                method,
+                rank,
+            },
+            config: CONFIG.into(),
+            seed: 3,
+            warmup: 1,
+            steps: 2,
+            started: now(),
+            given: None,
+        }
+    }
+
+    #[test]
+    fn every_method_starts_from_the_same_loss_and_is_measured() {
+        let [full, lora, composed] =
+            [Method::Full, Method::Lora, Method::Composed].map(|m| measure(&order(m)).unwrap());
+        for measured in [&full, &lora, &composed] {
+            assert_eq!((measured.losses.len(), measured.steps.len()), (3, 2));
+            // B starts at zero: the first loss is the base model's, whatever is attached.
+            let off = (measured.losses[0] - full.losses[0]).abs();
+            assert!(off < 1e-5, "{} and {}", measured.losses[0], full.losses[0]);
+            assert!(measured.peak_bytes > 0 && measured.first_step_seconds > 0.0);
+            assert!(measured.products_seconds > 0.0);
+        }
+        // Per block, at rank 2: q and o 16 + 16, k and v 16 + 8, gate, up and down 16 + 24.
+        let factors = 2 * 2 * (2 * 32 + 2 * 24 + 3 * 40);
+        assert_eq!((lora.trainable, composed.trainable), (factors, factors));
+        assert_eq!(full.trainable, full.parameters);
+        assert_eq!(lora.parameters, full.parameters + factors);
+        assert_eq!(lora.checkpoint_bytes, 12 * factors);
+        assert!(lora.adapter_bytes.unwrap() > 4 * factors);
+    }
+
+    #[test]
+    fn merged_inference_is_measured_three_ways() {
+        let latency = measure(&order(Method::Merged)).unwrap().latency.unwrap();
+        for times in [latency.base, latency.adapter, latency.merged] {
+            assert_eq!(times.len(), 2);
+        }
+    }
+
+    #[test]
+    fn the_count_from_a_configuration_is_that_of_the_matrices() {
+        let shape = Shape::parse(CONFIG, "config.json".as_ref()).unwrap();
+        let Shape::Llama(config) = &shape else { panic!("a decoder") };
+        let device = burn_lora::device::parse("cpu").unwrap();
+        let model = LlamaForCausalLM::random(config, 0, &device).unwrap();
+        let matrices: usize = Scan::of(&model)
+            .params()
+            .iter()
+            .filter(|param| param.shape.len() == 2)
+            .map(|param| param.count())
+            .sum();
+        assert_eq!(parameters(&shape), matrices);
+    }
+}

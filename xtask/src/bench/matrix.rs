@@ -1,0 +1,337 @@
+//! The matrix file: models, and sweeps over the axes. Parsed, checked whole, and turned into cells.
+//!
+//! A sweep is a product of its axes; cells that several sweeps name are measured once. `leave_out`
+//! takes away the cells that agree with all the keys of one of its entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use burn_lora_models::bert::BertConfig;
+use burn_lora_models::llama::LlamaConfig;
+use serde::Deserialize;
+
+use super::filter::Filter;
+use super::record::{Cell, Method};
+
+/// What a matrix file says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Matrix {
+    /// Seeds weights, adapters and batches.
+    pub seed: u64,
+    /// Processes per cell.
+    pub repeat: usize,
+    /// Steps of a process that are not timed.
+    pub warmup: usize,
+    /// Steps that are.
+    pub steps: usize,
+    /// Configurations as Hugging Face writes them, by name.
+    pub models: BTreeMap<String, toml::Table>,
+    /// The products of axes.
+    pub sweep: Vec<Sweep>,
+    /// Cells that are left out.
+    #[serde(default)]
+    pub leave_out: Vec<LeaveOut>,
+}
+
+/// A product of axes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sweep {
+    /// What it asks, for people.
+    pub question: String,
+    /// Whether it is measured with `--full` only.
+    #[serde(default)]
+    pub full: bool,
+    model: Vec<String>,
+    method: Vec<Method>,
+    #[serde(default)]
+    rank: Vec<usize>,
+    backend: Vec<String>,
+    batch: Vec<usize>,
+    length: Vec<usize>,
+}
+
+/// Keys that a cell must agree with to be left out.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaveOut {
+    model: Option<String>,
+    method: Option<Method>,
+    rank: Option<usize>,
+    backend: Option<String>,
+    batch: Option<usize>,
+    length: Option<usize>,
+}
+
+impl LeaveOut {
+    fn takes(&self, cell: &Cell) -> bool {
+        self.model.as_ref().is_none_or(|model| *model == cell.model)
+            && self.method.is_none_or(|method| method == cell.method)
+            && self.rank.is_none_or(|rank| Some(rank) == cell.rank)
+            && self.backend.as_ref().is_none_or(|backend| *backend == cell.backend)
+            && self.batch.is_none_or(|batch| batch == cell.batch)
+            && self.length.is_none_or(|length| length == cell.length)
+    }
+}
+
+/// A matrix file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MatrixError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// It is not TOML of that form.
+    #[error("{path}: {reason}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        reason: toml::de::Error,
+    },
+    /// Its values contradict one another; all of them at once.
+    #[error("{path}:\n  {}", problems.join("\n  "))]
+    Values {
+        /// The file.
+        path: PathBuf,
+        /// A line each.
+        problems: Vec<String>,
+    },
+}
+
+/// The configuration of a model of the matrix, in Hugging Face's words.
+#[derive(Debug, Clone)]
+pub enum Shape {
+    /// A decoder.
+    Llama(LlamaConfig),
+    /// An encoder with a classification head.
+    Bert(BertConfig),
+}
+
+impl Shape {
+    /// From the text of a `config.json`.
+    ///
+    /// # Errors
+    ///
+    /// What the model's own configuration says.
+    pub fn parse(json: &str, path: &Path) -> Result<Self, String> {
+        match LlamaConfig::from_json(json, path) {
+            Ok(config) => Ok(Self::Llama(config)),
+            Err(llama) => match BertConfig::from_json(json, path) {
+                Ok(config) => Ok(Self::Bert(config)),
+                Err(_) if json.contains("\"llama\"") => Err(llama.to_string()),
+                Err(bert) => Err(bert.to_string()),
+            },
+        }
+    }
+
+    /// Tokens that a row may have.
+    fn limit(&self) -> usize {
+        match self {
+            Self::Llama(config) => config.max_position_embeddings,
+            Self::Bert(config) => config.max_tokens(),
+        }
+    }
+}
+
+impl Matrix {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, or is not of this form; all its values that contradict one
+    /// another.
+    pub fn read(path: &Path) -> Result<Self, MatrixError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|reason| MatrixError::Read { path: path.to_owned(), reason })?;
+        let matrix: Self = toml::from_str(&text)
+            .map_err(|reason| MatrixError::Parse { path: path.to_owned(), reason })?;
+        let problems = matrix.problems(path);
+        match problems.is_empty() {
+            true => Ok(matrix),
+            false => Err(MatrixError::Values { path: path.to_owned(), problems }),
+        }
+    }
+
+    /// The text of a model's `config.json`.
+    pub fn config(&self, model: &str) -> Option<String> {
+        self.models.get(model).and_then(|table| serde_json::to_string(table).ok())
+    }
+
+    /// The cells, those that are compared with one another side by side.
+    pub fn cells(&self, full: bool, filters: &[Filter]) -> Vec<Cell> {
+        let sweeps = self.sweep.iter().filter(|sweep| full || !sweep.full);
+        let cells: BTreeSet<Cell> = sweeps.flat_map(Sweep::cells).collect();
+        cells
+            .into_iter()
+            .filter(|cell| !self.leave_out.iter().any(|entry| entry.takes(cell)))
+            .filter(|cell| filters.iter().all(|filter| filter.keeps(cell)))
+            .collect()
+    }
+
+    fn problems(&self, path: &Path) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.repeat == 0 || self.steps == 0 {
+            problems.push("`repeat` and `steps` must be at least 1".to_owned());
+        }
+        let mut limits = BTreeMap::new();
+        for name in self.models.keys() {
+            match Shape::parse(&self.config(name).unwrap_or_default(), path) {
+                Ok(shape) => {
+                    limits.insert(name, shape.limit());
+                }
+                Err(reason) => problems.push(format!("models.{name}: {reason}")),
+            }
+        }
+        for sweep in &self.sweep {
+            let question = &sweep.question;
+            if sweep.rank.is_empty() && sweep.method.iter().any(|method| method.has_rank()) {
+                problems.push(format!("sweep \"{question}\": `rank` is missing"));
+            }
+            if sweep.rank.contains(&0) || sweep.batch.contains(&0) || sweep.length.contains(&0) {
+                problems.push(format!("sweep \"{question}\": an axis holds a 0"));
+            }
+            for model in &sweep.model {
+                match limits.get(model) {
+                    None if self.models.contains_key(model) => {}
+                    None => problems.push(format!(
+                        "sweep \"{question}\": there is no model `{model}`; there are {}",
+                        self.models.keys().cloned().collect::<Vec<_>>().join(", ")
+                    )),
+                    Some(limit) => problems.extend(
+                        sweep.length.iter().filter(|length| *length > limit).map(|length| {
+                            format!(
+                                "sweep \"{question}\": {model} reads {limit} tokens, not {length}"
+                            )
+                        }),
+                    ),
+                }
+            }
+        }
+        problems
+    }
+}
+
+impl Sweep {
+    fn cells(&self) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        for model in &self.model {
+            for backend in &self.backend {
+                for &batch in &self.batch {
+                    for &length in &self.length {
+                        for &method in &self.method {
+                            let cell = |rank| Cell {
+                                model: model.clone(),
+                                backend: backend.clone(),
+                                batch,
+                                length,
+                                method,
+                                rank,
+                            };
+                            match method.has_rank() {
+                                true => {
+                                    cells.extend(self.rank.iter().map(|&rank| cell(Some(rank))))
+                                }
+                                false => cells.push(cell(None)),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        cells
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+seed = 0
+repeat = 2
+warmup = 1
+steps = 1
+[models.tiny]
+model_type = "llama"
+vocab_size = 16
+hidden_size = 8
+intermediate_size = 8
+num_hidden_layers = 1
+num_attention_heads = 2
+max_position_embeddings = 32
+[[sweep]]
+question = "ranks"
+model = ["tiny"]
+method = ["lora", "full"]
+rank = [1, 2]
+backend = ["flex", "cuda"]
+batch = [1]
+length = [8]
+[[sweep]]
+question = "more"
+full = true
+model = ["tiny"]
+method = ["lora"]
+rank = [2, 4]
+backend = ["flex"]
+batch = [1]
+length = [8]
+[[leave_out]]
+backend = "cuda"
+method = "full"
+"#;
+
+    fn read(text: &str) -> Result<Matrix, MatrixError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("matrix.toml");
+        std::fs::write(&path, text).unwrap();
+        Matrix::read(&path)
+    }
+
+    #[test]
+    fn sweeps_become_cells_once_and_what_is_left_out_is_not_among_them() {
+        let matrix = read(TEXT).unwrap();
+        let names = |cells: Vec<Cell>| cells.iter().map(Cell::to_string).collect::<Vec<_>>();
+        let small = names(matrix.cells(false, &[]));
+        assert_eq!(
+            small,
+            [
+                "tiny lora r=1 cuda 1x8",
+                "tiny lora r=2 cuda 1x8",
+                "tiny full flex 1x8",
+                "tiny lora r=1 flex 1x8",
+                "tiny lora r=2 flex 1x8",
+            ]
+        );
+        assert_eq!(matrix.cells(true, &[]).len(), small.len() + 1);
+        let filters = ["rank=2,4", "backend=flex"].map(|text| text.parse().unwrap());
+        assert_eq!(
+            names(matrix.cells(false, &filters)),
+            ["tiny full flex 1x8", "tiny lora r=2 flex 1x8"]
+        );
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let text = TEXT
+            .replacen("length = [8]", "length = [64]", 1)
+            .replacen("rank = [2, 4]", "rank = [0]", 1)
+            .replacen("repeat = 2", "repeat = 0", 1)
+            .replacen("num_attention_heads = 2", "num_attention_heads = 3", 1);
+        let error = read(&text).unwrap_err().to_string();
+        for part in ["`repeat`", "models.tiny", "holds a 0"] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+        let text = TEXT.replacen("length = [8]", "length = [64]", 1);
+        assert!(read(&text).unwrap_err().to_string().contains("reads 32 tokens, not 64"));
+        let text = TEXT.replacen("model = [\"tiny\"]", "model = [\"tony\"]", 1);
+        assert!(read(&text).unwrap_err().to_string().contains("there is no model `tony`"));
+        assert!(read("sed = 0").unwrap_err().to_string().contains("sed"));
+    }
+}

@@ -1,0 +1,249 @@
+//! What a benchmark run writes: JSON Lines, a [`Line`] each, appended as soon as it is known.
+//!
+//! Raw values only. Medians, spreads and ratios are computed where they are shown
+//! ([`super::report`], [`super::compare`]), so that a file can be read again with other questions.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One line of a results file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Line {
+    /// The circumstances of the lines that follow it; a resumed run adds another.
+    Run(Run),
+    /// One process that measured one cell once.
+    Sample(Sample),
+    /// A cell that was not started, and why.
+    Skipped(Excuse),
+    /// A cell whose process failed, and how.
+    Failed(Excuse),
+    /// One process of a comparison with another library on the same weights and batches.
+    Peer(Peer),
+    /// What a method came to on a task after training.
+    Quality(Quality),
+}
+
+/// The circumstances of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// When it started, seconds since 1970.
+    pub started: u64,
+    /// The machine.
+    pub machine: Machine,
+    /// Backends compiled in.
+    pub features: Vec<String>,
+    /// Versions: `burn-lora`, `burn`, `rustc`.
+    pub versions: BTreeMap<String, String>,
+    /// The commit of the tree, `-dirty` where it had changes; empty outside of git.
+    pub commit: String,
+    /// The arguments after `cargo xtask`.
+    pub command: String,
+    /// Processes per cell.
+    pub repeats: usize,
+    /// Seeds weights, adapters and batches.
+    pub seed: u64,
+}
+
+/// The machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The processor's name.
+    pub cpu: String,
+    /// Logical processors that this process may use.
+    pub processors: usize,
+    /// All memory, in bytes.
+    pub memory: u64,
+    /// Kernel's name.
+    pub os: String,
+}
+
+/// What a cell does with the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Trains every parameter.
+    Full,
+    /// Trains the factors through the factored path.
+    Lora,
+    /// Trains the factors of Burn's own `apply_lora` on the same model.
+    Composed,
+    /// Inference: the base model, with an adapter, and merged, one after the other.
+    Merged,
+}
+
+impl Method {
+    /// As it is written in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Lora => "lora",
+            Self::Composed => "composed",
+            Self::Merged => "merged",
+        }
+    }
+
+    /// Whether it has a rank.
+    pub fn has_rank(self) -> bool {
+        self != Self::Full
+    }
+}
+
+/// A point of the matrix.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Cell {
+    /// The model's name in the matrix file.
+    pub model: String,
+    /// The backend's name.
+    pub backend: String,
+    /// Rows of a batch.
+    pub batch: usize,
+    /// Tokens of a row, all of them carrying loss.
+    pub length: usize,
+    /// What is done with the model.
+    pub method: Method,
+    /// Of the adapter; none for `full`.
+    pub rank: Option<usize>,
+}
+
+impl Cell {
+    /// Tokens of one step.
+    pub fn tokens(&self) -> usize {
+        self.batch * self.length
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.model, self.method.name())?;
+        if let Some(rank) = self.rank {
+            write!(f, " r={rank}")?;
+        }
+        write!(f, " {} {}x{}", self.backend, self.batch, self.length)
+    }
+}
+
+/// One process that measured one cell once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The cell.
+    pub cell: Cell,
+    /// Which repeat, from 0.
+    pub repeat: usize,
+    /// What came out.
+    #[serde(flatten)]
+    pub measured: Measured,
+}
+
+/// What one process measured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Parameters of the model with what is attached to it.
+    pub parameters: u64,
+    /// Those that are trained.
+    pub trainable: u64,
+    /// The adapter's safetensors file, in bytes; none for `full`.
+    pub adapter_bytes: Option<u64>,
+    /// Trained tensors and AdamW's two moments in f32, in bytes: what a checkpoint must hold.
+    pub checkpoint_bytes: u64,
+    /// Peak resident memory of the process, in bytes.
+    pub peak_bytes: u64,
+    /// From the start of the process to the end of its first step, in seconds.
+    pub first_step_seconds: f64,
+    /// The timed steps, after the warm-up; empty for `merged`.
+    pub steps: Vec<StepTimes>,
+    /// Mean loss per token of every step, the warm-up's first; the same for equal seeds.
+    pub losses: Vec<f64>,
+    /// Forward passes without gradients; `merged` only.
+    pub latency: Option<Latency>,
+    /// Multiplications and additions in the matrix products of a step (or of a forward pass).
+    pub flops: f64,
+    /// The same products alone on this machine, shape by shape, in seconds: the limit.
+    pub products_seconds: f64,
+}
+
+/// One training step, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StepTimes {
+    /// To the loss.
+    pub forward: f64,
+    /// To the gradients.
+    pub backward: f64,
+    /// Clipping and AdamW.
+    pub optimizer: f64,
+}
+
+impl StepTimes {
+    /// The whole step.
+    pub fn total(&self) -> f64 {
+        self.forward + self.backward + self.optimizer
+    }
+}
+
+/// Forward passes, in seconds, alternating.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Without an adapter.
+    pub base: Vec<f64>,
+    /// With the adapter attached.
+    pub adapter: Vec<f64>,
+    /// After merging it.
+    pub merged: Vec<f64>,
+}
+
+/// A cell without a measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Excuse {
+    /// The cell.
+    pub cell: Cell,
+    /// Why.
+    pub reason: String,
+}
+
+/// One process of a comparison with another library.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Model, method and batches, as a person reads it.
+    pub workload: String,
+    /// The library.
+    pub who: String,
+    /// Its versions.
+    pub version: String,
+    /// Which repeat, from 0.
+    pub repeat: usize,
+    /// Tokens of a step, padding left out.
+    pub tokens: usize,
+    /// Whole steps after the warm-up, in seconds.
+    pub step_seconds: Vec<f64>,
+    /// Mean loss per target of every step, the warm-up's first.
+    pub losses: Vec<f64>,
+    /// Peak resident memory, in bytes.
+    pub peak_bytes: u64,
+    /// From the start of the process to the end of its first step, in seconds.
+    pub first_step_seconds: f64,
+}
+
+/// What a method came to on a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Model and data.
+    pub task: String,
+    /// What is counted, larger is better: `exact match` or `accuracy`, 0 to 1.
+    pub metric: String,
+    /// The method.
+    pub method: Method,
+    /// Of the adapter.
+    pub rank: Option<usize>,
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Trained parameters.
+    pub trainable: u64,
+    /// Before training, where it was measured.
+    pub before: Option<f64>,
+    /// After.
+    pub after: f64,
+    /// Held-out loss after, in nats per target.
+    pub eval_loss: f64,
+}
