@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_train::data::{
-    Order, RowFile, Sampler, TokenBatch, TokenExample, Tokenization, token_examples,
+    Order, OverLong, RowFile, Sampler, TokenBatch, TokenExample, Tokenization, token_examples,
 };
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
@@ -29,7 +29,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 fn tokenization() -> Tokenization {
-    Tokenization { max_length: 256, separator: String::new(), eos: true }
+    Tokenization { max_length: 256, over_long: OverLong::Cut, separator: String::new(), eos: true }
 }
 
 fn examples() -> Vec<TokenExample> {

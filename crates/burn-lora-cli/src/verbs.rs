@@ -1,8 +1,14 @@
 //! The verbs, a file each.
 
+pub mod chat;
 pub mod check;
+pub mod completions;
 pub mod eval;
+pub mod export;
+pub mod fetch;
 pub mod generate;
+pub mod init;
+pub mod inspect;
 pub mod merge;
 pub mod train;
 

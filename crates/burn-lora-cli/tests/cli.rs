@@ -19,7 +19,8 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn every_verb_explains_itself() {
     let dir = tempfile::tempdir().unwrap();
-    for verb in ["check", "train", "eval", "generate", "merge"] {
+    let verbs = ["init", "check", "train", "eval", "generate", "merge", "inspect", "export"];
+    for verb in verbs.into_iter().chain(["completions"]) {
         let output = burn_lora(dir.path(), &[verb, "--help"]);
         assert!(output.status.success(), "{verb}");
         assert!(text(&output.stdout).contains("Usage: burn-lora"), "{verb}");
@@ -65,4 +66,108 @@ fn what_is_not_there_is_named() {
     let output = burn_lora(dir.path(), &["merge", "runs/none"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("runs/none"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn ready_configurations_are_listed_shown_and_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = burn_lora(dir.path(), &["init"]);
+    assert!(list.status.success());
+    let listed = text(&list.stdout);
+    let line = listed.lines().find(|line| line.starts_with("quickstart ")).unwrap();
+    assert!(line.contains("Teaches the quickstart's model eight tools"), "{line}");
+
+    let shown = text(&burn_lora(dir.path(), &["init", "quickstart"]).stdout);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/quickstart.toml");
+    assert_eq!(shown, std::fs::read_to_string(file).unwrap());
+
+    let copy = ["init", "quickstart", "--out", "run.toml", "--model", "m", "--data", "t.jsonl"];
+    let copied = burn_lora(dir.path(), &copy);
+    assert!(copied.status.success(), "{}", text(&copied.stderr));
+    // Nobody should evaluate on rows of another data set without knowing.
+    let note = text(&copied.stderr);
+    assert!(note.contains("eval is still datasets/quickstart/eval.jsonl"), "{note}");
+    let written = std::fs::read_to_string(dir.path().join("run.toml")).unwrap();
+    let expected = shown
+        .replace("path = \"datasets/quickstart/model\"", "path = \"m\"")
+        .replace("train = \"datasets/quickstart/train.jsonl\"", "train = \"t.jsonl\"");
+    assert_eq!(written, expected);
+
+    let again = burn_lora(dir.path(), &copy);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("`run.toml` is there already"), "{}", text(&again.stderr));
+}
+
+#[test]
+fn a_ready_configuration_that_is_none_gets_the_nearest() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = burn_lora(dir.path(), &["init", "quikstart", "--out", "run.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("did you mean `quickstart`?"), "{}", text(&output.stderr));
+    assert!(!dir.path().join("run.toml").exists());
+    let empty = burn_lora(dir.path(), &["init", "quickstart", "--model", ""]);
+    assert!(text(&empty.stderr).contains("model.path"), "{}", text(&empty.stderr));
+    assert!(empty.stdout.is_empty());
+    assert_eq!(burn_lora(dir.path(), &["init", "--out", "run.toml"]).status.code(), Some(2));
+}
+
+#[test]
+fn completions_know_the_verbs() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let output = burn_lora(dir.path(), &["completions", shell]);
+        assert!(output.status.success(), "{shell}");
+        assert!(text(&output.stdout).contains("inspect"), "{shell}");
+    }
+}
+
+/// An adapter of one layer: A = [1 2 2], B = [3 4] as a column, alpha 2.
+fn write_adapter(dir: &Path) {
+    use safetensors::tensor::{Dtype, TensorView, serialize};
+
+    std::fs::create_dir_all(dir).unwrap();
+    let config = r#"{"peft_type": "LORA", "r": 1, "lora_alpha": 2, "target_modules": ["q_proj"]}"#;
+    std::fs::write(dir.join("adapter_config.json"), config).unwrap();
+    let bytes = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let (a, b) = (bytes(&[1.0, 2.0, 2.0]), bytes(&[3.0, 4.0]));
+    let key = |factor: &str| format!("base_model.model.layers.0.q_proj.{factor}.weight");
+    let views = [
+        (key("lora_A"), TensorView::new(Dtype::F32, vec![1, 3], &a).unwrap()),
+        (key("lora_B"), TensorView::new(Dtype::F32, vec![2, 1], &b).unwrap()),
+    ];
+    std::fs::write(dir.join("adapter_model.safetensors"), serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn an_adapter_is_inspected_without_its_model() {
+    let dir = tempfile::tempdir().unwrap();
+    write_adapter(&dir.path().join("adapter"));
+    let output = burn_lora(dir.path(), &["inspect", "adapter"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines = text(&output.stdout);
+    // The norms are 3 and 5; of rank 1, that of the product is theirs multiplied.
+    let row = lines.lines().find(|line| line.starts_with("layers.0.q_proj")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    let expected =
+        ["layers.0.q_proj", "1", "x", "3", "2", "x", "1", "2.000", "f32", "3.000", "5.000", "30.000"];
+    assert_eq!(cells, expected);
+
+    let json = text(&burn_lora(dir.path(), &["inspect", "adapter", "--json"]).stdout);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["layers"][0]["norm_change"], 30.0);
+    assert_eq!(json["totals"]["factor_parameters"], 5);
+
+    std::fs::remove_file(dir.path().join("adapter/adapter_model.safetensors")).unwrap();
+    let missing = burn_lora(dir.path(), &["inspect", "adapter"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("adapter_model.safetensors"));
+}
+
+#[test]
+fn an_export_of_what_is_no_run_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = burn_lora(dir.path(), &["export", "runs/none", "--out", "out"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("runs/none"), "{}", text(&output.stderr));
+    assert!(!dir.path().join("out").exists());
 }

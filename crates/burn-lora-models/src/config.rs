@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::ModelError;
+use crate::{ModelError, gguf};
 
 /// The architectures that are built here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,13 +58,14 @@ impl Architecture {
     }
 
     /// The architecture of the directory's `config.json`.
+    /// A GGUF file names one as well.
     ///
     /// # Errors
     ///
     /// A file that cannot be read or parsed, a `model_type` that is not supported.
     pub fn of_dir(dir: &Path) -> Result<Self, ModelError> {
-        let path = dir.join("config.json");
-        Self::of_json(&read(&path)?, &path)
+        let (text, path) = text_of(dir)?;
+        Self::of_json(&text, &path)
     }
 
     /// The architecture that the text of a `config.json` names. `path` is for the errors.
@@ -98,15 +99,25 @@ impl Architecture {
     }
 }
 
+/// The text of a `config.json`, and where it stands: `path` itself, the one in a directory, or what
+/// a GGUF file says in its place.
+pub(crate) fn text_of(path: &Path) -> Result<(String, PathBuf), ModelError> {
+    if gguf::is_gguf(path) {
+        return Ok((gguf::config_text(path)?, path.to_owned()));
+    }
+    let path = config_path(path);
+    Ok((read(&path)?, path))
+}
+
 /// `path` itself, or the `config.json` in it where it is a directory.
-pub(crate) fn config_path(path: &Path) -> PathBuf {
+fn config_path(path: &Path) -> PathBuf {
     match path.is_dir() {
         true => path.join("config.json"),
         false => path.to_owned(),
     }
 }
 
-pub(crate) fn read(path: &Path) -> Result<String, ModelError> {
+fn read(path: &Path) -> Result<String, ModelError> {
     std::fs::read_to_string(path).map_err(ModelError::io("read", path))
 }
 

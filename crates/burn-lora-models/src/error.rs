@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::gguf::GgufError;
+use crate::template::TemplateError;
+
 /// Every error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,6 +28,12 @@ pub enum ModelError {
         /// Line, column and what was expected.
         source: serde_json::Error,
     },
+    /// A GGUF file.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// A chat template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// The directory holds no weights.
     #[error(
         "no weights in `{}`: expected `model.safetensors` or `model.safetensors.index.json` \

@@ -7,7 +7,8 @@
 //! - [`weights`]: where tensors come from; a model is always built from such a source, never
 //!   initialised first and overwritten.
 //! - [`fused`]: what surrounds the linears, as single operations with backward passes of their own.
-//! - [`tokenizer::Tokenizer`] and [`generate`].
+//! - [`gguf`]: a base model in one file.
+//! - [`tokenizer::Tokenizer`], [`template`] and [`generate`].
 //!
 //! Module paths are Hugging Face's (`model.layers.0.self_attn.q_proj`), so that PEFT's target names
 //! mean the same here. Every linear is `burn::nn::Linear`, called through
@@ -40,9 +41,11 @@ pub mod config;
 mod error;
 pub mod fused;
 pub mod generate;
+pub mod gguf;
 pub mod llama;
 pub mod loss;
 mod model;
+pub mod template;
 pub mod tokenizer;
 pub mod weights;
 

@@ -14,7 +14,7 @@
 //! # Ok::<(), burn_lora_models::ModelError>(())
 //! ```
 //!
-//! Left out: chat templates, tokenizers without a `tokenizer.json`.
+//! Left out: tokenizers without a `tokenizer.json`, unless a GGUF file has one inside.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::ModelError;
+use crate::gguf::{self, GgufFile};
+use crate::template::ChatTemplate;
 
 /// The files that make a tokenizer, of which `tokenizer.json` is needed.
 const FILES: [&str; 8] = [
@@ -43,28 +45,70 @@ pub struct Tokenizer {
     eos: Vec<u32>,
     pad: Option<u32>,
     bos: Option<u32>,
+    template: Option<ChatTemplate>,
+    /// Files that stand for a tokenizer which has none of its own, by name.
+    made: Vec<(&'static str, String)>,
+}
+
+/// What a tokenizer is made of: the contents of its files.
+struct Parts {
+    tokenizer: tokenizers::Tokenizer,
+    texts: Map<String, Value>,
+    model: Map<String, Value>,
+    generation: Map<String, Value>,
+    template: Option<ChatTemplate>,
 }
 
 impl Tokenizer {
-    /// From a directory's `tokenizer.json` and the configurations beside it.
+    /// From a directory's `tokenizer.json` and the configurations beside it, or from a GGUF file.
     ///
     /// # Errors
     ///
-    /// A `tokenizer.json` that is missing or damaged, a configuration beside it that is not JSON.
+    /// A `tokenizer.json` that is missing or damaged, a configuration beside it that is not JSON, a
+    /// chat template that is none; a GGUF file whose tokenizer is not supported.
     pub fn from_dir(dir: &Path) -> Result<Self, ModelError> {
+        if gguf::is_gguf(dir) {
+            return Self::from_gguf(dir);
+        }
         let path = dir.join("tokenizer.json");
-        let bytes = std::fs::read(&path).map_err(ModelError::io("read", &path))?;
-        let failed = |error: tokenizers::Error| ModelError::Tokenizer {
-            path: path.clone(),
-            reason: error.to_string(),
+        let parts = Parts {
+            tokenizer: parsed(std::fs::read(&path).map_err(ModelError::io("read", &path))?, &path)?,
+            texts: object(&dir.join("tokenizer_config.json"))?,
+            model: object(&dir.join("config.json"))?,
+            generation: object(&dir.join("generation_config.json"))?,
+            template: ChatTemplate::of_dir(dir)?,
         };
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(failed)?;
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(failed)?;
+        Self::new(parts, path, Vec::new())
+    }
 
-        let texts = object(&dir.join("tokenizer_config.json"))?;
-        let model = object(&dir.join("config.json"))?;
-        let generation = object(&dir.join("generation_config.json"))?;
+    fn from_gguf(path: &Path) -> Result<Self, ModelError> {
+        let file = GgufFile::open(path)?;
+        let (tokenizer, texts) = (file.tokenizer_json()?, file.tokenizer_config()?);
+        let made = vec![
+            ("tokenizer.json", tokenizer.to_string()),
+            ("tokenizer_config.json", texts.to_string()),
+        ];
+        let map = |value| match value {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        };
+        let texts = map(texts);
+        let parts = Parts {
+            tokenizer: parsed(tokenizer.to_string(), path)?,
+            template: ChatTemplate::of_config(&texts)?,
+            texts,
+            model: map(file.config()?),
+            generation: Map::new(),
+        };
+        Self::new(parts, path.to_owned(), made)
+    }
+
+    fn new(
+        parts: Parts,
+        path: PathBuf,
+        made: Vec<(&'static str, String)>,
+    ) -> Result<Self, ModelError> {
+        let Parts { tokenizer: inner, texts, model, generation, template } = parts;
         let named = |role: &str| {
             text(texts.get(&format!("{role}_token"))).and_then(|text| inner.token_to_id(text))
         };
@@ -84,7 +128,12 @@ impl Tokenizer {
         }
         let one = |role: &str| named(role).or_else(|| numbered(role).first().copied());
         let (pad, bos) = (one("pad"), one("bos"));
-        Ok(Self { inner, path, eos, pad, bos })
+        Ok(Self { inner, path, eos, pad, bos, template, made })
+    }
+
+    /// How the model writes conversations, if its files say so.
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
     }
 
     /// The ids of a text, with the special tokens that the tokenizer puts around it if
@@ -137,18 +186,42 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// The files that belong to it and exist, to be copied beside a merged model.
-    pub fn files(&self) -> Vec<PathBuf> {
-        FILES
-            .iter()
-            .map(|name| self.path.with_file_name(name))
-            .filter(|path| path.is_file())
+    /// Its files by name with their contents, to be written beside a model.
+    ///
+    /// # Errors
+    ///
+    /// A file that can no longer be read.
+    pub fn files(&self) -> Result<Vec<(&'static str, Vec<u8>)>, ModelError> {
+        if !self.made.is_empty() {
+            let made = self.made.iter().map(|(name, text)| (*name, text.clone().into_bytes()));
+            return Ok(made.collect());
+        }
+        let path = |name: &str| self.path.with_file_name(name);
+        let present = FILES.into_iter().filter(|name| path(name).is_file());
+        present
+            .map(|name| {
+                let path = path(name);
+                let bytes = std::fs::read(&path).map_err(ModelError::io("read", &path))?;
+                Ok((name, bytes))
+            })
             .collect()
     }
 
     fn failed(&self, error: tokenizers::Error) -> ModelError {
         ModelError::Tokenizer { path: self.path.clone(), reason: error.to_string() }
     }
+}
+
+/// The tokenizer of a `tokenizer.json`, without the truncation and padding that it asks for.
+fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, ModelError> {
+    let failed = |error: tokenizers::Error| ModelError::Tokenizer {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let mut tokenizer = tokenizers::Tokenizer::from_bytes(json).map_err(failed)?;
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None).map_err(failed)?;
+    Ok(tokenizer)
 }
 
 /// The object in a JSON file; empty where the file does not exist.

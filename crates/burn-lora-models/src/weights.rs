@@ -26,6 +26,7 @@ pub use random::Random;
 pub use save::SaveDtype;
 
 pub(crate) use load::{Expectation, load};
+pub(crate) use manifest::Manifest;
 pub(crate) use save::save;
 
 use crate::ModelError;

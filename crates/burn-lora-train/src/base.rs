@@ -1,23 +1,104 @@
-//! The base model of a run: loaded from a directory, or random from a configuration.
+//! The base model of a run: loaded from where it lies, or random from a configuration.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use burn::tensor::Device;
 use burn_lora_models::bert::{BertConfig, SequenceClassifier};
 use burn_lora_models::config::Architecture;
 use burn_lora_models::llama::{LlamaConfig, LlamaForCausalLM};
+use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{LoadReport, ModelError};
 
-use crate::config::{ModelSource, RunConfig};
+use crate::config::{AdapterSection, ModelSource, RunConfig};
 use crate::observe::Observer;
-use crate::{TrainError, files};
+use crate::{TrainError, files, located};
+
+/// The base models of runs that follow each other in one process, so that each is loaded once.
+///
+/// What is given out shares its tensors with what is kept: a run with an adapter freezes its own
+/// copy of the parameters and puts the factors beside them, and changes no tensor of the base. Runs
+/// that train the base load it afresh. Of each kind the model loaded last is kept.
+#[derive(Default)]
+pub(crate) struct BaseCache {
+    causal: RefCell<Option<Kept<LlamaForCausalLM>>>,
+    classifier: RefCell<Option<Kept<SequenceClassifier>>>,
+}
+
+/// A model, and what it was loaded from.
+struct Kept<M> {
+    key: Key,
+    model: M,
+    report: LoadReport,
+}
+
+/// What decides the weights of a base and where they are.
+#[derive(PartialEq)]
+struct Key {
+    source: ModelSource,
+    device: Device,
+    /// Classes, and the seed that a head starts from which the files do not have.
+    head: Option<(Vec<String>, u64)>,
+}
+
+impl BaseCache {
+    /// [`causal`], loaded once where a cache is given.
+    pub(crate) fn causal(
+        cache: Option<&Self>,
+        config: &RunConfig,
+        device: &Device,
+        observer: &Observer,
+    ) -> Result<(LlamaForCausalLM, LoadReport), TrainError> {
+        let key = Key { source: config.model.source.clone(), device: device.clone(), head: None };
+        once(cache.map(|cache| &cache.causal), key, config, || causal(config, device, observer))
+    }
+
+    /// [`classifier`], loaded once where a cache is given.
+    pub(crate) fn classifier(
+        cache: Option<&Self>,
+        config: &RunConfig,
+        device: &Device,
+        observer: &Observer,
+    ) -> Result<(SequenceClassifier, LoadReport), TrainError> {
+        let labels = config.data.labels.clone().unwrap_or_default();
+        let head = Some((labels, config.train.seed));
+        let key = Key { source: config.model.source.clone(), device: device.clone(), head };
+        let place = cache.map(|cache| &cache.classifier);
+        once(place, key, config, || classifier(config, device, observer))
+    }
+}
+
+fn once<M: Clone>(
+    place: Option<&RefCell<Option<Kept<M>>>>,
+    key: Key,
+    config: &RunConfig,
+    load: impl FnOnce() -> Result<(M, LoadReport), TrainError>,
+) -> Result<(M, LoadReport), TrainError> {
+    let (Some(place), AdapterSection::Lora(_)) = (place, &config.adapter) else { return load() };
+    if let Some(kept) = place.borrow().as_ref().filter(|kept| kept.key == key) {
+        return Ok((kept.model.clone(), kept.report.clone()));
+    }
+    // The old one goes first, so that no two are in memory.
+    *place.borrow_mut() = None;
+    let (model, report) = load()?;
+    *place.borrow_mut() = Some(Kept { key, model: model.clone(), report: report.clone() });
+    Ok((model, report))
+}
 
 /// The architecture that the source's `config.json` names.
-pub(crate) fn architecture(source: &ModelSource) -> Result<Architecture, TrainError> {
+pub(crate) fn architecture(
+    source: &ModelSource,
+    observer: &Observer,
+) -> Result<Architecture, TrainError> {
     match source {
-        ModelSource::Pretrained(dir) => Ok(Architecture::of_dir(dir)?),
+        ModelSource::Pretrained(dir) => Ok(Architecture::of_dir(&located(dir, observer)?)?),
         ModelSource::Random(file) => Ok(Architecture::of_json(&files::read_text(file)?, file)?),
     }
+}
+
+/// The tokenizer that the configuration names.
+pub(crate) fn tokenizer(config: &RunConfig, observer: &Observer) -> Result<Tokenizer, TrainError> {
+    Ok(Tokenizer::from_dir(&located(&config.model.tokenizer, observer)?)?)
 }
 
 /// The decoder that the configuration names.
@@ -29,7 +110,8 @@ pub(crate) fn causal(
     let random = |file: &Path| {
         LlamaForCausalLM::random(&LlamaConfig::from_path(file)?, config.train.seed, device)
     };
-    watched(observer, |progress| match &config.model.source {
+    let source = placed(&config.model.source, observer)?;
+    watched(observer, |progress| match &source {
         ModelSource::Pretrained(dir) => LlamaForCausalLM::load(dir, device, progress),
         ModelSource::Random(file) => Ok((random(file)?, LoadReport::default())),
     })
@@ -47,13 +129,22 @@ pub(crate) fn classifier(
         let config = BertConfig::from_path(file)?.with_labels(labels.clone());
         SequenceClassifier::random(&config, seed, device)
     };
-    let (model, report) = watched(observer, |progress| match &config.model.source {
+    let source = placed(&config.model.source, observer)?;
+    let (model, report) = watched(observer, |progress| match &source {
         ModelSource::Pretrained(dir) => {
             SequenceClassifier::load(dir, count, seed, device, progress)
         }
         ModelSource::Random(file) => Ok((random(file)?, LoadReport::default())),
     })?;
     Ok((model.with_labels(labels), report))
+}
+
+/// The source with its place on this machine.
+fn placed(source: &ModelSource, observer: &Observer) -> Result<ModelSource, TrainError> {
+    Ok(match source {
+        ModelSource::Pretrained(dir) => ModelSource::Pretrained(located(dir, observer)?),
+        ModelSource::Random(file) => ModelSource::Random(file.clone()),
+    })
 }
 
 fn watched<M>(

@@ -67,6 +67,16 @@ impl RunDirectory {
         self.0.join("loss.svg")
     }
 
+    /// The run as one page.
+    pub fn report(&self) -> PathBuf {
+        self.0.join("report.html")
+    }
+
+    /// The adapter of the best evaluation, a PEFT directory.
+    pub fn best(&self) -> PathBuf {
+        self.0.join("best")
+    }
+
     /// The configuration that the run was started with, with overrides laid over it.
     ///
     /// # Errors

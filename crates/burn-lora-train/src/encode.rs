@@ -1,8 +1,9 @@
 //! The tokenizer of a model directory, as the data sets use it.
 
+use burn_lora_models::template;
 use burn_lora_models::tokenizer::Tokenizer;
 
-use crate::data::{Cut, Encode, EncodeError};
+use crate::data::{Cut, Encode, EncodeError, Message};
 
 impl Encode for Tokenizer {
     fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, EncodeError> {
@@ -25,6 +26,18 @@ impl Encode for Tokenizer {
 
     fn eos(&self) -> Option<u32> {
         self.eos_ids().first().copied()
+    }
+
+    fn chat(&self, messages: &[Message]) -> Option<Result<Vec<(String, bool)>, EncodeError>> {
+        let messages: Vec<template::Message> = messages
+            .iter()
+            .map(|Message { role, content }| template::Message::new(role, content))
+            .collect();
+        let segments = self.template()?.prompt_and_answers(&messages);
+        let pairs = |segments: Vec<template::Segment>| {
+            segments.into_iter().map(|segment| (segment.text, segment.learned)).collect()
+        };
+        Some(segments.map(pairs).map_err(Into::into))
     }
 
     fn token_to_id(&self, token: &str) -> Option<u32> {

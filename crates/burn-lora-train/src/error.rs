@@ -3,11 +3,16 @@
 use std::path::PathBuf;
 
 use burn_lora::device::DeviceError;
+use burn_lora_hub::HubError;
 use burn_lora_models::ModelError;
 use burn_lora_patch::PatchError;
 
 use crate::config::ConfigErrors;
 use crate::data::DataError;
+use crate::export::ExportError;
+use crate::html::HtmlError;
+use crate::inspect::InspectError;
+use crate::ready::ReadyError;
 
 /// Why a run cannot start, go on or be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +33,47 @@ pub enum TrainError {
     /// The data set.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// What names a model is no path here, and the hub does not give it.
+    #[error("there is no `{name}` here, and as a model of the hub: {source}")]
+    NoSuchModel {
+        /// What was given.
+        name: String,
+        /// What the hub said.
+        source: HubError,
+    },
+    /// A ready configuration.
+    #[error(transparent)]
+    Ready(#[from] ReadyError),
+    /// A directory to share.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// An adapter to look into.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// A name that no adapter has.
+    #[error("there is no adapter `{name}`; there are: {known}")]
+    UnknownAdapter {
+        /// What was asked for.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A row of a file of prompts that asks for nothing.
+    #[error("{}:{line}: {reason}", path.display())]
+    Prompt {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The page that reports a run.
+    #[error(transparent)]
+    Html(#[from] HtmlError),
     /// A file or directory cannot be read or written.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {
@@ -82,6 +128,20 @@ pub enum TrainError {
         max_length: usize,
         /// What the model has.
         limit: usize,
+    },
+    /// Rows that are classified cannot share a row.
+    #[error("[data] packing: a row that is classified stands alone; leave `packing` out")]
+    Packing,
+    /// An entry that names no trained parameter.
+    #[error(
+        "[train] no_decay: `{entry}` is the name of no trained parameter, nor the end of one{}",
+        nearest.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+    )]
+    NoDecay {
+        /// The entry.
+        entry: String,
+        /// A name like it.
+        nearest: Option<String>,
     },
     /// The loss or the gradients became NaN or infinite.
     #[error(

@@ -1,44 +1,87 @@
-//! A decoder that writes: a finished run, or a model directory with or without an adapter.
+//! A decoder that writes: a finished run, or a model with any number of adapters to choose from.
+//!
+//! The base is loaded once. The adapter that is chosen hangs on a copy of it that shares its weights, so
+//! that going from one to another reads an adapter's file and nothing else.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn_lora_models::generate::{GenerateOptions, Sampling, generate};
 use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::template;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::{peft, set_multiplier};
 
-use crate::TrainError;
+use crate::chat::Stream;
 use crate::config::ModelSource;
+use crate::data::Message;
 use crate::directory::RunDirectory;
 use crate::observe::Observer;
+use crate::{TrainError, located};
 
-/// A decoder, its tokenizer, and what its run put behind every prompt.
+/// The name of the adapter that a run trained.
+pub const OWN: &str = "run";
+
+/// An adapter to choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedAdapter {
+    /// What it is called.
+    pub name: String,
+    /// Its PEFT directory.
+    pub dir: PathBuf,
+}
+
+impl NamedAdapter {
+    /// From `NAME=DIR`, or from a directory whose last part is the name.
+    pub fn parse(text: &str) -> Self {
+        let (name, dir) = match text.split_once('=') {
+            Some((name, dir)) => (name.to_owned(), PathBuf::from(dir)),
+            None => {
+                let dir = PathBuf::from(text);
+                let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
+                (name.unwrap_or_else(|| text.to_owned()), dir)
+            }
+        };
+        Self { name, dir }
+    }
+}
+
+/// A decoder, its tokenizer, its adapters, and what its run put behind every prompt.
 pub struct Generator {
-    model: LlamaForCausalLM,
+    base: LlamaForCausalLM,
     tokenizer: Tokenizer,
     separator: String,
+    adapters: Vec<NamedAdapter>,
+    active: Option<(String, LlamaForCausalLM)>,
+}
+
+/// How to write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Writing {
+    /// The longest text, in tokens.
+    pub max_tokens: usize,
+    /// How the next token is chosen.
+    pub sampling: Sampling,
 }
 
 impl Generator {
-    /// Opens a run directory (with the adapter it trained) or a model directory.
+    /// Opens a run directory, a model's directory or `.gguf` file, or a model of the hub.
     ///
-    /// `adapter` is a PEFT directory to use instead; `scale` multiplies the adapter's scale, 1 as
-    /// trained and 0 the base model.
+    /// The first of `adapters` is chosen, or else the one that the run trained, which is called
+    /// [`OWN`].
     ///
     /// # Errors
     ///
     /// Files that are not there or do not fit; a device that cannot be had.
     pub fn open(
         path: &Path,
-        adapter: Option<&Path>,
-        scale: f64,
+        adapters: &[NamedAdapter],
         device: &str,
         observer: &Observer,
     ) -> Result<Self, TrainError> {
         let device = burn_lora::device::parse(device)?;
         let run = RunDirectory::new(path);
-        let mut own = adapter.map(Path::to_owned);
+        let mut adapters = adapters.to_vec();
         let (mut base, mut tokenizer) = (path.to_owned(), path.to_owned());
         let mut separator = String::new();
         if run.config().is_file() {
@@ -50,68 +93,182 @@ impl Generator {
             if let ModelSource::Pretrained(dir) = config.model.source {
                 base = dir;
             }
-            own = own.or(trained);
+            if let Some(dir) = trained {
+                adapters.push(NamedAdapter { name: OWN.to_owned(), dir });
+            }
         }
+        let (base, tokenizer) = (located(&base, observer)?, located(&tokenizer, observer)?);
         observer.stage("loading the model");
         let tokenizer = Tokenizer::from_dir(&tokenizer)?;
         let progress = &mut |done, total| observer.progress(done, total);
-        let (mut model, _) = LlamaForCausalLM::load(&base, &device, progress)?;
-        if let Some(dir) = own {
-            let options = peft::LoadOptions::default();
-            peft::load(&mut model, dir, &options)?;
-            if scale != 1.0 {
-                set_multiplier(&mut model, &options.name, scale)?;
-            }
-        }
+        let (base, _) = LlamaForCausalLM::load(&base, &device, progress)?;
+        let first = adapters.first().map(|adapter| adapter.name.clone());
+        let mut generator = Self { base, tokenizer, separator, adapters, active: None };
+        generator.select(first.as_deref(), 1.0)?;
         observer.done();
-        Ok(Self { model, tokenizer, separator })
+        Ok(generator)
     }
 
-    /// Continues the prompt; `on_text` is given the continuation piece by piece.
+    /// The adapters that there are.
+    pub fn adapters(&self) -> Vec<&str> {
+        self.adapters.iter().map(|adapter| adapter.name.as_str()).collect()
+    }
+
+    /// The adapter that writes; none: the base model.
+    pub fn selected(&self) -> Option<&str> {
+        self.active.as_ref().map(|(name, _)| name.as_str())
+    }
+
+    /// Chooses an adapter, or the base model; `scale` multiplies the adapter's scale, 1 as trained and
+    /// 0 the base model.
+    ///
+    /// # Errors
+    ///
+    /// A name that there is none of, files that are not there or do not fit. What was chosen before
+    /// stays.
+    pub fn select(&mut self, name: Option<&str>, scale: f64) -> Result<(), TrainError> {
+        let Some(name) = name else {
+            self.active = None;
+            return Ok(());
+        };
+        let Some(adapter) = self.adapters.iter().find(|adapter| adapter.name == name) else {
+            let (name, known) = (name.to_owned(), self.adapters().join(", "));
+            return Err(TrainError::UnknownAdapter { name, known });
+        };
+        let mut model = self.base.clone();
+        let options = peft::LoadOptions::default();
+        peft::load(&mut model, &adapter.dir, &options)?;
+        if scale != 1.0 {
+            set_multiplier(&mut model, &options.name, scale)?;
+        }
+        self.active = Some((name.to_owned(), model));
+        Ok(())
+    }
+
+    /// Multiplies the chosen adapter's scale, 1 as trained; the base model has none.
+    ///
+    /// # Errors
+    ///
+    /// None that a chosen adapter can cause.
+    pub fn set_scale(&mut self, scale: f64) -> Result<(), TrainError> {
+        if let Some((_, model)) = &mut self.active {
+            set_multiplier(model, &peft::LoadOptions::default().name, scale)?;
+        }
+        Ok(())
+    }
+
+    /// How many tokens the model reads and writes together.
+    pub fn context(&self) -> usize {
+        self.base.config().max_position_embeddings
+    }
+
+    /// The tokens of a text with what its run puts behind every prompt.
+    ///
+    /// # Errors
+    ///
+    /// A text that cannot be encoded.
+    pub fn prompt(&self, text: &str) -> Result<Vec<u32>, TrainError> {
+        Ok(self.tokenizer.encode(&format!("{text}{}", self.separator), true)?)
+    }
+
+    /// The tokens of a conversation up to where the assistant speaks, as the model's chat template
+    /// writes it; as lines `role: content` where the model has none.
+    ///
+    /// # Errors
+    ///
+    /// What the template refuses, or a text that cannot be encoded.
+    pub fn conversation(&self, messages: &[Message]) -> Result<Vec<u32>, TrainError> {
+        let Some(chat) = self.tokenizer.template() else {
+            let lines = messages.iter().map(|m| format!("{}: {}\n", m.role, m.content));
+            let text = lines.collect::<String>() + "assistant:";
+            return Ok(self.tokenizer.encode(&text, true)?);
+        };
+        let messages: Vec<template::Message> = messages
+            .iter()
+            .map(|Message { role, content }| template::Message::new(role, content))
+            .collect();
+        let text = chat.render(&messages, true).map_err(burn_lora_models::ModelError::from)?;
+        // The template writes the special tokens itself.
+        Ok(self.tokenizer.encode(&text, false)?)
+    }
+
+    /// Continues the tokens; `on_text` is given the continuation piece by piece and says whether to
+    /// go on.
     ///
     /// # Errors
     ///
     /// An empty prompt, or one longer than the model reads.
-    pub fn generate(
+    pub fn write(
         &self,
-        prompt: &str,
-        max_tokens: usize,
-        sampling: &Sampling,
-        on_text: &mut dyn FnMut(&str),
+        prompt: Vec<u32>,
+        how: &Writing,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<String, TrainError> {
-        let prompt = self.tokenizer.encode(&format!("{prompt}{}", self.separator), true)?;
-        let options = GenerateOptions {
-            max_new_tokens: max_tokens,
-            sampling: sampling.clone(),
-            stop: self.tokenizer.eos_ids().to_vec(),
-        };
-        let mut ids = Vec::new();
-        let mut written = String::new();
+        let options = self.options(how);
+        let mut stream =
+            Stream::new(|ids: &[u32]| self.tokenizer.decode(ids, true), &[] as &[&str]);
         let mut failed = None;
-        generate(&self.model, &[prompt], &options, &mut |_, id| {
+        generate(self.model(), &[prompt], &options, &mut |_, id| {
             if options.stop.contains(&id) {
                 return ControlFlow::Continue(());
             }
-            ids.push(id);
-            match self.tokenizer.decode(&ids, true) {
-                // A character may need several tokens; what is not whole yet waits.
-                Ok(text) if !text.ends_with('\u{fffd}') => {
-                    if let Some(new) = text.strip_prefix(&written) {
-                        on_text(new);
-                    }
-                    written = text;
-                }
-                Ok(_) => {}
+            match stream.push(id) {
+                Ok("") => ControlFlow::Continue(()),
+                Ok(text) => on_text(text),
                 Err(error) => {
                     failed = Some(error);
-                    return ControlFlow::Break(());
+                    ControlFlow::Break(())
                 }
             }
+        })?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        let rest = stream.finish();
+        if !rest.is_empty() {
+            // It is the last piece: there is nothing to stop.
+            let _ = on_text(rest);
+        }
+        Ok(stream.text().to_owned())
+    }
+
+    /// Continues several prompts as one batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    pub fn write_all(
+        &self,
+        prompts: &[Vec<u32>],
+        how: &Writing,
+    ) -> Result<Vec<String>, TrainError> {
+        let outputs = generate(self.model(), prompts, &self.options(how), &mut |_, _| {
             ControlFlow::Continue(())
         })?;
-        match failed {
-            Some(error) => Err(error.into()),
-            None => Ok(written),
+        outputs.iter().map(|output| Ok(self.tokenizer.decode(&output.ids, true)?)).collect()
+    }
+
+    fn model(&self) -> &LlamaForCausalLM {
+        self.active.as_ref().map_or(&self.base, |(_, model)| model)
+    }
+
+    fn options(&self, how: &Writing) -> GenerateOptions {
+        GenerateOptions {
+            max_new_tokens: how.max_tokens,
+            sampling: how.sampling.clone(),
+            stop: self.tokenizer.eos_ids().to_vec(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adapter_is_named_by_itself_or_by_its_directory() {
+        let named = |name: &str, dir: &str| NamedAdapter { name: name.into(), dir: dir.into() };
+        assert_eq!(NamedAdapter::parse("pirate=runs/a/adapter"), named("pirate", "runs/a/adapter"));
+        assert_eq!(NamedAdapter::parse("runs/pirate"), named("pirate", "runs/pirate"));
     }
 }

@@ -17,7 +17,7 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Module, ModuleDisplay};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_lora_models::loss::cross_entropy;
+use burn_lora_models::loss::{cross_entropy, smoothed_cross_entropy};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ModelError, SaveDtype};
 use burn_lora_patch::TaskType;
@@ -104,12 +104,20 @@ pub struct Trainee<M: Module> {
     pub model: M,
     #[module(skip)]
     tap: OptimizerTap,
+    #[module(skip)]
+    label_smoothing: f64,
 }
 
 impl<M: Module> Trainee<M> {
     /// Wraps the model; the tap shares the optimiser's state with whoever holds its clone.
     pub fn new(model: M, tap: OptimizerTap) -> Self {
-        Self { model, tap }
+        Self { model, tap, label_smoothing: 0.0 }
+    }
+
+    /// Spreads that share of each target's probability over all classes while training.
+    pub fn with_label_smoothing(mut self, share: f64) -> Self {
+        self.label_smoothing = share;
+        self
     }
 
     fn device(&self) -> Device {
@@ -123,7 +131,13 @@ impl<M: Objective> TrainStep for Trainee<M> {
     type Output = Tally;
 
     fn step(&self, micro: Self::Input) -> TrainOutput<Tally> {
-        let loss = self.model.loss(&micro.batch, &self.device());
+        let (batch, device) = (&micro.batch, self.device());
+        let loss = match self.label_smoothing {
+            0.0 => self.model.loss(batch, &device),
+            share => {
+                smoothed_cross_entropy(self.model.scores(batch, &device), batch.target_ids(), share)
+            }
+        };
         let share = 1.0 / micro.step_targets.max(1) as f64;
         let grads = loss.clone().mul_scalar(share).backward();
         TrainOutput::new(self, grads, tally(loss, 0, &micro.batch))

@@ -21,6 +21,8 @@
 //! ```
 
 mod base;
+pub mod bleu;
+pub mod chat;
 pub mod checkpoint;
 pub mod clip;
 pub mod config;
@@ -29,24 +31,35 @@ pub mod directory;
 mod encode;
 mod error;
 pub mod evaluate;
+pub mod export;
 mod files;
 pub mod generator;
 pub mod history;
+pub mod html;
 mod ids;
+pub mod inspect;
 pub mod learner;
+mod left_behind;
 mod loader;
+mod located;
 pub mod merge;
 pub mod metrics;
 pub mod observe;
+mod optimizer;
 pub mod patience;
 mod plot;
 pub mod prepare;
+pub mod prompts_file;
+pub mod ready;
 pub mod rows;
 pub mod run;
 mod sample;
 pub mod schedule;
 pub mod score;
+pub mod silent;
 mod strategy;
 pub mod summary;
+pub mod tensorboard;
 
 pub use error::TrainError;
+pub use located::{fetch, located};

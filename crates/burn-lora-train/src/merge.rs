@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor};
 use burn_lora_models::bert::SequenceClassifier;
 use burn_lora_models::llama::LlamaForCausalLM;
-use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ModelError, SaveDtype};
 use burn_lora_patch::{atomic, merge_and_unload, peft};
 
@@ -56,7 +55,7 @@ pub fn merge(
         return Err(TrainError::Exists { dir: options.out.clone() });
     }
     let device = burn_lora::device::parse(&config.train.device)?;
-    if base::architecture(&config.model.source)?.is_causal() {
+    if base::architecture(&config.model.source, observer)?.is_causal() {
         let (model, _) = base::causal(&config, &device, observer)?;
         let reload = |dir: &Path| LlamaForCausalLM::load(dir, &device, &mut |_, _| {});
         let reload = |dir: &Path| Ok(reload(dir)?.0);
@@ -89,7 +88,7 @@ fn write<M: Objective>(
     let parent = atomic::parent(&options.out);
     let scratch = files::scratch_dir(parent)?;
     model.save(scratch.path(), options.dtype)?;
-    copy_tokenizer(&Tokenizer::from_dir(&config.model.tokenizer)?, scratch.path())?;
+    copy_tokenizer(&base::tokenizer(config, observer)?, scratch.path())?;
     drop(model);
 
     let mut difference = None;

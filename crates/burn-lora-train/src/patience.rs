@@ -1,4 +1,4 @@
-//! Early stopping by evaluations without improvement, as a burn-train strategy that can be resumed.
+//! The best evaluation so far, and early stopping by evaluations without improvement, as a burn-train strategy that can be resumed.
 //!
 //! burn-train's own strategy looks its metric up in the event store, which a resumed run starts
 //! empty; this one keeps what it needs, and a checkpoint holds it.
@@ -9,16 +9,29 @@ use burn_train::EarlyStoppingStrategy;
 use burn_train::metric::store::EventStoreClient;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Metric;
+use crate::history::EvalRecord;
+
 /// What has been seen so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
-    /// The lowest held-out loss.
+    /// The best evaluation, as [`cost`] counts it.
     pub best: Option<f64>,
     /// Evaluations since it.
     pub since: usize,
 }
 
-/// Stops once `limit` evaluations in a row have not lowered the held-out loss. Clones share state.
+/// What is compared of an evaluation: lower is better, so that shares of right answers are negated.
+/// Infinite where it was not measured.
+pub fn cost(metric: Metric, record: &EvalRecord) -> f64 {
+    match metric {
+        Metric::Loss => record.eval_loss,
+        Metric::Accuracy => -record.accuracy,
+        Metric::ExactMatch => record.exact_match.map_or(f64::INFINITY, |share| -share),
+    }
+}
+
+/// Stops once `limit` evaluations in a row were no better than the best. Clones share state.
 #[derive(Debug, Clone)]
 pub struct Patience {
     limit: usize,
@@ -31,14 +44,15 @@ impl Patience {
         Self { limit, seen: Arc::new(Mutex::new(seen)) }
     }
 
-    /// Notes the held-out loss of an evaluation.
-    pub fn note(&self, loss: f64) {
+    /// Notes the cost of an evaluation; whether it is the best so far.
+    pub fn note(&self, cost: f64) -> bool {
         let mut seen = self.lock();
-        if seen.best.is_none_or(|best| loss < best) {
-            *seen = Seen { best: Some(loss), since: 0 };
-        } else {
-            seen.since += 1;
+        let better = seen.best.is_none_or(|best| cost < best);
+        match better {
+            true => *seen = Seen { best: Some(cost), since: 0 },
+            false => seen.since += 1,
         }
+        better
     }
 
     /// What has been seen so far.
@@ -67,12 +81,29 @@ mod tests {
         let counts: Vec<usize> = [3.0, 2.0, 2.0, 2.5, 1.9]
             .into_iter()
             .map(|loss| {
-                patience.note(loss);
+                let better = patience.note(loss);
+                assert_eq!(better, patience.seen().since == 0);
                 patience.seen().since
             })
             .collect();
         assert_eq!(counts, [0, 0, 1, 2, 0]);
         assert_eq!(patience.seen().best, Some(1.9));
+    }
+
+    #[test]
+    fn shares_of_right_answers_are_better_when_they_are_higher() {
+        let record = |accuracy, exact_match| EvalRecord {
+            step: 1,
+            eval_loss: 0.5,
+            perplexity: 1.6,
+            accuracy,
+            exact_match,
+        };
+        let (worse, better) = (record(0.5, Some(0.1)), record(0.6, Some(0.2)));
+        assert_eq!(cost(Metric::Loss, &worse), 0.5);
+        assert!(cost(Metric::Accuracy, &better) < cost(Metric::Accuracy, &worse));
+        assert!(cost(Metric::ExactMatch, &better) < cost(Metric::ExactMatch, &worse));
+        assert_eq!(cost(Metric::ExactMatch, &record(1.0, None)), f64::INFINITY);
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! The rows of one data file, ready to be batched.
+//! The rows of the data files, ready to be batched.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::TrainSection;
-use crate::data::{LabelBatch, LabelExample, Order, Sampler, TokenBatch, TokenExample};
+use crate::data::{
+    LabelBatch, LabelExample, Order, Packed, Part, Sampler, TokenBatch, TokenExample,
+};
 use crate::learner::Batch;
 use crate::loader::MakeStep;
 
@@ -11,48 +13,59 @@ use crate::loader::MakeStep;
 type Collate<B> = Arc<dyn Fn(&[usize]) -> B + Send + Sync>;
 
 /// Examples that can be put into batches of type `B`.
+///
+/// They come in parts, one a file, numbered through.
 pub struct Rows<B> {
-    lengths: Vec<usize>,
+    parts: Vec<Part>,
     collate: Collate<B>,
 }
 
 impl<B> Clone for Rows<B> {
     fn clone(&self) -> Self {
-        Self { lengths: self.lengths.clone(), collate: self.collate.clone() }
+        Self { parts: self.parts.clone(), collate: self.collate.clone() }
     }
 }
 
 impl Rows<TokenBatch> {
-    /// Examples of language modelling, padded with `pad`.
-    pub fn of_tokens(examples: Vec<TokenExample>, pad: u32) -> Self {
-        let lengths = examples.iter().map(|example| example.ids.len()).collect();
+    /// Examples of language modelling of each file with its weight, padded with `pad`.
+    pub fn of_tokens(files: Vec<(Vec<TokenExample>, f64)>, pad: u32) -> Self {
+        let (examples, parts) = numbered(files, |example| example.ids.len());
         let collate = move |rows: &[usize]| {
             TokenBatch::new(rows.iter().filter_map(|&row| examples.get(row)), pad)
         };
-        Self { lengths, collate: Arc::new(collate) }
+        Self { parts, collate: Arc::new(collate) }
+    }
+
+    /// Rows that several examples of a file share.
+    pub fn of_packs(files: Vec<(Vec<Packed>, f64)>, pad: u32) -> Self {
+        let (packs, parts) = numbered(files, Packed::tokens);
+        let collate = move |rows: &[usize]| {
+            TokenBatch::packed(rows.iter().filter_map(|&row| packs.get(row)), pad)
+        };
+        Self { parts, collate: Arc::new(collate) }
     }
 }
 
 impl Rows<LabelBatch> {
-    /// Examples of classification, padded with `pad`.
-    pub fn of_labels(examples: Vec<LabelExample>, pad: u32) -> Self {
-        let lengths = examples.iter().map(|example| example.ids.len()).collect();
+    /// Examples of classification of each file with its weight, padded with `pad`.
+    pub fn of_labels(files: Vec<(Vec<LabelExample>, f64)>, pad: u32) -> Self {
+        let (examples, parts) = numbered(files, |example| example.ids.len());
         let collate = move |rows: &[usize]| {
             LabelBatch::new(rows.iter().filter_map(|&row| examples.get(row)), pad)
         };
-        Self { lengths, collate: Arc::new(collate) }
+        Self { parts, collate: Arc::new(collate) }
     }
 }
 
 impl<B: Batch> Rows<B> {
     /// The number of rows.
     pub fn len(&self) -> usize {
-        self.lengths.len()
+        self.parts.iter().map(|part| part.lengths().len()).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.lengths.is_empty()
+        self.len() == 0
     }
 
     /// The batch of these rows.
@@ -63,8 +76,8 @@ impl<B: Batch> Rows<B> {
     /// Training order: what each step reads, and how many steps an epoch has.
     pub(crate) fn training(&self, train: &TrainSection) -> (MakeStep<B>, usize) {
         let order = Order::training(train.shuffle, train.group_by_length);
-        self.steps(Sampler::new(
-            self.lengths.clone(),
+        self.steps(Sampler::of_parts(
+            self.parts.clone(),
             train.batch_size,
             train.accumulate,
             train.seed,
@@ -74,7 +87,8 @@ impl<B: Batch> Rows<B> {
 
     /// Evaluation order: every row once, like lengths together, and the number of batches.
     pub(crate) fn evaluation(&self, batch_size: usize) -> (MakeStep<B>, usize) {
-        self.steps(Sampler::new(self.lengths.clone(), batch_size, 1, 0, Order::ByLength))
+        let lengths = self.parts.iter().flat_map(Part::lengths).copied().collect();
+        self.steps(Sampler::new(lengths, batch_size, 1, 0, Order::ByLength))
     }
 
     fn steps(&self, sampler: Sampler) -> (MakeStep<B>, usize) {
@@ -88,4 +102,15 @@ impl<B: Batch> Rows<B> {
         };
         (Arc::new(make), per_epoch)
     }
+}
+
+/// The rows of all files, one after the other, and the part that each file is.
+fn numbered<E>(files: Vec<(Vec<E>, f64)>, length: impl Fn(&E) -> usize) -> (Vec<E>, Vec<Part>) {
+    let mut rows = Vec::new();
+    let mut parts = Vec::with_capacity(files.len());
+    for (examples, weight) in files {
+        parts.push(Part::new(examples.iter().map(&length).collect(), weight));
+        rows.extend(examples);
+    }
+    (rows, parts)
 }

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::optim::{AdamWConfig, ModuleOptimizer, OptimizerRecord};
 use burn_lora_models::SaveDtype;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::peft::{self, AdapterConfig};
@@ -15,6 +13,7 @@ use burn_train::metric::LearningRateMetric;
 use burn_train::renderer::MetricsRenderer;
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
+use crate::base::BaseCache;
 use crate::checkpoint::{Checkpoints, Restored, State, restore};
 use crate::config::{ModelSource, RunConfig, TrainSection};
 use crate::data::Prompt;
@@ -24,13 +23,14 @@ use crate::learner::{Objective, OptimizerTap, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::{Measure, TargetMean};
 use crate::observe::Observer;
+use crate::optimizer::{adamw, scheduler, with_record};
 use crate::patience::{Patience, Seen};
-use crate::prepare::{Adapt, Prepared, Run, prepare};
-use crate::schedule::{LearningRate, Scheduler};
+use crate::prepare::{Adapt, Prepared, Run, prepare_on};
+use crate::schedule::LearningRate;
 use crate::score::{Sample, exact_match};
 use crate::strategy::{Hooks, StepPlan, StepStrategy};
 use crate::summary::{Summary, peak_memory};
-use crate::{TrainError, files, plot};
+use crate::{TrainError, files, left_behind, located};
 
 /// How to start a run, beside its configuration.
 #[derive(Default)]
@@ -55,10 +55,20 @@ pub fn train(
     options: RunOptions,
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
+    train_on(None, config, options, observer)
+}
+
+/// [`train`], with base models of earlier runs to take up.
+pub(crate) fn train_on(
+    bases: Option<&BaseCache>,
+    config: RunConfig,
+    options: RunOptions,
+    observer: &Observer,
+) -> Result<Summary, TrainError> {
     let directory = RunDirectory::new(&config.output.dir);
     let resumed = directory.claim(&config, options.resume, options.overwrite)?;
     set_threads(&config.train)?;
-    match prepare(config, Adapt::Fresh, observer)? {
+    match prepare_on(bases, config, Adapt::Fresh, observer)? {
         Prepared::Causal(run) => fit(run, &directory, resumed, options, observer),
         Prepared::Classifier(run) => fit(run, &directory, resumed, options, observer),
     }
@@ -66,10 +76,11 @@ pub fn train(
 
 fn set_threads(train: &TrainSection) -> Result<(), TrainError> {
     let Some(threads) = train.threads else { return Ok(()) };
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .map_err(|error| TrainError::Threads { threads, reason: error.to_string() })
+    match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
+        // An earlier run in this process set the same.
+        Err(_) if rayon::current_num_threads() == threads => Ok(()),
+        set => set.map_err(|error| TrainError::Threads { threads, reason: error.to_string() }),
+    }
 }
 
 fn fit<M: Objective>(
@@ -88,7 +99,7 @@ fn fit<M: Objective>(
     let (trainable, trained) = (run.trainable_line(), run.trained());
     directory.write_config(&run.config)?;
 
-    let mut optimizer = adamw(&run.config.train);
+    let mut optimizer = adamw(&run.model, &run.config.train)?;
     let mut state = State { step: 0, seed: run.config.train.seed, seen: Seen::default() };
     if let Some(path) = &resumed {
         let Restored { state: found, optimizer: record } = restore(&mut run.model, path)?;
@@ -125,6 +136,7 @@ fn fit<M: Objective>(
         device: run.device.clone(),
         tap: tap.clone(),
         patience: patience.clone(),
+        metric: train.metric,
         history: RefCell::new(History::open(&directory.metrics(), state.step)?),
         hooks: Box::new(RunHooks {
             tokenizer: run.tokenizer.clone(),
@@ -134,6 +146,7 @@ fn fit<M: Objective>(
             max_tokens: run.config.data.generate_max_tokens,
             last: steps,
             adapter: adapter.clone(),
+            best: train.keep_best.then(|| directory.best()),
             checkpoints: Checkpoints::new(directory.checkpoints(), train.keep),
             tap: tap.clone(),
             patience: patience.clone(),
@@ -145,11 +158,9 @@ fn fit<M: Objective>(
         plan,
     });
 
-    let learner = Learner::new(
-        Trainee::new(run.model, tap),
-        optimizer,
-        ModuleLrScheduler::new(Scheduler::starting_at(rate, state.step)),
-    );
+    let rates = scheduler(&run.model, &rate, train.lora_plus, state.step);
+    let trainee = Trainee::new(run.model, tap).with_label_smoothing(train.label_smoothing);
+    let learner = Learner::new(trainee, optimizer, rates);
     let mut training = SupervisedTraining::new(
         directory.path(),
         Arc::new(StepLoader::new(make_step, state.step..steps)),
@@ -188,7 +199,7 @@ fn fit<M: Objective>(
         Some(config) => {
             peft::save(&model, directory.adapter(), config)?;
             let base = match &run.config.model.source {
-                ModelSource::Pretrained(dir) => weight_bytes(dir),
+                ModelSource::Pretrained(dir) => weight_bytes(&located(dir, observer)?),
                 ModelSource::Random(_) => 0,
             };
             Some((weight_bytes(&directory.adapter()), base))
@@ -200,8 +211,6 @@ fn fit<M: Objective>(
         }
     };
     let history = strategy.history.borrow();
-    plot::write_loss(&directory.loss_plot(), history.records())?;
-
     let mut summary = Summary {
         dir: directory.path().to_owned(),
         steps: (0, steps),
@@ -228,34 +237,9 @@ fn fit<M: Objective>(
     if summary.stopped.is_none() && summary.steps.0 < steps {
         summary.stopped = Some("held-out loss no longer improved".to_owned());
     }
+    let report = run.patched.map_or_else(String::new, |(report, _)| report.to_string());
+    left_behind::write(directory, &run.config, history.records(), &summary, &report)?;
     Ok(summary)
-}
-
-/// AdamW with the configuration's numbers, whose defaults are torch's.
-fn adamw(train: &TrainSection) -> ModuleOptimizer {
-    AdamWConfig::new()
-        .with_beta_1(train.betas[0] as f32)
-        .with_beta_2(train.betas[1] as f32)
-        .with_epsilon(train.epsilon as f32)
-        .with_weight_decay(train.weight_decay as f32)
-        .init()
-}
-
-/// Burn restores optimiser states on `Device::default()`, which is a GPU as soon as one is compiled
-/// in, there or not, and panics where it is not.
-fn with_record(
-    optimizer: ModuleOptimizer,
-    record: OptimizerRecord,
-) -> Result<ModuleOptimizer, TrainError> {
-    let gpu = if cfg!(feature = "cuda") { "cuda" } else { "wgpu" };
-    let gpu_compiled_in = cfg!(any(feature = "cuda", feature = "wgpu"));
-    if gpu_compiled_in
-        && std::env::var_os("BURN_DEVICE").is_none()
-        && burn_lora::device::parse(gpu).is_err()
-    {
-        return Err(TrainError::DefaultDevice);
-    }
-    Ok(optimizer.load_record(record))
 }
 
 /// Pairs the samples of the first evaluation with those of the last.
@@ -269,6 +253,9 @@ fn compared(scored: &[(usize, Vec<Sample>)], shown: usize) -> Vec<(Option<Sample
 }
 
 fn weight_bytes(dir: &Path) -> u64 {
+    if dir.is_file() {
+        return std::fs::metadata(dir).map_or(0, |meta| meta.len());
+    }
     let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
     let weights = entries.flatten().filter(|entry| {
         entry.path().extension().is_some_and(|extension| extension == "safetensors")
@@ -279,9 +266,7 @@ fn weight_bytes(dir: &Path) -> u64 {
 
 /// Copies the tokenizer's files beside a model's.
 pub(crate) fn copy_tokenizer(tokenizer: &Tokenizer, dir: &Path) -> Result<(), TrainError> {
-    for file in tokenizer.files() {
-        let Some(name) = file.file_name() else { continue };
-        let bytes = std::fs::read(&file).map_err(TrainError::io("read", &file))?;
+    for (name, bytes) in tokenizer.files()? {
         files::write(&dir.join(name), &bytes)?;
     }
     Ok(())
@@ -299,6 +284,8 @@ struct RunHooks {
     max_tokens: usize,
     last: usize,
     adapter: Option<AdapterConfig>,
+    /// Where the adapter of the best evaluation goes, if it is kept.
+    best: Option<PathBuf>,
     checkpoints: Checkpoints,
     tap: OptimizerTap,
     patience: Patience,
@@ -320,6 +307,13 @@ impl<M: Objective> Hooks<M> for RunHooks {
         let share = (self.exact_match && !samples.is_empty()).then(|| exact_match(&samples));
         self.scored.borrow_mut().push((step, samples));
         Ok(share)
+    }
+
+    fn best(&self, model: &M) -> Result<(), TrainError> {
+        if let (Some(dir), Some(config)) = (&self.best, &self.adapter) {
+            peft::save(model, dir, config)?;
+        }
+        Ok(())
     }
 
     fn save(&self, model: &M, step: usize) -> Result<(), TrainError> {

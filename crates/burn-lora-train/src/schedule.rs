@@ -35,6 +35,11 @@ impl LearningRate {
         Self { decay, peak, warmup, steps }
     }
 
+    /// The same course, so many times as high.
+    pub fn times(&self, factor: f64) -> Self {
+        Self { peak: self.peak * factor, ..self.clone() }
+    }
+
     /// The learning rate of the step, counted from 0.
     pub fn rate(&self, step: usize) -> f64 {
         let step = step as f64;

@@ -20,10 +20,11 @@ use burn_train::{
 
 use crate::TrainError;
 use crate::clip::clip_by_global_norm;
+use crate::config::Metric;
 use crate::history::{EvalRecord, History, Record, StepRecord};
 use crate::learner::{Micro, Objective, OptimizerTap, Trainee};
 use crate::metrics::Tally;
-use crate::patience::Patience;
+use crate::patience::{Patience, cost};
 
 /// When what happens.
 #[derive(Debug, Clone)]
@@ -74,6 +75,9 @@ pub(crate) trait Hooks<M> {
     /// right, where that is asked for.
     fn score(&self, model: &M, step: usize) -> Result<Option<f64>, TrainError>;
 
+    /// The model is the best of all evaluations so far.
+    fn best(&self, model: &M) -> Result<(), TrainError>;
+
     /// Saves a checkpoint; the optimiser's state is in the tap.
     fn save(&self, model: &M, step: usize) -> Result<(), TrainError>;
 }
@@ -84,6 +88,7 @@ pub(crate) struct StepStrategy<M> {
     pub device: Device,
     pub tap: OptimizerTap,
     pub patience: Patience,
+    pub metric: Metric,
     pub history: RefCell<History>,
     pub hooks: Box<dyn Hooks<M>>,
     /// The first error of the run.
@@ -244,16 +249,20 @@ impl<M: Objective> StepStrategy<M> {
         }
         if let Some(round) = round {
             interrupter.fail_on_error(events.process_valid(LearnerEvent::EndSplit(round)));
-            self.patience.note(tally.mean_loss());
         }
         let exact_match = self.hooks.score(&model.model, step)?;
-        self.history.borrow_mut().push(Record::Eval(EvalRecord {
+        let record = EvalRecord {
             step,
             eval_loss: tally.mean_loss(),
             perplexity: tally.perplexity(),
             accuracy: tally.accuracy(),
             exact_match,
-        }))
+        };
+        // The evaluation before training is none that training could be stopped at.
+        if step > 0 && self.patience.note(cost(self.metric, &record)) {
+            self.hooks.best(&learner.model().model)?;
+        }
+        self.history.borrow_mut().push(Record::Eval(record))
     }
 }
 

@@ -3,14 +3,15 @@
 mod tiny;
 
 use std::fs;
+use std::ops::ControlFlow;
 
 use burn_lora_models::SaveDtype;
 use burn_lora_train::TrainError;
 use burn_lora_train::evaluate::evaluate;
-use burn_lora_train::generator::Generator;
+use burn_lora_train::generator::{Generator, Writing};
 use burn_lora_train::merge::{MergeOptions, merge};
 use burn_lora_train::observe::Observer;
-use burn_lora_train::run::{RunOptions, train};
+use burn_lora_train::run::train;
 use safetensors::SafeTensors;
 use tiny::Tiny;
 
@@ -53,7 +54,9 @@ fn a_run_learns_and_leaves_what_it_should() {
     assert!(before.exact_match.is_some() && after.exact_match.is_some());
     assert_eq!(summary.samples.len(), 1);
     let files =
-        ["config.toml", "metrics.jsonl", "loss.svg", "adapter/adapter_config.json", "checkpoints"];
+        ["config.toml", "metrics.jsonl", "loss.svg", "adapter/adapter_config.json", "checkpoints"]
+            .into_iter()
+            .chain(["report.html", "events.out.tfevents.burn-lora"]);
     for file in files {
         assert!(tiny.path("run").join(file).exists(), "{file}");
     }
@@ -71,7 +74,7 @@ fn a_run_learns_and_leaves_what_it_should() {
     let evaluation = evaluate(&tiny.path("run"), &[], &Observer::silent()).unwrap();
     assert!((evaluation.tally.mean_loss() - after.eval_loss).abs() < 1e-5);
 
-    let again = RunOptions { renderer: Some(Box::new(tiny::Quiet)), ..Default::default() };
+    let again = tiny::silent();
     let taken = train(tiny.config("run", &[]), again, &Observer::silent());
     assert!(matches!(taken, Err(TrainError::Exists { .. })));
 }
@@ -93,9 +96,14 @@ fn merged_models_answer_as_the_adapted_one_and_are_refused_where_they_do_not() {
     assert!(merged.difference.unwrap() < 1e-3);
     let write = |path: &str, scale: f64| {
         let path = tiny.path(path);
-        let generator = Generator::open(&path, None, scale, "cpu", &Observer::silent()).unwrap();
-        let prompt = "say 1 the red door the red door ";
-        generator.generate(prompt, 8, &Default::default(), &mut |_| {}).unwrap()
+        let mut generator = Generator::open(&path, &[], "cpu", &Observer::silent()).unwrap();
+        generator.set_scale(scale).unwrap();
+        let prompt = generator.prompt("say 1 the red door the red door ").unwrap();
+        let how = Writing { max_tokens: 8, sampling: Default::default() };
+        let text = generator.write(prompt.clone(), &how, &mut |_| ControlFlow::Continue(()));
+        let text = text.unwrap();
+        assert_eq!(generator.write_all(&[prompt], &how).unwrap(), [text.clone()]);
+        text
     };
     assert_eq!(write("merged", 1.0), write("run", 1.0));
     assert_eq!(write("model", 1.0), write("run", 0.0), "a scale of 0 is the base");
@@ -117,7 +125,7 @@ fn training_every_parameter_leaves_a_model() {
 #[test]
 fn a_loss_that_is_not_finite_stops_the_run_at_its_step() {
     let tiny = Tiny::new();
-    let options = RunOptions { renderer: Some(Box::new(tiny::Quiet)), ..Default::default() };
+    let options = tiny::silent();
     let wild = ["train.learning_rate=1e30", "train.clip=0", "train.warmup=0", "train.steps=9"];
     let error = train(tiny.config("wild", &wild), options, &Observer::silent()).unwrap_err();
     assert!(matches!(error, TrainError::NotFinite { .. }), "{error}");
@@ -127,8 +135,81 @@ fn a_loss_that_is_not_finite_stops_the_run_at_its_step() {
 #[test]
 fn misspelt_targets_are_named_with_the_nearest() {
     let tiny = Tiny::new();
-    let options = RunOptions { renderer: Some(Box::new(tiny::Quiet)), ..Default::default() };
+    let options = tiny::silent();
     let config = tiny.config("typo", &["adapter.targets=[\"q_proj\", \"v_prj\"]"]);
     let error = train(config, options, &Observer::silent()).unwrap_err().to_string();
     assert!(error.contains("v_prj") && error.contains("v_proj"), "{error}");
+}
+
+/// The first step's record: it is of the same model whatever becomes of the step.
+fn first_step(tiny: &Tiny, run: &str) -> serde_json::Value {
+    let text = fs::read_to_string(tiny.path(run).join("metrics.jsonl")).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    records.into_iter().find(|record: &serde_json::Value| record["step"] == 1).unwrap()
+}
+
+#[test]
+fn packed_rows_have_the_loss_and_the_gradient_of_rows_that_stand_alone() {
+    let tiny = Tiny::new();
+    // One step over all twelve rows, which share a few when packed.
+    let all = ["train.steps=1", "train.batch_size=12"];
+    tiny.train("alone", &all, false);
+    tiny.train("packed", &[&all[..], &["data.packing=true"]].concat(), false);
+    let (alone, packed) = (first_step(&tiny, "alone"), first_step(&tiny, "packed"));
+    assert_eq!(alone["targets"], packed["targets"]);
+    assert_eq!(alone["tokens"], packed["tokens"]);
+    for figure in ["loss", "gradient_norm"] {
+        let (one, other) = (alone[figure].as_f64().unwrap(), packed[figure].as_f64().unwrap());
+        // The same float32 terms, summed in another order.
+        assert!((one - other).abs() < 1e-5 * one, "{figure}: {one} and {other}");
+    }
+}
+
+#[test]
+fn the_adapter_of_the_best_evaluation_is_kept() {
+    let tiny = Tiny::new();
+    let settings = [
+        "train.steps=4",
+        "train.eval_every=1",
+        "train.keep_best=true",
+        "train.save_every=1",
+        "train.keep=9",
+        "train.schedule=constant",
+        // Far too large: the loss falls and then rises.
+        "train.learning_rate=0.5",
+    ];
+    tiny.train("run", &settings, false);
+    let text = fs::read_to_string(tiny.path("run/metrics.jsonl")).unwrap();
+    let records: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let loss = |record: &&serde_json::Value| record["eval_loss"].as_f64();
+    let evaluated = records.iter().filter(|r| loss(r).is_some() && r["step"] != 0);
+    let best = evaluated.min_by(|a, b| loss(a).partial_cmp(&loss(b)).unwrap()).unwrap();
+    let checkpoint = format!("run/checkpoints/step-{:06}", best["step"].as_u64().unwrap());
+    let bytes = |dir: &str| fs::read(tiny.path(dir).join("adapter_model.safetensors")).unwrap();
+    assert_eq!(bytes("run/best"), bytes(&checkpoint));
+}
+
+#[test]
+fn rows_are_held_out_of_a_file_and_files_are_weighted() {
+    let tiny = Tiny::new();
+    let rows = tiny.path("rows.jsonl").display().to_string();
+    let twice = format!("data.train=[{{path={rows:?}, weight=2.0}}, {rows:?}]");
+    let summary = tiny.train("twice", &["train.epochs=1", "train.batch_size=4", &twice], false);
+    assert_eq!(summary.steps, (9, 9), "24 and 12 rows in batches of 4");
+    let summary = tiny.train("held", &["train.epochs=1", "data.held_out=0.25"], false);
+    assert_eq!(summary.steps, (3, 3), "9 of 12 rows in batches of 4");
+    assert!(summary.evaluations.is_some());
+}
+
+#[test]
+fn smoothed_labels_cost_more_and_train_all_the_same() {
+    let tiny = Tiny::new();
+    tiny.train("plain", &["train.steps=1"], false);
+    let summary = tiny.train("smooth", &["train.label_smoothing=0.1", "train.steps=20"], false);
+    let loss = |run: &str| first_step(&tiny, run)["loss"].as_f64().unwrap();
+    // The model is far from knowing: spreading a tenth over unlikely tokens costs something.
+    assert_ne!(loss("plain"), loss("smooth"));
+    let (before, after) = summary.evaluations.unwrap();
+    assert!(after.eval_loss < 0.9 * before.eval_loss, "{before:?} to {after:?}");
 }

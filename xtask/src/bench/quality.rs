@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
+use burn_lora_train::silent::SilentRenderer;
 use burn_lora_train::summary::Summary;
 use clap::Args;
 use toml::Table;
@@ -50,7 +51,7 @@ pub fn run(quality: &Quality) -> super::Done {
         set.push(format!("output.dir={}", dir.path().join("run").display()));
         let name = quality.config.display().to_string();
         let config = RunConfig::parse(&changed, &name, &set).map_err(|e| e.to_string())?;
-        let summary = train(config, RunOptions::default(), &Observer::silent())?;
+        let summary = train(config, silent(), &Observer::silent())?;
         let outcome = outcome(&task, rank, &summary).ok_or("the configuration has no data.eval")?;
         eprintln!(
             "{task} {}: {} {:.1} %, held-out loss {:.4}",
@@ -62,6 +63,10 @@ pub fn run(quality: &Quality) -> super::Done {
         writeln!(file, "{}", serde_json::to_string(&Line::Quality(outcome))?)?;
     }
     Ok(())
+}
+
+fn silent() -> RunOptions {
+    RunOptions { renderer: Some(Box::new(SilentRenderer)), ..RunOptions::default() }
 }
 
 /// The configuration's text at that rank, or with every parameter trained.

@@ -86,6 +86,7 @@ impl Rows {
             rows: self.ids.len(),
             width,
             targets,
+            segments: self.lengths.iter().map(|&length| vec![length]).collect(),
         }
     }
 

@@ -1,14 +1,18 @@
 //! `burn-lora check CONFIG`: everything a run needs, without running it.
 
+mod view;
+
 use std::path::PathBuf;
 
 use burn_lora_train::TrainError;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::learner::Objective;
+use burn_lora_train::observe::Observer;
 use burn_lora_train::prepare::{Adapt, Prepared, Run, prepare};
 
 use super::Overrides;
-use crate::terminal;
+use crate::{output, terminal};
+use view::Checked;
 
 /// Check configuration, data, model and targets, and show one row as the model sees it
 #[derive(clap::Args)]
@@ -20,15 +24,26 @@ pub struct Check {
     /// List every linear layer and what became of it
     #[arg(long)]
     layers: bool,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
 }
 
 impl Check {
     pub fn run(self) -> Result<(), TrainError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
-        match prepare(config, Adapt::Fresh, &terminal::observer())? {
-            Prepared::Causal(run) => show(&run, self.layers),
-            Prepared::Classifier(run) => show(&run, self.layers),
+        let observer = if self.json { Observer::silent() } else { terminal::observer() };
+        match prepare(config, Adapt::Fresh, &observer)? {
+            Prepared::Causal(run) => self.tell(&run),
+            Prepared::Classifier(run) => self.tell(&run),
         }
+    }
+
+    fn tell<M: Objective>(&self, run: &Run<M>) -> Result<(), TrainError> {
+        if self.json {
+            return output::json(&Checked::of(run, self.layers));
+        }
+        show(run, self.layers);
         Ok(())
     }
 }

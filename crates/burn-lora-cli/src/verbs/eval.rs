@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use burn_lora_train::TrainError;
-use burn_lora_train::evaluate::evaluate;
+use burn_lora_train::evaluate::{Evaluation, evaluate};
+use burn_lora_train::observe::Observer;
+use burn_lora_train::score::exact_match;
+use serde::Serialize;
 
 use super::Overrides;
-use crate::terminal;
+use crate::{output, terminal};
 
 /// Measure a finished run on its held-out rows, or on others (`--set data.eval=FILE`)
 #[derive(clap::Args)]
@@ -15,11 +18,46 @@ pub struct Eval {
     run: PathBuf,
     #[command(flatten)]
     overrides: Overrides,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
 }
 
 impl Eval {
     pub fn run(self) -> Result<(), TrainError> {
-        println!("{}", evaluate(&self.run, &self.overrides.set, &terminal::observer())?);
+        let observer = if self.json { Observer::silent() } else { terminal::observer() };
+        let evaluation = evaluate(&self.run, &self.overrides.set, &observer)?;
+        if self.json {
+            return output::json(&Figures::from(&evaluation));
+        }
+        println!("{evaluation}");
         Ok(())
+    }
+}
+
+/// An evaluation as JSON, with the names that `metrics.jsonl` has.
+#[derive(Serialize)]
+struct Figures {
+    eval_loss: f64,
+    perplexity: f64,
+    accuracy: f64,
+    /// Absent where no texts were generated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exact_match: Option<f64>,
+    targets: usize,
+    tokens: usize,
+}
+
+impl From<&Evaluation> for Figures {
+    fn from(evaluation: &Evaluation) -> Self {
+        let (tally, samples) = (&evaluation.tally, &evaluation.samples);
+        Self {
+            eval_loss: tally.mean_loss(),
+            perplexity: tally.perplexity(),
+            accuracy: tally.accuracy(),
+            exact_match: (!samples.is_empty()).then(|| exact_match(samples)),
+            targets: tally.targets,
+            tokens: tally.tokens,
+        }
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::ModelError;
-use crate::config::{Architecture, config_path, parse, read};
+use crate::config::{Architecture, parse, text_of};
 
 /// What a BERT-family `config.json` means, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,8 +130,8 @@ impl BertConfig {
     ///
     /// A file that cannot be read, and what [`Self::from_json`] says.
     pub fn from_path(path: &Path) -> Result<Self, ModelError> {
-        let path = config_path(path);
-        Self::from_json(&read(&path)?, &path)
+        let (text, path) = text_of(path)?;
+        Self::from_json(&text, &path)
     }
 
     /// From the text of a `config.json`. `path` is for the errors.

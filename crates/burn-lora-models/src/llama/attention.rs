@@ -74,8 +74,18 @@ impl LlamaAttention {
         let (q, k) = (normed(&self.q_norm, q), normed(&self.k_norm, k));
         let mixed = match cache {
             None => {
-                let table = |table: &Tensor<4>| table.clone().reshape([tokens, width / 2]);
-                rotary_attention(q, k, v, table(&frame.rope.0), table(&frame.rope.1))
+                let table = |table: &Tensor<4>| {
+                    let [_, positions, _, half] = table.dims();
+                    table.clone().reshape([positions, half])
+                };
+                let (cos, sin) = (table(&frame.rope.0), table(&frame.rope.1));
+                match &frame.apart {
+                    None => rotary_attention(q, k, v, cos, sin),
+                    Some(apart) => {
+                        let [q, k, v] = [q, k, v].map(|x| apart.take_out(x));
+                        apart.put_back(rotary_attention(q, k, v, cos, sin), batch)
+                    }
+                }
             }
             Some((cache, layer)) => self.with_cache([q, k, v], frame, cache, layer),
         };

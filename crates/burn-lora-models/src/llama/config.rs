@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::rope::RopeConfig;
 use crate::ModelError;
-use crate::config::{Architecture, config_path, parse, read};
+use crate::config::{Architecture, parse, text_of};
 
 /// What a Llama-family `config.json` means, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,14 +95,14 @@ fn default_deviation() -> f64 {
 }
 
 impl LlamaConfig {
-    /// From a `config.json`, or from the one in a directory.
+    /// From a `config.json`, the one in a directory, or what a GGUF file says in its place.
     ///
     /// # Errors
     ///
     /// A file that cannot be read, and what [`Self::from_json`] says.
     pub fn from_path(path: &Path) -> Result<Self, ModelError> {
-        let path = config_path(path);
-        Self::from_json(&read(&path)?, &path)
+        let (text, path) = text_of(path)?;
+        Self::from_json(&text, &path)
     }
 
     /// From the text of a `config.json`. `path` is for the errors.

@@ -1,6 +1,6 @@
 //! What all layers of one forward pass share: rotary tables of its positions, and the mask.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::cache::KvCache;
 use super::rope::RopeTables;
@@ -17,6 +17,68 @@ pub(super) struct Frame {
     /// Added to the scores, `[1 or batch, 1, tokens, seen]`; nothing where all may see all, and
     /// without a cache, where the attention is causal by itself.
     pub(super) mask: Option<Tensor<4>>,
+    /// Where rows hold several segments that attend to themselves alone.
+    pub(super) apart: Option<Apart>,
+}
+
+/// Segments of rows, taken out of them for attention and put back: each is then a row of its own
+/// from position 0 on, padded on the right, which causal attention does not see.
+#[derive(Debug, Clone)]
+pub(super) struct Apart {
+    /// For every token of every segment, padded to the longest, where it stands among all tokens.
+    gather: Tensor<1, Int>,
+    /// For every token of every row, where it stands among the segments'.
+    back: Tensor<1, Int>,
+    segments: usize,
+    longest: usize,
+}
+
+impl Apart {
+    fn new(segments: &[Vec<usize>], tokens: usize, device: &Device) -> Self {
+        let longest = segments.iter().flatten().copied().max().unwrap_or(0);
+        let count: usize = segments.iter().map(Vec::len).sum();
+        // Padding stands for some token: what comes of it goes nowhere.
+        let (mut gather, mut back) = (vec![0; count * longest], vec![0; segments.len() * tokens]);
+        let mut segment = 0;
+        for (row, lengths) in segments.iter().enumerate() {
+            let mut at = row * tokens;
+            for &length in lengths {
+                for offset in 0..length {
+                    gather[segment * longest + offset] = at as i32;
+                    back[at] = (segment * longest + offset) as i32;
+                    at += 1;
+                }
+                segment += 1;
+            }
+        }
+        let index = |index: Vec<i32>| {
+            let length = index.len();
+            Tensor::from_data(TensorData::new(index, [length]), device)
+        };
+        Self { gather: index(gather), back: index(back), segments: count, longest }
+    }
+
+    /// The longest segment.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// `[batch, tokens, heads, width]` to `[segments, longest, heads, width]`.
+    pub(super) fn take_out(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, tokens, heads, width] = x.dims();
+        let flat = x.reshape([batch * tokens, heads * width]);
+        let taken = flat.select(0, self.gather.clone());
+        taken.reshape([self.segments, self.longest, heads, width])
+    }
+
+    /// `[segments, longest, heads, width]` to `[batch, tokens, heads, width]`.
+    pub(super) fn put_back(&self, x: Tensor<4>, batch: usize) -> Tensor<4> {
+        let [segments, longest, heads, width] = x.dims();
+        let flat = x.reshape([segments * longest, heads * width]);
+        let rows = flat.select(0, self.back.clone());
+        let [all, _] = rows.dims();
+        rows.reshape([batch, all / batch.max(1), heads, width])
+    }
 }
 
 impl Frame {
@@ -33,7 +95,7 @@ impl Frame {
         let device = device.clone().without_autodiff();
         let Some(cache) = cache else {
             // Padding is on the right and attention is causal: no token sees padding.
-            return Self { rope: tables.range(0, tokens), mask: None };
+            return Self { rope: tables.range(0, tokens), mask: None, apart: None };
         };
         if cache.rows.is_empty() {
             cache.rows = vec![Vec::new(); lengths.len()];
@@ -56,7 +118,19 @@ impl Frame {
                 tables.select(&positions, lengths.len())
             }
         };
-        Self { rope, mask: masked(cache, past, tokens, &device) }
+        Self { rope, mask: masked(cache, past, tokens, &device), apart: None }
+    }
+
+    /// The frame of rows of `tokens` columns that hold segments of these lengths, one after the
+    /// other, then padding.
+    pub(super) fn packed(
+        tables: &RopeTables,
+        tokens: usize,
+        segments: &[Vec<usize>],
+        device: &Device,
+    ) -> Self {
+        let apart = Apart::new(segments, tokens, device);
+        Self { rope: tables.range(0, apart.longest()), mask: None, apart: Some(apart) }
     }
 }
 

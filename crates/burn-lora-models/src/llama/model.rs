@@ -12,10 +12,10 @@ use super::config::LlamaConfig;
 use super::frame::Frame;
 use super::layer::LlamaDecoderLayer;
 use super::rope::RopeTables;
-use crate::ModelError;
 use crate::fused::{head_loss, rms_norm};
 use crate::loss::cross_entropy;
 use crate::weights::{Builder, Expectation, LoadReport, Random, SaveDtype, load, save};
+use crate::{ModelError, gguf};
 
 /// The decoder without its head.
 #[derive(Module, Debug)]
@@ -55,7 +55,8 @@ pub struct LlamaForCausalLM {
 
 impl LlamaForCausalLM {
     /// Loads a Hugging Face directory: `config.json` and safetensors, f32, f16 or bf16, in one file
-    /// or sharded, with or without the `model.` prefix. Parameters are f32, on `device`, trainable.
+    /// or sharded, with or without the `model.` prefix; or a `.gguf` file. Parameters are f32, on
+    /// `device`, trainable.
     ///
     /// `progress` is told of the bytes read so far and of all there are. Memory peaks at the
     /// weights in f32 and a few megabytes.
@@ -71,6 +72,9 @@ impl LlamaForCausalLM {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Self, LoadReport), ModelError> {
         let config = LlamaConfig::from_path(dir)?;
+        if gguf::is_gguf(dir) {
+            return gguf::load(dir, device, progress, |root| Self::build(&config, root));
+        }
         let tolerated: fn(&str) -> bool = match config.tie_word_embeddings {
             true => |key| key.ends_with("rotary_emb.inv_freq") || key == "lm_head.weight",
             false => |key| key.ends_with("rotary_emb.inv_freq"),
@@ -142,10 +146,43 @@ impl LlamaForCausalLM {
     ) -> Tensor<3> {
         let [batch, tokens] = ids.dims();
         assert_eq!(lengths.len(), batch, "one length a row");
-        let mut x = self.model.embed_tokens.forward(ids);
+        let x = self.model.embed_tokens.forward(ids);
         let frame = Frame::new(&self.rope, tokens, lengths, cache.as_deref_mut(), &x.device());
+        self.through(x, &frame, cache)
+    }
+
+    /// [`Self::hidden`] of rows that hold several texts, one after the other: each sees itself alone,
+    /// with positions from 0, so that it comes out as it would in a row of its own.
+    ///
+    /// Row `i` of `ids` holds segments of the lengths `segments[i]`, then padding of any id.
+    ///
+    /// # Shapes
+    ///
+    /// - ids: `[batch, tokens]`
+    /// - output: `[batch, tokens, hidden]`
+    ///
+    /// # Panics
+    ///
+    /// Where a segment is longer than `max_position_embeddings`, the segments of a row are longer than
+    /// it, an id is outside the vocabulary, or `segments` has another number of rows than `ids`.
+    pub fn hidden_packed(&self, ids: Tensor<2, Int>, segments: &[Vec<usize>]) -> Tensor<3> {
+        let [batch, tokens] = ids.dims();
+        assert_eq!(segments.len(), batch, "the segments of every row");
+        let fits = segments.iter().all(|row| row.iter().sum::<usize>() <= tokens);
+        assert!(fits, "segments longer than their row");
+        let x = self.model.embed_tokens.forward(ids);
+        let frame = Frame::packed(&self.rope, tokens, segments, &x.device());
+        self.through(x, &frame, None)
+    }
+
+    fn through(
+        &self,
+        mut x: Tensor<3>,
+        frame: &Frame,
+        mut cache: Option<&mut KvCache>,
+    ) -> Tensor<3> {
         for (index, layer) in self.model.layers.iter().enumerate() {
-            x = layer.forward(x, &frame, cache.as_deref_mut().map(|cache| (cache, index)));
+            x = layer.forward(x, frame, cache.as_deref_mut().map(|cache| (cache, index)));
         }
         rms_norm(x, self.model.norm.gamma.val(), self.model.norm.epsilon)
     }

@@ -5,6 +5,7 @@ mod fixture;
 mod generation;
 mod golden;
 mod loading;
+mod packing;
 mod roberta;
 mod saving;
 mod tokenizer;

@@ -11,10 +11,10 @@ use toml::de::DeValue;
 
 use super::reader::{FromToml, Mismatch, Reader};
 use super::sections::{
-    AdapterSection, DataSection, Dtype, Length, LoraSection, ModelSection, ModelSource,
+    AdapterSection, DataSection, Dtype, Length, LoraSection, Metric, ModelSection, ModelSource,
     OutputSection, RunConfig, Schedule, TrainSection, Warmup,
 };
-use crate::data::Format;
+use crate::data::{Format, OverLong, Source};
 
 /// The run, or `None` where the reader holds a problem.
 pub(super) fn run(reader: &mut Reader<'_>) -> Option<RunConfig> {
@@ -101,12 +101,18 @@ fn adapter(reader: &mut Reader<'_>) -> Option<AdapterSection> {
 }
 
 fn data(reader: &mut Reader<'_>) -> Option<DataSection> {
-    let train = path(reader, "data.train");
+    let train = reader.value("data.train", |Sources(sources)| {
+        !sources.is_empty() && sources.iter().all(|source| !source.path.as_os_str().is_empty())
+    });
     let eval = optional_path(reader, "data.eval");
+    let held_out = reader.value("data.held_out", |share: &f64| (0.0..1.0).contains(share));
     let mut formats = vec![("auto", None)];
     formats.extend(Format::ALL.map(|format| (format.name(), Some(format))));
     let format = reader.word("data.format", &formats);
     let max_length = reader.value("data.max_length", |length: &usize| *length >= 2);
+    let over_long = reader
+        .word("data.over_long", &OverLong::ALL.map(|over_long| (over_long.name(), over_long)));
+    let packing = reader.value("data.packing", |_| true);
     let separator = reader.value("data.separator", |_| true);
     let eos = reader.value("data.eos", |_| true);
     let labels = reader.optional("data.labels", |names: &Vec<String>| !names.is_empty());
@@ -121,10 +127,13 @@ fn data(reader: &mut Reader<'_>) -> Option<DataSection> {
         }
     }
     Some(DataSection {
-        train: train?,
+        train: train?.0,
         eval: eval?,
+        held_out: Some(held_out?).filter(|share| *share > 0.0),
         format: format?,
         max_length: max_length?,
+        over_long: over_long?,
+        packing: packing?,
         separator: separator?,
         eos: eos?,
         labels: labels?,
@@ -153,6 +162,10 @@ fn train(reader: &mut Reader<'_>) -> Option<TrainSection> {
     });
     let clip = reader.value("train.clip", |clip: &f64| *clip >= 0.0);
     let weight_decay = reader.value("train.weight_decay", |decay: &f64| *decay >= 0.0);
+    let no_decay = reader.value("train.no_decay", |names: &Vec<String>| all_named(names));
+    let lora_plus = reader.value("train.lora_plus", |ratio: &f64| *ratio >= 1.0);
+    let label_smoothing =
+        reader.value("train.label_smoothing", |share: &f64| (0.0..1.0).contains(share));
     let betas = reader.value("train.betas", |betas: &Vec<f64>| {
         betas.len() == 2 && betas.iter().all(|beta| (0.0..1.0).contains(beta))
     });
@@ -165,6 +178,15 @@ fn train(reader: &mut Reader<'_>) -> Option<TrainSection> {
     let exact_match = reader.value("train.exact_match", |_| true);
     let samples = reader.value("train.samples", |_| true);
     let early_stopping = zero_is_none(reader, "train.early_stopping");
+    let metric = reader.word(
+        "train.metric",
+        &[
+            ("loss", Metric::Loss),
+            ("accuracy", Metric::Accuracy),
+            ("exact-match", Metric::ExactMatch),
+        ],
+    );
+    let keep_best = reader.value("train.keep_best", |_| true);
     let group_by_length = reader.value("train.group_by_length", |_| true);
     let shuffle = reader.value("train.shuffle", |_| true);
     Some(TrainSection {
@@ -177,6 +199,9 @@ fn train(reader: &mut Reader<'_>) -> Option<TrainSection> {
         warmup: warmup?,
         clip: Some(clip?).filter(|clip| *clip > 0.0),
         weight_decay: weight_decay?,
+        no_decay: no_decay?,
+        lora_plus: lora_plus?,
+        label_smoothing: label_smoothing?,
         betas: betas?.try_into().ok()?,
         epsilon: epsilon?,
         seed: seed?,
@@ -187,6 +212,8 @@ fn train(reader: &mut Reader<'_>) -> Option<TrainSection> {
         exact_match: exact_match?,
         samples: samples?,
         early_stopping: early_stopping?,
+        metric: metric?,
+        keep_best: keep_best?,
         group_by_length: group_by_length?,
         shuffle: shuffle?,
     })
@@ -225,7 +252,22 @@ fn beside_each_other(
         let help = "leave it out, or write format = \"classification\"";
         reader.refuse("data.labels", "has a meaning only in classification", help);
     }
+    if let Some(data) = data {
+        data_alone(reader, data);
+    }
     let Some(train) = train else { return };
+    if train.lora_plus > 1.0 && matches!(adapter, Some(AdapterSection::Full)) {
+        let help = "leave it out, or write method = \"lora\"";
+        reader.refuse("train.lora_plus", "has no meaning with method = \"full\"", help);
+    }
+    if train.metric == Metric::ExactMatch && !train.exact_match {
+        let help = "write exact_match = true";
+        reader.refuse("train.metric", "needs generated texts", help);
+    }
+    if train.keep_best && matches!(adapter, Some(AdapterSection::Full)) {
+        let help = "leave it out: only adapters are kept this way";
+        reader.refuse("train.keep_best", "has no meaning with method = \"full\"", help);
+    }
     if let (Length::Steps(total), Warmup::Steps(warmup)) = (train.length, train.warmup)
         && warmup >= total
         && reader.has("train.warmup")
@@ -245,12 +287,30 @@ fn beside_each_other(
     let needs_eval = [
         ("train.exact_match", train.exact_match),
         ("train.eval_every", train.eval_every.is_some()),
-        ("data.eval_limit", data.eval_limit.is_some()),
+        ("train.keep_best", train.keep_best),
     ];
     for (key, given) in needs_eval {
-        if given && data.eval.is_none() {
-            reader.refuse(key, "needs rows to evaluate on", "give `eval` in [data]");
+        if given && data.eval.is_none() && data.held_out.is_none() {
+            reader.refuse(key, "needs rows to evaluate on", "give `eval` or `held_out` in [data]");
         }
+    }
+}
+
+/// What the keys of `[data]` cannot mean beside each other.
+fn data_alone(reader: &mut Reader<'_>, data: &DataSection) {
+    if data.held_out.is_some() && data.eval.is_some() {
+        reader.refuse("data.held_out", "cannot stand beside `eval`", "keep one of the two");
+    }
+    if data.held_out.is_some() && data.train.len() > 1 {
+        let help = "hold rows out of one file, or give `eval`";
+        reader.refuse("data.held_out", "needs a single training file", help);
+    }
+    if data.eval_limit.is_some() && data.eval.is_none() {
+        reader.refuse("data.eval_limit", "needs rows to evaluate on", "give `eval` in [data]");
+    }
+    if data.packing && data.format == Some(Format::Classification) {
+        let help = "leave it out: a row that is classified stands alone";
+        reader.refuse("data.packing", "has no meaning in classification", help);
     }
 }
 
@@ -282,6 +342,40 @@ impl FromToml for Warmup {
             DeValue::Float(_) => f64::from_toml(value).map(Self::Share),
             _ => usize::from_toml(value).map(Self::Steps),
         }
+    }
+}
+
+/// A path, or a table with one; several of them in a list.
+struct Sources(Vec<Source>);
+
+impl FromToml for Sources {
+    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Mismatch> {
+        match value.get_ref() {
+            DeValue::Array(_) => Vec::from_toml(value).map(Self),
+            _ => Source::from_toml(value).map(|source| Self(vec![source])),
+        }
+    }
+}
+
+impl FromToml for Source {
+    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Mismatch> {
+        let DeValue::Table(table) = value.get_ref() else {
+            return Ok(Self::new(String::from_toml(value)?));
+        };
+        let wrong = |found: String| Err(Mismatch { span: value.span(), found });
+        let strange = table.keys().find(|key| !["path", "weight"].contains(&&**key.get_ref()));
+        if let Some(key) = strange {
+            return wrong(format!("a table with the key `{}`", key.get_ref()));
+        }
+        let Some(path) = table.get("path") else {
+            return wrong("a table without the key `path`".to_owned());
+        };
+        let path = String::from_toml(path)?;
+        let weight = table.get("weight").map_or(Ok(1.0), f64::from_toml)?;
+        if weight <= 0.0 {
+            return wrong(format!("a table with the weight {weight}"));
+        }
+        Ok(Self { path: path.into(), weight })
     }
 }
 

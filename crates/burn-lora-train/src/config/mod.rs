@@ -51,7 +51,7 @@ use std::path::Path;
 pub use error::{ConfigErrors, Place, Problem};
 pub use schema::reference;
 pub use sections::{
-    AdapterSection, DataSection, Dtype, Length, LoraSection, ModelSection, ModelSource,
+    AdapterSection, DataSection, Dtype, Length, LoraSection, Metric, ModelSection, ModelSource,
     OutputSection, RunConfig, Schedule, TrainSection, Warmup,
 };
 

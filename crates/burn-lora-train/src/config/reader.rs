@@ -13,7 +13,15 @@ use super::error::{Place, Problem};
 use super::schema::{self, Fallback, Key, SECTIONS};
 
 /// Keys of which only one can hold: giving one in an override drops the others.
-const EXCLUSIVE: [[&str; 2]; 2] = [["train.steps", "train.epochs"], ["model.path", "model.config"]];
+const EXCLUSIVE: [[&str; 2]; 3] = [
+    ["train.steps", "train.epochs"],
+    ["model.path", "model.config"],
+    ["data.eval", "data.held_out"],
+];
+
+/// Keys outside of `[adapter]` that mean something for adapters only: `method = "full"` in an override
+/// drops them too.
+const OF_ADAPTERS: [&str; 2] = ["train.lora_plus", "train.keep_best"];
 
 /// A value somebody wrote.
 struct Entry<'i> {
@@ -137,7 +145,9 @@ impl<'i> Reader<'i> {
             self.entries.remove(*other);
         }
         if path == "adapter.method" && value.get_ref().as_str() == Some("full") {
-            self.entries.retain(|path, _| !path.starts_with("adapter."));
+            self.entries.retain(|path, _| {
+                !path.starts_with("adapter.") && !OF_ADAPTERS.contains(&path.as_str())
+            });
         }
         self.entries.insert(path, Entry { value, key: 0..0, set: Some((text, raw)) });
     }

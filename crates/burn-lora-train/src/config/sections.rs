@@ -6,7 +6,7 @@ use burn_lora::LoraConfig;
 use burn_lora_patch::Targets;
 use serde::Serialize;
 
-use crate::data::Format;
+use crate::data::{Format, OverLong, Source};
 
 /// Everything that describes a run. Serialises as the file it could have been read from.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,14 +80,20 @@ pub struct LoraSection {
 /// `[data]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataSection {
-    /// Training rows.
-    pub train: PathBuf,
+    /// Training rows: files, and how often the rows of each are in an epoch. At least one.
+    pub train: Vec<Source>,
     /// Rows held out of training.
     pub eval: Option<PathBuf>,
+    /// The share of the training rows that is held out instead (written as 0 where absent).
+    pub held_out: Option<f64>,
     /// What a row holds; found from the first row where absent.
     pub format: Option<Format>,
     /// The longest row in tokens, at least 2.
     pub max_length: usize,
+    /// What becomes of longer rows.
+    pub over_long: OverLong,
+    /// Whether several short rows share one.
+    pub packing: bool,
     /// Put between prompt and completion, as part of the prompt.
     pub separator: String,
     /// Whether each completion or text ends with the tokenizer's end token.
@@ -121,6 +127,12 @@ pub struct TrainSection {
     pub clip: Option<f64>,
     /// AdamW's weight decay.
     pub weight_decay: f64,
+    /// Endings of the names of parameters that do not decay.
+    pub no_decay: Vec<String>,
+    /// How many times the learning rate of A that of B is (LoRA+).
+    pub lora_plus: f64,
+    /// The share of each target's probability that is spread over all classes.
+    pub label_smoothing: f64,
     /// AdamW's decay rates of the first and second moment.
     pub betas: [f64; 2],
     /// AdamW's epsilon.
@@ -141,10 +153,26 @@ pub struct TrainSection {
     pub samples: usize,
     /// Evaluations without improvement after which the run ends; never where absent (written as 0).
     pub early_stopping: Option<usize>,
+    /// What decides which evaluation is best.
+    pub metric: Metric,
+    /// Whether the adapter of the best evaluation is kept.
+    pub keep_best: bool,
     /// Whether rows of like lengths are batched together.
     pub group_by_length: bool,
     /// Whether every epoch has a new order of the rows.
     pub shuffle: bool,
+}
+
+/// A measure of an evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// Held-out loss; lower is better.
+    Loss,
+    /// Share of targets whose likeliest class is right; higher is better.
+    Accuracy,
+    /// Share of generated texts that are exactly right; higher is better.
+    ExactMatch,
 }
 
 /// How long a run is.

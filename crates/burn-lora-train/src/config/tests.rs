@@ -4,7 +4,7 @@ use miette::Diagnostic;
 
 use super::schema::{Fallback, KEYS};
 use super::*;
-use crate::data::Format;
+use crate::data::{Format, OverLong, Source};
 
 const LEAST: &str = r#"[model]
 path = "models/tiny"
@@ -36,6 +36,7 @@ train = "train.jsonl"
 eval = "eval.jsonl"
 format = "classification"
 max_length = 64
+over_long = "drop"
 separator = "\n"
 eos = false
 labels = ["no", "yes"]
@@ -51,6 +52,9 @@ schedule = "linear"
 warmup = 10
 clip = 0
 weight_decay = 0
+no_decay = ["bias"]
+lora_plus = 16
+label_smoothing = 0.1
 betas = [0.8, 0.95]
 epsilon = 1e-6
 seed = 7
@@ -61,6 +65,8 @@ threads = 2
 exact_match = false
 samples = 1
 early_stopping = 4
+metric = "accuracy"
+keep_best = true
 group_by_length = false
 shuffle = false
 [output]
@@ -103,10 +109,13 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 modules_to_save: vec![],
             }),
             data: DataSection {
-                train: "train.jsonl".into(),
+                train: vec![Source::new("train.jsonl")],
                 eval: None,
+                held_out: None,
                 format: None,
                 max_length: 512,
+                over_long: OverLong::Cut,
+                packing: false,
                 separator: String::new(),
                 eos: true,
                 labels: None,
@@ -123,6 +132,9 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 warmup: Warmup::Share(0.0),
                 clip: Some(1.0),
                 weight_decay: 0.01,
+                no_decay: vec![],
+                lora_plus: 1.0,
+                label_smoothing: 0.0,
                 betas: [0.9, 0.999],
                 epsilon: 1e-8,
                 seed: 0,
@@ -133,6 +145,8 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 exact_match: false,
                 samples: 3,
                 early_stopping: None,
+                metric: Metric::Loss,
+                keep_best: false,
                 group_by_length: true,
                 shuffle: true,
             },
@@ -156,22 +170,27 @@ fn every_key_is_read() {
     assert_eq!(config.train.length, Length::Epochs(2.5));
     assert_eq!(config.train.warmup, Warmup::Steps(10));
     assert_eq!((config.train.clip, config.train.weight_decay), (None, 0.0));
+    assert_eq!(config.data.over_long, OverLong::Drop);
+    assert_eq!(config.train.no_decay, ["bias"]);
+    assert_eq!((config.train.lora_plus, config.train.label_smoothing), (16.0, 0.1));
+    assert_eq!((config.train.metric, config.train.keep_best), (Metric::Accuracy, true));
     assert_eq!((config.train.threads, config.train.early_stopping), (Some(2), Some(4)));
     // Nothing in EVERYTHING is at its default, so that a key which is not read would show here.
     let given = KEYS.iter().filter(|key| EVERYTHING.contains(&format!("\n{} = ", key.name)));
-    assert_eq!(given.count(), KEYS.len() - ["config", "steps"].len());
+    assert_eq!(given.count(), KEYS.len() - ["config", "steps", "held_out", "packing"].len());
 }
 
 #[test]
 fn the_resolved_configuration_reads_back_the_same() {
     let random = "model.config=tiny/config.json";
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 7] = [
         (LEAST, &[]),
         (EVERYTHING, &[]),
         (LEAST, &["adapter.method=full"]),
         (LEAST, &[random, "model.tokenizer=tiny", "adapter.method=full", "train.steps=9"]),
         (LEAST, &[r#"adapter.targets=["q_proj", "v_proj"]"#, "train.learning_rate=1.7e-5"]),
-        (LEAST, &["train.seed=9223372036854775807", "data.separator=' \"\\'"]),
+        (LEAST, &["data.train=['a', {path='b', weight=0.5}]", "data.packing=true"]),
+        (LEAST, &["data.held_out=0.1", "train.seed=9223372036854775807", "data.separator=' \"\\'"]),
     ];
     for (text, overrides) in cases {
         let config = read(text, overrides).unwrap();
@@ -212,7 +231,7 @@ dropout = 0.1
             "run.toml:1: output.dir: is missing; write `dir = …` (path of a directory)",
             "run.toml:2: model.pth: there is no such key; did you mean `path`?",
             "run.toml:3: adaptor: there is no such section; did you mean `adapter`?",
-            "run.toml:6: data.train: cannot be 5; allowed: path of a file",
+            "run.toml:6: data.train: cannot be 5; allowed: path of a file, or a list of paths and { path = \"…\", weight = … }",
             "run.toml:8: train.steps: cannot be 0; allowed: whole number from 1",
             "run.toml:9: train.batch_size: cannot be the string \"8\"; allowed: whole number from 1",
             "run.toml:10: train.shedule: there is no such key; did you mean `schedule`?",
@@ -310,11 +329,11 @@ fn keys_that_contradict_each_other_are_refused() {
     );
     check_refused(
         "[train]\neval_every = 5",
-        "run.toml:8: train.eval_every: needs rows to evaluate on; give `eval` in [data]",
+        "run.toml:8: train.eval_every: needs rows to evaluate on; give `eval` or `held_out` in [data]",
     );
     check_refused(
         "[train]\nexact_match = true",
-        "run.toml:8: train.exact_match: needs rows to evaluate on; give `eval` in [data]",
+        "run.toml:8: train.exact_match: needs rows to evaluate on; give `eval` or `held_out` in [data]",
     );
     check_refused(
         "[train]\nearly_stopping = 2",
@@ -388,7 +407,7 @@ fn an_override_is_toml_or_else_a_plain_string() {
     let config = read(LEAST, &overrides).unwrap();
     assert_eq!(config.train.device, "cuda:0");
     assert_eq!(config.output.dir, Path::new("2024-05-01"));
-    assert_eq!(config.data.train, Path::new("7"));
+    assert_eq!(config.data.train, [Source::new("7")]);
     assert_eq!(config.model.source, ModelSource::Pretrained("a b".into()));
     assert_eq!(
         problems(LEAST, &["steps=5", "trian.steps=5", "train.steps", "train.steps=x"]),
@@ -477,4 +496,43 @@ fn the_readme_holds_the_reference_as_it_is() {
     let table = readme.split_once(START).and_then(|(_, rest)| rest.split_once(END));
     let (table, _) = table.expect("README.md has the two marker comments");
     assert_eq!(table.trim(), reference().trim(), "paste the right-hand side into README.md");
+}
+
+#[test]
+fn several_training_files_have_weights() {
+    let train = |value: &str| read(LEAST, &[&format!("data.train={value}")]).unwrap().data.train;
+    assert_eq!(train("a.jsonl"), [Source::new("a.jsonl")]);
+    let weighted = Source { path: "b".into(), weight: 0.5 };
+    assert_eq!(train("['a', {path='b', weight=0.5}]"), [Source::new("a"), weighted.clone()]);
+    assert_eq!(train("{path='b', weight=0.5}"), [weighted]);
+    for (value, found) in [
+        ("[]", "cannot be an empty list"),
+        ("[{path='a', weight=0}]", "a table with the weight 0"),
+        ("[{path='a', wieght=2}]", "a table with the key `wieght`"),
+        ("[{weight=2}]", "a table without the key `path`"),
+    ] {
+        let said = problems(LEAST, &[&format!("data.train={value}")]).concat();
+        assert!(said.contains(found), "{value}: {said}");
+    }
+}
+
+#[test]
+fn rows_are_held_out_of_one_file_and_not_beside_others() {
+    for (lines, message) in [
+        (
+            "[train]\nkeep_best = true",
+            "run.toml:8: train.keep_best: needs rows to evaluate on; give `eval` or `held_out` in [data]",
+        ),
+        (
+            "[train]\nmetric = \"exact-match\"",
+            "run.toml:8: train.metric: needs generated texts; write exact_match = true",
+        ),
+    ] {
+        check_refused(lines, message);
+    }
+    let several = ["data.train=['a', 'b']", "data.held_out=0.1"];
+    assert!(problems(LEAST, &several).concat().contains("needs a single training file"));
+    // The later of the two holds, as of steps and epochs.
+    let config = read(LEAST, &["data.eval=e.jsonl", "data.held_out=0.1"]).unwrap();
+    assert_eq!((config.data.eval, config.data.held_out), (None, Some(0.1)));
 }

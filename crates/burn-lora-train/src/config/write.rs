@@ -7,10 +7,10 @@ use burn_lora_patch::Targets;
 use serde::{Serialize, Serializer};
 
 use super::sections::{
-    AdapterSection, DataSection, Dtype, Length, LoraSection, ModelSection, ModelSource,
+    AdapterSection, DataSection, Dtype, Length, LoraSection, Metric, ModelSection, ModelSource,
     OutputSection, RunConfig, Schedule, TrainSection, Warmup,
 };
-use crate::data::Format;
+use crate::data::{Format, Source};
 
 impl Serialize for RunConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -104,10 +104,13 @@ impl<'a> From<&'a LoraSection> for Lora<'a> {
 
 #[derive(Serialize)]
 struct Data<'a> {
-    train: &'a Path,
+    train: Files<'a>,
     eval: Option<&'a Path>,
+    held_out: f64,
     format: &'static str,
     max_length: usize,
+    over_long: &'static str,
+    packing: bool,
     separator: &'a str,
     eos: bool,
     labels: Option<&'a [String]>,
@@ -118,15 +121,51 @@ struct Data<'a> {
 impl<'a> From<&'a DataSection> for Data<'a> {
     fn from(data: &'a DataSection) -> Self {
         Self {
-            train: &data.train,
+            train: Files::from(&data.train[..]),
             eval: data.eval.as_deref(),
+            held_out: data.held_out.unwrap_or(0.0),
             format: data.format.map_or("auto", Format::name),
             max_length: data.max_length,
+            over_long: data.over_long.name(),
+            packing: data.packing,
             separator: &data.separator,
             eos: data.eos,
             labels: data.labels.as_deref(),
             eval_limit: data.eval_limit,
             generate_max_tokens: data.generate_max_tokens,
+        }
+    }
+}
+
+/// One path as it is most often written, or a list of tables.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Files<'a> {
+    One(&'a Path),
+    Several(Vec<Weighted<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Weighted<'a> {
+    Once(&'a Path),
+    Often { path: &'a Path, weight: f64 },
+}
+
+impl<'a> From<&'a [Source]> for Files<'a> {
+    fn from(sources: &'a [Source]) -> Self {
+        match sources {
+            [Source { path, weight: 1.0 }] => Self::One(path),
+            _ => Self::Several(sources.iter().map(Weighted::from).collect()),
+        }
+    }
+}
+
+impl<'a> From<&'a Source> for Weighted<'a> {
+    fn from(Source { path, weight }: &'a Source) -> Self {
+        match *weight {
+            1.0 => Self::Once(path),
+            weight => Self::Often { path, weight },
         }
     }
 }
@@ -143,6 +182,9 @@ struct Train<'a> {
     warmup: Warmup,
     clip: f64,
     weight_decay: f64,
+    no_decay: &'a [String],
+    lora_plus: f64,
+    label_smoothing: f64,
     betas: [f64; 2],
     epsilon: f64,
     seed: u64,
@@ -153,6 +195,8 @@ struct Train<'a> {
     exact_match: bool,
     samples: usize,
     early_stopping: usize,
+    metric: Metric,
+    keep_best: bool,
     group_by_length: bool,
     shuffle: bool,
 }
@@ -174,6 +218,9 @@ impl<'a> From<&'a TrainSection> for Train<'a> {
             warmup: train.warmup,
             clip: train.clip.unwrap_or(0.0),
             weight_decay: train.weight_decay,
+            no_decay: &train.no_decay,
+            lora_plus: train.lora_plus,
+            label_smoothing: train.label_smoothing,
             betas: train.betas,
             epsilon: train.epsilon,
             seed: train.seed,
@@ -184,6 +231,8 @@ impl<'a> From<&'a TrainSection> for Train<'a> {
             exact_match: train.exact_match,
             samples: train.samples,
             early_stopping: train.early_stopping.unwrap_or(0),
+            metric: train.metric,
+            keep_best: train.keep_best,
             group_by_length: train.group_by_length,
             shuffle: train.shuffle,
         }

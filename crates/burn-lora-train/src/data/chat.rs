@@ -1,6 +1,7 @@
 //! Conversations as segments of tokens, those that the assistant writes marked.
 //!
-//! With a tokenizer that knows ChatML's tokens, a turn is `<|im_start|>role\ncontent<|im_end|>\n`.
+//! With a chat template ([`Encode::chat`]), segments are the template's. Without one, and with a
+//! tokenizer that knows ChatML's tokens, a turn is `<|im_start|>role\ncontent<|im_end|>\n`.
 //! Otherwise turns are lines, `role: content\n`, and the end token (if it is asked for) closes what
 //! the assistant says. Content and closing token are what is learned, so that the model also learns
 //! to stop. Each segment is encoded by itself: what stands before an answer is then, token by
@@ -16,21 +17,28 @@ pub(super) struct Segment {
     pub(super) learned: bool,
 }
 
-/// The segments of a conversation; `eos` closes the assistant's turns where there is no ChatML.
+/// The segments of a conversation; `eos` closes the assistant's turns where neither a template nor
+/// ChatML does.
 pub(super) fn segments(
     messages: &[Message],
     tokenizer: &dyn Encode,
     eos: Option<u32>,
 ) -> Result<Vec<Segment>, EncodeError> {
+    if let Some(written) = tokenizer.chat(messages) {
+        let encode = |(text, learned): (String, bool)| {
+            Ok(Segment { ids: tokenizer.encode(&text, false)?, learned })
+        };
+        return written?.into_iter().map(encode).collect();
+    }
     match ChatMl::of(tokenizer) {
         Some(tokens) => tokens.segments(messages, tokenizer),
         None => lines(messages, tokenizer, eos),
     }
 }
 
-/// Whether conversations are written as ChatML with this tokenizer.
-pub(super) fn is_chat_ml(tokenizer: &dyn Encode) -> bool {
-    ChatMl::of(tokenizer).is_some()
+/// Whether turns of such a conversation are closed without an end token of ours.
+pub(super) fn closes_turns(messages: &[Message], tokenizer: &dyn Encode) -> bool {
+    ChatMl::of(tokenizer).is_some() || tokenizer.chat(messages).is_some()
 }
 
 struct ChatMl {

@@ -21,14 +21,15 @@ impl Classes {
         Self { numbered: true, ..Self::new(names) }
     }
 
-    /// The classes of a file: its different labels, numbers by value and names by their characters.
+    /// The classes of some files: their different labels, numbers by value and names by their characters.
     ///
     /// # Errors
     ///
     /// Rows that are no classification, or labels of which some are numbers and others names.
-    pub fn of(file: &RowFile) -> Result<Self, DataError> {
+    pub fn of<'a>(files: impl IntoIterator<Item = &'a RowFile>) -> Result<Self, DataError> {
         let mut labels = BTreeSet::new();
-        for numbered in &file.rows {
+        let rows = files.into_iter().flat_map(|file| file.rows.iter().map(move |row| (file, row)));
+        for (file, numbered) in rows {
             let Row::Classification { label, .. } = &numbered.row else {
                 return Err(other_format(file));
             };
@@ -90,7 +91,7 @@ pub(super) fn other_format(file: &RowFile) -> DataError {
         path: file.path.clone(),
         found: file.format,
         expected: match file.format {
-            Format::Classification => "messages, prompt-completion or text",
+            Format::Classification => "messages, instruction, prompt-completion or text",
             _ => "classification",
         },
     }

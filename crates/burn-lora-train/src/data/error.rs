@@ -1,12 +1,14 @@
 //! What can be wrong with data, one variant per cause.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::over_long::LongRow;
+use super::problem::BrokenRow;
+use super::read;
 use super::row::{Format, Label};
 use super::tokenizer::EncodeError;
 
-/// Broken rows that are listed one by one; a file in a wrong format has as many as it has rows.
+/// Rows that are listed one by one; a file in a wrong format has as many broken ones as rows.
 const LISTED: usize = 10;
 
 /// Data that cannot be trained or evaluated on.
@@ -22,10 +24,29 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// The file has no rows.
-    #[error("{}: the file has no rows: write one JSON object a line", path.display())]
+    #[error("{}: the file has no rows: {}", path.display(), read::remedy(path))]
     NoRows {
         /// The data file.
         path: PathBuf,
+    },
+    /// The file is of a kind that this build does not read.
+    #[error(
+        "{}: this build does not read such files: build with `--features {feature}`, or convert the file to JSON Lines",
+        path.display()
+    )]
+    NeedsFeature {
+        /// The data file.
+        path: PathBuf,
+        /// The cargo feature to build with.
+        feature: &'static str,
+    },
+    /// A Parquet file cannot be read.
+    #[error("{}: the Parquet file cannot be read: {reason}", path.display())]
+    Parquet {
+        /// The data file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// Rows that are not what the file's format asks for.
     #[error("{}", list_rows(path, rows))]
@@ -90,6 +111,43 @@ pub enum DataError {
         /// The longest row allowed.
         max_length: usize,
     },
+    /// Rows longer than is allowed, where such rows are refused.
+    #[error("{}", list_long(path, rows, *max_length))]
+    OverLong {
+        /// The data file.
+        path: PathBuf,
+        /// Every row that is too long, in the order of the file.
+        rows: Vec<LongRow>,
+        /// The longest row allowed, in tokens.
+        max_length: usize,
+    },
+    /// A file's weight is no number to multiply its rows by.
+    #[error("{}: weight = {weight} is not above 0 and at most {most}", path.display())]
+    Weight {
+        /// The data file.
+        path: PathBuf,
+        /// The weight.
+        weight: f64,
+        /// The largest weight allowed.
+        most: f64,
+    },
+    /// The share of rows to hold out is no share.
+    #[error("{}: held_out = {share} is not above 0 and below 1", path.display())]
+    HeldOutShare {
+        /// The data file.
+        path: PathBuf,
+        /// The share.
+        share: f64,
+    },
+    /// The file cannot be divided into rows to train on and rows to hold out.
+    #[error(
+        "{}: the file has a single row, but holding out needs one to train on and one to evaluate on: add rows, or leave held_out out",
+        path.display()
+    )]
+    NothingToHoldOut {
+        /// The data file.
+        path: PathBuf,
+    },
     /// The end token is asked for, but the tokenizer has none.
     #[error(
         "data.eos is true, but the tokenizer names no end token (eos_token): set data.eos = false, or name one in tokenizer_config.json"
@@ -107,72 +165,7 @@ pub enum DataError {
     },
 }
 
-/// A row that is not what its file's format asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokenRow {
-    /// The line, from 1.
-    pub line: usize,
-    /// What is wrong with it.
-    pub problem: RowProblem,
-}
-
-/// What is wrong with one row.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RowProblem {
-    /// The line is not JSON.
-    #[error("not JSON (column {column}): {message}; every line is one whole JSON object")]
-    NotJson {
-        /// Where the parser stopped, from 1.
-        column: usize,
-        /// What it says.
-        message: String,
-    },
-    /// The line is JSON, but not an object.
-    #[error("the line is not a JSON object: write {{\"key\": value, …}}")]
-    NotObject,
-    /// Keys that no format has.
-    #[error("the keys {} fit no format: {}", list(found), suggest(found))]
-    NoFormat {
-        /// The keys of the row.
-        found: Vec<String>,
-    },
-    /// Keys that the format needs are missing.
-    #[error(
-        "the file is {format}, but the row has no {}; its keys are {}{}",
-        list(missing),
-        list(found),
-        other_format(*other)
-    )]
-    Keys {
-        /// The format of the file.
-        format: Format,
-        /// The keys that are missing.
-        missing: Vec<&'static str>,
-        /// The keys of the row.
-        found: Vec<String>,
-        /// The format that the row would fit.
-        other: Option<Format>,
-    },
-    /// A value of the wrong type.
-    #[error("`{key}` must be {expected}, but is {found}")]
-    Type {
-        /// Path of the value.
-        key: String,
-        /// What must stand there.
-        expected: &'static str,
-        /// What stands there.
-        found: &'static str,
-    },
-    /// A conversation in which there is nothing to learn.
-    #[error("no message has the role `assistant`; the roles are {}", list(roles))]
-    NoAssistant {
-        /// The roles that there are.
-        roles: Vec<String>,
-    },
-}
-
-fn list_rows(path: &std::path::Path, rows: &[BrokenRow]) -> String {
+fn list_rows(path: &Path, rows: &[BrokenRow]) -> String {
     let mut lines: Vec<_> = rows
         .iter()
         .take(LISTED)
@@ -184,48 +177,24 @@ fn list_rows(path: &std::path::Path, rows: &[BrokenRow]) -> String {
     lines.join("\n")
 }
 
-fn list<S: fmt::Display>(words: &[S]) -> String {
-    if words.is_empty() {
-        return "(none)".to_owned();
-    }
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
-}
-
 fn hint(nearest: Option<&str>) -> String {
     nearest.map(|name| format!(": did you mean `{name}`?")).unwrap_or_default()
 }
 
-fn other_format(other: Option<Format>) -> String {
-    other.map(|format| format!(", which fit format = \"{format}\"")).unwrap_or_default()
-}
-
-/// Names that other tools use for what is called `prompt`, `completion`, `messages`, `text`, `label` here.
-const ELSEWHERE: [(&str, &str); 12] = [
-    ("instruction", "prompt"),
-    ("question", "prompt"),
-    ("input", "prompt"),
-    ("output", "completion"),
-    ("response", "completion"),
-    ("answer", "completion"),
-    ("target", "completion"),
-    ("conversations", "messages"),
-    ("conversation", "messages"),
-    ("sentence", "text"),
-    ("class", "label"),
-    ("category", "label"),
-];
-
-fn suggest(found: &[String]) -> String {
-    let renames: Vec<_> = ELSEWHERE
+fn list_long(path: &Path, rows: &[LongRow], max_length: usize) -> String {
+    let mut lines: Vec<_> = rows
         .iter()
-        .filter(|(theirs, ours)| {
-            found.iter().any(|key| key == theirs) && !found.iter().any(|key| key == ours)
+        .take(LISTED)
+        .map(|LongRow { line, length }| {
+            format!(
+                "{}:{line}: {length} tokens, but at most {max_length} are allowed",
+                path.display()
+            )
         })
-        .map(|(theirs, ours)| format!("rename `{theirs}` to `{ours}`"))
         .collect();
-    if !renames.is_empty() {
-        return renames.join(", ");
+    if rows.len() > LISTED {
+        lines.push(format!("{}: and {} more rows", path.display(), rows.len() - LISTED));
     }
-    let formats = Format::ALL.map(|format| format!("{} ({format})", list(format.keys())));
-    format!("a row has {}", formats.join(", or "))
+    lines.push("raise data.max_length, or let over-long rows be cut or dropped".to_owned());
+    lines.join("\n")
 }

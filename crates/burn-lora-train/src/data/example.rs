@@ -3,8 +3,9 @@
 use super::chat;
 use super::classes::{Classes, other_format};
 use super::error::DataError;
+use super::over_long::{Gate, Limit, OverLong};
 use super::report::DataReport;
-use super::row::{Format, Message, Row};
+use super::row::{Message, Row};
 use super::rows::{NumberedRow, RowFile};
 use super::tokenizer::{Encode, EncodeError};
 use crate::config::DataSection;
@@ -51,6 +52,8 @@ pub struct Prompt {
 pub struct Tokenization {
     /// The longest row in tokens.
     pub max_length: usize,
+    /// What becomes of longer rows.
+    pub over_long: OverLong,
     /// Put between prompt and completion, as part of the prompt.
     pub separator: String,
     /// Whether completions and texts end with the tokenizer's end token.
@@ -59,7 +62,12 @@ pub struct Tokenization {
 
 impl From<&DataSection> for Tokenization {
     fn from(data: &DataSection) -> Self {
-        Self { max_length: data.max_length, separator: data.separator.clone(), eos: data.eos }
+        Self {
+            max_length: data.max_length,
+            over_long: data.over_long,
+            separator: data.separator.clone(),
+            eos: data.eos,
+        }
     }
 }
 
@@ -68,7 +76,7 @@ impl From<&DataSection> for Tokenization {
 /// # Errors
 ///
 /// Classification rows, a tokenizer without an end token where one is asked for, a text that it
-/// cannot encode, or no row with a target.
+/// cannot encode, rows that are too long where those are refused, or no row with a target.
 pub fn token_examples(
     file: &RowFile,
     tokenizer: &dyn Encode,
@@ -76,6 +84,7 @@ pub fn token_examples(
 ) -> Result<(Vec<TokenExample>, DataReport), DataError> {
     let eos = end_token(file, tokenizer, how)?;
     let mut report = empty_report(file, how.max_length);
+    let mut gate = Gate::new(how.into());
     let mut examples = Vec::with_capacity(file.rows.len());
     for NumberedRow { line, row } in &file.rows {
         let tokens = match row {
@@ -87,7 +96,9 @@ pub fn token_examples(
             Row::Classification { .. } => return Err(other_format(file)),
         };
         let mut tokens = tokens.map_err(|source| encode_error(file, *line, source))?;
-        report.cut += usize::from(tokens.len() > how.max_length);
+        if !gate.admit(*line, tokens.len(), &mut report) {
+            continue;
+        }
         tokens.truncate(how.max_length);
         let example = tokens.example();
         match example.target_tokens() {
@@ -98,28 +109,25 @@ pub fn token_examples(
             }
         }
     }
-    if examples.is_empty() {
-        return Err(DataError::NoTargets {
-            path: file.path.clone(),
-            rows: report.rows,
-            max_length: how.max_length,
-        });
-    }
-    Ok((examples, report))
+    gate.close(file)?;
+    not_empty(examples, report)
 }
 
-/// Rows as examples for classification.
+/// Rows as examples for classification; a limit that is a number cuts longer rows.
 ///
 /// # Errors
 ///
-/// Rows of another format, a label that is not among the classes, or a text that cannot be encoded.
+/// Rows of another format, a label that is not among the classes, a text that cannot be encoded, or
+/// rows that are too long where those are refused or where there are no others.
 pub fn label_examples(
     file: &RowFile,
     tokenizer: &dyn Encode,
     classes: &Classes,
-    max_length: usize,
+    limit: impl Into<Limit>,
 ) -> Result<(Vec<LabelExample>, DataReport), DataError> {
-    let mut report = empty_report(file, max_length);
+    let limit = limit.into();
+    let mut report = empty_report(file, limit.max_length);
+    let mut gate = Gate::new(limit);
     let mut examples = Vec::with_capacity(file.rows.len());
     for NumberedRow { line, row } in &file.rows {
         let Row::Classification { text, label } = row else { return Err(other_format(file)) };
@@ -133,13 +141,26 @@ pub fn label_examples(
             });
         };
         let encoded = tokenizer
-            .encode_cut(text, max_length)
+            .encode_cut(text, limit.max_length)
             .map_err(|source| encode_error(file, *line, source))?;
-        report.cut += usize::from(encoded.cut);
+        let mut length = encoded.ids.len();
+        if encoded.cut {
+            length = limit.max_length.saturating_add(1);
+            if limit.over_long == OverLong::Refuse {
+                // A refusal tells the length before the cut.
+                let whole = tokenizer.encode(text, true);
+                let whole = whole.map_err(|source| encode_error(file, *line, source))?;
+                length = length.max(whole.len());
+            }
+        }
+        if !gate.admit(*line, length, &mut report) {
+            continue;
+        }
         count(&mut report, encoded.ids.len(), 1);
         examples.push(LabelExample { ids: encoded.ids, label: class });
     }
-    Ok((examples, report))
+    gate.close(file)?;
+    not_empty(examples, report)
 }
 
 /// What to generate from for every row, and the text to expect; of a conversation, its last answer.
@@ -246,22 +267,29 @@ fn last_answer(
         return Ok(None);
     };
     let segments = chat::segments(&messages[..=last], tokenizer, eos)?;
-    let Some(answer) = segments.iter().rposition(|segment| segment.learned) else {
+    let Some(end) = segments.iter().rposition(|segment| segment.learned) else {
         return Ok(None);
     };
+    // A template may write an answer as several segments.
+    let answer =
+        segments[..end].iter().rposition(|segment| !segment.learned).map_or(0, |at| at + 1);
     let ids = segments[..answer].iter().flat_map(|segment| segment.ids.clone()).collect();
     let before = messages[..last].iter().map(|m| format!("{}: {}", m.role, m.content));
     let text = before.collect::<Vec<_>>().join("\n");
     Ok(Some(Prompt { ids, text, expected: messages[last].content.clone() }))
 }
 
-/// The end token to close rows with: none if it is not asked for, or ChatML closes them.
+/// The end token to close rows with: none if it is not asked for, or the chat's own closes them.
 fn end_token(
     file: &RowFile,
     tokenizer: &dyn Encode,
     how: &Tokenization,
 ) -> Result<Option<u32>, DataError> {
-    if !how.eos || (file.format == Format::Messages && chat::is_chat_ml(tokenizer)) {
+    let conversation = file.rows.iter().find_map(|numbered| match &numbered.row {
+        Row::Messages(messages) => Some(messages),
+        _ => None,
+    });
+    if !how.eos || conversation.is_some_and(|messages| chat::closes_turns(messages, tokenizer)) {
         return Ok(None);
     }
     tokenizer.eos().map(Some).ok_or(DataError::NoEndToken)
@@ -271,13 +299,26 @@ fn encode_error(file: &RowFile, line: usize, source: EncodeError) -> DataError {
     DataError::Encode { path: file.path.clone(), line, source }
 }
 
+fn not_empty<E>(examples: Vec<E>, report: DataReport) -> Result<(Vec<E>, DataReport), DataError> {
+    if examples.is_empty() {
+        return Err(DataError::NoTargets {
+            path: report.path,
+            rows: report.rows,
+            max_length: report.max_length,
+        });
+    }
+    Ok((examples, report))
+}
+
 fn empty_report(file: &RowFile, max_length: usize) -> DataReport {
     DataReport {
         path: file.path.clone(),
         format: file.format,
+        portion: file.portion,
         rows: file.rows.len(),
         without_target: 0,
         cut: 0,
+        dropped: 0,
         tokens: 0,
         target_tokens: 0,
         longest: 0,

@@ -1,20 +1,28 @@
-//! From a JSON Lines file to the batches of a step.
+//! From data files to the batches of a step.
 //!
 //! ```text
 //! file --RowFile::read--> rows --token_examples / label_examples--> examples + DataReport
+//! examples --pack--> packs, where short rows are to share one
 //! (seed, step) --Sampler--> row numbers --TokenBatch / LabelBatch--> a padded batch
 //! ```
 //!
-//! - [`RowFile`]: the rows of a file, all of one [`Format`], found from the keys of the first row or
-//!   named. Broken rows are reported with file and line.
+//! - [`RowFile`]: the rows of a JSON Lines, JSON, CSV or Parquet file, all of one [`Format`], found
+//!   from the keys of the first row or named. Broken rows are reported with file and line.
+//!   [`RowFile::hold_out`] divides them into rows to train and to evaluate on.
 //! - [`token_examples`] and [`label_examples`]: rows as token ids with what is to be predicted;
-//!   prompts carry no loss. [`prompts`]: what to generate from, and the text to expect.
+//!   prompts carry no loss. What becomes of rows that are too long, [`OverLong`] says. [`prompts`]:
+//!   what to generate from, and the text to expect.
+//! - [`pack()`]: several short rows in one.
+//! - [`Source`] and [`Part`]: several files, and how often the rows of each are in an epoch.
 //! - [`Sampler`]: which rows a step sees, as a pure function of seed and step, so that a run goes on
 //!   from its step counter alone.
 //! - [`TokenBatch`] and [`LabelBatch`]: rows padded to a common width, still plain numbers.
 //!
 //! Nothing here knows a tensor, a device or a tokenizer library ([`Encode`] is what is asked of a
-//! tokenizer). Packing several rows into one and chat templates other than ChatML are left out.
+//! tokenizer, chat templates included). Parquet needs the cargo feature `parquet`, since its reader
+//! brings a C library. Left out: compressed text files, files that are read while training rather
+//! than before it, conversations in CSV, and anything in a conversation that is no text (images,
+//! tool calls).
 //!
 //! ```
 //! use burn_lora_train::data::{Format, Order, RowFile, Sampler};
@@ -36,25 +44,39 @@
 mod batch;
 mod chat;
 mod classes;
+mod conversation;
 mod error;
 mod example;
+mod hold_out;
+mod over_long;
+mod pack;
+mod problem;
+mod read;
 mod report;
 mod row;
 mod rows;
 mod sampler;
+mod sources;
+mod suggest;
 mod tokenizer;
 
+#[cfg(test)]
+mod file_tests;
 #[cfg(test)]
 mod tests;
 
 pub use batch::{LabelBatch, TokenBatch};
 pub use classes::Classes;
-pub use error::{BrokenRow, DataError, RowProblem};
+pub use error::DataError;
 pub use example::{
     LabelExample, Prompt, TokenExample, Tokenization, label_examples, prompts, token_examples,
 };
+pub use over_long::{Limit, LongRow, OverLong};
+pub use pack::{Packed, pack};
+pub use problem::{BrokenRow, RowProblem};
 pub use report::DataReport;
 pub use row::{Format, Label, Message, Row};
-pub use rows::{NumberedRow, RowFile};
+pub use rows::{NumberedRow, Portion, RowFile};
 pub use sampler::{Order, Sampler};
+pub use sources::{Part, Source, epoch_rows};
 pub use tokenizer::{Cut, Encode, EncodeError};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use burn_lora_patch::grouped;
 
 use super::row::Format;
+use super::rows::Portion;
 
 /// The counts of a data file after tokenising.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,13 +15,17 @@ pub struct DataReport {
     pub path: PathBuf,
     /// What its rows hold.
     pub format: Format,
-    /// Rows in the file (or within its limit).
+    /// Which of the file's rows these are.
+    pub portion: Portion,
+    /// How many rows these are, those left out among them.
     pub rows: usize,
     /// Rows left out, because nothing in them is to be predicted: the target is cut away entirely,
     /// or was empty.
     pub without_target: usize,
     /// Rows cut to `max_length`, those left out among them.
     pub cut: usize,
+    /// Rows left out because they are longer than `max_length`.
+    pub dropped: usize,
     /// Tokens of the rows that are used.
     pub tokens: usize,
     /// Tokens that carry loss; in a classification, the labels.
@@ -34,14 +39,20 @@ pub struct DataReport {
 impl DataReport {
     /// The rows that are used.
     pub fn used(&self) -> usize {
-        self.rows - self.without_target
+        self.rows - self.without_target - self.dropped
     }
 }
 
 impl fmt::Display for DataReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, rows, tokens) = (self.path.display(), grouped(self.rows), grouped(self.tokens));
-        write!(f, "{path}: {rows} {} rows, {tokens} tokens", self.format)?;
+        write!(f, "{path}: {rows} {} rows", self.format)?;
+        match self.portion {
+            Portion::Whole => {}
+            Portion::Kept { held_out } => write!(f, " beside {} held out", grouped(held_out))?,
+            Portion::HeldOut { of } => write!(f, " held out of {}", grouped(of))?,
+        }
+        write!(f, ", {tokens} tokens")?;
         if self.format != Format::Classification {
             let share = 100.0 * self.target_tokens as f64 / self.tokens.max(1) as f64;
             write!(f, ", {} with loss ({share:.1} %)", grouped(self.target_tokens))?;
@@ -49,6 +60,9 @@ impl fmt::Display for DataReport {
         write!(f, ", longest {}", self.longest)?;
         if self.cut > 0 {
             write!(f, "; {} cut to {} tokens", grouped(self.cut), self.max_length)?;
+        }
+        if self.dropped > 0 {
+            write!(f, "; {} left out, over {} tokens", grouped(self.dropped), self.max_length)?;
         }
         if self.without_target > 0 {
             let left_out = grouped(self.without_target);

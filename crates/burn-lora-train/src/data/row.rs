@@ -2,15 +2,21 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::error::RowProblem;
+use super::conversation;
+use super::problem::RowProblem;
+use super::read::Object;
 
 /// What a row of a data file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// `messages`: a list of `{role, content}`; what the assistant says is learned.
+    /// `messages`: a list of `{role, content}`, or ShareGPT's `conversations`, a list of
+    /// `{from, value}`; what the assistant says is learned.
     Messages,
+    /// Alpaca's `instruction` and `output`, with an optional `input`: a conversation of one
+    /// question, the input below the instruction, and its answer, which is learned.
+    Instruction,
     /// `prompt` and `completion`; the completion is learned.
     PromptCompletion,
     /// `text` alone; all of it is learned.
@@ -21,35 +27,63 @@ pub enum Format {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 4] =
-        [Self::Messages, Self::PromptCompletion, Self::Text, Self::Classification];
+    pub const ALL: [Self; 5] = [
+        Self::Messages,
+        Self::Instruction,
+        Self::PromptCompletion,
+        Self::Text,
+        Self::Classification,
+    ];
 
     /// The name in configurations and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Messages => "messages",
+            Self::Instruction => "instruction",
             Self::PromptCompletion => "prompt-completion",
             Self::Text => "text",
             Self::Classification => "classification",
         }
     }
 
-    /// The keys that a row of this format must have; others are passed over.
+    /// The keys that a row of this format must have; others are passed over. `conversations` may
+    /// stand for `messages`.
     pub fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Messages => &["messages"],
+            Self::Instruction => &["instruction", "output"],
             Self::PromptCompletion => &["prompt", "completion"],
             Self::Text => &["text"],
             Self::Classification => &["text", "label"],
         }
     }
 
-    /// The format with the most keys among those whose keys are all there.
-    pub(super) fn of(row: &Map<String, Value>) -> Option<Self> {
-        // In this order, a row with text and label is a classification before it is a text.
-        [Self::Messages, Self::PromptCompletion, Self::Classification, Self::Text]
-            .into_iter()
-            .find(|format| format.keys().iter().all(|key| row.contains_key(*key)))
+    /// Whether rows are conversations, written as the tokenizer's chat has it.
+    pub fn is_conversation(self) -> bool {
+        matches!(self, Self::Messages | Self::Instruction)
+    }
+
+    /// The keys of this format that a row lacks.
+    fn missing(self, row: &Object) -> Vec<&'static str> {
+        let there = |key: &str| {
+            row.contains_key(key) || (key == "messages" && row.contains_key("conversations"))
+        };
+        self.keys().iter().copied().filter(|key| !there(key)).collect()
+    }
+
+    /// The first format whose keys are all there.
+    pub(super) fn of(row: &Object) -> Option<Self> {
+        // In this order, a row that also has a text is that text only if it is nothing else: Alpaca
+        // rows carry one, ready-made.
+        [
+            Self::Messages,
+            Self::PromptCompletion,
+            Self::Instruction,
+            Self::Classification,
+            Self::Text,
+        ]
+        .into_iter()
+        .find(|format| format.missing(row).is_empty())
     }
 }
 
@@ -111,9 +145,8 @@ pub enum Row {
 
 impl Row {
     /// Reads an object as a row of `format`.
-    pub(super) fn from_json(row: &Map<String, Value>, format: Format) -> Result<Self, RowProblem> {
-        let missing: Vec<_> =
-            format.keys().iter().copied().filter(|key| !row.contains_key(*key)).collect();
+    pub(super) fn from_json(row: &Object, format: Format) -> Result<Self, RowProblem> {
+        let missing = format.missing(row);
         if !missing.is_empty() {
             return Err(RowProblem::Keys {
                 format,
@@ -123,7 +156,8 @@ impl Row {
             });
         }
         Ok(match format {
-            Format::Messages => Self::Messages(messages(row)?),
+            Format::Messages => Self::Messages(conversation::messages(row)?),
+            Format::Instruction => Self::Messages(conversation::instruction(row)?),
             Format::PromptCompletion => Self::PromptCompletion {
                 prompt: string(row, "prompt")?,
                 completion: string(row, "completion")?,
@@ -136,14 +170,15 @@ impl Row {
     }
 }
 
-fn string(row: &Map<String, Value>, key: &'static str) -> Result<String, RowProblem> {
+/// The string at `key`.
+pub(super) fn string(row: &Object, key: &'static str) -> Result<String, RowProblem> {
     match row.get(key) {
         Some(Value::String(text)) => Ok(text.clone()),
         other => Err(wrong(key, "a string", other)),
     }
 }
 
-fn label(row: &Map<String, Value>) -> Result<Label, RowProblem> {
+fn label(row: &Object) -> Result<Label, RowProblem> {
     let value = row.get("label");
     let label = match value {
         Some(Value::String(name)) => Some(Label::Name(name.clone())),
@@ -153,31 +188,12 @@ fn label(row: &Map<String, Value>) -> Result<Label, RowProblem> {
     label.ok_or_else(|| wrong("label", "a string or a whole number", value))
 }
 
-fn messages(row: &Map<String, Value>) -> Result<Vec<Message>, RowProblem> {
-    let value = row.get("messages");
-    let Some(Value::Array(turns)) = value else {
-        return Err(wrong("messages", "a list of {role, content}", value));
-    };
-    let messages: Vec<_> = turns
-        .iter()
-        .enumerate()
-        .map(|(index, turn)| {
-            let part = |key: &str| {
-                turn.get(key).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
-                    wrong(format!("messages[{index}].{key}"), "a string", turn.get(key))
-                })
-            };
-            Ok(Message { role: part("role")?, content: part("content")? })
-        })
-        .collect::<Result<_, _>>()?;
-    if messages.iter().any(|message| message.role == "assistant") {
-        Ok(messages)
-    } else {
-        Err(RowProblem::NoAssistant { roles: messages.into_iter().map(|m| m.role).collect() })
-    }
-}
-
-fn wrong(key: impl Into<String>, expected: &'static str, found: Option<&Value>) -> RowProblem {
+/// That another type is needed than the value has.
+pub(super) fn wrong(
+    key: impl Into<String>,
+    expected: &'static str,
+    found: Option<&Value>,
+) -> RowProblem {
     let found = match found {
         None => "nothing",
         Some(Value::Null) => "null",

@@ -1,19 +1,36 @@
-//! Reading a data file: JSON Lines, one row a line, all rows of one format.
+//! The rows of a data file, all of one format.
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
-
-use super::error::{BrokenRow, DataError, RowProblem};
+use super::error::DataError;
+use super::problem::{BrokenRow, RowProblem};
+use super::read::{self, Found, Object};
 use super::row::{Format, Row};
 
 /// A row and the line that it stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberedRow {
-    /// The line in the file, from 1.
+    /// The line in the file, from 1; in a Parquet file, the row.
     pub line: usize,
     /// The row.
     pub row: Row,
+}
+
+/// Which of a file's rows there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Portion {
+    /// All, or those within a limit.
+    Whole,
+    /// Those to train on, after others were held out.
+    Kept {
+        /// How many were.
+        held_out: usize,
+    },
+    /// Those held out.
+    HeldOut {
+        /// How many rows there were before.
+        of: usize,
+    },
 }
 
 /// The rows of a data file; there is at least one, and all are of one format.
@@ -23,6 +40,8 @@ pub struct RowFile {
     pub path: PathBuf,
     /// What every row holds.
     pub format: Format,
+    /// Which of the file's rows these are.
+    pub portion: Portion,
     /// The rows, in the order of the file; empty lines are passed over.
     pub rows: Vec<NumberedRow>,
 }
@@ -31,15 +50,22 @@ impl RowFile {
     /// Reads the file at `path`, at most its first `limit` rows; the format is found from the keys
     /// of the first row unless it is named.
     ///
+    /// What kind of file it is, its extension says: `.csv`, `.parquet`, `.json` with one list of
+    /// objects, and JSON Lines otherwise.
+    ///
     /// # Errors
     ///
-    /// A file that cannot be read or has no rows, and all broken rows at once.
+    /// A file that cannot be read or has no rows, and all broken rows at once; a Parquet file in a
+    /// build without the feature `parquet`.
     pub fn read(
         path: impl AsRef<Path>,
         format: Option<Format>,
         limit: Option<usize>,
     ) -> Result<Self, DataError> {
         let path = path.as_ref();
+        if let Some(objects) = read::binary(path, limit.unwrap_or(usize::MAX))? {
+            return Self::collect(objects.into_iter(), path, format, limit);
+        }
         let text = std::fs::read_to_string(path)
             .map_err(|source| DataError::Unreadable { path: path.to_owned(), source })?;
         Self::parse(&text, path, format, limit)
@@ -56,15 +82,20 @@ impl RowFile {
         format: Option<Format>,
         limit: Option<usize>,
     ) -> Result<Self, DataError> {
-        // An editor's byte order mark is no part of the first row.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Self::collect(read::text(text, path), path, format, limit)
+    }
+
+    fn collect(
+        objects: impl Iterator<Item = Found>,
+        path: &Path,
+        format: Option<Format>,
+        limit: Option<usize>,
+    ) -> Result<Self, DataError> {
         let mut format = format;
         let mut rows = Vec::new();
         let mut broken = Vec::new();
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        for (index, text) in lines.take(limit.unwrap_or(usize::MAX)) {
-            let line = index + 1;
-            match row(text, &mut format) {
+        for (line, object) in objects.take(limit.unwrap_or(usize::MAX)) {
+            match object.and_then(|object| row(&object, &mut format)) {
                 Ok(row) => rows.push(NumberedRow { line, row }),
                 Err(problem) => broken.push(BrokenRow { line, problem }),
             }
@@ -72,34 +103,21 @@ impl RowFile {
         let path = path.to_owned();
         match format {
             _ if !broken.is_empty() => Err(DataError::BrokenRows { path, rows: broken }),
-            Some(format) if !rows.is_empty() => Ok(Self { path, format, rows }),
+            Some(format) if !rows.is_empty() => {
+                Ok(Self { path, format, portion: Portion::Whole, rows })
+            }
             _ => Err(DataError::NoRows { path }),
         }
     }
 }
 
-/// Reads one line; the first whose keys fit a format settles the file's.
-fn row(text: &str, format: &mut Option<Format>) -> Result<Row, RowProblem> {
-    let object = object(text)?;
+/// Reads one object; the first whose keys fit a format settles the file's.
+fn row(object: &Object, format: &mut Option<Format>) -> Result<Row, RowProblem> {
     let found = match *format {
         Some(format) => format,
-        None => Format::of(&object)
+        None => Format::of(object)
             .ok_or_else(|| RowProblem::NoFormat { found: object.keys().cloned().collect() })?,
     };
     *format = Some(found);
-    Row::from_json(&object, found)
-}
-
-fn object(text: &str) -> Result<Map<String, Value>, RowProblem> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(RowProblem::NotObject),
-        Err(error) => {
-            let column = error.column();
-            // The parser's own place counts lines within the row, which is always the first.
-            let message = error.to_string();
-            let message = message.split(" at line ").next().unwrap_or_default().to_owned();
-            Err(RowProblem::NotJson { column, message })
-        }
-    }
+    Row::from_json(object, found)
 }

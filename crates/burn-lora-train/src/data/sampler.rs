@@ -7,10 +7,15 @@
 //! The unit that is drawn is the step, `batch_size · accumulate` rows; it is divided into batches
 //! afterwards. So the same rows make a step whether they go through the model at once or in parts.
 //! A step never reaches into the next epoch: one step of an epoch may have fewer rows.
+//!
+//! Rows come in parts with weights, which decide how often each is in an epoch ([`epoch_rows`]). All
+//! epochs have as many rows, so that a step's epoch is found by dividing.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+
+use super::sources::{Part, epoch_rows};
 
 /// Steps whose rows are sorted by length together. More of them makes lengths more alike and
 /// batches less random.
@@ -19,7 +24,7 @@ const WINDOW: usize = 50;
 /// The order in which an epoch goes through the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// As in the file.
+    /// As in the file; of several files, one after the other.
     File,
     /// From the longest row to the shortest, always the same: for evaluating.
     ByLength,
@@ -43,7 +48,10 @@ impl Order {
 /// Gives every step its rows.
 #[derive(Debug, Clone)]
 pub struct Sampler {
+    parts: Vec<Part>,
+    /// Of the rows of all parts, one after the other.
     lengths: Vec<usize>,
+    rows_per_epoch: usize,
     batch_size: usize,
     accumulate: usize,
     seed: u64,
@@ -53,7 +61,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler over rows of these lengths; `batch_size` and `accumulate` are taken as at least 1.
+    /// A sampler over rows of these lengths, each once an epoch; `batch_size` and `accumulate` are
+    /// taken as at least 1.
     pub fn new(
         lengths: Vec<usize>,
         batch_size: usize,
@@ -61,13 +70,27 @@ impl Sampler {
         seed: u64,
         order: Order,
     ) -> Self {
+        Self::of_parts(vec![Part::new(lengths, 1.0)], batch_size, accumulate, seed, order)
+    }
+
+    /// A sampler over the rows of several parts, numbered through, each as often in an epoch as its
+    /// part's weight says; `batch_size` and `accumulate` are taken as at least 1.
+    pub fn of_parts(
+        parts: Vec<Part>,
+        batch_size: usize,
+        accumulate: usize,
+        seed: u64,
+        order: Order,
+    ) -> Self {
         let (batch_size, accumulate) = (batch_size.max(1), accumulate.max(1));
-        Self { lengths, batch_size, accumulate, seed, order, drawn: None }
+        let lengths = parts.iter().flat_map(Part::lengths).copied().collect();
+        let rows_per_epoch = parts.iter().map(Part::rows_per_epoch).sum();
+        Self { parts, lengths, rows_per_epoch, batch_size, accumulate, seed, order, drawn: None }
     }
 
     /// Steps of one epoch.
     pub fn steps_per_epoch(&self) -> usize {
-        self.lengths.len().div_ceil(self.rows_per_step())
+        self.rows_per_epoch.div_ceil(self.rows_per_step())
     }
 
     /// The epoch, from 0, that a step belongs to.
@@ -91,7 +114,7 @@ impl Sampler {
 
     /// The rows of every step of an epoch.
     pub fn epoch(&self, epoch: usize) -> Vec<Vec<usize>> {
-        let mut rows: Vec<usize> = (0..self.lengths.len()).collect();
+        let mut rows = epoch_rows(&self.parts, self.seed, epoch);
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         random.set_stream(epoch as u64);
         let per_step = self.rows_per_step();

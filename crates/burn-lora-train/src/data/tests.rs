@@ -9,6 +9,8 @@ struct Letters {
     named: &'static [&'static str],
     /// Whether `CLS` stands before and `SEP` behind a text.
     special: bool,
+    /// Whether it has a chat template: `[role]content;` for a turn.
+    template: bool,
 }
 
 const EOS: u32 = 0;
@@ -50,19 +52,37 @@ impl Encode for Letters {
         let known = self.named.contains(&token);
         names.into_iter().find(|(name, _)| known && *name == token).map(|(_, id)| id)
     }
+
+    fn chat(&self, messages: &[Message]) -> Option<Result<Vec<(String, bool)>, EncodeError>> {
+        if !self.template {
+            return None;
+        }
+        if messages.iter().any(|message| message.role == "tool") {
+            return Some(Err("the template knows no tool".into()));
+        }
+        let turns = messages.iter().flat_map(|Message { role, content }| {
+            let learned = role == "assistant";
+            // The closing mark is a segment of its own, learned with the answer.
+            [(format!("[{role}]"), false), (content.clone(), learned), (";".to_owned(), learned)]
+        });
+        Some(Ok(turns.collect()))
+    }
 }
 
-const PLAIN: Letters = Letters { named: &["<eos>"], special: false };
-const WITH_SPECIAL: Letters = Letters { named: &["<eos>"], special: true };
-const CHAT_ML: Letters = Letters { named: &["<|im_start|>", "<|im_end|>"], special: false };
-const NO_END: Letters = Letters { named: &[], special: false };
+const PLAIN: Letters = Letters { named: &["<eos>"], special: false, template: false };
+const WITH_SPECIAL: Letters = Letters { named: &["<eos>"], special: true, template: false };
+const CHAT_ML: Letters =
+    Letters { named: &["<|im_start|>", "<|im_end|>"], special: false, template: false };
+const NO_END: Letters = Letters { named: &[], special: false, template: false };
+
+const TEMPLATE: Letters = Letters { named: &["<|im_start|>"], special: true, template: true };
 
 fn parse(text: &str) -> Result<RowFile, DataError> {
     RowFile::parse(text, Path::new("rows.jsonl"), None, None)
 }
 
 fn how(max_length: usize) -> Tokenization {
-    Tokenization { max_length, separator: "\n".into(), eos: true }
+    Tokenization { max_length, over_long: OverLong::Cut, separator: "\n".into(), eos: true }
 }
 
 /// Ids as text: letters, `$` the end token, `<` and `>` ChatML's, `(` and `)` the special ones.
@@ -96,6 +116,8 @@ fn the_keys_of_the_first_row_tell_the_format() {
     let cases = [
         (message, Format::Messages),
         (r#"{"prompt": "p", "completion": "c", "id": 3}"#, Format::PromptCompletion),
+        (r#"{"conversations": [{"from": "gpt", "value": "a"}]}"#, Format::Messages),
+        (r#"{"instruction": "i", "output": "o", "text": "t"}"#, Format::Instruction),
         (r#"{"text": "t"}"#, Format::Text),
         (r#"{"text": "t", "label": "l"}"#, Format::Classification),
         (r#"{"label": 4, "text": "t"}"#, Format::Classification),
@@ -103,7 +125,7 @@ fn the_keys_of_the_first_row_tell_the_format() {
     for (row, format) in cases {
         assert_eq!(parse(row).unwrap().format, format, "{row}");
     }
-    let named = RowFile::parse(cases[3].0, Path::new("f"), Some(Format::Text), None).unwrap();
+    let named = RowFile::parse(cases[5].0, Path::new("f"), Some(Format::Text), None).unwrap();
     assert_eq!(named.rows, [NumberedRow { line: 1, row: Row::Text("t".into()) }]);
 }
 
@@ -136,13 +158,16 @@ fn broken_rows_are_reported_at_once_with_line_keys_and_remedy() {
 
 #[test]
 fn keys_that_fit_no_format_are_told_their_names_here() {
+    let needs = "a row has `messages` (messages), or `instruction`, `output` (instruction), or `prompt`, `completion` (prompt-completion), or `text` (text), or `text`, `label` (classification)";
     assert_eq!(
-        parse(r#"{"instruction": "a", "output": "b"}"#).unwrap_err().to_string(),
-        "rows.jsonl:1: the keys `instruction`, `output` fit no format: rename `instruction` to `prompt`, rename `output` to `completion`"
+        parse(r#"{"question": "a", "answer": "b"}"#).unwrap_err().to_string(),
+        format!(
+            "rows.jsonl:1: the keys `question`, `answer` fit no format: the nearest is prompt-completion: rename `question` to `prompt`, rename `answer` to `completion`; {needs}"
+        )
     );
     assert_eq!(
         parse(r#"{"a": "b"}"#).unwrap_err().to_string(),
-        "rows.jsonl:1: the keys `a` fit no format: a row has `messages` (messages), or `prompt`, `completion` (prompt-completion), or `text` (text), or `text`, `label` (classification)"
+        format!("rows.jsonl:1: the keys `a` fit no format: {needs}")
     );
 }
 
@@ -218,6 +243,78 @@ fn the_assistant_and_its_end_marker_are_learned() {
 }
 
 #[test]
+fn a_chat_template_is_asked_before_anything_else() {
+    // It needs no end token, and nothing is put around its segments.
+    check_example(
+        &TALK.replace('\n', ""),
+        &TEMPLATE,
+        200,
+        "[system]s;[user]u;[assistant]ab;[user]v;[assistant]c;",
+        &format!("{}ab;{}c;_", "_".repeat(28), "_".repeat(19)),
+    );
+    let tool = r#"{"messages": [{"role": "tool", "content": "a"}, {"role": "assistant", "content": "b"}]}"#;
+    assert_eq!(
+        token_examples(&parse(tool).unwrap(), &TEMPLATE, &how(99)).unwrap_err().to_string(),
+        "rows.jsonl:1: the row cannot be tokenised: the template knows no tool"
+    );
+}
+
+#[test]
+fn an_instruction_is_a_conversation_with_its_input_below_it() {
+    let row = r#"{"instruction": "add", "input": "1 2", "output": "3"}"#;
+    let talk = "[user]add\n\n1 2;[assistant]3;";
+    check_example(row, &TEMPLATE, 99, talk, &format!("{}3;_", "_".repeat(25)));
+    check_example(
+        row,
+        &PLAIN,
+        99,
+        "user: add\n\n1 2\nassistant: 3$",
+        &format!("{} 3$_", "_".repeat(24)),
+    );
+    for input in ["", "\"input\": \"\", ", "\"input\": \" \", ", "\"input\": null, "] {
+        let row = format!("{{\"instruction\": \"add\", {input}\"output\": \"3\"}}");
+        check_example(
+            &row,
+            &TEMPLATE,
+            99,
+            "[user]add;[assistant]3;",
+            &format!("{}3;_", "_".repeat(20)),
+        );
+    }
+    assert_eq!(
+        parse(r#"{"instruction": "add", "input": 3, "output": "3"}"#).unwrap_err().to_string(),
+        "rows.jsonl:1: `input` must be a string, but is a number"
+    );
+}
+
+#[test]
+fn share_gpt_is_read_with_the_names_of_here() {
+    let row = r#"{"conversations": [{"from": "system", "value": "s"}, {"from": "human", "value": "u"}, {"from": "gpt", "value": "a"}]}"#;
+    let turn = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
+    let messages =
+        Row::Messages(vec![turn("system", "s"), turn("user", "u"), turn("assistant", "a")]);
+    assert_eq!(parse(row).unwrap().rows[0].row, messages);
+    // Each name of the list goes with each shape of turn.
+    let mixed = row.replace("conversations", "messages");
+    assert_eq!(parse(&mixed).unwrap().rows[0].row, messages);
+    let check = |row: &str, message: &str| {
+        assert_eq!(parse(row).unwrap_err().to_string(), format!("rows.jsonl:1: {message}"));
+    };
+    check(
+        r#"{"conversations": [{"from": "human"}]}"#,
+        "`conversations[0].value` must be a string, but is nothing",
+    );
+    check(
+        r#"{"conversations": [{"value": "a"}]}"#,
+        "`conversations[0].from` must be a string, but is nothing",
+    );
+    check(
+        r#"{"conversations": {}}"#,
+        "`conversations` must be a list of {from, value}, but is an object",
+    );
+}
+
+#[test]
 fn without_an_end_token_a_line_ends_the_answer() {
     let file = parse(&TALK.replace('\n', "")).unwrap();
     let how = Tokenization { eos: false, ..how(200) };
@@ -245,6 +342,69 @@ fn rows_whose_target_is_cut_away_are_left_out_and_counted() {
     assert_eq!(
         token_examples(&parse(text).unwrap(), &PLAIN, &how(2)).unwrap_err().to_string(),
         "rows.jsonl: none of the 3 rows has a target within 2 tokens: raise data.max_length"
+    );
+}
+
+#[test]
+fn over_long_rows_are_dropped_and_counted_or_refused_with_their_places() {
+    let text = r#"{"prompt": "abcd", "completion": "xy"}
+{"prompt": "a", "completion": "x"}
+
+{"prompt": "ab", "completion": "xyz"}
+"#;
+    let how = |over_long| Tokenization { over_long, ..how(5) };
+    let file = parse(text).unwrap();
+    let (examples, report) = token_examples(&file, &PLAIN, &how(OverLong::Drop)).unwrap();
+    assert_eq!(examples.len(), 1);
+    assert_eq!((report.rows, report.used(), report.dropped, report.cut), (3, 1, 2, 0));
+    assert_eq!(
+        report.to_string(),
+        "rows.jsonl: 3 prompt-completion rows, 4 tokens, 2 with loss (50.0 %), longest 4; 2 left out, over 5 tokens"
+    );
+    // Prompt, separator, completion and end token.
+    assert_eq!(
+        token_examples(&file, &PLAIN, &how(OverLong::Refuse)).unwrap_err().to_string(),
+        "rows.jsonl:1: 8 tokens, but at most 5 are allowed\n\
+         rows.jsonl:4: 7 tokens, but at most 5 are allowed\n\
+         raise data.max_length, or let over-long rows be cut or dropped"
+    );
+    let many = parse(&"{\"text\": \"abcdefgh\"}\n".repeat(13)).unwrap();
+    let error = token_examples(&many, &PLAIN, &how(OverLong::Refuse)).unwrap_err().to_string();
+    assert!(error.contains("\nrows.jsonl: and 3 more rows\n"), "{error}");
+    let none = token_examples(&many, &PLAIN, &how(OverLong::Drop)).unwrap_err();
+    assert!(matches!(none, DataError::NoTargets { rows: 13, .. }), "{none}");
+}
+
+#[test]
+fn over_long_classification_rows_are_dropped_or_refused_too() {
+    let file =
+        parse("{\"text\": \"ab\", \"label\": 0}\n{\"text\": \"abc\", \"label\": 1}\n").unwrap();
+    let classes = Classes::of([&file]).unwrap();
+    let with = |over_long| {
+        let limit = Limit { max_length: 4, over_long };
+        label_examples(&file, &WITH_SPECIAL, &classes, limit)
+    };
+    let (examples, report) = with(OverLong::Drop).unwrap();
+    assert_eq!((examples.len(), report.dropped, report.used()), (1, 1, 1));
+    assert_eq!(
+        with(OverLong::Refuse).unwrap_err().to_string(),
+        "rows.jsonl:2: 5 tokens, but at most 4 are allowed\n\
+         raise data.max_length, or let over-long rows be cut or dropped"
+    );
+}
+
+#[test]
+fn reports_tell_what_was_held_out() {
+    let file = parse(&"{\"text\": \"abc\"}\n".repeat(10)).unwrap();
+    let (kept, held) = file.hold_out(0.2, 0).unwrap();
+    let report = |file: &RowFile| token_examples(file, &PLAIN, &how(9)).unwrap().1.to_string();
+    assert_eq!(
+        report(&kept),
+        "rows.jsonl: 8 text rows beside 2 held out, 32 tokens, 24 with loss (75.0 %), longest 4"
+    );
+    assert_eq!(
+        report(&held),
+        "rows.jsonl: 2 text rows held out of 10, 8 tokens, 6 with loss (75.0 %), longest 4"
     );
 }
 
@@ -287,6 +447,7 @@ fn what_is_generated_from_is_what_stands_before_the_target() {
     check(&talk, &PLAIN, "system: s\nuser: u\nassistant: ab$\nuser: v\nassistant:", "c");
     let before = "<system\ns>\n<user\nu>\n<assistant\nab>\n<user\nv>\n<assistant\n";
     check(&talk, &CHAT_ML, before, "c");
+    check(&talk, &TEMPLATE, "[system]s;[user]u;[assistant]ab;[user]v;[assistant]", "c");
     let text = parse(r#"{"text": "abc"}"#).unwrap();
     assert_eq!(prompts(&text, &PLAIN, &how(9)).unwrap(), []);
 }
@@ -298,11 +459,11 @@ fn labelled(labels: &[&str]) -> RowFile {
 
 #[test]
 fn classes_are_the_sorted_labels_numbers_by_value() {
-    let names = |labels: &[&str]| Classes::of(&labelled(labels)).unwrap().names().to_vec();
+    let names = |labels: &[&str]| Classes::of([&labelled(labels)]).unwrap().names().to_vec();
     assert_eq!(names(&["\"b\"", "\"a\"", "\"b\"", "\"B\""]), ["B", "a", "b"]);
     assert_eq!(names(&["10", "9", "-1", "9"]), ["-1", "9", "10"]);
     assert_eq!(
-        Classes::of(&labelled(&["1", "\"b\""])).unwrap_err().to_string(),
+        Classes::of([&labelled(&["1", "\"b\""])]).unwrap_err().to_string(),
         "rows.jsonl:2: label `b` is a name, but the labels before it are numbers: use one kind in the whole file"
     );
 }
@@ -314,7 +475,7 @@ fn a_number_counts_in_classes_that_are_named() {
     assert_eq!(named.index(&Label::Number(2)), None);
     assert_eq!(named.index(&Label::Number(-1)), None);
     assert_eq!(named.index(&Label::Name("no".into())), Some(0));
-    let found = Classes::of(&labelled(&["4", "7"])).unwrap();
+    let found = Classes::of([&labelled(&["4", "7"])]).unwrap();
     assert_eq!(found.index(&Label::Number(7)), Some(1));
     assert_eq!(found.index(&Label::Number(1)), None);
 }
@@ -322,7 +483,7 @@ fn a_number_counts_in_classes_that_are_named() {
 #[test]
 fn classification_rows_keep_their_special_tokens_when_they_are_cut() {
     let file = labelled(&["\"b\"", "\"a\""]);
-    let classes = Classes::of(&file).unwrap();
+    let classes = Classes::of([&file]).unwrap();
     let (examples, report) = label_examples(&file, &PLAIN, &classes, 4).unwrap();
     let rows: Vec<_> = examples.iter().map(|e| (spell(e.ids.iter().copied()), e.label)).collect();
     assert_eq!(rows, [("(ab)".to_owned(), 1), ("(ab)".to_owned(), 0)]);
@@ -363,6 +524,8 @@ fn a_batch_is_padded_on_the_right_with_targets_by_flat_position() {
     assert_eq!((batch.rows, batch.width, &batch.lengths[..]), (2, 4, &[2, 4][..]));
     assert_eq!(batch.targets, [(0, 6), (5, 9), (6, 10)]);
     assert_eq!((batch.target_tokens(), batch.tokens()), (3, 6));
+    assert_eq!((batch.is_packed(), &batch.segments[..]), (false, &[vec![2], vec![4]][..]));
+    assert_eq!(batch.positions(), [0, 1, 2, 3, 0, 1, 2, 3]);
 
     let rows =
         [LabelExample { ids: vec![1], label: 3 }, LabelExample { ids: vec![2, 4], label: 0 }];
@@ -370,6 +533,31 @@ fn a_batch_is_padded_on_the_right_with_targets_by_flat_position() {
     assert_eq!((batch.ids, batch.labels), (vec![1, 0, 2, 4], vec![3, 0]));
     let empty = LabelBatch::new(&[], 0);
     assert_eq!((empty.rows, empty.width), (0, 0));
+}
+
+#[test]
+fn a_packed_batch_knows_where_its_examples_begin() {
+    let example = |ids: &[u32], targets: &[Option<u32>]| TokenExample {
+        ids: ids.to_vec(),
+        targets: targets.to_vec(),
+    };
+    // The target behind the last token of the first example is no business of the second's.
+    let first = example(&[5, 6, 7], &[Some(6), Some(7), Some(8)]);
+    let second = example(&[8, 9], &[Some(9), None]);
+    let packs = [
+        Packed { examples: vec![first.clone(), second.clone()] },
+        Packed { examples: vec![second, example(&[4], &[None])] },
+    ];
+    let batch = TokenBatch::packed(&packs, 99);
+    assert_eq!(batch.ids, [5, 6, 7, 8, 9, 8, 9, 4, 99, 99]);
+    assert_eq!((batch.rows, batch.width, &batch.lengths[..]), (2, 5, &[5, 3][..]));
+    assert_eq!(batch.segments, [vec![3, 2], vec![2, 1]]);
+    assert_eq!(batch.targets, [(0, 6), (1, 7), (3, 9), (5, 9)]);
+    assert_eq!(batch.positions(), [0, 1, 2, 0, 1, 0, 1, 0, 1, 2]);
+    assert!(batch.is_packed());
+    // A pack of one is the example.
+    let alone = Packed { examples: vec![first.clone()] };
+    assert_eq!(TokenBatch::packed([&alone], 0), TokenBatch::new([&first], 0));
 }
 
 #[test]

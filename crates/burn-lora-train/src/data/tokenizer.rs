@@ -1,5 +1,7 @@
 //! What is asked of a tokenizer.
 
+use super::row::Message;
+
 /// Why a tokenizer could not encode a text.
 pub type EncodeError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -35,4 +37,16 @@ pub trait Encode {
 
     /// The id of a token, if it is in the vocabulary.
     fn token_to_id(&self, token: &str) -> Option<u32>;
+
+    /// A conversation as the model's chat template writes it, in segments of text, each with
+    /// whether it is learned; nothing where there is no template. The texts hold whatever special
+    /// tokens the template asks for, and nothing is added to them.
+    ///
+    /// # Errors
+    ///
+    /// What the template says.
+    fn chat(&self, messages: &[Message]) -> Option<Result<Vec<(String, bool)>, EncodeError>> {
+        let _ = messages;
+        None
+    }
 }

@@ -71,7 +71,10 @@ impl Objective for LlamaForCausalLM {
 /// The stream where a token that carries loss is predicted, `[targets, hidden]`.
 fn target_rows(model: &LlamaForCausalLM, batch: &TokenBatch, device: &Device) -> Tensor<2> {
     let ids = ids(&batch.ids, [batch.rows, batch.width], device);
-    let hidden = model.hidden(ids, &batch.lengths, None);
+    let hidden = match batch.is_packed() {
+        true => model.hidden_packed(ids, &batch.segments),
+        false => model.hidden(ids, &batch.lengths, None),
+    };
     let [rows, tokens, width] = hidden.dims();
     let positions: Vec<i32> = batch.targets.iter().map(|&(at, _)| at as i32).collect();
     let count = positions.len();

@@ -8,6 +8,7 @@ use burn_lora_models::llama::{LlamaConfig, LlamaForCausalLM};
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
+use burn_lora_train::silent::SilentRenderer;
 use burn_lora_train::summary::Summary;
 
 pub struct Tiny {
@@ -62,7 +63,7 @@ impl Tiny {
     }
 
     pub fn train(&self, run: &str, overrides: &[&str], resume: bool) -> Summary {
-        let options = RunOptions { resume, renderer: Some(Box::new(Quiet)), ..Default::default() };
+        let options = RunOptions { resume, ..silent() };
         train(self.config(run, overrides), options, &Observer::silent()).unwrap()
     }
 
@@ -73,48 +74,6 @@ impl Tiny {
 }
 
 /// Shows nothing.
-pub struct Quiet;
-
-mod quiet {
-    use burn_train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
-    use burn_train::metric::MetricDefinition;
-    use burn_train::renderer::{
-        EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
-        MetricsRendererTraining,
-    };
-
-    use super::Quiet;
-
-    impl MetricsRendererTraining for Quiet {
-        fn update_train(&mut self, _: MetricState) {}
-        fn update_valid(&mut self, _: MetricState) {}
-    }
-
-    impl TrainingProgressLogger for Quiet {
-        fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
-        fn update_epoch(&mut self, _: usize) {}
-        fn start_split(&mut self, _: &str, _: usize) {}
-        fn update_split(&mut self, _: usize) {}
-        fn end_split(&mut self) {}
-        fn end(&mut self) {}
-        fn log_event_training(&mut self, _: String) {}
-    }
-
-    impl EvaluationProgressLogger for Quiet {
-        fn start_global_progress(&mut self, _: usize) {}
-        fn start_test(&mut self, _: &str, _: usize) {}
-        fn update_test_progress(&mut self, _: usize) {}
-        fn end_test(&mut self) {}
-        fn end_global_progress(&mut self) {}
-        fn log_event_evaluation(&mut self, _: String) {}
-    }
-
-    impl MetricsRendererEvaluation for Quiet {
-        fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
-    }
-
-    impl MetricsRenderer for Quiet {
-        fn manual_close(&mut self) {}
-        fn register_metric(&mut self, _: MetricDefinition) {}
-    }
+pub fn silent() -> RunOptions {
+    RunOptions { renderer: Some(Box::new(SilentRenderer)), ..RunOptions::default() }
 }

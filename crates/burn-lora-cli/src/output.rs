@@ -1,0 +1,23 @@
+//! Results for programs, on standard output.
+
+use std::io::{self, Write};
+
+use burn_lora_train::TrainError;
+use serde::Serialize;
+
+/// Writes a result as one JSON object; a number that is not finite is `null`.
+pub fn json(result: &impl Serialize) -> Result<(), TrainError> {
+    let mut text = serde_json::to_vec_pretty(result).map_err(|error| failed(error.into()))?;
+    text.push(b'\n');
+    bytes(&text)
+}
+
+/// Writes bytes as they are.
+pub fn bytes(bytes: &[u8]) -> Result<(), TrainError> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(failed)
+}
+
+fn failed(source: io::Error) -> TrainError {
+    TrainError::Io { action: "write", path: "standard output".into(), source }
+}

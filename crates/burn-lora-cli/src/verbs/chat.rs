@@ -1,0 +1,116 @@
+//! `burn-lora chat MODEL`: a conversation on the terminal, with adapters to switch between.
+
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+
+use burn_lora_train::TrainError;
+use burn_lora_train::chat::{Change, Command, Help, Input, Session};
+use burn_lora_train::generator::{Generator, NamedAdapter, Writing};
+
+use super::generate::{Choice, print};
+use crate::terminal;
+
+/// Talk to a model, with or without adapters
+#[derive(clap::Args)]
+pub struct Chat {
+    /// A run directory, a model directory or .gguf file, or a model of the hub
+    model: PathBuf,
+    /// An adapter to switch to with /adapter NAME; may be repeated
+    #[arg(long, value_name = "NAME=DIR")]
+    adapter: Vec<String>,
+    /// The system text
+    #[arg(long)]
+    system: Option<String>,
+    #[command(flatten)]
+    choice: Choice,
+    /// The device to run on
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+impl Chat {
+    pub fn run(self) -> Result<(), TrainError> {
+        let adapters: Vec<NamedAdapter> =
+            self.adapter.iter().map(|text| NamedAdapter::parse(text)).collect();
+        let observer = terminal::observer();
+        let mut generator = Generator::open(&self.model, &adapters, &self.device, &observer)?;
+        let mut session = Session::new(generator.selected().map(str::to_owned));
+        if let Some(text) = self.system {
+            change(&mut generator, &mut session, Command::System(Some(text)))?;
+        }
+        let how = self.choice.writing();
+        eprintln!("/help shows the commands, /quit ends");
+        let mut lines = std::io::stdin().lock().lines();
+        loop {
+            eprint!("{}> ", generator.selected().unwrap_or("base"));
+            // A prompt that cannot be shown is no reason to stop reading.
+            let _ = std::io::stderr().flush();
+            let Some(Ok(line)) = lines.next() else { break };
+            match Input::parse(&line) {
+                Ok(Input::Empty) => {}
+                Ok(Input::Message(text)) => answer(&generator, &mut session, text, &how)?,
+                Ok(Input::Command(command)) => {
+                    if change(&mut generator, &mut session, command)? {
+                        break;
+                    }
+                }
+                Err(error) => eprintln!("{error}"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Asks, and prints the answer as it comes; what cannot be asked is said and forgotten.
+fn answer(
+    generator: &Generator,
+    session: &mut Session,
+    text: String,
+    how: &Writing,
+) -> Result<(), TrainError> {
+    let room = generator.context().saturating_sub(how.max_tokens).max(1);
+    let count = |messages: &[_]| generator.conversation(messages).map_or(0, |ids| ids.len());
+    let asked = session.ask(text).and_then(|()| session.fit(room, &count));
+    match asked {
+        Ok(0) => {}
+        Ok(dropped) => eprintln!("(the first {dropped} turns no longer fit and are forgotten)"),
+        Err(error) => {
+            eprintln!("{error}");
+            session.undo();
+            return Ok(());
+        }
+    }
+    let prompt = generator.conversation(&session.messages())?;
+    let answer = generator.write(prompt, how, &mut print)?;
+    println!();
+    if let Err(error) = session.answer(answer) {
+        eprintln!("{error}");
+    }
+    Ok(())
+}
+
+/// Does what a command says; whether it ends the chat.
+fn change(
+    generator: &mut Generator,
+    session: &mut Session,
+    command: Command,
+) -> Result<bool, TrainError> {
+    let known: Vec<String> = generator.adapters().into_iter().map(str::to_owned).collect();
+    match session.apply(command, &known) {
+        Ok(Change::Nothing) => {}
+        Ok(Change::Switch { adapter, scale }) => generator.select(adapter.as_deref(), scale)?,
+        Ok(Change::Scale(scale)) => generator.set_scale(scale)?,
+        Ok(Change::ShowAdapters) if known.is_empty() => {
+            eprintln!("there are none: --adapter NAME=DIR")
+        }
+        Ok(Change::ShowAdapters) => eprintln!("{}", known.join("\n")),
+        Ok(Change::ShowHelp) => {
+            for Help { usage, does, .. } in Help::ALL {
+                eprintln!("{usage:16} {does}");
+            }
+        }
+        Ok(Change::Quit) => return Ok(true),
+        Err(error) => eprintln!("{error}"),
+    }
+    Ok(false)
+}

@@ -1,0 +1,44 @@
+//! `burn-lora export RUN --out DIR`: a finished run as a directory to share.
+
+use std::path::PathBuf;
+
+use burn_lora_models::SaveDtype;
+use burn_lora_train::TrainError;
+use burn_lora_train::export::{ExportOptions, export};
+use clap::ValueHint;
+
+use crate::terminal;
+
+/// Write a directory to share: adapter or model, tokenizer, model card
+#[derive(clap::Args)]
+pub struct Export {
+    /// The run directory
+    #[arg(value_hint = ValueHint::DirPath)]
+    run: PathBuf,
+    /// The directory to write, which must not exist
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    out: PathBuf,
+    /// Write base and adapter as one model (f32) instead of the adapter
+    #[arg(long)]
+    merged: bool,
+    /// What others find the base model by, such as org/name [default: the configuration's]
+    #[arg(long, value_name = "NAME")]
+    base_model: Option<String>,
+}
+
+impl Export {
+    pub fn run(self) -> Result<(), TrainError> {
+        let options = ExportOptions {
+            out: self.out,
+            merged: self.merged.then_some(SaveDtype::F32),
+            base_model: self.base_model,
+        };
+        let exported = export(&self.run, &options, &terminal::observer())?;
+        println!("exported: {}", exported.out.display());
+        for name in &exported.files {
+            println!("  {name}");
+        }
+        println!("README.md states no licence yet: choose one before you share it");
+        Ok(())
+    }
+}

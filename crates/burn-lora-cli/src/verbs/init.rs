@@ -1,0 +1,60 @@
+//! `burn-lora init NAME --out run.toml`: a configuration to start from.
+
+use std::path::PathBuf;
+
+use burn_lora_train::TrainError;
+use burn_lora_train::config::RunConfig;
+use burn_lora_train::ready::{self, Fill};
+use clap::ValueHint;
+
+use crate::output;
+
+/// List the ready configurations, print one, or copy one with your paths filled in
+#[derive(clap::Args)]
+pub struct Init {
+    /// The configuration; without it, all are listed
+    name: Option<String>,
+    /// The file to write, which must not exist; without it, the configuration is printed
+    #[arg(long, value_name = "FILE", requires = "name", value_hint = ValueHint::FilePath)]
+    out: Option<PathBuf>,
+    /// Fill in the base model
+    #[arg(long, value_name = "PATH", requires = "name", value_hint = ValueHint::AnyPath)]
+    model: Option<String>,
+    /// Fill in the training rows
+    #[arg(long, value_name = "FILE", requires = "name", value_hint = ValueHint::FilePath)]
+    data: Option<String>,
+    /// Fill in the rows to evaluate on
+    #[arg(long, value_name = "FILE", requires = "name", value_hint = ValueHint::FilePath)]
+    eval: Option<String>,
+    /// Fill in the run directory
+    #[arg(long, value_name = "DIR", requires = "name", value_hint = ValueHint::DirPath)]
+    dir: Option<String>,
+}
+
+impl Init {
+    pub fn run(self) -> Result<(), TrainError> {
+        let Some(name) = self.name else { return output::bytes(list().as_bytes()) };
+        let eval_stays = self.data.is_some() && self.eval.is_none();
+        let fill = Fill { model: self.model, data: self.data, eval: self.eval, dir: self.dir };
+        let text = ready::find(&name)?.filled(&fill)?;
+        let config = RunConfig::parse(&text, &name, &[])?;
+        match &self.out {
+            None => output::bytes(text.as_bytes())?,
+            Some(path) => {
+                ready::write_new(path, &text)?;
+                println!("written: {}", path.display());
+            }
+        }
+        if let Some(eval) = config.data.eval.filter(|_| eval_stays) {
+            eprintln!("note: [data] eval is still {}; --eval fills it in", eval.display());
+        }
+        Ok(())
+    }
+}
+
+/// A line for each configuration.
+fn list() -> String {
+    let width = ready::ALL.iter().map(|ready| ready.name.len()).max().unwrap_or(0);
+    let line = |ready: &ready::Ready| format!("{:width$}  {}\n", ready.name, ready.summary());
+    ready::ALL.iter().map(line).collect()
+}

@@ -1,0 +1,30 @@
+//! `burn-lora inspect ADAPTER`: what an adapter is, without its model.
+
+use std::path::PathBuf;
+
+use burn_lora_train::TrainError;
+use burn_lora_train::inspect::inspect;
+use clap::ValueHint;
+
+use crate::output;
+
+/// Show an adapter's layers with their shapes, scales and norms
+#[derive(clap::Args)]
+pub struct Inspect {
+    /// A PEFT adapter directory, or a run directory
+    #[arg(value_hint = ValueHint::DirPath)]
+    adapter: PathBuf,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    pub fn run(self) -> Result<(), TrainError> {
+        let inspection = inspect(&self.adapter)?;
+        match self.json {
+            true => output::json(&inspection),
+            false => output::bytes(format!("{inspection}\n").as_bytes()),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The name of a model on the hub.
+
+use std::fmt;
+
+use crate::HubError;
+
+/// A model on the hub: `org/name`, and the revision wanted of it.
+///
+/// ```
+/// use burn_lora_hub::HubId;
+///
+/// let id = HubId::parse("HuggingFaceTB/SmolLM2-135M-Instruct@v1.0")?;
+/// assert_eq!(id.repo(), "HuggingFaceTB/SmolLM2-135M-Instruct");
+/// assert_eq!(id.revision(), "v1.0");
+/// # Ok::<(), burn_lora_hub::HubError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HubId {
+    repo: String,
+    revision: String,
+}
+
+impl HubId {
+    /// The revision taken where none is named.
+    pub const DEFAULT_REVISION: &'static str = "main";
+
+    /// Reads `org/name` or `org/name@revision`; a revision is a branch, a tag or a commit.
+    ///
+    /// # Errors
+    ///
+    /// [`HubError::BadId`]: the hub admits no such name, or git no such revision. Both become names of
+    /// directories, so this is also what keeps them inside the cache.
+    pub fn parse(text: &str) -> Result<Self, HubError> {
+        let (repo, revision) = text.split_once('@').unwrap_or((text, Self::DEFAULT_REVISION));
+        let problem = repo_problem(repo).or_else(|| revision_problem(revision));
+        match problem {
+            Some(problem) => Err(HubError::BadId { text: text.to_owned(), problem }),
+            None => Ok(Self { repo: repo.to_owned(), revision: revision.to_owned() }),
+        }
+    }
+
+    /// `org/name`.
+    pub fn repo(&self) -> &str {
+        &self.repo
+    }
+
+    /// The branch, tag or commit.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+}
+
+impl fmt::Display for HubId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.repo)?;
+        if self.revision != Self::DEFAULT_REVISION {
+            write!(f, "@{}", self.revision)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text is the full name of a git commit.
+pub(crate) fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The rules of `huggingface_hub.utils.validate_repo_id`.
+fn repo_problem(repo: &str) -> Option<&'static str> {
+    let Some((org, name)) = repo.split_once('/') else {
+        return Some("a model is named by its organisation or user and its name, `org/name`");
+    };
+    if name.contains('/') {
+        return Some("there is more than one `/`");
+    }
+    for part in [org, name] {
+        if part.is_empty() || part.len() > 96 {
+            return Some("organisation and name have 1 to 96 characters each");
+        }
+        if !part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+            return Some("only letters, digits, `-`, `_` and `.` are allowed");
+        }
+        if part.starts_with(['-', '.']) || part.ends_with(['-', '.']) {
+            return Some("neither part may start or end with `-` or `.`");
+        }
+    }
+    if repo.contains("--") || repo.contains("..") {
+        return Some("`--` and `..` are not allowed");
+    }
+    repo.ends_with(".git").then_some("a name does not end in `.git`")
+}
+
+/// The rules of git for names of references, as far as paths and URLs are touched by them.
+fn revision_problem(revision: &str) -> Option<&'static str> {
+    if revision.is_empty() || revision.len() > 255 {
+        return Some("a revision has 1 to 255 characters");
+    }
+    let forbidden = |c: char| c.is_control() || c.is_whitespace() || "\\:?*[~^@\"<>|".contains(c);
+    if revision.contains(forbidden) {
+        return Some("the revision has a character that git allows in none");
+    }
+    let hidden = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
+    if revision.contains("..") || revision.split('/').any(hidden) {
+        return Some("the revision is no name of a branch, a tag or a commit");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_without_a_revision_means_main() {
+        let id = HubId::parse("org_1/Name-2.5B").unwrap();
+        assert_eq!((id.repo(), id.revision()), ("org_1/Name-2.5B", "main"));
+        assert_eq!(id.to_string(), "org_1/Name-2.5B");
+    }
+
+    #[test]
+    fn a_revision_may_have_a_slash() {
+        let id = HubId::parse("org/name@refs/pr/1").unwrap();
+        assert_eq!(id.revision(), "refs/pr/1");
+        assert_eq!(id.to_string(), "org/name@refs/pr/1");
+    }
+
+    #[test]
+    fn what_the_hub_or_git_admits_not_is_refused() {
+        let long = format!("org/{}", "a".repeat(97));
+        for text in [
+            "",
+            "name",
+            "/name",
+            "org/",
+            "a/b/c",
+            "org/na me",
+            "org/né",
+            "-org/name",
+            "org/name.",
+            "org/a--b",
+            "org/a..b",
+            "../name",
+            "org/..",
+            "org/name.git",
+            "org/name@",
+            "org/name@../x",
+            "org/name@/x",
+            "org/name@a//b",
+            "org/name@.x",
+            "org/name@a b",
+            "org/name@a\\b",
+            "org/name@a:b",
+            "org/name@x@y",
+            &long,
+        ] {
+            assert!(matches!(HubId::parse(text), Err(HubError::BadId { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_commit_is_forty_lower_hexadecimal_digits() {
+        assert!(is_commit("0123456789abcdef0123456789abcdef01234567"));
+        assert!(!is_commit("0123456789ABCDEF0123456789abcdef01234567"));
+        assert!(!is_commit("0123456"));
+    }
+}

@@ -1,0 +1,6 @@
+//! Fetching from a server on this machine that speaks the hub's protocol.
+
+mod failures;
+mod fetch;
+mod repository;
+mod server;

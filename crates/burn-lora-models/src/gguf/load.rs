@@ -1,0 +1,33 @@
+//! A model from a file.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use super::{GgufFile, GgufSource};
+use crate::ModelError;
+use crate::weights::{Builder, LoadReport, Manifest};
+
+/// Whether the path is that of a GGUF file, by its name.
+pub(crate) fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+}
+
+/// The text of the `config.json` that the file stands for.
+pub(crate) fn config_text(path: &Path) -> Result<String, ModelError> {
+    Ok(GgufFile::open(path)?.config()?.to_string())
+}
+
+/// Builds a model from the file at `path`; `build` runs twice, as for a directory.
+pub(crate) fn load<M>(
+    path: &Path,
+    device: &Device,
+    progress: &mut dyn FnMut(u64, u64),
+    build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
+) -> Result<(M, LoadReport), ModelError> {
+    let mut manifest = Manifest::default();
+    build(&mut Builder::new(&mut manifest, device))?;
+    let mut source = GgufSource::new(GgufFile::open(path)?, &manifest.specs, progress)?;
+    let report = source.report();
+    Ok((build(&mut Builder::new(&mut source, device))?, report))
+}

@@ -1,0 +1,164 @@
+//! A file's tensors as a model asks for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::config::GgufArchitecture;
+use super::file::CHUNK;
+use super::names::{gguf_name, hugging_face_key};
+use super::rows::RowOrder;
+use super::{GgufError, GgufFile, GgufTensor, GgufTensorProblem};
+use crate::ModelError;
+use crate::weights::{LoadReport, Role, Source, TensorSpec};
+
+/// Rows that are transposed together: runs of that many numbers are written.
+const ROWS: usize = 64;
+
+/// The tensors of a file under their Hugging Face keys, in f32 and in Burn's layout.
+///
+/// It is made from the list of what a model needs, which is compared with the file as a whole
+/// before anything is read. Beside a tensor that is asked for, only a chunk is held.
+pub struct GgufSource<'a> {
+    file: GgufFile,
+    /// By Hugging Face key.
+    tensors: BTreeMap<String, (GgufTensor, RowOrder)>,
+    done: u64,
+    total: u64,
+    progress: &'a mut dyn FnMut(u64, u64),
+}
+
+impl<'a> GgufSource<'a> {
+    /// A source for the tensors that `specs` list, all of a model. `progress` is told of the bytes of
+    /// the file that were read so far and of all that will be.
+    ///
+    /// # Errors
+    ///
+    /// All at once the tensors that are missing, surplus, of another shape or of a type that is not
+    /// read; an architecture that is not supported.
+    pub fn new(
+        file: GgufFile,
+        specs: &[TensorSpec],
+        progress: &'a mut dyn FnMut(u64, u64),
+    ) -> Result<Self, GgufError> {
+        let architecture = file.architecture()?;
+        let heads = file.heads(architecture)?;
+        let mut problems = Vec::new();
+        let mut tensors = BTreeMap::new();
+        for spec in specs {
+            let key = spec.key.clone();
+            let Some(tensor) = gguf_name(&key).and_then(|name| file.tensor(&name)) else {
+                problems.push(GgufTensorProblem::Missing { key });
+                continue;
+            };
+            let name = tensor.name.clone();
+            if tensor.shape != spec.shape {
+                let (found, expected) = (tensor.shape.clone(), spec.shape.clone());
+                problems.push(GgufTensorProblem::Shape { tensor: name, found, expected });
+            } else if !tensor.ggml_type.is_supported() {
+                let found = tensor.ggml_type;
+                problems.push(GgufTensorProblem::Quantization { tensor: name, found });
+            } else {
+                let order = row_order(&file, architecture, heads, tensor)?;
+                tensors.insert(key, (tensor.clone(), order));
+            }
+        }
+        let wanted: BTreeSet<&str> = specs.iter().map(|spec| spec.key.as_str()).collect();
+        for tensor in file.tensors() {
+            let key = hugging_face_key(&tensor.name);
+            if !key.is_some_and(|key| wanted.contains(key.as_str())) {
+                problems.push(GgufTensorProblem::Surplus { tensor: tensor.name.clone() });
+            }
+        }
+        if !problems.is_empty() {
+            return Err(GgufError::Tensors { path: file.path().to_owned(), problems });
+        }
+        let total = tensors.values().map(|(tensor, _)| tensor.bytes()).sum();
+        progress(0, total);
+        Ok(Self { file, tensors, done: 0, total, progress })
+    }
+
+    /// How many tensors and bytes will be read.
+    pub fn report(&self) -> LoadReport {
+        LoadReport { tensors: self.tensors.len(), bytes: self.total, ..LoadReport::default() }
+    }
+
+    fn read(&mut self, spec: &TensorSpec) -> Result<Vec<f32>, GgufError> {
+        let path = || self.file.path().to_owned();
+        let Some((tensor, order)) = self.tensors.get(&spec.key) else {
+            return Err(GgufError::NoTensor { path: path(), tensor: spec.key.clone() });
+        };
+        if tensor.shape != spec.shape {
+            let problem = GgufTensorProblem::Shape {
+                tensor: tensor.name.clone(),
+                found: tensor.shape.clone(),
+                expected: spec.shape.clone(),
+            };
+            return Err(GgufError::Tensors { path: path(), problems: vec![problem] });
+        }
+        let mut values = vec![0_f32; tensor.numbers()];
+        if values.is_empty() {
+            return Ok(values);
+        }
+        // A bias is a column: one number a row.
+        let width = match tensor.shape.as_slice() {
+            [_, rest @ ..] => rest.iter().product(),
+            [] => 1,
+        };
+        let height = values.len() / width;
+        let transposed = spec.role == Role::Linear;
+        let numbers = if transposed { ROWS * width } else { CHUNK };
+        let (done, total, progress) = (&mut self.done, self.total, &mut self.progress);
+        self.file.chunks(tensor, numbers, &mut |first, floats, bytes| {
+            if transposed {
+                for column in 0..width {
+                    let out = &mut values[column * height..][..height];
+                    for (row, float) in floats[column..].iter().step_by(width).enumerate() {
+                        out[order.hugging_face(first / width + row)] = *float;
+                    }
+                }
+            } else if *order == RowOrder::Same {
+                values[first..][..floats.len()].copy_from_slice(floats);
+            } else {
+                for (at, float) in (first..).zip(floats) {
+                    values[order.hugging_face(at / width) * width + at % width] = *float;
+                }
+            }
+            *done += bytes;
+            progress(*done, total);
+        })?;
+        Ok(values)
+    }
+}
+
+impl Source for GgufSource<'_> {
+    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Vec<f32>>, ModelError> {
+        Ok(Some(self.read(spec)?))
+    }
+}
+
+/// How the rows of a tensor lie in the file.
+fn row_order(
+    file: &GgufFile,
+    architecture: GgufArchitecture,
+    (heads, shared): (usize, usize),
+    tensor: &GgufTensor,
+) -> Result<RowOrder, GgufError> {
+    let module = tensor.name.rsplit('.').nth(1);
+    let heads = match (architecture, module) {
+        (GgufArchitecture::Llama, Some("attn_q")) => heads,
+        (GgufArchitecture::Llama, Some("attn_k")) => shared,
+        _ => return Ok(RowOrder::Same),
+    };
+    let rows = tensor.shape.first().copied().unwrap_or(1);
+    match heads.checked_mul(2) {
+        Some(halves) if rows.is_multiple_of(halves) => {
+            Ok(RowOrder::Interleaved { head_dim: rows / heads })
+        }
+        _ => {
+            let path = file.path().to_owned();
+            Err(GgufError::Heads { path, tensor: tensor.name.clone(), rows, heads })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! What can go wrong with a chat template.
+
+use std::error::Error as _;
+use std::fmt;
+use std::path::PathBuf;
+
+use minijinja::{Error, ErrorKind};
+
+use super::limits::{Limits, MAX_SOURCE};
+
+/// Why there is no text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TemplateError {
+    /// A file cannot be read.
+    #[error("cannot read `{}`: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is larger than any that is read.
+    #[error("`{}` has more than the {limit} bytes that are read: is it the right file?", path.display())]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// In bytes.
+        limit: u64,
+    },
+    /// A file is not the JSON that it should be.
+    #[error("`{}` is not valid: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what was expected.
+        source: serde_json::Error,
+    },
+    /// `chat_template` is neither a text nor a list of named texts.
+    #[error(
+        "`{}`: `chat_template` must be a text or a list of {{name, template}}; put the template \
+         into `chat_template.jinja` beside it",
+        path.display()
+    )]
+    Form {
+        /// The `tokenizer_config.json`.
+        path: PathBuf,
+    },
+    /// A list of templates has none to go by.
+    #[error(
+        "`{}` names the chat templates {} and none of them `default`; put the one to use into \
+         `chat_template.jinja` beside it",
+        path.display(),
+        names.join(", ")
+    )]
+    NoDefault {
+        /// The `tokenizer_config.json`.
+        path: PathBuf,
+        /// The names that there are.
+        names: Vec<String>,
+    },
+    /// The template's text is too long to be one.
+    #[error("the chat template has {bytes} bytes, more than the {MAX_SOURCE} that are read")]
+    SourceTooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The template is not Jinja.
+    #[error("chat template, line {line}: {message}")]
+    Syntax {
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// The template calls `raise_exception`.
+    #[error("the chat template refuses these messages: {message}")]
+    Raised {
+        /// What it says.
+        message: String,
+    },
+    /// The template does what cannot be done.
+    #[error("chat template, line {line}: {message}")]
+    Failed {
+        /// The line, counted from 1.
+        line: usize,
+        /// What it did.
+        message: String,
+    },
+    /// The template includes or imports another.
+    #[error(
+        "chat template, line {line}: it asks for another file, which is not done; write it out"
+    )]
+    Include {
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// The template asks for the date, and was given no clock.
+    #[error("chat template, line {line}: it asks for the date; give the template a time")]
+    NoTime {
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// The template ran too long.
+    #[error(
+        "the chat template ran more than {limit} instructions; shorten the conversation, or raise \
+         the limit if you trust the template"
+    )]
+    TooManyInstructions {
+        /// How many were allowed.
+        limit: u64,
+    },
+    /// The template called itself too often.
+    #[error("chat template, line {line}: it is nested deeper than {limit} calls")]
+    TooDeep {
+        /// The line, counted from 1.
+        line: usize,
+        /// How deep was allowed.
+        limit: usize,
+    },
+    /// The template wrote too much.
+    #[error(
+        "the chat template wrote more than {limit} bytes; shorten the conversation, or raise the \
+         limit if you trust the template"
+    )]
+    TooMuchOutput {
+        /// In bytes.
+        limit: usize,
+    },
+    /// What the template writes for a message changes with what comes after it.
+    #[error(
+        "messages[{message}]: {change}; answers cannot be told from prompts with this chat template"
+    )]
+    Unstable {
+        /// The assistant's message, counted from 0.
+        message: usize,
+        /// What differs from what.
+        change: Instability,
+    },
+    /// The template cannot write the conversation up to a message.
+    #[error("messages[{message}]: the conversation up to here cannot be written: {source}")]
+    Beginning {
+        /// The assistant's message, counted from 0.
+        message: usize,
+        /// Why not.
+        source: Box<TemplateError>,
+    },
+    /// A message without a role.
+    #[error("a message has the keys {} and no `role` that is a text", keys.join(", "))]
+    NoRole {
+        /// The keys that it has.
+        keys: Vec<String>,
+    },
+}
+
+/// How a template fails to be stable in its prefixes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Instability {
+    /// The prompt for an answer is not what stands before it.
+    Prompt,
+    /// An answer is written otherwise once messages follow.
+    Later,
+}
+
+impl fmt::Display for Instability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prompt => "the prompt for this answer is not how the text with it begins",
+            Self::Later => "the text up to this answer is not how the whole conversation begins",
+        })
+    }
+}
+
+/// What `raise_exception` was given, on its way through the engine.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Raised(String);
+
+impl Raised {
+    pub(super) fn error(message: String) -> Error {
+        Error::new(ErrorKind::InvalidOperation, "raised").with_source(Self(message))
+    }
+}
+
+impl TemplateError {
+    pub(super) fn syntax(error: &Error) -> Self {
+        Self::Syntax { line: error.line().unwrap_or(1), message: message(error) }
+    }
+
+    /// From what the engine says about a rendering; the innermost cause counts.
+    pub(super) fn rendering(error: &Error, limits: &Limits) -> Self {
+        let mut cause = error;
+        while let Some(source) = cause.source() {
+            if let Some(Raised(message)) = source.downcast_ref() {
+                return Self::Raised { message: message.clone() };
+            }
+            match source.downcast_ref() {
+                Some(inner) => cause = inner,
+                None => break,
+            }
+        }
+        let line = cause.line().or_else(|| error.line()).unwrap_or(1);
+        match (cause.kind(), cause.detail()) {
+            (ErrorKind::OutOfFuel, _) => Self::TooManyInstructions { limit: limits.instructions },
+            (ErrorKind::TemplateNotFound, _) => Self::Include { line },
+            // The engine has no kind of its own for these two.
+            (ErrorKind::InvalidOperation, Some("recursion limit exceeded")) => {
+                Self::TooDeep { line, limit: limits.recursion }
+            }
+            (ErrorKind::UnknownFunction, Some("strftime_now is unknown")) => Self::NoTime { line },
+            _ => Self::Failed { line, message: message(cause) },
+        }
+    }
+}
+
+/// Kind and detail, without the name of the template and the line.
+fn message(error: &Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    }
+}

@@ -1,0 +1,107 @@
+//! An inspection as lines.
+
+use std::fmt;
+
+use burn_lora_patch::grouped;
+
+use super::{Inspection, OtherTensor};
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "adapter: {}", self.directory.display())?;
+        writeln!(f, "base model: {}", self.base_model.as_deref().unwrap_or("not named"))?;
+        if let Some(task) = &self.task {
+            writeln!(f, "task: {task}")?;
+        }
+        let kind = match (self.rslora, self.dora) {
+            (false, false) => "",
+            (true, false) => ", rsLoRA",
+            (false, true) => ", DoRA",
+            (true, true) => ", rsLoRA, DoRA",
+        };
+        writeln!(f, "rank {}, alpha {}{kind}", self.rank, self.alpha)?;
+        writeln!(f, "targets: {}", self.targets.join(", "))?;
+        if !self.layers.is_empty() {
+            writeln!(f, "\n{}", table(&self.layer_rows()))?;
+        }
+        if !self.others.is_empty() {
+            writeln!(f, "\n{}", table(&self.other_rows()))?;
+        }
+        let totals = &self.totals;
+        let factors = grouped(totals.factor_parameters);
+        write!(f, "\n{} layers, {factors} parameters", grouped(totals.layers))?;
+        if totals.other_parameters > 0 {
+            write!(f, " and {} beside them", grouped(totals.other_parameters))?;
+        }
+        let bytes = grouped(usize::try_from(self.bytes).unwrap_or(usize::MAX));
+        write!(f, ", {bytes} bytes, change {}", short(totals.norm_change))?;
+        for note in &self.notes {
+            write!(f, "\nnote: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Inspection {
+    fn layer_rows(&self) -> Vec<Vec<String>> {
+        let heading = ["layer", "A", "B", "scale", "type", "‖A‖", "‖B‖", "‖scale·B A‖"];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        rows.extend(self.layers.iter().map(|layer| {
+            vec![
+                layer.path.clone(),
+                shape(&layer.shape_a),
+                shape(&layer.shape_b),
+                short(layer.scale),
+                layer.dtype.clone(),
+                short(layer.norm_a),
+                short(layer.norm_b),
+                short(layer.norm_change),
+            ]
+        }));
+        rows
+    }
+
+    fn other_rows(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![["other tensor", "shape", "type"].map(str::to_owned).to_vec()];
+        let row = |tensor: &OtherTensor| {
+            vec![tensor.name.clone(), shape(&tensor.shape), tensor.dtype.clone()]
+        };
+        rows.extend(self.others.iter().map(row));
+        rows
+    }
+}
+
+/// Rows with their cells in columns: the first to the left, the others to the right.
+fn table(rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let cells = row.iter().enumerate().map(|(column, cell)| match column {
+                0 => format!("{cell:<width$}", width = width(column)),
+                _ => format!("{cell:>width$}", width = width(column)),
+            });
+            cells.collect::<Vec<_>>().join("  ")
+        })
+        .collect();
+    lines.join("\n")
+}
+
+fn shape(shape: &[usize]) -> String {
+    let sizes: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    sizes.join(" x ")
+}
+
+/// Four figures or so, with an exponent where that is shorter.
+fn short(value: f64) -> String {
+    if value == 0.0 {
+        "0".to_owned()
+    } else if (0.01..10_000.0).contains(&value.abs()) || !value.is_finite() {
+        format!("{value:.3}")
+    } else {
+        format!("{value:.2e}")
+    }
+}

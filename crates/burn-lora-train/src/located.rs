@@ -1,0 +1,88 @@
+//! Where a model lies that a configuration or a command names: a directory, a `.gguf` file, or a model
+//! of the Hugging Face hub, which is fetched into the cache that Python shares.
+//!
+//! A path that exists is that path. Otherwise `org/name` or `org/name@revision` is a model of the hub;
+//! what the cache holds of it is taken without a request, so that a run does not change when the hub
+//! does. [`fetch`] asks the hub.
+
+use std::path::{Path, PathBuf};
+
+use burn_lora_hub::{Files, Hub, HubError, HubId, HubOptions, Location};
+
+use crate::TrainError;
+use crate::observe::Observer;
+
+/// The directory or file of the model that `text` names.
+///
+/// # Errors
+///
+/// What is neither a path nor a model of the hub, or cannot be fetched.
+pub fn located(text: &Path, observer: &Observer) -> Result<PathBuf, TrainError> {
+    if text.exists() {
+        return Ok(text.to_owned());
+    }
+    let name = text.display().to_string();
+    match Location::of(&name)? {
+        Location::Path(path) => Ok(path),
+        Location::Hub(id) => {
+            let hub = Hub::new(HubOptions::from_env()?)?;
+            match hub.cached(&id, &Files::Safetensors) {
+                Ok(directory) => Ok(directory),
+                Err(HubError::NotCached { .. }) => {
+                    download(&hub, &id, &Files::Safetensors, observer)
+                        .map_err(|source| TrainError::NoSuchModel { name, source })
+                }
+                Err(other) => Err(other.into()),
+            }
+        }
+    }
+}
+
+/// Brings a model of the hub up to date in the cache; `gguf` names a file to take instead of the
+/// safetensors.
+///
+/// # Errors
+///
+/// What is no id, what the hub does not have or does not give, a connection that fails.
+pub fn fetch(id: &str, gguf: Option<&str>, observer: &Observer) -> Result<PathBuf, TrainError> {
+    let id = HubId::parse(id)?;
+    let files = match gguf {
+        Some(name) => Files::Gguf(name.to_owned()),
+        None => Files::Safetensors,
+    };
+    let hub = Hub::new(HubOptions::from_env()?)?;
+    Ok(download(&hub, &id, &files, observer)?)
+}
+
+fn download(
+    hub: &Hub,
+    id: &HubId,
+    files: &Files,
+    observer: &Observer,
+) -> Result<PathBuf, HubError> {
+    let mut current = String::new();
+    let directory = hub.fetch(id, files, &mut |progress| {
+        if progress.file != current {
+            current = progress.file.to_owned();
+            observer.stage(format!("fetching {current}"));
+        }
+        observer.progress(progress.done, progress.total);
+    })?;
+    observer.done();
+    Ok(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_exists_is_itself_and_what_cannot_be_an_id_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let observer = Observer::silent();
+        assert_eq!(located(dir.path(), &observer).unwrap(), dir.path());
+        let missing = dir.path().join("none");
+        let error = located(&missing, &observer).unwrap_err().to_string();
+        assert!(error.contains("none"), "{error}");
+    }
+}

@@ -1,0 +1,195 @@
+//! AdamW with the configuration's numbers, whose defaults are torch's, and who is stepped how.
+//!
+//! - `no_decay`: parameters that weight decay leaves alone, as a group of the optimiser;
+//! - `lora_plus`: a learning rate of its own for the factors B (LoRA+, arXiv 2402.12354), as a group of
+//!   the scheduler.
+
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::module::{Module, ParamGroup, ParamId};
+use burn::optim::{AdamWConfig, ModuleOptimizer, OptimizerRecord};
+use burn_lora_patch::trainable_ids;
+
+use crate::TrainError;
+use crate::config::TrainSection;
+use crate::schedule::{LearningRate, Scheduler};
+
+/// How factor B ends in the names of trained parameters.
+const FACTOR_B: &str = ".lora_B.weight";
+
+/// The optimiser of the model's trained parameters.
+///
+/// # Errors
+///
+/// An entry of `no_decay` that is the name of no trained parameter.
+pub(crate) fn adamw<M: Module>(
+    model: &M,
+    train: &TrainSection,
+) -> Result<ModuleOptimizer, TrainError> {
+    let config = AdamWConfig::new()
+        .with_beta_1(train.betas[0] as f32)
+        .with_beta_2(train.betas[1] as f32)
+        .with_epsilon(train.epsilon as f32)
+        .with_weight_decay(train.weight_decay as f32);
+    let optimizer = config.init();
+    if train.no_decay.is_empty() {
+        return Ok(optimizer);
+    }
+    let spared = spared(&trainable_ids(model), &train.no_decay)?;
+    let without = config.with_weight_decay(0.0).build();
+    Ok(optimizer.with_group(ParamGroup::from_ids(spared), without, None))
+}
+
+/// The parameters whose names the entries are, or are the ends of, on a dot boundary.
+fn spared(trained: &[(String, ParamId)], entries: &[String]) -> Result<Vec<ParamId>, TrainError> {
+    let mut ids = Vec::new();
+    for entry in entries {
+        let suffix = format!(".{entry}");
+        let found = trained.iter().filter(|(name, _)| name == entry || name.ends_with(&suffix));
+        let before = ids.len();
+        ids.extend(found.map(|(_, id)| *id));
+        if ids.len() == before {
+            let names = trained.iter().map(|(name, _)| name.as_str());
+            return Err(TrainError::NoDecay {
+                entry: entry.clone(),
+                nearest: nearest(entry, names),
+            });
+        }
+    }
+    Ok(ids)
+}
+
+/// The end of a name that is most like the entry, as long as the entry in segments.
+fn nearest<'a>(entry: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let segments = entry.split('.').count();
+    let end = |name: &'a str| {
+        let from = name.rmatch_indices('.').nth(segments - 1).map_or(0, |(at, _)| at + 1);
+        &name[from..]
+    };
+    names
+        .map(end)
+        .map(|end| (strsim::jaro_winkler(entry, end), end))
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, end)| end.to_owned())
+}
+
+/// The learning rates, from a step on.
+pub(crate) fn scheduler<M: Module>(
+    model: &M,
+    rate: &LearningRate,
+    lora_plus: f64,
+    step: usize,
+) -> ModuleLrScheduler {
+    let base = ModuleLrScheduler::new(Scheduler::starting_at(rate.clone(), step));
+    if lora_plus == 1.0 {
+        return base;
+    }
+    let factors = trainable_ids(model).into_iter().filter(|(name, _)| name.ends_with(FACTOR_B));
+    let ids = factors.map(|(_, id)| id).collect();
+    let faster = Scheduler::starting_at(rate.times(lora_plus), step);
+    base.with_group(ParamGroup::from_ids(ids), faster)
+}
+
+/// Burn restores optimiser states on `Device::default()`, which is a GPU as soon as one is compiled
+/// in, there or not, and panics where it is not.
+///
+/// # Errors
+///
+/// Such a build on a machine without that GPU.
+pub(crate) fn with_record(
+    optimizer: ModuleOptimizer,
+    record: OptimizerRecord,
+) -> Result<ModuleOptimizer, TrainError> {
+    let gpu = if cfg!(feature = "cuda") { "cuda" } else { "wgpu" };
+    let gpu_compiled_in = cfg!(any(feature = "cuda", feature = "wgpu"));
+    if gpu_compiled_in
+        && std::env::var_os("BURN_DEVICE").is_none()
+        && burn_lora::device::parse(gpu).is_err()
+    {
+        return Err(TrainError::DefaultDevice);
+    }
+    Ok(optimizer.load_record(record))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+    use burn::optim::GradientsParams;
+    use burn::tensor::Tensor;
+    use burn_lora::{Adapter, LoraConfig, LoraForward, attach};
+
+    use super::*;
+    use crate::config::{RunConfig, Schedule};
+    use crate::ids;
+
+    fn section(more: &str) -> TrainSection {
+        let text = format!(
+            "[model]\npath = 'm'\n[data]\ntrain = 't'\n[train]\n{more}\n[output]\ndir = 'o'\n"
+        );
+        RunConfig::parse(&text, "run.toml", &[]).unwrap().train
+    }
+
+    fn linear() -> Linear {
+        let device = burn_lora::device::parse("cpu").unwrap().autodiff();
+        ids::stable(LinearConfig::new(3, 2).init(&device))
+    }
+
+    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().try_to_vec().unwrap()
+    }
+
+    /// One step with gradients of zero: what decays shrinks by `1 - rate · decay`, the rest stays.
+    #[test]
+    fn what_is_named_does_not_decay_and_the_rest_does() {
+        let model = linear();
+        let train = section("weight_decay = 0.5\nno_decay = ['bias']");
+        let mut optimizer = adamw(&model, &train).unwrap();
+        let (weight, bias) = (values(model.weight.val()), model.bias.clone().unwrap());
+        let bias = values(bias.val());
+        let x = Tensor::<2>::zeros([1, 3], &model.weight.device());
+        let grads = (model.forward(x) * 0.0).sum().backward();
+        let grads = GradientsParams::from_grads(grads, &model);
+        let model = optimizer.step(0.1, model, grads);
+        for (after, before) in values(model.weight.val()).iter().zip(&weight) {
+            assert!((after - before * 0.95).abs() < 1e-6, "{after} from {before}");
+        }
+        assert_eq!(values(model.bias.unwrap().val()), bias);
+    }
+
+    #[test]
+    fn an_entry_that_names_nothing_is_refused_with_the_nearest() {
+        let error = adamw(&linear(), &section("no_decay = ['bais']")).err().unwrap().to_string();
+        assert!(error.contains("`bais`") && error.contains("did you mean `bias`?"), "{error}");
+    }
+
+    /// AdamW's first step is the learning rate in size, whatever the gradient.
+    #[test]
+    fn factor_b_takes_steps_that_are_as_many_times_larger() {
+        let device = burn_lora::device::parse("cpu").unwrap().autodiff();
+        let config = LoraConfig::new(2, 2.0);
+        let a = Tensor::<2>::ones([3, 2], &device);
+        let b = Tensor::<2>::ones([2, 2], &device);
+        let adapter = Adapter::from_factors("default", a, b, config.scale(), 0.0).unwrap();
+        let model = LinearConfig::new(3, 2).init(&device).no_grad();
+        let model = ids::stable(attach(model, "weight", adapter));
+        let rate = LearningRate::new(Schedule::Constant, 1e-3, 0.0, 10);
+        let mut scheduler = scheduler(&model, &rate, 16.0, 0);
+        let mut optimizer = adamw(&model, &section("weight_decay = 0.0")).unwrap();
+        let before = trained(&model);
+        let x = Tensor::<2>::ones([1, 3], &device);
+        let grads = model.lora_forward(x).sum().backward();
+        let grads = GradientsParams::from_grads(grads, &model);
+        let model = optimizer.step(scheduler.step(), model, grads);
+        for ((name, after), (_, before)) in trained(&model).iter().zip(&before) {
+            let expected = if name.ends_with(FACTOR_B) { 16e-3 } else { 1e-3 };
+            for (after, before) in after.iter().zip(before) {
+                let step = f64::from(before - after);
+                assert!((step / expected - 1.0).abs() < 1e-3, "{name}: {step}");
+            }
+        }
+    }
+
+    fn trained(model: &Linear) -> Vec<(String, Vec<f32>)> {
+        let tensors = burn_lora_patch::trainable_tensors(model).unwrap();
+        tensors.into_iter().map(|tensor| (tensor.key, tensor.values)).collect()
+    }
+}

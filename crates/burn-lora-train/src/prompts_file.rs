@@ -1,0 +1,122 @@
+//! Prompts from a JSON Lines file, continued in batches into another one.
+//!
+//! A row has `prompt`, or `messages` of which the last is not the assistant's. What is written is the
+//! row with `output` added, in the same order.
+
+use std::io::Write;
+use std::path::Path;
+
+use burn_lora_patch::atomic;
+use serde_json::{Map, Value};
+
+use crate::TrainError;
+use crate::data::Message;
+use crate::generator::{Generator, Writing};
+use crate::observe::Observer;
+
+/// Rows that are continued together.
+const BATCH: usize = 8;
+
+/// Continues every row of `input` into `output`; how many there were.
+///
+/// # Errors
+///
+/// A row that is none, named by file and line, a prompt that the model cannot read, a file that cannot
+/// be read or written.
+pub fn continue_file(
+    generator: &Generator,
+    input: &Path,
+    output: &Path,
+    how: &Writing,
+    observer: &Observer,
+) -> Result<usize, TrainError> {
+    let text = crate::files::read_text(input)?;
+    let mut rows = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let refused =
+            |reason: String| TrainError::Prompt { path: input.to_owned(), line: index + 1, reason };
+        let row: Map<String, Value> =
+            serde_json::from_str(line).map_err(|error| refused(error.to_string()))?;
+        let ids = match asked(&row).map_err(refused)? {
+            Asked::Prompt(text) => generator.prompt(text)?,
+            Asked::Conversation(messages) => generator.conversation(&messages)?,
+        };
+        rows.push((row, ids));
+    }
+    observer.stage("generating");
+    let total = rows.len() as u64;
+    let mut lines = Vec::with_capacity(rows.len());
+    for batch in rows.chunks(BATCH) {
+        let prompts: Vec<Vec<u32>> = batch.iter().map(|(_, ids)| ids.clone()).collect();
+        for ((row, _), text) in batch.iter().zip(generator.write_all(&prompts, how)?) {
+            let mut row = row.clone();
+            row.insert("output".to_owned(), text.into());
+            lines.push(Value::Object(row).to_string());
+        }
+        observer.progress(lines.len() as u64, total);
+    }
+    observer.done();
+    atomic::write(output, |file| lines.iter().try_for_each(|line| writeln!(file, "{line}")))
+        .map_err(TrainError::io("write", output))?;
+    Ok(rows.len())
+}
+
+/// What a row asks for.
+#[derive(Debug, PartialEq)]
+enum Asked<'a> {
+    Prompt(&'a str),
+    Conversation(Vec<Message>),
+}
+
+fn asked(row: &Map<String, Value>) -> Result<Asked<'_>, String> {
+    if let Some(Value::String(prompt)) = row.get("prompt") {
+        return Ok(Asked::Prompt(prompt));
+    }
+    let Some(Value::Array(messages)) = row.get("messages") else {
+        let keys: Vec<&str> = row.keys().map(String::as_str).collect();
+        return Err(format!(
+            "expected `prompt` (a text) or `messages` (a list); found: {}",
+            keys.join(", ")
+        ));
+    };
+    let message = |value: &Value| {
+        let part = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        Some(Message { role: part("role")?, content: part("content")? })
+    };
+    let messages: Option<Vec<Message>> = messages.iter().map(message).collect();
+    match messages {
+        Some(messages) if messages.last().is_some_and(|last| last.role != "assistant") => {
+            Ok(Asked::Conversation(messages))
+        }
+        Some(_) => Err("`messages` must end with what is to be answered".to_owned()),
+        None => Err("a message needs `role` and `content`, texts both".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_row_asks_with_a_prompt_or_with_messages() {
+        assert_eq!(asked(&row(json!({"prompt": "a", "id": 3}))), Ok(Asked::Prompt("a")));
+        let chat = row(json!({"messages": [{"role": "user", "content": "b"}]}));
+        let expected = vec![Message { role: "user".into(), content: "b".into() }];
+        assert_eq!(asked(&chat), Ok(Asked::Conversation(expected)));
+    }
+
+    #[test]
+    fn what_asks_for_nothing_is_refused_with_what_was_found() {
+        let refused = |value| asked(&row(value)).unwrap_err();
+        assert!(refused(json!({"text": "a", "id": 1})).contains("found: text, id"));
+        assert!(refused(json!({"messages": [{"role": "user"}]})).contains("`content`"));
+        let answered = json!({"messages": [{"role": "assistant", "content": "b"}]});
+        assert!(refused(answered).contains("answered"));
+    }
+}

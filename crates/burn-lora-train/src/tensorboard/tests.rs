@@ -1,0 +1,113 @@
+use std::path::Path;
+
+use super::*;
+use crate::history::{EvalRecord, StepRecord};
+
+/// The file that tensorboardX 2.6.5 (with protobuf 7.36.2) writes for the calls in
+/// `a_file_is_byte_for_byte_what_tensorboardx_writes`, its clock held at 1700000000. TensorBoard 2.21's own
+/// `EventFileLoader` reads the values back from it.
+const TENSORBOARDX: &str = "\
+    1800000000000000a37f4b220900000040fc54d9411a0d627261696e2e4576656e743a32eced8f9d2000000000\
+    00000029eda9500900006040fc54d94110012a130a110a0a747261696e2f6c6f7373150000c03f75acc4361d00\
+    000000000000602fdf230900007040fc54d9412a120a100a096576616c2f6c6f737315000000001b69968a2a00\
+    000000000000ae8d91f50900008040fc54d94110ac022a1c0a1a0a13747261696e2f6c6561726e696e675f7261\
+    74651517b7d1383ce552abb500000000000000d59d9511108080808080202aab010aa8010aa001c3a9c3a9c3a9\
+    c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3\
+    a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9\
+    c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3\
+    a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9150000c07f44aefe21";
+
+const START: u64 = 1_700_000_000;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}
+
+fn step(step: usize, seconds: f64) -> Record {
+    Record::Step(StepRecord {
+        step,
+        loss: 2.5,
+        learning_rate: 1e-3,
+        gradient_norm: 0.25,
+        targets: 10,
+        tokens: 20,
+        seconds,
+    })
+}
+
+fn eval(step: usize, exact_match: Option<f64>) -> Record {
+    Record::Eval(EvalRecord { step, eval_loss: 2.0, perplexity: 7.4, accuracy: 0.5, exact_match })
+}
+
+#[test]
+fn a_file_is_byte_for_byte_what_tensorboardx_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = EventWriter::create(&dir.path().join("a/b"), START).unwrap();
+    writer.scalar("train/loss", 1, 1_700_000_001.5, 1.5).unwrap();
+    writer.scalar("eval/loss", 0, 1_700_000_001.75, 0.0).unwrap();
+    writer.scalar("train/learning_rate", 300, 1_700_000_002.0, 1e-4).unwrap();
+    writer.scalar(&"\u{e9}".repeat(80), 1 << 40, 0.0, f64::NAN).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(hex(&read(writer.path())), TENSORBOARDX);
+}
+
+#[test]
+fn a_history_becomes_its_values_with_the_seconds_of_its_steps_as_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = EventWriter::create(dir.path(), START).unwrap();
+    for (tag, step, wall_time, value) in [
+        ("eval/loss", 0, 1_700_000_000.0, 2.0),
+        ("eval/perplexity", 0, 1_700_000_000.0, 7.4),
+        ("eval/accuracy", 0, 1_700_000_000.0, 0.5),
+        ("train/loss", 1, 1_700_000_000.5, 2.5),
+        ("train/learning_rate", 1, 1_700_000_000.5, 1e-3),
+        ("train/gradient_norm", 1, 1_700_000_000.5, 0.25),
+        ("train/tokens_per_second", 1, 1_700_000_000.5, 40.0),
+        ("train/loss", 2, 1_700_000_000.5, 2.5),
+        ("train/learning_rate", 2, 1_700_000_000.5, 1e-3),
+        ("train/gradient_norm", 2, 1_700_000_000.5, 0.25),
+        ("train/loss", 3, 1_700_000_002.5, 2.5),
+        ("train/learning_rate", 3, 1_700_000_002.5, 1e-3),
+        ("train/gradient_norm", 3, 1_700_000_002.5, 0.25),
+        ("train/tokens_per_second", 3, 1_700_000_002.5, 10.0),
+        ("eval/loss", 3, 1_700_000_002.5, 2.0),
+        ("eval/perplexity", 3, 1_700_000_002.5, 7.4),
+        ("eval/accuracy", 3, 1_700_000_002.5, 0.5),
+        ("eval/exact_match", 3, 1_700_000_002.5, 0.75),
+    ] {
+        writer.scalar(tag, step, wall_time, value).unwrap();
+    }
+    writer.flush().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let records = [eval(0, None), step(1, 0.5), step(2, 0.0), step(3, 2.0), eval(3, Some(0.75))];
+    write_events(&path, START as f64, &records).unwrap();
+    assert_eq!(hex(&read(&path)), hex(&read(writer.path())));
+}
+
+#[test]
+fn writing_again_replaces_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    write_events(&path, 1.5, &[step(1, 0.5), step(2, 0.5)]).unwrap();
+    write_events(&path, 1.5, &[step(1, 0.5)]).unwrap();
+    let once = read(&path);
+    write_events(&path, 1.5, &[]).unwrap();
+    let empty = read(&path);
+    assert!(once.starts_with(&empty), "a longer history begins with a shorter one");
+    // A record has 16 bytes around its event: 9 of the time, 15 of the version.
+    assert_eq!(empty.len(), 16 + 9 + 15);
+}
+
+#[test]
+fn a_file_of_the_same_second_is_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = EventWriter::create(dir.path(), 7).unwrap();
+    let name = writer.path().file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with("events.out.tfevents.0000000007.") && !name.ends_with('.'), "{name}");
+    let error = EventWriter::create(dir.path(), 7).unwrap_err().to_string();
+    assert!(error.contains("cannot create") && error.contains(name), "{error}");
+}
