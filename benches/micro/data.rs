@@ -21,7 +21,7 @@ fn quickstart() -> PathBuf {
 }
 
 fn rows() -> RowFile {
-    RowFile::read(&quickstart().join("train.jsonl"), None, None).expect("rows that ship")
+    RowFile::read(quickstart().join("train.jsonl"), None, None).expect("rows that ship")
 }
 
 fn tokenizer() -> Tokenizer {

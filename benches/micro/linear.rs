@@ -2,6 +2,7 @@
 //!
 //! 512 tokens; items are tokens. The sizes are `d_in = d_out`.
 
+use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Distribution, Tensor};
 use burn_lora::{Adapter, LoraConfig, LoraForward, attach};

@@ -103,7 +103,11 @@ fn a_ready_configuration_that_is_none_gets_the_nearest() {
     let dir = tempfile::tempdir().unwrap();
     let output = burn_lora(dir.path(), &["init", "quikstart", "--out", "run.toml"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("did you mean `quickstart`?"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("did you mean `quickstart`?"),
+        "{}",
+        text(&output.stderr)
+    );
     assert!(!dir.path().join("run.toml").exists());
     let empty = burn_lora(dir.path(), &["init", "quickstart", "--model", ""]);
     assert!(text(&empty.stderr).contains("model.path"), "{}", text(&empty.stderr));
@@ -128,7 +132,8 @@ fn write_adapter(dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
     let config = r#"{"peft_type": "LORA", "r": 1, "lora_alpha": 2, "target_modules": ["q_proj"]}"#;
     std::fs::write(dir.join("adapter_config.json"), config).unwrap();
-    let bytes = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let bytes =
+        |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
     let (a, b) = (bytes(&[1.0, 2.0, 2.0]), bytes(&[3.0, 4.0]));
     let key = |factor: &str| format!("base_model.model.layers.0.q_proj.{factor}.weight");
     let views = [
@@ -147,10 +152,8 @@ fn an_adapter_is_inspected_without_its_model() {
     let lines = text(&output.stdout);
     // The norms are 3 and 5; of rank 1, that of the product is theirs multiplied.
     let row = lines.lines().find(|line| line.starts_with("layers.0.q_proj")).unwrap();
-    let cells: Vec<&str> = row.split_whitespace().collect();
-    let expected =
-        ["layers.0.q_proj", "1", "x", "3", "2", "x", "1", "2.000", "f32", "3.000", "5.000", "30.000"];
-    assert_eq!(cells, expected);
+    let cells = row.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(cells, "layers.0.q_proj 1 x 3 2 x 1 2.000 f32 3.000 5.000 30.000");
 
     let json = text(&burn_lora(dir.path(), &["inspect", "adapter", "--json"]).stdout);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();

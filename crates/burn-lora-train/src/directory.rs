@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::Checkpoints;
 use crate::config::{AdapterSection, ModelSource, RunConfig};
-use crate::{TrainError, files};
+use crate::{TrainError, files, tensorboard};
 
 /// Settings that may differ when a run goes on: they decide where and how it is watched, not what
 /// it computes.
@@ -129,12 +129,13 @@ impl RunDirectory {
                 return Err(TrainError::Exists { dir: self.0.clone() });
             }
             // Only what a run writes is removed; whatever else lies there is somebody's.
-            for dir in [self.adapter(), self.model(), self.checkpoints()] {
+            for dir in [self.adapter(), self.best(), self.model(), self.checkpoints()] {
                 if dir.exists() {
                     fs::remove_dir_all(&dir).map_err(TrainError::io("remove", &dir))?;
                 }
             }
-            for file in [self.config(), self.metrics(), self.loss_plot()] {
+            let events = self.0.join(tensorboard::FILE_NAME);
+            for file in [self.config(), self.metrics(), self.loss_plot(), self.report(), events] {
                 if file.exists() {
                     fs::remove_file(&file).map_err(TrainError::io("remove", &file))?;
                 }

@@ -35,14 +35,14 @@ pub enum TrainError {
     Data(#[from] DataError),
     /// The hub.
     #[error(transparent)]
-    Hub(#[from] HubError),
+    Hub(Box<HubError>),
     /// What names a model is no path here, and the hub does not give it.
     #[error("there is no `{name}` here, and as a model of the hub: {source}")]
     NoSuchModel {
         /// What was given.
         name: String,
         /// What the hub said.
-        source: HubError,
+        source: Box<HubError>,
     },
     /// A ready configuration.
     #[error(transparent)]
@@ -189,6 +189,12 @@ pub enum TrainError {
         /// What the thread pool said.
         reason: String,
     },
+}
+
+impl From<HubError> for TrainError {
+    fn from(error: HubError) -> Self {
+        Self::Hub(Box::new(error))
+    }
 }
 
 impl TrainError {

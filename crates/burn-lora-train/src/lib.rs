@@ -59,6 +59,7 @@ pub mod score;
 pub mod silent;
 mod strategy;
 pub mod summary;
+pub mod sweep;
 pub mod tensorboard;
 
 pub use error::TrainError;

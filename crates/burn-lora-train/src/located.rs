@@ -29,8 +29,9 @@ pub fn located(text: &Path, observer: &Observer) -> Result<PathBuf, TrainError> 
             match hub.cached(&id, &Files::Safetensors) {
                 Ok(directory) => Ok(directory),
                 Err(HubError::NotCached { .. }) => {
-                    download(&hub, &id, &Files::Safetensors, observer)
-                        .map_err(|source| TrainError::NoSuchModel { name, source })
+                    download(&hub, &id, &Files::Safetensors, observer).map_err(|source| {
+                        TrainError::NoSuchModel { name, source: Box::new(source) }
+                    })
                 }
                 Err(other) => Err(other.into()),
             }

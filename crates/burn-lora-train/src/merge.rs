@@ -77,12 +77,14 @@ fn write<M: Objective>(
     observer: &Observer,
     reload: impl FnOnce(&Path) -> Result<M, ModelError>,
 ) -> Result<Merged, TrainError> {
+    let has_adapter = adapter.is_some();
     if let Some(adapter) = adapter {
         peft::load(&mut model, adapter, &peft::LoadOptions::default())?;
     }
     let adapted = options.tolerance.map(|_| model.probe(device));
     observer.stage("merging");
-    let model = merge_and_unload(model)?;
+    // What `method = "full"` trained has nothing attached to it.
+    let model = if has_adapter { merge_and_unload(model)? } else { model };
 
     // Written beside its place and renamed, so that a model that differs is never there to be used.
     let parent = atomic::parent(&options.out);

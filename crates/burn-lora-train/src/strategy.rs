@@ -146,7 +146,9 @@ impl<M: Objective> StepStrategy<M> {
             let event = LearnerEvent::ProcessedItem(item);
             interrupter.fail_on_error(components.event_processor.process_train(event));
 
-            let evaluates = !stopping && self.plan.due(self.plan.eval_every, done);
+            // The last step's evaluation belongs to the run, whoever stops it there.
+            let evaluates =
+                (!stopping || done == self.plan.steps) && self.plan.due(self.plan.eval_every, done);
             if evaluates {
                 let events = &mut components.event_processor;
                 interrupter.fail_on_error(events.process_train(LearnerEvent::EndSplit(round)));

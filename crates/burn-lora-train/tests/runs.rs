@@ -102,7 +102,7 @@ fn merged_models_answer_as_the_adapted_one_and_are_refused_where_they_do_not() {
         let how = Writing { max_tokens: 8, sampling: Default::default() };
         let text = generator.write(prompt.clone(), &how, &mut |_| ControlFlow::Continue(()));
         let text = text.unwrap();
-        assert_eq!(generator.write_all(&[prompt], &how).unwrap(), [text.clone()]);
+        assert_eq!(generator.write_all(&[prompt], &how).unwrap(), std::slice::from_ref(&text));
         text
     };
     assert_eq!(write("merged", 1.0), write("run", 1.0));
@@ -118,6 +118,10 @@ fn training_every_parameter_leaves_a_model() {
     assert!(after.eval_loss < before.eval_loss);
     assert!(tiny.path("full/model/model.safetensors").exists());
     assert!(!tiny.path("full/adapter").exists());
+    let options =
+        MergeOptions { out: tiny.path("whole"), dtype: SaveDtype::F32, tolerance: Some(1e-6) };
+    let merged = merge(&tiny.path("full"), &options, &Observer::silent()).unwrap();
+    assert_eq!(merged.difference, Some(0.0), "there is nothing to merge, and the model is written");
     let evaluation = evaluate(&tiny.path("full"), &[], &Observer::silent()).unwrap();
     assert!((evaluation.tally.mean_loss() - after.eval_loss).abs() < 1e-5);
 }

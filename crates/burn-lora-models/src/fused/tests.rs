@@ -68,7 +68,10 @@ fn rms_norm_equals_its_formula() {
         for inputs in [0, 1] {
             // Each of the two inputs tracked with the other a constant.
             let run = |f: &dyn Fn(&Tensor<2>, &Tensor<1>) -> Tensor<2>| match inputs {
-                0 => traced(&[x.clone()], |[x]| f(x, &gamma)),
+                0 => {
+                    let inputs = [x.clone()];
+                    traced(&inputs, |[x]| f(x, &gamma))
+                }
                 _ => traced(&[gamma.clone().unsqueeze()], |[gamma]| {
                     f(&x, &gamma.clone().reshape([width]))
                 }),

@@ -1,0 +1,339 @@
+//! Many runs of one configuration: every point of a grid, one after the other, in one process.
+//!
+//! A [`Grid`] is axes (`adapter.rank=4,8,16`) and plain overrides; a [`Point`] of it is the
+//! configuration file with overrides laid over it, run into a directory of its own below the
+//! sweep's. All configurations are read before anything runs, so that a mistake in the last
+//! point shows before the first. Where adapters are trained, the frozen base is loaded once and shared:
+//! a run changes nothing of it.
+//!
+//! The directories are the state. A sweep that is started again passes over points whose run is
+//! finished, goes on from the checkpoints of others and runs the rest; a directory that holds a run
+//! of other settings stops it before anything runs. A point that fails becomes a row with its
+//! error. After every point the sweep's directory has, written anew:
+//!
+//! - `sweep.json`: [`Results`], every point in the order of the grid;
+//! - `sweep.md`: the same as a table, best first;
+//! - `sweep.svg`: the metric over the first axis, a line for each combination of the others.
+//!
+//! Points are compared by `[train] metric`, measured after the last step; without held-out rows they
+//! stay in order. Nothing is searched and no point is given up early: that is what the grid
+//! leaves out.
+//!
+//! ```no_run
+//! use burn_lora_train::observe::Observer;
+//! use burn_lora_train::sweep::{Grid, Sweep};
+//! use burn_train::Interrupter;
+//!
+//! let sets = ["adapter.rank=4,8,16", "train.learning_rate=1e-4,3e-4"].map(str::to_owned);
+//! let sweep = Sweep::read("configs/quickstart.toml", &Grid::parse(&sets)?, None)?;
+//! println!("{}", sweep.run(&Interrupter::new(), &Observer::silent())?);
+//! # Ok::<(), burn_lora_train::sweep::SweepError>(())
+//! ```
+
+mod error;
+#[cfg(test)]
+mod fake;
+mod found;
+mod grid;
+mod plot;
+mod results;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_train::Interrupter;
+use serde::Deserialize;
+
+pub use error::SweepError;
+pub use grid::{Axis, Grid, MAX_POINTS, Point};
+pub use results::{PointResult, PointState, Results};
+
+use crate::base::BaseCache;
+use crate::config::{Metric, RunConfig};
+use crate::observe::{Event, Observer};
+use crate::run::{RunOptions, train_on};
+use crate::silent::SilentRenderer;
+use crate::summary::Summary;
+use crate::{TrainError, files};
+
+use found::{Found, Measured, found, measured};
+
+/// A grid of runs, read and checked.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    dir: PathBuf,
+    axes: Vec<Axis>,
+    plans: Vec<Plan>,
+}
+
+/// A point and its configuration, whose `output.dir` is the point's directory.
+#[derive(Debug, Clone)]
+struct Plan {
+    point: Point,
+    config: RunConfig,
+}
+
+impl Sweep {
+    /// Reads the configuration file at `path` for every point of the grid. The points' directories lie
+    /// in `out`, or in the configuration's `output.dir`.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the configurations of all points; two points that are the same run.
+    pub fn read(
+        path: impl AsRef<Path>,
+        grid: &Grid,
+        out: Option<&Path>,
+    ) -> Result<Self, SweepError> {
+        let axes: Vec<Axis> = grid.axes().cloned().collect();
+        if axes.iter().any(|axis| axis.key == "output.dir") {
+            return Err(SweepError::Directories);
+        }
+        let mut plans: Vec<Plan> = Vec::new();
+        let mut errors = Vec::new();
+        let mut seen: HashMap<String, String> = HashMap::new();
+        for point in grid.points() {
+            let mut overrides = point.overrides.clone();
+            // Quoted, so that it is taken for nothing but a string.
+            overrides.extend(
+                out.map(|out| {
+                    format!("output.dir={}", toml::Value::from(out.display().to_string()))
+                }),
+            );
+            match RunConfig::read(path.as_ref(), &overrides) {
+                Ok(config) => {
+                    // A configuration that cannot be written is found when its run begins.
+                    let text = config.to_toml().unwrap_or_else(|_| point.name.clone());
+                    if let Some(first) = seen.insert(text, point.name.clone()) {
+                        return Err(SweepError::Same { first, second: point.name });
+                    }
+                    plans.push(Plan { point, config });
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(SweepError::Config { errors });
+        }
+        let mut dir = out.map(Path::to_owned).unwrap_or_default();
+        for Plan { point, config } in &mut plans {
+            if out.is_none() {
+                dir.clone_from(&config.output.dir);
+            }
+            config.output.dir = dir.join(&point.name);
+        }
+        Ok(Self { dir, axes, plans })
+    }
+
+    /// The directory of the sweep.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The points, in the order in which they run.
+    pub fn points(&self) -> impl Iterator<Item = &Point> {
+        self.plans.iter().map(|plan| &plan.point)
+    }
+
+    /// Runs every point that is not finished. The interrupter ends the sweep after the step it is in,
+    /// with a checkpoint; the observer is told a line when a point begins and when it ends, and of
+    /// the stages within.
+    ///
+    /// # Errors
+    ///
+    /// A directory that holds a run of other settings; the sweep's own files cannot be written. What
+    /// goes wrong in a point is in its result.
+    pub fn run(
+        &self,
+        interrupter: &Interrupter,
+        observer: &Observer,
+    ) -> Result<Results, SweepError> {
+        let bases = BaseCache::default();
+        let within = without_lines(observer);
+        self.run_by(interrupter, observer, |config, options| {
+            train_on(Some(&bases), config, options, &within)
+        })
+    }
+
+    fn run_by(
+        &self,
+        interrupter: &Interrupter,
+        observer: &Observer,
+        mut train: impl FnMut(RunConfig, RunOptions) -> Result<Summary, TrainError>,
+    ) -> Result<Results, SweepError> {
+        let mut results = Results {
+            metric: self.plans.first().map_or(Metric::Loss, |plan| plan.config.train.metric),
+            best: None,
+            axes: self.axes.clone(),
+            points: self.plans.iter().map(|plan| PointResult::pending(&plan.point)).collect(),
+        };
+        let all_found = self.look()?;
+        for ((plan, found), row) in self.plans.iter().zip(&all_found).zip(&mut results.points) {
+            if let Ok(Found::Finished) = found {
+                note(row, measured(&plan.config));
+            }
+        }
+        self.write(&mut results)?;
+
+        let count = self.plans.len();
+        for (index, (plan, found)) in self.plans.iter().zip(all_found).enumerate() {
+            if interrupter.should_stop() {
+                break;
+            }
+            let head = format!("[{}/{count}] {}", index + 1, plan.point.name);
+            let outcome = match found {
+                Ok(Found::Finished) => {
+                    observer.line(format!("{head}: finished before, passed over"));
+                    continue;
+                }
+                Err(error) => Err(error),
+                Ok(found) => {
+                    let (resume, overwrite) =
+                        (found == Found::Checkpoint, found == Found::Abandoned);
+                    let begins = if resume { "goes on from its checkpoint" } else { "starts" };
+                    observer.line(format!("{head}: {begins}"));
+                    let options = RunOptions {
+                        resume,
+                        overwrite,
+                        renderer: Some(Box::new(SilentRenderer)),
+                        interrupter: interrupter.clone(),
+                    };
+                    train(plan.config.clone(), options)
+                }
+            };
+            // An error inside of burn-train stops whoever holds the interrupter, but only this
+            // point is concerned.
+            if interrupter.error().is_some() {
+                interrupter.reset();
+            }
+            let interrupted = matches!(&outcome, Ok(Summary { steps: (done, all), .. })
+                if done < all && interrupter.should_stop());
+            let Some(row) = results.points.get_mut(index) else { continue };
+            if interrupted {
+                row.state = PointState::Interrupted;
+            } else {
+                note(row, outcome.and_then(|_| measured(&plan.config)));
+            }
+            let ends = end_line(&results, index);
+            self.write(&mut results)?;
+            observer.line(format!("{head}: {ends}"));
+        }
+        Ok(results)
+    }
+
+    /// What the points' directories hold.
+    fn look(&self) -> Result<Vec<Result<Found, TrainError>>, SweepError> {
+        let steps = self.noted_steps();
+        let mut others = Vec::new();
+        let mut all = Vec::with_capacity(self.plans.len());
+        for Plan { point, config } in &self.plans {
+            let found = found(config, steps.get(&point.name).copied());
+            if let Ok(Found::Other(differences)) = &found {
+                others.push((config.output.dir.clone(), differences.clone()));
+            }
+            all.push(found);
+        }
+        match others.is_empty() {
+            true => Ok(all),
+            false => Err(SweepError::Differs { runs: others }),
+        }
+    }
+
+    /// The steps of the runs that an earlier sweep saw finished. Only a note: the directories decide,
+    /// and where it is missing a run is gone through again from its last checkpoint.
+    fn noted_steps(&self) -> HashMap<String, usize> {
+        #[derive(Deserialize)]
+        struct Noted {
+            points: Vec<NotedPoint>,
+        }
+        #[derive(Deserialize)]
+        struct NotedPoint {
+            name: String,
+            state: PointState,
+            steps: Option<usize>,
+        }
+        let text = fs::read_to_string(self.dir.join("sweep.json")).unwrap_or_default();
+        let noted = serde_json::from_str(&text).unwrap_or(Noted { points: Vec::new() });
+        noted
+            .points
+            .into_iter()
+            .filter(|point| point.state == PointState::Finished)
+            .filter_map(|point| Some((point.name, point.steps?)))
+            .collect()
+    }
+
+    fn write(&self, results: &mut Results) -> Result<(), TrainError> {
+        results.choose();
+        let path = |name: &str| self.dir.join(name);
+        let json = results
+            .to_json()
+            .map_err(|error| TrainError::io("write", path("sweep.json"))(error.into()))?;
+        files::write(&path("sweep.json"), json.as_bytes())?;
+        files::write(&path("sweep.md"), results.to_string().as_bytes())?;
+        let svg = plot::draw(results).map_err(|error| {
+            TrainError::io("draw", path("sweep.svg"))(std::io::Error::other(error.to_string()))
+        })?;
+        match svg {
+            Some(svg) => files::write(&path("sweep.svg"), svg.as_bytes()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Takes down what a point came to.
+fn note(row: &mut PointResult, measured: Result<Measured, TrainError>) {
+    match measured {
+        Ok(measured) => {
+            row.state = PointState::Finished;
+            row.steps = Some(measured.steps);
+            (row.before, row.after) = (measured.before, measured.after);
+            row.trainable = Some(measured.trainable);
+            row.seconds = Some(measured.seconds);
+            row.tokens_per_second = Some(measured.tokens_per_second);
+        }
+        Err(error) => {
+            row.state = PointState::Failed;
+            row.error = Some(error.to_string());
+        }
+    }
+}
+
+/// How a point ended, in a line.
+fn end_line(results: &Results, index: usize) -> String {
+    let Some(row) = results.points.get(index) else { return String::new() };
+    match (row.state, &row.error) {
+        (PointState::Failed, Some(error)) => format!("failed: {error}"),
+        (PointState::Finished, _) => {
+            let [before, after] = [row.before, row.after]
+                .map(|record| record.as_ref().and_then(|record| results.value(record)));
+            let (name, places, unit) = match results.metric {
+                Metric::Loss => ("held-out loss", 4, ""),
+                Metric::Accuracy => ("accuracy", 1, " %"),
+                Metric::ExactMatch => ("exact match", 1, " %"),
+            };
+            let seconds = row.seconds.unwrap_or(0.0);
+            match (before, after) {
+                (Some(before), Some(after)) => {
+                    format!("{name} {before:.places$} -> {after:.places$}{unit}, {seconds:.1} s")
+                }
+                _ => format!("finished, {seconds:.1} s"),
+            }
+        }
+        (state, _) => state.name().to_owned(),
+    }
+}
+
+/// Passes on everything but the lines that a single run tells.
+fn without_lines(observer: &Observer) -> Observer {
+    let observer = observer.clone();
+    Observer::new(move |event| match event {
+        Event::Stage(name) => observer.stage(name),
+        Event::Progress { done, total } => observer.progress(done, total),
+        Event::Done => observer.done(),
+        Event::Line(_) => {}
+    })
+}
