@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use burn_lora_train::observe::{Event, Observer};
+use burn_train::Interrupter;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows a bar for stages that count and prints lines; a bar only shows on a terminal.
@@ -41,4 +42,19 @@ fn style() -> ProgressStyle {
     // The template is fixed; the default is as good where it should not parse.
     ProgressStyle::with_template("{msg} [{bar:30}] {percent}% {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// The first Ctrl-C says `told` and ends the work after the step it is in, with a checkpoint, for the
+/// reason `why`; the second ends the process.
+pub fn stop_on_interrupt(interrupter: Interrupter, why: &'static str, told: &'static str) {
+    let result = ctrlc::set_handler(move || {
+        if interrupter.should_stop() {
+            std::process::exit(130);
+        }
+        interrupter.stop(Some(why));
+        eprintln!("{told}");
+    });
+    if let Err(error) = result {
+        eprintln!("warning: Ctrl-C will end this without a checkpoint: {error}");
+    }
 }

@@ -52,7 +52,11 @@ impl Sweep {
         let sweep = sweep::Sweep::read(&self.config, &grid, self.out.as_deref())?;
         burn_lora::allocator::keep_large_blocks();
         let interrupter = Interrupter::new();
-        stop_on_interrupt(interrupter.clone());
+        terminal::stop_on_interrupt(
+            interrupter.clone(),
+            "interrupted; the same command goes on",
+            "stopping after this step, the same command goes on; again to stop at once",
+        );
         let observer = if self.json { lines_to_stderr() } else { terminal::observer() };
         sweep.run(&interrupter, &observer)
     }
@@ -71,19 +75,4 @@ fn lines_to_stderr() -> Observer {
             eprintln!("{line}");
         }
     })
-}
-
-/// The first Ctrl-C ends the sweep after the step it is in, with a checkpoint; the second ends the
-/// process.
-fn stop_on_interrupt(interrupter: Interrupter) {
-    let result = ctrlc::set_handler(move || {
-        if interrupter.should_stop() {
-            std::process::exit(130);
-        }
-        interrupter.stop(Some("interrupted; the same command goes on"));
-        eprintln!("stopping after this step, the same command goes on; again to stop at once");
-    });
-    if let Err(error) = result {
-        eprintln!("warning: Ctrl-C will end the sweep without a checkpoint: {error}");
-    }
 }

@@ -36,7 +36,11 @@ impl Train {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
         burn_lora::allocator::keep_large_blocks();
         let interrupter = Interrupter::new();
-        stop_on_interrupt(interrupter.clone());
+        terminal::stop_on_interrupt(
+            interrupter.clone(),
+            "interrupted; go on with --resume",
+            "stopping after this step; again to stop at once",
+        );
         let plain = self.plain || !std::io::stdout().is_terminal();
         let renderer =
             plain.then(|| Box::new(PlainRenderer::default()) as Box<dyn MetricsRenderer>);
@@ -45,19 +49,5 @@ impl Train {
         let summary = train(config, options, &terminal::observer())?;
         println!("\n{summary}");
         Ok(())
-    }
-}
-
-/// The first Ctrl-C ends the run after its step, with a checkpoint; the second ends the process.
-fn stop_on_interrupt(interrupter: Interrupter) {
-    let result = ctrlc::set_handler(move || {
-        if interrupter.should_stop() {
-            std::process::exit(130);
-        }
-        interrupter.stop(Some("interrupted; go on with --resume"));
-        eprintln!("stopping after this step; again to stop at once");
-    });
-    if let Err(error) = result {
-        eprintln!("warning: Ctrl-C will end the run without a checkpoint: {error}");
     }
 }
