@@ -22,6 +22,7 @@ struct Cli {
 enum Verb {
     Init(verbs::init::Init),
     Check(verbs::check::Check),
+    Plan(verbs::plan::Plan),
     Train(verbs::train::Train),
     Sweep(verbs::sweep::Sweep),
     Eval(verbs::eval::Eval),
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Init(verb) => verb.run(),
         Verb::Check(verb) => verb.run(),
+        Verb::Plan(verb) => return verb.run(),
         Verb::Train(verb) => verb.run(),
         Verb::Sweep(verb) => return verb.run(),
         Verb::Eval(verb) => verb.run(),
@@ -51,13 +53,15 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(TrainError::Config(errors)) => {
-            eprintln!("{:?}", miette::Report::new(errors));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(error),
     }
+}
+
+/// Says what went wrong.
+fn failed(error: TrainError) -> ExitCode {
+    match error {
+        TrainError::Config(errors) => eprintln!("{:?}", miette::Report::new(errors)),
+        error => eprintln!("error: {error}"),
+    }
+    ExitCode::FAILURE
 }

@@ -10,6 +10,7 @@ pub mod generate;
 pub mod init;
 pub mod inspect;
 pub mod merge;
+pub mod plan;
 pub mod sweep;
 pub mod train;
 

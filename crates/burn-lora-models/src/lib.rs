@@ -8,6 +8,7 @@
 //!   initialised first and overwritten.
 //! - [`fused`]: what surrounds the linears, as single operations with backward passes of their own.
 //! - [`gguf`]: a base model in one file.
+//! - [`footprint`]: what a training step keeps in memory, counted from shapes.
 //! - [`tokenizer::Tokenizer`], [`template`] and [`generate`].
 //!
 //! Module paths are Hugging Face's (`model.layers.0.self_attn.q_proj`), so that PEFT's target names
@@ -39,6 +40,7 @@
 pub mod bert;
 pub mod config;
 mod error;
+pub mod footprint;
 pub mod fused;
 pub mod generate;
 pub mod gguf;

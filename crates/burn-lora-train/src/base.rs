@@ -1,6 +1,6 @@
 //! The base model of a run: loaded from where it lies, or random from a configuration.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -23,6 +23,8 @@ use crate::{TrainError, files, located};
 pub(crate) struct BaseCache {
     causal: RefCell<Option<Kept<LlamaForCausalLM>>>,
     classifier: RefCell<Option<Kept<SequenceClassifier>>>,
+    /// What the process had resident before its first run read a model, in bytes.
+    process: OnceCell<u64>,
 }
 
 /// A model, and what it was loaded from.
@@ -42,6 +44,11 @@ struct Key {
 }
 
 impl BaseCache {
+    /// What the process had resident before any model, measured the first time this is asked.
+    pub(crate) fn process(&self, measure: impl FnOnce() -> u64) -> u64 {
+        *self.process.get_or_init(measure)
+    }
+
     /// [`causal`], loaded once where a cache is given.
     pub(crate) fn causal(
         cache: Option<&Self>,
@@ -137,6 +144,30 @@ pub(crate) fn classifier(
         ModelSource::Random(file) => Ok((random(file)?, LoadReport::default())),
     })?;
     Ok((model.with_labels(labels), report))
+}
+
+/// The shapes of the decoder that the configuration names.
+pub(crate) fn causal_outline(
+    config: &RunConfig,
+    device: &Device,
+    observer: &Observer,
+) -> Result<LlamaForCausalLM, TrainError> {
+    let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
+        placed(&config.model.source, observer)?;
+    Ok(LlamaForCausalLM::outline(&LlamaConfig::from_path(&path)?, device)?)
+}
+
+/// The shapes of the encoder that the configuration names, with its head.
+pub(crate) fn classifier_outline(
+    config: &RunConfig,
+    device: &Device,
+    observer: &Observer,
+) -> Result<SequenceClassifier, TrainError> {
+    let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
+        placed(&config.model.source, observer)?;
+    let labels = config.data.labels.clone().unwrap_or_default();
+    let config = BertConfig::from_path(&path)?.with_labels(labels);
+    Ok(SequenceClassifier::outline(&config, device)?)
 }
 
 /// The source with its place on this machine.

@@ -12,7 +12,9 @@ use crate::data::DataError;
 use crate::export::ExportError;
 use crate::html::HtmlError;
 use crate::inspect::InspectError;
+use crate::plan::Suggestion;
 use crate::ready::ReadyError;
+use crate::summary::bytes;
 
 /// Why a run cannot start, go on or be used.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +130,23 @@ pub enum TrainError {
         max_length: usize,
         /// What the model has.
         limit: usize,
+    },
+    /// The run needs more memory than there is.
+    #[error(
+        "this run needs {} of memory and there are {}: {}; `burn-lora plan` shows what needs it, and `--no-memory-check` starts all the same",
+        bytes(*needed), bytes(*free),
+        suggestion.as_ref().map_or_else(
+            || "no smaller batch or shorter row makes it fit, so take a smaller model".to_owned(),
+            |suggestion| format!("it fits with {suggestion}"),
+        )
+    )]
+    TooLarge {
+        /// The most bytes that it would have resident.
+        needed: u64,
+        /// The bytes that this process may have.
+        free: u64,
+        /// Settings with which it fits.
+        suggestion: Option<Suggestion>,
     },
     /// Rows that are classified cannot share a row.
     #[error("[data] packing: a row that is classified stands alone; leave `packing` out")]

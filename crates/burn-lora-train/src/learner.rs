@@ -17,6 +17,7 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Module, ModuleDisplay};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_lora_models::footprint::{BatchShape, Footprint, LearnedAt};
 use burn_lora_models::loss::{cross_entropy, smoothed_cross_entropy};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ModelError, SaveDtype};
@@ -39,6 +40,8 @@ pub trait Batch: Clone + Send + Sync + 'static {
     fn target_ids(&self) -> Vec<i32>;
     /// Tokens to read, padding left out.
     fn tokens(&self) -> usize;
+    /// Its size, padding included.
+    fn shape(&self) -> BatchShape;
 
     /// The number of targets.
     fn targets(&self) -> usize {
@@ -61,6 +64,26 @@ pub trait Objective: Module + ModuleDisplay + 'static {
     fn loss(&self, batch: &Self::Batch, device: &Device) -> Tensor<1> {
         cross_entropy(self.scores(batch, device), batch.target_ids())
     }
+
+    /// The summed loss, in nats, and how many targets have the highest score, without a backward pass.
+    fn measure(&self, batch: &Self::Batch, device: &Device) -> (f64, usize) {
+        judge(self.scores(batch, device), batch.target_ids())
+    }
+
+    /// What a training step on a batch of that size keeps in memory.
+    fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint;
+
+    /// Bytes of writing `new` tokens after `rows` prompts of `prompt` tokens; 0 of a model that does not
+    /// write.
+    fn generating(&self, _rows: usize, _prompt: usize, _new: usize) -> u64 {
+        0
+    }
+
+    /// Floating-point operations of attention in a training step on a batch of that size.
+    fn attention_flops(&self, batch: &BatchShape) -> f64;
+
+    /// Inputs and outputs of the product that each target goes through.
+    fn head(&self) -> (usize, usize);
 
     /// Scores of seeded random token rows, to compare two models of one shape with.
     fn probe(&self, device: &Device) -> Tensor<2>;
@@ -140,6 +163,8 @@ impl<M: Objective> TrainStep for Trainee<M> {
         };
         let share = 1.0 / micro.step_targets.max(1) as f64;
         let grads = loss.clone().mul_scalar(share).backward();
+        // A loss that cannot be read is none that can be trained on: the loop stops at NaN.
+        let loss = loss.try_into_scalar::<f32>().map_or(f64::NAN, f64::from);
         TrainOutput::new(self, grads, tally(loss, 0, &micro.batch))
     }
 
@@ -161,22 +186,21 @@ impl<M: Objective> InferenceStep for Trainee<M> {
     type Output = Tally;
 
     fn step(&self, micro: Self::Input) -> Tally {
-        let scores = self.model.scores(&micro.batch, &self.device());
-        let targets = micro.batch.target_ids();
-        let right = scores.clone().argmax(1).equal(column(targets.clone(), &scores)).int().sum();
-        let correct = right.try_into_scalar::<i64>().map_or(0, |count| count.max(0) as usize);
-        tally(cross_entropy(scores, targets), correct, &micro.batch)
+        let (loss, correct) = self.model.measure(&micro.batch, &self.device());
+        tally(loss, correct, &micro.batch)
     }
 }
 
-fn tally(loss: Tensor<1>, correct: usize, batch: &impl Batch) -> Tally {
-    Tally {
-        // A loss that cannot be read is none that can be trained on: the loop stops at NaN.
-        loss: loss.try_into_scalar::<f32>().map_or(f64::NAN, f64::from),
-        correct,
-        targets: batch.targets(),
-        tokens: batch.tokens(),
-    }
+fn tally(loss: f64, correct: usize, batch: &impl Batch) -> Tally {
+    Tally { loss, correct, targets: batch.targets(), tokens: batch.tokens() }
+}
+
+/// The summed cross-entropy of the scores, in nats, and how often the target has the highest.
+fn judge(scores: Tensor<2>, targets: Vec<i32>) -> (f64, usize) {
+    let right = scores.clone().argmax(1).equal(column(targets.clone(), &scores)).int().sum();
+    let correct = right.try_into_scalar::<i64>().map_or(0, |count| count.max(0) as usize);
+    let loss = cross_entropy(scores, targets).try_into_scalar::<f32>();
+    (loss.map_or(f64::NAN, f64::from), correct)
 }
 
 /// The targets as `[targets, 1]`, where the scores are.

@@ -5,6 +5,7 @@
 //! - [`run::train`]: the run. burn-train's learner, metrics, renderer, early stopping and
 //!   interrupter, in a loop that counts steps.
 //! - [`prepare`]: everything a run needs, checked, without running it.
+//! - [`plan`]: the memory and the time that a run will take, before it takes them.
 //! - [`evaluate::evaluate`], [`merge::merge`]: what a run left, measured and merged.
 //!
 //! This crate prints nothing and reads no arguments: see [`observe::Observer`].
@@ -47,6 +48,7 @@ pub mod metrics;
 pub mod observe;
 mod optimizer;
 pub mod patience;
+pub mod plan;
 mod plot;
 pub mod prepare;
 pub mod prompts_file;

@@ -90,6 +90,8 @@ impl<B: Batch> DataLoaderIterator<Micro<B>> for Steps<'_, B> {
 
 #[cfg(test)]
 mod tests {
+    use burn_lora_models::footprint::BatchShape;
+
     use super::*;
 
     #[derive(Debug, Clone, PartialEq)]
@@ -102,6 +104,10 @@ mod tests {
 
         fn tokens(&self) -> usize {
             self.0
+        }
+
+        fn shape(&self) -> BatchShape {
+            BatchShape { rows: 1, width: self.0, segments: None, targets: self.0 }
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! `check`, `train` and `eval` all start here, so that what `check` accepts the others can use. Cheap things come first: a mistake in the data shows before the weights are read.
 
+mod read;
+
 use std::path::Path;
 
 use burn::module::Module;
@@ -14,15 +16,14 @@ use burn_lora_patch::peft::AdapterConfig;
 use burn_lora_patch::{PatchConfig, PatchReport, grouped, patch};
 
 use crate::base::BaseCache;
-use crate::config::{AdapterSection, DataSection, LoraSection, ModelSource, RunConfig};
-use crate::data::{
-    Classes, DataReport, LabelBatch, Limit, Packed, Prompt, RowFile, TokenBatch, TokenExample,
-    Tokenization, label_examples, pack, prompts, token_examples,
-};
-use crate::learner::Objective;
+use crate::config::{AdapterSection, LoraSection, ModelSource, RunConfig};
+use crate::data::Prompt;
+use crate::learner::{Batch, Objective};
 use crate::observe::Observer;
 use crate::rows::Rows;
-use crate::{TrainError, base, ids};
+use crate::{TrainError, ids};
+
+pub(crate) use read::{Read, ReadRun, read};
 
 /// A run of either kind.
 #[allow(clippy::large_enum_variant, reason = "one exists at a time")]
@@ -102,140 +103,52 @@ pub fn prepare(
     adapt: Adapt,
     observer: &Observer,
 ) -> Result<Prepared, TrainError> {
-    prepare_on(None, config, adapt, observer)
+    build(None, read(config, observer)?, adapt, observer)
 }
 
-/// [`prepare`], with base models of earlier runs to take up.
-pub(crate) fn prepare_on(
+/// The run of what was read: the model is loaded, or taken from those of earlier runs, and adapted.
+pub(crate) fn build(
     bases: Option<&BaseCache>,
-    mut config: RunConfig,
+    read: Read,
     adapt: Adapt,
     observer: &Observer,
 ) -> Result<Prepared, TrainError> {
-    let device = burn_lora::device::parse(&config.train.device)?.autodiff();
-    let causal = base::architecture(&config.model.source, observer)?.is_causal();
-    observer.stage("reading the data");
-    let tokenizer = base::tokenizer(&config, observer)?;
-    let data = &config.data;
-    let Files { train, eval } = files(data, config.train.seed)?;
-    let mut notes = Vec::new();
-    let mut note = |report: DataReport| notes.push(report.to_string());
-    // Padding is masked everywhere; any id of the vocabulary serves.
-    let pad = tokenizer.pad_id().unwrap_or(0);
+    Ok(match read {
+        Read::Causal(read) => {
+            let (model, loaded) = BaseCache::causal(bases, &read.config, &read.device, observer)?;
+            fits(read.config.data.max_length, model.config().max_position_embeddings)?;
+            Prepared::Causal(read.run(model, &loaded, adapt)?)
+        }
+        Read::Classifier(read) => {
+            let (model, loaded) =
+                BaseCache::classifier(bases, &read.config, &read.device, observer)?;
+            fits(read.config.data.max_length, model.config().max_tokens())?;
+            Prepared::Classifier(read.run(model, &loaded, adapt)?)
+        }
+    })
+}
 
-    if causal {
-        let how = Tokenization::from(data);
-        let mut examples = Vec::with_capacity(train.len());
-        for (file, weight) in &train {
-            let (of_file, report) = token_examples(file, &tokenizer, &how)?;
-            note(report);
-            examples.push((of_file, *weight));
-        }
-        let first = examples.iter().find_map(|(of_file, _)| of_file.first());
-        let sample = crate::sample::tokens(first, &tokenizer);
-        let train = match data.packing {
-            true => Rows::of_packs(packed(examples, data.max_length), pad),
-            false => Rows::of_tokens(examples, pad),
-        };
-        let mut held_out = None;
-        let mut held_prompts = Vec::new();
-        if let Some(file) = &eval {
-            let (examples, report) = token_examples(file, &tokenizer, &how)?;
-            note(report);
-            held_out = Some(Rows::<TokenBatch>::of_tokens(vec![(examples, 1.0)], pad));
-            held_prompts = prompts(file, &tokenizer, &how)?;
-        }
-        let (model, loaded) = BaseCache::causal(bases, &config, &device, observer)?;
-        fits(config.data.max_length, model.config().max_position_embeddings)?;
-        let (model, patched) = adapted(model, &config, adapt)?;
-        return Ok(Prepared::Causal(Run {
-            device,
-            tokenizer,
+impl<B: Batch> ReadRun<B> {
+    fn run<M: Objective<Batch = B>>(
+        self,
+        model: M,
+        loaded: &LoadReport,
+        adapt: Adapt,
+    ) -> Result<Run<M>, TrainError> {
+        let (model, patched) = adapted(model, &self.config, adapt)?;
+        Ok(Run {
+            config: self.config,
+            device: self.device,
+            tokenizer: self.tokenizer,
             model,
             patched,
-            train,
-            eval: held_out,
-            prompts: held_prompts,
-            sample,
-            notes: [notes, load_notes(&loaded)].concat(),
-            config,
-        }));
+            train: self.train,
+            eval: self.eval,
+            prompts: self.prompts,
+            sample: self.sample,
+            notes: [self.notes, load_notes(loaded)].concat(),
+        })
     }
-
-    if data.packing {
-        return Err(TrainError::Packing);
-    }
-    let classes = match &data.labels {
-        Some(names) => Classes::named(names.clone()),
-        None => Classes::of(train.iter().map(|(file, _)| file))?,
-    };
-    let limit = Limit::from(&Tokenization::from(data));
-    let max_length = data.max_length;
-    let mut examples = Vec::with_capacity(train.len());
-    for (file, weight) in &train {
-        let (of_file, report) = label_examples(file, &tokenizer, &classes, limit)?;
-        note(report);
-        examples.push((of_file, *weight));
-    }
-    let first = examples.iter().find_map(|(of_file, _)| of_file.first());
-    let sample = crate::sample::label(first, &tokenizer, &classes);
-    let train = Rows::of_labels(examples, pad);
-    let mut held_out = None;
-    if let Some(file) = &eval {
-        let (examples, report) = label_examples(file, &tokenizer, &classes, limit)?;
-        note(report);
-        held_out = Some(Rows::<LabelBatch>::of_labels(vec![(examples, 1.0)], pad));
-    }
-    // The order of the classes is the order of the head's outputs: a run must not lose it.
-    config.data.labels = Some(classes.names().to_vec());
-    let (model, loaded) = BaseCache::classifier(bases, &config, &device, observer)?;
-    fits(max_length, model.config().max_tokens())?;
-    let (model, patched) = adapted(model, &config, adapt)?;
-    Ok(Prepared::Classifier(Run {
-        device,
-        tokenizer,
-        model,
-        patched,
-        train,
-        eval: held_out,
-        prompts: Vec::new(),
-        sample,
-        notes: [notes, load_notes(&loaded)].concat(),
-        config,
-    }))
-}
-
-/// The data files of a run.
-struct Files {
-    /// Those to train on, each with its weight.
-    train: Vec<(RowFile, f64)>,
-    /// The one to evaluate on, or what was held out of the one to train on.
-    eval: Option<RowFile>,
-}
-
-fn files(data: &DataSection, seed: u64) -> Result<Files, TrainError> {
-    let mut train = Vec::with_capacity(data.train.len());
-    for source in &data.train {
-        train.push((source.read(data.format)?, source.weight));
-    }
-    let mut eval = match &data.eval {
-        Some(path) => Some(RowFile::read(path, data.format, data.eval_limit)?),
-        None => None,
-    };
-    // The configuration sees to it that there is one file to hold rows out of.
-    if let (Some(share), 1) = (data.held_out, train.len())
-        && let Some((file, weight)) = train.pop()
-    {
-        let (kept, held) = file.hold_out(share, seed)?;
-        train.push((kept, weight));
-        eval = Some(held);
-    }
-    Ok(Files { train, eval })
-}
-
-/// The examples of each file, packed by itself: its weight is that of its rows.
-fn packed(files: Vec<(Vec<TokenExample>, f64)>, max_length: usize) -> Vec<(Vec<Packed>, f64)> {
-    files.into_iter().map(|(examples, weight)| (pack(examples, max_length), weight)).collect()
 }
 
 fn load_notes(report: &LoadReport) -> Vec<String> {
@@ -284,7 +197,11 @@ fn base_name(dir: &Path) -> String {
     std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()).display().to_string()
 }
 
-fn patch_config(section: &LoraSection, task: burn_lora_patch::TaskType, seed: u64) -> PatchConfig {
+pub(crate) fn patch_config(
+    section: &LoraSection,
+    task: burn_lora_patch::TaskType,
+    seed: u64,
+) -> PatchConfig {
     let mut config = PatchConfig::new(section.lora.clone(), section.targets.clone())
         .with_task_type(task)
         .with_exclude(section.exclude.clone())

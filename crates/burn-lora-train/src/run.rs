@@ -25,7 +25,8 @@ use crate::metrics::{Measure, TargetMean};
 use crate::observe::Observer;
 use crate::optimizer::{adamw, scheduler, with_record};
 use crate::patience::{Patience, Seen};
-use crate::prepare::{Adapt, Prepared, Run, prepare_on};
+use crate::plan::memory_plan;
+use crate::prepare::{Adapt, Prepared, Run, build, read};
 use crate::schedule::LearningRate;
 use crate::score::{Sample, exact_match};
 use crate::strategy::{Hooks, StepPlan, StepStrategy};
@@ -39,6 +40,8 @@ pub struct RunOptions {
     pub resume: bool,
     /// Remove the run that the directory holds.
     pub overwrite: bool,
+    /// Start even where the run needs more memory than there is.
+    pub no_memory_check: bool,
     /// Shows the run; none: burn-train's own (a dashboard on a terminal).
     pub renderer: Option<Box<dyn MetricsRenderer>>,
     /// Stops the run after the step it is in, with a checkpoint.
@@ -68,7 +71,12 @@ pub(crate) fn train_on(
     let directory = RunDirectory::new(&config.output.dir);
     let resumed = directory.claim(&config, options.resume, options.overwrite)?;
     set_threads(&config.train)?;
-    match prepare_on(bases, config, Adapt::Fresh, observer)? {
+    let read = read(config, observer)?;
+    if !options.no_memory_check {
+        let process = bases.map(|bases| bases.process(crate::plan::resident));
+        memory_plan(&read, process, observer)?.admit()?;
+    }
+    match build(bases, read, Adapt::Fresh, observer)? {
         Prepared::Causal(run) => fit(run, &directory, resumed, options, observer),
         Prepared::Classifier(run) => fit(run, &directory, resumed, options, observer),
     }

@@ -9,8 +9,8 @@ use crate::TrainError;
 use crate::data::Prompt;
 use crate::observe::Observer;
 
-/// Prompts that go through the model at once.
-const ROWS: usize = 32;
+/// Prompts that go through the model at once, at most.
+pub(crate) const ROWS: usize = 32;
 
 /// One prompt, what was expected and what came.
 #[derive(Debug, Clone, PartialEq, Eq)]

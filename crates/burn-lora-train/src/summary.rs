@@ -96,7 +96,7 @@ impl fmt::Display for Summary {
     }
 }
 
-fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     let mib = count as f64 / MIB;
     if mib >= 1024.0 {
         format!("{:.2} GiB", mib / 1024.0)

@@ -201,6 +201,7 @@ impl Sweep {
                         overwrite,
                         renderer: Some(Box::new(SilentRenderer)),
                         interrupter: interrupter.clone(),
+                        no_memory_check: false,
                     };
                     train(plan.config.clone(), options)
                 }

@@ -88,6 +88,12 @@ pub fn parse(name: &str) -> Result<Device, DeviceError> {
     }
 }
 
+/// Whether the device computes on the CPU, in the memory of this process.
+pub fn is_cpu(device: &Device) -> bool {
+    let inner = device.clone().inner();
+    ["flex", "ndarray"].into_iter().filter_map(|name| parse(name).ok()).any(|cpu| cpu == inner)
+}
+
 fn cpu(name: &str) -> Result<Device, DeviceError> {
     flex(name).or_else(|error| ndarray(name).map_err(|_| error))
 }
@@ -181,6 +187,14 @@ mod tests {
     fn a_backend_that_is_not_compiled_in_names_the_feature() {
         let error = parse("cuda:0").unwrap_err().to_string();
         assert!(error.contains("--features cuda"), "{error}");
+    }
+
+    #[test]
+    fn cpu_devices_are_told_from_others_with_and_without_autodiff() {
+        let device = parse("cpu").unwrap();
+        assert!(is_cpu(&device) && is_cpu(&device.autodiff()));
+        #[cfg(feature = "wgpu")]
+        assert!(parse("wgpu").is_ok_and(|device| !is_cpu(&device)));
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub struct Train {
     /// Plain lines instead of the dashboard, also on a terminal
     #[arg(long)]
     plain: bool,
+    /// Start even if the run needs more memory than there is
+    #[arg(long)]
+    no_memory_check: bool,
 }
 
 impl Train {
@@ -44,8 +47,13 @@ impl Train {
         let plain = self.plain || !std::io::stdout().is_terminal();
         let renderer =
             plain.then(|| Box::new(PlainRenderer::default()) as Box<dyn MetricsRenderer>);
-        let options =
-            RunOptions { resume: self.resume, overwrite: self.overwrite, renderer, interrupter };
+        let options = RunOptions {
+            resume: self.resume,
+            overwrite: self.overwrite,
+            no_memory_check: self.no_memory_check,
+            renderer,
+            interrupter,
+        };
         let summary = train(config, options, &terminal::observer())?;
         println!("\n{summary}");
         Ok(())

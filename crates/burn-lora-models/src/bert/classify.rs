@@ -12,7 +12,7 @@ use super::config::BertConfig;
 use super::heads::{BertForSequenceClassification, RobertaForSequenceClassification};
 use crate::ModelError;
 use crate::config::Architecture;
-use crate::weights::{LoadReport, SaveDtype};
+use crate::weights::{Builder, LoadReport, Manifest, SaveDtype};
 
 /// A classifier of the BERT family.
 ///
@@ -83,6 +83,22 @@ impl SequenceClassifier {
                 Self::Roberta(RobertaForSequenceClassification::random(config, seed, device)?)
             }
             _ => Self::Bert(BertForSequenceClassification::random(config, seed, device)?),
+        })
+    }
+
+    /// A model whose parameters exist by their shapes only, to plan with: no weight is read or made.
+    ///
+    /// # Errors
+    ///
+    /// None that a checked configuration can cause.
+    pub fn outline(config: &BertConfig, device: &Device) -> Result<Self, ModelError> {
+        let mut manifest = Manifest::default();
+        let mut root = Builder::new(&mut manifest, device);
+        Ok(match config.architecture {
+            Architecture::Roberta => {
+                Self::Roberta(RobertaForSequenceClassification::build(config, &mut root)?)
+            }
+            _ => Self::Bert(BertForSequenceClassification::build(config, &mut root)?),
         })
     }
 

@@ -14,7 +14,7 @@ use super::layer::LlamaDecoderLayer;
 use super::rope::RopeTables;
 use crate::fused::{head_loss, rms_norm};
 use crate::loss::cross_entropy;
-use crate::weights::{Builder, Expectation, LoadReport, Random, SaveDtype, load, save};
+use crate::weights::{Builder, Expectation, LoadReport, Manifest, Random, SaveDtype, load, save};
 use crate::{ModelError, gguf};
 
 /// The decoder without its head.
@@ -97,6 +97,15 @@ impl LlamaForCausalLM {
     pub fn random(config: &LlamaConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
         let mut source = Random::new(seed, config.initializer_range);
         Self::build(config, &mut Builder::new(&mut source, device))
+    }
+
+    /// A model whose parameters exist by their shapes only, to plan with: no weight is read or made.
+    ///
+    /// # Errors
+    ///
+    /// None that a checked configuration can cause.
+    pub fn outline(config: &LlamaConfig, device: &Device) -> Result<Self, ModelError> {
+        Self::build(config, &mut Builder::new(&mut Manifest::default(), device))
     }
 
     /// Builds the model from any source.

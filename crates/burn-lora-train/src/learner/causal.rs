@@ -6,16 +6,20 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_lora_models::footprint::{BatchShape, Footprint, LearnedAt};
 use burn_lora_models::llama::LlamaForCausalLM;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ModelError, SaveDtype};
 use burn_lora_patch::TaskType;
 
-use super::{Batch, Objective, ids, probe_ids};
+use super::{Batch, Objective, ids, judge, probe_ids};
 use crate::TrainError;
 use crate::data::{Prompt, TokenBatch};
 use crate::observe::Observer;
 use crate::score::{Sample, generate_samples};
+
+/// Scores that exist at a time in an evaluation (32 MiB of them).
+const SCORES: usize = 1 << 23;
 
 impl Batch for TokenBatch {
     fn target_ids(&self) -> Vec<i32> {
@@ -24,6 +28,13 @@ impl Batch for TokenBatch {
 
     fn tokens(&self) -> usize {
         Self::tokens(self)
+    }
+
+    fn shape(&self) -> BatchShape {
+        let segments = || self.segments.iter().flatten();
+        let segments =
+            self.is_packed().then(|| (segments().count(), segments().copied().max().unwrap_or(0)));
+        BatchShape { rows: self.rows, width: self.width, segments, targets: self.targets() }
     }
 
     fn targets(&self) -> usize {
@@ -43,6 +54,37 @@ impl Objective for LlamaForCausalLM {
     fn loss(&self, batch: &TokenBatch, device: &Device) -> Tensor<1> {
         let hidden = target_rows(self, batch, device);
         Self::loss(self, hidden, batch.target_ids())
+    }
+
+    /// A share of the targets at a time: the scores of all would be the largest thing in memory.
+    fn measure(&self, batch: &TokenBatch, device: &Device) -> (f64, usize) {
+        let hidden = target_rows(self, batch, device);
+        let targets = batch.target_ids();
+        let at_once = (SCORES / self.config().vocab_size.max(1)).max(1);
+        let (mut loss, mut correct) = (0.0, 0);
+        for (index, targets) in targets.chunks(at_once).enumerate() {
+            let rows = hidden.clone().narrow(0, index * at_once, targets.len());
+            let (of_rows, right) = judge(self.logits(rows), targets.to_vec());
+            loss += of_rows;
+            correct += right;
+        }
+        (loss, correct)
+    }
+
+    fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint {
+        self.config().footprint(batch, learned)
+    }
+
+    fn generating(&self, rows: usize, prompt: usize, new: usize) -> u64 {
+        self.config().generating(rows, prompt, new)
+    }
+
+    fn attention_flops(&self, batch: &BatchShape) -> f64 {
+        self.config().attention_flops(batch)
+    }
+
+    fn head(&self) -> (usize, usize) {
+        (self.config().hidden_size, self.config().vocab_size)
     }
 
     fn probe(&self, device: &Device) -> Tensor<2> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use burn_lora_models::bert::SequenceClassifier;
+use burn_lora_models::footprint::{BatchShape, Footprint, LearnedAt};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ModelError, SaveDtype};
 use burn_lora_patch::TaskType;
@@ -22,6 +23,10 @@ impl Batch for LabelBatch {
     fn tokens(&self) -> usize {
         Self::tokens(self)
     }
+
+    fn shape(&self) -> BatchShape {
+        BatchShape { rows: self.rows, width: self.width, segments: None, targets: self.rows }
+    }
 }
 
 impl Objective for SequenceClassifier {
@@ -31,6 +36,18 @@ impl Objective for SequenceClassifier {
 
     fn scores(&self, batch: &LabelBatch, device: &Device) -> Tensor<2> {
         self.logits(ids(&batch.ids, [batch.rows, batch.width], device), &batch.lengths)
+    }
+
+    fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint {
+        self.config().footprint(batch, learned)
+    }
+
+    fn attention_flops(&self, batch: &BatchShape) -> f64 {
+        self.config().attention_flops(batch)
+    }
+
+    fn head(&self) -> (usize, usize) {
+        (self.config().hidden_size, self.config().labels.len())
     }
 
     fn probe(&self, device: &Device) -> Tensor<2> {

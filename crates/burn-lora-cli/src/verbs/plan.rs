@@ -1,0 +1,49 @@
+//! `burn-lora plan CONFIG`: the memory and time of a run, before it takes them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use burn_lora_train::TrainError;
+use burn_lora_train::config::RunConfig;
+use burn_lora_train::observe::Observer;
+use burn_lora_train::plan::plan;
+use clap::ValueHint;
+
+use super::Overrides;
+use crate::{failed, output, terminal};
+
+/// Predict a run's memory and time, and fail if it does not fit
+#[derive(clap::Args)]
+pub struct Plan {
+    /// The run configuration
+    #[arg(value_hint = ValueHint::FilePath)]
+    config: PathBuf,
+    #[command(flatten)]
+    overrides: Overrides,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+impl Plan {
+    /// Fails where nothing can be planned, or where the run does not fit.
+    pub fn run(self) -> ExitCode {
+        match self.fits() {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => failed(error),
+        }
+    }
+
+    fn fits(self) -> Result<bool, TrainError> {
+        let config = RunConfig::read(&self.config, &self.overrides.set)?;
+        burn_lora::allocator::keep_large_blocks();
+        let observer = if self.json { Observer::silent() } else { terminal::observer() };
+        let plan = plan(config, &observer)?;
+        match self.json {
+            true => output::json(&plan)?,
+            false => output::bytes(format!("{plan}\n").as_bytes())?,
+        }
+        Ok(plan.fits)
+    }
+}

@@ -1,0 +1,60 @@
+//! The encoder's count; see `bert/layer.rs` for what is counted. Its norms, softmax and GELU are Burn's,
+//! composed of single operations, so that what they keep is what those keep.
+
+use super::{BatchShape, Footprint, Learned, LearnedAt, Pass, floats};
+use crate::bert::BertConfig;
+use crate::config::Architecture;
+
+impl BertConfig {
+    /// The footprint of a training step on a batch, given what is learned of each module.
+    pub fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint {
+        let (d, inner) = (self.hidden_size, self.intermediate_size);
+        let (rows, width) = (batch.rows, batch.width);
+        let tokens = batch.tokens();
+        let attended = rows * self.num_attention_heads * width * width;
+        let root = match self.architecture {
+            Architecture::Roberta => "roberta",
+            _ => "bert",
+        };
+        let whole = learned(&format!("{root}.embeddings.word_embeddings")) == Learned::Whole;
+        // What was centred; and what was divided, where the scale is learned.
+        let norm = tokens * d * if whole { 2 } else { 1 };
+        let mut pass = Pass::new(learned);
+        pass.tracked = whole;
+        pass.keep(norm);
+
+        for layer in 0..self.num_hidden_layers {
+            let at = |name: &str| format!("{root}.encoder.layer.{layer}.{name}");
+            let projections = ["query", "key", "value"].map(|n| at(&format!("attention.self.{n}")));
+            pass.linears(&projections, tokens, d);
+            // Queries, keys, values; exponentials and probabilities.
+            pass.keep(3 * tokens * d + 2 * attended);
+            pass.linears(&[at("attention.output.dense")], tokens, d);
+            pass.keep(norm);
+            pass.linears(&[at("intermediate.dense")], tokens, d);
+            pass.keep(tokens * inner);
+            pass.linears(&[at("output.dense")], tokens, inner);
+            pass.keep(norm);
+        }
+
+        // Backward of the wide product: the stream's gradient, that of GELU's output and input; of the
+        // attention: the gradients through the division and the exponential.
+        let wide = tokens * (2 * d + 2 * inner);
+        let mixed = tokens * 4 * d + 4 * attended;
+        let passing = if pass.tracked { wide.max(mixed) } else { 0 };
+        let forward = tokens * 2 * d + (2 * tokens * inner).max(3 * tokens * d + 3 * attended);
+        Footprint {
+            kept: floats(pass.kept),
+            scores: floats(rows * (4 * d + 4 * self.labels.len())),
+            passing: floats(passing),
+            evaluation: floats(forward),
+        }
+    }
+
+    /// Floating-point operations of attention in one training step, beside the linears': two products
+    /// forward and four backward.
+    pub fn attention_flops(&self, batch: &BatchShape) -> f64 {
+        let scores = batch.rows * batch.width * batch.width;
+        12.0 * scores as f64 * (self.hidden_size * self.num_hidden_layers) as f64
+    }
+}

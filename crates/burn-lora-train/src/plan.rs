@@ -1,0 +1,219 @@
+//! What a run will need, before it takes it: memory by part, and time.
+//!
+//! The device, the tokenizer and the rows are read as a run reads them; of the model only the shapes are.
+//! [`Memory`] is counted from those and from the largest batch that the run will see
+//! ([`burn_lora_models::footprint`] says what a layer keeps); [`Pace`] comes from a few products of the
+//! model's own shapes, measured here and now; [`Limit`] is what this process may grow to. A run that
+//! would need more is refused by [`train`](crate::run::train) before its weights are read.
+//!
+//! Counted for the CPU. On a GPU the count serves as an estimate; its memory is not asked for, and
+//! nothing is refused.
+//!
+//! ```no_run
+//! use burn_lora_train::config::RunConfig;
+//! use burn_lora_train::observe::Observer;
+//! use burn_lora_train::plan::plan;
+//!
+//! let config = RunConfig::read("configs/quickstart.toml", &[])?;
+//! let plan = plan(config, &Observer::silent())?;
+//! println!("{plan}");
+//! # Ok::<(), burn_lora_train::TrainError>(())
+//! ```
+
+mod batches;
+mod limit;
+mod memory;
+mod pace;
+mod report;
+mod suggest;
+
+use std::collections::HashMap;
+
+use burn::tensor::Device;
+use burn_lora_models::footprint::Learned;
+use burn_lora_patch::{LayerReport, LayerStatus, PatchReport, SavedModule, Scan};
+use serde::Serialize;
+
+use crate::config::{AdapterSection, RunConfig};
+use crate::learner::Objective;
+use crate::observe::Observer;
+use crate::prepare::{Read, ReadRun, patch_config, read};
+use crate::{TrainError, base};
+
+use batches::Batches;
+use memory::Needs;
+
+pub(crate) use limit::resident;
+
+pub use limit::Limit;
+pub use memory::Memory;
+pub use pace::Pace;
+pub use suggest::Suggestion;
+
+/// What a run will need, and whether it is there.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The most memory that the run will have resident.
+    pub memory: Memory,
+    /// What there is; none where this system, or the device, does not tell.
+    pub limit: Option<Limit>,
+    /// Whether it fits; true where there is no limit to compare with.
+    pub fits: bool,
+    /// Settings with which it would fit; only where it does not.
+    pub suggestion: Option<Suggestion>,
+    /// The largest batch that the run will see.
+    pub batch: LargestBatch,
+    /// Steps of the run.
+    pub steps: usize,
+    /// How fast it will be; none where it was not measured.
+    pub pace: Option<Pace>,
+}
+
+/// The batch that needs most.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct LargestBatch {
+    /// Rows.
+    pub rows: usize,
+    /// Tokens of each, padding included.
+    pub width: usize,
+    /// Tokens that carry loss, or rows to classify.
+    pub targets: usize,
+}
+
+/// Plans a run: memory and time.
+///
+/// # Errors
+///
+/// Whatever is wrong with configuration, device, tokenizer, data, the model's configuration or targets.
+pub fn plan(config: RunConfig, observer: &Observer) -> Result<Plan, TrainError> {
+    let read = read(config, observer)?;
+    match &read {
+        Read::Causal(run) => {
+            with_pace(run, &outline(run, observer, base::causal_outline)?, observer)
+        }
+        Read::Classifier(run) => {
+            with_pace(run, &outline(run, observer, base::classifier_outline)?, observer)
+        }
+    }
+}
+
+/// The memory of a run that has been read, before its model is.
+pub(crate) fn memory_plan(
+    read: &Read,
+    process: Option<u64>,
+    observer: &Observer,
+) -> Result<Plan, TrainError> {
+    Ok(match read {
+        Read::Causal(run) => {
+            memory_of(run, &outline(run, observer, base::causal_outline)?, process)
+        }
+        Read::Classifier(run) => {
+            memory_of(run, &outline(run, observer, base::classifier_outline)?, process)
+        }
+    })
+}
+
+impl Plan {
+    /// The run may start.
+    ///
+    /// # Errors
+    ///
+    /// It needs more memory than there is.
+    pub(crate) fn admit(&self) -> Result<(), TrainError> {
+        match self.limit {
+            Some(limit) if !self.fits => Err(TrainError::TooLarge {
+                needed: self.memory.peak,
+                free: limit.bytes,
+                suggestion: self.suggestion.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A model by its shapes, and what is learned of it.
+struct Outline<M> {
+    model: M,
+    scan: Scan,
+    /// None where every parameter is trained.
+    report: Option<PatchReport>,
+    /// What is learned of each linear that learns something.
+    linears: HashMap<String, Learned>,
+}
+
+fn outline<M: Objective>(
+    run: &ReadRun<M::Batch>,
+    observer: &Observer,
+    build: impl Fn(&RunConfig, &Device, &Observer) -> Result<M, TrainError>,
+) -> Result<Outline<M>, TrainError> {
+    let model = build(&run.config, &run.device, observer)?;
+    let scan = Scan::of(&model);
+    let AdapterSection::Lora(section) = &run.config.adapter else {
+        return Ok(Outline { model, scan, report: None, linears: HashMap::new() });
+    };
+    let config = patch_config(section, M::TASK, run.config.train.seed);
+    let report = burn_lora_patch::plan(&model, &config)?;
+    let factors = Learned::Factors { rank: section.lora.rank, dropout: section.lora.dropout > 0.0 };
+    let learned = |layer: &LayerReport| match layer.status {
+        LayerStatus::Adapted => Some((layer.path.clone(), factors)),
+        LayerStatus::TrainedWhole => Some((layer.path.clone(), Learned::Whole)),
+        _ => None,
+    };
+    let linears = report.layers().iter().filter_map(learned).collect();
+    Ok(Outline { model, scan, report: Some(report), linears })
+}
+
+impl<M> Outline<M> {
+    /// What is learned of the module at a path.
+    fn learned(&self, path: &str) -> Learned {
+        let Some(report) = &self.report else { return Learned::Whole };
+        let below = |module: &SavedModule| {
+            path.strip_prefix(&module.path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        match self.linears.get(path) {
+            Some(learned) => *learned,
+            None if report.saved().iter().any(below) => Learned::Whole,
+            None => Learned::Nothing,
+        }
+    }
+}
+
+fn memory_of<M: Objective>(
+    run: &ReadRun<M::Batch>,
+    outline: &Outline<M>,
+    process: Option<u64>,
+) -> Plan {
+    let batches = Batches::of(run);
+    let needs = Needs::of(run, outline, process.unwrap_or_else(limit::resident));
+    let largest = needs.largest(outline, &batches);
+    let evaluation = batches.evaluation;
+    let memory = needs.memory(outline, &largest, evaluation.as_ref(), &run.config.train);
+    let limit = burn_lora::device::is_cpu(&run.device).then(Limit::now).flatten();
+    let fits = limit.is_none_or(|limit| memory.peak <= limit.bytes);
+    let suggestion = match limit {
+        Some(limit) if !fits => suggest::suggestion(&run.config, &largest, |shape, train| {
+            let evaluation = evaluation.map(|of| {
+                suggest::resized(&of, of.rows.min(train.batch_size), of.width.min(shape.width))
+            });
+            needs.memory(outline, shape, evaluation.as_ref(), train).peak <= limit.bytes
+        }),
+        _ => None,
+    };
+    let batch = LargestBatch { rows: largest.rows, width: largest.width, targets: largest.targets };
+    Plan { memory, limit, fits, suggestion, batch, steps: batches.steps, pace: None }
+}
+
+fn with_pace<M: Objective>(
+    run: &ReadRun<M::Batch>,
+    outline: &Outline<M>,
+    observer: &Observer,
+) -> Result<Plan, TrainError> {
+    let mut plan = memory_of(run, outline, None);
+    if plan.fits {
+        observer.stage("measuring products");
+        plan.pace = pace::measured(run, outline, &Batches::of(run))?;
+        observer.done();
+    }
+    Ok(plan)
+}

@@ -1,0 +1,40 @@
+//! The batches that a run will see, by their sizes.
+
+use burn_lora_models::footprint::BatchShape;
+
+use crate::learner::Batch;
+use crate::prepare::ReadRun;
+use crate::rows::Rows;
+
+/// Steps that are looked at, at most: those of a longer run are like them.
+const LOOKED_AT: usize = 5_000;
+
+/// Sizes of a run's batches.
+pub(super) struct Batches {
+    /// Of the training steps that were looked at, every batch.
+    pub(super) training: Vec<BatchShape>,
+    /// How many steps those are.
+    pub(super) looked_at: usize,
+    /// Of an evaluation, the largest.
+    pub(super) evaluation: Option<BatchShape>,
+    /// Steps of the run.
+    pub(super) steps: usize,
+}
+
+impl Batches {
+    pub(super) fn of<B: Batch>(run: &ReadRun<B>) -> Self {
+        let train = &run.config.train;
+        let (make, per_epoch) = run.train.training(train);
+        let steps = train.length.steps(per_epoch);
+        let looked_at = steps.min(LOOKED_AT);
+        let shapes = |batches: Vec<B>| batches.iter().map(Batch::shape).collect::<Vec<_>>();
+        let training = (0..looked_at).flat_map(|step| shapes(make(step))).collect();
+        // Longest first: the first is the largest.
+        let first = |rows: &Rows<B>| {
+            let (make, batches) = rows.evaluation(train.batch_size);
+            (batches > 0).then(|| shapes(make(0)).into_iter().next()).flatten()
+        };
+        let evaluation = run.eval.as_ref().and_then(first);
+        Self { training, looked_at, evaluation, steps }
+    }
+}

@@ -1,0 +1,145 @@
+//! Memory of a run by part, counted from shapes.
+
+use burn_lora_models::footprint::{BatchShape, Learned};
+use burn_lora_patch::ParamRole;
+use serde::Serialize;
+
+use super::Outline;
+use super::batches::Batches;
+use crate::config::TrainSection;
+use crate::learner::Objective;
+use crate::prepare::ReadRun;
+use crate::score::ROWS;
+
+/// What the allocator loses to fragments of blocks that come and go, as a share of those.
+const FRAGMENTS: f64 = 0.05;
+
+/// Bytes that a run has resident at its largest, by part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// The program, the tokenizer and the rows.
+    pub process: u64,
+    /// The base model's weights.
+    pub weights: u64,
+    /// The adapter's factors.
+    pub adapter: u64,
+    /// AdamW's two moments of what is trained.
+    pub optimizer: u64,
+    /// The gradients of what is trained.
+    pub gradients: u64,
+    /// What the layers keep for the backward pass, and what passes by meanwhile.
+    pub activations: u64,
+    /// Scores over the vocabulary or the classes, with what is made of them.
+    pub logits: u64,
+    /// Cache and scores of generating samples, which happens between steps.
+    pub generating: u64,
+    /// The most at one time. Less than the sum: what layers keep is given back while gradients come, and
+    /// nothing is generated during a step.
+    pub peak: u64,
+}
+
+/// What does not depend on the batch.
+pub(super) struct Needs {
+    process: u64,
+    weights: u64,
+    adapter: u64,
+    trained: u64,
+    /// The largest tensor that is trained.
+    largest_trained: u64,
+    /// What a tied table's gradient takes beside the others', from the first moment of the backward.
+    table: u64,
+    generating: u64,
+}
+
+impl Needs {
+    pub(super) fn of<M: Objective>(
+        run: &ReadRun<M::Batch>,
+        outline: &Outline<M>,
+        process: u64,
+    ) -> Self {
+        let params = || outline.scan.params().iter().filter(|p| p.role == ParamRole::Base);
+        let weights: usize = params().map(|param| param.count()).sum();
+        let bytes = |count: usize| 4 * count as u64;
+        let (adapter, trained, largest_trained, table) = match &outline.report {
+            Some(report) => {
+                let factors = report.layers().iter().map(|layer| layer.adapter_params);
+                let largest = factors.clone().chain(report.saved().iter().map(|m| m.params));
+                (factors.sum(), report.trainable(), largest.max().unwrap_or(0), 0)
+            }
+            None => {
+                let largest = params().map(|param| param.count()).max().unwrap_or(0);
+                let tables = params().filter(|param| param.container == "Embedding");
+                let table = tables.map(|param| param.count()).max().unwrap_or(0);
+                (0, weights, largest, table)
+            }
+        };
+        let train = &run.config.train;
+        let shown = if train.exact_match { usize::MAX } else { train.samples };
+        let prompts = &run.prompts[..run.prompts.len().min(shown)];
+        let longest = prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
+        let (rows, new) = (prompts.len().min(ROWS), run.config.data.generate_max_tokens);
+        Self {
+            process,
+            weights: bytes(weights),
+            adapter: bytes(adapter),
+            trained: bytes(trained),
+            largest_trained: bytes(largest_trained),
+            table: bytes(table),
+            generating: if rows == 0 { 0 } else { outline.model.generating(rows, longest, new) },
+        }
+    }
+
+    /// The batch that needs most.
+    pub(super) fn largest<M: Objective>(
+        &self,
+        outline: &Outline<M>,
+        batches: &Batches,
+    ) -> BatchShape {
+        let learned = |path: &str| outline.learned(path);
+        let needed = |shape: &BatchShape| outline.model.footprint(shape, &learned).step();
+        let mut distinct = batches.training.clone();
+        distinct.sort_by_key(|shape| (shape.rows, shape.width, shape.segments, shape.targets));
+        distinct.dedup();
+        let nothing = BatchShape { rows: 0, width: 0, segments: None, targets: 0 };
+        distinct.into_iter().max_by_key(needed).unwrap_or(nothing)
+    }
+
+    /// The memory of a run whose largest batches, to train on and to evaluate, are of these sizes.
+    pub(super) fn memory<M: Objective>(
+        &self,
+        outline: &Outline<M>,
+        largest: &BatchShape,
+        evaluation: Option<&BatchShape>,
+        train: &TrainSection,
+    ) -> Memory {
+        let learned = |path: &str| outline.learned(path);
+        let step = outline.model.footprint(largest, &learned);
+        let optimizer = 2 * self.trained;
+        // Those of earlier batches are kept beside those of the next.
+        let kept_gradients = if train.accumulate > 1 { self.trained } else { 0 };
+        let gradients = self.trained + kept_gradients;
+
+        // Layers give back what they keep while gradients come; those of factors are small enough to be
+        // counted from the start.
+        let early = if outline.report.is_some() { self.trained } else { self.table };
+        let backward = early + step.step();
+        let updating = self.trained + self.table.max(3 * self.largest_trained);
+        let evaluating = evaluation
+            .map_or(0, |batch| outline.model.footprint(batch, &|_| Learned::Nothing).evaluation);
+        let moving = kept_gradients
+            + [backward, updating, evaluating, self.generating].into_iter().fold(0, u64::max);
+        let lost = (moving as f64 * FRAGMENTS) as u64;
+        let fixed = self.process + self.weights + self.adapter + optimizer;
+        Memory {
+            process: self.process,
+            weights: self.weights,
+            adapter: self.adapter,
+            optimizer,
+            gradients,
+            activations: step.kept + step.passing,
+            logits: step.scores,
+            generating: self.generating,
+            peak: fixed + moving + lost,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! A plan as lines.
+
+use std::fmt;
+
+use super::Plan;
+use crate::summary::bytes;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let memory = &self.memory;
+        let batch = &self.batch;
+        writeln!(
+            f,
+            "largest batch: {} rows of {} tokens, {} targets",
+            batch.rows, batch.width, batch.targets
+        )?;
+        let parts = [
+            ("program, tokenizer, rows", memory.process),
+            ("base weights", memory.weights),
+            ("adapter", memory.adapter),
+            ("optimiser", memory.optimizer),
+            ("gradients", memory.gradients),
+            ("activations", memory.activations),
+            ("logits", memory.logits),
+            ("generating, between steps", memory.generating),
+        ];
+        for (name, size) in parts.into_iter().filter(|(_, size)| *size > 0) {
+            writeln!(f, "  {name:<26} {:>10}", bytes(size))?;
+        }
+        writeln!(f, "  {:<26} {:>10}", "at the most, at one time", bytes(memory.peak))?;
+        match &self.limit {
+            Some(limit) => {
+                let word = if self.fits { "fits" } else { "does not fit" };
+                write!(f, "memory for this process: {}: {word}", bytes(limit.bytes))?;
+            }
+            None => write!(f, "memory for this process: not known here")?,
+        }
+        if !self.fits {
+            match &self.suggestion {
+                Some(suggestion) => write!(f, "\nit fits with {suggestion}")?,
+                None => write!(f, "\nno smaller batch or shorter row makes it fit")?,
+            }
+        }
+        if let Some(pace) = &self.pace {
+            write!(f, "\n{pace}")?;
+            let seconds = pace.seconds_per_step * self.steps as f64;
+            write!(f, ", {} steps: {}", self.steps, duration(seconds))?;
+        }
+        Ok(())
+    }
+}
+
+/// `45 s`, `12 min`, `3.5 h`.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 100.0 => format!("{s:.0} s"),
+        s if s < 6000.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_the_unit_that_reads_best() {
+        let words = [12.4, 99.9, 150.0, 5999.0, 9000.0].map(duration);
+        assert_eq!(words, ["12 s", "100 s", "2 min", "100 min", "2.5 h"]);
+    }
+}
