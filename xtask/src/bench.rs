@@ -26,6 +26,8 @@ mod workload;
 use filter::Filter;
 use matrix::Matrix;
 
+use crate::root;
+
 /// Measures what LoRA costs and saves on this machine
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -152,12 +154,6 @@ fn measure(bench: &Bench) -> Done {
     }
     println!("{}", report::write(&statistics::read(&results)?, &results, &dir)?.display());
     Ok(())
-}
-
-/// The workspace.
-fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest).to_owned()
 }
 
 /// The run directory with the largest time as its name.

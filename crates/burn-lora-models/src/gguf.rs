@@ -20,7 +20,7 @@
 //! before anything is allocated or read by it.
 //!
 //! Left out: files in several parts, big-endian files, version 1; architectures other than `llama`
-//! and `qwen2`; scaled rotary positions; the quantizations that [`GgmlType::SUPPORTED`] lacks;
+//! and `qwen2`; rotary positions scaled otherwise than Llama 3's; the quantizations that [`GgmlType::SUPPORTED`] lacks;
 //! SentencePiece and WordPiece tokenizers.
 
 mod config;

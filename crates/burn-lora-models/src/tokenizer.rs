@@ -82,7 +82,7 @@ impl Tokenizer {
     }
 
     fn from_gguf(path: &Path) -> Result<Self, ModelError> {
-        let file = GgufFile::open(path)?;
+        let mut file = GgufFile::open(path)?;
         let (tokenizer, texts) = (file.tokenizer_json()?, file.tokenizer_config()?);
         let made = vec![
             ("tokenizer.json", tokenizer.to_string()),

@@ -267,7 +267,8 @@ impl ModuleMapper for Nudge {
     }
 }
 
-fn largest(values: impl Iterator<Item = f64>) -> f64 {
+/// The largest absolute value; not a number where one of them is none.
+pub fn largest(values: impl Iterator<Item = f64>) -> f64 {
     // `f64::max` would pass over NaN.
     values.fold(
         0.0,

@@ -1,8 +1,12 @@
 //! The metadata as a Hugging Face `config.json`.
 
+mod rope;
+
 use serde_json::{Map, Value as Json, json};
 
-use super::{GgufError, GgufFile, Value};
+pub(super) use rope::ROPE_FACTORS;
+
+use super::{GgufError, GgufFile, GgufTensorProblem, Value};
 
 /// The architectures that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,16 +40,18 @@ impl GgufFile {
     /// What the model's `config.json` would say.
     ///
     /// A head's width is given where the file gives it. The vocabulary has the embedding's number of
-    /// rows. The head is the embedding where the file has no `output.weight`.
+    /// rows. The head is the embedding where the file has no `output.weight`. Factors of rotary
+    /// frequencies become the `rope_scaling` of Llama 3 that they were computed from.
     ///
     /// # Errors
     ///
-    /// An architecture that is not supported, a key that is missing or makes no sense, and what an
-    /// architecture can have but the models here have not: scaled rotary positions, experts,
-    /// sliding windows, heads that turn in part.
-    pub fn config(&self) -> Result<Json, GgufError> {
+    /// An architecture that is not supported, a key that is missing or makes no sense, factors that
+    /// cannot be read, and what an architecture can have but the models here have not: rotary
+    /// positions that are scaled in another way, experts, sliding windows, heads that turn in part.
+    pub fn config(&mut self) -> Result<Json, GgufError> {
         let architecture = self.architecture()?;
         self.refuse_features(architecture)?;
+        let scaling = self.rope_scaling(architecture)?;
         let metadata = self.metadata();
         let count = |name: &str| {
             let key = key(architecture, name);
@@ -69,9 +75,10 @@ impl GgufFile {
         set("max_position_embeddings", json!(count("context_length")?));
         let epsilon = key(architecture, "attention.layer_norm_rms_epsilon");
         set("rms_norm_eps", json!(metadata.needed(&epsilon, metadata.number(&epsilon)?)?));
-        // llama.cpp's own default, on which older conversions rely.
-        let theta = metadata.number(&key(architecture, "rope.freq_base"))?.unwrap_or(10_000.0);
-        set("rope_theta", json!(theta));
+        set("rope_theta", json!(self.theta(architecture)?));
+        if let Some(scaling) = scaling {
+            set("rope_scaling", scaling);
+        }
         set("tie_word_embeddings", json!(self.tensor("output.weight").is_none()));
         // Qwen2 has biases on q, k and v always, and no key that says so.
         if architecture == GgufArchitecture::Llama {
@@ -144,6 +151,45 @@ impl GgufFile {
         Ok(width)
     }
 
+    fn theta(&self, architecture: GgufArchitecture) -> Result<f64, GgufError> {
+        // llama.cpp's own default, on which older conversions rely.
+        let theta = self.metadata().number(&key(architecture, "rope.freq_base"))?;
+        Ok(theta.unwrap_or(10_000.0))
+    }
+
+    /// `rope_scaling`, where the file has factors other than 1.
+    fn rope_scaling(&mut self, architecture: GgufArchitecture) -> Result<Option<Json>, GgufError> {
+        let path = self.path().to_owned();
+        let Some(tensor) = self.tensor(ROPE_FACTORS) else { return Ok(None) };
+        if architecture != GgufArchitecture::Llama {
+            let found = format!("tensor `{ROPE_FACTORS}` in a file that is not a Llama's");
+            return Err(GgufError::RopeScaling { path, found });
+        }
+        let head_dim = match self.head_dim(architecture)? {
+            Some(width) => width,
+            None => {
+                let width = key(architecture, "embedding_length");
+                let metadata = self.metadata();
+                metadata.needed(&width, metadata.count(&width)?)? / self.heads(architecture)?.0
+            }
+        };
+        let expected = vec![head_dim / 2];
+        if tensor.shape != expected {
+            let (tensor, found) = (tensor.name.clone(), tensor.shape.clone());
+            let problems = vec![GgufTensorProblem::Shape { tensor, found, expected }];
+            return Err(GgufError::Tensors { path, problems });
+        }
+        let theta = self.theta(architecture)?;
+        let factors = self.read(ROPE_FACTORS)?;
+        match rope::recognised(&factors, theta) {
+            Some(config) => Ok(config.scaling.map(rope::rope_scaling)),
+            None => {
+                let found = format!("the factors in `{ROPE_FACTORS}` are not those of Llama 3");
+                Err(GgufError::RopeScaling { path, found })
+            }
+        }
+    }
+
     fn vocab_size(&self, architecture: GgufArchitecture) -> Result<usize, GgufError> {
         const TOKENS: &str = "tokenizer.ggml.tokens";
         let metadata = self.metadata();
@@ -167,9 +213,6 @@ impl GgufFile {
         let metadata = self.metadata();
         let scaled =
             |found: String| Err(GgufError::RopeScaling { path: self.path().to_owned(), found });
-        if self.tensor("rope_freqs.weight").is_some() {
-            return scaled("tensor `rope_freqs.weight`: the factors of Llama 3.1 and later".into());
-        }
         let kind = key(architecture, "rope.scaling.type");
         match metadata.text(&kind)? {
             None => {

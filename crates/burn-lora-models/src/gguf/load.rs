@@ -31,3 +31,6 @@ pub(crate) fn load<M>(
     let report = source.report();
     Ok((build(&mut Builder::new(&mut source, device))?, report))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::config::GgufArchitecture;
+use super::config::{GgufArchitecture, ROPE_FACTORS};
 use super::file::CHUNK;
 use super::names::{gguf_name, hugging_face_key};
 use super::rows::RowOrder;
@@ -63,6 +63,10 @@ impl<'a> GgufSource<'a> {
         }
         let wanted: BTreeSet<&str> = specs.iter().map(|spec| spec.key.as_str()).collect();
         for tensor in file.tensors() {
+            // What it says, the configuration says.
+            if tensor.name == ROPE_FACTORS && architecture == GgufArchitecture::Llama {
+                continue;
+            }
             let key = hugging_face_key(&tensor.name);
             if !key.is_some_and(|key| wanted.contains(key.as_str())) {
                 problems.push(GgufTensorProblem::Surplus { tensor: tensor.name.clone() });

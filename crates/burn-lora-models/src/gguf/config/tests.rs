@@ -11,7 +11,7 @@ fn check_refused(writer: Writer, parts: &[&str]) {
 
 #[test]
 fn a_llamas_metadata_becomes_its_configuration() {
-    let file = tiny_llama()
+    let mut file = tiny_llama()
         .u32("llama.rope.dimension_count", 2)
         .u32("tokenizer.ggml.bos_token_id", 1)
         .u32("tokenizer.ggml.eos_token_id", 2)
@@ -76,14 +76,14 @@ fn a_llamas_biases_show_in_its_configuration() {
 
 #[test]
 fn heads_are_not_shared_where_the_file_does_not_say() {
-    let file = tiny_llama().without("llama.attention.head_count_kv").open().unwrap();
+    let mut file = tiny_llama().without("llama.attention.head_count_kv").open().unwrap();
     assert_eq!(file.config().unwrap()["num_key_value_heads"], json!(2));
 }
 
 #[test]
 fn a_count_a_layer_is_one_count_where_all_are_the_same() {
     let writer = tiny_llama().without("llama.attention.head_count_kv");
-    let file = writer.clone().i32s("llama.attention.head_count_kv", &[1, 1, 1]).open().unwrap();
+    let mut file = writer.clone().i32s("llama.attention.head_count_kv", &[1, 1, 1]).open().unwrap();
     assert_eq!(file.config().unwrap()["num_key_value_heads"], json!(1));
     for counts in [&[1, 2][..], &[]] {
         check_refused(
@@ -143,12 +143,41 @@ fn another_architecture_is_named_with_those_supported() {
 }
 
 #[test]
+fn factors_of_rotary_frequencies_become_llama_3s_setting() {
+    // Heads of six numbers; wavelengths of 6.3, 499 and 39,582 tokens.
+    let file = |factors: &[f32]| {
+        tiny_llama()
+            .u32("llama.rope.dimension_count", 6)
+            .without("llama.rope.freq_base")
+            .f32("llama.rope.freq_base", 500_000.0)
+            .f32s("rope_freqs.weight", &[factors.len()], factors)
+    };
+    let config = file(&[1.0, 1.0, 32.0]).open().unwrap().config().unwrap();
+    let expected = json!({
+        "rope_type": "llama3",
+        "factor": 32.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    });
+    assert_eq!(config["rope_scaling"], expected);
+    let config = file(&[1.0, 1.0, 1.0]).open().unwrap().config().unwrap();
+    assert_eq!(config.get("rope_scaling"), None);
+    check_refused(file(&[1.0, 2.0, 32.0]), &["`rope_freqs.weight`", "not those of Llama 3"]);
+    check_refused(file(&[1.0, 1.0]), &["`rope_freqs.weight` is [2]", "needs [3]"]);
+    let unread = file(&[1.0; 3]).without_tensor("rope_freqs.weight");
+    check_refused(unread.f32s("rope_freqs.weight", &[1, 3], &[1.0; 3]), &["[1, 3]"]);
+    let qwen2 = tiny_qwen2().f32s("rope_freqs.weight", &[1], &[1.0]);
+    check_refused(qwen2, &["`rope_freqs.weight`", "not a Llama's"]);
+}
+
+#[test]
 fn scaled_rotary_positions_are_refused() {
     check_refused(tiny_llama().f32s("rope_freqs.weight", &[1], &[8.0]), &["rope_freqs.weight"]);
     check_refused(tiny_llama().text("llama.rope.scaling.type", "yarn"), &["`yarn`"]);
     check_refused(tiny_llama().f32("llama.rope.scaling.factor", 4.0), &["factor` is 4"]);
     check_refused(tiny_llama().f32("llama.rope.scale_linear", 2.0), &["scale_linear` is 2"]);
-    let none = tiny_llama().text("llama.rope.scaling.type", "none").open().unwrap();
+    let mut none = tiny_llama().text("llama.rope.scaling.type", "none").open().unwrap();
     assert!(none.config().is_ok());
 }
 
@@ -156,7 +185,7 @@ fn scaled_rotary_positions_are_refused() {
 fn what_the_models_here_lack_is_refused() {
     check_refused(tiny_llama().u32("llama.expert_count", 8), &["8 experts"]);
     check_refused(tiny_llama().u32("llama.attention.sliding_window", 8), &["sliding window of 8"]);
-    let long = tiny_llama().u32("llama.attention.sliding_window", 16).open().unwrap();
+    let mut long = tiny_llama().u32("llama.attention.sliding_window", 16).open().unwrap();
     assert!(long.config().is_ok());
     check_refused(
         tiny_llama().u32("llama.attention.key_length", 4).u32("llama.rope.dimension_count", 2),
