@@ -54,6 +54,21 @@ fn a_device_that_is_not_compiled_in_names_the_feature() {
 }
 
 #[test]
+fn scores_of_generated_texts_are_asked_for_by_their_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[model]\npath = \"m\"\n[data]\ntrain = \"t.jsonl\"\n[output]\ndir = \"run\"\n";
+    std::fs::create_dir(dir.path().join("run")).unwrap();
+    std::fs::write(dir.path().join("run/config.toml"), config).unwrap();
+    for (flag, key) in [("--bleu", "train.bleu"), ("--exact-match", "train.exact_match")] {
+        let output = burn_lora(dir.path(), &["eval", "run", flag]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        let expected = format!("--set {key}=true: {key}: needs rows");
+        assert!(said.contains(&expected), "{said}");
+    }
+}
+
+#[test]
 fn wrong_arguments_exit_with_2() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(burn_lora(dir.path(), &["trian"]).status.code(), Some(2));

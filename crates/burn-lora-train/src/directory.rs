@@ -9,7 +9,7 @@ use crate::{TrainError, files, tensorboard};
 
 /// Settings that may differ when a run goes on: they decide where and how it is watched, not what
 /// it computes.
-const FREE: [&str; 10] = [
+const FREE: [&str; 11] = [
     "output.dir",
     "train.device",
     "train.threads",
@@ -18,6 +18,7 @@ const FREE: [&str; 10] = [
     "train.keep",
     "train.samples",
     "train.exact_match",
+    "train.bleu",
     "data.eval_limit",
     "data.generate_max_tokens",
 ];

@@ -14,7 +14,7 @@ use crate::loader::StepLoader;
 use crate::metrics::Tally;
 use crate::observe::Observer;
 use crate::prepare::{Adapt, Prepared, Run, prepare};
-use crate::score::{Sample, exact_match};
+use crate::score::{Sample, Scores, Scoring};
 use burn::data::dataloader::DataLoader;
 
 /// The measures of one evaluation.
@@ -24,8 +24,10 @@ pub struct Evaluation {
     pub tally: Tally,
     /// Whether targets are rows to classify.
     pub classifies: bool,
-    /// Generated texts, where they were asked for.
+    /// Generated texts, where scores of them were asked for.
     pub samples: Vec<Sample>,
+    /// Those scores.
+    pub scores: Scores,
 }
 
 impl fmt::Display for Evaluation {
@@ -36,8 +38,11 @@ impl fmt::Display for Evaluation {
         } else {
             write!(f, "\nperplexity: {:.3}", self.tally.perplexity())?;
         }
-        if !self.samples.is_empty() {
-            write!(f, "\nexact match: {:.1} %", 100.0 * exact_match(&self.samples))?;
+        if let Some(share) = self.scores.exact_match {
+            write!(f, "\nexact match: {:.1} %", 100.0 * share)?;
+        }
+        if let Some(bleu) = &self.scores.bleu {
+            write!(f, "\n{bleu}")?;
         }
         Ok(())
     }
@@ -83,12 +88,14 @@ fn measure<M: Objective>(
     }
     observer.done();
     let mut samples = Vec::new();
-    if run.config.train.exact_match {
+    let scoring = Scoring::from(&run.config.train);
+    if scoring.is_asked() {
         observer.stage("generating");
         let max_tokens = run.config.data.generate_max_tokens;
         samples = trainee.model.samples(&run.tokenizer, &run.prompts, max_tokens, observer)?;
         observer.done();
     }
     let classifies = M::TASK == burn_lora_patch::TaskType::SeqCls;
-    Ok(Evaluation { tally, classifies, samples })
+    let scores = scoring.scores(&samples);
+    Ok(Evaluation { tally, classifies, samples, scores })
 }

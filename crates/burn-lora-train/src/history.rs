@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{TrainError, files};
 
@@ -33,14 +33,24 @@ pub struct EvalRecord {
     /// The steps taken before it.
     pub step: usize,
     /// Loss per held-out target, in nats.
+    #[serde(deserialize_with = "infinite_where_null")]
     pub eval_loss: f64,
-    /// `exp` of it.
+    /// `exp` of it; beyond any number from a loss of about 709.8 on.
+    #[serde(deserialize_with = "infinite_where_null")]
     pub perplexity: f64,
     /// The share of held-out targets predicted exactly, 0 to 1.
     pub accuracy: f64,
     /// The share of generated texts that equal the expected ones, 0 to 1, where they were scored.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exact_match: Option<f64>,
+    /// BLEU of the generated texts, 0 to 1, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bleu: Option<f64>,
+}
+
+/// JSON has no infinity: it is written as `null`, as what is no number is.
+fn infinite_where_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
 }
 
 /// A line of the file.
@@ -155,6 +165,7 @@ mod tests {
             perplexity: 2.0_f64.exp(),
             accuracy: 0.5,
             exact_match: Some(0.25),
+            bleu: Some(0.125),
         })
     }
 
@@ -171,6 +182,27 @@ mod tests {
         assert_eq!(History::open(&path, 2).unwrap().records(), &all[..4]);
         assert_eq!(History::read(&path).unwrap(), all[..4]);
         assert!(History::open(&path, 0).unwrap().records().is_empty(), "a new run starts empty");
+    }
+
+    #[test]
+    fn a_perplexity_beyond_any_number_is_read_again_and_does_not_damage_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let mut history = History::open(&path, 0).unwrap();
+        let of = |step, eval_loss: f64| {
+            let perplexity = eval_loss.exp();
+            EvalRecord { step, eval_loss, perplexity, accuracy: 0.0, exact_match: None, bleu: None }
+        };
+        let all = [of(0, 709.0), of(1, 710.0), of(2, f64::INFINITY)].map(Record::Eval);
+        assert!(matches!(all[1], Record::Eval(record) if record.perplexity == f64::INFINITY));
+        for record in all {
+            history.push(record).unwrap();
+        }
+        assert_eq!(History::read(&path).unwrap(), all);
+        assert_eq!(History::open(&path, 2).unwrap().records(), all);
+        // A line that lacks the figure is broken all the same.
+        std::fs::write(&path, "{\"step\":1,\"eval_loss\":1.0,\"accuracy\":0.5}\n").unwrap();
+        assert!(matches!(History::read(&path), Err(TrainError::Damaged { .. })));
     }
 
     #[test]

@@ -21,13 +21,14 @@ pub struct Seen {
     pub since: usize,
 }
 
-/// What is compared of an evaluation: lower is better, so that shares of right answers are negated.
+/// What is compared of an evaluation: lower is better, so that shares of right answers and BLEU are negated.
 /// Infinite where it was not measured.
 pub fn cost(metric: Metric, record: &EvalRecord) -> f64 {
     match metric {
         Metric::Loss => record.eval_loss,
         Metric::Accuracy => -record.accuracy,
         Metric::ExactMatch => record.exact_match.map_or(f64::INFINITY, |share| -share),
+        Metric::Bleu => record.bleu.map_or(f64::INFINITY, |score| -score),
     }
 }
 
@@ -98,12 +99,17 @@ mod tests {
             perplexity: 1.6,
             accuracy,
             exact_match,
+            bleu: exact_match.map(|share| share / 2.0),
         };
         let (worse, better) = (record(0.5, Some(0.1)), record(0.6, Some(0.2)));
         assert_eq!(cost(Metric::Loss, &worse), 0.5);
         assert!(cost(Metric::Accuracy, &better) < cost(Metric::Accuracy, &worse));
         assert!(cost(Metric::ExactMatch, &better) < cost(Metric::ExactMatch, &worse));
-        assert_eq!(cost(Metric::ExactMatch, &record(1.0, None)), f64::INFINITY);
+        assert_eq!(cost(Metric::Bleu, &better), -0.1);
+        assert!(cost(Metric::Bleu, &better) < cost(Metric::Bleu, &worse));
+        for metric in [Metric::ExactMatch, Metric::Bleu] {
+            assert_eq!(cost(metric, &record(1.0, None)), f64::INFINITY);
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(crate) fn write_loss(path: &Path, records: &[Record]) -> Result<(), TrainErr
             Record::Step(record) => Some((record.step as f64, record.loss)),
             Record::Eval(_) => None,
         })
+        .filter(is_finite)
         .collect();
     let evaluations: Vec<(f64, f64)> = records
         .iter()
@@ -26,6 +27,7 @@ pub(crate) fn write_loss(path: &Path, records: &[Record]) -> Result<(), TrainErr
             Record::Eval(record) => Some((record.step as f64, record.eval_loss)),
             Record::Step(_) => None,
         })
+        .filter(is_finite)
         .collect();
     if steps.is_empty() {
         return Ok(());
@@ -34,6 +36,11 @@ pub(crate) fn write_loss(path: &Path, records: &[Record]) -> Result<(), TrainErr
     draw(&mut svg, &steps, &evaluations)
         .map_err(|error| TrainError::io("draw", path)(std::io::Error::other(error.to_string())))?;
     files::write(path, svg.as_bytes())
+}
+
+/// What can be drawn.
+fn is_finite((_, loss): &(f64, f64)) -> bool {
+    loss.is_finite()
 }
 
 fn draw(

@@ -28,7 +28,7 @@ use crate::patience::{Patience, Seen};
 use crate::plan::memory_plan;
 use crate::prepare::{Adapt, Prepared, Run, build, read};
 use crate::schedule::LearningRate;
-use crate::score::{Sample, exact_match};
+use crate::score::{Sample, Scores, Scoring};
 use crate::strategy::{Hooks, StepPlan, StepStrategy};
 use crate::summary::{Summary, peak_memory};
 use crate::{TrainError, files, left_behind, located};
@@ -149,7 +149,7 @@ fn fit<M: Objective>(
         hooks: Box::new(RunHooks {
             tokenizer: run.tokenizer.clone(),
             prompts: run.prompts.clone(),
-            exact_match: train.exact_match,
+            scoring: Scoring::from(&train),
             shown: train.samples,
             max_tokens: run.config.data.generate_max_tokens,
             last: steps,
@@ -287,7 +287,7 @@ type Scored = Vec<(usize, Vec<Sample>)>;
 struct RunHooks {
     tokenizer: Tokenizer,
     prompts: Vec<Prompt>,
-    exact_match: bool,
+    scoring: Scoring,
     shown: usize,
     max_tokens: usize,
     last: usize,
@@ -303,18 +303,21 @@ struct RunHooks {
 }
 
 impl<M: Objective> Hooks<M> for RunHooks {
-    fn score(&self, model: &M, step: usize) -> Result<Option<f64>, TrainError> {
+    fn score(&self, model: &M, step: usize) -> Result<Scores, TrainError> {
         let shown = if step == 0 || step == self.last { self.shown } else { 0 };
-        let count =
-            if self.exact_match { self.prompts.len() } else { shown.min(self.prompts.len()) };
+        let count = if self.scoring.is_asked() {
+            self.prompts.len()
+        } else {
+            shown.min(self.prompts.len())
+        };
         if count == 0 {
-            return Ok(None);
+            return Ok(Scores::default());
         }
         let prompts = &self.prompts[..count];
         let samples = model.samples(&self.tokenizer, prompts, self.max_tokens, &self.observer)?;
-        let share = (self.exact_match && !samples.is_empty()).then(|| exact_match(&samples));
+        let scores = self.scoring.scores(&samples);
         self.scored.borrow_mut().push((step, samples));
-        Ok(share)
+        Ok(scores)
     }
 
     fn best(&self, model: &M) -> Result<(), TrainError> {

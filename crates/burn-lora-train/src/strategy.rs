@@ -25,6 +25,7 @@ use crate::history::{EvalRecord, History, Record, StepRecord};
 use crate::learner::{Micro, Objective, OptimizerTap, Trainee};
 use crate::metrics::Tally;
 use crate::patience::{Patience, cost};
+use crate::score::Scores;
 
 /// When what happens.
 #[derive(Debug, Clone)]
@@ -71,9 +72,8 @@ impl StepPlan {
 
 /// What the loop asks of whoever runs it.
 pub(crate) trait Hooks<M> {
-    /// Scores generated text of the model as it is after `step` steps: the share that is exactly
-    /// right, where that is asked for.
-    fn score(&self, model: &M, step: usize) -> Result<Option<f64>, TrainError>;
+    /// Scores generated text of the model as it is after `step` steps, where that is asked for.
+    fn score(&self, model: &M, step: usize) -> Result<Scores, TrainError>;
 
     /// The model is the best of all evaluations so far.
     fn best(&self, model: &M) -> Result<(), TrainError>;
@@ -252,13 +252,14 @@ impl<M: Objective> StepStrategy<M> {
         if let Some(round) = round {
             interrupter.fail_on_error(events.process_valid(LearnerEvent::EndSplit(round)));
         }
-        let exact_match = self.hooks.score(&model.model, step)?;
+        let scores = self.hooks.score(&model.model, step)?;
         let record = EvalRecord {
             step,
             eval_loss: tally.mean_loss(),
             perplexity: tally.perplexity(),
             accuracy: tally.accuracy(),
-            exact_match,
+            exact_match: scores.exact_match,
+            bleu: scores.bleu.map(|bleu| bleu.score),
         };
         // The evaluation before training is none that training could be stopped at.
         if step > 0 && self.patience.note(cost(self.metric, &record)) {

@@ -73,6 +73,9 @@ impl fmt::Display for Summary {
             if let (Some(before), Some(after)) = (before.exact_match, after.exact_match) {
                 writeln!(f, "exact match: {:.1} % -> {:.1} %", 100.0 * before, 100.0 * after)?;
             }
+            if let (Some(before), Some(after)) = (before.bleu, after.bleu) {
+                writeln!(f, "BLEU: {:.2} -> {:.2}", 100.0 * before, 100.0 * after)?;
+            }
         }
         writeln!(f, "{}", self.trainable)?;
         if let Some((adapter, model)) = self.adapter_bytes {
@@ -129,9 +132,14 @@ mod tests {
     #[test]
     fn the_first_and_the_last_evaluation_are_compared() {
         let eval = |step, eval_loss| {
-            let record =
-                EvalRecord { step, eval_loss, perplexity: 1.0, accuracy: 0.0, exact_match: None };
-            Record::Eval(record)
+            Record::Eval(EvalRecord {
+                step,
+                eval_loss,
+                perplexity: 1.0,
+                accuracy: 0.0,
+                exact_match: None,
+                bleu: None,
+            })
         };
         let (first, last) =
             Summary::evaluations(&[eval(0, 3.0), eval(5, 2.0), eval(9, 1.0)]).unwrap();

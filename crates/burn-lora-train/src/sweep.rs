@@ -315,6 +315,7 @@ fn end_line(results: &Results, index: usize) -> String {
                 Metric::Loss => ("held-out loss", 4, ""),
                 Metric::Accuracy => ("accuracy", 1, " %"),
                 Metric::ExactMatch => ("exact match", 1, " %"),
+                Metric::Bleu => ("BLEU", 2, ""),
             };
             let seconds = row.seconds.unwrap_or(0.0);
             match (before, after) {

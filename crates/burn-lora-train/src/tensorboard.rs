@@ -9,7 +9,7 @@
 //! | tag | from |
 //! | --- | --- |
 //! | `train/loss`, `train/learning_rate`, `train/gradient_norm`, `train/tokens_per_second` | steps |
-//! | `eval/loss`, `eval/perplexity`, `eval/accuracy`, `eval/exact_match` | evaluations |
+//! | `eval/loss`, `eval/perplexity`, `eval/accuracy`, `eval/exact_match`, `eval/bleu` | evaluations |
 //!
 //! Histograms, images, text and hyperparameters are left out.
 //!
@@ -153,6 +153,7 @@ pub fn scalars(record: &Record) -> Vec<(&'static str, f64)> {
                 ("eval/accuracy", record.accuracy),
             ];
             scalars.extend(record.exact_match.map(|share| ("eval/exact_match", share)));
+            scalars.extend(record.bleu.map(|score| ("eval/bleu", score)));
             scalars
         }
     }

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use burn_lora_models::SaveDtype;
 use burn_lora_train::TrainError;
+use burn_lora_train::bleu::{Case, corpus_bleu};
 use burn_lora_train::evaluate::evaluate;
 use burn_lora_train::generator::{Generator, Writing};
 use burn_lora_train::merge::{MergeOptions, merge};
@@ -77,6 +78,52 @@ fn a_run_learns_and_leaves_what_it_should() {
     let again = tiny::silent();
     let taken = train(tiny.config("run", &[]), again, &Observer::silent());
     assert!(matches!(taken, Err(TrainError::Exists { .. })));
+}
+
+#[test]
+fn the_bleu_of_a_run_is_that_of_what_its_model_writes_against_all_references() {
+    let tiny = Tiny::new();
+    let prompts = ["say 1 the red door the red door ", "say 2 the red door "];
+    let references = [
+        ["a red door it is", "The red door the red door the red door 1"],
+        ["the red door the red door 2", "two doors, both of them red"],
+    ];
+    // The same texts, once as a row a prompt and once as a row a text, those of a prompt apart.
+    let mut lists = String::new();
+    for (prompt, references) in prompts.iter().zip(&references) {
+        let row = serde_json::json!({"prompt": prompt, "references": references});
+        lists += &format!("{row}\n");
+    }
+    let mut pairs = String::new();
+    for index in 0..2 {
+        for (prompt, references) in prompts.iter().zip(&references) {
+            let row = serde_json::json!({"prompt": prompt, "completion": references[index]});
+            pairs += &format!("{row}\n");
+        }
+    }
+    fs::write(tiny.path("lists.jsonl"), lists).unwrap();
+    fs::write(tiny.path("pairs.jsonl"), pairs).unwrap();
+    let eval = |name: &str| format!("data.eval={:?}", tiny.path(name).display().to_string());
+    let (lists, pairs) = (eval("lists.jsonl"), eval("pairs.jsonl"));
+    let settings = ["train.steps=20", "train.bleu=true", "data.generate_max_tokens=12", &lists];
+    let after = tiny.train("run", &settings, false).evaluations.unwrap().1;
+
+    let generator = Generator::open(&tiny.path("run"), &[], "cpu", &Observer::silent()).unwrap();
+    let ids = prompts.map(|prompt| generator.prompt(prompt).unwrap());
+    let how = Writing { max_tokens: 12, sampling: Default::default() };
+    let outputs = generator.write_all(&ids, &how).unwrap();
+    let expected = corpus_bleu(&outputs, &references, Case::Ignored).unwrap();
+    assert!(expected.score > 0.0, "{outputs:?}");
+    assert_eq!((after.bleu, after.exact_match), (Some(expected.score), None));
+    for (rows, samples) in [(lists, 2), (pairs, 4)] {
+        let set = [rows, "train.exact_match=true".to_owned()];
+        let evaluation = evaluate(&tiny.path("run"), &set, &Observer::silent()).unwrap();
+        assert_eq!(evaluation.samples.len(), samples);
+        assert_eq!(evaluation.scores.bleu, Some(expected));
+        let lines = evaluation.to_string();
+        assert!(lines.contains("\nexact match: "), "{lines}");
+        assert!(lines.ends_with(&format!("\n{expected}")), "{lines}");
+    }
 }
 
 #[test]

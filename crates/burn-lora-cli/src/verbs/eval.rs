@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use burn_lora_train::TrainError;
+use burn_lora_train::bleu::Bleu;
 use burn_lora_train::evaluate::{Evaluation, evaluate};
 use burn_lora_train::observe::Observer;
-use burn_lora_train::score::exact_match;
 use serde::Serialize;
 
 use super::Overrides;
@@ -18,6 +18,12 @@ pub struct Eval {
     run: PathBuf,
     #[command(flatten)]
     overrides: Overrides,
+    /// Generate for every held-out row and count what is exactly right: `--set train.exact_match=true`
+    #[arg(long)]
+    exact_match: bool,
+    /// Generate for every held-out prompt and score by BLEU: `--set train.bleu=true`
+    #[arg(long)]
+    bleu: bool,
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -26,7 +32,11 @@ pub struct Eval {
 impl Eval {
     pub fn run(self) -> Result<(), TrainError> {
         let observer = if self.json { Observer::silent() } else { terminal::observer() };
-        let evaluation = evaluate(&self.run, &self.overrides.set, &observer)?;
+        let mut overrides = self.overrides.set;
+        let scores = [(self.exact_match, "exact_match"), (self.bleu, "bleu")];
+        let asked = scores.into_iter().filter(|(asked, _)| *asked);
+        overrides.extend(asked.map(|(_, key)| format!("train.{key}=true")));
+        let evaluation = evaluate(&self.run, &overrides, &observer)?;
         if self.json {
             return output::json(&Figures::from(&evaluation));
         }
@@ -41,21 +51,48 @@ struct Figures {
     eval_loss: f64,
     perplexity: f64,
     accuracy: f64,
-    /// Absent where no texts were generated.
+    /// Absent where it was not asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     exact_match: Option<f64>,
+    /// 0 to 1; absent where it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bleu: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bleu_parts: Option<BleuParts>,
     targets: usize,
     tokens: usize,
 }
 
+/// What BLEU is made of.
+#[derive(Serialize)]
+struct BleuParts {
+    precisions: [f64; 4],
+    brevity_penalty: f64,
+    candidate_length: usize,
+    reference_length: usize,
+}
+
+impl From<Bleu> for BleuParts {
+    fn from(bleu: Bleu) -> Self {
+        Self {
+            precisions: bleu.precisions,
+            brevity_penalty: bleu.brevity_penalty,
+            candidate_length: bleu.candidate_length,
+            reference_length: bleu.reference_length,
+        }
+    }
+}
+
 impl From<&Evaluation> for Figures {
     fn from(evaluation: &Evaluation) -> Self {
-        let (tally, samples) = (&evaluation.tally, &evaluation.samples);
+        let (tally, scores) = (&evaluation.tally, &evaluation.scores);
         Self {
             eval_loss: tally.mean_loss(),
             perplexity: tally.perplexity(),
             accuracy: tally.accuracy(),
-            exact_match: (!samples.is_empty()).then(|| exact_match(samples)),
+            exact_match: scores.exact_match,
+            bleu: scores.bleu.map(|bleu| bleu.score),
+            bleu_parts: scores.bleu.map(BleuParts::from),
             targets: tally.targets,
             tokens: tally.tokens,
         }

@@ -176,6 +176,7 @@ fn train(reader: &mut Reader<'_>) -> Option<TrainSection> {
     let keep = reader.value("train.keep", at_least_one);
     let threads = zero_is_none(reader, "train.threads");
     let exact_match = reader.value("train.exact_match", |_| true);
+    let bleu = reader.value("train.bleu", |_| true);
     let samples = reader.value("train.samples", |_| true);
     let early_stopping = zero_is_none(reader, "train.early_stopping");
     let metric = reader.word(
@@ -184,6 +185,7 @@ fn train(reader: &mut Reader<'_>) -> Option<TrainSection> {
             ("loss", Metric::Loss),
             ("accuracy", Metric::Accuracy),
             ("exact-match", Metric::ExactMatch),
+            ("bleu", Metric::Bleu),
         ],
     );
     let keep_best = reader.value("train.keep_best", |_| true);
@@ -210,6 +212,7 @@ fn train(reader: &mut Reader<'_>) -> Option<TrainSection> {
         keep: keep?,
         threads: threads?,
         exact_match: exact_match?,
+        bleu: bleu?,
         samples: samples?,
         early_stopping: early_stopping?,
         metric: metric?,
@@ -260,8 +263,12 @@ fn beside_each_other(
         let help = "leave it out, or write method = \"lora\"";
         reader.refuse("train.lora_plus", "has no meaning with method = \"full\"", help);
     }
-    if train.metric == Metric::ExactMatch && !train.exact_match {
-        let help = "write exact_match = true";
+    let generated = match train.metric {
+        Metric::ExactMatch if !train.exact_match => Some("write exact_match = true"),
+        Metric::Bleu if !train.bleu => Some("write bleu = true"),
+        _ => None,
+    };
+    if let Some(help) = generated {
         reader.refuse("train.metric", "needs generated texts", help);
     }
     if train.keep_best && matches!(adapter, Some(AdapterSection::Full)) {
@@ -280,12 +287,16 @@ fn beside_each_other(
         reader.refuse("train.early_stopping", "needs evaluations during the run", help);
     }
     let Some(data) = data else { return };
-    if train.exact_match && matches!(data.format, Some(Format::Classification | Format::Text)) {
-        let help = "leave it out: `classification` is scored by accuracy, `text` by perplexity";
-        reader.refuse("train.exact_match", "has no text to expect in this `data.format`", help);
+    let of_generated = [("train.exact_match", train.exact_match), ("train.bleu", train.bleu)];
+    for (key, _) in of_generated.into_iter().filter(|(_, given)| *given) {
+        if matches!(data.format, Some(Format::Classification | Format::Text)) {
+            let help = "leave it out: `classification` is scored by accuracy, `text` by perplexity";
+            reader.refuse(key, "has no text to expect in this `data.format`", help);
+        }
     }
     let needs_eval = [
         ("train.exact_match", train.exact_match),
+        ("train.bleu", train.bleu),
         ("train.eval_every", train.eval_every.is_some()),
         ("train.keep_best", train.keep_best),
     ];

@@ -147,8 +147,10 @@ pub struct TrainSection {
     pub keep: usize,
     /// Threads to compute with on the CPU; all where absent (written as 0).
     pub threads: Option<usize>,
-    /// Whether generated text is scored before and after.
+    /// Whether the share of generated texts that are exactly right is measured before and after.
     pub exact_match: bool,
+    /// Whether the BLEU of generated texts is measured before and after.
+    pub bleu: bool,
     /// Sample outputs shown before and after.
     pub samples: usize,
     /// Evaluations without improvement after which the run ends; never where absent (written as 0).
@@ -173,6 +175,8 @@ pub enum Metric {
     Accuracy,
     /// Share of generated texts that are exactly right; higher is better.
     ExactMatch,
+    /// BLEU of generated texts; higher is better.
+    Bleu,
 }
 
 /// How long a run is.

@@ -63,6 +63,7 @@ save_every = 100
 keep = 3
 threads = 2
 exact_match = false
+bleu = false
 samples = 1
 early_stopping = 4
 metric = "accuracy"
@@ -143,6 +144,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 keep: 2,
                 threads: None,
                 exact_match: false,
+                bleu: false,
                 samples: 3,
                 early_stopping: None,
                 metric: Metric::Loss,
@@ -336,6 +338,10 @@ fn keys_that_contradict_each_other_are_refused() {
         "run.toml:8: train.exact_match: needs rows to evaluate on; give `eval` or `held_out` in [data]",
     );
     check_refused(
+        "[train]\nbleu = true",
+        "run.toml:8: train.bleu: needs rows to evaluate on; give `eval` or `held_out` in [data]",
+    );
+    check_refused(
         "[train]\nearly_stopping = 2",
         "run.toml:8: train.early_stopping: needs evaluations during the run; give `eval_every`, the steps between evaluations",
     );
@@ -527,8 +533,17 @@ fn rows_are_held_out_of_one_file_and_not_beside_others() {
             "[train]\nmetric = \"exact-match\"",
             "run.toml:8: train.metric: needs generated texts; write exact_match = true",
         ),
+        (
+            "[train]\nmetric = \"bleu\"",
+            "run.toml:8: train.metric: needs generated texts; write bleu = true",
+        ),
     ] {
         check_refused(lines, message);
+    }
+    for key in ["train.exact_match", "train.bleu"] {
+        let said = problems(EVERYTHING, &[&format!("{key}=true")]).concat();
+        let expected = format!("{key}: has no text to expect in this `data.format`; leave it out");
+        assert!(said.contains(&expected), "{said}");
     }
     let several = ["data.train=['a', 'b']", "data.held_out=0.1"];
     assert!(problems(LEAST, &several).concat().contains("needs a single training file"));

@@ -45,6 +45,15 @@ pub struct Prompt {
     pub text: String,
     /// The text to expect, without the end token; white space around it has no meaning.
     pub expected: String,
+    /// The texts that would be as right.
+    pub alternatives: Vec<String>,
+}
+
+impl Prompt {
+    /// Every text that is right, the expected one first.
+    pub fn references(&self) -> impl Iterator<Item = &str> {
+        [&self.expected].into_iter().chain(&self.alternatives).map(String::as_str)
+    }
 }
 
 /// How rows become token ids.
@@ -89,7 +98,7 @@ pub fn token_examples(
     for NumberedRow { line, row } in &file.rows {
         let tokens = match row {
             Row::Messages(messages) => conversation(messages, tokenizer, eos),
-            Row::PromptCompletion { prompt, completion } => {
+            Row::PromptCompletion { prompt, completion, .. } => {
                 pair(&(prompt.clone() + &how.separator), completion, tokenizer, eos)
             }
             Row::Text(text) => whole(text, tokenizer, eos),
@@ -163,8 +172,8 @@ pub fn label_examples(
     not_empty(examples, report)
 }
 
-/// What to generate from for every row, and the text to expect; of a conversation, its last answer.
-/// Texts have none. Prompts are not cut.
+/// What to generate from for every row, and the text to expect, with those that would be as right; of
+/// a conversation, its last answer. Texts have none. Prompts are not cut.
 ///
 /// # Errors
 ///
@@ -178,11 +187,12 @@ pub fn prompts(
     let mut prompts = Vec::with_capacity(file.rows.len());
     for NumberedRow { line, row } in &file.rows {
         let prompt = match row {
-            Row::PromptCompletion { prompt, completion } => {
+            Row::PromptCompletion { prompt, completion, alternatives } => {
                 let text = prompt.clone() + &how.separator;
+                let (expected, alternatives) = (completion.clone(), alternatives.clone());
                 tokenizer
                     .encode(&text, true)
-                    .map(|ids| Some(Prompt { ids, text, expected: completion.clone() }))
+                    .map(|ids| Some(Prompt { ids, text, expected, alternatives }))
             }
             Row::Messages(messages) => last_answer(messages, tokenizer, eos),
             Row::Text(_) => Ok(None),
@@ -276,7 +286,8 @@ fn last_answer(
     let ids = segments[..answer].iter().flat_map(|segment| segment.ids.clone()).collect();
     let before = messages[..last].iter().map(|m| format!("{}: {}", m.role, m.content));
     let text = before.collect::<Vec<_>>().join("\n");
-    Ok(Some(Prompt { ids, text, expected: messages[last].content.clone() }))
+    let expected = messages[last].content.clone();
+    Ok(Some(Prompt { ids, text, expected, alternatives: Vec::new() }))
 }
 
 /// The end token to close rows with: none if it is not asked for, or the chat's own closes them.

@@ -155,7 +155,7 @@ proptest! {
     ) {
         let texts = |file: RowFile| {
             let text = |numbered: NumberedRow| match numbered.row {
-                Row::PromptCompletion { prompt, completion } if completion == "c" => prompt,
+                Row::PromptCompletion { prompt, completion, .. } if completion == "c" => prompt,
                 other => panic!("{other:?}"),
             };
             file.rows.into_iter().map(text).collect::<Vec<_>>()

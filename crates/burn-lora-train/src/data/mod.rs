@@ -21,8 +21,8 @@
 //! Nothing here knows a tensor, a device or a tokenizer library ([`Encode`] is what is asked of a
 //! tokenizer, chat templates included). Parquet needs the cargo feature `parquet`, since its reader
 //! brings a C library. Left out: compressed text files, files that are read while training rather
-//! than before it, conversations in CSV, and anything in a conversation that is no text (images,
-//! tool calls).
+//! than before it, conversations and lists of references in CSV, and anything in a conversation that
+//! is no text (images, tool calls).
 //!
 //! ```
 //! use burn_lora_train::data::{Format, Order, RowFile, Sampler};

@@ -95,6 +95,17 @@ pub enum RowProblem {
         /// What stands there.
         found: &'static str,
     },
+    /// A list of references with nothing in it.
+    #[error("`references` is an empty list: write at least one text, as [\"…\"]")]
+    NoReferences,
+    /// A reference without a word.
+    #[error(
+        "`references[{index}]` is empty: write a text that is right for the prompt, or leave it out"
+    )]
+    EmptyReference {
+        /// Which, from 0.
+        index: usize,
+    },
     /// A conversation in which there is nothing to learn.
     #[error("no message has the role `assistant`; the roles are {}", list(roles))]
     NoAssistant {

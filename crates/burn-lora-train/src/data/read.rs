@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `.json` | one list of objects, or lines as below |
 //! | `.csv` | a header row of keys, then a row of values a line (RFC 4180) |
-//! | `.parquet` | columns of strings and whole numbers, lists of conversations' turns |
+//! | `.parquet` | columns of strings and whole numbers, lists of references and of conversations' turns |
 //! | any other | JSON Lines: one object a line |
 
 mod array;

@@ -17,7 +17,8 @@ pub enum Format {
     /// Alpaca's `instruction` and `output`, with an optional `input`: a conversation of one
     /// question, the input below the instruction, and its answer, which is learned.
     Instruction,
-    /// `prompt` and `completion`; the completion is learned.
+    /// `prompt` and `completion`; the completion is learned. Or `prompt` and `references`, a list of
+    /// texts that are all right: the first is learned, and what is generated is scored by all.
     PromptCompletion,
     /// `text` alone; all of it is learned.
     Text,
@@ -47,7 +48,7 @@ impl Format {
     }
 
     /// The keys that a row of this format must have; others are passed over. `conversations` may
-    /// stand for `messages`.
+    /// stand for `messages`, and `references` for `completion`.
     pub fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Messages => &["messages"],
@@ -66,7 +67,7 @@ impl Format {
     /// The keys of this format that a row lacks.
     fn missing(self, row: &Object) -> Vec<&'static str> {
         let there = |key: &str| {
-            row.contains_key(key) || (key == "messages" && row.contains_key("conversations"))
+            row.contains_key(key) || stand_in(key).is_some_and(|other| row.contains_key(other))
         };
         self.keys().iter().copied().filter(|key| !there(key)).collect()
     }
@@ -90,6 +91,15 @@ impl Format {
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// The key that may stand for this one.
+pub(super) fn stand_in(key: &str) -> Option<&'static str> {
+    match key {
+        "messages" => Some("conversations"),
+        "completion" => Some("references"),
+        _ => None,
     }
 }
 
@@ -129,8 +139,10 @@ pub enum Row {
     PromptCompletion {
         /// What is given.
         prompt: String,
-        /// What is to be written.
+        /// What is to be written; of a row with `references`, the first of them.
         completion: String,
+        /// What would be as right: the other references.
+        alternatives: Vec<String>,
     },
     /// A text.
     Text(String),
@@ -158,10 +170,11 @@ impl Row {
         Ok(match format {
             Format::Messages => Self::Messages(conversation::messages(row)?),
             Format::Instruction => Self::Messages(conversation::instruction(row)?),
-            Format::PromptCompletion => Self::PromptCompletion {
-                prompt: string(row, "prompt")?,
-                completion: string(row, "completion")?,
-            },
+            Format::PromptCompletion => {
+                let prompt = string(row, "prompt")?;
+                let (completion, alternatives) = completions(row)?;
+                Self::PromptCompletion { prompt, completion, alternatives }
+            }
             Format::Text => Self::Text(string(row, "text")?),
             Format::Classification => {
                 Self::Classification { text: string(row, "text")?, label: label(row)? }
@@ -176,6 +189,25 @@ pub(super) fn string(row: &Object, key: &'static str) -> Result<String, RowProbl
         Some(Value::String(text)) => Ok(text.clone()),
         other => Err(wrong(key, "a string", other)),
     }
+}
+
+/// What a row wants written, and what would be as right. `references` counts where there is no
+/// `completion`; a Parquet file that has both columns has nulls in one of them.
+fn completions(row: &Object) -> Result<(String, Vec<String>), RowProblem> {
+    let value = match (row.get("completion"), row.get("references")) {
+        (None | Some(Value::Null), Some(value)) => value,
+        _ => return Ok((string(row, "completion")?, Vec::new())),
+    };
+    let Value::Array(references) = value else {
+        return Err(wrong("references", "a list of strings, as [\"…\", \"…\"]", Some(value)));
+    };
+    let mut texts = references.iter().enumerate().map(|(index, text)| match text {
+        Value::String(text) if text.trim().is_empty() => Err(RowProblem::EmptyReference { index }),
+        Value::String(text) => Ok(text.clone()),
+        other => Err(wrong(format!("references[{index}]"), "a string", Some(other))),
+    });
+    let first = texts.next().ok_or(RowProblem::NoReferences)??;
+    Ok((first, texts.collect::<Result<_, _>>()?))
 }
 
 fn label(row: &Object) -> Result<Label, RowProblem> {

@@ -2,7 +2,7 @@
 //! it, and what each format needs.
 
 use super::problem::list;
-use super::row::Format;
+use super::row::{Format, stand_in};
 
 /// Names that other tools use for what is called so here.
 const ELSEWHERE: [(&str, &[&str]); 7] = [
@@ -38,10 +38,12 @@ fn nearest(found: &[String]) -> Option<(Format, Vec<String>, Vec<&'static str>)>
     let mut best_score = (0, 0, 0);
     for format in Format::ALL {
         let (mut exact, mut renames, mut missing) = (0, Vec::new(), Vec::new());
-        let mut left: Vec<&String> =
-            found.iter().filter(|key| !format.keys().contains(&key.as_str())).collect();
+        let mut left: Vec<&String> = found
+            .iter()
+            .filter(|theirs| !format.keys().iter().any(|key| is(theirs, key)))
+            .collect();
         for key in format.keys() {
-            if found.iter().any(|theirs| theirs == key) {
+            if found.iter().any(|theirs| is(theirs, key)) {
                 exact += 1;
             } else if let Some(at) = like(key, &left) {
                 renames.push(format!("rename `{}` to `{key}`", left.remove(at)));
@@ -56,6 +58,11 @@ fn nearest(found: &[String]) -> Option<(Format, Vec<String>, Vec<&'static str>)>
         }
     }
     best
+}
+
+/// Whether the name is this key, or the one that may stand for it.
+fn is(theirs: &str, key: &str) -> bool {
+    theirs == key || stand_in(key) == Some(theirs)
 }
 
 /// The place of the name that stands for `key`: one known from elsewhere, or one misspelled.
@@ -106,6 +113,11 @@ mod tests {
         );
         check(&["Messages"], "the nearest is messages: rename `Messages` to `messages`; ");
         check(&["prompt", "id"], "the nearest is prompt-completion: add `completion`; ");
+        // References need no completion beside them.
+        check(
+            &["question", "references"],
+            "the nearest is prompt-completion: rename `question` to `prompt`; ",
+        );
     }
 
     #[test]

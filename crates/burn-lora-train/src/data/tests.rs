@@ -116,6 +116,7 @@ fn the_keys_of_the_first_row_tell_the_format() {
     let cases = [
         (message, Format::Messages),
         (r#"{"prompt": "p", "completion": "c", "id": 3}"#, Format::PromptCompletion),
+        (r#"{"references": ["r"], "text": "t", "prompt": "p"}"#, Format::PromptCompletion),
         (r#"{"conversations": [{"from": "gpt", "value": "a"}]}"#, Format::Messages),
         (r#"{"instruction": "i", "output": "o", "text": "t"}"#, Format::Instruction),
         (r#"{"text": "t"}"#, Format::Text),
@@ -125,7 +126,7 @@ fn the_keys_of_the_first_row_tell_the_format() {
     for (row, format) in cases {
         assert_eq!(parse(row).unwrap().format, format, "{row}");
     }
-    let named = RowFile::parse(cases[5].0, Path::new("f"), Some(Format::Text), None).unwrap();
+    let named = RowFile::parse(cases[6].0, Path::new("f"), Some(Format::Text), None).unwrap();
     assert_eq!(named.rows, [NumberedRow { line: 1, row: Row::Text("t".into()) }]);
 }
 
@@ -142,7 +143,7 @@ fn broken_rows_are_reported_at_once_with_line_keys_and_remedy() {
     let text = r#"{"prompt": "p", "completion": "c"}
 {"prompt": "p" "completion": "c"}
 [1]
-{"prompt": "p", "references": ["c"]}
+{"prompt": "p", "reference": ["c"]}
 {"text": "t", "label": 1}
 {"prompt": "p", "completion": null}
 "#;
@@ -150,9 +151,56 @@ fn broken_rows_are_reported_at_once_with_line_keys_and_remedy() {
         parse(text).unwrap_err().to_string(),
         "rows.jsonl:2: not JSON (column 16): expected `,` or `}`; every line is one whole JSON object\n\
          rows.jsonl:3: the line is not a JSON object: write {\"key\": value, …}\n\
-         rows.jsonl:4: the file is prompt-completion, but the row has no `completion`; its keys are `prompt`, `references`\n\
+         rows.jsonl:4: the file is prompt-completion, but the row has no `completion`; its keys are `prompt`, `reference`\n\
          rows.jsonl:5: the file is prompt-completion, but the row has no `prompt`, `completion`; its keys are `text`, `label`, which fit format = \"classification\"\n\
          rows.jsonl:6: `completion` must be a string, but is null"
+    );
+}
+
+#[test]
+fn the_first_reference_is_learned_and_all_are_there_for_scoring() {
+    let text = r#"{"prompt": "ab", "references": ["xy", "z", "xy"], "id": 3}
+{"prompt": "ab", "completion": "c"}
+{"prompt": "d", "references": ["r"], "completion": null}
+{"prompt": "d", "references": "of the article", "completion": "c"}
+"#;
+    let file = parse(text).unwrap();
+    let row = |prompt: &str, completion: &str, alternatives: &[&str]| Row::PromptCompletion {
+        prompt: prompt.into(),
+        completion: completion.into(),
+        alternatives: alternatives.iter().map(ToString::to_string).collect(),
+    };
+    let rows: Vec<_> = file.rows.iter().map(|numbered| numbered.row.clone()).collect();
+    // Beside a completion, references are a key like any other that the format does not have.
+    let expected = [
+        row("ab", "xy", &["z", "xy"]),
+        row("ab", "c", &[]),
+        row("d", "r", &[]),
+        row("d", "c", &[]),
+    ];
+    assert_eq!(rows, expected);
+    let made = prompts(&file, &PLAIN, &how(99)).unwrap();
+    let references: Vec<Vec<&str>> = made.iter().map(|p| p.references().collect()).collect();
+    assert_eq!(references, [vec!["xy", "z", "xy"], vec!["c"], vec!["r"], vec!["c"]]);
+    assert_eq!((made[0].text.as_str(), made[0].expected.as_str()), ("ab\n", "xy"));
+    let first = r#"{"prompt": "ab", "references": ["xy", "z"]}"#;
+    check_example(first, &PLAIN, 20, "ab\nxy$", "__xy$_");
+}
+
+#[test]
+fn references_that_are_no_list_of_texts_are_refused_with_what_to_write() {
+    let check = |references: &str, message: &str| {
+        let row = format!("\n{{\"prompt\": \"p\", \"references\": {references}}}");
+        assert_eq!(parse(&row).unwrap_err().to_string(), format!("rows.jsonl:2: {message}"));
+    };
+    check(r#""c""#, r#"`references` must be a list of strings, as ["…", "…"], but is a string"#);
+    check("null", r#"`references` must be a list of strings, as ["…", "…"], but is null"#);
+    check("[]", r#"`references` is an empty list: write at least one text, as ["…"]"#);
+    check(r#"["c", 4]"#, "`references[1]` must be a string, but is a number");
+    check("[[\"c\"]]", "`references[0]` must be a string, but is a list");
+    check(
+        r#"["c", "d", " "]"#,
+        "`references[2]` is empty: write a text that is right for the prompt, or leave it out",
     );
 }
 

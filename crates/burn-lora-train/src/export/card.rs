@@ -181,6 +181,11 @@ impl Card<'_> {
             let exact = |record: &EvalRecord| record.exact_match.map_or_else(String::new, percent);
             writeln!(f, "| exact match | {} |", cells(&exact))?;
         }
+        if records.iter().any(|record| record.bleu.is_some()) {
+            let points = |score: f64| format!("{:.2}", 100.0 * score);
+            let bleu = |record: &EvalRecord| record.bleu.map_or_else(String::new, points);
+            writeln!(f, "| BLEU | {} |", cells(&bleu))?;
+        }
         Ok(())
     }
 
@@ -311,7 +316,8 @@ mod tests {
     use super::*;
 
     fn record(step: usize, eval_loss: f64, accuracy: f64, exact_match: Option<f64>) -> EvalRecord {
-        EvalRecord { step, eval_loss, perplexity: 2.0 * eval_loss, accuracy, exact_match }
+        let (perplexity, bleu) = (2.0 * eval_loss, exact_match.map(|share| share / 2.0));
+        EvalRecord { step, eval_loss, perplexity, accuracy, exact_match, bleu }
     }
 
     fn adapter() -> AdapterConfig {
@@ -379,6 +385,7 @@ A LoRA adapter, in PEFT's format, trained with burn-lora {version}.
 | loss per target | 4.9919 | 0.0267 |
 | perplexity | 9.984 | 0.053 |
 | exact match | 0.0 % | 91.5 % |
+| BLEU | 0.00 | 45.75 |
 
 ## Loading it
 

@@ -64,8 +64,9 @@ pub fn evaluations(records: &[Record]) -> String {
     let cells: String = rows
         .map(|record| {
             let exact = record.exact_match.map_or("–".to_owned(), percent);
+            let bleu = record.bleu.map_or("–".to_owned(), |score| format!("{:.2}", 100.0 * score));
             format!(
-                "<tr><td>{}</td><td>{:.4}</td><td>{:.3}</td><td>{}</td><td>{exact}</td></tr>\n",
+                "<tr><td>{}</td><td>{:.4}</td><td>{:.3}</td><td>{}</td><td>{exact}</td><td>{bleu}</td></tr>\n",
                 record.step,
                 record.eval_loss,
                 record.perplexity,
@@ -78,7 +79,7 @@ pub fn evaluations(records: &[Record]) -> String {
     }
     format!(
         "<div class=\"table\" tabindex=\"0\"><table>\n<thead><tr><th>step</th><th>held-out loss</th><th>perplexity</th>\
-         <th>accuracy</th><th>exact match</th></tr></thead>\n<tbody>\n{cells}</tbody>\n</table></div>\n"
+         <th>accuracy</th><th>exact match</th><th>BLEU</th></tr></thead>\n<tbody>\n{cells}</tbody>\n</table></div>\n"
     )
 }
 

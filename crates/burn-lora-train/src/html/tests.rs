@@ -16,14 +16,15 @@ fn step(step: usize, gradient_norm: f64) -> Record {
 }
 
 fn eval(step: usize, exact_match: Option<f64>) -> Record {
-    let record =
-        EvalRecord { step, eval_loss: 2.0, perplexity: 7.389, accuracy: 0.512, exact_match };
-    Record::Eval(record)
+    let bleu = exact_match.map(|share| share / 2.0);
+    let (eval_loss, perplexity, accuracy) = (2.0, 7.389, 0.512);
+    Record::Eval(EvalRecord { step, eval_loss, perplexity, accuracy, exact_match, bleu })
 }
 
 fn sample(expected: &str, output: &str) -> Sample {
     let prompt = format!("prompt {SCRIPT}");
-    Sample { prompt, expected: expected.to_owned(), output: output.to_owned() }
+    let (expected, output) = (expected.to_owned(), output.to_owned());
+    Sample { prompt, expected, alternatives: Vec::new(), output }
 }
 
 /// The tags of a page, in order, text and attributes left out.
@@ -89,8 +90,8 @@ fn every_part_is_there_and_one_with_nothing_to_show_is_not() {
         "Gradient norm",
         "Tokens a second",
         "<h4>before <span class=\"exact\">exact</span></h4>",
-        "<tr><td>0</td><td>2.0000</td><td>7.389</td><td>51.2 %</td><td>–</td></tr>",
-        "<td>25.0 %</td>",
+        "<tr><td>0</td><td>2.0000</td><td>7.389</td><td>51.2 %</td><td>–</td><td>–</td></tr>",
+        "<td>25.0 %</td><td>12.50</td>",
         "<pre dir=\"auto\">\n\n[train]\nsteps = 2</pre>",
         "2 of 4 linears",
         "<dt>CPU</dt><dd dir=\"auto\">two cores</dd>",

@@ -74,7 +74,7 @@ impl Needs {
             }
         };
         let train = &run.config.train;
-        let shown = if train.exact_match { usize::MAX } else { train.samples };
+        let shown = if train.exact_match || train.bleu { usize::MAX } else { train.samples };
         let prompts = &run.prompts[..run.prompts.len().min(shown)];
         let longest = prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
         let (rows, new) = (prompts.len().min(ROWS), run.config.data.generate_max_tokens);

@@ -41,7 +41,8 @@ pub(super) fn eval(step: usize, loss: f64) -> Record {
 
 fn measures(step: usize, eval_loss: f64) -> EvalRecord {
     let accuracy = eval_loss / 10.0;
-    EvalRecord { step, eval_loss, perplexity: eval_loss.exp(), accuracy, exact_match: None }
+    let (exact_match, bleu) = (None, None);
+    EvalRecord { step, eval_loss, perplexity: eval_loss.exp(), accuracy, exact_match, bleu }
 }
 
 /// Leaves what a run leaves: configuration, records, and an adapter of a 2 x 3 and a 3 x 2 factor.

@@ -165,6 +165,7 @@ pub(super) fn draw(results: &Results) -> Result<Option<String>, Box<dyn std::err
             Metric::Loss => "held-out loss per target (nats)",
             Metric::Accuracy => "accuracy (%)",
             Metric::ExactMatch => "exact match (%)",
+            Metric::Bleu => "BLEU",
         };
         let logarithmic = if scale.logarithmic { " (logarithmic)" } else { "" };
         let below = format!("{}{logarithmic}", axis.key);

@@ -122,12 +122,13 @@ impl Results {
         Some(cost(self.metric, after)).filter(|cost| cost.is_finite())
     }
 
-    /// The metric's value in a record, as it is shown: nats, or per cent.
+    /// The metric's value in a record, as it is shown: nats, per cent, or BLEU out of 100.
     pub(super) fn value(&self, record: &EvalRecord) -> Option<f64> {
         let value = match self.metric {
             Metric::Loss => record.eval_loss,
             Metric::Accuracy => 100.0 * record.accuracy,
             Metric::ExactMatch => 100.0 * record.exact_match?,
+            Metric::Bleu => 100.0 * record.bleu?,
         };
         Some(value).filter(|value| value.is_finite())
     }

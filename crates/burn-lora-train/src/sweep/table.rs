@@ -13,25 +13,33 @@ const NOTHING: &str = "-";
 /// A column: its head, and whether it holds numbers.
 type Head = (String, bool);
 
+/// A column of scores between 0 and 1, shown out of 100: its head, decimal places, and where it is found.
+type Score = (&'static str, usize, fn(&EvalRecord) -> Option<f64>);
+
 /// The table, best point first and marked, and below it why points failed.
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = self.points.iter().any(|point| {
-            [point.before, point.after].iter().flatten().any(|record| record.exact_match.is_some())
-        });
+        let any = |value: fn(&EvalRecord) -> Option<f64>| {
+            let records = self.points.iter().flat_map(|point| [point.before, point.after]);
+            records.flatten().any(|record| value(&record).is_some())
+        };
+        // Scores of generated texts, of which only those are shown that were asked for.
+        let mut scores: Vec<Score> = vec![
+            ("exact match %", 1, |record| record.exact_match),
+            ("BLEU", 2, |record| record.bleu),
+        ];
+        scores.retain(|(_, _, value)| any(*value));
         let mut heads: Vec<Head> = vec![(String::new(), false)];
         heads.extend(self.axes.iter().map(|axis| (axis.short().to_owned(), false)));
         let measures = ["held-out loss", "perplexity", "accuracy %"];
         heads.extend(measures.map(|head| (head.to_owned(), true)));
-        if exact {
-            heads.push(("exact match %".to_owned(), true));
-        }
+        heads.extend(scores.iter().map(|(head, _, _)| ((*head).to_owned(), true)));
         let costs = ["trainable", "seconds", "tokens/s"];
         heads.extend(costs.map(|head| (head.to_owned(), true)));
         heads.extend(["state", "run"].map(|head| (head.to_owned(), false)));
 
         let ranked = self.ranked();
-        let rows: Vec<Vec<String>> = ranked.iter().map(|point| self.row(point, exact)).collect();
+        let rows: Vec<Vec<String>> = ranked.iter().map(|point| self.row(point, &scores)).collect();
         write_table(f, &heads, &rows)?;
         let failed: Vec<_> =
             ranked.iter().filter_map(|point| Some((point, point.error.as_ref()?))).collect();
@@ -46,7 +54,7 @@ impl fmt::Display for Results {
 }
 
 impl Results {
-    fn row(&self, point: &PointResult, exact: bool) -> Vec<String> {
+    fn row(&self, point: &PointResult, scores: &[Score]) -> Vec<String> {
         let best = self.best.as_ref() == Some(&point.name) && point.state == PointState::Finished;
         let mut row = vec![if best { "best" } else { "" }.to_owned()];
         row.extend(point.values.iter().map(|value| one_line(value)));
@@ -63,8 +71,8 @@ impl Results {
         row.push(change(4, &|record| Some(record.eval_loss)));
         row.push(change(3, &|record| Some(record.perplexity)));
         row.push(change(1, &|record| Some(100.0 * record.accuracy)));
-        if exact {
-            row.push(change(1, &|record| record.exact_match.map(|share| 100.0 * share)));
+        for (_, places, value) in scores {
+            row.push(change(*places, &|record| value(record).map(|share| 100.0 * share)));
         }
         let number = |places: usize, value: Option<f64>| {
             value.map_or_else(|| NOTHING.to_owned(), |value| format!("{value:.places$}"))
@@ -150,11 +158,16 @@ mod tests {
     }
 
     #[test]
-    fn a_column_of_exact_matches_is_there_only_where_they_were_counted() {
+    fn a_column_of_scores_is_there_only_where_they_were_asked_for() {
         let mut results = results(&[Some(2.0)]);
         assert!(!results.to_string().contains("exact match"));
         results.points[0].after.as_mut().unwrap().exact_match = Some(0.25);
         let table = results.to_string();
         assert!(table.contains("exact match %") && table.contains("- -> 25.0 "), "{table}");
+        assert!(!table.contains("BLEU"), "{table}");
+        results.points[0].before.as_mut().unwrap().bleu = Some(0.125);
+        results.points[0].after.as_mut().unwrap().bleu = Some(0.5);
+        let table = results.to_string();
+        assert!(table.contains("BLEU |") && table.contains("| 12.50 -> 50.00 |"), "{table}");
     }
 }

@@ -40,7 +40,9 @@ fn step(step: usize, seconds: f64) -> Record {
 }
 
 fn eval(step: usize, exact_match: Option<f64>) -> Record {
-    Record::Eval(EvalRecord { step, eval_loss: 2.0, perplexity: 7.4, accuracy: 0.5, exact_match })
+    let bleu = exact_match.map(|share| share / 3.0);
+    let (eval_loss, perplexity, accuracy) = (2.0, 7.4, 0.5);
+    Record::Eval(EvalRecord { step, eval_loss, perplexity, accuracy, exact_match, bleu })
 }
 
 #[test]
@@ -78,6 +80,7 @@ fn a_history_becomes_its_values_with_the_seconds_of_its_steps_as_time() {
         ("eval/perplexity", 3, 1_700_000_002.5, 7.4),
         ("eval/accuracy", 3, 1_700_000_002.5, 0.5),
         ("eval/exact_match", 3, 1_700_000_002.5, 0.75),
+        ("eval/bleu", 3, 1_700_000_002.5, 0.25),
     ] {
         writer.scalar(tag, step, wall_time, value).unwrap();
     }

@@ -1,4 +1,5 @@
-//! Parquet: columns of strings and whole numbers, and lists of structs, which conversations are.
+//! Parquet: columns of strings and whole numbers, lists of strings, which references are, and lists of
+//! structs, which conversations are.
 //!
 //! Only columns that some format knows are read; of the others nothing but the name is looked at.
 //! What a schema may be made of is checked before the reader is built from it, because that reader
@@ -74,7 +75,7 @@ fn read(path: &Path, limit: usize) -> Result<Vec<Found>, DataError> {
 
 /// Whether some format has this key.
 fn is_known(key: &str) -> bool {
-    matches!(key, "conversations" | "input")
+    matches!(key, "conversations" | "references" | "input")
         || Format::ALL.iter().any(|format| format.keys().contains(&key))
 }
 
