@@ -44,6 +44,14 @@ pub enum TrainError {
         /// What the hub said.
         source: Box<HubError>,
     },
+    /// A dry run would have to download a model.
+    #[error(
+        "`{name}` is not in the cache, and a dry run downloads nothing: run `burn-lora fetch {name}` first"
+    )]
+    NotFetched {
+        /// The model.
+        name: String,
+    },
     /// A ready configuration.
     #[error(transparent)]
     Ready(#[from] ReadyError),

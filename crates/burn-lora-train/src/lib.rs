@@ -47,6 +47,7 @@ pub mod metrics;
 pub mod observe;
 mod optimizer;
 pub mod patience;
+pub mod planned;
 mod plot;
 pub mod prepare;
 pub mod prompts_file;
@@ -63,4 +64,4 @@ pub mod sweep;
 pub mod tensorboard;
 
 pub use error::TrainError;
-pub use located::{fetch, located};
+pub use located::{fetch, fetch_plan, located};

@@ -6,7 +6,9 @@
 use std::io::Write;
 use std::path::Path;
 
+use burn_lora_models::ModelError;
 use burn_lora_patch::atomic;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::TrainError;
@@ -17,12 +19,41 @@ use crate::observe::Observer;
 /// Rows that are continued together.
 const BATCH: usize = 8;
 
+/// What a file of prompts holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Prompts {
+    /// How many there are.
+    pub rows: usize,
+    /// Tokens of the longest.
+    pub longest_prompt: usize,
+    /// How many tokens the model reads and writes together.
+    pub context: usize,
+}
+
+/// Reads and checks every row of `input`, and writes nothing.
+///
+/// # Errors
+///
+/// Those of [`continue_file`] that come before the first continuation.
+pub fn check_file(
+    generator: &Generator,
+    input: &Path,
+    how: &Writing,
+) -> Result<Prompts, TrainError> {
+    let rows = read(generator, input, how)?;
+    Ok(Prompts {
+        rows: rows.len(),
+        longest_prompt: rows.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0),
+        context: generator.context(),
+    })
+}
+
 /// Continues every row of `input` into `output`; how many there were.
 ///
 /// # Errors
 ///
-/// A row that is none, named by file and line, a prompt that the model cannot read, a file that cannot
-/// be read or written.
+/// A row that is none or has a prompt that the model cannot read, named by file and line and found before
+/// any is continued; sampling that is out of range; a file that cannot be read or written.
 pub fn continue_file(
     generator: &Generator,
     input: &Path,
@@ -30,19 +61,7 @@ pub fn continue_file(
     how: &Writing,
     observer: &Observer,
 ) -> Result<usize, TrainError> {
-    let text = crate::files::read_text(input)?;
-    let mut rows = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let refused =
-            |reason: String| TrainError::Prompt { path: input.to_owned(), line: index + 1, reason };
-        let row: Map<String, Value> =
-            serde_json::from_str(line).map_err(|error| refused(error.to_string()))?;
-        let ids = match asked(&row).map_err(refused)? {
-            Asked::Prompt(text) => generator.prompt(text)?,
-            Asked::Conversation(messages) => generator.conversation(&messages)?,
-        };
-        rows.push((row, ids));
-    }
+    let rows = read(generator, input, how)?;
     observer.stage("generating");
     let total = rows.len() as u64;
     let mut lines = Vec::with_capacity(rows.len());
@@ -59,6 +78,30 @@ pub fn continue_file(
     atomic::write(output, |file| lines.iter().try_for_each(|line| writeln!(file, "{line}")))
         .map_err(TrainError::io("write", output))?;
     Ok(rows.len())
+}
+
+/// Each row of the file, and the tokens of its prompt.
+type Rows = Vec<(Map<String, Value>, Vec<u32>)>;
+
+fn read(generator: &Generator, input: &Path, how: &Writing) -> Result<Rows, TrainError> {
+    how.sampling.check().map_err(|reason| ModelError::Generation { reason })?;
+    let text = crate::files::read_text(input)?;
+    let mut rows = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let refused =
+            |reason: String| TrainError::Prompt { path: input.to_owned(), line: index + 1, reason };
+        let row: Map<String, Value> =
+            serde_json::from_str(line).map_err(|error| refused(error.to_string()))?;
+        let ids = match asked(&row).map_err(refused)? {
+            Asked::Prompt(text) => generator.prompt(text)?,
+            Asked::Conversation(messages) => generator.conversation(&messages)?,
+        };
+        if let Some(problem) = generator.unfit(&ids) {
+            return Err(refused(format!("the prompt {problem}")));
+        }
+        rows.push((row, ids));
+    }
+    Ok(rows)
 }
 
 /// What a row asks for.

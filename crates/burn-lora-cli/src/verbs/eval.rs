@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use burn_lora_train::TrainError;
 use burn_lora_train::evaluate::{Evaluation, evaluate};
-use burn_lora_train::observe::Observer;
 use burn_lora_train::score::exact_match;
 use serde::Serialize;
 
@@ -25,7 +24,7 @@ pub struct Eval {
 
 impl Eval {
     pub fn run(self) -> Result<(), TrainError> {
-        let observer = if self.json { Observer::silent() } else { terminal::observer() };
+        let observer = terminal::observer(self.json);
         let evaluation = evaluate(&self.run, &self.overrides.set, &observer)?;
         if self.json {
             return output::json(&Figures::from(&evaluation));

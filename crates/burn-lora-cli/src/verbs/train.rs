@@ -11,7 +11,7 @@ use burn_train::renderer::MetricsRenderer;
 
 use super::Overrides;
 use crate::plain::PlainRenderer;
-use crate::terminal;
+use crate::{output, terminal};
 
 /// Fine-tune a model as the configuration says
 #[derive(clap::Args)]
@@ -29,6 +29,9 @@ pub struct Train {
     /// Plain lines instead of the dashboard, also on a terminal
     #[arg(long)]
     plain: bool,
+    /// Print the summary as one JSON object; everything else goes to standard error
+    #[arg(long)]
+    json: bool,
 }
 
 impl Train {
@@ -41,12 +44,17 @@ impl Train {
             "interrupted; go on with --resume",
             "stopping after this step; again to stop at once",
         );
-        let plain = self.plain || !std::io::stdout().is_terminal();
-        let renderer =
-            plain.then(|| Box::new(PlainRenderer::default()) as Box<dyn MetricsRenderer>);
+        let plain = self.plain || self.json || !std::io::stdout().is_terminal();
+        let renderer = plain.then(|| {
+            let renderer = PlainRenderer::new(terminal::line_printer(self.json));
+            Box::new(renderer) as Box<dyn MetricsRenderer>
+        });
         let options =
             RunOptions { resume: self.resume, overwrite: self.overwrite, renderer, interrupter };
-        let summary = train(config, options, &terminal::observer())?;
+        let summary = train(config, options, &terminal::observer(self.json))?;
+        if self.json {
+            return output::json(&summary.figures());
+        }
         println!("\n{summary}");
         Ok(())
     }
