@@ -59,6 +59,7 @@ pub mod schedule;
 pub mod score;
 pub mod silent;
 mod strategy;
+mod suggest;
 pub mod summary;
 pub mod sweep;
 pub mod tensorboard;
