@@ -150,7 +150,10 @@ fn a_dry_merge_says_what_a_merge_writes() {
     let lines = text(&burn_lora(dir, &["merge", "run", "--dry-run"]).stdout);
     assert!(lines.contains("would write run/merged"), "{lines}");
     document(dir, &["merge", "run", "--json"]);
-    refusal(dir, &["merge", "run", "--dry-run", "--json"]);
+    for again in [&["merge", "run", "--dry-run", "--json"][..], &["merge", "run"]] {
+        let said = refusal(dir, again);
+        assert!(said.contains("`run/merged` is there already"), "{said}");
+    }
     fs::remove_dir_all(dir.join("run/merged")).unwrap();
     fs::remove_file(dir.join("run/adapter/adapter_model.safetensors")).unwrap();
     let missing = refusal(dir, &["merge", "run", "--dry-run"]);
@@ -219,17 +222,21 @@ fn generate_tells_text_and_tokens() {
         prompts.iter().map(|prompt| json!({"prompt": prompt}).to_string()).collect();
     fs::write(dir.join("rows.jsonl"), rows.join("\n")).unwrap();
     let file = ["generate", &model, "--device", "cpu", "--max-tokens", "2", "--json"];
-    let file = [&file[..], &["--input", "rows.jsonl", "--output", "out.jsonl"]].concat();
+    let file = [&file[..], &["--input", "rows.jsonl", "--output", "new/out.jsonl"]].concat();
     let plan = document(dir, &[&file[..], &["--dry-run"]].concat());
     let tokens = prompts.map(|text| {
         document(dir, &[&prompt(text)[..], &["--json"]].concat())["prompt_tokens"].as_u64().unwrap()
     });
     assert_eq!((&plan["rows"], &plan["replaces"]), (&json!(3), &json!(false)));
     assert_eq!(plan["longest_prompt"], *tokens.iter().max().unwrap());
-    assert!(!dir.join("out.jsonl").exists());
+    assert!(!dir.join("new").exists());
     let written = document(dir, &file);
-    assert_eq!(written, json!({"rows": 3, "output": "out.jsonl"}));
-    assert_eq!(fs::read_to_string(dir.join("out.jsonl")).unwrap().lines().count(), 3);
+    assert_eq!(written, json!({"rows": 3, "output": "new/out.jsonl"}));
+    let lines = fs::read_to_string(dir.join("new/out.jsonl")).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let asked: Vec<&Value> = lines.iter().map(|line| &line["prompt"]).collect();
+    assert_eq!(asked, prompts);
+    assert!(lines.iter().all(|line| line["output"].is_string()));
     let plan = document(dir, &[&file[..], &["--dry-run"]].concat());
     assert_eq!(plan["replaces"], true);
 

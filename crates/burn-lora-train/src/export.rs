@@ -52,7 +52,7 @@ pub struct Exported {
     pub files: Vec<String>,
 }
 
-/// Why a run cannot be exported, beside what is wrong with its files.
+/// Why a run cannot be exported or merged, beside what is wrong with its files.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::config::{ModelSource, RunConfig};
 use crate::directory::RunDirectory;
+use crate::export::ExportError;
 use crate::learner::Objective;
 use crate::observe::Observer;
 use crate::planned::{PlannedDirectory, lossy};
@@ -125,7 +126,7 @@ impl Task {
         let mut config = directory.read_config(&[])?;
         let adapter = directory.trained(&mut config);
         if options.out.exists() {
-            return Err(TrainError::Exists { dir: options.out.clone() });
+            return Err(ExportError::Exists { out: options.out.clone() }.into());
         }
         let device = burn_lora::device::parse(&config.train.device)?;
         Ok(Self { config, adapter, device })

@@ -3,18 +3,16 @@
 //! A row has `prompt`, or `messages` of which the last is not the assistant's. What is written is the
 //! row with `output` added, in the same order.
 
-use std::io::Write;
 use std::path::Path;
 
 use burn_lora_models::ModelError;
-use burn_lora_patch::atomic;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::TrainError;
 use crate::data::Message;
 use crate::generator::{Generator, Writing};
 use crate::observe::Observer;
+use crate::{TrainError, files};
 
 /// Rows that are continued together.
 const BATCH: usize = 8;
@@ -48,7 +46,7 @@ pub fn check_file(
     })
 }
 
-/// Continues every row of `input` into `output`; how many there were.
+/// Continues every row of `input` into `output`, making the directories above it; how many rows there were.
 ///
 /// # Errors
 ///
@@ -64,19 +62,20 @@ pub fn continue_file(
     let rows = read(generator, input, how)?;
     observer.stage("generating");
     let total = rows.len() as u64;
-    let mut lines = Vec::with_capacity(rows.len());
+    let (mut lines, mut done) = (String::new(), 0);
     for batch in rows.chunks(BATCH) {
         let prompts: Vec<Vec<u32>> = batch.iter().map(|(_, ids)| ids.clone()).collect();
         for ((row, _), text) in batch.iter().zip(generator.write_all(&prompts, how)?) {
             let mut row = row.clone();
             row.insert("output".to_owned(), text.into());
-            lines.push(Value::Object(row).to_string());
+            lines.push_str(&Value::Object(row).to_string());
+            lines.push('\n');
         }
-        observer.progress(lines.len() as u64, total);
+        done += batch.len() as u64;
+        observer.progress(done, total);
     }
     observer.done();
-    atomic::write(output, |file| lines.iter().try_for_each(|line| writeln!(file, "{line}")))
-        .map_err(TrainError::io("write", output))?;
+    files::write(output, lines.as_bytes())?;
     Ok(rows.len())
 }
 
@@ -85,7 +84,7 @@ type Rows = Vec<(Map<String, Value>, Vec<u32>)>;
 
 fn read(generator: &Generator, input: &Path, how: &Writing) -> Result<Rows, TrainError> {
     how.sampling.check().map_err(|reason| ModelError::Generation { reason })?;
-    let text = crate::files::read_text(input)?;
+    let text = files::read_text(input)?;
     let mut rows = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let refused =
