@@ -1,5 +1,6 @@
 //! Results for programs, on standard output.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use burn_lora_train::TrainError;
@@ -10,6 +11,25 @@ pub fn json(result: &impl Serialize) -> Result<(), TrainError> {
     let mut text = serde_json::to_vec_pretty(result).map_err(|error| failed(error.into()))?;
     text.push(b'\n');
     bytes(&text)
+}
+
+/// The object with `"dry_run": true` at its head.
+fn dry_run(plan: &impl Serialize) -> Result<(), TrainError> {
+    #[derive(Serialize)]
+    struct DryRun<'a, T> {
+        dry_run: bool,
+        #[serde(flatten)]
+        plan: &'a T,
+    }
+    json(&DryRun { dry_run: true, plan })
+}
+
+/// Writes what a dry run found, as lines or as JSON.
+pub fn planned(plan: &(impl Serialize + Display), json: bool) -> Result<(), TrainError> {
+    match json {
+        true => dry_run(plan),
+        false => bytes(format!("{plan}\n").as_bytes()),
+    }
 }
 
 /// Writes bytes as they are.

@@ -14,8 +14,8 @@ use burn_train::renderer::{
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Prints a line every few seconds, and one for each evaluation.
-#[derive(Default)]
 pub struct PlainRenderer {
+    print: fn(&str),
     names: HashMap<MetricId, String>,
     /// The newest value of each metric, in the order they came.
     train: Vec<(String, f64)>,
@@ -32,6 +32,20 @@ struct Split {
 }
 
 impl PlainRenderer {
+    /// Prints with `print`, which gets a line at a time.
+    pub fn new(print: fn(&str)) -> Self {
+        Self {
+            print,
+            names: HashMap::new(),
+            train: Vec::new(),
+            valid: Vec::new(),
+            split: None,
+            rounds: 0,
+            round: 0,
+            last: None,
+        }
+    }
+
     fn note(&mut self, train: bool, state: MetricState) {
         let MetricState::Numeric(entry, Some(value)) = state else { return };
         let Some(name) = self.names.get(&entry.metric_id).cloned() else { return };
@@ -87,13 +101,13 @@ impl TrainingProgressLogger for PlainRenderer {
                 0 | 1 => String::new(),
                 rounds => format!(" of round {}/{rounds}", self.round),
             };
-            println!("step {done}/{total}{of}  {}", Self::line(&self.train));
+            (self.print)(&format!("step {done}/{total}{of}  {}", Self::line(&self.train)));
         }
     }
 
     fn end_split(&mut self) {
         if let Some(Split { train: false, .. }) = self.split.take() {
-            println!("held out  {}", Self::line(&self.valid));
+            (self.print)(&format!("held out  {}", Self::line(&self.valid)));
         }
     }
 
@@ -115,7 +129,7 @@ impl EvaluationProgressLogger for PlainRenderer {
     fn end_global_progress(&mut self) {}
 
     fn log_event_evaluation(&mut self, event: String) {
-        println!("{event}");
+        (self.print)(&event);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Progress on standard error, reports on standard output.
+//! Progress on standard error, reports on standard output; with `--json` both on standard error, because
+//! standard output is then one JSON object and nothing else.
 
 use std::cell::RefCell;
 
@@ -6,8 +7,10 @@ use burn_lora_train::observe::{Event, Observer};
 use burn_train::Interrupter;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Shows a bar for stages that count and prints lines; a bar only shows on a terminal.
-pub fn observer() -> Observer {
+/// Shows a bar for stages that count, on standard error, and prints lines; a bar only shows on a
+/// terminal. With `json`, lines go to standard error too.
+pub fn observer(json: bool) -> Observer {
+    let print = line_printer(json);
     let bar: RefCell<Option<ProgressBar>> = RefCell::new(None);
     Observer::new(move |event| {
         let mut bar = bar.borrow_mut();
@@ -30,12 +33,20 @@ pub fn observer() -> Observer {
                 }
             }
             Event::Line(text) => match &*bar {
-                Some(bar) => bar.suspend(|| println!("{text}")),
-                None => println!("{text}"),
+                Some(bar) => bar.suspend(|| print(&text)),
+                None => print(&text),
             },
             _ => {}
         }
     })
+}
+
+/// Prints a line to standard output, or to standard error where that is kept for JSON.
+pub fn line_printer(json: bool) -> fn(&str) {
+    match json {
+        true => |line| eprintln!("{line}"),
+        false => |line| println!("{line}"),
+    }
 }
 
 fn style() -> ProgressStyle {

@@ -1,26 +1,16 @@
 //! The binary as a person meets it: exit codes, and what it says when something is wrong.
 
+mod binary;
+
 use std::path::Path;
-use std::process::{Command, Output};
 
-fn burn_lora(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_burn-lora"))
-        .args(arguments)
-        .current_dir(dir)
-        .env("NO_COLOR", "1")
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use binary::{burn_lora, text};
 
 #[test]
 fn every_verb_explains_itself() {
     let dir = tempfile::tempdir().unwrap();
     let verbs = ["init", "check", "train", "eval", "generate", "merge", "inspect", "export"];
-    for verb in verbs.into_iter().chain(["completions"]) {
+    for verb in verbs.into_iter().chain(["completions", "sweep", "fetch", "chat"]) {
         let output = burn_lora(dir.path(), &[verb, "--help"]);
         assert!(output.status.success(), "{verb}");
         assert!(text(&output.stdout).contains("Usage: burn-lora"), "{verb}");

@@ -18,6 +18,7 @@ use tempfile::Builder;
 
 use crate::checksum::Checksum;
 use crate::id::is_commit;
+use crate::snapshot::SnapshotFile;
 use crate::{HubError, HubId};
 
 /// A repository's part of the cache.
@@ -53,6 +54,18 @@ impl Repository {
         name.split('/').fold(self.snapshot(commit), |path, part| path.join(part))
     }
 
+    /// A file that a snapshot has.
+    pub(crate) fn cached(&self, commit: &str, name: &str) -> Result<SnapshotFile, HubError> {
+        let path = self.pointer(commit, name);
+        let bytes = fs::metadata(&path).map_err(HubError::io("read", path))?.len();
+        Ok(SnapshotFile { name: name.to_owned(), bytes, cached: true, to_download: 0 })
+    }
+
+    /// How many bytes an earlier download left of a blob.
+    pub(crate) fn partial(&self, checksum: &Checksum) -> u64 {
+        fs::metadata(self.incomplete_path(checksum)).map_or(0, |metadata| metadata.len())
+    }
+
     /// Waits until no other process downloads this blob.
     pub(crate) fn lock(&self, checksum: &Checksum) -> Result<Lock, HubError> {
         let path = self.locks.join(format!("{}.lock", checksum.as_str()));
@@ -67,9 +80,12 @@ impl Repository {
 
     /// The file of a download under way, and its directory made.
     pub(crate) fn incomplete(&self, checksum: &Checksum) -> Result<PathBuf, HubError> {
-        let blobs = self.root.join("blobs");
-        make_dir(&blobs)?;
-        Ok(blobs.join(format!("{}.incomplete", checksum.as_str())))
+        make_dir(&self.root.join("blobs"))?;
+        Ok(self.incomplete_path(checksum))
+    }
+
+    fn incomplete_path(&self, checksum: &Checksum) -> PathBuf {
+        self.root.join("blobs").join(format!("{}.incomplete", checksum.as_str()))
     }
 
     /// Makes a blob visible in a snapshot, in one step, whatever was there.

@@ -34,7 +34,7 @@ pub(crate) struct Remote<'a> {
     id: &'a HubId,
     name: &'a str,
     path: String,
-    size: u64,
+    pub(crate) size: u64,
     pub(crate) checksum: Checksum,
 }
 
@@ -62,6 +62,21 @@ impl<'a> Remote<'a> {
             return Err(odd(format!("the file is of another commit than {commit}")));
         }
         Ok(Self { id, name, path, size, checksum })
+    }
+
+    /// Reads the file without keeping it, if it has no more than `limit` bytes and the right checksum.
+    pub(crate) fn read(&self, client: &Client, limit: u64) -> Result<Vec<u8>, HubError> {
+        let bytes = client.patiently(|| {
+            let answer = client.get(&self.path, None)?;
+            client.check(answer, self.id, Some(self.name))?.read_all(limit)
+        })?;
+        let mut hasher = self.checksum.hasher(self.size);
+        hasher.update(&bytes);
+        let (got, expected) = (hasher.finish(), self.checksum.as_str().to_owned());
+        match got == expected {
+            true => Ok(bytes),
+            false => Err(HubError::WrongChecksum { file: self.name.to_owned(), expected, got }),
+        }
     }
 
     /// Downloads what `incomplete` lacks, compares the checksum and renames it to `blob`.

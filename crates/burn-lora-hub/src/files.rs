@@ -32,7 +32,7 @@ const WEIGHTS: [&str; 10] =
     [".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".h5", ".msgpack", ".npz"];
 
 /// An index has a short line a tensor; one longer than this is none.
-const MAX_INDEX_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// Which files are wanted. Configuration and tokenizer come with either, where the repository has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,13 @@ pub(crate) fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
     if bytes.len() as u64 > MAX_INDEX_BYTES {
         return Err(bad(format!("it is longer than {MAX_INDEX_BYTES} bytes")));
     }
-    let index: Index = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+    shards_of(&bytes, path)
+}
+
+/// The shards that an index's text names, each once, in order; `path` is where it is, or would be.
+pub(crate) fn shards_of(bytes: &[u8], path: &Path) -> Result<BTreeSet<String>, HubError> {
+    let bad = |problem: String| HubError::BadIndex { path: path.to_owned(), problem };
+    let index: Index = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
     let mut shards = BTreeSet::new();
     for (tensor, shard) in index.weight_map {
         match shard {

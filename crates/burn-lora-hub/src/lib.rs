@@ -1,7 +1,8 @@
 //! A model of the Hugging Face hub, fetched into the cache that Python's `huggingface_hub` shares.
 //!
 //! [`Hub::fetch`] lists a repository, picks the files that a model is loaded from ([`Files`]),
-//! downloads what the cache lacks and gives the snapshot's directory. A download that was cut off goes on
+//! downloads what the cache lacks and gives the snapshot's directory; [`Hub::plan`] tells beforehand which
+//! files these are, and writes nothing. A download that was cut off goes on
 //! where it stopped, and a file is seen in the snapshot only after its checksum was found right.
 //!
 //! - [`Location`]: whether a text names a path or a model on the hub;
@@ -42,6 +43,7 @@ mod id;
 mod listing;
 mod location;
 mod options;
+mod snapshot;
 mod url;
 
 pub use download::Progress;
@@ -51,3 +53,4 @@ pub use hub::Hub;
 pub use id::HubId;
 pub use location::Location;
 pub use options::HubOptions;
+pub use snapshot::{Snapshot, SnapshotFile};

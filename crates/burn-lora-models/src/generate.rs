@@ -186,32 +186,36 @@ fn last_logits(
     Ok(values.chunks_exact(model.config().vocab_size).map(<[f32]>::to_vec).collect())
 }
 
+/// Why [`generate`] refuses this prompt, to be read after its name, if it does.
+pub fn unfit(model: &LlamaForCausalLM, prompt: &[u32]) -> Option<String> {
+    let (context, vocabulary) = (model.config().max_position_embeddings, model.config().vocab_size);
+    if prompt.is_empty() {
+        return Some("is empty: begin with at least one token".to_owned());
+    }
+    if prompt.len() > context {
+        let length = prompt.len();
+        return Some(format!("has {length} tokens, the model takes {context}: shorten it"));
+    }
+    let token = prompt.iter().find(|&&token| token as usize >= vocabulary)?;
+    Some(format!(
+        "holds token {token}, the model's vocabulary ends at {}: was it encoded by another model's \
+         tokenizer?",
+        vocabulary - 1
+    ))
+}
+
 fn check(
     model: &LlamaForCausalLM,
     prompts: &[Vec<u32>],
     options: &GenerateOptions,
 ) -> Result<(), ModelError> {
     let refuse = |reason: String| Err(ModelError::Generation { reason });
-    let (context, vocabulary) = (model.config().max_position_embeddings, model.config().vocab_size);
     if prompts.is_empty() {
         return refuse("no prompts were given".into());
     }
     for (row, prompt) in prompts.iter().enumerate() {
-        if prompt.is_empty() {
-            return refuse(format!("prompt {row} is empty: begin with at least one token"));
-        }
-        if prompt.len() > context {
-            return refuse(format!(
-                "prompt {row} has {} tokens, the model takes {context}: shorten it",
-                prompt.len()
-            ));
-        }
-        if let Some(token) = prompt.iter().find(|&&token| token as usize >= vocabulary) {
-            return refuse(format!(
-                "prompt {row} holds token {token}, the model's vocabulary ends at {}: was it \
-                 encoded by another model's tokenizer?",
-                vocabulary - 1
-            ));
+        if let Some(problem) = unfit(model, prompt) {
+            return refuse(format!("prompt {row} {problem}"));
         }
     }
     options.sampling.check().or_else(refuse)

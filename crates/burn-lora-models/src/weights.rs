@@ -27,7 +27,7 @@ pub use save::SaveDtype;
 
 pub(crate) use load::{Expectation, load};
 pub(crate) use manifest::Manifest;
-pub(crate) use save::save;
+pub(crate) use save::{file_sizes, save};
 
 use crate::ModelError;
 

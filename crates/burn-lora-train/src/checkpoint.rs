@@ -80,15 +80,16 @@ impl Checkpoints {
         let place = self.dir.join(format!("step-{:06}", state.step));
         let scratch = files::scratch_dir(&self.dir)?;
         let inside = scratch.path();
-        match adapter {
-            Some(config) => peft::save(model, inside, config)?,
-            None => write_tensors(&inside.join(TRAINED), &trainable_tensors(model)?)?,
-        }
+        // The record is a copy of the optimiser's state: it goes before the tensors are copied.
         if let Some(record) = optimizer {
             let path = inside.join(OPTIMIZER);
             record.save(&path).map_err(|error| {
                 TrainError::io("write", &path)(std::io::Error::other(error.to_string()))
             })?;
+        }
+        match adapter {
+            Some(config) => peft::save(model, inside, config)?,
+            None => write_tensors(&inside.join(TRAINED), &trainable_tensors(model)?)?,
         }
         let text = serde_json::to_vec_pretty(state)
             .map_err(|error| TrainError::io("write", &place)(std::io::Error::other(error)))?;
@@ -140,24 +141,23 @@ pub fn restore<M: Module>(model: &mut M, path: &Path) -> Result<Restored, TrainE
     Ok(Restored { state, optimizer })
 }
 
+/// Writes the tensors without another copy of them.
 fn write_tensors(path: &Path, tensors: &[NamedTensor]) -> Result<(), TrainError> {
     let invalid = |error: safetensors::SafeTensorError| {
         TrainError::io("write", path)(std::io::Error::other(error))
     };
-    let bytes: Vec<Vec<u8>> = tensors
-        .iter()
-        .map(|tensor| tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect())
-        .collect();
     let views = tensors
         .iter()
-        .zip(&bytes)
-        .map(|(tensor, bytes)| {
-            TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)
-                .map(|view| (tensor.key.as_str(), view))
+        .map(|tensor| {
+            let bytes = bytemuck::cast_slice(&tensor.values);
+            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map_err(invalid)?;
+            Ok((tensor.key.as_str(), view))
         })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(invalid)?;
-    files::write(path, &safetensors::serialize(views, None).map_err(invalid)?)
+        .collect::<Result<Vec<_>, TrainError>>()?;
+    safetensors::serialize_to_file(views, None, path).map_err(invalid)?;
+    // The directory is renamed into place when it is whole: its files must be on the disk by then.
+    let file = fs::File::open(path).map_err(TrainError::io("read", path))?;
+    file.sync_all().map_err(TrainError::io("write", path))
 }
 
 fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, TrainError> {

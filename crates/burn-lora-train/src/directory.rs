@@ -107,9 +107,9 @@ impl RunDirectory {
         files::write(&self.config(), table(config, &self.config())?.to_string().as_bytes())
     }
 
-    /// Makes the directory this run's: checks what lies there, and gives the checkpoint to go on
-    /// from, if any.
-    pub(crate) fn claim(
+    /// Checks that a run of this configuration may use the directory, and gives the checkpoint to go on
+    /// from, if any. Changes nothing.
+    pub(crate) fn check(
         &self,
         config: &RunConfig,
         resume: bool,
@@ -125,10 +125,25 @@ impl RunDirectory {
             }
             return Ok(Some(newest));
         }
+        if self.config().exists() && !overwrite {
+            return Err(TrainError::Exists { dir: self.0.clone() });
+        }
+        Ok(None)
+    }
+
+    /// Makes the directory this run's, after [`Self::check`]; a run that it holds is removed if
+    /// `overwrite` says so.
+    pub(crate) fn claim(
+        &self,
+        config: &RunConfig,
+        resume: bool,
+        overwrite: bool,
+    ) -> Result<Option<PathBuf>, TrainError> {
+        let newest = self.check(config, resume, overwrite)?;
+        if newest.is_some() {
+            return Ok(newest);
+        }
         if self.config().exists() {
-            if !overwrite {
-                return Err(TrainError::Exists { dir: self.0.clone() });
-            }
             // Only what a run writes is removed; whatever else lies there is somebody's.
             for dir in [self.adapter(), self.best(), self.model(), self.checkpoints()] {
                 if dir.exists() {

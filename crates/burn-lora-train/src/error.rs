@@ -14,7 +14,7 @@ use crate::html::HtmlError;
 use crate::inspect::InspectError;
 use crate::plan::Suggestion;
 use crate::ready::ReadyError;
-use crate::summary::bytes;
+use crate::summary::size;
 
 /// Why a run cannot start, go on or be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,14 @@ pub enum TrainError {
         name: String,
         /// What the hub said.
         source: Box<HubError>,
+    },
+    /// A dry run would have to download a model.
+    #[error(
+        "`{name}` is not in the cache, and a dry run downloads nothing: run `burn-lora fetch {name}` first"
+    )]
+    NotFetched {
+        /// The model.
+        name: String,
     },
     /// A ready configuration.
     #[error(transparent)]
@@ -134,7 +142,7 @@ pub enum TrainError {
     /// The run needs more memory than there is.
     #[error(
         "this run needs {} of memory and there are {}: {}; `burn-lora plan` shows what needs it, and `--no-memory-check` starts all the same",
-        bytes(*needed), bytes(*free),
+        size(*needed), size(*free),
         suggestion.as_ref().map_or_else(
             || "no smaller batch or shorter row makes it fit, so take a smaller model".to_owned(),
             |suggestion| format!("it fits with {suggestion}"),

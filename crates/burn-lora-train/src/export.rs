@@ -13,18 +13,23 @@ use burn_lora_hub::HubId;
 use burn_lora_models::SaveDtype;
 use burn_lora_patch::peft::{self, AdapterConfig, CONFIG_FILE, TENSORS_FILE};
 use burn_lora_patch::{TaskType, atomic};
+use serde::Serialize;
 
 use crate::config::{AdapterSection, DataSection, ModelSource, RunConfig};
 use crate::data::RowFile;
 use crate::directory::RunDirectory;
 use crate::history::{EvalRecord, History, Record};
-use crate::merge::{MergeOptions, merge};
+use crate::merge::{MergeOptions, merge, merge_plan};
 use crate::observe::Observer;
+use crate::planned::{PlannedDirectory, lossy};
 use crate::run::copy_tokenizer;
 use crate::summary::Summary;
-use crate::{TrainError, base, files};
+use crate::{TrainError, base, files, located};
 
 use card::{Base, Card, Rows, Weights};
+
+/// The model card's file.
+const CARD: &str = "README.md";
 
 /// What to export and where to.
 #[derive(Debug, Clone)]
@@ -38,15 +43,16 @@ pub struct ExportOptions {
 }
 
 /// What an export wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exported {
     /// The directory.
+    #[serde(serialize_with = "lossy")]
     pub out: PathBuf,
     /// The names of its files, sorted.
     pub files: Vec<String>,
 }
 
-/// Why a run cannot be exported, beside what is wrong with its files.
+/// Why a run cannot be exported or merged, beside what is wrong with its files.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
@@ -73,67 +79,130 @@ pub fn export(
     options: &ExportOptions,
     observer: &Observer,
 ) -> Result<Exported, TrainError> {
-    let directory = RunDirectory::new(dir);
-    let config = directory.read_config(&[])?;
-    if options.out.exists() {
-        return Err(ExportError::Exists { out: options.out.clone() }.into());
-    }
-    let base = base_of(&config, options.base_model.as_deref());
-    let (trained, missing) = match config.adapter {
-        AdapterSection::Lora(_) => (directory.adapter(), "adapter"),
-        AdapterSection::Full => (directory.model(), "model"),
-    };
-    if !trained.is_dir() {
-        return Err(TrainError::Unfinished { dir: dir.to_owned(), missing });
-    }
-    let adapter = match config.adapter {
-        AdapterSection::Lora(_) => Some(named(peft::read_config(&trained)?, &base)),
-        AdapterSection::Full => None,
-    };
-    let history = match directory.metrics() {
-        path if path.exists() => History::read(&path)?,
-        _ => Vec::new(),
-    };
+    let run = Finished::of(dir, options)?;
 
     // Written beside its place and renamed, so that what is there is whole.
     let parent = atomic::parent(&options.out);
     let scratch = files::scratch_dir(parent)?;
     let inside = scratch.path().join("export");
-    let weights = match (&adapter, options.merged) {
+    match (&run.adapter, options.merged) {
         (Some(adapter), None) => {
-            write_adapter(&trained, adapter, &inside)?;
-            copy_tokenizer(&base::tokenizer(&config, observer)?, &inside)?;
-            Weights::Adapter
+            write_adapter(&run.trained, adapter, &inside)?;
+            copy_tokenizer(&base::tokenizer(&run.config, observer)?, &inside)?;
         }
         (Some(_), Some(dtype)) => {
             let options = MergeOptions { out: inside.clone(), dtype, tolerance: None };
             merge(dir, &options, observer)?;
-            Weights::Merged
         }
-        (None, _) => {
-            copy_files(&trained, &inside)?;
-            Weights::Full
-        }
-    };
+        (None, _) => copy_files(&run.trained, &inside)?,
+    }
     observer.stage("writing the model card");
-    let card = Card {
-        title: title(dir),
-        base,
-        classifies: classifies(&trained, adapter.as_ref(), observer)?,
-        weights,
-        adapter: adapter.as_ref(),
-        rows: rows(&config.data),
-        labels: config.data.labels.as_deref().unwrap_or_default(),
-        separator: &config.data.separator,
-        steps: steps(&history),
-        evaluations: Summary::evaluations(&history).map(<[EvalRecord; 2]>::from),
-    };
-    files::write(&inside.join("README.md"), card.to_string().as_bytes())?;
+    let card = run.card(observer)?;
+    files::write(&inside.join(CARD), card.to_string().as_bytes())?;
     let written = names(&inside)?;
     std::fs::rename(&inside, &options.out).map_err(TrainError::io("write", &options.out))?;
     files::sync_dir(parent)?;
     observer.done();
     Ok(Exported { out: options.out.clone(), files: written })
+}
+
+/// What [`export`] would write; nothing is written or downloaded. Of a merged model, base and adapter
+/// are loaded to see that they fit.
+///
+/// # Errors
+///
+/// Those of [`export`] that come before anything is written; a base or a tokenizer that would have to
+/// be downloaded.
+pub fn export_plan(
+    dir: &Path,
+    options: &ExportOptions,
+    observer: &Observer,
+) -> Result<PlannedDirectory, TrainError> {
+    let run = Finished::of(dir, options)?;
+    let mut planned = PlannedDirectory::new(&options.out);
+    match (&run.adapter, options.merged) {
+        (Some(adapter), None) => {
+            planned.add(TENSORS_FILE, file_size(&run.trained.join(TENSORS_FILE))?);
+            planned.add(CONFIG_FILE, adapter_json(adapter, &run.trained)?.len() as u64);
+            located::present(&run.config.model.tokenizer)?;
+            for (name, content) in base::tokenizer(&run.config, observer)?.files()? {
+                planned.add(name, content.len() as u64);
+            }
+        }
+        (Some(_), Some(dtype)) => {
+            let options = MergeOptions { out: options.out.clone(), dtype, tolerance: None };
+            planned = merge_plan(dir, &options, observer)?;
+        }
+        (None, _) => {
+            for name in names(&run.trained)? {
+                let bytes = file_size(&run.trained.join(&name))?;
+                planned.add(name, bytes);
+            }
+        }
+    }
+    planned.add(CARD, run.card(observer)?.to_string().len() as u64);
+    Ok(planned)
+}
+
+/// A finished run, as it is exported.
+struct Finished {
+    config: RunConfig,
+    title: String,
+    base: Base,
+    /// The directory of what was trained.
+    trained: PathBuf,
+    /// The adapter's configuration with the public name of its base, where an adapter was trained.
+    adapter: Option<AdapterConfig>,
+    weights: Weights,
+    history: Vec<Record>,
+}
+
+impl Finished {
+    fn of(dir: &Path, options: &ExportOptions) -> Result<Self, TrainError> {
+        let directory = RunDirectory::new(dir);
+        let config = directory.read_config(&[])?;
+        if options.out.exists() {
+            return Err(ExportError::Exists { out: options.out.clone() }.into());
+        }
+        let base = base_of(&config, options.base_model.as_deref());
+        let (trained, missing) = match config.adapter {
+            AdapterSection::Lora(_) => (directory.adapter(), "adapter"),
+            AdapterSection::Full => (directory.model(), "model"),
+        };
+        if !trained.is_dir() {
+            return Err(TrainError::Unfinished { dir: dir.to_owned(), missing });
+        }
+        let adapter = match config.adapter {
+            AdapterSection::Lora(_) => Some(named(peft::read_config(&trained)?, &base)),
+            AdapterSection::Full => None,
+        };
+        let weights = match (&adapter, options.merged) {
+            (Some(_), None) => Weights::Adapter,
+            (Some(_), Some(_)) => Weights::Merged,
+            (None, _) => Weights::Full,
+        };
+        let history = match directory.metrics() {
+            path if path.exists() => History::read(&path)?,
+            _ => Vec::new(),
+        };
+        Ok(Self { config, title: title(dir), base, trained, adapter, weights, history })
+    }
+
+    fn card(&self, observer: &Observer) -> Result<Card<'_>, TrainError> {
+        let data = &self.config.data;
+        Ok(Card {
+            title: self.title.clone(),
+            base: self.base.clone(),
+            classifies: classifies(&self.trained, self.adapter.as_ref(), observer)?,
+            weights: self.weights,
+            adapter: self.adapter.as_ref(),
+            rows: rows(data),
+            labels: data.labels.as_deref().unwrap_or_default(),
+            separator: &data.separator,
+            steps: steps(&self.history),
+            evaluations: Summary::evaluations(&self.history).map(<[EvalRecord; 2]>::from),
+        })
+    }
 }
 
 /// What the card calls the base model.
@@ -177,12 +246,18 @@ fn write_adapter(from: &Path, config: &AdapterConfig, to: &Path) -> Result<(), T
     let path = from.join(TENSORS_FILE);
     let tensors = std::fs::read(&path).map_err(TrainError::io("read", &path))?;
     files::write(&to.join(TENSORS_FILE), &tensors)?;
-    let path = to.join(CONFIG_FILE);
-    let text = config.to_json().map_err(|error| TrainError::Damaged {
+    files::write(&to.join(CONFIG_FILE), adapter_json(config, from)?.as_bytes())
+}
+
+fn adapter_json(config: &AdapterConfig, from: &Path) -> Result<String, TrainError> {
+    config.to_json().map_err(|error| TrainError::Damaged {
         path: from.join(CONFIG_FILE),
         reason: error.to_string(),
-    })?;
-    files::write(&path, text.as_bytes())
+    })
+}
+
+fn file_size(path: &Path) -> Result<u64, TrainError> {
+    Ok(std::fs::metadata(path).map_err(TrainError::io("read", path))?.len())
 }
 
 /// Copies the files of a directory, which has no directories inside.

@@ -6,11 +6,12 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use burn_lora_models::generate::{GenerateOptions, Sampling, generate};
+use burn_lora_models::generate::{GenerateOptions, Sampling, generate, unfit};
 use burn_lora_models::llama::LlamaForCausalLM;
 use burn_lora_models::template;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::{peft, set_multiplier};
+use serde::Serialize;
 
 use crate::chat::Stream;
 use crate::config::ModelSource;
@@ -64,7 +65,29 @@ pub struct Writing {
     pub sampling: Sampling,
 }
 
+/// A continuation, and its length.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// The text.
+    pub output: String,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens written, without the one that ended the text.
+    pub tokens: usize,
+}
+
 impl Generator {
+    /// Sees to it that [`Self::open`] would download nothing, for dry runs.
+    ///
+    /// # Errors
+    ///
+    /// A model that is neither here nor in the hub's cache.
+    pub fn present(path: &Path) -> Result<(), TrainError> {
+        let place = Place::of(path)?;
+        located::present(&place.base)?;
+        located::present(&place.tokenizer)
+    }
+
     /// Opens a run directory, a model's directory or `.gguf` file, or a model of the hub.
     ///
     /// The first of `adapters` is chosen, or else the one that the run trained, which is called
@@ -80,23 +103,9 @@ impl Generator {
         observer: &Observer,
     ) -> Result<Self, TrainError> {
         let device = burn_lora::device::parse(device)?;
-        let run = RunDirectory::new(path);
+        let Place { base, tokenizer, separator, trained } = Place::of(path)?;
         let mut adapters = adapters.to_vec();
-        let (mut base, mut tokenizer) = (path.to_owned(), path.to_owned());
-        let mut separator = String::new();
-        if run.config().is_file() {
-            let mut config = run.read_config(&[])?;
-            let trained = run.trained(&mut config);
-            tokenizer = config.model.tokenizer;
-            separator = config.data.separator;
-            // An adapter has a pretrained base: the configuration refuses another.
-            if let ModelSource::Pretrained(dir) = config.model.source {
-                base = dir;
-            }
-            if let Some(dir) = trained {
-                adapters.push(NamedAdapter { name: OWN.to_owned(), dir });
-            }
-        }
+        adapters.extend(trained.map(|dir| NamedAdapter { name: OWN.to_owned(), dir }));
         let (base, tokenizer) = (located(&base, observer)?, located(&tokenizer, observer)?);
         observer.stage("loading the model");
         let tokenizer = Tokenizer::from_dir(&tokenizer)?;
@@ -232,6 +241,21 @@ impl Generator {
         Ok(stream.text().to_owned())
     }
 
+    /// Continues the tokens as [`Self::write`] does, without telling of the pieces.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    pub fn written(&self, prompt: Vec<u32>, how: &Writing) -> Result<Written, TrainError> {
+        let prompt_tokens = prompt.len();
+        let outputs = generate(self.model(), &[prompt], &self.options(how), &mut |_, _| {
+            ControlFlow::Continue(())
+        })?;
+        let ids = outputs.first().map_or(&[][..], |output| &output.ids);
+        let output = self.tokenizer.decode(ids, true)?;
+        Ok(Written { output, prompt_tokens, tokens: ids.len() })
+    }
+
     /// Continues several prompts as one batch.
     ///
     /// # Errors
@@ -248,6 +272,11 @@ impl Generator {
         outputs.iter().map(|output| Ok(self.tokenizer.decode(&output.ids, true)?)).collect()
     }
 
+    /// Why [`Self::write`] refuses these tokens, to be read after `the prompt`, if it does.
+    pub(crate) fn unfit(&self, prompt: &[u32]) -> Option<String> {
+        unfit(self.model(), prompt)
+    }
+
     fn model(&self) -> &LlamaForCausalLM {
         self.active.as_ref().map_or(&self.base, |(_, model)| model)
     }
@@ -258,6 +287,35 @@ impl Generator {
             sampling: how.sampling.clone(),
             stop: self.tokenizer.eos_ids().to_vec(),
         }
+    }
+}
+
+/// Where the parts of a generator are.
+struct Place {
+    base: PathBuf,
+    tokenizer: PathBuf,
+    /// What stands behind every prompt.
+    separator: String,
+    /// The adapter that the run trained, if this is a run with one.
+    trained: Option<PathBuf>,
+}
+
+impl Place {
+    fn of(path: &Path) -> Result<Self, TrainError> {
+        let run = RunDirectory::new(path);
+        let (base, tokenizer) = (path.to_owned(), path.to_owned());
+        if !run.config().is_file() {
+            return Ok(Self { base, tokenizer, separator: String::new(), trained: None });
+        }
+        let mut config = run.read_config(&[])?;
+        let trained = run.trained(&mut config);
+        // An adapter has a pretrained base: the configuration refuses another.
+        let base = match config.model.source {
+            ModelSource::Pretrained(dir) => dir,
+            ModelSource::Random(_) => base,
+        };
+        let (tokenizer, separator) = (config.model.tokenizer, config.data.separator);
+        Ok(Self { base, tokenizer, separator, trained })
     }
 }
 

@@ -107,6 +107,13 @@ pub trait Objective: Module + ModuleDisplay + 'static {
     ///
     /// What the file system says.
     fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError>;
+
+    /// The names of the files that [`save`](Self::save) writes, with their sizes in bytes.
+    ///
+    /// # Errors
+    ///
+    /// None that a model can cause.
+    fn file_sizes(&self, dtype: SaveDtype) -> Result<Vec<(&'static str, u64)>, ModelError>;
 }
 
 /// One micro-batch of a step.

@@ -3,11 +3,12 @@
 //!
 //! A path that exists is that path. Otherwise `org/name` or `org/name@revision` is a model of the hub;
 //! what the cache holds of it is taken without a request, so that a run does not change when the hub
-//! does. [`fetch`] asks the hub.
+//! does. [`fetch`] asks the hub, and [`fetch_plan`] only asks; [`present`] is for dry runs, which download
+//! nothing.
 
 use std::path::{Path, PathBuf};
 
-use burn_lora_hub::{Files, Hub, HubError, HubId, HubOptions, Location};
+use burn_lora_hub::{Files, Hub, HubError, HubId, HubOptions, Location, Snapshot};
 
 use crate::TrainError;
 use crate::observe::Observer;
@@ -39,20 +40,58 @@ pub fn located(text: &Path, observer: &Observer) -> Result<PathBuf, TrainError> 
     }
 }
 
+/// Sees to it that [`located`] would download nothing.
+///
+/// # Errors
+///
+/// What is neither a path nor a model of the hub, or not in the cache.
+pub(crate) fn present(text: &Path) -> Result<(), TrainError> {
+    if text.exists() {
+        return Ok(());
+    }
+    match Location::of(&text.display().to_string())? {
+        Location::Path(_) => Ok(()),
+        Location::Hub(id) => {
+            match Hub::new(HubOptions::from_env()?)?.cached(&id, &Files::Safetensors) {
+                Ok(_) => Ok(()),
+                Err(HubError::NotCached { .. }) => {
+                    Err(TrainError::NotFetched { name: id.to_string() })
+                }
+                Err(other) => Err(other.into()),
+            }
+        }
+    }
+}
+
 /// Brings a model of the hub up to date in the cache; `gguf` names a file to take instead of the
-/// safetensors.
+/// safetensors. What is then there is told.
 ///
 /// # Errors
 ///
 /// What is no id, what the hub does not have or does not give, a connection that fails.
-pub fn fetch(id: &str, gguf: Option<&str>, observer: &Observer) -> Result<PathBuf, TrainError> {
+pub fn fetch(id: &str, gguf: Option<&str>, observer: &Observer) -> Result<Snapshot, TrainError> {
+    let (hub, id, files) = asked(id, gguf)?;
+    download(&hub, &id, &files, observer)?;
+    Ok(hub.cached_snapshot(&id, &files)?)
+}
+
+/// What [`fetch`] would download, without doing so.
+///
+/// # Errors
+///
+/// Those of [`fetch`] that come before the first file.
+pub fn fetch_plan(id: &str, gguf: Option<&str>) -> Result<Snapshot, TrainError> {
+    let (hub, id, files) = asked(id, gguf)?;
+    Ok(hub.plan(&id, &files)?)
+}
+
+fn asked(id: &str, gguf: Option<&str>) -> Result<(Hub, HubId, Files), TrainError> {
     let id = HubId::parse(id)?;
     let files = match gguf {
         Some(name) => Files::Gguf(name.to_owned()),
         None => Files::Safetensors,
     };
-    let hub = Hub::new(HubOptions::from_env()?)?;
-    Ok(download(&hub, &id, &files, observer)?)
+    Ok((Hub::new(HubOptions::from_env()?)?, id, files))
 }
 
 fn download(

@@ -7,13 +7,16 @@ use burn_lora_models::bert::SequenceClassifier;
 use burn_lora_models::llama::LlamaForCausalLM;
 use burn_lora_models::{ModelError, SaveDtype};
 use burn_lora_patch::{atomic, merge_and_unload, peft};
+use serde::Serialize;
 
-use crate::config::RunConfig;
+use crate::config::{ModelSource, RunConfig};
 use crate::directory::RunDirectory;
+use crate::export::ExportError;
 use crate::learner::Objective;
 use crate::observe::Observer;
+use crate::planned::{PlannedDirectory, lossy};
 use crate::run::copy_tokenizer;
-use crate::{TrainError, base, files};
+use crate::{TrainError, base, files, located};
 
 /// What to merge into what.
 #[derive(Debug, Clone)]
@@ -27,13 +30,16 @@ pub struct MergeOptions {
 }
 
 /// What a merge came to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Merged {
     /// The directory written.
+    #[serde(serialize_with = "lossy")]
     pub out: PathBuf,
     /// The largest difference between a logit of the adapted model and of the merged one as read
     /// back from its files, where they were compared.
     pub difference: Option<f64>,
+    /// The number format written.
+    pub dtype: SaveDtype,
 }
 
 /// Merges the adapter of the finished run at `dir` (or, after `method = "full"`, just writes its
@@ -48,13 +54,7 @@ pub fn merge(
     options: &MergeOptions,
     observer: &Observer,
 ) -> Result<Merged, TrainError> {
-    let directory = RunDirectory::new(dir);
-    let mut config = directory.read_config(&[])?;
-    let adapter = directory.trained(&mut config);
-    if options.out.exists() {
-        return Err(TrainError::Exists { dir: options.out.clone() });
-    }
-    let device = burn_lora::device::parse(&config.train.device)?;
+    let Task { config, adapter, device } = Task::of(dir, options)?;
     if base::architecture(&config.model.source, observer)?.is_causal() {
         let (model, _) = base::causal(&config, &device, observer)?;
         let reload = |dir: &Path| LlamaForCausalLM::load(dir, &device, &mut |_, _| {});
@@ -65,6 +65,71 @@ pub fn merge(
         let reload =
             |dir: &Path| Ok(SequenceClassifier::load(dir, None, 0, &device, &mut |_, _| {})?.0);
         write(model, adapter, &config, options, &device, observer, reload)
+    }
+}
+
+/// What [`merge`] would write, found out by loading base and adapter; nothing is written or
+/// downloaded.
+///
+/// # Errors
+///
+/// Those of [`merge`] that come before anything is written; a base that would have to be downloaded.
+pub fn merge_plan(
+    dir: &Path,
+    options: &MergeOptions,
+    observer: &Observer,
+) -> Result<PlannedDirectory, TrainError> {
+    let Task { config, adapter, device } = Task::of(dir, options)?;
+    if let ModelSource::Pretrained(base) = &config.model.source {
+        located::present(base)?;
+    }
+    located::present(&config.model.tokenizer)?;
+    let weights = if base::architecture(&config.model.source, observer)?.is_causal() {
+        let (model, _) = base::causal(&config, &device, observer)?;
+        sizes(model, adapter, options)
+    } else {
+        let (model, _) = base::classifier(&config, &device, observer)?;
+        sizes(model, adapter, options)
+    }?;
+    let mut planned = PlannedDirectory::new(&options.out);
+    for (name, bytes) in weights {
+        planned.add(name, bytes);
+    }
+    for (name, content) in base::tokenizer(&config, observer)?.files()? {
+        planned.add(name, content.len() as u64);
+    }
+    Ok(planned)
+}
+
+fn sizes<M: Objective>(
+    mut model: M,
+    adapter: Option<PathBuf>,
+    options: &MergeOptions,
+) -> Result<Vec<(&'static str, u64)>, TrainError> {
+    // Loaded only to see that it fits: merging changes no tensor's size.
+    if let Some(adapter) = adapter {
+        peft::load(&mut model, adapter, &peft::LoadOptions::default())?;
+    }
+    Ok(model.file_sizes(options.dtype)?)
+}
+
+/// What is merged, from the run's directory.
+struct Task {
+    config: RunConfig,
+    adapter: Option<PathBuf>,
+    device: Device,
+}
+
+impl Task {
+    fn of(dir: &Path, options: &MergeOptions) -> Result<Self, TrainError> {
+        let directory = RunDirectory::new(dir);
+        let mut config = directory.read_config(&[])?;
+        let adapter = directory.trained(&mut config);
+        if options.out.exists() {
+            return Err(ExportError::Exists { out: options.out.clone() }.into());
+        }
+        let device = burn_lora::device::parse(&config.train.device)?;
+        Ok(Self { config, adapter, device })
     }
 }
 
@@ -105,7 +170,7 @@ fn write<M: Objective>(
     std::fs::rename(scratch.path(), &options.out).map_err(TrainError::io("write", &options.out))?;
     files::sync_dir(parent)?;
     observer.done();
-    Ok(Merged { out: options.out.clone(), difference })
+    Ok(Merged { out: options.out.clone(), difference, dtype: options.dtype })
 }
 
 fn largest_difference(left: Tensor<2>, right: Tensor<2>) -> Result<f64, TrainError> {

@@ -9,9 +9,9 @@ use burn::module::{Module, ParamGroup, ParamId};
 use burn::optim::{AdamWConfig, ModuleOptimizer, OptimizerRecord};
 use burn_lora_patch::trainable_ids;
 
-use crate::TrainError;
 use crate::config::TrainSection;
 use crate::schedule::{LearningRate, Scheduler};
+use crate::{TrainError, suggest};
 
 /// How factor B ends in the names of trained parameters.
 const FACTOR_B: &str = ".lora_B.weight";
@@ -58,18 +58,14 @@ fn spared(trained: &[(String, ParamId)], entries: &[String]) -> Result<Vec<Param
     Ok(ids)
 }
 
-/// The end of a name that is most like the entry, as long as the entry in segments.
+/// The end of a name that is most like the entry, as long as the entry in segments, if any is like it.
 fn nearest<'a>(entry: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     let segments = entry.split('.').count();
     let end = |name: &'a str| {
         let from = name.rmatch_indices('.').nth(segments - 1).map_or(0, |(at, _)| at + 1);
         &name[from..]
     };
-    names
-        .map(end)
-        .map(|end| (strsim::jaro_winkler(entry, end), end))
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, end)| end.to_owned())
+    suggest::nearest(entry, names.map(end)).map(str::to_owned)
 }
 
 /// The learning rates, from a step on.

@@ -31,7 +31,7 @@ use std::collections::HashMap;
 
 use burn::tensor::Device;
 use burn_lora_models::footprint::Learned;
-use burn_lora_patch::{LayerReport, LayerStatus, PatchReport, SavedModule, Scan};
+use burn_lora_patch::{LayerReport, LayerStatus, ParamRole, PatchReport, SavedModule, Scan};
 use serde::Serialize;
 
 use crate::config::{AdapterSection, RunConfig};
@@ -63,6 +63,10 @@ pub struct Plan {
     pub suggestion: Option<Suggestion>,
     /// The largest batch that the run will see.
     pub batch: LargestBatch,
+    /// How many parameters are trained.
+    pub trainable: usize,
+    /// How many there are, those of the adapter among them.
+    pub total: usize,
     /// Steps of the run.
     pub steps: usize,
     /// How fast it will be; none where it was not measured.
@@ -201,7 +205,16 @@ fn memory_of<M: Objective>(
         _ => None,
     };
     let batch = LargestBatch { rows: largest.rows, width: largest.width, targets: largest.targets };
-    Plan { memory, limit, fits, suggestion, batch, steps: batches.steps, pace: None }
+    let base = || outline.scan.params().iter().filter(|param| param.role == ParamRole::Base);
+    let (trainable, total) = match &outline.report {
+        Some(report) => (report.trainable(), report.total()),
+        None => {
+            let all = base().map(|param| param.count()).sum();
+            (all, all)
+        }
+    };
+    let steps = batches.steps;
+    Plan { memory, limit, fits, suggestion, batch, trainable, total, steps, pace: None }
 }
 
 fn with_pace<M: Objective>(

@@ -72,6 +72,14 @@ impl<M: Objective> Run<M> {
         }
     }
 
+    /// How many parameters there are, the adapter's included.
+    pub fn total(&self) -> usize {
+        match &self.patched {
+            Some((report, _)) => report.total(),
+            None => Module::num_params(&self.model),
+        }
+    }
+
     /// `trainable: 43,008 of 2,150,000 (2.00 %)`.
     pub fn trainable_line(&self) -> String {
         match &self.patched {

@@ -3,26 +3,55 @@
 //! A row has `prompt`, or `messages` of which the last is not the assistant's. What is written is the
 //! row with `output` added, in the same order.
 
-use std::io::Write;
 use std::path::Path;
 
-use burn_lora_patch::atomic;
+use burn_lora_models::ModelError;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::TrainError;
 use crate::data::Message;
 use crate::generator::{Generator, Writing};
 use crate::observe::Observer;
+use crate::{TrainError, files};
 
 /// Rows that are continued together.
 const BATCH: usize = 8;
 
-/// Continues every row of `input` into `output`; how many there were.
+/// What a file of prompts holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Prompts {
+    /// How many there are.
+    pub rows: usize,
+    /// Tokens of the longest.
+    pub longest_prompt: usize,
+    /// How many tokens the model reads and writes together.
+    pub context: usize,
+}
+
+/// Reads and checks every row of `input`, and writes nothing.
 ///
 /// # Errors
 ///
-/// A row that is none, named by file and line, a prompt that the model cannot read, a file that cannot
-/// be read or written.
+/// Those of [`continue_file`] that come before the first continuation.
+pub fn check_file(
+    generator: &Generator,
+    input: &Path,
+    how: &Writing,
+) -> Result<Prompts, TrainError> {
+    let rows = read(generator, input, how)?;
+    Ok(Prompts {
+        rows: rows.len(),
+        longest_prompt: rows.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0),
+        context: generator.context(),
+    })
+}
+
+/// Continues every row of `input` into `output`, making the directories above it; how many rows there were.
+///
+/// # Errors
+///
+/// A row that is none or has a prompt that the model cannot read, named by file and line and found before
+/// any is continued; sampling that is out of range; a file that cannot be read or written.
 pub fn continue_file(
     generator: &Generator,
     input: &Path,
@@ -30,7 +59,32 @@ pub fn continue_file(
     how: &Writing,
     observer: &Observer,
 ) -> Result<usize, TrainError> {
-    let text = crate::files::read_text(input)?;
+    let rows = read(generator, input, how)?;
+    observer.stage("generating");
+    let total = rows.len() as u64;
+    let (mut lines, mut done) = (String::new(), 0);
+    for batch in rows.chunks(BATCH) {
+        let prompts: Vec<Vec<u32>> = batch.iter().map(|(_, ids)| ids.clone()).collect();
+        for ((row, _), text) in batch.iter().zip(generator.write_all(&prompts, how)?) {
+            let mut row = row.clone();
+            row.insert("output".to_owned(), text.into());
+            lines.push_str(&Value::Object(row).to_string());
+            lines.push('\n');
+        }
+        done += batch.len() as u64;
+        observer.progress(done, total);
+    }
+    observer.done();
+    files::write(output, lines.as_bytes())?;
+    Ok(rows.len())
+}
+
+/// Each row of the file, and the tokens of its prompt.
+type Rows = Vec<(Map<String, Value>, Vec<u32>)>;
+
+fn read(generator: &Generator, input: &Path, how: &Writing) -> Result<Rows, TrainError> {
+    how.sampling.check().map_err(|reason| ModelError::Generation { reason })?;
+    let text = files::read_text(input)?;
     let mut rows = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let refused =
@@ -41,24 +95,12 @@ pub fn continue_file(
             Asked::Prompt(text) => generator.prompt(text)?,
             Asked::Conversation(messages) => generator.conversation(&messages)?,
         };
+        if let Some(problem) = generator.unfit(&ids) {
+            return Err(refused(format!("the prompt {problem}")));
+        }
         rows.push((row, ids));
     }
-    observer.stage("generating");
-    let total = rows.len() as u64;
-    let mut lines = Vec::with_capacity(rows.len());
-    for batch in rows.chunks(BATCH) {
-        let prompts: Vec<Vec<u32>> = batch.iter().map(|(_, ids)| ids.clone()).collect();
-        for ((row, _), text) in batch.iter().zip(generator.write_all(&prompts, how)?) {
-            let mut row = row.clone();
-            row.insert("output".to_owned(), text.into());
-            lines.push(Value::Object(row).to_string());
-        }
-        observer.progress(lines.len() as u64, total);
-    }
-    observer.done();
-    atomic::write(output, |file| lines.iter().try_for_each(|line| writeln!(file, "{line}")))
-        .map_err(TrainError::io("write", output))?;
-    Ok(rows.len())
+    Ok(rows)
 }
 
 /// What a row asks for.

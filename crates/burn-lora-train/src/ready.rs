@@ -16,7 +16,7 @@ mod fill;
 
 use std::path::{Path, PathBuf};
 
-use crate::{TrainError, files};
+use crate::{TrainError, files, suggest};
 
 pub use fill::Fill;
 
@@ -116,13 +116,9 @@ impl Ready {
 /// The name that somebody may have meant, if one is near enough: misspelt, or a part of it.
 fn nearest(name: &str) -> Option<&'static str> {
     let wanted = name.to_lowercase();
-    let likeness = |ready: &Ready| {
-        let part = wanted.len() >= 3 && ready.name.contains(&wanted);
-        let similarity = strsim::jaro_winkler(&wanted, ready.name);
-        (if part { 1.0 } else { similarity }, ready.name)
-    };
-    let near = ALL.iter().map(likeness).filter(|(similarity, _)| *similarity > 0.84);
-    near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+    let names = || ALL.iter().map(|ready| ready.name);
+    let part = names().find(|name| wanted.len() >= 3 && name.contains(&wanted));
+    part.or_else(|| suggest::nearest(name, names()))
 }
 
 #[cfg(test)]
@@ -192,6 +188,8 @@ mod tests {
         assert_eq!(nearest("quikstart"), Some("quickstart"));
         assert_eq!(nearest("Smollm2-Chat"), Some("smollm2-chat"));
         assert_eq!(nearest("banking77"), Some("minilm-banking77"));
+        // Also a part of `pretrain-quickstart`, which comes later.
+        assert_eq!(nearest("quick"), Some("quickstart"));
         assert_eq!(nearest("x"), None);
         let error = find("quikstart").unwrap_err().to_string();
         assert!(error.contains("did you mean `quickstart`?"), "{error}");

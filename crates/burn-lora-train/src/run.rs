@@ -104,7 +104,7 @@ fn fit<M: Objective>(
     if let Some((report, _)) = &run.patched {
         observer.line(report.to_string());
     }
-    let (trainable, trained) = (run.trainable_line(), run.trained());
+    let (trainable, trained, total) = (run.trainable_line(), run.trained(), run.total());
     directory.write_config(&run.config)?;
 
     let mut optimizer = adamw(&run.model, &run.config.train)?;
@@ -230,6 +230,7 @@ fn fit<M: Objective>(
         rows: 0,
         trainable,
         trained,
+        total,
         adapter_bytes,
         peak_memory: peak_memory(),
         samples: compared(&scored.borrow(), train.samples),

@@ -1,7 +1,11 @@
-//! What a run came to, as the lines that end it.
+//! What a run came to, as the lines that end it or as [`Figures`] for programs.
+
+mod figures;
 
 use std::fmt;
 use std::path::PathBuf;
+
+pub use figures::{Comparison, Figures};
 
 use crate::history::{EvalRecord, Record};
 use crate::score::Sample;
@@ -32,6 +36,8 @@ pub struct Summary {
     pub trainable: String,
     /// How many parameters that is.
     pub trained: usize,
+    /// How many parameters there are, the adapter's included.
+    pub total: usize,
     /// Bytes of the adapter's files and of the model's.
     pub adapter_bytes: Option<(u64, u64)>,
     /// The most memory that the process had resident, in bytes, where the system tells.
@@ -80,7 +86,7 @@ impl fmt::Display for Summary {
         writeln!(f, "{}", self.trainable)?;
         if let Some((adapter, model)) = self.adapter_bytes {
             let share = 100.0 * adapter as f64 / model.max(1) as f64;
-            writeln!(f, "adapter: {} ({share:.1} % of the model)", bytes(adapter))?;
+            writeln!(f, "adapter: {} ({share:.1} % of the model)", size(adapter))?;
         }
         let (done, total) = self.steps;
         let rate = self.tokens as f64 / self.seconds.max(1e-9);
@@ -90,7 +96,7 @@ impl fmt::Display for Summary {
         }
         writeln!(f)?;
         if let Some(peak) = self.peak_memory {
-            writeln!(f, "peak memory: {}", bytes(peak))?;
+            writeln!(f, "peak memory: {}", size(peak))?;
         }
         if let Some(reason) = &self.stopped {
             writeln!(f, "stopped: {reason}")?;
@@ -99,14 +105,21 @@ impl fmt::Display for Summary {
     }
 }
 
-pub(crate) fn bytes(count: u64) -> String {
-    let mib = count as f64 / MIB;
+/// A number of bytes with the unit that reads best.
+///
+/// ```
+/// assert_eq!(burn_lora_train::summary::size(3 << 19), "1.5 MiB");
+/// ```
+pub fn size(bytes: u64) -> String {
+    let mib = bytes as f64 / MIB;
     if mib >= 1024.0 {
         format!("{:.2} GiB", mib / 1024.0)
     } else if mib >= 1.0 {
         format!("{mib:.1} MiB")
+    } else if bytes >= 1024 {
+        format!("{:.0} KiB", bytes as f64 / 1024.0)
     } else {
-        format!("{:.0} KiB", count as f64 / 1024.0)
+        format!("{bytes} B")
     }
 }
 
@@ -125,8 +138,8 @@ mod tests {
 
     #[test]
     fn sizes_have_the_unit_that_reads_best() {
-        let sizes = [172 * 1024, 5 << 20, 3 << 30].map(bytes);
-        assert_eq!(sizes, ["172 KiB", "5.0 MiB", "3.00 GiB"]);
+        let sizes = [531, 172 * 1024, 5 << 20, 3 << 30].map(size);
+        assert_eq!(sizes, ["531 B", "172 KiB", "5.0 MiB", "3.00 GiB"]);
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod error;
 mod fake;
 mod found;
 mod grid;
+mod planned;
 mod plot;
 mod results;
 mod table;
@@ -50,6 +51,7 @@ use serde::Deserialize;
 
 pub use error::SweepError;
 pub use grid::{Axis, Grid, MAX_POINTS, Point};
+pub use planned::{Action, PlannedPoint, PlannedSweep};
 pub use results::{PointResult, PointState, Results};
 
 use crate::base::BaseCache;
@@ -137,6 +139,25 @@ impl Sweep {
     /// The points, in the order in which they run.
     pub fn points(&self) -> impl Iterator<Item = &Point> {
         self.plans.iter().map(|plan| &plan.point)
+    }
+
+    /// What [`Self::run`] would do with every point, by what the points' directories hold. Nothing is
+    /// written, and neither data nor models are read.
+    ///
+    /// # Errors
+    ///
+    /// A directory that holds a run of other settings.
+    pub fn planned(&self) -> Result<PlannedSweep, SweepError> {
+        let points = self.plans.iter().zip(self.look()?).map(|(plan, found)| PlannedPoint {
+            name: plan.point.name.clone(),
+            dir: plan.config.output.dir.clone(),
+            overrides: plan.point.overrides.clone(),
+            values: plan.point.values.clone(),
+            action: Action::of(&found),
+            error: found.err().map(|error| error.to_string()),
+        });
+        let points = points.collect();
+        Ok(PlannedSweep { dir: self.dir.clone(), axes: self.axes.clone(), points })
     }
 
     /// Runs every point that is not finished. The interrupter ends the sweep after the step it is in,

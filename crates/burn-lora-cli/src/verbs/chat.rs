@@ -32,7 +32,7 @@ impl Chat {
     pub fn run(self) -> Result<(), TrainError> {
         let adapters: Vec<NamedAdapter> =
             self.adapter.iter().map(|text| NamedAdapter::parse(text)).collect();
-        let observer = terminal::observer();
+        let observer = terminal::observer(false);
         let mut generator = Generator::open(&self.model, &adapters, &self.device, &observer)?;
         let mut session = Session::new(generator.selected().map(str::to_owned));
         if let Some(text) = self.system {

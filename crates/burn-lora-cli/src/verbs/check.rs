@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use burn_lora_train::TrainError;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::learner::Objective;
-use burn_lora_train::observe::Observer;
 use burn_lora_train::prepare::{Adapt, Prepared, Run, prepare};
 
 use super::Overrides;
@@ -32,7 +31,7 @@ pub struct Check {
 impl Check {
     pub fn run(self) -> Result<(), TrainError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
-        let observer = if self.json { Observer::silent() } else { terminal::observer() };
+        let observer = terminal::observer(self.json);
         match prepare(config, Adapt::Fresh, &observer)? {
             Prepared::Causal(run) => self.tell(&run),
             Prepared::Classifier(run) => self.tell(&run),

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use burn_lora_train::TrainError;
 use burn_lora_train::bleu::Bleu;
 use burn_lora_train::evaluate::{Evaluation, evaluate};
-use burn_lora_train::observe::Observer;
 use serde::Serialize;
 
 use super::Overrides;
@@ -31,7 +30,7 @@ pub struct Eval {
 
 impl Eval {
     pub fn run(self) -> Result<(), TrainError> {
-        let observer = if self.json { Observer::silent() } else { terminal::observer() };
+        let observer = terminal::observer(self.json);
         let mut overrides = self.overrides.set;
         let scores = [(self.exact_match, "exact_match"), (self.bleu, "bleu")];
         let asked = scores.into_iter().filter(|(asked, _)| *asked);

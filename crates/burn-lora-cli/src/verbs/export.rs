@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use burn_lora_models::SaveDtype;
 use burn_lora_train::TrainError;
-use burn_lora_train::export::{ExportOptions, export};
+use burn_lora_train::export::{ExportOptions, export, export_plan};
 use clap::ValueHint;
 
-use crate::terminal;
+use crate::{output, terminal};
 
 /// Write a directory to share: adapter or model, tokenizer, model card
 #[derive(clap::Args)]
@@ -24,6 +24,12 @@ pub struct Export {
     /// What others find the base model by, such as org/name [default: the configuration's]
     #[arg(long, value_name = "NAME")]
     base_model: Option<String>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+    /// Check the run, say what would be written, and write nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Export {
@@ -33,7 +39,14 @@ impl Export {
             merged: self.merged.then_some(SaveDtype::F32),
             base_model: self.base_model,
         };
-        let exported = export(&self.run, &options, &terminal::observer())?;
+        let observer = terminal::observer(self.json);
+        if self.dry_run {
+            return output::planned(&export_plan(&self.run, &options, &observer)?, self.json);
+        }
+        let exported = export(&self.run, &options, &observer)?;
+        if self.json {
+            return output::json(&exported);
+        }
         println!("exported: {}", exported.out.display());
         for name in &exported.files {
             println!("  {name}");

@@ -1,15 +1,17 @@
 //! `burn-lora generate MODEL --prompt TEXT`: a continuation, printed as it is written; or a file of them.
 
+use std::fmt;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use burn_lora_models::generate::Sampling;
 use burn_lora_train::TrainError;
-use burn_lora_train::generator::{Generator, NamedAdapter, Writing};
-use burn_lora_train::prompts_file::continue_file;
+use burn_lora_train::generator::{Generator, NamedAdapter, Writing, Written};
+use burn_lora_train::prompts_file::{Prompts, check_file, continue_file};
+use serde::Serialize;
 
-use crate::terminal;
+use crate::{output, terminal};
 
 /// Continue a prompt, or every row of a file, with a finished run or with a model and an adapter
 #[derive(clap::Args)]
@@ -36,6 +38,12 @@ pub struct Generate {
     /// The device to run on
     #[arg(long, default_value = "auto")]
     device: String,
+    /// Print one JSON object instead of the text; progress goes to standard error
+    #[arg(long)]
+    json: bool,
+    /// Read and check the model and every row of --input, and write nothing
+    #[arg(long, requires = "input")]
+    dry_run: bool,
 }
 
 /// How the next token is chosen, and how many there are.
@@ -71,6 +79,42 @@ impl Choice {
     }
 }
 
+/// A continuation as JSON.
+#[derive(Serialize)]
+struct Continued<'a> {
+    prompt: &'a str,
+    #[serde(flatten)]
+    written: Written,
+}
+
+/// A file of continuations as JSON.
+#[derive(Serialize)]
+struct ContinuedFile {
+    rows: usize,
+    /// The file.
+    output: String,
+}
+
+/// What a dry run found.
+#[derive(Serialize)]
+struct Checked {
+    #[serde(flatten)]
+    prompts: Prompts,
+    /// The file that would be written.
+    output: String,
+    /// Whether it is there already.
+    replaces: bool,
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Prompts { rows, longest_prompt, context } = self.prompts;
+        let over = if self.replaces { ", over the file that is there" } else { "" };
+        writeln!(f, "would write {} with {rows} rows{over}", self.output)?;
+        write!(f, "  the longest prompt has {longest_prompt} tokens, the model takes {context}")
+    }
+}
+
 /// Prints a piece of text at once; stops where nobody reads it.
 pub fn print(text: &str) -> ControlFlow<()> {
     let mut out = std::io::stdout().lock();
@@ -82,18 +126,36 @@ pub fn print(text: &str) -> ControlFlow<()> {
 
 impl Generate {
     pub fn run(self) -> Result<(), TrainError> {
-        let observer = terminal::observer();
+        let observer = terminal::observer(self.json);
+        if self.dry_run {
+            Generator::present(&self.model)?;
+        }
         let given = self.adapter.map(|dir| NamedAdapter { name: "given".to_owned(), dir });
         let mut generator =
             Generator::open(&self.model, given.as_slice(), &self.device, &observer)?;
         generator.set_scale(self.scale)?;
         let how = self.choice.writing();
         if let (Some(input), Some(output)) = (self.input, self.output) {
+            if self.dry_run {
+                let prompts = check_file(&generator, &input, &how)?;
+                let replaces = output.exists();
+                let output = output.display().to_string();
+                return output::planned(&Checked { prompts, output, replaces }, self.json);
+            }
             let rows = continue_file(&generator, &input, &output, &how, &observer)?;
-            println!("{rows} rows: {}", output.display());
+            let output = output.display().to_string();
+            if self.json {
+                return output::json(&ContinuedFile { rows, output });
+            }
+            println!("{rows} rows: {output}");
             return Ok(());
         }
-        let prompt = generator.prompt(&self.prompt.unwrap_or_default())?;
+        let text = self.prompt.unwrap_or_default();
+        let prompt = generator.prompt(&text)?;
+        if self.json {
+            let written = generator.written(prompt, &how)?;
+            return output::json(&Continued { prompt: &text, written });
+        }
         generator.write(prompt, &how, &mut print)?;
         println!();
         Ok(())

@@ -6,6 +6,7 @@ use burn_lora_train::TrainError;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::ready::{self, Fill};
 use clap::ValueHint;
+use serde::Serialize;
 
 use crate::output;
 
@@ -29,27 +30,67 @@ pub struct Init {
     /// Fill in the run directory
     #[arg(long, value_name = "DIR", requires = "name", value_hint = ValueHint::DirPath)]
     dir: Option<String>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
 }
 
 impl Init {
     pub fn run(self) -> Result<(), TrainError> {
-        let Some(name) = self.name else { return output::bytes(list().as_bytes()) };
+        let Some(name) = self.name else {
+            return match self.json {
+                true => {
+                    output::json(&Listed { configurations: ready::ALL.map(Named::from).into() })
+                }
+                false => output::bytes(list().as_bytes()),
+            };
+        };
         let eval_stays = self.data.is_some() && self.eval.is_none();
         let fill = Fill { model: self.model, data: self.data, eval: self.eval, dir: self.dir };
         let text = ready::find(&name)?.filled(&fill)?;
         let config = RunConfig::parse(&text, &name, &[])?;
-        match &self.out {
-            None => output::bytes(text.as_bytes())?,
-            Some(path) => {
-                ready::write_new(path, &text)?;
-                println!("written: {}", path.display());
-            }
+        if let Some(path) = &self.out {
+            ready::write_new(path, &text)?;
+        }
+        let out = self.out.map(|path| path.display().to_string());
+        match (self.json, &out) {
+            (true, _) => output::json(&Made { name: &name, out: out.as_deref(), text: &text })?,
+            (false, None) => output::bytes(text.as_bytes())?,
+            (false, Some(out)) => output::bytes(format!("written: {out}\n").as_bytes())?,
         }
         if let Some(eval) = config.data.eval.filter(|_| eval_stays) {
             eprintln!("note: [data] eval is still {}; --eval fills it in", eval.display());
         }
         Ok(())
     }
+}
+
+/// The list as JSON.
+#[derive(Serialize)]
+struct Listed {
+    configurations: Vec<Named>,
+}
+
+#[derive(Serialize)]
+struct Named {
+    name: &'static str,
+    summary: String,
+}
+
+impl From<ready::Ready> for Named {
+    fn from(ready: ready::Ready) -> Self {
+        Self { name: ready.name, summary: ready.summary() }
+    }
+}
+
+/// A configuration that was filled in, as JSON.
+#[derive(Serialize)]
+struct Made<'a> {
+    name: &'a str,
+    /// The file, where one was written.
+    out: Option<&'a str>,
+    /// The configuration.
+    text: &'a str,
 }
 
 /// A line for each configuration.

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use burn_lora_models::SaveDtype;
 use burn_lora_train::TrainError;
-use burn_lora_train::merge::{MergeOptions, merge};
+use burn_lora_train::merge::{MergeOptions, merge, merge_plan};
 use clap::ValueEnum;
 
-use crate::terminal;
+use crate::{output, terminal};
 
 /// Write base model and adapter as one Hugging Face directory
 #[derive(clap::Args)]
@@ -26,6 +26,12 @@ pub struct Merge {
     /// The largest difference of a logit that --verify allows [default: 1e-3 for f32, 0.5 else]
     #[arg(long)]
     tolerance: Option<f64>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+    /// Load base and adapter, say what would be written, and write nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// The formats that can be written.
@@ -48,7 +54,14 @@ impl Merge {
         let out = self.out.unwrap_or_else(|| self.run.join("merged"));
         let tolerance = self.verify.then(|| self.tolerance.unwrap_or(default));
         let options = MergeOptions { out, dtype, tolerance };
-        let merged = merge(&self.run, &options, &terminal::observer())?;
+        let observer = terminal::observer(self.json);
+        if self.dry_run {
+            return output::planned(&merge_plan(&self.run, &options, &observer)?, self.json);
+        }
+        let merged = merge(&self.run, &options, &observer)?;
+        if self.json {
+            return output::json(&merged);
+        }
         println!("merged: {}", merged.out.display());
         if let Some(difference) = merged.difference {
             println!("verified: largest logit difference {difference:.2e}");

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use burn_lora_train::TrainError;
 use burn_lora_train::config::RunConfig;
-use burn_lora_train::observe::Observer;
 use burn_lora_train::plan::plan;
 use clap::ValueHint;
 
@@ -38,7 +37,7 @@ impl Plan {
     fn fits(self) -> Result<bool, TrainError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
         burn_lora::allocator::keep_large_blocks();
-        let observer = if self.json { Observer::silent() } else { terminal::observer() };
+        let observer = terminal::observer(self.json);
         let plan = plan(config, &observer)?;
         match self.json {
             true => output::json(&plan)?,

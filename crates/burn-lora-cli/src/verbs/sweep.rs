@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use burn_lora_train::observe::{Event, Observer};
 use burn_lora_train::sweep::{self, Grid, PointState, Results, SweepError};
 use burn_train::Interrupter;
 use clap::ValueHint;
@@ -27,11 +26,17 @@ pub struct Sweep {
     /// Print what sweep.json holds instead of the table; progress goes to standard error
     #[arg(long)]
     json: bool,
+    /// List the points and what would become of each, and run nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Sweep {
     /// Fails where the sweep cannot run, or where no point of it came to anything.
     pub fn run(self) -> ExitCode {
+        if self.dry_run {
+            return self.told_dry();
+        }
         let told = self.sweep().map_err(|error| error.to_string()).and_then(|results| {
             self.tell(&results).map_err(|error| error.to_string()).map(|()| results)
         });
@@ -40,16 +45,24 @@ impl Sweep {
                 ExitCode::FAILURE
             }
             Ok(_) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
+            Err(error) => failed(&error),
         }
     }
 
+    fn told_dry(&self) -> ExitCode {
+        let planned = self.read().and_then(|sweep| sweep.planned());
+        let told = planned.map_err(|error| error.to_string()).and_then(|planned| {
+            output::planned(&planned, self.json).map_err(|error| error.to_string())
+        });
+        told.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+    }
+
+    fn read(&self) -> Result<sweep::Sweep, SweepError> {
+        sweep::Sweep::read(&self.config, &Grid::parse(&self.set)?, self.out.as_deref())
+    }
+
     fn sweep(&self) -> Result<Results, SweepError> {
-        let grid = Grid::parse(&self.set)?;
-        let sweep = sweep::Sweep::read(&self.config, &grid, self.out.as_deref())?;
+        let sweep = self.read()?;
         burn_lora::allocator::keep_large_blocks();
         let interrupter = Interrupter::new();
         terminal::stop_on_interrupt(
@@ -57,8 +70,7 @@ impl Sweep {
             "interrupted; the same command goes on",
             "stopping after this step, the same command goes on; again to stop at once",
         );
-        let observer = if self.json { lines_to_stderr() } else { terminal::observer() };
-        sweep.run(&interrupter, &observer)
+        sweep.run(&interrupter, &terminal::observer(self.json))
     }
 
     fn tell(&self, results: &Results) -> Result<(), burn_lora_train::TrainError> {
@@ -69,10 +81,7 @@ impl Sweep {
     }
 }
 
-fn lines_to_stderr() -> Observer {
-    Observer::new(|event| {
-        if let Event::Line(line) = event {
-            eprintln!("{line}");
-        }
-    })
+fn failed(error: &str) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
 }

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use burn_lora_train::TrainError;
 use burn_lora_train::config::RunConfig;
+use burn_lora_train::dry_run::dry_run;
 use burn_lora_train::run::{RunOptions, train};
 use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
 
 use super::Overrides;
 use crate::plain::PlainRenderer;
-use crate::terminal;
+use crate::{output, terminal};
 
 /// Fine-tune a model as the configuration says
 #[derive(clap::Args)]
@@ -29,9 +30,15 @@ pub struct Train {
     /// Plain lines instead of the dashboard, also on a terminal
     #[arg(long)]
     plain: bool,
+    /// Check and plan everything up to the first step, and write nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Start even if the run needs more memory than there is
     #[arg(long)]
     no_memory_check: bool,
+    /// Print the summary as one JSON object; everything else goes to standard error
+    #[arg(long)]
+    json: bool,
 }
 
 impl Train {
@@ -44,9 +51,11 @@ impl Train {
             "interrupted; go on with --resume",
             "stopping after this step; again to stop at once",
         );
-        let plain = self.plain || !std::io::stdout().is_terminal();
-        let renderer =
-            plain.then(|| Box::new(PlainRenderer::default()) as Box<dyn MetricsRenderer>);
+        let plain = self.plain || self.json || !std::io::stdout().is_terminal();
+        let renderer = plain.then(|| {
+            let renderer = PlainRenderer::new(terminal::line_printer(self.json));
+            Box::new(renderer) as Box<dyn MetricsRenderer>
+        });
         let options = RunOptions {
             resume: self.resume,
             overwrite: self.overwrite,
@@ -54,7 +63,14 @@ impl Train {
             renderer,
             interrupter,
         };
-        let summary = train(config, options, &terminal::observer())?;
+        if self.dry_run {
+            let dry = dry_run(config, &options, &terminal::observer(self.json))?;
+            return output::planned(&dry, self.json);
+        }
+        let summary = train(config, options, &terminal::observer(self.json))?;
+        if self.json {
+            return output::json(&summary.figures());
+        }
         println!("\n{summary}");
         Ok(())
     }

@@ -2,5 +2,6 @@
 
 mod failures;
 mod fetch;
+mod plan;
 mod repository;
 mod server;

@@ -127,6 +127,15 @@ impl SequenceClassifier {
     pub fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
         either!(self, model => model.save(dir, dtype))
     }
+
+    /// The names of the files that [`save`](Self::save) writes, with their sizes in bytes.
+    ///
+    /// # Errors
+    ///
+    /// None that a model can cause.
+    pub fn file_sizes(&self, dtype: SaveDtype) -> Result<Vec<(&'static str, u64)>, ModelError> {
+        either!(self, model => model.file_sizes(dtype))
+    }
 }
 
 impl Module for SequenceClassifier {

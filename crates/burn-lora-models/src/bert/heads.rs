@@ -10,7 +10,7 @@ use burn_lora::LoraForward;
 use super::config::BertConfig;
 use super::encoder::BertModel;
 use crate::ModelError;
-use crate::weights::{Builder, Expectation, LoadReport, Random, SaveDtype, load, save};
+use crate::weights::{Builder, Expectation, LoadReport, Random, SaveDtype, file_sizes, load, save};
 
 /// BERT with a linear head over the pooled first token.
 #[derive(Module, Debug)]
@@ -126,6 +126,15 @@ impl BertForSequenceClassification {
     pub fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
         save(self, dir, dtype, &self.config.to_json())
     }
+
+    /// The names of the files that [`save`](Self::save) writes, with their sizes in bytes.
+    ///
+    /// # Errors
+    ///
+    /// None that a model can cause.
+    pub fn file_sizes(&self, dtype: SaveDtype) -> Result<Vec<(&'static str, u64)>, ModelError> {
+        file_sizes(self, dtype, &self.config.to_json())
+    }
 }
 
 impl RobertaForSequenceClassification {
@@ -209,6 +218,15 @@ impl RobertaForSequenceClassification {
     /// What the file system says.
     pub fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
         save(self, dir, dtype, &self.config.to_json())
+    }
+
+    /// The names of the files that [`save`](Self::save) writes, with their sizes in bytes.
+    ///
+    /// # Errors
+    ///
+    /// None that a model can cause.
+    pub fn file_sizes(&self, dtype: SaveDtype) -> Result<Vec<(&'static str, u64)>, ModelError> {
+        file_sizes(self, dtype, &self.config.to_json())
     }
 }
 

@@ -31,8 +31,12 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// Says what is outside its range.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Whether all is inside its range.
+    ///
+    /// # Errors
+    ///
+    /// What is not, in words.
+    pub fn check(&self) -> Result<(), String> {
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
             return Err(format!(
                 "temperature is {}: it must be 0 (greedy) or above",

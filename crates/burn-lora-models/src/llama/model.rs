@@ -14,7 +14,9 @@ use super::layer::LlamaDecoderLayer;
 use super::rope::RopeTables;
 use crate::fused::{head_loss, rms_norm};
 use crate::loss::cross_entropy;
-use crate::weights::{Builder, Expectation, LoadReport, Manifest, Random, SaveDtype, load, save};
+use crate::weights::{
+    Builder, Expectation, LoadReport, Manifest, Random, SaveDtype, file_sizes, load, save,
+};
 use crate::{ModelError, gguf};
 
 /// The decoder without its head.
@@ -253,5 +255,14 @@ impl LlamaForCausalLM {
     /// What the file system says.
     pub fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
         save(self, dir, dtype, &self.config.text)
+    }
+
+    /// The names of the files that [`save`](Self::save) writes, with their sizes in bytes.
+    ///
+    /// # Errors
+    ///
+    /// None that a model can cause.
+    pub fn file_sizes(&self, dtype: SaveDtype) -> Result<Vec<(&'static str, u64)>, ModelError> {
+        file_sizes(self, dtype, &self.config.text)
     }
 }

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 
+const WEIGHTS: &str = "model.safetensors";
+const CONFIG: &str = "config.json";
+
 /// The kind of number that weights are written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -61,23 +64,35 @@ pub(crate) fn save(
     std::fs::create_dir_all(dir).map_err(ModelError::io("create", dir))?;
     let mut collector = Collector::default();
     model.visit(&mut collector);
-    let path = dir.join("model.safetensors");
+    let path = dir.join(WEIGHTS);
     atomic::write(&path, |file| write(file, collector.tensors, dtype))
         .map_err(ModelError::io("write", &path))?;
-    let path = dir.join("config.json");
+    let path = dir.join(CONFIG);
     atomic::write(&path, |file| file.write_all(config.as_bytes()))
         .map_err(ModelError::io("write", &path))
 }
 
-fn write(
-    file: &mut BufWriter<&mut File>,
-    tensors: Vec<Collected>,
+/// The names of the files that [`save`] writes, with their sizes in bytes.
+pub(crate) fn file_sizes(
+    model: &impl Module,
     dtype: SaveDtype,
-) -> std::io::Result<()> {
+    config: &str,
+) -> Result<Vec<(&'static str, u64)>, ModelError> {
+    let mut collector = Collector::default();
+    model.visit(&mut collector);
+    let header =
+        header(&collector.tensors, dtype).map_err(ModelError::io("write", WEIGHTS.as_ref()))?;
+    let values: usize = collector.tensors.iter().map(|tensor| tensor.bytes(dtype)).sum();
+    let weights = size_of::<u64>() + header.len() + values;
+    Ok(vec![(WEIGHTS, weights as u64), (CONFIG, config.len() as u64)])
+}
+
+/// The header of the file, without the length that stands before it.
+fn header(tensors: &[Collected], dtype: SaveDtype) -> std::io::Result<Vec<u8>> {
     let mut offset = 0;
     let mut infos = Vec::with_capacity(tensors.len());
-    for tensor in &tensors {
-        let len = tensor.shape.iter().product::<usize>() * dtype.dtype().bitsize() / 8;
+    for tensor in tensors {
+        let len = tensor.bytes(dtype);
         let info = TensorInfo {
             dtype: dtype.dtype(),
             shape: tensor.shape.clone(),
@@ -91,6 +106,15 @@ fn write(
     let metadata = Metadata::new(Some(about), infos).map_err(std::io::Error::other)?;
     let mut header = serde_json::to_vec(&metadata)?;
     header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
+}
+
+fn write(
+    file: &mut BufWriter<&mut File>,
+    tensors: Vec<Collected>,
+    dtype: SaveDtype,
+) -> std::io::Result<()> {
+    let header = header(&tensors, dtype)?;
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(&header)?;
     let mut bytes = Vec::new();
@@ -110,6 +134,13 @@ struct Collected {
     shape: Vec<usize>,
     /// Copied to the host when its turn comes.
     values: Values,
+}
+
+impl Collected {
+    /// How many bytes it takes.
+    fn bytes(&self, dtype: SaveDtype) -> usize {
+        self.shape.iter().product::<usize>() * dtype.dtype().bitsize() / 8
+    }
 }
 
 /// Collects a model's tensors under their Hugging Face keys.

@@ -16,6 +16,19 @@ fn names(dir: &std::path::Path) -> Vec<String> {
     names
 }
 
+/// The names and sizes of the files in a directory.
+fn sizes(dir: &std::path::Path) -> Vec<(String, u64)> {
+    let size = |name: &String| std::fs::metadata(dir.join(name)).unwrap().len();
+    names(dir).into_iter().map(|name| (name.clone(), size(&name))).collect()
+}
+
+/// What a model says that it would write, sorted by name.
+fn said(sizes: Vec<(&'static str, u64)>) -> Vec<(String, u64)> {
+    let mut sizes: Vec<_> = sizes.into_iter().map(|(name, size)| (name.to_owned(), size)).collect();
+    sizes.sort();
+    sizes
+}
+
 /// Loads, saves in `dtype`, and gives back what is then in the file.
 fn saved(architecture: &str, dtype: SaveDtype) -> Tensors {
     let dir = tempfile::tempdir().unwrap();
@@ -26,6 +39,7 @@ fn saved(architecture: &str, dtype: SaveDtype) -> Tensors {
     // A second time over the first: nothing but the two files may be left.
     model.save(&target, dtype).unwrap();
     assert_eq!(names(&target), ["config.json", "model.safetensors"]);
+    assert_eq!(said(model.file_sizes(dtype).unwrap()), sizes(&target));
     let config = std::fs::read_to_string(target.join("config.json")).unwrap();
     let original = std::fs::read_to_string(golden(architecture).join("config.json")).unwrap();
     assert_eq!(config, original);
@@ -64,6 +78,7 @@ fn a_classifier_comes_back_with_the_names_of_its_classes() {
     let model = model.with_labels(labels.clone());
     let dir = tempfile::tempdir().unwrap();
     model.save(dir.path(), SaveDtype::F32).unwrap();
+    assert_eq!(said(model.file_sizes(SaveDtype::F32).unwrap()), sizes(dir.path()));
 
     let mut tensors = read(&dir.path().join("model.safetensors"));
     let head = tensors.remove("classifier.weight").unwrap();

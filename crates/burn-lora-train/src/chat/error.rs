@@ -2,9 +2,6 @@
 
 use super::input::Help;
 
-/// How similar, from 0 to 1, a name must be to be taken for the one that was meant.
-const NEAR: f64 = 0.6;
-
 /// Why a line does nothing.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -82,20 +79,6 @@ pub enum ChatError {
         /// How many there may be.
         max_tokens: usize,
     },
-}
-
-/// The name most like `wanted`, if any is like it.
-pub(super) fn nearest<S: AsRef<str>>(wanted: &str, names: &[S]) -> Option<String> {
-    let wanted = wanted.to_lowercase();
-    let score =
-        |name: &S| strsim::normalized_damerau_levenshtein(&wanted, &name.as_ref().to_lowercase());
-    names
-        .iter()
-        .map(|name| (score(name), name.as_ref()))
-        .filter(|(score, _)| *score >= NEAR)
-        // The first of equals, where `max_by` would take the last.
-        .reduce(|best, next| if next.0 > best.0 { next } else { best })
-        .map(|(_, name)| name.to_owned())
 }
 
 /// `did you mean …?`, or else what there is.

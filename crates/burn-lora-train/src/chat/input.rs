@@ -1,7 +1,7 @@
 //! What a line of the user means.
 
 use super::ChatError;
-use super::error::nearest;
+use crate::suggest;
 
 /// The largest scale: far more than any adapter is of use at.
 pub(super) const MAX_SCALE: f64 = 100.0;
@@ -88,7 +88,8 @@ impl Input {
         let (name, argument) = after.split_once(char::is_whitespace).unwrap_or((after, ""));
         let argument = argument.trim_start();
         let Some(help) = Help::ALL.into_iter().find(|help| help.name == name) else {
-            let nearest = nearest(name, &Help::ALL.map(|help| help.name));
+            let nearest = suggest::nearest(name, Help::ALL.map(|help| help.name));
+            let nearest = nearest.map(str::to_owned);
             return Err(ChatError::UnknownCommand { command: name.to_owned(), nearest });
         };
         let needs = |needed| match argument {

@@ -1,8 +1,8 @@
 //! What was said, and with which adapter the next answer is to be made.
 
-use super::error::nearest;
 use super::{ChatError, Command};
 use crate::data::Message;
+use crate::suggest;
 
 /// A conversation and how it goes on.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +60,8 @@ impl Session {
             Command::Adapter(name) => {
                 if !known.iter().any(|known| known.as_ref() == name) {
                     return Err(ChatError::UnknownAdapter {
-                        nearest: nearest(&name, known),
+                        nearest: suggest::nearest(&name, known)
+                            .map(|near| near.as_ref().to_owned()),
                         known: known.iter().map(|name| name.as_ref().to_owned()).collect(),
                         name,
                     });

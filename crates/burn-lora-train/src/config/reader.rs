@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Place, Problem};
 use super::schema::{self, Fallback, Key, SECTIONS};
+use crate::suggest::nearest;
 
 /// Keys of which only one can hold: giving one in an override drops the others.
 const EXCLUSIVE: [[&str; 2]; 3] = [
@@ -131,7 +132,7 @@ impl<'i> Reader<'i> {
             return self.unknown_key(path.to_owned(), place, help);
         };
         if !SECTIONS.contains(&section) {
-            let help = suggest(section, SECTIONS).unwrap_or_else(sections_there_are);
+            let help = did_you_mean(section, SECTIONS).unwrap_or_else(sections_there_are);
             let message = "there is no such section".to_owned();
             return self.push(Problem { key: path.to_owned(), place, message, help: Some(help) });
         }
@@ -156,7 +157,7 @@ impl<'i> Reader<'i> {
         if schema::find(section, key).is_some() {
             return Ok(format!("{section}.{key}"));
         }
-        let near = suggest(key, schema::keys_of(section).map(|key| key.name));
+        let near = did_you_mean(key, schema::keys_of(section).map(|key| key.name));
         Err(near
             .or_else(|| Some(format!("`{key}` belongs in [{}]", owner_of(key)?)))
             .unwrap_or_else(|| {
@@ -166,7 +167,7 @@ impl<'i> Reader<'i> {
     }
 
     fn unknown_section(&mut self, name: &str, span: Range<usize>) {
-        let help = suggest(name, SECTIONS)
+        let help = did_you_mean(name, SECTIONS)
             .or_else(|| Some(format!("`{name}` belongs in [{}]", owner_of(name)?)))
             .unwrap_or_else(sections_there_are);
         let place = self.file(span);
@@ -239,7 +240,7 @@ impl<'i> Reader<'i> {
     /// Reports that a key is missing, unless one was taken for a misspelling of it already.
     pub(super) fn missing(&mut self, path: &str, help: impl Into<String>) {
         let (section, name) = path.split_once('.').unwrap_or(("", path));
-        let meant = suggest(name, [name]);
+        let meant = did_you_mean(name, [name]);
         let misspelt = |problem: &Problem| {
             problem.key.starts_with(&format!("{section}.")) && problem.help == meant
         };
@@ -330,18 +331,8 @@ fn owner_of(key: &str) -> Option<&'static str> {
     SECTIONS.into_iter().find(|section| schema::find(section, key).is_some())
 }
 
-fn suggest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
+fn did_you_mean<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(word, words).map(|near| format!("did you mean `{near}`?"))
-}
-
-/// The word that somebody may have meant, if one is near enough.
-fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    words
-        .into_iter()
-        .map(|near| (strsim::jaro_winkler(&word.to_lowercase(), near), near))
-        .filter(|(similarity, _)| *similarity > 0.84)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, near)| near)
 }
 
 fn is_scalar(value: &DeValue<'_>) -> bool {

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::error::DataError;
 use super::row::{Format, Label, Row};
 use super::rows::RowFile;
+use crate::suggest;
 
 /// The names of the classes; the index of a name is the model's output for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,12 +78,9 @@ impl Classes {
         }
     }
 
-    /// The name that is most like a label.
+    /// The name that is most like a label, if any is like it.
     pub(super) fn nearest(&self, label: &Label) -> Option<String> {
-        let label = label.to_string();
-        let near = self.names.iter().map(|name| (strsim::jaro_winkler(&label, name), name));
-        let near = near.filter(|(similarity, _)| *similarity > 0.84);
-        near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name.clone())
+        suggest::nearest(&label.to_string(), &self.names).cloned()
     }
 }
 

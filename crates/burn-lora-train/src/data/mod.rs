@@ -41,6 +41,7 @@
 //! # Ok::<(), burn_lora_train::data::DataError>(())
 //! ```
 
+mod advice;
 mod batch;
 mod chat;
 mod classes;
@@ -57,7 +58,6 @@ mod row;
 mod rows;
 mod sampler;
 mod sources;
-mod suggest;
 mod tokenizer;
 
 #[cfg(test)]

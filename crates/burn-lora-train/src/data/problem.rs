@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use super::advice::advice;
 use super::row::Format;
-use super::suggest::suggest;
 
 /// A row that is not what its file's format asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub enum RowProblem {
         message: String,
     },
     /// Keys that no format has.
-    #[error("the keys {} fit no format: {}", list(found), suggest(found))]
+    #[error("the keys {} fit no format: {}", list(found), advice(found))]
     NoFormat {
         /// The keys of the row.
         found: Vec<String>,

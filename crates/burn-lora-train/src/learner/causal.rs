@@ -108,6 +108,10 @@ impl Objective for LlamaForCausalLM {
     fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
         Self::save(self, dir, dtype)
     }
+
+    fn file_sizes(&self, dtype: SaveDtype) -> Result<Vec<(&'static str, u64)>, ModelError> {
+        Self::file_sizes(self, dtype)
+    }
 }
 
 /// The stream where a token that carries loss is predicted, `[targets, hidden]`.

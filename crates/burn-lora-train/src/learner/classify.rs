@@ -69,4 +69,8 @@ impl Objective for SequenceClassifier {
     fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
         Self::save(self, dir, dtype)
     }
+
+    fn file_sizes(&self, dtype: SaveDtype) -> Result<Vec<(&'static str, u64)>, ModelError> {
+        Self::file_sizes(self, dtype)
+    }
 }

@@ -14,6 +14,9 @@ use crate::score::ROWS;
 /// What the allocator loses to fragments of blocks that come and go, as a share of those.
 const FRAGMENTS: f64 = 0.05;
 
+/// What kernels, threads and the graph of a step take, whatever the model.
+const BUFFERS: u64 = 8 << 20;
+
 /// Bytes that a run has resident at its largest, by part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Memory {
@@ -123,13 +126,18 @@ impl Needs {
         // counted from the start.
         let early = if outline.report.is_some() { self.trained } else { self.table };
         let backward = early + step.step();
-        let updating = self.trained + self.table.max(3 * self.largest_trained);
+        // The learner keeps the old parameters until all new ones are there; a checkpoint then holds a
+        // copy of the moments beside them.
+        let updating = 2 * self.trained + self.table.max(3 * self.largest_trained);
+        let saving = 3 * self.trained;
         let evaluating = evaluation
             .map_or(0, |batch| outline.model.footprint(batch, &|_| Learned::Nothing).evaluation);
         let moving = kept_gradients
-            + [backward, updating, evaluating, self.generating].into_iter().fold(0, u64::max);
+            + [backward, updating, saving, evaluating, self.generating]
+                .into_iter()
+                .fold(0, u64::max);
         let lost = (moving as f64 * FRAGMENTS) as u64;
-        let fixed = self.process + self.weights + self.adapter + optimizer;
+        let fixed = self.process + BUFFERS + self.weights + self.adapter + optimizer;
         Memory {
             process: self.process,
             weights: self.weights,

@@ -2,12 +2,16 @@
 
 use std::fmt;
 
+use burn_lora_patch::grouped;
+
 use super::Plan;
-use crate::summary::bytes;
+use crate::summary::size;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let memory = &self.memory;
+        let (trainable, total) = (grouped(self.trainable), grouped(self.total));
+        writeln!(f, "trainable: {trainable} of {total}")?;
         let batch = &self.batch;
         writeln!(
             f,
@@ -24,14 +28,14 @@ impl fmt::Display for Plan {
             ("logits", memory.logits),
             ("generating, between steps", memory.generating),
         ];
-        for (name, size) in parts.into_iter().filter(|(_, size)| *size > 0) {
-            writeln!(f, "  {name:<26} {:>10}", bytes(size))?;
+        for (name, bytes) in parts.into_iter().filter(|(_, bytes)| *bytes > 0) {
+            writeln!(f, "  {name:<26} {:>10}", size(bytes))?;
         }
-        writeln!(f, "  {:<26} {:>10}", "at the most, at one time", bytes(memory.peak))?;
+        writeln!(f, "  {:<26} {:>10}", "at the most, at one time", size(memory.peak))?;
         match &self.limit {
             Some(limit) => {
                 let word = if self.fits { "fits" } else { "does not fit" };
-                write!(f, "memory for this process: {}: {word}", bytes(limit.bytes))?;
+                write!(f, "memory for this process: {}: {word}", size(limit.bytes))?;
             }
             None => write!(f, "memory for this process: not known here")?,
         }

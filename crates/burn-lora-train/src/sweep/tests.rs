@@ -26,6 +26,7 @@ fn summary(config: &RunConfig, steps: usize) -> Summary {
         rows: 0,
         trainable: String::new(),
         trained: 0,
+        total: 0,
         adapter_bytes: None,
         peak_memory: None,
         samples: Vec::new(),
@@ -136,6 +137,36 @@ fn an_interrupt_ends_the_sweep_and_the_next_one_goes_on_from_the_checkpoint() {
     assert_eq!(started, ["rank-4 true false", "rank-8 false false"]);
     assert_eq!(states(&results), [PointState::Finished; 3]);
     assert_eq!(lines[0], "[1/3] rank-2: finished before, passed over");
+}
+
+#[test]
+fn a_plan_tells_what_a_sweep_would_do_and_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let sets = ["data.eval=e.jsonl", "adapter.rank=1,2,4,8,16"];
+    let sweep = sweep(dir.path(), &sets).unwrap();
+    let actions = |planned: &PlannedSweep| -> Vec<Action> {
+        planned.points.iter().map(|point| point.action).collect()
+    };
+    let planned = sweep.planned().unwrap();
+    assert_eq!((actions(&planned), planned.to_run()), (vec![Action::Start; 5], 5));
+    assert!(!dir.path().join("runs").exists());
+
+    let config = |index: usize| &sweep.plans[index].config;
+    finish(config(0));
+    fake::leave(config(1), &[eval(0, 3.0), step(1)], false);
+    fake::checkpoint(config(1), 1);
+    fake::leave(config(2), &[eval(0, 3.0), step(1)], false);
+    fs::create_dir_all(&config(3).output.dir).unwrap();
+    fs::write(config(3).output.dir.join("config.toml"), "no [toml").unwrap();
+    let planned = sweep.planned().unwrap();
+    let expected =
+        [Action::PassOver, Action::Resume, Action::StartOver, Action::Fail, Action::Start];
+    assert_eq!((actions(&planned), planned.to_run()), (expected.to_vec(), 3));
+    assert!(planned.points[3].error.is_some());
+    let lines = planned.to_string();
+    assert!(lines.starts_with("would run 3 of 5 points\n"), "{lines}");
+    assert!(lines.contains("rank-2   would go on from its checkpoint\n"), "{lines}");
+    assert!(!dir.path().join("runs/sweep.json").exists());
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl<'a> Checked<'a> {
             notes: &run.notes,
             adapter,
             trainable,
-            parameters: run.patched.as_ref().map_or(trainable, |(report, _)| report.total()),
+            parameters: run.total(),
             train_rows: run.train.len(),
             eval_rows: run.eval.as_ref().map_or(0, |rows| rows.len()),
             steps: train.length.steps(steps_per_epoch),

@@ -3,6 +3,7 @@
 
 use super::problem::list;
 use super::row::{Format, stand_in};
+use crate::suggest;
 
 /// Names that other tools use for what is called so here.
 const ELSEWHERE: [(&str, &[&str]); 7] = [
@@ -15,11 +16,8 @@ const ELSEWHERE: [(&str, &[&str]); 7] = [
     ("label", &["labels", "class", "category", "intent"]),
 ];
 
-/// From this Jaro-Winkler similarity on, two names count as one name misspelled.
-const ALIKE: f64 = 0.84;
-
 /// Advice for a row with these keys.
-pub(super) fn suggest(found: &[String]) -> String {
+pub(super) fn advice(found: &[String]) -> String {
     let formats = Format::ALL.map(|format| format!("{} ({format})", list(format.keys())));
     let needs = format!("a row has {}", formats.join(", or "));
     match nearest(found) {
@@ -70,10 +68,8 @@ fn like(key: &str, names: &[&String]) -> Option<usize> {
     let elsewhere = ELSEWHERE.iter().find(|(ours, _)| *ours == key).map_or(&[][..], |(_, all)| all);
     let known = elsewhere.iter().find_map(|theirs| names.iter().position(|name| name == theirs));
     known.or_else(|| {
-        let alike = |name: &String| strsim::jaro_winkler(key, &name.to_lowercase());
-        let near = names.iter().enumerate().map(|(at, name)| (at, alike(name)));
-        let near = near.filter(|(_, alike)| *alike >= ALIKE);
-        near.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at)
+        let near = suggest::nearest(key, names)?;
+        names.iter().position(|name| name == near)
     })
 }
 
@@ -81,12 +77,12 @@ fn like(key: &str, names: &[&String]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn check(keys: &[&str], advice: &str) {
+    fn check(keys: &[&str], expected: &str) {
         let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
         let needs = "a row has `messages` (messages), or `instruction`, `output` (instruction), \
                      or `prompt`, `completion` (prompt-completion), or `text` (text), \
                      or `text`, `label` (classification)";
-        assert_eq!(suggest(&keys), format!("{advice}{needs}"), "{keys:?}");
+        assert_eq!(advice(&keys), format!("{expected}{needs}"), "{keys:?}");
     }
 
     #[test]
