@@ -137,3 +137,84 @@ impl<'a> Pass<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bert::BertConfig;
+    use crate::llama::LlamaConfig;
+
+    const FACTORS: Learned = Learned::Factors { rank: 4, dropout: false };
+    const BATCH: BatchShape = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };
+
+    fn llama() -> LlamaConfig {
+        let text = r#"{"model_type": "llama", "vocab_size": 64, "hidden_size": 16,
+            "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "max_position_embeddings": 32, "tie_word_embeddings": true}"#;
+        LlamaConfig::from_json(text, "config.json".as_ref()).unwrap()
+    }
+
+    /// Values kept for each of the sixteen tokens, with what is learned of the linears.
+    fn kept(learned: &LearnedAt<'_>) -> f64 {
+        llama().footprint(&BATCH, learned).kept as f64 / 4.0 / 16.0
+    }
+
+    fn linears(path: &str) -> Learned {
+        if path.ends_with("_proj") { FACTORS } else { Learned::Nothing }
+    }
+
+    #[test]
+    fn a_decoders_layer_keeps_what_its_operations_need_again() {
+        // Both norms' inputs and outputs 64, q, k and v 32, what attention gives 16, gate and up 64, their
+        // product 32, seven low-rank products 28: 236 a layer. Nothing is learned below the first
+        // norm, so its input is not kept, but that of the last is.
+        assert_eq!(kept(&linears), 2.0 * 236.0);
+        // Where only the last layer learns, the first keeps nothing.
+        let last =
+            |path: &str| if path.contains("layers.1.") { linears(path) } else { Learned::Nothing };
+        assert_eq!(kept(&last), 236.0);
+        // Queries alone: their input and product in the first layer, and what a gradient passes on its
+        // way to them: no input of another linear.
+        let queries = |path: &str| match path.ends_with("q_proj") {
+            true => FACTORS,
+            false => Learned::Nothing,
+        };
+        let first = 16.0 + 4.0 + 32.0 + 16.0 + 64.0;
+        assert_eq!(kept(&queries), first + (16.0 + first) + 16.0);
+        // Dropout keeps a mask of the size of each input.
+        let dropped = |path: &str| match linears(path) {
+            Learned::Factors { rank, .. } => Learned::Factors { rank, dropout: true },
+            learned => learned,
+        };
+        assert_eq!(kept(&dropped) - kept(&linears), 2.0 * (6.0 * 16.0 + 32.0));
+        // Everything: the embedding's gradient passes the first norm, and there are no factors.
+        assert_eq!(kept(&|_| Learned::Whole), 2.0 * (236.0 - 28.0) + 16.0);
+    }
+
+    #[test]
+    fn packed_texts_take_what_they_are_padded_to_in_attention() {
+        let packed = BatchShape { segments: Some((6, 4)), ..BATCH };
+        let more =
+            llama().footprint(&packed, &linears).kept - llama().footprint(&BATCH, &linears).kept;
+        // Six texts of four instead of two of eight: eight more tokens of q, k and v in both layers.
+        assert_eq!(more, 4 * 2 * 8 * 32);
+    }
+
+    #[test]
+    fn an_encoders_layer_keeps_what_its_operations_need_again() {
+        let text = r#"{"model_type": "bert", "vocab_size": 64, "hidden_size": 16,
+            "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "max_position_embeddings": 32, "hidden_act": "gelu"}"#;
+        let config = BertConfig::from_json(text, "config.json".as_ref()).unwrap();
+        let learned = |path: &str| match path.ends_with("query") || path.ends_with("dense") {
+            true => FACTORS,
+            false => Learned::Nothing,
+        };
+        // Inputs of the learning linears 64, GELU's 32, q, k and v 48, two norms 32, four low-rank
+        // products 16, of every token; exponentials and probabilities of every head.
+        // The wide product's output is the input of a learning linear: counted with it.
+        let of_tokens = 16 * (16 + 16 + 16 + 32 + 32 + 48 + 32 + 16);
+        let of_scores = 2 * (2 * 2 * 8 * 8);
+        assert_eq!(config.footprint(&BATCH, &learned).kept, 4 * (of_tokens + of_scores));
+    }
+}

@@ -69,13 +69,15 @@ pub(crate) fn train_on(
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
     let directory = RunDirectory::new(&config.output.dir);
-    let resumed = directory.claim(&config, options.resume, options.overwrite)?;
+    directory.check(&config, options.resume, options.overwrite)?;
     set_threads(&config.train)?;
     let read = read(config, observer)?;
     if !options.no_memory_check {
         let process = bases.map(|bases| bases.process(crate::plan::resident));
         memory_plan(&read, process, observer)?.admit()?;
     }
+    // Only now: a run that cannot start must not remove the one that it would replace.
+    let resumed = directory.claim(read.config(), options.resume, options.overwrite)?;
     match build(bases, read, Adapt::Fresh, observer)? {
         Prepared::Causal(run) => fit(run, &directory, resumed, options, observer),
         Prepared::Classifier(run) => fit(run, &directory, resumed, options, observer),

@@ -8,11 +8,13 @@ use std::ops::ControlFlow;
 use burn_lora_models::SaveDtype;
 use burn_lora_train::TrainError;
 use burn_lora_train::bleu::{Case, corpus_bleu};
+use burn_lora_train::dry_run::dry_run;
 use burn_lora_train::evaluate::evaluate;
 use burn_lora_train::generator::{Generator, Writing};
 use burn_lora_train::merge::{MergeOptions, merge};
 use burn_lora_train::observe::Observer;
-use burn_lora_train::run::train;
+use burn_lora_train::plan::plan;
+use burn_lora_train::run::{RunOptions, train};
 use safetensors::SafeTensors;
 use tiny::Tiny;
 
@@ -263,4 +265,57 @@ fn smoothed_labels_cost_more_and_train_all_the_same() {
     assert_ne!(loss("plain"), loss("smooth"));
     let (before, after) = summary.evaluations.unwrap();
     assert!(after.eval_loss < 0.9 * before.eval_loss, "{before:?} to {after:?}");
+}
+
+#[test]
+fn a_run_that_does_not_fit_is_refused_before_the_run_that_it_would_replace_is_removed() {
+    let tiny = Tiny::new();
+    tiny.train("run", &["train.steps=1"], false);
+    // A quarter of an exabyte of weights: no machine has it, and nothing of it is ever made.
+    let model = r#"{"model_type": "llama", "vocab_size": 2048, "hidden_size": 16777216,
+        "intermediate_size": 16777216, "num_hidden_layers": 32, "num_attention_heads": 131072,
+        "max_position_embeddings": 64}"#;
+    fs::write(tiny.path("huge.json"), model).unwrap();
+    let huge = format!("model.config={:?}", tiny.path("huge.json").display().to_string());
+    let tokenizer = format!("model.tokenizer={:?}", tiny.path("model").display().to_string());
+    let config = || tiny.config("run", &[&huge, &tokenizer, "adapter.method=full"]);
+
+    let plan = plan(config(), &Observer::silent()).unwrap();
+    assert!(plan.memory.weights > 1 << 57, "{plan}");
+    let options = RunOptions { overwrite: true, ..tiny::silent() };
+    let dry = dry_run(config(), &options, &Observer::silent());
+    if plan.limit.is_some() {
+        assert!(!plan.fits && plan.pace.is_none());
+        assert!(matches!(dry, Err(TrainError::TooLarge { .. })));
+        let error = train(config(), options, &Observer::silent()).unwrap_err();
+        assert!(matches!(error, TrainError::TooLarge { .. }), "{error}");
+        for part in ["--no-memory-check", "smaller model"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+    assert!(tiny.path("run/adapter/adapter_model.safetensors").exists());
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done_and_writes_nothing() {
+    let tiny = Tiny::new();
+    let dry = |overwrite, resume| {
+        let options = RunOptions { overwrite, resume, ..tiny::silent() };
+        dry_run(tiny.config("run", &["train.steps=2"]), &options, &Observer::silent())
+    };
+    let fresh = dry(false, false).unwrap();
+    assert_eq!((fresh.overwrites, &fresh.resumes_from), (false, &None));
+    assert_eq!(fresh.plan.steps, 2);
+    assert!(fresh.plan.pace.is_some_and(|pace| pace.seconds_per_step > 0.0));
+    assert!(!tiny.path("run").exists());
+    assert!(matches!(dry(false, true), Err(TrainError::NothingToResume { .. })));
+
+    let summary = tiny.train("run", &["train.steps=2"], false);
+    assert_eq!((fresh.plan.trainable, fresh.plan.total), (summary.trained, summary.total));
+    let before = fs::read(tiny.path("run/metrics.jsonl")).unwrap();
+    assert!(matches!(dry(false, false), Err(TrainError::Exists { .. })));
+    assert!(dry(true, false).unwrap().overwrites);
+    let newest = tiny.path("run/checkpoints/step-000002");
+    assert_eq!(dry(false, true).unwrap().resumes_from, Some(newest));
+    assert_eq!(fs::read(tiny.path("run/metrics.jsonl")).unwrap(), before);
 }

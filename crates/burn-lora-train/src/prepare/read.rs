@@ -24,6 +24,15 @@ pub(crate) enum Read {
     Classifier(ReadRun<LabelBatch>),
 }
 
+impl Read {
+    pub(crate) fn config(&self) -> &RunConfig {
+        match self {
+            Self::Causal(run) => &run.config,
+            Self::Classifier(run) => &run.config,
+        }
+    }
+}
+
 /// A run without its model; see [`Run`](super::Run) for what the fields are.
 pub(crate) struct ReadRun<B> {
     pub config: RunConfig,
