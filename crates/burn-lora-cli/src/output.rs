@@ -13,22 +13,17 @@ pub fn json(result: &impl Serialize) -> Result<(), TrainError> {
     bytes(&text)
 }
 
-/// The object with `"dry_run": true` at its head.
-fn dry_run(plan: &impl Serialize) -> Result<(), TrainError> {
+/// Writes what a dry run found: as lines, or as one JSON object with `"dry_run": true` at its head.
+pub fn dry_run(found: &(impl Serialize + Display), as_json: bool) -> Result<(), TrainError> {
     #[derive(Serialize)]
     struct DryRun<'a, T> {
         dry_run: bool,
         #[serde(flatten)]
-        plan: &'a T,
+        found: &'a T,
     }
-    json(&DryRun { dry_run: true, plan })
-}
-
-/// Writes what a dry run found, as lines or as JSON.
-pub fn planned(plan: &(impl Serialize + Display), json: bool) -> Result<(), TrainError> {
-    match json {
-        true => dry_run(plan),
-        false => bytes(format!("{plan}\n").as_bytes()),
+    match as_json {
+        true => json(&DryRun { dry_run: true, found }),
+        false => bytes(format!("{found}\n").as_bytes()),
     }
 }
 

@@ -336,3 +336,56 @@ fn fetch_tells_directory_and_files() {
     assert!(lines.starts_with("would download 0 B into "), "{lines}");
     assert_eq!(files(dir), before);
 }
+
+#[test]
+fn a_plan_says_whether_a_run_fits_and_fails_where_it_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    configure(dir.path());
+    let output = burn_lora(dir.path(), &["plan", "run.toml"]);
+    let lines = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for part in ["largest batch: 4 rows", "base weights", "at the most", "a step of"] {
+        assert!(lines.contains(part), "{part}: {lines}");
+    }
+    let plan = document(dir.path(), &["plan", "run.toml", "--json"]);
+    if plan["limit"].is_null() {
+        return;
+    }
+    assert!(lines.contains(": fits"), "{lines}");
+
+    // A quarter of an exabyte of weights, of which none is ever made.
+    let huge = json!({
+        "model_type": "llama", "vocab_size": 2048, "hidden_size": 1 << 24,
+        "intermediate_size": 1 << 24, "num_hidden_layers": 32, "num_attention_heads": 1 << 17,
+        "max_position_embeddings": 256
+    });
+    fs::write(dir.path().join("huge.json"), huge.to_string()).unwrap();
+    let tokenizer = format!("model.tokenizer={:?}", quickstart("model").display());
+    let sets =
+        ["--set", "model.config=huge.json", "--set", "adapter.method=full", "--set", &tokenizer];
+    let with = |verb: &[&str]| burn_lora(dir.path(), &[verb, &sets].concat());
+    let output = with(&["plan", "run.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("does not fit"), "{}", text(&output.stdout));
+    let output = with(&["plan", "run.toml", "--json"]);
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &plan["fits"]), (Some(1), &json!(false)));
+    let output = with(&["train", "run.toml"]);
+    assert!(text(&output.stderr).contains("--no-memory-check"), "{}", text(&output.stderr));
+    assert!(!dir.path().join("run").exists());
+}
+
+#[test]
+fn a_dry_run_of_train_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    configure(dir.path());
+    let before = files(dir.path());
+    let dry = document(dir.path(), &["train", "run.toml", "--dry-run", "--json"]);
+    assert_eq!(
+        (&dry["dry_run"], &dry["dir"], &dry["steps"]),
+        (&json!(true), &json!("run"), &json!(2))
+    );
+    let output = burn_lora(dir.path(), &["train", "run.toml", "--dry-run"]);
+    assert!(text(&output.stdout).starts_with("would train into run\n"), "{}", text(&output.stdout));
+    assert_eq!(files(dir.path()), before);
+}

@@ -1,8 +1,10 @@
-//! A run up to its first step, with nothing written: what `train --dry-run` shows.
+//! What a command would do, with nothing written.
 //!
-//! Configuration, run directory, device, tokenizer, rows and targets are checked as a run checks them, and
+//! [`dry_run`] is a run up to its first step: configuration, run directory, device, tokenizer, rows and targets are checked as a run checks them, and
 //! its memory and time are planned ([`crate::plan`]). Left out: the base model's weights, which are not
-//! read.
+//! read. [`DryWrite`] is a directory that merging or exporting would write.
+
+mod write;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,10 +14,12 @@ use serde::Serialize;
 use crate::TrainError;
 use crate::config::RunConfig;
 use crate::directory::RunDirectory;
+use crate::files::{lossy, lossy_option};
 use crate::observe::Observer;
 use crate::plan::{Plan, plan};
-use crate::planned::{lossy, lossy_option};
 use crate::run::RunOptions;
+
+pub use write::{DryFile, DryWrite};
 
 /// What a run would do.
 #[derive(Debug, Clone, Serialize)]

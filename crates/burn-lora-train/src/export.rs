@@ -18,10 +18,11 @@ use serde::Serialize;
 use crate::config::{AdapterSection, DataSection, ModelSource, RunConfig};
 use crate::data::RowFile;
 use crate::directory::RunDirectory;
+use crate::dry_run::DryWrite;
+use crate::files::lossy;
 use crate::history::{EvalRecord, History, Record};
-use crate::merge::{MergeOptions, merge, merge_plan};
+use crate::merge::{MergeOptions, merge, merge_dry_run};
 use crate::observe::Observer;
-use crate::planned::{PlannedDirectory, lossy};
 use crate::run::copy_tokenizer;
 use crate::summary::Summary;
 use crate::{TrainError, base, files, located};
@@ -113,35 +114,35 @@ pub fn export(
 ///
 /// Those of [`export`] that come before anything is written; a base or a tokenizer that would have to
 /// be downloaded.
-pub fn export_plan(
+pub fn export_dry_run(
     dir: &Path,
     options: &ExportOptions,
     observer: &Observer,
-) -> Result<PlannedDirectory, TrainError> {
+) -> Result<DryWrite, TrainError> {
     let run = Finished::of(dir, options)?;
-    let mut planned = PlannedDirectory::new(&options.out);
+    let mut dry = DryWrite::new(&options.out);
     match (&run.adapter, options.merged) {
         (Some(adapter), None) => {
-            planned.add(TENSORS_FILE, file_size(&run.trained.join(TENSORS_FILE))?);
-            planned.add(CONFIG_FILE, adapter_json(adapter, &run.trained)?.len() as u64);
+            dry.add(TENSORS_FILE, file_size(&run.trained.join(TENSORS_FILE))?);
+            dry.add(CONFIG_FILE, adapter_json(adapter, &run.trained)?.len() as u64);
             located::present(&run.config.model.tokenizer)?;
             for (name, content) in base::tokenizer(&run.config, observer)?.files()? {
-                planned.add(name, content.len() as u64);
+                dry.add(name, content.len() as u64);
             }
         }
         (Some(_), Some(dtype)) => {
             let options = MergeOptions { out: options.out.clone(), dtype, tolerance: None };
-            planned = merge_plan(dir, &options, observer)?;
+            dry = merge_dry_run(dir, &options, observer)?;
         }
         (None, _) => {
             for name in names(&run.trained)? {
                 let bytes = file_size(&run.trained.join(&name))?;
-                planned.add(name, bytes);
+                dry.add(name, bytes);
             }
         }
     }
-    planned.add(CARD, run.card(observer)?.to_string().len() as u64);
-    Ok(planned)
+    dry.add(CARD, run.card(observer)?.to_string().len() as u64);
+    Ok(dry)
 }
 
 /// A finished run, as it is exported.

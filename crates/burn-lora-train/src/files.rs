@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn_lora_patch::atomic;
+use serde::Serializer;
 use tempfile::TempDir;
 
 use crate::TrainError;
@@ -34,4 +35,20 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), TrainError> {
 /// Reads a whole text file.
 pub(crate) fn read_text(path: &Path) -> Result<String, TrainError> {
     fs::read_to_string(path).map_err(TrainError::io("read", path))
+}
+
+/// A path as text, with a replacement for what is no Unicode: serde refuses such a path.
+pub(crate) fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// [`lossy`] where there may be none.
+pub(crate) fn lossy_option<S: Serializer>(
+    path: &Option<PathBuf>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => lossy(path, serializer),
+        None => serializer.serialize_none(),
+    }
 }

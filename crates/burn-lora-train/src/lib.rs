@@ -50,7 +50,6 @@ pub mod observe;
 mod optimizer;
 pub mod patience;
 pub mod plan;
-pub mod planned;
 mod plot;
 pub mod prepare;
 pub mod prompts_file;
@@ -68,4 +67,4 @@ pub mod sweep;
 pub mod tensorboard;
 
 pub use error::TrainError;
-pub use located::{fetch, fetch_plan, located};
+pub use located::{fetch, fetch_dry_run, located};

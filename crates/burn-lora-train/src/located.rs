@@ -3,7 +3,7 @@
 //!
 //! A path that exists is that path. Otherwise `org/name` or `org/name@revision` is a model of the hub;
 //! what the cache holds of it is taken without a request, so that a run does not change when the hub
-//! does. [`fetch`] asks the hub, and [`fetch_plan`] only asks; [`present`] is for dry runs, which download
+//! does. [`fetch`] asks the hub, and [`fetch_dry_run`] only asks; [`present`] is for dry runs, which download
 //! nothing.
 
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ pub fn fetch(id: &str, gguf: Option<&str>, observer: &Observer) -> Result<Snapsh
 /// # Errors
 ///
 /// Those of [`fetch`] that come before the first file.
-pub fn fetch_plan(id: &str, gguf: Option<&str>) -> Result<Snapshot, TrainError> {
+pub fn fetch_dry_run(id: &str, gguf: Option<&str>) -> Result<Snapshot, TrainError> {
     let (hub, id, files) = asked(id, gguf)?;
     Ok(hub.plan(&id, &files)?)
 }

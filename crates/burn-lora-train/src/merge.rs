@@ -11,10 +11,11 @@ use serde::Serialize;
 
 use crate::config::{ModelSource, RunConfig};
 use crate::directory::RunDirectory;
+use crate::dry_run::DryWrite;
 use crate::export::ExportError;
+use crate::files::lossy;
 use crate::learner::Objective;
 use crate::observe::Observer;
-use crate::planned::{PlannedDirectory, lossy};
 use crate::run::copy_tokenizer;
 use crate::{TrainError, base, files, located};
 
@@ -74,11 +75,11 @@ pub fn merge(
 /// # Errors
 ///
 /// Those of [`merge`] that come before anything is written; a base that would have to be downloaded.
-pub fn merge_plan(
+pub fn merge_dry_run(
     dir: &Path,
     options: &MergeOptions,
     observer: &Observer,
-) -> Result<PlannedDirectory, TrainError> {
+) -> Result<DryWrite, TrainError> {
     let Task { config, adapter, device } = Task::of(dir, options)?;
     if let ModelSource::Pretrained(base) = &config.model.source {
         located::present(base)?;
@@ -91,14 +92,14 @@ pub fn merge_plan(
         let (model, _) = base::classifier(&config, &device, observer)?;
         sizes(model, adapter, options)
     }?;
-    let mut planned = PlannedDirectory::new(&options.out);
+    let mut dry = DryWrite::new(&options.out);
     for (name, bytes) in weights {
-        planned.add(name, bytes);
+        dry.add(name, bytes);
     }
     for (name, content) in base::tokenizer(&config, observer)?.files()? {
-        planned.add(name, content.len() as u64);
+        dry.add(name, content.len() as u64);
     }
-    Ok(planned)
+    Ok(dry)
 }
 
 fn sizes<M: Objective>(

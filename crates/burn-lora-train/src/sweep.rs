@@ -30,12 +30,12 @@
 //! # Ok::<(), burn_lora_train::sweep::SweepError>(())
 //! ```
 
+mod dry_run;
 mod error;
 #[cfg(test)]
 mod fake;
 mod found;
 mod grid;
-mod planned;
 mod plot;
 mod results;
 mod table;
@@ -49,9 +49,9 @@ use std::path::{Path, PathBuf};
 use burn_train::Interrupter;
 use serde::Deserialize;
 
+pub use dry_run::{Action, DryPoint, DrySweep};
 pub use error::SweepError;
 pub use grid::{Axis, Grid, MAX_POINTS, Point};
-pub use planned::{Action, PlannedPoint, PlannedSweep};
 pub use results::{PointResult, PointState, Results};
 
 use crate::base::BaseCache;
@@ -147,8 +147,8 @@ impl Sweep {
     /// # Errors
     ///
     /// A directory that holds a run of other settings.
-    pub fn planned(&self) -> Result<PlannedSweep, SweepError> {
-        let points = self.plans.iter().zip(self.look()?).map(|(plan, found)| PlannedPoint {
+    pub fn dry_run(&self) -> Result<DrySweep, SweepError> {
+        let points = self.plans.iter().zip(self.look()?).map(|(plan, found)| DryPoint {
             name: plan.point.name.clone(),
             dir: plan.config.output.dir.clone(),
             overrides: plan.point.overrides.clone(),
@@ -157,7 +157,7 @@ impl Sweep {
             error: found.err().map(|error| error.to_string()),
         });
         let points = points.collect();
-        Ok(PlannedSweep { dir: self.dir.clone(), axes: self.axes.clone(), points })
+        Ok(DrySweep { dir: self.dir.clone(), axes: self.axes.clone(), points })
     }
 
     /// Runs every point that is not finished. The interrupter ends the sweep after the step it is in,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn_lora_models::SaveDtype;
 use burn_lora_train::TrainError;
-use burn_lora_train::export::{ExportOptions, export, export_plan};
+use burn_lora_train::export::{ExportOptions, export, export_dry_run};
 use clap::ValueHint;
 
 use crate::{output, terminal};
@@ -41,7 +41,7 @@ impl Export {
         };
         let observer = terminal::observer(self.json);
         if self.dry_run {
-            return output::planned(&export_plan(&self.run, &options, &observer)?, self.json);
+            return output::dry_run(&export_dry_run(&self.run, &options, &observer)?, self.json);
         }
         let exported = export(&self.run, &options, &observer)?;
         if self.json {

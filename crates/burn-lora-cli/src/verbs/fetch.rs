@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn_lora_hub::{Snapshot, SnapshotFile};
 use burn_lora_train::summary::size;
-use burn_lora_train::{TrainError, fetch, fetch_plan};
+use burn_lora_train::{TrainError, fetch, fetch_dry_run};
 use serde::Serialize;
 
 use crate::{output, terminal};
@@ -28,8 +28,8 @@ pub struct Fetch {
 impl Fetch {
     pub fn run(self) -> Result<(), TrainError> {
         if self.dry_run {
-            let snapshot = fetch_plan(&self.id, self.gguf.as_deref())?;
-            return output::planned(&Model::new(&self.id, &snapshot), self.json);
+            let snapshot = fetch_dry_run(&self.id, self.gguf.as_deref())?;
+            return output::dry_run(&Model::new(&self.id, &snapshot), self.json);
         }
         let snapshot = fetch(&self.id, self.gguf.as_deref(), &terminal::observer(self.json))?;
         if self.json {

@@ -140,7 +140,7 @@ impl Generate {
                 let prompts = check_file(&generator, &input, &how)?;
                 let replaces = output.exists();
                 let output = output.display().to_string();
-                return output::planned(&Checked { prompts, output, replaces }, self.json);
+                return output::dry_run(&Checked { prompts, output, replaces }, self.json);
             }
             let rows = continue_file(&generator, &input, &output, &how, &observer)?;
             let output = output.display().to_string();

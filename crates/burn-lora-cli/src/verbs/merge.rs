@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn_lora_models::SaveDtype;
 use burn_lora_train::TrainError;
-use burn_lora_train::merge::{MergeOptions, merge, merge_plan};
+use burn_lora_train::merge::{MergeOptions, merge, merge_dry_run};
 use clap::ValueEnum;
 
 use crate::{output, terminal};
@@ -56,7 +56,7 @@ impl Merge {
         let options = MergeOptions { out, dtype, tolerance };
         let observer = terminal::observer(self.json);
         if self.dry_run {
-            return output::planned(&merge_plan(&self.run, &options, &observer)?, self.json);
+            return output::dry_run(&merge_dry_run(&self.run, &options, &observer)?, self.json);
         }
         let merged = merge(&self.run, &options, &observer)?;
         if self.json {

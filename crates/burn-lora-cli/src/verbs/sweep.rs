@@ -50,10 +50,10 @@ impl Sweep {
     }
 
     fn told_dry(&self) -> ExitCode {
-        let planned = self.read().and_then(|sweep| sweep.planned());
-        let told = planned.map_err(|error| error.to_string()).and_then(|planned| {
-            output::planned(&planned, self.json).map_err(|error| error.to_string())
-        });
+        let dry = self.read().and_then(|sweep| sweep.dry_run());
+        let told = dry
+            .map_err(|error| error.to_string())
+            .and_then(|dry| output::dry_run(&dry, self.json).map_err(|error| error.to_string()));
         told.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
     }
 

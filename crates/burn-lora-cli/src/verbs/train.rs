@@ -65,7 +65,7 @@ impl Train {
         };
         if self.dry_run {
             let dry = dry_run(config, &options, &terminal::observer(self.json))?;
-            return output::planned(&dry, self.json);
+            return output::dry_run(&dry, self.json);
         }
         let summary = train(config, options, &terminal::observer(self.json))?;
         if self.json {

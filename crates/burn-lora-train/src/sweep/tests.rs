@@ -144,11 +144,10 @@ fn a_plan_tells_what_a_sweep_would_do_and_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let sets = ["data.eval=e.jsonl", "adapter.rank=1,2,4,8,16"];
     let sweep = sweep(dir.path(), &sets).unwrap();
-    let actions = |planned: &PlannedSweep| -> Vec<Action> {
-        planned.points.iter().map(|point| point.action).collect()
-    };
-    let planned = sweep.planned().unwrap();
-    assert_eq!((actions(&planned), planned.to_run()), (vec![Action::Start; 5], 5));
+    let actions =
+        |dry: &DrySweep| -> Vec<Action> { dry.points.iter().map(|point| point.action).collect() };
+    let dry = sweep.dry_run().unwrap();
+    assert_eq!((actions(&dry), dry.to_run()), (vec![Action::Start; 5], 5));
     assert!(!dir.path().join("runs").exists());
 
     let config = |index: usize| &sweep.plans[index].config;
@@ -158,12 +157,12 @@ fn a_plan_tells_what_a_sweep_would_do_and_writes_nothing() {
     fake::leave(config(2), &[eval(0, 3.0), step(1)], false);
     fs::create_dir_all(&config(3).output.dir).unwrap();
     fs::write(config(3).output.dir.join("config.toml"), "no [toml").unwrap();
-    let planned = sweep.planned().unwrap();
+    let dry = sweep.dry_run().unwrap();
     let expected =
         [Action::PassOver, Action::Resume, Action::StartOver, Action::Fail, Action::Start];
-    assert_eq!((actions(&planned), planned.to_run()), (expected.to_vec(), 3));
-    assert!(planned.points[3].error.is_some());
-    let lines = planned.to_string();
+    assert_eq!((actions(&dry), dry.to_run()), (expected.to_vec(), 3));
+    assert!(dry.points[3].error.is_some());
+    let lines = dry.to_string();
     assert!(lines.starts_with("would run 3 of 5 points\n"), "{lines}");
     assert!(lines.contains("rank-2   would go on from its checkpoint\n"), "{lines}");
     assert!(!dir.path().join("runs/sweep.json").exists());

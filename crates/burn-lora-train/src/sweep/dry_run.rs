@@ -8,23 +8,23 @@ use serde::Serialize;
 use super::found::Found;
 use super::grid::Axis;
 use crate::TrainError;
-use crate::planned::lossy;
+use crate::files::lossy;
 
 /// What a sweep would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PlannedSweep {
+pub struct DrySweep {
     /// The directory of the sweep.
     #[serde(serialize_with = "lossy")]
     pub dir: PathBuf,
     /// The axes of the grid.
     pub axes: Vec<Axis>,
     /// Every point, in the order in which they run.
-    pub points: Vec<PlannedPoint>,
+    pub points: Vec<DryPoint>,
 }
 
 /// What would become of a point.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PlannedPoint {
+pub struct DryPoint {
     /// Its name.
     pub name: String,
     /// Its run directory.
@@ -79,10 +79,10 @@ impl Action {
     }
 }
 
-impl PlannedSweep {
+impl DrySweep {
     /// How many points would run.
     pub fn to_run(&self) -> usize {
-        let runs = |point: &&PlannedPoint| {
+        let runs = |point: &&DryPoint| {
             matches!(point.action, Action::Start | Action::Resume | Action::StartOver)
         };
         self.points.iter().filter(runs).count()
@@ -90,7 +90,7 @@ impl PlannedSweep {
 }
 
 /// How many points would run, and a line for each point.
-impl fmt::Display for PlannedSweep {
+impl fmt::Display for DrySweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "would run {} of {} points", self.to_run(), self.points.len())?;
         let dirs: Vec<String> =

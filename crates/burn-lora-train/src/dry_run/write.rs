@@ -3,30 +3,31 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
+use crate::files::lossy;
 use crate::summary::size;
 
 /// A directory that would be written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PlannedDirectory {
+pub struct DryWrite {
     /// Its path.
     #[serde(serialize_with = "lossy")]
     pub out: PathBuf,
     /// Its files, sorted by name.
-    pub files: Vec<PlannedFile>,
+    pub files: Vec<DryFile>,
 }
 
 /// A file that would be written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct PlannedFile {
+pub struct DryFile {
     /// Its name.
     pub name: String,
     /// Its size.
     pub bytes: u64,
 }
 
-impl PlannedDirectory {
+impl DryWrite {
     /// A directory without files so far.
     pub(crate) fn new(out: &Path) -> Self {
         Self { out: out.to_owned(), files: Vec::new() }
@@ -34,7 +35,7 @@ impl PlannedDirectory {
 
     /// Adds a file; one of the same name is taken over by it.
     pub(crate) fn add(&mut self, name: impl Into<String>, bytes: u64) {
-        let file = PlannedFile { name: name.into(), bytes };
+        let file = DryFile { name: name.into(), bytes };
         match self.files.binary_search_by(|other| other.name.cmp(&file.name)) {
             Ok(at) => self.files[at] = file,
             Err(at) => self.files.insert(at, file),
@@ -48,30 +49,14 @@ impl PlannedDirectory {
 }
 
 /// `would write …`, and a line for each file.
-impl fmt::Display for PlannedDirectory {
+impl fmt::Display for DryWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "would write {} ({})", self.out.display(), size(self.bytes()))?;
         let width = self.files.iter().map(|file| file.name.len()).max().unwrap_or(0);
-        for PlannedFile { name, bytes } in &self.files {
+        for DryFile { name, bytes } in &self.files {
             write!(f, "\n  {name:width$}  {}", size(*bytes))?;
         }
         Ok(())
-    }
-}
-
-/// A path as text, with a replacement for what is no Unicode: serde refuses such a path.
-pub(crate) fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
-}
-
-/// [`lossy`] where there may be none.
-pub(crate) fn lossy_option<S: Serializer>(
-    path: &Option<PathBuf>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match path {
-        Some(path) => lossy(path, serializer),
-        None => serializer.serialize_none(),
     }
 }
 
@@ -81,15 +66,15 @@ mod tests {
 
     #[test]
     fn files_are_listed_by_name_each_once() {
-        let mut planned = PlannedDirectory::new(Path::new("out"));
-        planned.add("model.safetensors", 3 << 20);
-        planned.add("config.json", 700);
-        planned.add("config.json", 531);
+        let mut dry = DryWrite::new(Path::new("out"));
+        dry.add("model.safetensors", 3 << 20);
+        dry.add("config.json", 700);
+        dry.add("config.json", 531);
         let lines =
             "would write out (3.0 MiB)\n  config.json        531 B\n  model.safetensors  3.0 MiB";
-        assert_eq!(planned.to_string(), lines);
-        assert_eq!(planned.bytes(), (3 << 20) + 531);
-        let json = serde_json::to_string(&planned).unwrap();
+        assert_eq!(dry.to_string(), lines);
+        assert_eq!(dry.bytes(), (3 << 20) + 531);
+        let json = serde_json::to_string(&dry).unwrap();
         assert_eq!(
             json,
             r#"{"out":"out","files":[{"name":"config.json","bytes":531},{"name":"model.safetensors","bytes":3145728}]}"#
