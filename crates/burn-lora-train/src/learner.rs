@@ -82,6 +82,9 @@ pub trait Objective: Module + ModuleDisplay + 'static {
     /// Floating-point operations of attention in a training step on a batch of that size.
     fn attention_flops(&self, batch: &BatchShape) -> f64;
 
+    /// How often a training step passes over what its layers keep, beside its products.
+    fn passes(&self) -> f64;
+
     /// Inputs and outputs of the product that each target goes through.
     fn head(&self) -> (usize, usize);
 

@@ -168,6 +168,21 @@ fn outline<M: Objective>(
 }
 
 impl<M> Outline<M> {
+    /// How many parameters are trained.
+    fn trainable(&self) -> usize {
+        self.report.as_ref().map_or_else(|| self.base(), PatchReport::trainable)
+    }
+
+    /// How many there are, those of the adapter among them.
+    fn total(&self) -> usize {
+        self.report.as_ref().map_or_else(|| self.base(), PatchReport::total)
+    }
+
+    fn base(&self) -> usize {
+        let params = self.scan.params().iter().filter(|param| param.role == ParamRole::Base);
+        params.map(|param| param.count()).sum()
+    }
+
     /// What is learned of the module at a path.
     fn learned(&self, path: &str) -> Learned {
         let Some(report) = &self.report else { return Learned::Whole };
@@ -205,14 +220,7 @@ fn memory_of<M: Objective>(
         _ => None,
     };
     let batch = LargestBatch { rows: largest.rows, width: largest.width, targets: largest.targets };
-    let base = || outline.scan.params().iter().filter(|param| param.role == ParamRole::Base);
-    let (trainable, total) = match &outline.report {
-        Some(report) => (report.trainable(), report.total()),
-        None => {
-            let all = base().map(|param| param.count()).sum();
-            (all, all)
-        }
-    };
+    let (trainable, total) = (outline.trainable(), outline.total());
     let steps = batches.steps;
     Plan { memory, limit, fits, suggestion, batch, trainable, total, steps, pace: None }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_lora_models::footprint::{BatchShape, Footprint, LearnedAt};
-use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::llama::{LlamaConfig, LlamaForCausalLM};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ModelError, SaveDtype};
 use burn_lora_patch::TaskType;
@@ -81,6 +81,10 @@ impl Objective for LlamaForCausalLM {
 
     fn attention_flops(&self, batch: &BatchShape) -> f64 {
         self.config().attention_flops(batch)
+    }
+
+    fn passes(&self) -> f64 {
+        LlamaConfig::PASSES
     }
 
     fn head(&self) -> (usize, usize) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use burn_lora_models::bert::SequenceClassifier;
+use burn_lora_models::bert::{BertConfig, SequenceClassifier};
 use burn_lora_models::footprint::{BatchShape, Footprint, LearnedAt};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ModelError, SaveDtype};
@@ -44,6 +44,10 @@ impl Objective for SequenceClassifier {
 
     fn attention_flops(&self, batch: &BatchShape) -> f64 {
         self.config().attention_flops(batch)
+    }
+
+    fn passes(&self) -> f64 {
+        BertConfig::PASSES
     }
 
     fn head(&self) -> (usize, usize) {

@@ -3,7 +3,8 @@
 //! Each shape of linear that the model has is multiplied once forward and once backward with as many rows
 //! as a batch has tokens, on the device of the run. A step is the sum of those over the linears, plus
 //! what is not a product of a weight: the low-rank products and attention, taken at the pace that the
-//! measured products had, and passes over activations, at the pace of adding two tensors.
+//! measured products had, and passes over activations and over what is trained, at the pace of adding to
+//! a tensor.
 //!
 //! Left out: reading the model, evaluations and checkpoints.
 
@@ -25,12 +26,12 @@ use crate::prepare::ReadRun;
 /// Rows of a measured product, at most: beyond it the pace no longer changes.
 const ROWS: usize = 1024;
 
-/// Repeats of a product, of which the fastest counts.
-const REPEATS: usize = 3;
+/// Seconds for which each product is repeated, at least: a processor is faster for a moment than for a run.
+const MEASURED: f64 = 0.1;
 
-/// Passes over what the layers keep that a step makes beside its products: norms, gates, sums and
-/// their backward passes, the optimiser left out.
-const PASSES: f64 = 6.0;
+/// Operations on every trained value that a step makes after its gradients: norm and clipping, two
+/// moments, the update, decay.
+const UPDATES: f64 = 16.0;
 
 /// How fast a run will be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -87,7 +88,7 @@ pub(super) fn measured<M: Objective>(
     let head = outline.model.head();
     let head_row = products(rows.min(128), head, &device)?;
     let flops_per_second = total.0 / total.1;
-    let bytes_per_second = adding(&device)?;
+    let values_per_second = adding(&device)?;
 
     let learned = |path: &str| outline.learned(path);
     let mut seconds = 0.0;
@@ -115,9 +116,11 @@ pub(super) fn measured<M: Objective>(
         let targets = batch.targets as f64;
         seconds += targets * (head_row.forward + head_row.input_gradient);
         seconds += outline.model.attention_flops(batch) / flops_per_second;
-        let kept = outline.model.footprint(batch, &learned).kept as f64;
-        seconds += PASSES * kept / bytes_per_second;
+        let kept = outline.model.footprint(batch, &learned).kept as f64 / 4.0;
+        seconds += outline.model.passes() * kept / values_per_second;
     }
+    let trained = outline.trainable() as f64;
+    seconds += steps * UPDATES * trained / values_per_second;
     Ok(Some(Pace {
         seconds_per_step: seconds / steps,
         tokens_per_step: tokens as f64 / steps,
@@ -133,22 +136,23 @@ fn products(
 ) -> Result<PerRow, TrainError> {
     let random = |shape| Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), device);
     let (x, dy, weight) = (random([rows, d_in]), random([rows, d_out]), random([d_in, d_out]));
-    let forward = fastest(device, || x.clone().matmul(weight.clone()))?;
+    let forward = mean(device, || x.clone().matmul(weight.clone()))?;
     let transposed = || dy.clone().matmul(weight.clone().transpose());
-    let input_gradient = fastest(device, transposed)?;
+    let input_gradient = mean(device, transposed)?;
     let rows = rows as f64;
     Ok(PerRow { forward: forward / rows, input_gradient: input_gradient / rows })
 }
 
-/// Bytes read and written a second by adding two tensors of 16 MiB.
+/// Values a second that one is added to in tensors of 16 MiB.
 fn adding(device: &Device) -> Result<f64, TrainError> {
     const VALUES: usize = 1 << 22;
     let x = Tensor::<1>::ones([VALUES], device);
-    let seconds = fastest(device, || x.clone() + x.clone())?;
-    Ok(12.0 * VALUES as f64 / seconds)
+    let seconds = mean(device, || x.clone().add_scalar(1.0))?;
+    Ok(VALUES as f64 / seconds)
 }
 
-fn fastest<const D: usize>(
+/// Seconds that it takes on average.
+fn mean<const D: usize>(
     device: &Device,
     compute: impl Fn() -> Tensor<D>,
 ) -> Result<f64, TrainError> {
@@ -156,13 +160,15 @@ fn fastest<const D: usize>(
     // The first one may compile, or wake threads up.
     drop(compute());
     sync()?;
-    let mut fastest = f64::INFINITY;
-    for _ in 0..REPEATS {
-        let started = Instant::now();
+    let started = Instant::now();
+    let mut count = 0.0;
+    loop {
         drop(compute());
         sync()?;
-        fastest = fastest.min(started.elapsed().as_secs_f64());
+        count += 1.0;
+        let seconds = started.elapsed().as_secs_f64();
+        if seconds >= MEASURED {
+            return Ok(seconds / count);
+        }
     }
-    // A clock that does not tell two instants apart must not make it infinitely fast.
-    Ok(fastest.max(1e-9))
 }
