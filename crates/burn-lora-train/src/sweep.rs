@@ -70,6 +70,7 @@ pub struct Sweep {
     dir: PathBuf,
     axes: Vec<Axis>,
     plans: Vec<Plan>,
+    no_memory_check: bool,
 }
 
 /// A point and its configuration, whose `output.dir` is the point's directory.
@@ -128,7 +129,12 @@ impl Sweep {
             }
             config.output.dir = dir.join(&point.name);
         }
-        Ok(Self { dir, axes, plans })
+        Ok(Self { dir, axes, plans, no_memory_check: false })
+    }
+
+    /// Starts points even where they need more memory than there is.
+    pub fn without_memory_check(self) -> Self {
+        Self { no_memory_check: true, ..self }
     }
 
     /// The directory of the sweep.
@@ -222,7 +228,7 @@ impl Sweep {
                         overwrite,
                         renderer: Some(Box::new(SilentRenderer)),
                         interrupter: interrupter.clone(),
-                        no_memory_check: false,
+                        no_memory_check: self.no_memory_check,
                     };
                     train(plan.config.clone(), options)
                 }

@@ -29,6 +29,9 @@ pub struct Sweep {
     /// List the points and what would become of each, and run nothing
     #[arg(long)]
     dry_run: bool,
+    /// Start runs even if they need more memory than there is
+    #[arg(long)]
+    no_memory_check: bool,
 }
 
 impl Sweep {
@@ -58,7 +61,9 @@ impl Sweep {
     }
 
     fn read(&self) -> Result<sweep::Sweep, SweepError> {
-        sweep::Sweep::read(&self.config, &Grid::parse(&self.set)?, self.out.as_deref())
+        let grid = Grid::parse(&self.set)?;
+        let sweep = sweep::Sweep::read(&self.config, &grid, self.out.as_deref())?;
+        Ok(if self.no_memory_check { sweep.without_memory_check() } else { sweep })
     }
 
     fn sweep(&self) -> Result<Results, SweepError> {

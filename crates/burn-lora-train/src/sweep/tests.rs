@@ -169,6 +169,23 @@ fn a_plan_tells_what_a_sweep_would_do_and_writes_nothing() {
 }
 
 #[test]
+fn points_are_checked_for_memory_unless_the_sweep_is_told_not_to() {
+    let checked = |sweep: Sweep| {
+        let mut without = Vec::new();
+        let results = sweep.run_by(&Interrupter::new(), &Observer::silent(), |config, options| {
+            without.push(options.no_memory_check);
+            Ok(finish(&config))
+        });
+        results.unwrap();
+        without
+    };
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [one, other] = dirs.each_ref().map(|dir| sweep(dir.path(), &RANKS).unwrap());
+    assert_eq!(checked(one), [false, false]);
+    assert_eq!(checked(other.without_memory_check()), [true, true]);
+}
+
+#[test]
 fn a_run_of_other_settings_stops_the_sweep_before_anything_runs() {
     let dir = tempfile::tempdir().unwrap();
     let going = Interrupter::new();
