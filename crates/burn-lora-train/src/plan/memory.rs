@@ -14,8 +14,11 @@ use crate::score::ROWS;
 /// What the allocator loses to fragments of blocks that come and go, as a share of those.
 const FRAGMENTS: f64 = 0.05;
 
-/// What kernels, threads and the graph of a step take, whatever the model.
-const BUFFERS: u64 = 8 << 20;
+/// What the graph of a step and its small tensors take, whatever the model.
+const BUFFERS: u64 = 6 << 20;
+
+/// What each thread takes: its stack, and the panels that a product packs.
+const A_THREAD: u64 = 1 << 20;
 
 /// Bytes that a run has resident at its largest, by part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -137,7 +140,9 @@ impl Needs {
                 .into_iter()
                 .fold(0, u64::max);
         let lost = (moving as f64 * FRAGMENTS) as u64;
-        let fixed = self.process + BUFFERS + self.weights + self.adapter + optimizer;
+        let threads = train.threads.unwrap_or_else(rayon::current_num_threads) as u64;
+        let buffers = BUFFERS + threads * A_THREAD;
+        let fixed = self.process + buffers + self.weights + self.adapter + optimizer;
         Memory {
             process: self.process,
             weights: self.weights,
