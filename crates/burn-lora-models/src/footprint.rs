@@ -9,7 +9,7 @@
 //! the parameters alone, and what an allocator loses to fragments.
 //!
 //! ```
-//! use burn_lora_models::footprint::{BatchShape, Learned};
+//! use burn_lora_models::footprint::{BatchShape, Counted, Learned};
 //! use burn_lora_models::llama::LlamaConfig;
 //!
 //! let text = r#"{"model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32,
@@ -96,6 +96,25 @@ impl Footprint {
     pub fn step(&self) -> u64 {
         self.kept + self.scores.max(self.passing)
     }
+}
+
+/// A model's configuration, by which its training steps are counted.
+pub trait Counted {
+    /// The footprint of a training step on a batch, given what is learned of each module.
+    fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint;
+
+    /// Floating-point operations of attention in a training step on a batch, beside the linears'.
+    fn attention_flops(&self, batch: &BatchShape) -> f64;
+
+    /// How often a training step passes over what its layers keep, beside its products.
+    fn passes(&self) -> f64;
+
+    /// Inputs and outputs of the product that each target goes through.
+    fn head(&self) -> (usize, usize);
+
+    /// Bytes of writing `new` tokens after each of `rows` prompts of `prompt` tokens; 0 of a model that
+    /// does not write.
+    fn generating(&self, rows: usize, prompt: usize, new: usize) -> u64;
 }
 
 /// Bytes of so many f32 values.

@@ -29,6 +29,14 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
+/// Scores over a vocabulary that exist at a time, at most (32 MiB); one row of them, at least.
+pub(crate) const SCORES: usize = 1 << 23;
+
+/// How many rows of scores over a vocabulary of that size exist at a time, at most.
+pub fn rows_at_once(vocabulary: usize) -> usize {
+    (SCORES / vocabulary.max(1)).max(1)
+}
+
 /// What [`FusedBackend::head_loss_grad`] gives.
 #[derive(ExtensionType, Debug, Clone)]
 #[extension_type(fusion: cfg(feature = "cube"))]

@@ -1,7 +1,7 @@
 //! The base model of a run: loaded from where it lies, or random from a configuration.
 
 use std::cell::{OnceCell, RefCell};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn_lora_models::bert::{BertConfig, SequenceClassifier};
@@ -12,7 +12,7 @@ use burn_lora_models::{LoadReport, ModelError};
 
 use crate::config::{AdapterSection, ModelSource, RunConfig};
 use crate::observe::Observer;
-use crate::{TrainError, files, located};
+use crate::{TrainError, files, located, system_memory};
 
 /// The base models of runs that follow each other in one process, so that each is loaded once.
 ///
@@ -24,7 +24,7 @@ pub(crate) struct BaseCache {
     causal: RefCell<Option<Kept<LlamaForCausalLM>>>,
     classifier: RefCell<Option<Kept<SequenceClassifier>>>,
     /// What the process had resident before its first run read a model, in bytes.
-    process: OnceCell<u64>,
+    process: OnceCell<Option<u64>>,
 }
 
 /// A model, and what it was loaded from.
@@ -45,8 +45,8 @@ struct Key {
 
 impl BaseCache {
     /// What the process had resident before any model, measured the first time this is asked.
-    pub(crate) fn process(&self, measure: impl FnOnce() -> u64) -> u64 {
-        *self.process.get_or_init(measure)
+    pub(crate) fn process(&self) -> Option<u64> {
+        *self.process.get_or_init(system_memory::resident)
     }
 
     /// [`causal`], loaded once where a cache is given.
@@ -152,9 +152,8 @@ pub(crate) fn causal_outline(
     device: &Device,
     observer: &Observer,
 ) -> Result<LlamaForCausalLM, TrainError> {
-    let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
-        placed(&config.model.source, observer)?;
-    Ok(LlamaForCausalLM::outline(&LlamaConfig::from_path(&path)?, device)?)
+    let config = LlamaConfig::from_path(&described(config, observer)?)?;
+    Ok(LlamaForCausalLM::outline(&config, device)?)
 }
 
 /// The shapes of the encoder that the configuration names, with its head.
@@ -163,11 +162,16 @@ pub(crate) fn classifier_outline(
     device: &Device,
     observer: &Observer,
 ) -> Result<SequenceClassifier, TrainError> {
+    let labels = config.data.labels.clone().unwrap_or_default();
+    let config = BertConfig::from_path(&described(config, observer)?)?.with_labels(labels);
+    Ok(SequenceClassifier::outline(&config, device)?)
+}
+
+/// Where the model's config.json, or what stands for it, is on this machine.
+fn described(config: &RunConfig, observer: &Observer) -> Result<PathBuf, TrainError> {
     let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
         placed(&config.model.source, observer)?;
-    let labels = config.data.labels.clone().unwrap_or_default();
-    let config = BertConfig::from_path(&path)?.with_labels(labels);
-    Ok(SequenceClassifier::outline(&config, device)?)
+    Ok(path)
 }
 
 /// The source with its place on this machine.

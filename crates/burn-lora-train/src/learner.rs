@@ -17,7 +17,7 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Module, ModuleDisplay};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_lora_models::footprint::{BatchShape, Footprint, LearnedAt};
+use burn_lora_models::footprint::{BatchShape, Counted};
 use burn_lora_models::loss::{cross_entropy, smoothed_cross_entropy};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ModelError, SaveDtype};
@@ -70,23 +70,8 @@ pub trait Objective: Module + ModuleDisplay + 'static {
         judge(self.scores(batch, device), batch.target_ids())
     }
 
-    /// What a training step on a batch of that size keeps in memory.
-    fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint;
-
-    /// Bytes of writing `new` tokens after `rows` prompts of `prompt` tokens; 0 of a model that does not
-    /// write.
-    fn generating(&self, _rows: usize, _prompt: usize, _new: usize) -> u64 {
-        0
-    }
-
-    /// Floating-point operations of attention in a training step on a batch of that size.
-    fn attention_flops(&self, batch: &BatchShape) -> f64;
-
-    /// How often a training step passes over what its layers keep, beside its products.
-    fn passes(&self) -> f64;
-
-    /// Inputs and outputs of the product that each target goes through.
-    fn head(&self) -> (usize, usize);
+    /// What its training steps are counted by.
+    fn counted(&self) -> &dyn Counted;
 
     /// Scores of seeded random token rows, to compare two models of one shape with.
     fn probe(&self, device: &Device) -> Tensor<2>;

@@ -64,6 +64,7 @@ mod strategy;
 mod suggest;
 pub mod summary;
 pub mod sweep;
+pub mod system_memory;
 pub mod tensorboard;
 
 pub use error::TrainError;

@@ -31,19 +31,19 @@ use std::collections::HashMap;
 
 use burn::tensor::Device;
 use burn_lora_models::footprint::Learned;
-use burn_lora_patch::{LayerReport, LayerStatus, ParamRole, PatchReport, SavedModule, Scan};
+use burn_lora_patch::{
+    LayerReport, LayerStatus, ParamInfo, ParamRole, PatchReport, SavedModule, Scan,
+};
 use serde::Serialize;
 
 use crate::config::{AdapterSection, RunConfig};
 use crate::learner::Objective;
 use crate::observe::Observer;
 use crate::prepare::{Read, ReadRun, patch_config, read};
-use crate::{TrainError, base};
+use crate::{TrainError, base, system_memory};
 
 use batches::Batches;
 use memory::Needs;
-
-pub(crate) use limit::resident;
 
 pub use limit::Limit;
 pub use memory::Memory;
@@ -101,7 +101,8 @@ pub fn plan(config: RunConfig, observer: &Observer) -> Result<Plan, TrainError> 
     }
 }
 
-/// The memory of a run that has been read, before its model is.
+/// The memory of a run that has been read, before its model is. `process` is what the process has
+/// resident without a model, where it holds one already.
 pub(crate) fn memory_plan(
     read: &Read,
     process: Option<u64>,
@@ -109,10 +110,12 @@ pub(crate) fn memory_plan(
 ) -> Result<Plan, TrainError> {
     Ok(match read {
         Read::Causal(run) => {
-            memory_of(run, &outline(run, observer, base::causal_outline)?, process)
+            let outline = outline(run, observer, base::causal_outline)?;
+            memory_of(run, &outline, &Batches::of(run), process)
         }
         Read::Classifier(run) => {
-            memory_of(run, &outline(run, observer, base::classifier_outline)?, process)
+            let outline = outline(run, observer, base::classifier_outline)?;
+            memory_of(run, &outline, &Batches::of(run), process)
         }
     })
 }
@@ -178,9 +181,13 @@ impl<M> Outline<M> {
         self.report.as_ref().map_or_else(|| self.base(), PatchReport::total)
     }
 
+    /// How many the base has.
     fn base(&self) -> usize {
-        let params = self.scan.params().iter().filter(|param| param.role == ParamRole::Base);
-        params.map(|param| param.count()).sum()
+        self.base_params().map(ParamInfo::count).sum()
+    }
+
+    fn base_params(&self) -> impl Iterator<Item = &ParamInfo> {
+        self.scan.params().iter().filter(|param| param.role == ParamRole::Base)
     }
 
     /// What is learned of the module at a path.
@@ -201,11 +208,12 @@ impl<M> Outline<M> {
 fn memory_of<M: Objective>(
     run: &ReadRun<M::Batch>,
     outline: &Outline<M>,
+    batches: &Batches,
     process: Option<u64>,
 ) -> Plan {
-    let batches = Batches::of(run);
-    let needs = Needs::of(run, outline, process.unwrap_or_else(limit::resident));
-    let largest = needs.largest(outline, &batches);
+    let process = process.or_else(system_memory::resident).unwrap_or(0);
+    let needs = Needs::of(run, outline, process);
+    let largest = outline.largest(&batches.training);
     let evaluation = batches.evaluation;
     let memory = needs.memory(outline, &largest, evaluation.as_ref(), &run.config.train);
     let limit = burn_lora::device::is_cpu(&run.device).then(Limit::now).flatten();
@@ -230,10 +238,11 @@ fn with_pace<M: Objective>(
     outline: &Outline<M>,
     observer: &Observer,
 ) -> Result<Plan, TrainError> {
-    let mut plan = memory_of(run, outline, None);
+    let batches = Batches::of(run);
+    let mut plan = memory_of(run, outline, &batches, None);
     if plan.fits {
         observer.stage("measuring products");
-        plan.pace = pace::measured(run, outline, &Batches::of(run))?;
+        plan.pace = pace::measured(run, outline, &batches)?;
         observer.done();
     }
     Ok(plan)

@@ -30,8 +30,8 @@ use crate::prepare::{Adapt, Prepared, Run, build, read};
 use crate::schedule::LearningRate;
 use crate::score::{Sample, Scores, Scoring};
 use crate::strategy::{Hooks, StepPlan, StepStrategy};
-use crate::summary::{Summary, peak_memory};
-use crate::{TrainError, files, left_behind, located};
+use crate::summary::Summary;
+use crate::{TrainError, files, left_behind, located, system_memory};
 
 /// How to start a run, beside its configuration.
 #[derive(Default)]
@@ -73,7 +73,7 @@ pub(crate) fn train_on(
     set_threads(&config.train)?;
     let read = read(config, observer)?;
     if !options.no_memory_check {
-        let process = bases.map(|bases| bases.process(crate::plan::resident));
+        let process = bases.and_then(BaseCache::process);
         memory_plan(&read, process, observer)?.admit()?;
     }
     // Only now: a run that cannot start must not remove the one that it would replace.
@@ -234,7 +234,7 @@ fn fit<M: Objective>(
         trained,
         total,
         adapter_bytes,
-        peak_memory: peak_memory(),
+        peak_memory: system_memory::peak(),
         samples: compared(&scored.borrow(), train.samples),
     };
     for record in history.records() {

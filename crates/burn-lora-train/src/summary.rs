@@ -123,15 +123,6 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// The most memory this process has had resident, in bytes; Linux tells, other systems are not
-/// asked.
-pub fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

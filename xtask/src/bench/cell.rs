@@ -18,6 +18,7 @@ use burn_lora_patch::peft::{self, AdapterConfig, LoadOptions};
 use burn_lora_patch::{LayerStatus, PatchConfig, Targets, TaskType, merge, patch, plan};
 use burn_lora_train::clip::clip_by_global_norm;
 use burn_lora_train::learner::{Batch, Objective};
+use burn_lora_train::system_memory;
 use serde::{Deserialize, Serialize};
 
 use super::matrix::Shape;
@@ -122,7 +123,8 @@ fn run<M: Objective>(
         let model = adapted(order, model, &mut measured)?;
         train(order, &workload, model, &batches, device, &mut measured)?;
     }
-    measured.peak_bytes = peak().ok_or("the peak memory of this process is not known here")?;
+    measured.peak_bytes =
+        system_memory::peak().ok_or("the peak memory of this process is not known here")?;
     measured.products_seconds = products.seconds(&device.clone().without_autodiff());
     Ok(measured)
 }
@@ -265,11 +267,6 @@ fn infer<M: Objective>(
     }
     measured.latency = Some(latency);
     Ok(())
-}
-
-/// The peak resident memory of this process, in bytes.
-fn peak() -> Option<u64> {
-    burn_lora_train::summary::peak_memory()
 }
 
 /// How many bytes a cell is sure to need: weights, gradients, AdamW's moments, and the scores.

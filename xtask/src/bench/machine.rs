@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use burn_lora_train::system_memory;
+
 use super::record::Machine;
 
 /// This machine.
@@ -16,21 +18,9 @@ pub fn this() -> Machine {
     Machine {
         cpu,
         processors: std::thread::available_parallelism().map_or(1, usize::from),
-        memory: memory("MemTotal").unwrap_or(0),
+        memory: system_memory::total().unwrap_or(0),
         os: format!("{} {}", std::env::consts::OS, kernel.trim()),
     }
-}
-
-/// The memory that could be used without swapping, in bytes; none where that is not known.
-pub fn available() -> Option<u64> {
-    memory("MemAvailable")
-}
-
-fn memory(key: &str) -> Option<u64> {
-    let text = file("/proc/meminfo");
-    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }
 
 fn file(path: &str) -> String {

@@ -1,17 +1,16 @@
 //! The encoder's count; see `bert/layer.rs` for what is counted. Its norms, softmax and GELU are Burn's,
 //! composed of single operations, so that what they keep is what those keep.
 
-use super::{BatchShape, Footprint, Learned, LearnedAt, Pass, floats};
+use super::{BatchShape, Counted, Footprint, Learned, LearnedAt, Pass, floats};
 use crate::bert::BertConfig;
 use crate::config::Architecture;
 
-impl BertConfig {
-    /// How often a training step passes over what its layers keep, beside its products: norms, softmax, GELU
-    /// and their backward passes are made of many operations each. Measured on all-MiniLM-L6-v2.
-    pub const PASSES: f64 = 30.0;
+/// How often a training step passes over what its layers keep, beside its products: norms, softmax, GELU
+/// and their backward passes are made of many operations each. Measured on all-MiniLM-L6-v2.
+const PASSES: f64 = 30.0;
 
-    /// The footprint of a training step on a batch, given what is learned of each module.
-    pub fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint {
+impl Counted for BertConfig {
+    fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint {
         let (d, inner) = (self.hidden_size, self.intermediate_size);
         let (rows, width) = (batch.rows, batch.width);
         let tokens = batch.tokens();
@@ -55,10 +54,21 @@ impl BertConfig {
         }
     }
 
-    /// Floating-point operations of attention in one training step, beside the linears': two products
-    /// forward and four backward.
-    pub fn attention_flops(&self, batch: &BatchShape) -> f64 {
+    /// Two products forward and four backward.
+    fn attention_flops(&self, batch: &BatchShape) -> f64 {
         let scores = batch.rows * batch.width * batch.width;
         12.0 * scores as f64 * (self.hidden_size * self.num_hidden_layers) as f64
+    }
+
+    fn passes(&self) -> f64 {
+        PASSES
+    }
+
+    fn head(&self) -> (usize, usize) {
+        (self.hidden_size, self.labels.len())
+    }
+
+    fn generating(&self, _: usize, _: usize, _: usize) -> u64 {
+        0
     }
 }

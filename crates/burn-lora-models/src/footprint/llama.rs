@@ -1,18 +1,15 @@
 //! The decoder's count; see `llama/layer.rs`, `llama/attention.rs` and `fused.rs` for what is counted.
 
-use super::{BatchShape, Footprint, Learned, LearnedAt, Pass, floats};
+use super::{BatchShape, Counted, Footprint, Learned, LearnedAt, Pass, floats};
+use crate::fused::rows_at_once;
 use crate::llama::LlamaConfig;
 
-/// Values of the scores that the head's loss forms at a time, at most (`fused/flex/loss.rs`).
-const SCORES: usize = 1 << 23;
+/// How often a training step passes over what its layers keep, beside its products: norms, gates, sums
+/// and their backward passes, each a kernel that reads its input once. Measured on SmolLM2-135M.
+const PASSES: f64 = 6.0;
 
-impl LlamaConfig {
-    /// How often a training step passes over what its layers keep, beside its products: norms, gates, sums
-    /// and their backward passes, each a kernel that reads its input once. Measured on SmolLM2-135M.
-    pub const PASSES: f64 = 6.0;
-
-    /// The footprint of a training step on a batch, given what is learned of each module.
-    pub fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint {
+impl Counted for LlamaConfig {
+    fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint {
         let (d, inner) = (self.hidden_size, self.intermediate_size);
         let q = self.num_attention_heads * self.head_dim;
         let kv = self.num_key_value_heads * self.head_dim;
@@ -59,18 +56,25 @@ impl LlamaConfig {
         }
     }
 
-    /// Floating-point operations of attention in one training step, beside the linears': two products
-    /// forward and five backward (the scores are computed again), of which causality leaves half.
-    pub fn attention_flops(&self, batch: &BatchShape) -> f64 {
+    /// Two products forward and five backward (the scores are computed again), of which causality leaves
+    /// half.
+    fn attention_flops(&self, batch: &BatchShape) -> f64 {
         let (rows, width) = batch.attended();
         let heads = self.num_attention_heads * self.head_dim * self.num_hidden_layers;
         7.0 * (rows * width * width) as f64 * heads as f64
     }
 
-    /// Bytes of continuing `rows` prompts of `prompt` tokens by `new` tokens: the cache of keys and values
-    /// (the one of a layer twice, while it grows), the scores of the last tokens, one pass of the
-    /// prompts.
-    pub fn generating(&self, rows: usize, prompt: usize, new: usize) -> u64 {
+    fn passes(&self) -> f64 {
+        PASSES
+    }
+
+    fn head(&self) -> (usize, usize) {
+        (self.hidden_size, self.vocab_size)
+    }
+
+    /// The cache of keys and values (the one of a layer twice, while it grows), the scores of the last
+    /// tokens, one pass of the prompts.
+    fn generating(&self, rows: usize, prompt: usize, new: usize) -> u64 {
         let kv = 2 * self.num_key_value_heads * self.head_dim;
         let columns = rows * prompt.saturating_add(new).min(self.max_position_embeddings);
         let cache = columns * kv * (self.num_hidden_layers + 1);
@@ -81,7 +85,9 @@ impl LlamaConfig {
         let pass = tokens * (2 * self.hidden_size + 3 * self.intermediate_size) + 2 * attended;
         floats(cache + scores + pass)
     }
+}
 
+impl LlamaConfig {
     /// The rows that carry loss with their gradients, and the scores: those of some rows at a time, or
     /// of all where the head itself has an adapter or is trained apart from the embedding.
     fn scores(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> usize {
@@ -98,6 +104,6 @@ impl LlamaConfig {
 
     /// Rows whose scores exist at a time.
     fn at_once(&self, batch: &BatchShape) -> usize {
-        (SCORES / self.vocab_size.max(1)).max(1).min(batch.targets)
+        rows_at_once(self.vocab_size).min(batch.targets)
     }
 }

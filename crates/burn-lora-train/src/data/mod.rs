@@ -61,6 +61,8 @@ mod sources;
 mod tokenizer;
 
 #[cfg(test)]
+mod batch_tests;
+#[cfg(test)]
 mod file_tests;
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,9 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_lora_models::footprint::{BatchShape, Footprint, LearnedAt};
-use burn_lora_models::llama::{LlamaConfig, LlamaForCausalLM};
+use burn_lora_models::footprint::{BatchShape, Counted};
+use burn_lora_models::fused::rows_at_once;
+use burn_lora_models::llama::LlamaForCausalLM;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ModelError, SaveDtype};
 use burn_lora_patch::TaskType;
@@ -17,9 +18,6 @@ use crate::TrainError;
 use crate::data::{Prompt, TokenBatch};
 use crate::observe::Observer;
 use crate::score::{Sample, generate_samples};
-
-/// Scores that exist at a time in an evaluation (32 MiB of them).
-const SCORES: usize = 1 << 23;
 
 impl Batch for TokenBatch {
     fn target_ids(&self) -> Vec<i32> {
@@ -60,7 +58,7 @@ impl Objective for LlamaForCausalLM {
     fn measure(&self, batch: &TokenBatch, device: &Device) -> (f64, usize) {
         let hidden = target_rows(self, batch, device);
         let targets = batch.target_ids();
-        let at_once = (SCORES / self.config().vocab_size.max(1)).max(1);
+        let at_once = rows_at_once(self.config().vocab_size);
         let (mut loss, mut correct) = (0.0, 0);
         for (index, targets) in targets.chunks(at_once).enumerate() {
             let rows = hidden.clone().narrow(0, index * at_once, targets.len());
@@ -71,24 +69,8 @@ impl Objective for LlamaForCausalLM {
         (loss, correct)
     }
 
-    fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint {
-        self.config().footprint(batch, learned)
-    }
-
-    fn generating(&self, rows: usize, prompt: usize, new: usize) -> u64 {
-        self.config().generating(rows, prompt, new)
-    }
-
-    fn attention_flops(&self, batch: &BatchShape) -> f64 {
-        self.config().attention_flops(batch)
-    }
-
-    fn passes(&self) -> f64 {
-        LlamaConfig::PASSES
-    }
-
-    fn head(&self) -> (usize, usize) {
-        (self.config().hidden_size, self.config().vocab_size)
+    fn counted(&self) -> &dyn Counted {
+        self.config()
     }
 
     fn probe(&self, device: &Device) -> Tensor<2> {

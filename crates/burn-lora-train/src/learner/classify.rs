@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use burn_lora_models::bert::{BertConfig, SequenceClassifier};
-use burn_lora_models::footprint::{BatchShape, Footprint, LearnedAt};
+use burn_lora_models::bert::SequenceClassifier;
+use burn_lora_models::footprint::{BatchShape, Counted};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ModelError, SaveDtype};
 use burn_lora_patch::TaskType;
@@ -38,20 +38,8 @@ impl Objective for SequenceClassifier {
         self.logits(ids(&batch.ids, [batch.rows, batch.width], device), &batch.lengths)
     }
 
-    fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint {
-        self.config().footprint(batch, learned)
-    }
-
-    fn attention_flops(&self, batch: &BatchShape) -> f64 {
-        self.config().attention_flops(batch)
-    }
-
-    fn passes(&self) -> f64 {
-        BertConfig::PASSES
-    }
-
-    fn head(&self) -> (usize, usize) {
-        (self.config().hidden_size, self.config().labels.len())
+    fn counted(&self) -> &dyn Counted {
+        self.config()
     }
 
     fn probe(&self, device: &Device) -> Tensor<2> {

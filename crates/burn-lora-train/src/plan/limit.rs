@@ -1,9 +1,11 @@
 //! How much memory this process may have.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+use crate::system_memory;
 
 /// What this process may grow to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -16,29 +18,15 @@ impl Limit {
     /// What the kernel and the control groups of this process leave to it, without swapping; Linux
     /// tells, other systems are not asked.
     pub fn now() -> Option<Self> {
-        let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
-        let free = kib(&meminfo, "MemAvailable:")?;
+        let free = system_memory::available()?;
         let groups = groups().into_iter().filter_map(|dir| room(&dir));
         let room = groups.fold(free, u64::min);
-        Some(Self { bytes: room.saturating_add(resident()) })
+        Some(Self { bytes: room.saturating_add(system_memory::resident().unwrap_or(0)) })
     }
 }
 
-/// What this process has resident now, in bytes; 0 where the system does not tell.
-pub(crate) fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    kib(&status, "VmRSS:").unwrap_or(0)
-}
-
-/// The value of `key` in a text of lines `key:  123 kB`, in bytes.
-fn kib(text: &str, key: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
-}
-
 /// The directories of the control group that this process is in, and of those around it.
-fn groups() -> Vec<std::path::PathBuf> {
+fn groups() -> Vec<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let Some(path) = text.lines().find_map(|line| line.strip_prefix("0::/")) else {
         return Vec::new();
@@ -65,15 +53,6 @@ fn room(dir: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_of_the_kernel_are_read_as_bytes() {
-        let text = "MemTotal:       24 kB\nMemAvailable:    2048 kB\nBad: x kB\n";
-        assert_eq!(kib(text, "MemAvailable:"), Some(2 << 20));
-        assert_eq!(kib(text, "Bad:"), None);
-        assert_eq!(kib(text, "SwapFree:"), None);
-        assert_eq!(kib("Huge: 99999999999999999999 kB", "Huge:"), None);
-    }
 
     #[test]
     fn a_group_leaves_its_limit_less_what_is_used_and_no_cache() {

@@ -1,11 +1,10 @@
 //! Memory of a run by part, counted from shapes.
 
-use burn_lora_models::footprint::{BatchShape, Learned};
-use burn_lora_patch::ParamRole;
+use burn_lora_models::footprint::{BatchShape, Footprint};
+use burn_lora_patch::ParamInfo;
 use serde::Serialize;
 
 use super::Outline;
-use super::batches::Batches;
 use crate::config::TrainSection;
 use crate::learner::Objective;
 use crate::prepare::ReadRun;
@@ -63,8 +62,7 @@ impl Needs {
         outline: &Outline<M>,
         process: u64,
     ) -> Self {
-        let params = || outline.scan.params().iter().filter(|p| p.role == ParamRole::Base);
-        let weights: usize = params().map(|param| param.count()).sum();
+        let weights = outline.base();
         let bytes = |count: usize| 4 * count as u64;
         let (adapter, trained, largest_trained, table) = match &outline.report {
             Some(report) => {
@@ -73,9 +71,9 @@ impl Needs {
                 (factors.sum(), report.trainable(), largest.max().unwrap_or(0), 0)
             }
             None => {
-                let largest = params().map(|param| param.count()).max().unwrap_or(0);
-                let tables = params().filter(|param| param.container == "Embedding");
-                let table = tables.map(|param| param.count()).max().unwrap_or(0);
+                let largest = outline.base_params().map(ParamInfo::count).max().unwrap_or(0);
+                let tables = outline.base_params().filter(|param| param.container == "Embedding");
+                let table = tables.map(ParamInfo::count).max().unwrap_or(0);
                 (0, weights, largest, table)
             }
         };
@@ -91,23 +89,12 @@ impl Needs {
             trained: bytes(trained),
             largest_trained: bytes(largest_trained),
             table: bytes(table),
-            generating: if rows == 0 { 0 } else { outline.model.generating(rows, longest, new) },
+            generating: if rows == 0 {
+                0
+            } else {
+                outline.model.counted().generating(rows, longest, new)
+            },
         }
-    }
-
-    /// The batch that needs most.
-    pub(super) fn largest<M: Objective>(
-        &self,
-        outline: &Outline<M>,
-        batches: &Batches,
-    ) -> BatchShape {
-        let learned = |path: &str| outline.learned(path);
-        let needed = |shape: &BatchShape| outline.model.footprint(shape, &learned).step();
-        let mut distinct = batches.training.clone();
-        distinct.sort_by_key(|shape| (shape.rows, shape.width, shape.segments, shape.targets));
-        distinct.dedup();
-        let nothing = BatchShape { rows: 0, width: 0, segments: None, targets: 0 };
-        distinct.into_iter().max_by_key(needed).unwrap_or(nothing)
     }
 
     /// The memory of a run whose largest batches, to train on and to evaluate, are of these sizes.
@@ -118,8 +105,7 @@ impl Needs {
         evaluation: Option<&BatchShape>,
         train: &TrainSection,
     ) -> Memory {
-        let learned = |path: &str| outline.learned(path);
-        let step = outline.model.footprint(largest, &learned);
+        let step = outline.footprint(largest);
         let optimizer = 2 * self.trained;
         // Those of earlier batches are kept beside those of the next.
         let kept_gradients = if train.accumulate > 1 { self.trained } else { 0 };
@@ -133,8 +119,7 @@ impl Needs {
         // copy of the moments beside them.
         let updating = 2 * self.trained + self.table.max(3 * self.largest_trained);
         let saving = 3 * self.trained;
-        let evaluating = evaluation
-            .map_or(0, |batch| outline.model.footprint(batch, &|_| Learned::Nothing).evaluation);
+        let evaluating = evaluation.map_or(0, |batch| outline.footprint(batch).evaluation);
         let moving = kept_gradients
             + [backward, updating, saving, evaluating, self.generating]
                 .into_iter()
@@ -154,5 +139,22 @@ impl Needs {
             generating: self.generating,
             peak: fixed + moving + lost,
         }
+    }
+}
+
+impl<M: Objective> Outline<M> {
+    /// The batch that needs most.
+    pub(super) fn largest(&self, training: &[BatchShape]) -> BatchShape {
+        let needed = |shape: &BatchShape| self.footprint(shape).step();
+        let mut distinct = training.to_vec();
+        distinct.sort_by_key(|shape| (shape.rows, shape.width, shape.segments, shape.targets));
+        distinct.dedup();
+        let nothing = BatchShape { rows: 0, width: 0, segments: None, targets: 0 };
+        distinct.into_iter().max_by_key(needed).unwrap_or(nothing)
+    }
+
+    /// The footprint of a training step on a batch.
+    pub(super) fn footprint(&self, batch: &BatchShape) -> Footprint {
+        self.model.counted().footprint(batch, &|path| self.learned(path))
     }
 }

@@ -85,12 +85,11 @@ pub(super) fn measured<M: Objective>(
             total.1 += per_row.forward + per_row.input_gradient;
         }
     }
-    let head = outline.model.head();
-    let head_row = products(rows.min(128), head, &device)?;
+    let counted = outline.model.counted();
+    let head_row = products(rows.min(128), counted.head(), &device)?;
     let flops_per_second = total.0 / total.1;
     let values_per_second = adding(&device)?;
 
-    let learned = |path: &str| outline.learned(path);
     let mut seconds = 0.0;
     for batch in &batches.training {
         let rows = batch.tokens() as f64;
@@ -102,7 +101,7 @@ pub(super) fn measured<M: Objective>(
             if tracked {
                 seconds += rows * per_row.input_gradient;
             }
-            match learned(&linear.path) {
+            match outline.learned(&linear.path) {
                 Learned::Nothing => continue,
                 // The weight's gradient is a product of the same size.
                 Learned::Whole => seconds += rows * per_row.input_gradient,
@@ -115,9 +114,9 @@ pub(super) fn measured<M: Objective>(
         }
         let targets = batch.targets as f64;
         seconds += targets * (head_row.forward + head_row.input_gradient);
-        seconds += outline.model.attention_flops(batch) / flops_per_second;
-        let kept = outline.model.footprint(batch, &learned).kept as f64 / 4.0;
-        seconds += outline.model.passes() * kept / values_per_second;
+        seconds += counted.attention_flops(batch) / flops_per_second;
+        let kept = outline.footprint(batch).kept as f64 / 4.0;
+        seconds += counted.passes() * kept / values_per_second;
     }
     let trained = outline.trainable() as f64;
     seconds += steps * UPDATES * trained / values_per_second;

@@ -6,15 +6,11 @@ use burn_lora::kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
 use burn_lora::kernels::vector::{exp_sum, max, scale, vectorised};
 use burn_lora::kernels::{Floats, rows};
 
-use crate::fused::{HeadGrads, TableGrad};
+use crate::fused::{HeadGrads, TableGrad, rows_at_once};
 
-/// Scores that exist at a time, at most (32 MiB); one row of them, at least.
-const SCORES: usize = 1 << 23;
-
-/// Equal chunks of `rows` rows whose scores are not more than that.
+/// Equal chunks of `rows` rows, of as many as may have scores at a time.
 fn chunk(rows: usize, vocabulary: usize) -> usize {
-    let most = (SCORES / vocabulary.max(1)).max(1);
-    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
+    rows.div_ceil(rows.div_ceil(rows_at_once(vocabulary)).max(1)).max(1)
 }
 
 /// Calls `f` with the first row, the scores less their largest as exponentials, and the sum of
@@ -121,6 +117,7 @@ pub(super) fn backward(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fused::SCORES;
 
     #[test]
     fn chunks_are_equal_and_bounded() {
