@@ -4,8 +4,9 @@
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, IndexingUpdateOp, Shape, Slice, TensorData};
+use burn_lora::Frozen;
 
-use super::{HeadGrads, TableGrad};
+use super::{FusedBackend, HeadGrads, HeadLayout, TableGrad};
 
 /// Added to a score that must not count: far below any score, and finite.
 const MASKED: f32 = -1e30;
@@ -198,29 +199,43 @@ fn column<B: Backend>(targets: &[i32], device: &burn::backend::tensor::Device<B>
     B::int_from_data(data, device)
 }
 
-pub(super) fn head_loss<B: Backend>(
+/// The scores of every row, `[rows, vocabulary]`.
+fn scores<B: FusedBackend>(
     hidden: FloatTensor<B>,
-    table: FloatTensor<B>,
+    weight: Frozen<B>,
+    layout: HeadLayout,
+) -> FloatTensor<B> {
+    match layout {
+        HeadLayout::Table => weight.multiply_transposed(hidden),
+        HeadLayout::Linear => weight.multiply(hidden),
+    }
+}
+
+pub(super) fn head_loss<B: FusedBackend>(
+    hidden: FloatTensor<B>,
+    weight: Frozen<B>,
+    layout: HeadLayout,
     targets: &[i32],
 ) -> FloatTensor<B> {
     let targets = column::<B>(targets, &hidden.device());
-    let logits = B::float_matmul(hidden, B::float_transpose(table));
+    let logits = scores(hidden, weight, layout);
     let right = B::float_gather(1, B::log_softmax(logits, 1), targets);
     B::float_neg(B::float_sum(right))
 }
 
 /// With `P` the softmax of the scores and `T` one where a target is: `dS = P - T`,
 /// `dhidden = dS table`, `dtable = dSᵀ hidden`.
-pub(super) fn head_loss_grad<B: Backend>(
+pub(super) fn head_loss_grad<B: FusedBackend>(
     hidden: FloatTensor<B>,
-    table: FloatTensor<B>,
+    weight: Frozen<B>,
+    layout: HeadLayout,
     targets: &[i32],
     table_grad: bool,
 ) -> HeadGrads<B> {
     let rows = targets.len();
     let (device, dtype) = (hidden.device(), hidden.dtype());
     let targets = column::<B>(targets, &device);
-    let logits = B::float_matmul(hidden.clone(), B::float_transpose(table.clone()));
+    let logits = scores(hidden.clone(), weight.clone(), layout);
     let logs = B::log_softmax(logits, 1);
     let right = B::float_gather(1, logs.clone(), targets.clone());
     let minus_one = minus_ones::<B>(rows, dtype, &device);
@@ -232,7 +247,10 @@ pub(super) fn head_loss_grad<B: Backend>(
     };
     HeadGrads {
         loss: B::float_neg(B::float_sum(right)),
-        hidden: B::float_matmul(dscores, table),
+        hidden: match layout {
+            HeadLayout::Table => weight.multiply(dscores),
+            HeadLayout::Linear => weight.multiply_transposed(dscores),
+        },
         table: grad,
     }
 }

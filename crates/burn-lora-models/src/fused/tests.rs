@@ -7,7 +7,7 @@
 use burn::tensor::activation::{log_softmax, silu, softmax};
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
-use super::{head_loss, rms_norm, rotary_attention, silu_mul};
+use super::{HeadLayout, head_loss, rms_norm, rotary_attention, silu_mul};
 
 fn device() -> Device {
     let device = burn_lora::device::parse("cpu").unwrap().autodiff();
@@ -153,7 +153,8 @@ fn head_loss_equals_log_softmax_in_one_chunk_and_in_many() {
         let column = Tensor::<2, Int>::from_data(column, &device);
         // A factor, so that the incoming gradient is not 1.
         let got = traced(&inputs, |[hidden, table]| {
-            head_loss(hidden.clone(), table.clone(), targets.clone()).unsqueeze() * 3.0
+            head_loss(hidden.clone(), table.clone(), HeadLayout::Table, targets.clone()).unsqueeze()
+                * 3.0
         });
         let expected = traced(&inputs, |[hidden, table]| {
             let logs = log_softmax(hidden.clone().matmul(table.clone().transpose()), 1);
@@ -169,11 +170,12 @@ fn a_frozen_table_gets_no_gradient_and_the_rows_the_same() {
     let hidden = random::<2>([9, 4], &device).require_grad();
     let table = random::<2>([20, 4], &device);
     let targets = vec![3; 9];
-    let grads = head_loss(hidden.clone(), table.clone(), targets.clone()).backward();
+    let grads =
+        head_loss(hidden.clone(), table.clone(), HeadLayout::Table, targets.clone()).backward();
     assert!(table.grad(&grads).is_none());
     let frozen = values(hidden.grad(&grads).unwrap());
     let table = table.require_grad();
-    let grads = head_loss(hidden.clone(), table.clone(), targets).backward();
+    let grads = head_loss(hidden.clone(), table.clone(), HeadLayout::Table, targets).backward();
     assert!(table.grad(&grads).is_some());
     assert_eq!(values(hidden.grad(&grads).unwrap()), frozen);
 }
@@ -182,7 +184,8 @@ fn a_frozen_table_gets_no_gradient_and_the_rows_the_same() {
 #[should_panic(expected = "outside of the vocabulary")]
 fn a_target_outside_of_the_vocabulary_is_refused() {
     let device = device();
-    head_loss(random([1, 4], &device), random([3, 4], &device), vec![3]);
+    let table = random::<2>([3, 4], &device);
+    head_loss(random([1, 4], &device), table, HeadLayout::Table, vec![3]);
 }
 
 #[cfg(feature = "flex")]
@@ -193,7 +196,8 @@ mod twins {
     use burn::backend::tensor::FloatTensor;
 
     use super::check_close;
-    use crate::fused::{FusedBackend, HeadGrads, TableGrad, composed};
+    use crate::fused::{FusedBackend, HeadGrads, HeadLayout, TableGrad, composed};
+    use burn_lora::Frozen;
     use burn_lora::kernels::Floats;
 
     fn tensor(shape: &[usize], seed: usize) -> FloatTensor<Flex> {
@@ -262,15 +266,17 @@ mod twins {
 
     #[test]
     fn loss() {
-        let (hidden, table) = (tensor(&[11, 8], 1), tensor(&[30, 8], 2));
+        let (hidden, table) = (tensor(&[11, 8], 1), Frozen::Dense(tensor(&[30, 8], 2)));
+        let layout = HeadLayout::Table;
         let targets: Vec<i32> = (0..11).map(|row| row * 2).collect();
         check(
-            Flex::head_loss(hidden.clone(), table.clone(), targets.clone(), false),
-            composed::head_loss::<Flex>(hidden.clone(), table.clone(), &targets),
+            Flex::head_loss(hidden.clone(), table.clone(), layout, targets.clone(), false),
+            composed::head_loss::<Flex>(hidden.clone(), table.clone(), layout, &targets),
             "loss",
         );
-        let got = Flex::head_loss_grad(hidden.clone(), table.clone(), targets.clone(), true);
-        let expected = composed::head_loss_grad::<Flex>(hidden, table, &targets, true);
+        let got =
+            Flex::head_loss_grad(hidden.clone(), table.clone(), layout, targets.clone(), true);
+        let expected = composed::head_loss_grad::<Flex>(hidden, table, layout, &targets, true);
         let parts = |grads: HeadGrads<Flex>| match grads.table {
             TableGrad::Dense(table) => [grads.loss, grads.hidden, table],
             TableGrad::Skipped => panic!("a gradient that was asked for"),

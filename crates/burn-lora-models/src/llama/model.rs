@@ -5,14 +5,14 @@ use std::path::Path;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear, RmsNorm};
 use burn::tensor::{Device, Int, Tensor};
-use burn_lora::{Adapters, LoraForward};
+use burn_lora::{Adapters, LoraForward, embed, unembed};
 
 use super::cache::KvCache;
 use super::config::LlamaConfig;
 use super::frame::Frame;
 use super::layer::LlamaDecoderLayer;
 use super::rope::RopeTables;
-use crate::fused::{head_loss, rms_norm};
+use crate::fused::{HeadLayout, head_loss, rms_norm};
 use crate::loss::cross_entropy;
 use crate::weights::{
     Builder, Expectation, LoadReport, Manifest, Random, SaveDtype, file_sizes, load, save,
@@ -157,7 +157,7 @@ impl LlamaForCausalLM {
     ) -> Tensor<3> {
         let [batch, tokens] = ids.dims();
         assert_eq!(lengths.len(), batch, "one length a row");
-        let x = self.model.embed_tokens.forward(ids);
+        let x = embed(&self.model.embed_tokens, ids);
         let frame = Frame::new(&self.rope, tokens, lengths, cache.as_deref_mut(), &x.device());
         self.through(x, &frame, cache)
     }
@@ -181,7 +181,7 @@ impl LlamaForCausalLM {
         assert_eq!(segments.len(), batch, "the segments of every row");
         let fits = segments.iter().all(|row| row.iter().sum::<usize>() <= tokens);
         assert!(fits, "segments longer than their row");
-        let x = self.model.embed_tokens.forward(ids);
+        let x = embed(&self.model.embed_tokens, ids);
         let frame = Frame::packed(&self.rope, tokens, segments, &x.device());
         self.through(x, &frame, None)
     }
@@ -214,10 +214,10 @@ impl LlamaForCausalLM {
     /// Where the number of targets is not that of the rows, or a target is outside of the
     /// vocabulary.
     pub fn loss(&self, hidden: Tensor<2>, targets: Vec<i32>) -> Tensor<1> {
-        let table = match &self.lm_head {
+        let head = match &self.lm_head {
             None => {
                 let weight = &self.model.embed_tokens.weight;
-                weight.adapter().is_none().then(|| weight.val())
+                weight.adapter().is_none().then(|| (weight.val(), HeadLayout::Table))
             }
             Some(head) => {
                 let weight = &head.weight;
@@ -225,26 +225,21 @@ impl LlamaForCausalLM {
                     && weight.adapter().is_none()
                     && head.bias.is_none()
                     && !weight.base().is_require_grad();
-                plain.then(|| weight.val().transpose())
+                plain.then(|| (weight.val(), HeadLayout::Linear))
             }
         };
-        match table {
-            Some(table) => head_loss(hidden, table, targets),
+        match head {
+            Some((weight, layout)) => head_loss(hidden, weight, layout, targets),
             None => cross_entropy(self.logits(hidden), targets),
         }
     }
 
     /// Scores over the vocabulary. hidden: `[.., hidden]`, output: `[.., vocabulary]`.
     pub fn logits<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
-        let Some(head) = &self.lm_head else {
-            let mut shape = hidden.dims();
-            let d = shape[D - 1];
-            let rows = shape[..D - 1].iter().product();
-            let table = self.model.embed_tokens.weight.val();
-            shape[D - 1] = self.config.vocab_size;
-            return hidden.reshape([rows, d]).matmul(table.transpose()).reshape(shape);
-        };
-        head.lora_forward(hidden)
+        match &self.lm_head {
+            None => unembed(&self.model.embed_tokens, hidden),
+            Some(head) => head.lora_forward(hidden),
+        }
     }
 
     /// Writes `model.safetensors` and `config.json` as Hugging Face's, each atomically. The base

@@ -2,9 +2,9 @@
 
 use burn::module::{Param, ParamId};
 use burn::nn::{Embedding, LayerNorm, LayerNormConfig, Linear, RmsNorm};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
-use super::{Role, Source, TensorSpec};
+use super::{Role, Source, TensorSpec, WeightDtype};
 use crate::ModelError;
 
 /// Builds layers at a path, from a source, on a device.
@@ -24,18 +24,25 @@ use crate::ModelError;
 pub struct Builder<'a> {
     source: &'a mut dyn Source,
     device: &'a Device,
+    dtype: WeightDtype,
     path: String,
 }
 
 impl<'a> Builder<'a> {
-    /// A builder at the root.
+    /// A builder at the root, of matrices in f32.
     pub fn new(source: &'a mut dyn Source, device: &'a Device) -> Self {
-        Self { source, device, path: String::new() }
+        Self { source, device, dtype: WeightDtype::F32, path: String::new() }
+    }
+
+    /// The same with matrices held in `dtype`. Those of 16 bits are frozen.
+    pub fn with_dtype(self, dtype: WeightDtype) -> Self {
+        Self { dtype, ..self }
     }
 
     /// A builder one level (or, with dots in the name, several) below.
     pub fn at(&mut self, name: &str) -> Builder<'_> {
-        Builder { path: self.key(name), source: &mut *self.source, device: self.device }
+        let path = self.key(name);
+        Builder { path, source: &mut *self.source, device: self.device, dtype: self.dtype }
     }
 
     /// The device that the layers are made on.
@@ -124,16 +131,21 @@ impl<'a> Builder<'a> {
         role: Role,
         shape: [usize; D],
     ) -> Result<Param<Tensor<D>>, ModelError> {
-        let spec = TensorSpec { key: self.key(name), shape: stored.to_vec(), role };
-        Ok(match self.source.values(&spec)? {
-            Some(values) => Param::from_data(TensorData::new(values, shape), self.device),
+        let dtype = self.dtype.of_role(role);
+        let spec = TensorSpec { key: self.key(name), shape: stored.to_vec(), role, dtype };
+        let trainable = dtype == WeightDtype::F32;
+        let param = match self.source.values(&spec)? {
+            Some(values) => self.device.memory_persistent_allocations(values.data(shape), |data| {
+                Param::from_tensor(Tensor::from_data(data, (self.device, dtype.dtype())))
+            }),
             None => Param::uninitialized(
                 ParamId::new(),
-                move |device, _| Tensor::zeros(shape, device),
+                move |device, _| Tensor::zeros(shape, (device, dtype.dtype())),
                 self.device.clone(),
-                true,
+                trainable,
                 shape.into(),
             ),
-        })
+        };
+        Ok(if trainable { param } else { param.set_require_grad(false) })
     }
 }

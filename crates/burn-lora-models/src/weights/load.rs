@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 use super::checkpoint::{Checkpoint, Entry, is_float};
 use super::manifest::Manifest;
-use super::{Builder, Random, Source, TensorSpec};
+use super::{Builder, Random, Source, TensorSpec, Values, WeightDtype};
 use crate::{ModelError, TensorProblem};
 
 /// What loading a checkpoint came to.
@@ -161,15 +161,19 @@ struct Reader<'a> {
 }
 
 impl Source for Reader<'_> {
-    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Vec<f32>>, ModelError> {
+    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Values>, ModelError> {
         let Some(entry) = self.entries.get(&spec.key) else {
             return self.random.values(spec);
         };
         let (done, total, progress) = (&mut self.done, self.total, &mut self.progress);
-        let values = self.checkpoint.read(entry, spec, &mut |bytes| {
+        let read = &mut |bytes| {
             *done += bytes;
             progress(*done, total);
-        })?;
-        Ok(Some(values))
+        };
+        Ok(Some(match spec.dtype {
+            WeightDtype::F32 => Values::F32(self.checkpoint.read(entry, spec, read)?),
+            WeightDtype::F16 => Values::F16(self.checkpoint.read(entry, spec, read)?),
+            WeightDtype::Bf16 => Values::Bf16(self.checkpoint.read(entry, spec, read)?),
+        }))
     }
 }
