@@ -26,7 +26,7 @@ mod manifest;
 mod random;
 mod save;
 
-pub use builder::Builder;
+pub use builder::{Builder, Placement};
 pub use dtype::{Values, WeightDtype};
 pub use load::LoadReport;
 pub use random::Random;

@@ -8,7 +8,6 @@
 
 mod reference;
 
-use burn::backend::{Backend, tensor};
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -40,7 +39,11 @@ fn rounded(value: f64, format: DType) -> f64 {
 }
 
 /// A weight, and its values in float64.
-fn weight(shape: [usize; 2], seed: u64, (device, format): &(Device, DType)) -> (FrozenWeight, Matrix) {
+fn weight(
+    shape: [usize; 2],
+    seed: u64,
+    (device, format): &(Device, DType),
+) -> (FrozenWeight, Matrix) {
     let mut matrix = Matrix::random(shape[0], shape[1], seed);
     matrix.values.iter_mut().for_each(|value| *value = rounded(*value, *format));
     let values: Vec<f32> = matrix.values.iter().map(|&value| value as f32).collect();
@@ -150,7 +153,8 @@ fn norms_of_columns_equal_float64_over_several_tiles() {
 #[test]
 fn a_value_that_is_not_finite_is_found_in_any_tile() {
     for (device, format) in cases() {
-        for (at, value) in [(0, f32::NAN), (1100 * 1000 - 1, f32::INFINITY), (7, f32::NEG_INFINITY)] {
+        for (at, value) in [(0, f32::NAN), (1100 * 1000 - 1, f32::INFINITY), (7, f32::NEG_INFINITY)]
+        {
             let mut values = vec![1.0_f32; 1100 * 1000];
             let finite = |values: &[f32]| {
                 let data = TensorData::new(values.to_vec(), [1100, 1000]);
@@ -171,7 +175,8 @@ fn an_adapted_half_linear_equals_float64_with_its_gradients() {
         for [rows, d_in, d_out] in [[1, 17, 64], [3, 64, 577], [129, 577, 17]] {
             let (w, matrix) = weight([d_in, d_out], 1, &(device.clone(), format));
             let (FrozenWeight::Dense(w) | FrozenWeight::Half(w)) = w else { unreachable!() };
-            let [x, dy] = [(rows, d_in, 2), (rows, d_out, 3)].map(|(r, c, s)| Matrix::random(r, c, s));
+            let [x, dy] =
+                [(rows, d_in, 2), (rows, d_out, 3)].map(|(r, c, s)| Matrix::random(r, c, s));
             let [a, b] = [(d_in, 4, 4), (4, d_out, 5)].map(|(r, c, s)| Matrix::random(r, c, s));
             let bias = Matrix::random(1, d_out, 6);
             let linear = Linear {
@@ -180,8 +185,7 @@ fn an_adapted_half_linear_equals_float64_with_its_gradients() {
             };
             let plain = linear.lora_forward(tensor::<2>(&x, [rows, d_in], &device));
             let factors = (tensor(&a, [d_in, 4], &device), tensor(&b, [4, d_out], &device));
-            let adapter =
-                Adapter::from_factors("default", factors.0, factors.1, 0.5, 0.0).unwrap();
+            let adapter = Adapter::from_factors("default", factors.0, factors.1, 0.5, 0.0).unwrap();
             let linear = attach(linear, "weight", adapter);
             let input = tensor::<2>(&x, [rows, d_in], &device).require_grad();
             let y = linear.lora_forward(input.clone());
@@ -196,7 +200,11 @@ fn an_adapted_half_linear_equals_float64_with_its_gradients() {
                 check(&format!("{format:?} {what}"), &got, expected, &allowed, 1700);
             };
             close("y", values(y), &expected.y);
-            close("the dense weight that Burn's own linear composes", values(composed), &expected.y);
+            close(
+                "the dense weight that Burn's own linear composes",
+                values(composed),
+                &expected.y,
+            );
             close("dx", values(input.grad(&grads).unwrap()), &expected.dx);
             let set = linear.weight.reparameterization::<Adapters>().unwrap();
             let adapter = set.get("default").unwrap();
@@ -204,7 +212,12 @@ fn an_adapted_half_linear_equals_float64_with_its_gradients() {
             close("db", values(adapter.b.val().grad(&grads).unwrap()), &expected.db);
             let base = x.times(&matrix);
             let with_bias = Matrix {
-                values: base.values.iter().enumerate().map(|(i, v)| v + bias.values[i % d_out]).collect(),
+                values: base
+                    .values
+                    .iter()
+                    .enumerate()
+                    .map(|(i, v)| v + bias.values[i % d_out])
+                    .collect(),
                 ..base
             };
             close("without an adapter", values(plain), &with_bias);

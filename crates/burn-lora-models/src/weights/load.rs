@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn::tensor::Device;
-
 use super::checkpoint::{Checkpoint, Entry, is_float};
 use super::manifest::Manifest;
-use super::{Builder, Random, Source, TensorSpec, Values, WeightDtype};
+use super::{Builder, Placement, Random, Source, TensorSpec, Values, WeightDtype};
 use crate::{ModelError, TensorProblem};
 
 /// What loading a checkpoint came to.
@@ -41,13 +39,14 @@ pub(crate) struct Expectation<'a> {
 /// `build` runs twice: dry, for the list of tensors, and for good.
 pub(crate) fn load<M>(
     dir: &Path,
-    device: &Device,
+    at: impl Into<Placement<'_>>,
     expectation: Expectation<'_>,
     progress: &mut dyn FnMut(u64, u64),
     build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
 ) -> Result<(M, LoadReport), ModelError> {
+    let at = at.into();
     let mut manifest = Manifest::default();
-    build(&mut Builder::new(&mut manifest, device))?;
+    build(&mut Builder::new(&mut manifest, at))?;
     let checkpoint = Checkpoint::open(dir)?;
     let plan = plan(dir, &manifest.specs, &checkpoint, &expectation)?;
     let report = LoadReport {
@@ -65,7 +64,7 @@ pub(crate) fn load<M>(
         progress,
     };
     (source.progress)(0, report.bytes);
-    Ok((build(&mut Builder::new(&mut source, device))?, report))
+    Ok((build(&mut Builder::new(&mut source, at))?, report))
 }
 
 struct Plan {
