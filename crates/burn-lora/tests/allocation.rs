@@ -95,7 +95,7 @@ fn a_step_makes_nothing_of_the_size_of_a_weight() {
     for format in [DType::F32, DType::F16, DType::BF16] {
         let net = Net::new(format);
         let factored = largest_of_a_step(&net, Net::factored);
-        assert!(factored < WEIGHT_BYTES / 8, "{format:?}: {factored} bytes of {WEIGHT_BYTES}");
+        assert!(factored < WEIGHT_BYTES / 4, "{format:?}: {factored} bytes of {WEIGHT_BYTES}");
         // The same measurement does see the dense weight of the composed path.
         let composed = largest_of_a_step(&net, Net::composed);
         assert!(composed >= WEIGHT_BYTES, "{composed} bytes: the measurement is blind");
