@@ -16,7 +16,6 @@
 //! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path.
 //! - [`FrozenWeight`]: what multiplies, in whatever number format it is held.
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
-//! - `kernels` (feature `flex`): what CPU kernels are made of.
 //! - [`device::parse`]: the one place where a backend is chosen, from a string.
 //!
 //! This crate knows no model, no file, no configuration file and no training loop.
@@ -44,15 +43,12 @@
 
 mod adapter;
 mod adapters;
-pub mod allocator;
 mod config;
 pub mod device;
 mod embedding;
 mod error;
 mod forward;
 mod init;
-#[cfg(feature = "flex")]
-pub mod kernels;
 mod op;
 
 pub use adapter::Adapter;

@@ -4,8 +4,9 @@ use burn::backend::tensor::FloatTensor;
 use burn_flex::Flex;
 
 use super::{Frozen, FrozenBackend, composed_multiply, composed_multiply_transposed};
-use crate::kernels::Floats;
-use crate::kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+use burn_lora_kernels::half::half_product;
+use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+use burn_lora_kernels::{Floats, HalfMatrix};
 
 /// A frozen weight as Flex's kernels multiply with it: into memory that is there already.
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ use crate::kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
 pub enum FlexWeight {
     /// A matrix of f32, as it lies.
     Dense(Floats),
+    /// A matrix of 16 bits, converted tile by tile.
+    Half(HalfMatrix),
 }
 
 impl FlexWeight {
@@ -20,7 +23,7 @@ impl FlexWeight {
     pub fn new(weight: &Frozen<Flex>) -> Option<Self> {
         match weight {
             Frozen::Dense(weight) => Floats::strided(weight.clone()).map(Self::Dense),
-            Frozen::Half(_) => None,
+            Frozen::Half(weight) => HalfMatrix::contiguous(weight.clone()).map(Self::Half),
         }
     }
 
@@ -28,6 +31,7 @@ impl FlexWeight {
     pub fn dims(&self) -> [usize; 2] {
         match self {
             Self::Dense(weight) => [weight.dims()[0], weight.dims()[1]],
+            Self::Half(weight) => weight.dims(),
         }
     }
 
@@ -35,6 +39,7 @@ impl FlexWeight {
     pub fn multiply(&self, dst: MatMut<'_>, accumulate: Accumulate, x: MatRef<'_>) {
         match self {
             Self::Dense(weight) => product(dst, accumulate, x, weight.matrix(), Threads::All),
+            Self::Half(weight) => half_product(dst, accumulate, x, weight.matrix(), Threads::All),
         }
     }
 
@@ -43,6 +48,9 @@ impl FlexWeight {
         match self {
             Self::Dense(weight) => {
                 product(dst, accumulate, dy, weight.matrix().transposed(), Threads::All);
+            }
+            Self::Half(weight) => {
+                half_product(dst, accumulate, dy, weight.matrix().transposed(), Threads::All);
             }
         }
     }
