@@ -17,9 +17,9 @@ pub(crate) fn config_text(path: &Path) -> Result<String, ModelError> {
 }
 
 /// Builds a model from the file at `path`; `build` runs twice, as for a directory.
-pub(crate) fn load<M>(
+pub(crate) fn load<'a, M>(
     path: &Path,
-    at: impl Into<Placement<'_>>,
+    at: impl Into<Placement<'a>>,
     progress: &mut dyn FnMut(u64, u64),
     build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
 ) -> Result<(M, LoadReport), ModelError> {

@@ -37,9 +37,9 @@ pub(crate) struct Expectation<'a> {
 /// Builds a model from the checkpoint in `dir`.
 ///
 /// `build` runs twice: dry, for the list of tensors, and for good.
-pub(crate) fn load<M>(
+pub(crate) fn load<'a, M>(
     dir: &Path,
-    at: impl Into<Placement<'_>>,
+    at: impl Into<Placement<'a>>,
     expectation: Expectation<'_>,
     progress: &mut dyn FnMut(u64, u64),
     build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
