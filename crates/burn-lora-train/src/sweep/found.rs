@@ -1,5 +1,6 @@
 //! What the directory of a point holds already.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
