@@ -104,7 +104,7 @@ impl RunDirectory {
 
     /// Writes the resolved configuration.
     pub(crate) fn write_config(&self, config: &RunConfig) -> Result<(), TrainError> {
-        files::write(&self.config(), table(config, &self.config())?.to_string().as_bytes())
+        Ok(files::write(&self.config(), table(config, &self.config())?.to_string().as_bytes())?)
     }
 
     /// Checks that a run of this configuration may use the directory, and gives the checkpoint to go on

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::TrainError;
 use crate::config::RunConfig;
 use crate::directory::RunDirectory;
-use crate::files::{lossy, lossy_option};
+use burn_lora_files::{lossy, lossy_option};
 use crate::observe::Observer;
 use crate::plan::{Plan, plan};
 use crate::run::RunOptions;

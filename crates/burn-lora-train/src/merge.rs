@@ -13,7 +13,7 @@ use crate::config::{ModelSource, RunConfig};
 use crate::directory::RunDirectory;
 use crate::dry_run::DryWrite;
 use crate::export::ExportError;
-use crate::files::lossy;
+use burn_lora_files::lossy;
 use crate::learner::Objective;
 use crate::observe::Observer;
 use crate::run::copy_tokenizer;
