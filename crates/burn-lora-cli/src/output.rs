@@ -35,5 +35,5 @@ pub fn bytes(bytes: &[u8]) -> Result<(), TrainError> {
 }
 
 fn failed(source: io::Error) -> TrainError {
-    IoError::at("write", "standard output")(source)
+    IoError::at("write", "standard output")(source).into()
 }

@@ -15,7 +15,7 @@ pub struct IoError {
 }
 
 impl IoError {
-    /// For `map_err`: what was tried, and where; any error that holds this one.
+    /// For `map_err`: what was tried, and where.
     ///
     /// ```
     /// use burn_lora_files::IoError;
@@ -23,11 +23,11 @@ impl IoError {
     ///     std::fs::read_to_string("no/such/file").map_err(IoError::at("read", "no/such/file"));
     /// assert!(read.unwrap_err().to_string().starts_with("cannot read `no/such/file`: "));
     /// ```
-    pub fn at<E: From<Self>>(
+    pub fn at(
         action: &'static str,
         path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> E {
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self { action, path, source }.into()
+        move |source| Self { action, path, source }
     }
 }

@@ -99,7 +99,7 @@ impl Repository {
         create_dir(atomic::parent(&pointer))?;
         let up = "../".repeat(name.split('/').count() + 1);
         let target = format!("{up}blobs/{}", checksum.as_str());
-        link(&target, &blob, &pointer).map_err(IoError::at("link", pointer))
+        Ok(link(&target, &blob, &pointer).map_err(IoError::at("link", pointer))?)
     }
 
     /// Records which commit a branch or tag stands for.
@@ -119,7 +119,7 @@ impl Repository {
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text.trim().to_owned()).filter(|commit| is_commit(commit))),
             Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(IoError::at("read", path)(error)),
+            Err(error) => Err(IoError::at("read", path)(error).into()),
         }
     }
 

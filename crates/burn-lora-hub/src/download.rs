@@ -242,6 +242,6 @@ impl Partial {
         }
         self.file.sync_all().map_err(IoError::at("flush", &self.path))?;
         drop(self.file);
-        fs::rename(&self.path, blob).map_err(IoError::at("rename to its place", &self.path))
+        Ok(fs::rename(&self.path, blob).map_err(IoError::at("rename to its place", &self.path))?)
     }
 }

@@ -137,7 +137,7 @@ fn read_token(path: &Path) -> Result<Option<String>, HubError> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)
         }
-        Err(error) => Err(IoError::at("read the token file", path)(error)),
+        Err(error) => Err(IoError::at("read the token file", path)(error).into()),
     }
 }
 

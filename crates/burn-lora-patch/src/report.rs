@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use burn_lora_text::grouped;
+
 use crate::error::Role;
 
 /// What was picked, what it costs, and what should be looked at.

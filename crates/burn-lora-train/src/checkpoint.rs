@@ -168,8 +168,9 @@ fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, TrainError> {
     file.tensors()
         .into_iter()
         .map(|(key, view)| {
-            let values = floats::values(&view)
-                .ok_or_else(|| damaged(format!("`{key}` is {:?}, which is no float", view.dtype())))?;
+            let values = floats::values(&view).ok_or_else(|| {
+                damaged(format!("`{key}` is {:?}, which is no float", view.dtype()))
+            })?;
             Ok(NamedTensor { key, shape: view.shape().to_vec(), values })
         })
         .collect()

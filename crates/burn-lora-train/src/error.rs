@@ -224,6 +224,7 @@ impl TrainError {
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
-        IoError::at(action, path)
+        let at = IoError::at(action, path);
+        move |source| at(source).into()
     }
 }

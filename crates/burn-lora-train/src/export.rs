@@ -19,13 +19,13 @@ use crate::config::{AdapterSection, DataSection, ModelSource, RunConfig};
 use crate::data::RowFile;
 use crate::directory::RunDirectory;
 use crate::dry_run::DryWrite;
-use burn_lora_files::lossy;
 use crate::history::{EvalRecord, History, Record};
 use crate::merge::{MergeOptions, merge, merge_dry_run};
 use crate::observe::Observer;
 use crate::run::copy_tokenizer;
 use crate::summary::Summary;
 use crate::{TrainError, base, files, located};
+use burn_lora_files::lossy;
 
 use card::{Base, Card, Rows, Weights};
 

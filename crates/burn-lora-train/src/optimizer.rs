@@ -10,9 +10,9 @@ use burn::optim::{AdamWConfig, ModuleOptimizer, OptimizerRecord};
 use burn_lora_patch::trainable_ids;
 use burn_lora_text::nearest_ends;
 
+use crate::TrainError;
 use crate::config::TrainSection;
 use crate::schedule::{LearningRate, Scheduler};
-use crate::TrainError;
 
 /// How factor B ends in the names of trained parameters.
 const FACTOR_B: &str = ".lora_B.weight";

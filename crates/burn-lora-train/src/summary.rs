@@ -12,9 +12,6 @@ pub use figures::{Comparison, Figures};
 use crate::history::{EvalRecord, Record};
 use crate::score::Sample;
 
-/// A size of files or memory.
-const MIB: f64 = 1024.0 * 1024.0;
-
 /// What a run came to.
 #[derive(Debug, Clone)]
 pub struct Summary {
