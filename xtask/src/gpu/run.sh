@@ -79,8 +79,11 @@ else
     shapes="smollm2-135m:4:128 smollm2-135m:8:512" steps="--warmup 5 --steps 20" peer_steps=21
     large="llama-3.2-1b:4:1024"
 fi
+# Looked up, not imported: importing takes half a minute the first time.
+versions=$("$python" -c 'from importlib.metadata import version
+print(*(f"{name} {version(name)}" for name in ("torch", "transformers", "peft")))' 2>/dev/null)
 peers=no
-"$python" -c 'import torch, transformers, peft' 2>/dev/null && peers=yes
+[ -n "$versions" ] && peers=yes
 torch_device=cpu
 case $device in cuda*) torch_device=cuda ;; esac
 
@@ -91,8 +94,7 @@ case $device in cuda*) torch_device=cuda ;; esac
     grep -m 1 'model name' /proc/cpuinfo
     echo "processors: $(nproc)"
     echo "CUDA_PATH=${CUDA_PATH:-} CUBECL_AUTOTUNE_LEVEL=$CUBECL_AUTOTUNE_LEVEL"
-    [ "$peers" = yes ] && "$python" -c 'import torch, transformers, peft
-print("torch", torch.__version__, "transformers", transformers.__version__, "peft", peft.__version__)'
+    echo "$versions"
     cat pack.json
 } >"$out/machine.txt" 2>&1
 cat "$out/machine.txt"
@@ -102,24 +104,25 @@ cat "$out/machine.txt"
 part quickstart-cpu 120 "$work/xtask" gpu quickstart --device cpu --results "$results" $quickstart &
 beside=$!
 part check 90 "$work/xtask" gpu check --device "$device" --results "$results" $check
-part parity 60 "$work/xtask" parity golden --device "$device"
-grep '^|' "$work/parity" >"$out/parity.md" 2>/dev/null
 wait "$beside"
 part quickstart 110 "$work/xtask" gpu quickstart --device "$device" --results "$results" $quickstart
 for shape in $shapes; do
     IFS=: read -r model batch length <<<"$shape"
     at="--batch $batch --length $length"
-    part "cells-$model-${batch}x$length" 120 "$work/xtask" gpu cells --device "$device" \
+    part "cells-$model-${batch}x$length" 150 "$work/xtask" gpu cells --device "$device" \
         --results "$results" --model "models/$model" --methods lora,composed,full $at $steps
-    for dtype in f32 tf32 bf16; do
-        peer "peft-$model-${batch}x$length-$dtype" 40 "$python" peers/peft_lm.py "models/$model" --random \
+    for dtype in tf32 bf16 f32; do
+        peer "peft-$model-${batch}x$length-$dtype" 60 "$python" peers/peft_lm.py "models/$model" --random \
             --device "$torch_device" --dtype "$dtype" --clip 1 $at --steps "$peer_steps" --threads "$(nproc)"
     done
 done
+part parity 90 "$work/xtask" parity golden --device "$device"
+grep '^|' "$work/parity" >"$out/parity.md" 2>/dev/null
 part rates 60 "$work/xtask" gpu rates --device "$device" --results "$results" --size "$rate"
 peer torch-rates 40 "$python" peers/torch_rates.py --device "$torch_device" --size "$torch_rate"
-part cells-cpu 40 "$work/xtask" gpu cells --device cpu --results "$results" --model "models/${shapes%%:*}" \
-    --methods lora --batch 2 --length 16 --warmup 1 --steps 2
+IFS=: read -r model batch length <<<"${shapes%% *}"
+part cells-cpu 40 "$work/xtask" gpu cells --device cpu --results "$results" --model "models/$model" \
+    --methods lora --batch "$batch" --length "$length" --warmup 1 --steps 3
 for shape in $large; do
     IFS=: read -r model batch length <<<"$shape"
     at="--batch $batch --length $length"
