@@ -28,7 +28,6 @@ pub struct Quickstart {
 }
 
 pub fn run(quickstart: &Quickstart) -> Done {
-    burn_lora::allocator::keep_large_blocks();
     let name = quickstart.config.display().to_string();
     let text =
         std::fs::read_to_string(&quickstart.config).map_err(|error| format!("{name}: {error}"))?;

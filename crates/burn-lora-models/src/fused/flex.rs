@@ -7,7 +7,7 @@ mod norm;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
-use burn_lora::kernels::Floats;
+use burn_lora_kernels::Floats;
 
 use super::{FusedBackend, HeadGrads, composed};
 
