@@ -160,7 +160,8 @@ pub trait FusedBackend: FrozenBackend {
         table_grad: bool,
     ) -> FloatTensor<Self> {
         let _ = table_grad;
-        composed::head_loss::<Self>(hidden, weight, layout, &targets)
+        let at_once = composed::rows_at_once(layout.vocabulary(weight.dims()));
+        composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once)
     }
 
     /// The loss with its gradients, that of a dense table where `table_grad` asks for it.
@@ -172,7 +173,8 @@ pub trait FusedBackend: FrozenBackend {
         targets: Vec<i32>,
         table_grad: bool,
     ) -> HeadGrads<Self> {
-        composed::head_loss_grad::<Self>(hidden, weight, layout, &targets, table_grad)
+        let at_once = composed::rows_at_once(layout.vocabulary(weight.dims()));
+        composed::head_loss_grad::<Self>(hidden, weight, layout, &targets, table_grad, at_once)
     }
 }
 

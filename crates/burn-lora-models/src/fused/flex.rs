@@ -94,7 +94,10 @@ impl FusedBackend for Flex {
     ) -> FloatTensor<Self> {
         match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout)) {
             (Some(hidden), Some(head)) => loss::forward(&hidden, &head, &targets),
-            _ => composed::head_loss::<Self>(hidden, weight, layout, &targets),
+            _ => {
+                let at_once = super::rows_at_once(layout.vocabulary(weight.dims()));
+                composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once)
+            }
         }
     }
 
@@ -107,7 +110,12 @@ impl FusedBackend for Flex {
     ) -> HeadGrads<Self> {
         match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout)) {
             (Some(hidden), Some(head)) => loss::backward(&hidden, &head, &targets, table_grad),
-            _ => composed::head_loss_grad::<Self>(hidden, weight, layout, &targets, table_grad),
+            _ => {
+                let at_once = super::rows_at_once(layout.vocabulary(weight.dims()));
+                composed::head_loss_grad::<Self>(
+                    hidden, weight, layout, &targets, table_grad, at_once,
+                )
+            }
         }
     }
 }

@@ -9,8 +9,10 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
 use super::{HeadLayout, head_loss, rms_norm, rotary_attention, silu_mul};
 
+/// The first GPU where one is compiled in and there, so that the same tests hold the composed bodies
+/// on wgpu and CUDA; the CPU elsewhere.
 fn device() -> Device {
-    let device = burn_lora::device::parse("cpu").unwrap().autodiff();
+    let device = burn_lora::device::parse("auto").unwrap().autodiff();
     device.seed(7);
     device
 }
@@ -197,6 +199,8 @@ mod twins {
 
     use super::check_close;
     use crate::fused::{FusedBackend, HeadGrads, HeadLayout, TableGrad, composed};
+    use burn::backend::ops::FloatTensorOps;
+    use burn::tensor::FloatDType;
     use burn_lora::Frozen;
     use burn_lora_kernels::Floats;
 
@@ -264,25 +268,66 @@ mod twins {
         check(got.2, expected.2, "v");
     }
 
+    /// In one chunk, in several with a short last one, and row by row.
     #[test]
     fn loss() {
         let (hidden, table) = (tensor(&[11, 8], 1), Frozen::Dense(tensor(&[30, 8], 2)));
         let layout = HeadLayout::Table;
         let targets: Vec<i32> = (0..11).map(|row| row * 2).collect();
-        check(
-            Flex::head_loss(hidden.clone(), table.clone(), layout, targets.clone(), false),
-            composed::head_loss::<Flex>(hidden.clone(), table.clone(), layout, &targets),
-            "loss",
-        );
-        let got =
-            Flex::head_loss_grad(hidden.clone(), table.clone(), layout, targets.clone(), true);
-        let expected = composed::head_loss_grad::<Flex>(hidden, table, layout, &targets, true);
         let parts = |grads: HeadGrads<Flex>| match grads.table {
             TableGrad::Dense(table) => [grads.loss, grads.hidden, table],
             TableGrad::Skipped => panic!("a gradient that was asked for"),
         };
-        for (index, (got, expected)) in parts(got).into_iter().zip(parts(expected)).enumerate() {
-            check(got, expected, &format!("part {index}"));
+        for at_once in [11, 4, 1] {
+            let inputs = || (hidden.clone(), table.clone(), HeadLayout::Table);
+            check(
+                Flex::head_loss(inputs().0, inputs().1, inputs().2, targets.clone(), false),
+                composed::head_loss::<Flex>(inputs().0, inputs().1, inputs().2, &targets, at_once),
+                "loss",
+            );
+            let (hidden, table, layout) = inputs();
+            let got = Flex::head_loss_grad(hidden, table, layout, targets.clone(), true);
+            let (hidden, table, layout) = inputs();
+            let expected =
+                composed::head_loss_grad::<Flex>(hidden, table, layout, &targets, true, at_once);
+            for (index, (got, expected)) in parts(got).into_iter().zip(parts(expected)).enumerate()
+            {
+                check(got, expected, &format!("part {index} of {at_once} rows at once"));
+            }
+        }
+    }
+
+    /// Tied and untied heads of 16 bits, with more columns than a tile, against the dense f32 weight of
+    /// the same values.
+    #[test]
+    fn loss_with_a_head_of_sixteen_bits() {
+        let hidden = tensor(&[11, 8], 1);
+        let targets: Vec<i32> = (0..11).map(|row| row * 27).collect();
+        for format in [FloatDType::F16, FloatDType::BF16] {
+            for (layout, shape) in [(HeadLayout::Table, [300, 8]), (HeadLayout::Linear, [8, 300])] {
+                let half = Flex::float_cast(tensor(&shape, 2), format);
+                let dense = Flex::float_cast(half.clone(), FloatDType::F32);
+                let (half, dense) = (Frozen::Half(half), Frozen::Dense(dense));
+                let loss = |weight| {
+                    Flex::head_loss(hidden.clone(), weight, layout, targets.clone(), false)
+                };
+                check(loss(half.clone()), loss(dense.clone()), "loss");
+                let grads = |weight| {
+                    Flex::head_loss_grad(hidden.clone(), weight, layout, targets.clone(), false)
+                };
+                let (got, expected) = (grads(half), grads(dense.clone()));
+                check(got.hidden, expected.hidden.clone(), "hidden");
+                check(got.loss, expected.loss, "loss beside its gradient");
+                let composed = composed::head_loss_grad::<Flex>(
+                    hidden.clone(),
+                    dense,
+                    layout,
+                    &targets,
+                    false,
+                    4,
+                );
+                check(expected.hidden, composed.hidden, "the kernel of the dense head");
+            }
         }
     }
 }
