@@ -272,7 +272,6 @@ mod twins {
     #[test]
     fn loss() {
         let (hidden, table) = (tensor(&[11, 8], 1), Frozen::Dense(tensor(&[30, 8], 2)));
-        let layout = HeadLayout::Table;
         let targets: Vec<i32> = (0..11).map(|row| row * 2).collect();
         let parts = |grads: HeadGrads<Flex>| match grads.table {
             TableGrad::Dense(table) => [grads.loss, grads.hidden, table],
