@@ -54,5 +54,5 @@ pub use patch::{patch, plan};
 pub use report::{EntryMatch, LayerReport, LayerStatus, PatchReport, SavedModule, grouped};
 pub use rewrite::{adapter_names, merge, merge_and_unload, set_multiplier, unload, unmerge};
 pub use scan::{LinearLayer, ModuleKind, ParamInfo, ParamRole, Scan};
-pub use targets::{Targets, minimal_suffixes};
+pub use targets::{Targets, TargetsError, TargetsForm, minimal_suffixes};
 pub use tensors::{NamedTensor, set_tensors, trainable_ids, trainable_tensors};

@@ -7,7 +7,7 @@ use burn_lora_hub::HubError;
 use burn_lora_models::ModelError;
 use burn_lora_patch::PatchError;
 
-use crate::config::ConfigErrors;
+use crate::config::{ConfigErrors, UnwritableError};
 use crate::data::DataError;
 use crate::export::ExportError;
 use crate::html::HtmlError;
@@ -23,6 +23,9 @@ pub enum TrainError {
     /// The configuration has problems.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// A configuration that no file can hold.
+    #[error(transparent)]
+    Unwritable(#[from] UnwritableError),
     /// The device cannot be had.
     #[error("[train] device: {0}")]
     Device(#[from] DeviceError),

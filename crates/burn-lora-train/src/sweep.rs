@@ -116,7 +116,7 @@ impl Sweep {
                     }
                     plans.push(Plan { point, config });
                 }
-                Err(error) => errors.push(error),
+                Err(error) => errors.push(error.naming_overrides("--set")),
             }
         }
         if !errors.is_empty() {
