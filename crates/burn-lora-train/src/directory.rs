@@ -88,7 +88,7 @@ impl RunDirectory {
 
     /// Writes the resolved configuration.
     pub(crate) fn write_config(&self, config: &RunConfig) -> Result<(), TrainError> {
-        files::write(&self.config(), config.to_toml()?.as_bytes())
+        Ok(files::write(&self.config(), config.to_toml()?.as_bytes())?)
     }
 
     /// Checks that a run of this configuration may use the directory, and gives the checkpoint to go on

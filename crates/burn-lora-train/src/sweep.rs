@@ -306,7 +306,7 @@ impl Sweep {
             TrainError::io("draw", path("sweep.svg"))(std::io::Error::other(error.to_string()))
         })?;
         match svg {
-            Some(svg) => files::write(&path("sweep.svg"), svg.as_bytes()),
+            Some(svg) => Ok(files::write(&path("sweep.svg"), svg.as_bytes())?),
             None => Ok(()),
         }
     }
