@@ -23,7 +23,7 @@ use crate::learner::{Objective, OptimizerTap, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::{Measure, TargetMean};
 use crate::observe::Observer;
-use crate::optimizer::{adamw, scheduler, with_record};
+use crate::optimizer::{adamw, scheduler};
 use crate::patience::{Patience, Seen};
 use crate::plan::memory_plan;
 use crate::prepare::{Adapt, Kind, Run, build, read};
@@ -124,7 +124,7 @@ fn fit<M: Objective>(
     if let Some(path) = &resumed {
         let Restored { state: found, optimizer: record } = restore(&mut run.model, path)?;
         if let Some(record) = record {
-            optimizer = with_record(optimizer, record)?;
+            optimizer = optimizer.load_record(record);
         }
         observer.line(format!("resumed from {} at step {}", path.display(), found.step));
         state = found;
