@@ -26,14 +26,14 @@ mod manifest;
 mod random;
 mod save;
 
-pub use builder::{Builder, Placement};
+pub use builder::{Builder, Storage};
 pub use dtype::{Values, WeightDtype};
-pub use load::LoadReport;
+pub use load::{CheckpointKeys, LoadReport};
 pub use random::Random;
 pub use save::SaveDtype;
 
 pub(crate) use dtype::Number;
-pub(crate) use load::{Expectation, load};
+pub(crate) use load::load;
 pub(crate) use manifest::Manifest;
 pub(crate) use save::{file_sizes, save};
 

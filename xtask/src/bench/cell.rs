@@ -12,8 +12,7 @@ use burn::module::{Lora as BurnLora, Module, ParamGroup};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::Device;
 use burn_lora::LoraConfig;
-use burn_lora_models::bert::SequenceClassifier;
-use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::{CausalLm, ClassifierConfig, Model, ModelConfig, SequenceClassifier};
 use burn_lora_patch::peft::{self, AdapterConfig, LoadOptions};
 use burn_lora_patch::{LayerStatus, PatchConfig, Targets, TaskType, merge, patch, plan};
 use burn_lora_train::clip::clip_by_global_norm;
@@ -68,23 +67,23 @@ pub fn measure(order: &Order) -> Result<Measured, String> {
     };
     let shape = Shape::parse(&order.config, "config.json".as_ref())?;
     match &shape {
-        Shape::Llama(config) => {
-            let model = match &order.given {
-                Some(dir) => {
-                    LlamaForCausalLM::load(&dir.join("model"), &device, &mut |_, _| {})
-                        .map_err(said)?
-                        .0
-                }
-                None => LlamaForCausalLM::random(config, order.seed, &device).map_err(said)?,
-            };
-            run(order, &shape, model, config.vocab_size, Rows::tokens, &device)
+        Shape::Decoder(config) => {
+            let model: CausalLm = built(order, config, &device)?;
+            run(order, &shape, model, Rows::tokens, &device)
         }
-        Shape::Bert(config) => {
-            let labelled = config.clone().with_num_labels(CLASSES);
-            let model = SequenceClassifier::random(&labelled, order.seed, &device).map_err(said)?;
-            let batch = |rows: &Rows| rows.labels(CLASSES);
-            run(order, &shape, model, config.vocab_size, batch, &device)
+        Shape::Encoder(config) => {
+            let config = config.clone().with_num_labels(CLASSES);
+            let model: SequenceClassifier = built(order, &config, &device)?;
+            run(order, &shape, model, |rows: &Rows| rows.labels(CLASSES), &device)
         }
+    }
+}
+
+/// The model that was given, or a random one.
+fn built<M: Model>(order: &Order, config: &M::Config, device: &Device) -> Result<M, String> {
+    match &order.given {
+        Some(dir) => Ok(M::load(&dir.join("model"), device, &mut |_, _| {}).map_err(said)?.0),
+        None => M::random(config, order.seed, device).map_err(said),
     }
 }
 
@@ -96,7 +95,6 @@ fn run<M: Objective>(
     order: &Order,
     shape: &Shape,
     model: M,
-    vocabulary: usize,
     batch: impl Fn(&Rows) -> M::Batch,
     device: &Device,
 ) -> Result<Measured, String> {
@@ -105,7 +103,7 @@ fn run<M: Objective>(
         Some(dir) => Workload::read(&dir.join("batches.json"))?,
         None => {
             let steps = order.warmup + order.steps;
-            Workload::random(cell, vocabulary, 0, steps, order.seed)
+            Workload::random(cell, shape.about().vocab_size(), 0, steps, order.seed)
         }
     };
     let batches: Vec<M::Batch> = workload.batches.iter().map(batch).collect();
@@ -276,44 +274,41 @@ fn infer<M: Objective>(
 
 /// How many bytes a cell is sure to need: weights, gradients, AdamW's moments, and the scores.
 ///
-/// Counted on the configuration; building the model would take the memory in question.
-pub fn least_bytes(cell: &Cell, shape: &Shape) -> u64 {
+/// Counted on the shapes; building the model would take the memory in question.
+///
+/// # Errors
+///
+/// None that a checked configuration can cause.
+pub fn least_bytes(cell: &Cell, shape: &Shape) -> Result<u64, String> {
     let copies = match cell.method {
         Method::Full => 4,
         Method::Composed | Method::Merged => 2,
         Method::Lora => 1,
     };
     let vocabulary = match shape {
-        Shape::Llama(config) => config.vocab_size,
-        Shape::Bert(_) => CLASSES,
+        Shape::Decoder(config) => config.about().vocab_size(),
+        Shape::Encoder(_) => CLASSES,
     };
     let scores = match cell.method {
         Method::Merged => cell.tokens() * vocabulary,
         _ => 0,
     };
-    4 * (parameters(shape) * copies + scores) as u64
+    Ok(4 * (parameters(shape)? * copies + scores) as u64)
 }
 
-/// Parameters of the matrices of a model, counted on its configuration.
-fn parameters(shape: &Shape) -> usize {
-    match shape {
-        Shape::Llama(c) => {
-            let across = (c.num_attention_heads + c.num_key_value_heads) * c.head_dim;
-            let block = 2 * c.hidden_size * across + 3 * c.hidden_size * c.intermediate_size;
-            let tables = if c.tie_word_embeddings { 1 } else { 2 };
-            c.num_hidden_layers * block + tables * c.vocab_size * c.hidden_size
+/// Parameters of a model, counted on its shapes.
+fn parameters(shape: &Shape) -> Result<usize, String> {
+    let device = burn_lora::device::parse("cpu").map_err(said)?;
+    Ok(match shape {
+        Shape::Decoder(config) => CausalLm::outline(config, &device).map_err(said)?.num_params(),
+        Shape::Encoder(config) => {
+            SequenceClassifier::outline(config, &device).map_err(said)?.num_params()
         }
-        Shape::Bert(c) => {
-            let block = 4 * c.hidden_size * c.hidden_size + 2 * c.hidden_size * c.intermediate_size;
-            c.num_hidden_layers * block + c.vocab_size * c.hidden_size
-        }
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use burn_lora_patch::Scan;
-
     use super::*;
 
     const CONFIG: &str = r#"{"model_type": "llama", "vocab_size": 64, "hidden_size": 16,
@@ -368,20 +363,5 @@ mod tests {
         for times in [latency.base, latency.adapter, latency.merged] {
             assert_eq!(times.len(), 2);
         }
-    }
-
-    #[test]
-    fn the_count_from_a_configuration_is_that_of_the_matrices() {
-        let shape = Shape::parse(CONFIG, "config.json".as_ref()).unwrap();
-        let Shape::Llama(config) = &shape else { panic!("a decoder") };
-        let device = burn_lora::device::parse("cpu").unwrap();
-        let model = LlamaForCausalLM::random(config, 0, &device).unwrap();
-        let matrices: usize = Scan::of(&model)
-            .params()
-            .iter()
-            .filter(|param| param.shape.len() == 2)
-            .map(|param| param.count())
-            .sum();
-        assert_eq!(parameters(&shape), matrices);
     }
 }

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use burn_lora_models::bert::BertConfig;
-use burn_lora_models::llama::LlamaConfig;
+use burn_lora_models::{
+    Architecture, CausalConfig, Description, ModelConfig, SequenceClassifierConfig,
+};
 use serde::Deserialize;
 
 use super::filter::Filter;
@@ -108,9 +109,9 @@ pub enum MatrixError {
 #[derive(Debug, Clone)]
 pub enum Shape {
     /// A decoder.
-    Llama(LlamaConfig),
+    Decoder(CausalConfig),
     /// An encoder with a classification head.
-    Bert(BertConfig),
+    Encoder(SequenceClassifierConfig),
 }
 
 impl Shape {
@@ -120,22 +121,26 @@ impl Shape {
     ///
     /// What the model's own configuration says.
     pub fn parse(json: &str, path: &Path) -> Result<Self, String> {
-        match LlamaConfig::from_json(json, path) {
-            Ok(config) => Ok(Self::Llama(config)),
-            Err(llama) => match BertConfig::from_json(json, path) {
-                Ok(config) => Ok(Self::Bert(config)),
-                Err(_) if json.contains("\"llama\"") => Err(llama.to_string()),
-                Err(bert) => Err(bert.to_string()),
-            },
+        let shape = Architecture::of_json(json, path).and_then(|architecture| {
+            Ok(match architecture.is_causal() {
+                true => Self::Decoder(CausalConfig::from_json(json, path)?),
+                false => Self::Encoder(SequenceClassifierConfig::from_json(json, path)?),
+            })
+        });
+        shape.map_err(|error| error.to_string())
+    }
+
+    /// What there is to know of either.
+    pub fn about(&self) -> &dyn Description {
+        match self {
+            Self::Decoder(config) => config.about(),
+            Self::Encoder(config) => config.about(),
         }
     }
 
     /// Tokens that a row may have.
     fn limit(&self) -> usize {
-        match self {
-            Self::Llama(config) => config.max_position_embeddings,
-            Self::Bert(config) => config.max_tokens(),
-        }
+        self.about().context().unwrap_or(usize::MAX)
     }
 }
 

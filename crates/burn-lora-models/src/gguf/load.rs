@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{GgufFile, GgufSource};
 use crate::ModelError;
-use crate::weights::{Builder, LoadReport, Manifest, Placement};
+use crate::weights::{Builder, LoadReport, Manifest, Storage};
 
 /// Whether the path is that of a GGUF file, by its name.
 pub(crate) fn is_gguf(path: &Path) -> bool {
@@ -17,13 +17,12 @@ pub(crate) fn config_text(path: &Path) -> Result<String, ModelError> {
 }
 
 /// Builds a model from the file at `path`; `build` runs twice, as for a directory.
-pub(crate) fn load<'a, M>(
+pub(crate) fn load<M>(
     path: &Path,
-    at: impl Into<Placement<'a>>,
+    at: Storage<'_>,
     progress: &mut dyn FnMut(u64, u64),
     build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
 ) -> Result<(M, LoadReport), ModelError> {
-    let at = at.into();
     let mut manifest = Manifest::default();
     build(&mut Builder::new(&mut manifest, at))?;
     let mut source = GgufSource::new(GgufFile::open(path)?, &manifest.specs, progress)?;

@@ -23,21 +23,21 @@ use crate::ModelError;
 /// ```
 pub struct Builder<'a> {
     source: &'a mut dyn Source,
-    at: Placement<'a>,
+    at: Storage<'a>,
     path: String,
 }
 
 /// Where a model's parameters are made, and in which number format its matrices are held. A device
 /// alone stands for f32.
 #[derive(Debug, Clone, Copy)]
-pub struct Placement<'a> {
+pub struct Storage<'a> {
     /// The device.
     pub device: &'a Device,
     /// The format of matrices. Those of 16 bits are frozen.
     pub dtype: WeightDtype,
 }
 
-impl<'a> From<&'a Device> for Placement<'a> {
+impl<'a> From<&'a Device> for Storage<'a> {
     fn from(device: &'a Device) -> Self {
         Self { device, dtype: WeightDtype::F32 }
     }
@@ -45,7 +45,7 @@ impl<'a> From<&'a Device> for Placement<'a> {
 
 impl<'a> Builder<'a> {
     /// A builder at the root.
-    pub fn new(source: &'a mut dyn Source, at: impl Into<Placement<'a>>) -> Self {
+    pub fn new(source: &'a mut dyn Source, at: impl Into<Storage<'a>>) -> Self {
         Self { source, at: at.into(), path: String::new() }
     }
 
@@ -141,7 +141,7 @@ impl<'a> Builder<'a> {
         role: Role,
         shape: [usize; D],
     ) -> Result<Param<Tensor<D>>, ModelError> {
-        let Placement { device, dtype } = self.at;
+        let Storage { device, dtype } = self.at;
         let dtype = dtype.of_role(role);
         let spec = TensorSpec { key: self.key(name), shape: stored.to_vec(), role, dtype };
         let trainable = dtype == WeightDtype::F32;
