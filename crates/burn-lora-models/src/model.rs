@@ -147,6 +147,7 @@ pub trait Model: Module + ModuleDisplay {
         seed: u64,
         at: impl Into<Storage<'a>>,
     ) -> Result<Self, ModelError> {
+        let at: Storage<'_> = at.into();
         let mut source = Random::new(seed, config.about().initializer_range());
         Self::build(config, &mut Builder::new(&mut source, at))
     }
@@ -157,6 +158,7 @@ pub trait Model: Module + ModuleDisplay {
     ///
     /// None that a checked configuration can cause.
     fn outline<'a>(config: &Self::Config, at: impl Into<Storage<'a>>) -> Result<Self, ModelError> {
+        let at: Storage<'_> = at.into();
         Self::build(config, &mut Builder::new(&mut Manifest::default(), at))
     }
 
