@@ -9,6 +9,7 @@ mod bench;
 mod fetch;
 mod gguf;
 mod parity;
+mod processor;
 mod python;
 mod quickstart;
 

@@ -35,6 +35,7 @@ mod error;
 pub mod evaluate;
 pub mod export;
 mod files;
+mod fit;
 pub mod generator;
 pub mod history;
 pub mod html;
@@ -68,4 +69,5 @@ pub mod system_memory;
 pub mod tensorboard;
 
 pub use error::TrainError;
+pub use fit::take_steps;
 pub use located::{fetch, fetch_dry_run, located};
