@@ -15,7 +15,7 @@ static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 const NEW: usize = 32;
 
 fn main() {
-    burn_lora::allocator::keep_large_blocks();
+    burn_lora_kernels::allocator::keep_large_blocks();
     divan::main();
 }
 

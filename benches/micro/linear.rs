@@ -17,7 +17,7 @@ const SIZES: [usize; 2] = [576, 1024];
 const RANKS: [usize; 2] = [8, 64];
 
 fn main() {
-    burn_lora::allocator::keep_large_blocks();
+    burn_lora_kernels::allocator::keep_large_blocks();
     divan::main();
 }
 

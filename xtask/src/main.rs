@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use burn_lora_kernels::allocator::keep_large_blocks;
 use clap::{Parser, Subcommand};
 
 mod bench;
@@ -32,7 +33,11 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().verb {
+    let verb = Cli::parse().verb;
+    if let Verb::Bench(_) = verb {
+        keep_large_blocks();
+    }
+    let done = match verb {
         Verb::Bench(verb) => bench::run(&verb),
         Verb::Fetch(verb) => fetch::run(&verb).map_err(Into::into),
         Verb::Gguf(verb) => gguf::run(&verb),

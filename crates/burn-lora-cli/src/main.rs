@@ -7,6 +7,7 @@ mod verbs;
 
 use std::process::ExitCode;
 
+use burn_lora_kernels::allocator::keep_large_blocks;
 use burn_lora_train::TrainError;
 use clap::{Parser, Subcommand};
 
@@ -36,7 +37,11 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().verb {
+    let verb = Cli::parse().verb;
+    if let Verb::Plan(_) | Verb::Train(_) | Verb::Sweep(_) = verb {
+        keep_large_blocks();
+    }
+    let result = match verb {
         Verb::Init(verb) => verb.run(),
         Verb::Check(verb) => verb.run(),
         Verb::Plan(verb) => return verb.run(),

@@ -15,7 +15,6 @@
 //!   through Burn's `Reparameterization`, so that no model code changes.
 //! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path.
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
-//! - `kernels` (feature `flex`): what CPU kernels are made of.
 //! - [`device::parse`]: the one place where a backend is chosen, from a string.
 //!
 //! This crate knows no model, no file, no configuration file and no training loop.
@@ -43,14 +42,11 @@
 
 mod adapter;
 mod adapters;
-pub mod allocator;
 mod config;
 pub mod device;
 mod error;
 mod forward;
 mod init;
-#[cfg(feature = "flex")]
-pub mod kernels;
 mod op;
 
 pub use adapter::Adapter;

@@ -59,7 +59,6 @@ pub fn now() -> f64 {
 ///
 /// A line that says what could not be done.
 pub fn measure(order: &Order) -> Result<Measured, String> {
-    burn_lora::allocator::keep_large_blocks();
     let plain = burn_lora::device::parse(&order.cell.backend).map_err(said)?;
     let device = match order.cell.method {
         Method::Merged => plain,

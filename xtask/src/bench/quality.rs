@@ -38,7 +38,6 @@ pub struct Quality {
 
 /// Trains and writes.
 pub fn run(quality: &Quality) -> super::Done {
-    burn_lora::allocator::keep_large_blocks();
     let text = std::fs::read_to_string(&quality.config)
         .map_err(|error| format!("{}: {error}", quality.config.display()))?;
     let task = quality.config.file_stem().map_or_else(String::new, |s| s.display().to_string());

@@ -36,7 +36,6 @@ impl Plan {
 
     fn fits(self) -> Result<bool, TrainError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
-        burn_lora::allocator::keep_large_blocks();
         let observer = terminal::observer(self.json);
         let plan = plan(config, &observer)?;
         match self.json {

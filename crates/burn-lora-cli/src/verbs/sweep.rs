@@ -68,7 +68,6 @@ impl Sweep {
 
     fn sweep(&self) -> Result<Results, SweepError> {
         let sweep = self.read()?;
-        burn_lora::allocator::keep_large_blocks();
         let interrupter = Interrupter::new();
         terminal::stop_on_interrupt(
             interrupter.clone(),

@@ -44,7 +44,6 @@ pub struct Train {
 impl Train {
     pub fn run(self) -> Result<(), TrainError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
-        burn_lora::allocator::keep_large_blocks();
         let interrupter = Interrupter::new();
         terminal::stop_on_interrupt(
             interrupter.clone(),

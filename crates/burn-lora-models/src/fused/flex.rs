@@ -7,7 +7,7 @@ mod norm;
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn_lora::kernels::Floats;
+use burn_lora_kernels::Floats;
 
 use super::{FusedBackend, HeadGrads, composed};
 

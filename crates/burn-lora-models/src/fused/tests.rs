@@ -194,7 +194,7 @@ mod twins {
 
     use super::check_close;
     use crate::fused::{FusedBackend, HeadGrads, TableGrad, composed};
-    use burn_lora::kernels::Floats;
+    use burn_lora_kernels::Floats;
 
     fn tensor(shape: &[usize], seed: usize) -> FloatTensor<Flex> {
         let count: usize = shape.iter().product();

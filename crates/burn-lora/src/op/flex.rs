@@ -6,11 +6,10 @@
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn_flex::Flex;
+use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+use burn_lora_kernels::{Floats, vector};
 
 use super::{Branch, Frozen, Lora, LoraBackend, Mask, composed};
-use crate::kernels::Floats;
-use crate::kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
-use crate::kernels::vector;
 
 impl LoraBackend for Flex {
     fn lora_branch(

@@ -6,9 +6,9 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn_lora::kernels::Floats;
-use burn_lora::kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
-use burn_lora::kernels::vector::{dot, exp_sum, max, scale, vectorised};
+use burn_lora_kernels::Floats;
+use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+use burn_lora_kernels::vector::{dot, exp_sum, max, scale, vectorised};
 use rayon::prelude::*;
 
 /// Queries whose scores exist at a time.

@@ -2,8 +2,8 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn_lora::kernels::vector::{sigmoid, vectorised};
-use burn_lora::kernels::{Floats, rows};
+use burn_lora_kernels::vector::{sigmoid, vectorised};
+use burn_lora_kernels::{Floats, rows};
 
 pub(super) fn forward(gate: &Floats, up: &Floats) -> FloatTensor<Flex> {
     let (gates, ups) = (gate.values(), up.values());

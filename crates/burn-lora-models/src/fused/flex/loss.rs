@@ -2,9 +2,9 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn_lora::kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
-use burn_lora::kernels::vector::{exp_sum, max, scale, vectorised};
-use burn_lora::kernels::{Floats, rows};
+use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+use burn_lora_kernels::vector::{exp_sum, max, scale, vectorised};
+use burn_lora_kernels::{Floats, rows};
 
 use crate::fused::{HeadGrads, TableGrad, rows_at_once};
 

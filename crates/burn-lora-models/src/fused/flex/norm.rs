@@ -2,8 +2,8 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn_lora::kernels::vector::{dot, vectorised};
-use burn_lora::kernels::{Floats, rows};
+use burn_lora_kernels::vector::{dot, vectorised};
+use burn_lora_kernels::{Floats, rows};
 
 /// `1 / √(mean(x²) + epsilon)`.
 #[inline(always)]

@@ -8,11 +8,13 @@
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
 //! - [`rows`]: rows shared out to the cores.
 //! - [`Floats`]: a Flex tensor's values as a slice, and back.
+//! - [`allocator`]: large blocks that a process keeps from one step to the next.
 //!
-//! Only for `f32`, and only with the feature `flex`. `unsafe` is allowed in [`product`] alone.
+//! Only for `f32`; all but [`allocator`] with the feature `flex`. `unsafe` is allowed in [`product`]
+//! and [`allocator`] alone, and in no other crate.
 //!
 //! ```
-//! use burn_lora::kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+//! use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
 //!
 //! let (lhs, rhs) = ([1.0, 2.0, 3.0, 4.0], [1.0, 1.0]);
 //! let mut out = [10.0, 20.0];
@@ -21,9 +23,15 @@
 //! assert_eq!(out, [13.0, 27.0]);
 //! ```
 
+pub mod allocator;
+#[cfg(feature = "flex")]
 mod floats;
+#[cfg(feature = "flex")]
 pub mod product;
+#[cfg(feature = "flex")]
 pub mod rows;
+#[cfg(feature = "flex")]
 pub mod vector;
 
+#[cfg(feature = "flex")]
 pub use floats::Floats;
