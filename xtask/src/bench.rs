@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-mod cell;
+pub mod cell;
 mod compare;
 mod counted;
 mod filter;
-mod machine;
+pub mod machine;
 mod matrix;
 mod peers;
 mod products;
@@ -26,6 +26,8 @@ mod workload;
 
 use filter::Filter;
 use matrix::Matrix;
+pub use record::{Cell, Measured, Method, StepTimes, Weights};
+pub use statistics::median;
 
 use crate::root;
 

@@ -19,7 +19,7 @@ use crate::fit::{Fit, Fitted};
 use crate::history::{History, Record};
 use crate::learner::{Objective, OptimizerTap};
 use crate::observe::Observer;
-use crate::optimizer::{adamw, with_record};
+use crate::optimizer::adamw;
 use crate::patience::{Patience, Seen};
 use crate::plan::memory_plan;
 use crate::prepare::{Adapt, Prepared, Run, build, read};
@@ -109,7 +109,7 @@ fn fit<M: Objective>(
     if let Some(path) = &resumed {
         let Restored { state: found, optimizer: record } = restore(&mut run.model, path)?;
         if let Some(record) = record {
-            optimizer = with_record(optimizer, record)?;
+            optimizer = optimizer.load_record(record);
         }
         observer.line(format!("resumed from {} at step {}", path.display(), found.step));
         state = found;
