@@ -203,7 +203,7 @@ impl<M, F: Fn(&StepRecord, f64)> Hooks<M> for Listener<F> {
 mod tests {
     use std::rc::Rc;
 
-    use burn_lora_models::llama::{LlamaConfig, LlamaForCausalLM};
+    use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig};
 
     use super::*;
     use crate::config::RunConfig;
@@ -225,9 +225,9 @@ mod tests {
         let text = "[model]\npath = 'm'\n[data]\ntrain = 't'\n[adapter]\nmethod = 'full'\n\
                     [train]\nsteps = 3\nlearning_rate = 0.01\nwarmup = 0\n[output]\ndir = 'o'\n";
         let train = RunConfig::parse(text, "run.toml", &[]).unwrap().train;
-        let config = LlamaConfig::from_json(MODEL, "config.json".as_ref()).unwrap();
+        let config = CausalConfig::from_json(MODEL, "config.json".as_ref()).unwrap();
         let device = burn_lora::device::parse("cpu").unwrap().autodiff();
-        let model = LlamaForCausalLM::random(&config, 1, &device).unwrap();
+        let model = CausalLm::random(&config, 1, &device).unwrap();
         let (first, other) = (batch(&[1, 2, 3, 4]), batch(&[5, 6, 7]));
         let untrained = Objective::loss(&model, &first, &device).into_scalar::<f32>();
         let told = Rc::new(RefCell::new(Vec::new()));

@@ -22,11 +22,11 @@ use crate::observe::Observer;
 use crate::optimizer::adamw;
 use crate::patience::{Patience, Seen};
 use crate::plan::memory_plan;
-use crate::prepare::{Adapt, Prepared, Run, build, read};
+use crate::prepare::{Adapt, Kind, Run, build, read};
 use crate::score::{Sample, Scores, Scoring};
 use crate::strategy::Hooks;
 use crate::summary::Summary;
-use crate::{TrainError, files, left_behind, located, system_memory};
+use crate::{TrainError, files, left_behind, located, system_memory, with_model};
 
 /// How to start a run, beside its configuration.
 #[derive(Default)]
@@ -66,17 +66,27 @@ pub(crate) fn train_on(
     let directory = RunDirectory::new(&config.output.dir);
     directory.check(&config, options.resume, options.overwrite)?;
     set_threads(&config.train)?;
-    let read = read(config, observer)?;
+    with_model!(Kind::of(&config, observer)?, Model => {
+        train_as::<Model>(bases, config, &directory, options, observer)
+    })
+}
+
+fn train_as<M: Objective>(
+    bases: Option<&BaseCache>,
+    config: RunConfig,
+    directory: &RunDirectory,
+    options: RunOptions,
+    observer: &Observer,
+) -> Result<Summary, TrainError> {
+    let read = read::<M>(config, observer)?;
     if !options.no_memory_check {
         let process = bases.and_then(BaseCache::process);
-        memory_plan(&read, process, observer)?.admit()?;
+        memory_plan::<M>(&read, process, observer)?.admit()?;
     }
     // Only now: a run that cannot start must not remove the one that it would replace.
-    let resumed = directory.claim(read.config(), options.resume, options.overwrite)?;
-    match build(bases, read, Adapt::Fresh, observer)? {
-        Prepared::Causal(run) => fit(run, &directory, resumed, options, observer),
-        Prepared::Classifier(run) => fit(run, &directory, resumed, options, observer),
-    }
+    let resumed = directory.claim(&read.config, options.resume, options.overwrite)?;
+    let run = build::<M>(bases, read, Adapt::Fresh, observer)?;
+    fit(run, directory, resumed, options, observer)
 }
 
 fn set_threads(train: &TrainSection) -> Result<(), TrainError> {

@@ -11,8 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use burn::module::{Module, ParamGroup};
 use burn::tensor::Device;
 use burn_lora::LoraConfig;
-use burn_lora_models::bert::SequenceClassifier;
-use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::{CausalLm, ClassifierConfig, Model, SequenceClassifier};
 use burn_lora_patch::peft::{self, AdapterConfig, LoadOptions};
 use burn_lora_patch::{LayerStatus, PatchConfig, Targets, TaskType, merge, patch, plan};
 use burn_lora_train::config::{RunConfig, TrainSection};
@@ -71,23 +70,23 @@ pub fn measure(order: &Order) -> Result<Measured, String> {
     }
     let shape = Shape::parse(&order.config, "config.json".as_ref())?;
     match &shape {
-        Shape::Llama(config) => {
-            let model = match &order.given {
-                Some(dir) => {
-                    LlamaForCausalLM::load(&dir.join("model"), &device, &mut |_, _| {})
-                        .map_err(said)?
-                        .0
-                }
-                None => LlamaForCausalLM::random(config, order.seed, &device).map_err(said)?,
-            };
-            run(order, &shape, model, config.vocab_size, Rows::tokens, &device)
+        Shape::Decoder(config) => {
+            let model: CausalLm = built(order, config, &device)?;
+            run(order, &shape, model, Rows::tokens, &device)
         }
-        Shape::Bert(config) => {
-            let labelled = config.clone().with_num_labels(CLASSES);
-            let model = SequenceClassifier::random(&labelled, order.seed, &device).map_err(said)?;
-            let batch = |rows: &Rows| rows.labels(CLASSES);
-            run(order, &shape, model, config.vocab_size, batch, &device)
+        Shape::Encoder(config) => {
+            let config = config.clone().with_num_labels(CLASSES);
+            let model: SequenceClassifier = built(order, &config, &device)?;
+            run(order, &shape, model, |rows: &Rows| rows.labels(CLASSES), &device)
         }
+    }
+}
+
+/// The model that was given, or a random one.
+fn built<M: Model>(order: &Order, config: &M::Config, device: &Device) -> Result<M, String> {
+    match &order.given {
+        Some(dir) => Ok(M::load(&dir.join("model"), device, &mut |_, _| {}).map_err(said)?.0),
+        None => M::random(config, order.seed, device).map_err(said),
     }
 }
 
@@ -99,7 +98,6 @@ fn run<M: Objective>(
     order: &Order,
     shape: &Shape,
     model: M,
-    vocabulary: usize,
     batch: impl Fn(&Rows) -> M::Batch,
     device: &Device,
 ) -> Result<Measured, String> {
@@ -108,7 +106,7 @@ fn run<M: Objective>(
         Some(dir) => Workload::read(&dir.join("batches.json"))?,
         None => {
             let steps = order.warmup + order.steps;
-            Workload::random(cell, vocabulary, 0, steps, order.seed)
+            Workload::random(cell, shape.about().vocab_size(), 0, steps, order.seed)
         }
     };
     let batches: Vec<M::Batch> = workload.batches.iter().map(batch).collect();

@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use burn_lora_models::bert::{BertConfig, SequenceClassifier};
-use burn_lora_models::llama::{LlamaConfig, LlamaForCausalLM};
+use burn_lora_models::{
+    Architecture, CausalConfig, CausalLm, ClassifierConfig, Description, Model, ModelConfig,
+    SequenceClassifier, SequenceClassifierConfig,
+};
 use burn_lora_patch::{PatchConfig, PatchReport, plan};
 use serde::Deserialize;
 
@@ -118,9 +120,9 @@ pub enum MatrixError {
 #[derive(Debug, Clone)]
 pub enum Shape {
     /// A decoder.
-    Llama(LlamaConfig),
+    Decoder(CausalConfig),
     /// An encoder with a classification head.
-    Bert(BertConfig),
+    Encoder(SequenceClassifierConfig),
 }
 
 impl Shape {
@@ -130,13 +132,20 @@ impl Shape {
     ///
     /// What the model's own configuration says.
     pub fn parse(json: &str, path: &Path) -> Result<Self, String> {
-        match LlamaConfig::from_json(json, path) {
-            Ok(config) => Ok(Self::Llama(config)),
-            Err(llama) => match BertConfig::from_json(json, path) {
-                Ok(config) => Ok(Self::Bert(config)),
-                Err(_) if json.contains("\"llama\"") => Err(llama.to_string()),
-                Err(bert) => Err(bert.to_string()),
-            },
+        let shape = Architecture::of_json(json, path).and_then(|architecture| {
+            Ok(match architecture.is_causal() {
+                true => Self::Decoder(CausalConfig::from_json(json, path)?),
+                false => Self::Encoder(SequenceClassifierConfig::from_json(json, path)?),
+            })
+        });
+        shape.map_err(|error| error.to_string())
+    }
+
+    /// What there is to know of either.
+    pub fn about(&self) -> &dyn Description {
+        match self {
+            Self::Decoder(config) => config.about(),
+            Self::Encoder(config) => config.about(),
         }
     }
 
@@ -146,15 +155,10 @@ impl Shape {
     ///
     /// What the model or the targets say.
     pub fn planned(&self, config: &PatchConfig) -> Result<PatchReport, String> {
-        let device = burn_lora::device::parse("cpu").map_err(|error| error.to_string())?;
         match self {
-            Self::Llama(shape) => LlamaForCausalLM::outline(shape, &device)
-                .map_err(|error| error.to_string())
-                .and_then(|model| plan(&model, config).map_err(|error| error.to_string())),
-            Self::Bert(shape) => {
-                SequenceClassifier::outline(&shape.clone().with_num_labels(CLASSES), &device)
-                    .map_err(|error| error.to_string())
-                    .and_then(|model| plan(&model, config).map_err(|error| error.to_string()))
+            Self::Decoder(shape) => planned::<CausalLm>(shape, config),
+            Self::Encoder(shape) => {
+                planned::<SequenceClassifier>(&shape.clone().with_num_labels(CLASSES), config)
             }
         }
     }
@@ -162,18 +166,21 @@ impl Shape {
     /// The columns of its logits.
     pub fn classes(&self) -> usize {
         match self {
-            Self::Llama(config) => config.vocab_size,
-            Self::Bert(_) => CLASSES,
+            Self::Decoder(config) => config.about().vocab_size(),
+            Self::Encoder(_) => CLASSES,
         }
     }
 
     /// Tokens that a row may have.
     fn limit(&self) -> usize {
-        match self {
-            Self::Llama(config) => config.max_position_embeddings,
-            Self::Bert(config) => config.max_tokens(),
-        }
+        self.about().context().unwrap_or(usize::MAX)
     }
+}
+
+fn planned<M: Model>(shape: &M::Config, config: &PatchConfig) -> Result<PatchReport, String> {
+    let device = burn_lora::device::parse("cpu").map_err(|error| error.to_string())?;
+    let model = M::outline(shape, &device).map_err(|error| error.to_string())?;
+    plan(&model, config).map_err(|error| error.to_string())
 }
 
 impl Matrix {

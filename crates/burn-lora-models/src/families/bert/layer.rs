@@ -9,8 +9,9 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 use burn_lora::LoraForward;
 
-use super::config::{Activation, BertConfig};
+use super::config::BertConfig;
 use crate::ModelError;
+use crate::activation::Activation;
 use crate::weights::Builder;
 
 /// Queries, keys and values.

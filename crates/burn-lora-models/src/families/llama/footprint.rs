@@ -1,8 +1,8 @@
-//! The decoder's count; see `llama/layer.rs`, `llama/attention.rs` and `fused.rs` for what is counted.
+//! The decoder's count; see `layer.rs`, `attention.rs` and `fused.rs` for what is counted.
 
-use super::{BatchShape, Counted, Footprint, Learned, LearnedAt, Pass, floats};
+use super::LlamaConfig;
+use crate::footprint::{BatchShape, Counted, Footprint, Learned, LearnedAt, Pass, floats};
 use crate::fused::rows_at_once;
-use crate::llama::LlamaConfig;
 
 /// How often a training step passes over what its layers keep, beside its products: norms, gates, sums
 /// and their backward passes, each a kernel that reads its input once. Measured on SmolLM2-135M.
@@ -60,8 +60,11 @@ impl Counted for LlamaConfig {
     /// half.
     fn attention_flops(&self, batch: &BatchShape) -> f64 {
         let (rows, width) = batch.attended();
-        let heads = self.num_attention_heads * self.head_dim * self.num_hidden_layers;
-        7.0 * (rows * width * width) as f64 * heads as f64
+        7.0 * (rows * width * width) as f64 * self.attention_width() as f64
+    }
+
+    fn attention_width(&self) -> usize {
+        self.num_attention_heads * self.head_dim * self.num_hidden_layers
     }
 
     fn passes(&self) -> f64 {
@@ -70,6 +73,10 @@ impl Counted for LlamaConfig {
 
     fn head(&self) -> (usize, usize) {
         (self.hidden_size, self.vocab_size)
+    }
+
+    fn is_of_head(&self, path: &str) -> bool {
+        path == "lm_head"
     }
 
     /// The cache of keys and values (the one of a layer twice, while it grows), the scores of the last

@@ -1,20 +1,21 @@
 //! The configuration of a Llama-family model.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::rope::RopeConfig;
-use crate::ModelError;
-use crate::config::{Architecture, parse, text_of};
+use crate::config::{Problems, model_type, parse};
+use crate::footprint::Counted;
+use crate::weights::CheckpointKeys;
+use crate::{Description, ModelConfig, ModelError};
 
 /// What a Llama-family `config.json` means, checked.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LlamaConfig {
-    /// Which of the family it is.
-    pub architecture: Architecture,
     /// Rows of the embedding and of the head.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -48,7 +49,20 @@ pub struct LlamaConfig {
     /// Standard deviation of a random start.
     pub initializer_range: f64,
     /// The JSON that it was parsed from; written back by `save`.
-    pub(crate) text: String,
+    text: String,
+}
+
+/// Which of the family it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Variant {
+    /// Llama and what has its layers and its `model_type`, SmolLM2 for one.
+    Llama,
+    /// Mistral.
+    Mistral,
+    /// Qwen2 and Qwen2.5: biases on q, k and v.
+    Qwen2,
+    /// Qwen3: norms on q and k.
+    Qwen3,
 }
 
 #[derive(Deserialize)]
@@ -94,59 +108,79 @@ fn default_deviation() -> f64 {
     0.02
 }
 
-impl LlamaConfig {
-    /// From a `config.json`, the one in a directory, or what a GGUF file says in its place.
-    ///
-    /// # Errors
-    ///
-    /// A file that cannot be read, and what [`Self::from_json`] says.
-    pub fn from_path(path: &Path) -> Result<Self, ModelError> {
-        let (text, path) = text_of(path)?;
-        Self::from_json(&text, &path)
-    }
-
-    /// From the text of a `config.json`. `path` is for the errors.
-    ///
-    /// # Errors
-    ///
-    /// What is not JSON, an architecture outside the family, and all at once the values that
-    /// contradict one another or ask for what is not supported.
-    pub fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
-        use Architecture::{Llama, Mistral, Qwen2, Qwen3};
-        let architecture = Architecture::among(text, path, &[Llama, Mistral, Qwen2, Qwen3])?;
+impl ModelConfig for LlamaConfig {
+    fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
+        let variant = match model_type(text, path, &["llama", "mistral", "qwen2", "qwen3"])? {
+            "mistral" => Variant::Mistral,
+            "qwen2" => Variant::Qwen2,
+            "qwen3" => Variant::Qwen3,
+            _ => Variant::Llama,
+        };
         let raw: Raw = parse(text, path)?;
-        let mut problems = raw.problems(architecture);
-        let rope = RopeConfig::from_parts(
+        let mut problems = raw.problems(variant);
+        let rope = problems.take(RopeConfig::from_parts(
             raw.rope_theta,
             raw.rope_scaling.as_ref(),
             raw.rope_parameters.as_ref(),
-        )
-        .map_err(|found| problems.extend(found));
-        let rope = match rope {
-            Ok(rope) if problems.is_empty() => rope,
-            _ => return Err(ModelError::Config { path: path.to_owned(), problems }),
-        };
-        let is_llama_like = matches!(architecture, Llama | Qwen3);
+        ));
+        problems.none(path)?;
+        let is_llama_like = matches!(variant, Variant::Llama | Variant::Qwen3);
         Ok(Self {
-            architecture,
             vocab_size: raw.vocab_size,
             hidden_size: raw.hidden_size,
             intermediate_size: raw.intermediate_size,
             num_hidden_layers: raw.num_hidden_layers,
             num_attention_heads: raw.num_attention_heads,
             num_key_value_heads: raw.key_value_heads(),
-            head_dim: raw.head_width(architecture),
+            head_dim: raw.head_width(variant),
             max_position_embeddings: raw.max_position_embeddings,
             rms_norm_eps: raw.rms_norm_eps,
             tie_word_embeddings: raw.tie_word_embeddings,
-            qkv_bias: architecture == Qwen2 || (is_llama_like && raw.attention_bias),
+            qkv_bias: variant == Variant::Qwen2 || (is_llama_like && raw.attention_bias),
             o_bias: is_llama_like && raw.attention_bias,
-            mlp_bias: architecture == Llama && raw.mlp_bias,
-            qk_norm: architecture == Qwen3,
-            rope,
+            mlp_bias: variant == Variant::Llama && raw.mlp_bias,
+            qk_norm: variant == Variant::Qwen3,
+            rope: rope.unwrap_or_default(),
             initializer_range: raw.initializer_range,
             text: text.to_owned(),
         })
+    }
+
+    fn about(&self) -> &dyn Description {
+        self
+    }
+}
+
+impl Description for LlamaConfig {
+    fn counted(&self) -> &dyn Counted {
+        self
+    }
+
+    fn to_json(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.text)
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn context(&self) -> Option<usize> {
+        Some(self.max_position_embeddings)
+    }
+
+    fn initializer_range(&self) -> f64 {
+        self.initializer_range
+    }
+
+    fn checkpoint_keys(&self) -> CheckpointKeys {
+        CheckpointKeys {
+            prefix: "model.",
+            fresh: &[],
+            tolerated: match self.tie_word_embeddings {
+                true => |key| key.ends_with("rotary_emb.inv_freq") || key == "lm_head.weight",
+                false => |key| key.ends_with("rotary_emb.inv_freq"),
+            },
+        }
     }
 }
 
@@ -155,17 +189,17 @@ impl Raw {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
     }
 
-    fn head_width(&self, architecture: Architecture) -> usize {
-        self.head_dim.unwrap_or(match architecture {
+    fn head_width(&self, variant: Variant) -> usize {
+        self.head_dim.unwrap_or(match variant {
             // The one of the family whose heads do not share out the residual stream by default.
-            Architecture::Qwen3 => 128,
+            Variant::Qwen3 => 128,
             _ => self.hidden_size / self.num_attention_heads.max(1),
         })
     }
 
-    fn problems(&self, architecture: Architecture) -> Vec<String> {
-        let mut problems = Vec::new();
-        for (key, value) in [
+    fn problems(&self, variant: Variant) -> Problems {
+        let mut problems = Problems::default();
+        problems.at_least_one([
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
@@ -173,52 +207,34 @@ impl Raw {
             ("num_attention_heads", self.num_attention_heads),
             ("num_key_value_heads", self.key_value_heads()),
             ("max_position_embeddings", self.max_position_embeddings),
-        ] {
-            if value == 0 {
-                problems.push(format!("`{key}` is 0: at least 1 is needed"));
-            }
-        }
+        ]);
         if !problems.is_empty() {
             return problems;
         }
-        let (heads, shared) = (self.num_attention_heads, self.key_value_heads());
-        if !heads.is_multiple_of(shared) {
-            problems.push(format!(
-                "`num_attention_heads` ({heads}) is not a multiple of `num_key_value_heads` ({shared})"
-            ));
+        let (heads, kv_heads) = (self.num_attention_heads, self.key_value_heads());
+        problems.shared_out(("num_attention_heads", heads), ("num_key_value_heads", kv_heads), "");
+        if self.head_dim.is_none() && variant != Variant::Qwen3 {
+            problems.shared_out(
+                ("hidden_size", self.hidden_size),
+                ("num_attention_heads", heads),
+                " and there is no `head_dim`",
+            );
         }
-        if self.head_dim.is_none()
-            && architecture != Architecture::Qwen3
-            && !self.hidden_size.is_multiple_of(heads)
-        {
-            problems.push(format!(
-                "`hidden_size` ({}) is not a multiple of `num_attention_heads` ({heads}) and \
-                 there is no `head_dim`",
-                self.hidden_size
-            ));
-        }
-        let width = self.head_width(architecture);
+        let width = self.head_width(variant);
         if width == 0 || !width.is_multiple_of(2) {
             problems
-                .push(format!("the width of a head is {width}: rotary positions need an even one"));
+                .add(format!("the width of a head is {width}: rotary positions need an even one"));
         }
-        if !(self.rms_norm_eps > 0.0 && self.rms_norm_eps.is_finite()) {
-            problems.push(format!("`rms_norm_eps` is {}: it must be positive", self.rms_norm_eps));
-        }
-        if !(self.initializer_range >= 0.0 && self.initializer_range.is_finite()) {
-            problems.push(format!(
-                "`initializer_range` is {}: it must not be negative",
-                self.initializer_range
-            ));
-        }
+        problems.positive("rms_norm_eps", self.rms_norm_eps);
+        problems.not_negative("initializer_range", self.initializer_range);
         if !matches!(self.hidden_act.as_str(), "silu" | "swish") {
-            problems.push(format!(
+            problems.add(format!(
                 "`hidden_act` is `{}`: only `silu` is supported in this family",
                 self.hidden_act
             ));
         }
-        if let Some(window) = self.window(architecture) {
-            problems.push(format!(
+        if let Some(window) = self.window(variant) {
+            problems.add(format!(
                 "`sliding_window` is {window} and in use: sliding windows are not supported"
             ));
         }
@@ -227,16 +243,16 @@ impl Raw {
 
     /// The sliding window, where it changes anything: switched on, on some layer, and shorter than
     /// the longest sequence.
-    fn window(&self, architecture: Architecture) -> Option<usize> {
+    fn window(&self, variant: Variant) -> Option<usize> {
         let window = self.sliding_window.filter(|&size| size < self.max_position_embeddings)?;
-        let switched_on = match architecture {
-            Architecture::Mistral => true,
-            Architecture::Qwen2 | Architecture::Qwen3 => self.use_sliding_window == Some(true),
-            _ => false,
+        let switched_on = match variant {
+            Variant::Mistral => true,
+            Variant::Qwen2 | Variant::Qwen3 => self.use_sliding_window == Some(true),
+            Variant::Llama => false,
         };
-        let on_some_layer = match (&self.layer_types, architecture) {
+        let on_some_layer = match (&self.layer_types, variant) {
             (Some(types), _) => types.iter().any(|kind| kind != "full_attention"),
-            (None, Architecture::Mistral) => true,
+            (None, Variant::Mistral) => true,
             (None, _) => self.max_window_layers.is_none_or(|first| first < self.num_hidden_layers),
         };
         (switched_on && on_some_layer).then_some(window)

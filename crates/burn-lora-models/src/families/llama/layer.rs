@@ -6,10 +6,10 @@ use burn::tensor::Tensor;
 use burn_lora::LoraForward;
 
 use super::attention::LlamaAttention;
-use super::cache::KvCache;
 use super::config::LlamaConfig;
-use super::frame::Frame;
 use crate::ModelError;
+use crate::decoder::KvCache;
+use crate::decoder::attention::Attention;
 use crate::fused::{rms_norm, silu_mul};
 use crate::weights::Builder;
 
@@ -68,12 +68,12 @@ impl LlamaDecoderLayer {
     pub(super) fn forward(
         &self,
         x: Tensor<3>,
-        frame: &Frame,
+        attention: &Attention<'_>,
         cache: Option<(&mut KvCache, usize)>,
     ) -> Tensor<3> {
         let normed =
             |norm: &RmsNorm, x: &Tensor<3>| rms_norm(x.clone(), norm.gamma.val(), norm.epsilon);
-        let mixed = self.self_attn.forward(normed(&self.input_layernorm, &x), frame, cache);
+        let mixed = self.self_attn.forward(normed(&self.input_layernorm, &x), attention, cache);
         let x = x + mixed;
         let gated = self.mlp.forward(normed(&self.post_attention_layernorm, &x));
         x + gated

@@ -2,8 +2,7 @@
 
 use burn::tensor::Tensor;
 
-/// Grows with every call of [`LlamaForCausalLM::hidden`](super::LlamaForCausalLM::hidden) that it is
-/// given to.
+/// Grows with every call of [`Decoder::hidden`](super::Decoder::hidden) that it is given to.
 ///
 /// Rows of a batch may differ in length: the padding of earlier calls stays in it, is masked, and
 /// takes no position.
@@ -12,7 +11,7 @@ pub struct KvCache {
     /// Per layer: keys and values, `[batch, heads, seen, head_dim]`.
     layers: Vec<(Tensor<4>, Tensor<4>)>,
     /// Per row and column: whether it is a token (not padding).
-    pub(super) rows: Vec<Vec<bool>>,
+    rows: Vec<Vec<bool>>,
 }
 
 impl KvCache {
@@ -34,6 +33,22 @@ impl KvCache {
     /// How many tokens of each row it holds: the next token's position.
     pub fn tokens(&self) -> Vec<usize> {
         self.rows.iter().map(|row| row.iter().filter(|&&token| token).count()).collect()
+    }
+
+    /// Per row and column: whether it is a token.
+    pub(super) fn rows(&self) -> &[Vec<bool>] {
+        &self.rows
+    }
+
+    /// Takes up `columns` new columns, of which row `i` has `lengths[i]` tokens, then padding.
+    pub(super) fn grow(&mut self, columns: usize, lengths: &[usize]) {
+        if self.rows.is_empty() {
+            self.rows = vec![Vec::new(); lengths.len()];
+        }
+        assert_eq!(self.rows.len(), lengths.len(), "the cache has other rows");
+        for (row, &length) in self.rows.iter_mut().zip(lengths) {
+            row.extend((0..columns).map(|column| column < length));
+        }
     }
 
     /// Appends a layer's new keys and values and gives back all of them.

@@ -72,7 +72,7 @@ impl BertModel {
     ///
     /// # Panics
     ///
-    /// Where a row is longer than [`BertConfig::max_tokens`], an id is outside the vocabulary, or
+    /// Where a row is longer than the model's context, an id is outside the vocabulary, or
     /// `lengths` has another number of rows than `ids`.
     pub fn hidden(&self, ids: Tensor<2, Int>, lengths: &[usize]) -> Tensor<3> {
         let [batch, tokens] = ids.dims();

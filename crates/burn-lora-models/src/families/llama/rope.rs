@@ -6,8 +6,11 @@
 use std::f64::consts::TAU;
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::{Map, Value};
+
+use crate::decoder::Positions;
+use crate::decoder::attention::Encoding;
 
 /// How fast the pairs of a head turn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,6 +19,13 @@ pub struct RopeConfig {
     pub theta: f64,
     /// Changes to them for longer contexts.
     pub scaling: Option<RopeScaling>,
+}
+
+impl Default for RopeConfig {
+    /// Frequencies of base 10,000, as they are.
+    fn default() -> Self {
+        Self { theta: 10_000.0, scaling: None }
+    }
 }
 
 /// Changes to the frequencies for longer contexts.
@@ -181,38 +191,11 @@ impl RopeTables {
         Self { cos: table(f64::cos), sin: table(f64::sin) }
     }
 
-    /// How many positions they have.
-    pub(crate) fn positions(&self) -> usize {
-        self.cos.dims()[0]
+    /// The turns of these positions.
+    pub(crate) fn at(&self, positions: &Positions) -> Encoding {
+        Encoding::Rotary {
+            cos: positions.rows(self.cos.clone()),
+            sin: positions.rows(self.sin.clone()),
+        }
     }
-
-    /// The rows of positions `start..start + count`, `[1, count, 1, head_dim / 2]` each.
-    pub(crate) fn range(&self, start: usize, count: usize) -> (Tensor<4>, Tensor<4>) {
-        let rows = |table: &Tensor<2>| {
-            let [_, half] = table.dims();
-            table.clone().slice([start..start + count, 0..half]).reshape([1, count, 1, half])
-        };
-        (rows(&self.cos), rows(&self.sin))
-    }
-
-    /// The rows of these positions, `[batch, count, 1, head_dim / 2]` each.
-    pub(crate) fn select(&self, positions: &[i32], batch: usize) -> (Tensor<4>, Tensor<4>) {
-        let rows = |table: &Tensor<2>| {
-            let [_, half] = table.dims();
-            let data = TensorData::new(positions.to_vec(), [positions.len()]);
-            let index = Tensor::<1, Int>::from_data(data, &table.device());
-            table.clone().select(0, index).reshape([batch, positions.len() / batch, 1, half])
-        };
-        (rows(&self.cos), rows(&self.sin))
-    }
-}
-
-/// Turns the pairs of each head. x: `[batch, tokens, heads, head_dim]`.
-pub(super) fn rotate(x: Tensor<4>, (cos, sin): (Tensor<4>, Tensor<4>)) -> Tensor<4> {
-    let half = x.dims()[3] / 2;
-    let first = x.clone().narrow(3, 0, half);
-    let second = x.narrow(3, half, half);
-    let turned_first = first.clone() * cos.clone() - second.clone() * sin.clone();
-    let turned_second = second * cos + first * sin;
-    Tensor::cat(vec![turned_first, turned_second], 3)
 }

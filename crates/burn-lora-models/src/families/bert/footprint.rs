@@ -1,9 +1,8 @@
-//! The encoder's count; see `bert/layer.rs` for what is counted. Its norms, softmax and GELU are Burn's,
+//! The encoder's count; see `layer.rs` for what is counted. Its norms, softmax and GELU are Burn's,
 //! composed of single operations, so that what they keep is what those keep.
 
-use super::{BatchShape, Counted, Footprint, Learned, LearnedAt, Pass, floats};
-use crate::bert::BertConfig;
-use crate::config::Architecture;
+use super::BertConfig;
+use crate::footprint::{BatchShape, Counted, Footprint, Learned, LearnedAt, Pass, floats};
 
 /// How often a training step passes over what its layers keep, beside its products: norms, softmax, GELU
 /// and their backward passes are made of many operations each. Measured on all-MiniLM-L6-v2.
@@ -15,10 +14,7 @@ impl Counted for BertConfig {
         let (rows, width) = (batch.rows, batch.width);
         let tokens = batch.tokens();
         let attended = rows * self.num_attention_heads * width * width;
-        let root = match self.architecture {
-            Architecture::Roberta => "roberta",
-            _ => "bert",
-        };
+        let root = self.root();
         let whole = learned(&format!("{root}.embeddings.word_embeddings")) == Learned::Whole;
         // What was centred; and what was divided, where the scale is learned.
         let norm = tokens * d * if whole { 2 } else { 1 };
@@ -57,7 +53,11 @@ impl Counted for BertConfig {
     /// Two products forward and four backward.
     fn attention_flops(&self, batch: &BatchShape) -> f64 {
         let scores = batch.rows * batch.width * batch.width;
-        12.0 * scores as f64 * (self.hidden_size * self.num_hidden_layers) as f64
+        12.0 * scores as f64 * self.attention_width() as f64
+    }
+
+    fn attention_width(&self) -> usize {
+        self.hidden_size * self.num_hidden_layers
     }
 
     fn passes(&self) -> f64 {
@@ -66,6 +66,10 @@ impl Counted for BertConfig {
 
     fn head(&self) -> (usize, usize) {
         (self.hidden_size, self.labels.len())
+    }
+
+    fn is_of_head(&self, path: &str) -> bool {
+        path == "classifier" || path.starts_with("classifier.") || path == "bert.pooler.dense"
     }
 
     fn generating(&self, _: usize, _: usize, _: usize) -> u64 {
