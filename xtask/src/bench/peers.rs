@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::{Order, now, patching};
 use super::matrix::Shape;
-use super::record::{Cell, Line, Measured, Method, Peer, StepTimes};
+use super::record::{Cell, Line, Measured, Method, Peer, StepTimes, Weights};
 use super::runner::{self, Runner};
 use super::workload::Workload;
 
@@ -101,6 +101,7 @@ pub fn run(
         let cell = Cell {
             model: MODEL.to_owned(),
             backend: "flex".to_owned(),
+            weights: Weights::F32,
             batch,
             length,
             method,

@@ -41,7 +41,7 @@ impl Products {
             let rank = cell.rank.unwrap_or(0);
             match cell.method {
                 Method::Full | Method::Merged => {}
-                Method::Lora => {
+                Method::Lora | Method::Dora => {
                     add([tokens, d_in, rank]);
                     add([tokens, rank, d_out]);
                     add([rank, tokens, d_out]);
@@ -111,10 +111,19 @@ fn time([m, k, n]: Product, device: &Device) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::record::Weights;
 
     fn cell(method: Method) -> Cell {
         let rank = method.has_rank().then_some(2);
-        Cell { model: "m".into(), backend: "flex".into(), batch: 3, length: 5, method, rank }
+        Cell {
+            model: "m".into(),
+            backend: "flex".into(),
+            weights: Weights::F32,
+            batch: 3,
+            length: 5,
+            method,
+            rank,
+        }
     }
 
     fn shape() -> Shape {
