@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use burn::module::{Module, ParamGroup};
 use burn::tensor::Device;
 use burn_lora::LoraConfig;
+use burn_lora_models::weights::Storage;
 use burn_lora_models::{CausalLm, ClassifierConfig, Model, SequenceClassifier};
 use burn_lora_patch::peft::{self, AdapterConfig, LoadOptions};
 use burn_lora_patch::{LayerStatus, PatchConfig, Targets, TaskType, merge, patch, plan};
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::matrix::Shape;
 use super::products::Products;
-use super::record::{Cell, Latency, Measured, Method, StepTimes, Weights};
+use super::record::{Cell, Latency, Measured, Method, StepTimes};
 use super::workload::{Rows, Workload};
 
 /// Classes of a classifier of the matrix.
@@ -65,9 +66,6 @@ pub fn measure(order: &Order) -> Result<Measured, String> {
         Method::Merged => plain,
         _ => plain.autodiff(),
     };
-    if order.cell.weights != Weights::F32 {
-        return Err("half-precision weights are not measured yet".to_owned());
-    }
     let shape = Shape::parse(&order.config, "config.json".as_ref())?;
     match &shape {
         Shape::Decoder(config) => {
@@ -84,9 +82,10 @@ pub fn measure(order: &Order) -> Result<Measured, String> {
 
 /// The model that was given, or a random one.
 fn built<M: Model>(order: &Order, config: &M::Config, device: &Device) -> Result<M, String> {
+    let at = Storage { device, dtype: order.cell.dtype };
     match &order.given {
-        Some(dir) => Ok(M::load(&dir.join("model"), device, &mut |_, _| {}).map_err(said)?.0),
-        None => M::random(config, order.seed, device).map_err(said),
+        Some(dir) => Ok(M::load(&dir.join("model"), at, &mut |_, _| {}).map_err(said)?.0),
+        None => M::random(config, order.seed, at).map_err(said),
     }
 }
 
@@ -293,11 +292,13 @@ pub fn least_bytes(cell: &Cell, shape: &Shape) -> Result<u64, String> {
         Method::Merged => cell.tokens() * shape.classes(),
         _ => 0,
     };
-    Ok(4 * (base * copies + logits as u64))
+    Ok(cell.dtype.size() as u64 * base * copies + 4 * logits as u64)
 }
 
 #[cfg(test)]
 mod tests {
+    use burn_lora_models::weights::WeightDtype;
+
     use super::*;
 
     const CONFIG: &str = r#"{"model_type": "llama", "vocab_size": 64, "hidden_size": 16,
@@ -310,7 +311,7 @@ mod tests {
             cell: Cell {
                 model: "tiny".into(),
                 backend: "flex".into(),
-                weights: Weights::F32,
+                dtype: WeightDtype::F32,
                 batch: 2,
                 length: 8,
                 method,

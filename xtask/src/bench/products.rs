@@ -111,14 +111,14 @@ fn time([m, k, n]: Product, device: &Device) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::record::Weights;
+    use burn_lora_models::weights::WeightDtype;
 
     fn cell(method: Method) -> Cell {
         let rank = method.has_rank().then_some(2);
         Cell {
             model: "m".into(),
             backend: "flex".into(),
-            weights: Weights::F32,
+            dtype: WeightDtype::F32,
             batch: 3,
             length: 5,
             method,
