@@ -4,12 +4,15 @@
 
 use std::fmt;
 
+use burn_lora::Method;
+
 use crate::error::Role;
 
 /// What was picked, what it costs, and what should be looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PatchReport {
     pub(crate) name: String,
+    pub(crate) method: Method,
     pub(crate) rank: usize,
     pub(crate) alpha: f64,
     pub(crate) scale: f64,
@@ -32,7 +35,7 @@ pub struct LayerReport {
     pub d_out: usize,
     /// What became of it.
     pub status: LayerStatus,
-    /// The parameters of its adapter, `rank · (d_in + d_out)`; 0 without one.
+    /// The parameters of its adapter ([`Method::count`]); 0 without one.
     pub adapter_params: usize,
 }
 
@@ -182,8 +185,8 @@ impl fmt::Display for PatchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "adapter `{}`: rank {}, alpha {}, scale {}",
-            self.name, self.rank, self.alpha, self.scale
+            "adapter `{}`: {}, rank {}, alpha {}, scale {}",
+            self.name, self.method, self.rank, self.alpha, self.scale
         )?;
         for role in
             [Role::Target, Role::Exclude, Role::Layer, Role::LayersPattern, Role::ModulesToSave]
@@ -237,6 +240,7 @@ mod tests {
         };
         PatchReport {
             name: "default".into(),
+            method: Method::Lora,
             rank: 4,
             alpha: 8.0,
             scale: 2.0,
@@ -273,7 +277,7 @@ mod tests {
     fn the_report_reads_as_lines() {
         assert_eq!(
             report().to_string(),
-            "adapter `default`: rank 4, alpha 8, scale 2\n\
+            "adapter `default`: lora, rank 4, alpha 8, scale 2\n\
              target: fc1 (1)\n\
              trained whole: classifier (1,234 parameters)\n\
              adapted: 1 of 2 linears\n\

@@ -13,7 +13,7 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Distribution, Tensor};
-use burn_lora::{Adapter, LoraConfig, LoraForward, attach};
+use burn_lora::{Adapter, LoraConfig, LoraForward, Method, attach};
 
 struct Counting;
 
@@ -68,21 +68,27 @@ fn largest_of_a_step(model: &Two, forward: impl Fn(&Two, Tensor<2>) -> Tensor<2>
 }
 
 #[test]
-fn a_step_makes_nothing_of_the_size_of_a_weight() {
+fn a_step_of_any_kind_makes_nothing_of_the_size_of_a_weight() {
     let device = burn_lora::device::parse("flex").unwrap().autodiff();
-    let config = LoraConfig::new(8, 16.0);
-    let linear = || LinearConfig::new(WIDTH, WIDTH).init(&device);
-    let mut model = Two { first: linear(), second: linear() };
-    for path in ["first.weight", "second.weight"] {
-        let adapter = Adapter::init("default", &config, WIDTH, WIDTH, 0, &device).unwrap();
-        model = attach(model, path, adapter);
-    }
-    // Burn initialises lazily; a first pass brings the weights into being.
-    let _ = model.factored(Tensor::zeros([1, WIDTH], &device));
+    for method in Method::ALL {
+        for dropout in [0.0, 0.5] {
+            let config = LoraConfig::new(8, 16.0).with_method(*method).with_dropout(dropout);
+            let linear = || LinearConfig::new(WIDTH, WIDTH).init(&device);
+            let mut model = Two { first: linear(), second: linear() };
+            for path in ["first.weight", "second.weight"] {
+                let weight = &model.first.weight;
+                let adapter = Adapter::init("default", &config, weight, 0).unwrap();
+                model = attach(model, path, adapter).unwrap();
+            }
+            // Burn initialises lazily; a first pass brings the weights into being.
+            let _ = model.factored(Tensor::zeros([1, WIDTH], &device));
 
-    let factored = largest_of_a_step(&model, Two::factored);
-    assert!(factored < WEIGHT_BYTES / 4, "{factored} bytes in one piece of {WEIGHT_BYTES}");
-    // The same measurement does see the dense weight of the composed path.
-    let composed = largest_of_a_step(&model, Two::composed);
-    assert!(composed >= WEIGHT_BYTES, "{composed} bytes: the measurement is blind");
+            let factored = largest_of_a_step(&model, Two::factored);
+            let what = format!("{method}, dropout {dropout}: {factored} bytes in one piece");
+            assert!(factored < WEIGHT_BYTES / 4, "{what} of {WEIGHT_BYTES}");
+            // The same measurement does see the dense weight of the composed path.
+            let composed = largest_of_a_step(&model, Two::composed);
+            assert!(composed >= WEIGHT_BYTES, "{composed} bytes: the measurement is blind");
+        }
+    }
 }

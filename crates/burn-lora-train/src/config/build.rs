@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use burn_lora::{Init, LoraConfig};
+use burn_lora::{Init, LoraConfig, Method};
 use burn_lora_patch::Targets;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -61,8 +61,10 @@ fn model(reader: &mut Reader<'_>) -> Option<ModelSection> {
 }
 
 fn adapter(reader: &mut Reader<'_>) -> Option<AdapterSection> {
-    let full = reader.word("adapter.method", &[("lora", false), ("full", true)]);
-    if full == Some(true) {
+    let kinds = Method::ALL.iter().map(|method| (method.as_str(), Some(*method)));
+    let methods: Vec<_> = kinds.chain([("full", None)]).collect();
+    let method = reader.word("adapter.method", &methods);
+    if method == Some(None) {
         for key in reader.given("adapter").iter().filter(|key| *key != "adapter.method") {
             let help = "leave it out, or write method = \"lora\"";
             reader.refuse(key, "has no meaning with method = \"full\"", help);
@@ -82,14 +84,12 @@ fn adapter(reader: &mut Reader<'_>) -> Option<AdapterSection> {
         reader.value("adapter.layers_pattern", |names: &Vec<String>| all_named(names));
     let modules_to_save =
         reader.value("adapter.modules_to_save", |names: &Vec<String>| all_named(names));
-    let (_, rank) = (full?, rank?);
-    let lora = LoraConfig {
-        rank,
-        alpha: alpha?.unwrap_or(2.0 * rank as f64),
-        dropout: dropout?,
-        rslora: rslora?,
-        init: init?,
-    };
+    let (method, rank) = (method??, rank?);
+    let lora = LoraConfig::new(rank, alpha?.unwrap_or(2.0 * rank as f64))
+        .with_method(method)
+        .with_dropout(dropout?)
+        .with_rslora(rslora?)
+        .with_init(init?);
     Some(AdapterSection::Lora(LoraSection {
         lora,
         targets: targets?,

@@ -54,16 +54,16 @@ pub enum Dtype {
 /// `[adapter]`: the parameters that are trained.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AdapterSection {
-    /// `method = "lora"`: the factors of adapted linears.
+    /// Any other `method`: the factors of adapted linears.
     Lora(LoraSection),
     /// `method = "full"`: every parameter.
     Full,
 }
 
-/// The keys of `[adapter]` that only `method = "lora"` has.
+/// The keys of `[adapter]` that `method = "full"` has not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraSection {
-    /// Rank, alpha, dropout, rsLoRA, initialisation.
+    /// Kind, rank, alpha, dropout, rsLoRA, initialisation.
     pub lora: LoraConfig,
     /// The linears to adapt.
     pub targets: Targets,

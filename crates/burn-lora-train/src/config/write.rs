@@ -79,7 +79,9 @@ impl<'a> From<&'a AdapterSection> for Adapter<'a> {
     fn from(adapter: &'a AdapterSection) -> Self {
         match adapter {
             AdapterSection::Full => Self { method: "full", lora: None },
-            AdapterSection::Lora(lora) => Self { method: "lora", lora: Some(Lora::from(lora)) },
+            AdapterSection::Lora(section) => {
+                Self { method: section.lora.method.as_str(), lora: Some(Lora::from(section)) }
+            }
         }
     }
 }
