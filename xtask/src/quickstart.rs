@@ -104,13 +104,8 @@ pub enum QuickstartError {
         reason: String,
     },
     /// A file could not be written.
-    #[error("cannot write {path}: {source}; check that the folder is there and may be written to")]
-    Write {
-        /// The file that was to be written.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error("{0}; check that the folder is there and may be written to")]
+    Write(#[from] burn_lora_files::IoError),
 }
 
 /// Runs one of the verbs and prints what it wrote.
@@ -122,22 +117,9 @@ pub fn run(verb: &Quickstart) -> Result<(), QuickstartError> {
     }
 }
 
-/// Writes a file whole or not at all: a temporary sibling, synced, then renamed. Says so.
+/// Writes a file, and says so.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), QuickstartError> {
-    write_whole(path, bytes)
-        .map_err(|source| QuickstartError::Write { path: path.into(), source })?;
+    burn_lora_files::write(path, bytes)?;
     println!("wrote {} ({} KiB)", path.display(), bytes.len().div_ceil(1024));
     Ok(())
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let temporary = path.with_added_extension("tmp");
-    let mut file = std::fs::File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)
 }

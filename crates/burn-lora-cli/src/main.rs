@@ -65,7 +65,9 @@ fn main() -> ExitCode {
 /// Says what went wrong.
 fn failed(error: TrainError) -> ExitCode {
     match error {
-        TrainError::Config(errors) => eprintln!("{:?}", miette::Report::new(errors)),
+        TrainError::Config(errors) => {
+            eprintln!("{:?}", miette::Report::new(errors.naming_overrides("--set")));
+        }
         error => eprintln!("error: {error}"),
     }
     ExitCode::FAILURE

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use burn_lora_files::IoError;
 use burn_lora_train::TrainError;
 use serde::Serialize;
 
@@ -34,5 +35,5 @@ pub fn bytes(bytes: &[u8]) -> Result<(), TrainError> {
 }
 
 fn failed(source: io::Error) -> TrainError {
-    TrainError::Io { action: "write", path: "standard output".into(), source }
+    IoError::at("write", "standard output")(source).into()
 }

@@ -11,10 +11,10 @@
 //! Links are copies where the file system has none.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use tempfile::Builder;
+use burn_lora_files::{IoError, atomic, create_dir};
 
 use crate::checksum::Checksum;
 use crate::id::is_commit;
@@ -57,7 +57,7 @@ impl Repository {
     /// A file that a snapshot has.
     pub(crate) fn cached(&self, commit: &str, name: &str) -> Result<SnapshotFile, HubError> {
         let path = self.pointer(commit, name);
-        let bytes = fs::metadata(&path).map_err(HubError::io("read", path))?.len();
+        let bytes = fs::metadata(&path).map_err(IoError::at("read", path))?.len();
         Ok(SnapshotFile { name: name.to_owned(), bytes, cached: true, to_download: 0 })
     }
 
@@ -69,18 +69,18 @@ impl Repository {
     /// Waits until no other process downloads this blob.
     pub(crate) fn lock(&self, checksum: &Checksum) -> Result<Lock, HubError> {
         let path = self.locks.join(format!("{}.lock", checksum.as_str()));
-        make_dir(&self.locks)?;
+        create_dir(&self.locks)?;
         let lock = |path: &Path| {
             let file = OpenOptions::new().create(true).append(true).open(path)?;
             file.lock()?;
             Ok(file)
         };
-        Ok(Lock { _file: lock(&path).map_err(HubError::io("lock", path))? })
+        Ok(Lock { _file: lock(&path).map_err(IoError::at("lock", path))? })
     }
 
     /// The file of a download under way, and its directory made.
     pub(crate) fn incomplete(&self, checksum: &Checksum) -> Result<PathBuf, HubError> {
-        make_dir(&self.root.join("blobs"))?;
+        create_dir(&self.root.join("blobs"))?;
         Ok(self.incomplete_path(checksum))
     }
 
@@ -96,11 +96,10 @@ impl Repository {
         name: &str,
     ) -> Result<(), HubError> {
         let (blob, pointer) = (self.blob(checksum), self.pointer(commit, name));
-        let dir = pointer.parent().unwrap_or(&self.root);
-        make_dir(dir)?;
+        create_dir(atomic::parent(&pointer))?;
         let up = "../".repeat(name.split('/').count() + 1);
         let target = format!("{up}blobs/{}", checksum.as_str());
-        link(&target, &blob, dir, &pointer).map_err(HubError::io("link", pointer))
+        Ok(link(&target, &blob, &pointer).map_err(IoError::at("link", pointer))?)
     }
 
     /// Records which commit a branch or tag stands for.
@@ -108,17 +107,7 @@ impl Repository {
         if revision == commit || self.read_ref(revision)?.as_deref() == Some(commit) {
             return Ok(());
         }
-        let path = self.ref_path(revision);
-        let dir = path.parent().unwrap_or(&self.root);
-        make_dir(dir)?;
-        let write = || {
-            let mut file = temporary().tempfile_in(dir)?;
-            file.write_all(commit.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)?;
-            Ok(())
-        };
-        write().map_err(HubError::io("write", &path))
+        Ok(burn_lora_files::write(&self.ref_path(revision), commit.as_bytes())?)
     }
 
     /// The commit that a revision stood for when it was last fetched.
@@ -130,7 +119,7 @@ impl Repository {
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text.trim().to_owned()).filter(|commit| is_commit(commit))),
             Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(HubError::io("read", path)(error)),
+            Err(error) => Err(IoError::at("read", path)(error).into()),
         }
     }
 
@@ -143,41 +132,14 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory)
 }
 
-fn make_dir(dir: &Path) -> Result<(), HubError> {
-    fs::create_dir_all(dir).map_err(HubError::io("make the directory", dir))
+/// A link, or a copy: file systems of other systems have no links.
+fn link(target: &str, blob: &Path, pointer: &Path) -> io::Result<()> {
+    atomic::link(target, pointer).or_else(|_| copy(blob, pointer))
 }
 
-/// A hidden sibling with the permissions of any other file, as far as the umask lets it.
-fn temporary() -> Builder<'static, 'static> {
-    let mut builder = Builder::new();
-    builder.prefix(".").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    builder
-}
-
-#[cfg(unix)]
-fn link(target: &str, blob: &Path, dir: &Path, pointer: &Path) -> io::Result<()> {
-    match temporary().make_in(dir, |path| std::os::unix::fs::symlink(target, path)) {
-        Ok(link) => link.persist(pointer).map(drop).map_err(|error| error.error),
-        // File systems of other systems have no links.
-        Err(_) => copy(blob, dir, pointer),
-    }
-}
-
-#[cfg(not(unix))]
-fn link(_target: &str, blob: &Path, dir: &Path, pointer: &Path) -> io::Result<()> {
-    copy(blob, dir, pointer)
-}
-
-fn copy(blob: &Path, dir: &Path, pointer: &Path) -> io::Result<()> {
-    let mut file = temporary().tempfile_in(dir)?;
-    io::copy(&mut File::open(blob)?, file.as_file_mut())?;
-    file.as_file().sync_all()?;
-    file.persist(pointer).map(drop).map_err(|error| error.error)
+fn copy(blob: &Path, pointer: &Path) -> io::Result<()> {
+    let mut blob = File::open(blob)?;
+    atomic::write(pointer, |file| io::copy(&mut blob, file).map(drop))
 }
 
 #[cfg(test)]
@@ -214,7 +176,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (blob, pointer) = (dir.path().join("blob"), dir.path().join("pointer"));
         fs::write(&blob, "hello\n").unwrap();
-        copy(&blob, dir.path(), &pointer).unwrap();
+        copy(&blob, &pointer).unwrap();
         assert_eq!(fs::read(&pointer).unwrap(), b"hello\n");
     }
 

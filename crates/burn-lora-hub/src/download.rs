@@ -8,6 +8,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use burn_lora_files::IoError;
+
 use crate::checksum::{Checksum, Hasher};
 use crate::client::{Answer, Client, RETRIES};
 use crate::id::is_commit;
@@ -196,12 +198,12 @@ impl Partial {
     /// Takes up what an earlier download left; a file that is longer than it should be is begun anew.
     fn open(path: &Path, remote: &Remote<'_>) -> Result<Self, HubError> {
         let open = || OpenOptions::new().read(true).append(true).create(true).open(path);
-        let file = open().map_err(HubError::io("open", path))?;
+        let file = open().map_err(IoError::at("open", path))?;
         let hasher = remote.checksum.hasher(remote.size);
         let mut partial = Self { path: path.to_owned(), file, length: 0, hasher };
         let mut buffer = vec![0; BUFFER_BYTES];
         while partial.length <= remote.size {
-            let count = partial.file.read(&mut buffer).map_err(HubError::io("read", path))?;
+            let count = partial.file.read(&mut buffer).map_err(IoError::at("read", path))?;
             if count == 0 {
                 return Ok(partial);
             }
@@ -214,14 +216,14 @@ impl Partial {
 
     fn restart(&mut self, remote: &Remote<'_>) -> Result<(), HubError> {
         let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
-        emptied.map_err(HubError::io("empty", &self.path))?;
+        emptied.map_err(IoError::at("empty", &self.path))?;
         self.length = 0;
         self.hasher = remote.checksum.hasher(remote.size);
         Ok(())
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), HubError> {
-        self.file.write_all(bytes).map_err(HubError::io("write", &self.path))?;
+        self.file.write_all(bytes).map_err(IoError::at("write", &self.path))?;
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
         Ok(())
@@ -231,15 +233,15 @@ impl Partial {
         let got = self.hasher.finish();
         if got != remote.checksum.as_str() {
             drop(self.file);
-            fs::remove_file(&self.path).map_err(HubError::io("remove", &self.path))?;
+            fs::remove_file(&self.path).map_err(IoError::at("remove", &self.path))?;
             return Err(HubError::WrongChecksum {
                 file: remote.name.to_owned(),
                 expected: remote.checksum.as_str().to_owned(),
                 got,
             });
         }
-        self.file.sync_all().map_err(HubError::io("flush", &self.path))?;
+        self.file.sync_all().map_err(IoError::at("flush", &self.path))?;
         drop(self.file);
-        fs::rename(&self.path, blob).map_err(HubError::io("rename to its place", &self.path))
+        Ok(fs::rename(&self.path, blob).map_err(IoError::at("rename to its place", &self.path))?)
     }
 }

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use burn_lora_files::IoError;
+use burn_lora_text::listed;
+
 use crate::HubId;
 
 /// Why a model could not be fetched.
@@ -218,15 +221,8 @@ pub enum HubError {
         problem: String,
     },
     /// The disk refuses.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// `read`, `write` and the like.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] IoError),
 }
 
 impl HubError {
@@ -237,15 +233,6 @@ impl HubError {
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             _ => false,
         }
-    }
-
-    /// For `map_err`: an error of the disk, with what was done and where.
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { action, path, source }
     }
 }
 
@@ -258,18 +245,4 @@ fn sent(with_token: bool) -> &'static str {
 
 fn in_words(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(" ({reason})") }
-}
-
-/// The first names of a list, and how many more there are.
-fn listed(names: &[String]) -> String {
-    const SHOWN: usize = 8;
-    if names.is_empty() {
-        return "none".to_owned();
-    }
-    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
-    let more = match names.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{more}", shown.join(", "))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
+use burn_lora_files::IoError;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -87,9 +88,9 @@ struct Index {
 /// The shards that an index on the disk names, each once, in order.
 pub(crate) fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
     let bad = |problem: String| HubError::BadIndex { path: path.to_owned(), problem };
-    let file = std::fs::File::open(path).map_err(HubError::io("read", path))?;
+    let file = std::fs::File::open(path).map_err(IoError::at("read", path))?;
     let mut bytes = Vec::new();
-    file.take(MAX_INDEX_BYTES + 1).read_to_end(&mut bytes).map_err(HubError::io("read", path))?;
+    file.take(MAX_INDEX_BYTES + 1).read_to_end(&mut bytes).map_err(IoError::at("read", path))?;
     if bytes.len() as u64 > MAX_INDEX_BYTES {
         return Err(bad(format!("it is longer than {MAX_INDEX_BYTES} bytes")));
     }

@@ -6,6 +6,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use burn_lora_files::IoError;
+
 use crate::HubError;
 
 /// What a [`Hub`](crate::Hub) needs to know.
@@ -135,7 +137,7 @@ fn read_token(path: &Path) -> Result<Option<String>, HubError> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)
         }
-        Err(error) => Err(HubError::io("read the token file", path)(error)),
+        Err(error) => Err(IoError::at("read the token file", path)(error).into()),
     }
 }
 

@@ -11,7 +11,6 @@
 //! - [`PatchReport`]: what was picked and what it costs.
 //! - [`set_multiplier`], [`merge`], [`unmerge`], [`unload`]: the adapter at run time.
 //! - [`peft`]: adapter directories as Hugging Face PEFT reads and writes them.
-//! - [`atomic`]: how every file of the project is written.
 //! - [`trainable_ids`], [`trainable_tensors`], [`set_tensors`]: what a checkpoint holds.
 //!
 //! This crate knows no architecture, no run configuration and no training loop.
@@ -34,7 +33,6 @@
 //! # }
 //! ```
 
-pub mod atomic;
 mod config;
 mod error;
 mod patch;
@@ -48,12 +46,14 @@ mod suggest;
 mod targets;
 mod tensors;
 
+pub use burn_lora_files::atomic;
+pub use burn_lora_text::grouped;
 pub use config::{PatchConfig, TaskType};
 pub use error::{KeyProblem, PatchError, Role, TargetProblem};
 pub use patch::{patch, plan};
 pub use peft::keys::NamedTensor;
-pub use report::{EntryMatch, LayerReport, LayerStatus, PatchReport, SavedModule, grouped};
+pub use report::{EntryMatch, LayerReport, LayerStatus, PatchReport, SavedModule};
 pub use rewrite::{adapter_names, merge, merge_and_unload, set_multiplier, unload, unmerge};
 pub use scan::{LinearLayer, ModuleKind, ParamInfo, ParamRole, Scan};
-pub use targets::{Targets, minimal_suffixes};
+pub use targets::{Targets, TargetsError, TargetsForm, minimal_suffixes};
 pub use tensors::{set_tensors, trainable_factors, trainable_ids, trainable_tensors};

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use burn_lora::Method;
+use burn_lora_text::grouped;
 
 use crate::error::Role;
 
@@ -213,19 +214,6 @@ impl fmt::Display for PatchReport {
     }
 }
 
-/// A count with a comma between groups of three digits: `1,234,567`.
-pub fn grouped(count: usize) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,23 +241,6 @@ mod tests {
             trainable: 43_008,
             total: 2_150_000,
             warnings: vec!["look here".into()],
-        }
-    }
-
-    #[test]
-    fn counts_are_grouped_by_three_digits() {
-        let cases = [
-            (0, "0"),
-            (7, "7"),
-            (999, "999"),
-            (1000, "1,000"),
-            (12_345, "12,345"),
-            (123_456, "123,456"),
-            (1_000_000, "1,000,000"),
-            (1_234_567, "1,234,567"),
-        ];
-        for (count, text) in cases {
-            assert_eq!(grouped(count), text);
         }
     }
 

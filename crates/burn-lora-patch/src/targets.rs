@@ -24,17 +24,16 @@
 //! # }
 //! ```
 
-use std::fmt;
+use std::collections::BTreeMap;
 
 use regex::Regex;
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::path::is_named;
 
 /// The linear layers to adapt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "TargetsForm", into = "TargetsForm")]
 pub enum Targets {
     /// Every linear layer except the output layers (`heads`, the head of a classifier, and whatever
     /// is trained whole).
@@ -48,6 +47,9 @@ pub enum Targets {
 /// What `"all-linear"` is spelled as.
 pub(crate) const ALL_LINEAR: &str = "all-linear";
 
+/// The key of a pattern.
+const REGEX: &str = "regex";
+
 impl Targets {
     /// Targets by name.
     pub fn names<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
@@ -55,62 +57,78 @@ impl Targets {
     }
 }
 
-impl Serialize for Targets {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+/// [`Targets`] in the forms that they have in a file.
+///
+/// Whoever reads a file brings what stands there into one of these; which of them are targets is said by
+/// the conversion, in one place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "targets are \"all-linear\", a list of module names such as [\"q_proj\", \"v_proj\"], or { regex = \"…\" }"
+)]
+pub enum TargetsForm {
+    /// A word: `"all-linear"`.
+    Word(String),
+    /// A list of names.
+    Names(Vec<String>),
+    /// A table: `{ regex = "…" }`.
+    Pattern(BTreeMap<String, String>),
+}
+
+impl TargetsForm {
+    /// The forms, in words.
+    pub const WORDS: &str = "\"all-linear\", a list of module names, or { regex = \"…\" }";
+}
+
+/// Why a form is none of [`Targets`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("targets cannot be {}; allowed: {}", self.found(), TargetsForm::WORDS)]
+pub enum TargetsError {
+    /// A word other than `all-linear`.
+    Word(String),
+    /// A list without names.
+    Empty,
+    /// A table with other keys than `regex`.
+    Table,
+}
+
+impl TargetsError {
+    /// What was found, and where it belongs: what a message goes on with after `cannot be`.
+    pub fn found(&self) -> String {
         match self {
-            Self::AllLinear => serializer.serialize_str(ALL_LINEAR),
-            Self::Names(names) => names.serialize(serializer),
-            Self::Regex(pattern) => {
-                let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry("regex", pattern)?;
-                map.end()
+            Self::Word(word) => {
+                format!("the string \"{word}\" (a module name stands in a list, [\"{word}\"])")
             }
+            Self::Empty => "an empty list".to_owned(),
+            Self::Table => "a table without exactly the key `regex`".to_owned(),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Targets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Forms;
-        impl<'de> Visitor<'de> for Forms {
-            type Value = Targets;
+impl TryFrom<TargetsForm> for Targets {
+    type Error = TargetsError;
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(
-                    r#""all-linear", a list of module names such as ["q_proj", "v_proj"], or { regex = "…" }"#,
-                )
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Targets, E> {
-                if text.eq_ignore_ascii_case(ALL_LINEAR) {
-                    return Ok(Targets::AllLinear);
-                }
-                Err(E::custom(format!(
-                    "targets cannot be the string \"{text}\": write [\"{text}\"] for a module name, \
-                     {{ regex = \"{text}\" }} for a pattern of whole paths, or \"all-linear\""
-                )))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Targets, A::Error> {
-                let mut names = Vec::new();
-                while let Some(name) = seq.next_element()? {
-                    names.push(name);
-                }
-                Ok(Targets::Names(names))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Targets, A::Error> {
-                let mut pattern = None;
-                while let Some(key) = map.next_key::<String>()? {
-                    if key != "regex" {
-                        return Err(de::Error::unknown_field(&key, &["regex"]));
-                    }
-                    pattern = Some(map.next_value()?);
-                }
-                pattern.map(Targets::Regex).ok_or_else(|| de::Error::missing_field("regex"))
-            }
+    fn try_from(form: TargetsForm) -> Result<Self, TargetsError> {
+        match form {
+            TargetsForm::Word(word) if word.eq_ignore_ascii_case(ALL_LINEAR) => Ok(Self::AllLinear),
+            TargetsForm::Word(word) => Err(TargetsError::Word(word)),
+            TargetsForm::Names(names) if names.is_empty() => Err(TargetsError::Empty),
+            TargetsForm::Names(names) => Ok(Self::Names(names)),
+            TargetsForm::Pattern(mut table) => match (table.remove(REGEX), table.is_empty()) {
+                (Some(pattern), true) => Ok(Self::Regex(pattern)),
+                _ => Err(TargetsError::Table),
+            },
         }
-        deserializer.deserialize_any(Forms)
+    }
+}
+
+impl From<Targets> for TargetsForm {
+    fn from(targets: Targets) -> Self {
+        match targets {
+            Targets::AllLinear => Self::Word(ALL_LINEAR.to_owned()),
+            Targets::Names(names) => Self::Names(names),
+            Targets::Regex(pattern) => Self::Pattern([(REGEX.to_owned(), pattern)].into()),
+        }
     }
 }
 
@@ -267,9 +285,14 @@ mod tests {
         }
         assert_eq!(serde_json::from_str::<Targets>(r#""All-Linear""#).unwrap(), Targets::AllLinear);
         let unknown = serde_json::from_str::<Targets>(r#"{"regexp":"a"}"#).unwrap_err();
-        assert!(unknown.to_string().contains("expected `regex`"), "{unknown}");
+        assert_eq!(
+            unknown.to_string(),
+            "targets cannot be a table without exactly the key `regex`; allowed: \"all-linear\", a list of \
+             module names, or { regex = \"…\" }"
+        );
         let number = serde_json::from_str::<Targets>("3").unwrap_err();
-        assert!(number.to_string().contains("all-linear"), "{number}");
+        assert!(number.to_string().contains("targets are \"all-linear\""), "{number}");
+        assert!(serde_json::from_str::<Targets>("[]").is_err());
         assert!(serde_json::from_str::<Targets>("{}").is_err());
     }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::OptimizerRecord;
+use burn_lora_files::floats;
 use burn_lora_patch::peft::{self, AdapterConfig};
 use burn_lora_patch::{NamedTensor, set_tensors, trainable_tensors};
 use safetensors::SafeTensors;
@@ -167,11 +168,9 @@ fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, TrainError> {
     file.tensors()
         .into_iter()
         .map(|(key, view)| {
-            if view.dtype() != Dtype::F32 {
-                return Err(damaged(format!("`{key}` is {:?} instead of F32", view.dtype())));
-            }
-            let (chunks, _) = view.data().as_chunks::<4>();
-            let values = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            let values = floats::values(&view).ok_or_else(|| {
+                damaged(format!("`{key}` is {:?}, which is no float", view.dtype()))
+            })?;
             Ok(NamedTensor { key, shape: view.shape().to_vec(), values })
         })
         .collect()

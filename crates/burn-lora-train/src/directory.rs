@@ -4,24 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::Checkpoints;
-use crate::config::{AdapterSection, ModelSource, RunConfig};
+use crate::config::{AdapterSection, Decides, ModelSource, RunConfig};
 use crate::{TrainError, files, tensorboard};
-
-/// Settings that may differ when a run goes on: they decide where and how it is watched, not what
-/// it computes.
-const FREE: [&str; 11] = [
-    "output.dir",
-    "train.device",
-    "train.threads",
-    "train.eval_every",
-    "train.save_every",
-    "train.keep",
-    "train.samples",
-    "train.exact_match",
-    "train.bleu",
-    "data.eval_limit",
-    "data.generate_max_tokens",
-];
 
 /// The directory of one run.
 #[derive(Debug, Clone)]
@@ -104,7 +88,7 @@ impl RunDirectory {
 
     /// Writes the resolved configuration.
     pub(crate) fn write_config(&self, config: &RunConfig) -> Result<(), TrainError> {
-        files::write(&self.config(), table(config, &self.config())?.to_string().as_bytes())
+        Ok(files::write(&self.config(), config.to_toml()?.as_bytes())?)
     }
 
     /// Checks that a run of this configuration may use the directory, and gives the checkpoint to go on
@@ -119,7 +103,8 @@ impl RunDirectory {
             let newest = Checkpoints::new(self.checkpoints(), 1).list().pop();
             let newest =
                 newest.ok_or_else(|| TrainError::NothingToResume { dir: self.0.clone() })?;
-            let differences = self.differences(config)?;
+            let then = self.read_config(&[])?;
+            let differences = config.differences(&then, Decides::Training)?;
             if !differences.is_empty() {
                 return Err(TrainError::ResumeDiffers { dir: self.0.clone(), differences });
             }
@@ -160,38 +145,6 @@ impl RunDirectory {
         files::create_dir(&self.0)?;
         Ok(None)
     }
-
-    /// Settings that decide what is computed and that are not the run's.
-    fn differences(&self, config: &RunConfig) -> Result<Vec<String>, TrainError> {
-        let then = self.read_config(&[])?;
-        let mut now = config.clone();
-        // The run wrote down the classes that it found in the data.
-        now.data.labels = now.data.labels.or_else(|| then.data.labels.clone());
-        let (then, now) = (table(&then, &self.config())?, table(&now, &self.config())?);
-        let mut differences = Vec::new();
-        for (section, keys) in &then {
-            let Some(keys) = keys.as_table() else { continue };
-            let others = now.get(section).and_then(toml::Value::as_table);
-            let missing = others.into_iter().flatten().filter(|(key, _)| !keys.contains_key(*key));
-            for key in keys.keys().chain(missing.map(|(key, _)| key)) {
-                let name = format!("{section}.{key}");
-                let (then, now) = (keys.get(key), others.and_then(|others| others.get(key)));
-                if then != now && !FREE.contains(&name.as_str()) {
-                    let show = |value: Option<&toml::Value>| {
-                        value.map_or_else(|| "absent".to_owned(), ToString::to_string)
-                    };
-                    differences.push(format!("{name}: {} -> {}", show(then), show(now)));
-                }
-            }
-        }
-        Ok(differences)
-    }
-}
-
-fn table(config: &RunConfig, path: &Path) -> Result<toml::Table, TrainError> {
-    let damaged = |reason: String| TrainError::Damaged { path: path.to_owned(), reason };
-    let text = config.to_toml().map_err(|error| damaged(error.to_string()))?;
-    text.parse().map_err(|error: toml::de::Error| damaged(error.to_string()))
 }
 
 #[cfg(test)]

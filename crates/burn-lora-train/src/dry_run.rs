@@ -14,10 +14,10 @@ use serde::Serialize;
 use crate::TrainError;
 use crate::config::RunConfig;
 use crate::directory::RunDirectory;
-use crate::files::{lossy, lossy_option};
 use crate::observe::Observer;
 use crate::plan::{Plan, plan};
 use crate::run::RunOptions;
+use burn_lora_files::{lossy, lossy_option};
 
 pub use write::{DryFile, DryWrite};
 

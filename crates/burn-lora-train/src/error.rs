@@ -3,18 +3,19 @@
 use std::path::PathBuf;
 
 use burn_lora::device::DeviceError;
+use burn_lora_files::IoError;
 use burn_lora_hub::HubError;
 use burn_lora_models::ModelError;
 use burn_lora_patch::PatchError;
+use burn_lora_text::size;
 
-use crate::config::ConfigErrors;
+use crate::config::{ConfigErrors, UnwritableError};
 use crate::data::DataError;
 use crate::export::ExportError;
 use crate::html::HtmlError;
 use crate::inspect::InspectError;
 use crate::plan::Suggestion;
 use crate::ready::ReadyError;
-use crate::summary::size;
 
 /// Why a run cannot start, go on or be used.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum TrainError {
     /// The configuration has problems.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// A configuration that no file can hold.
+    #[error(transparent)]
+    Unwritable(#[from] UnwritableError),
     /// The device cannot be had.
     #[error("[train] device: {0}")]
     Device(#[from] DeviceError),
@@ -85,15 +89,8 @@ pub enum TrainError {
     #[error(transparent)]
     Html(#[from] HtmlError),
     /// A file or directory cannot be read or written.
-    #[error("cannot {action} `{}`: {source}", path.display())]
-    Io {
-        /// `read`, `write`, …
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] IoError),
     /// A file of a run directory is damaged.
     #[error("`{}` is damaged: {reason}; remove it to go on without", path.display())]
     Damaged {
@@ -230,7 +227,7 @@ impl TrainError {
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { action, path, source }
+        let at = IoError::at(action, path);
+        move |source| at(source).into()
     }
 }

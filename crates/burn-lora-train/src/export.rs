@@ -19,13 +19,13 @@ use crate::config::{AdapterSection, DataSection, ModelSource, RunConfig};
 use crate::data::RowFile;
 use crate::directory::RunDirectory;
 use crate::dry_run::DryWrite;
-use crate::files::lossy;
 use crate::history::{EvalRecord, History, Record};
 use crate::merge::{MergeOptions, merge, merge_dry_run};
 use crate::observe::Observer;
 use crate::run::copy_tokenizer;
 use crate::summary::Summary;
 use crate::{TrainError, base, files, located};
+use burn_lora_files::lossy;
 
 use card::{Base, Card, Rows, Weights};
 
@@ -247,7 +247,7 @@ fn write_adapter(from: &Path, config: &AdapterConfig, to: &Path) -> Result<(), T
     let path = from.join(TENSORS_FILE);
     let tensors = std::fs::read(&path).map_err(TrainError::io("read", &path))?;
     files::write(&to.join(TENSORS_FILE), &tensors)?;
-    files::write(&to.join(CONFIG_FILE), adapter_json(config, from)?.as_bytes())
+    Ok(files::write(&to.join(CONFIG_FILE), adapter_json(config, from)?.as_bytes())?)
 }
 
 fn adapter_json(config: &AdapterConfig, from: &Path) -> Result<String, TrainError> {

@@ -15,6 +15,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn_lora_files::floats::values_f64;
 use burn_lora_patch::PatchError;
 use burn_lora_patch::peft::{self, AdapterConfig, CONFIG_FILE, Modules, TENSORS_FILE};
 use regex::Regex;
@@ -304,7 +305,7 @@ impl Pair<'_> {
             return Err(InspectError::Shapes { file, layer, a, b });
         }
         let values = |view: &TensorView<'_>, end: &str| {
-            norms::values(view).ok_or_else(|| InspectError::Dtype {
+            values_f64(view).ok_or_else(|| InspectError::Dtype {
                 file: file.to_owned(),
                 key: format!("{layer}{end}"),
                 dtype: dtype(view),

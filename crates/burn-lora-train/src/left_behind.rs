@@ -48,5 +48,5 @@ pub(crate) fn write(
             ("system", std::env::consts::OS),
         ],
     })?;
-    files::write(&directory.report(), page.as_bytes())
+    Ok(files::write(&directory.report(), page.as_bytes())?)
 }

@@ -13,11 +13,11 @@ use crate::config::{ModelSource, RunConfig};
 use crate::directory::RunDirectory;
 use crate::dry_run::DryWrite;
 use crate::export::ExportError;
-use crate::files::lossy;
 use crate::learner::Objective;
 use crate::observe::Observer;
 use crate::run::copy_tokenizer;
 use crate::{TrainError, base, files, located};
+use burn_lora_files::lossy;
 
 /// What to merge into what.
 #[derive(Debug, Clone)]

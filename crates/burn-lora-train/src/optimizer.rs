@@ -8,10 +8,11 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamGroup, ParamId};
 use burn::optim::{AdamWConfig, ModuleOptimizer, OptimizerRecord};
 use burn_lora_patch::{trainable_factors, trainable_ids};
+use burn_lora_text::nearest_ends;
 
+use crate::TrainError;
 use crate::config::TrainSection;
 use crate::schedule::{LearningRate, Scheduler};
-use crate::{TrainError, suggest};
 
 /// The optimiser of the model's trained parameters.
 ///
@@ -48,21 +49,11 @@ fn spared(trained: &[(String, ParamId)], entries: &[String]) -> Result<Vec<Param
             let names = trained.iter().map(|(name, _)| name.as_str());
             return Err(TrainError::NoDecay {
                 entry: entry.clone(),
-                nearest: nearest(entry, names),
+                nearest: nearest_ends(entry, names).into_iter().next(),
             });
         }
     }
     Ok(ids)
-}
-
-/// The end of a name that is most like the entry, as long as the entry in segments, if any is like it.
-fn nearest<'a>(entry: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let segments = entry.split('.').count();
-    let end = |name: &'a str| {
-        let from = name.rmatch_indices('.').nth(segments - 1).map_or(0, |(at, _)| at + 1);
-        &name[from..]
-    };
-    suggest::nearest(entry, names.map(end)).map(str::to_owned)
 }
 
 /// The learning rates, from a step on.

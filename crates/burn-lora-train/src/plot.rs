@@ -35,7 +35,7 @@ pub(crate) fn write_loss(path: &Path, records: &[Record]) -> Result<(), TrainErr
     let mut svg = String::new();
     draw(&mut svg, &steps, &evaluations)
         .map_err(|error| TrainError::io("draw", path)(std::io::Error::other(error.to_string())))?;
-    files::write(path, svg.as_bytes())
+    Ok(files::write(path, svg.as_bytes())?)
 }
 
 /// What can be drawn.

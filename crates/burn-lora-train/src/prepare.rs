@@ -13,7 +13,8 @@ use burn_lora_models::bert::SequenceClassifier;
 use burn_lora_models::llama::LlamaForCausalLM;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::peft::AdapterConfig;
-use burn_lora_patch::{PatchConfig, PatchReport, grouped, patch};
+use burn_lora_patch::{PatchConfig, PatchReport, patch};
+use burn_lora_text::grouped;
 
 use crate::base::BaseCache;
 use crate::config::{AdapterSection, LoraSection, ModelSource, RunConfig};

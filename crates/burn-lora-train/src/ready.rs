@@ -100,7 +100,7 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), TrainError> {
     if path.exists() {
         return Err(ReadyError::Exists { path: path.to_owned() }.into());
     }
-    files::write(path, text.as_bytes())
+    Ok(files::write(path, text.as_bytes())?)
 }
 
 impl Ready {

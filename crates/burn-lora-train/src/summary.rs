@@ -5,13 +5,12 @@ mod figures;
 use std::fmt;
 use std::path::PathBuf;
 
+use burn_lora_text::size;
+
 pub use figures::{Comparison, Figures};
 
 use crate::history::{EvalRecord, Record};
 use crate::score::Sample;
-
-/// A size of files or memory.
-const MIB: f64 = 1024.0 * 1024.0;
 
 /// What a run came to.
 #[derive(Debug, Clone)]
@@ -105,33 +104,9 @@ impl fmt::Display for Summary {
     }
 }
 
-/// A number of bytes with the unit that reads best.
-///
-/// ```
-/// assert_eq!(burn_lora_train::summary::size(3 << 19), "1.5 MiB");
-/// ```
-pub fn size(bytes: u64) -> String {
-    let mib = bytes as f64 / MIB;
-    if mib >= 1024.0 {
-        format!("{:.2} GiB", mib / 1024.0)
-    } else if mib >= 1.0 {
-        format!("{mib:.1} MiB")
-    } else if bytes >= 1024 {
-        format!("{:.0} KiB", bytes as f64 / 1024.0)
-    } else {
-        format!("{bytes} B")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_the_unit_that_reads_best() {
-        let sizes = [531, 172 * 1024, 5 << 20, 3 << 30].map(size);
-        assert_eq!(sizes, ["531 B", "172 KiB", "5.0 MiB", "3.00 GiB"]);
-    }
 
     #[test]
     fn the_first_and_the_last_evaluation_are_compared() {

@@ -116,7 +116,7 @@ impl Sweep {
                     }
                     plans.push(Plan { point, config });
                 }
-                Err(error) => errors.push(error),
+                Err(error) => errors.push(error.naming_overrides("--set")),
             }
         }
         if !errors.is_empty() {
@@ -306,7 +306,7 @@ impl Sweep {
             TrainError::io("draw", path("sweep.svg"))(std::io::Error::other(error.to_string()))
         })?;
         match svg {
-            Some(svg) => files::write(&path("sweep.svg"), svg.as_bytes()),
+            Some(svg) => Ok(files::write(&path("sweep.svg"), svg.as_bytes())?),
             None => Ok(()),
         }
     }

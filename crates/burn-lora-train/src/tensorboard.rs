@@ -107,7 +107,7 @@ impl EventWriter {
 ///
 /// The file cannot be written.
 pub fn write_events(path: &Path, start_seconds: f64, records: &[Record]) -> Result<(), TrainError> {
-    files::write(path, &rendered(start_seconds, records))
+    Ok(files::write(path, &rendered(start_seconds, records))?)
 }
 
 /// The file's bytes.

@@ -49,6 +49,19 @@ pub enum Init {
     Gaussian,
 }
 
+impl Init {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Kaiming, Self::Gaussian];
+
+    /// The name in configurations and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kaiming => "kaiming",
+            Self::Gaussian => "gaussian",
+        }
+    }
+}
+
 impl LoraConfig {
     /// A configuration without dropout, with the classic scale and the default initialisation.
     pub fn new(rank: usize, alpha: f64) -> Self {
@@ -120,6 +133,13 @@ mod tests {
     fn scale_is_alpha_over_rank_or_over_its_root() {
         assert_eq!(LoraConfig::new(4, 8.0).scale(), 2.0);
         assert_eq!(LoraConfig::new(4, 8.0).with_rslora(true).scale(), 4.0);
+    }
+
+    #[test]
+    fn an_init_is_called_the_same_in_every_file() {
+        for init in Init::ALL {
+            assert_eq!(serde_json::to_value(init).unwrap(), init.name());
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use half::f16;
+use burn_lora_files::floats;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 
@@ -26,12 +26,8 @@ fn halve(bytes: &[u8]) -> Result<Vec<u8>, String> {
         if tensor.dtype() != Dtype::F32 {
             return Err(format!("tensor `{name}` is {:?}; f32 is expected", tensor.dtype()));
         }
-        let values: Vec<u8> = tensor
-            .data()
-            .chunks_exact(4)
-            .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
-            .flat_map(|value| f16::from_f32(value).to_le_bytes())
-            .collect();
+        let mut values = Vec::new();
+        floats::encode(Dtype::F16, &floats::values(&tensor).unwrap_or_default(), &mut values);
         tensors.push((name.to_owned(), tensor.shape().to_vec(), values));
     }
     let views = tensors

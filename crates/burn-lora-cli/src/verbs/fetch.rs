@@ -3,7 +3,7 @@
 use std::fmt;
 
 use burn_lora_hub::{Snapshot, SnapshotFile};
-use burn_lora_train::summary::size;
+use burn_lora_text::size;
 use burn_lora_train::{TrainError, fetch, fetch_dry_run};
 use serde::Serialize;
 

@@ -22,6 +22,9 @@ pub enum Place {
     },
 }
 
+/// What stands before an override in messages, unless somebody says how he takes them.
+const OVERRIDE: &str = "override";
+
 /// One problem of a run configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -57,6 +60,7 @@ pub struct ConfigErrors {
     source: NamedSource<String>,
     problems: Vec<Problem>,
     unreadable: Option<std::io::Error>,
+    overrides: &'static str,
 }
 
 impl ConfigErrors {
@@ -66,12 +70,18 @@ impl ConfigErrors {
             Place::Override { .. } => usize::MAX,
         });
         let source = NamedSource::new(name, text.to_owned()).with_language("TOML");
-        Self { source, problems, unreadable: None }
+        Self { source, problems, unreadable: None, overrides: OVERRIDE }
     }
 
     pub(super) fn unreadable(name: &str, error: std::io::Error) -> Self {
         let source = NamedSource::new(name, String::new());
-        Self { source, problems: Vec::new(), unreadable: Some(error) }
+        Self { source, problems: Vec::new(), unreadable: Some(error), overrides: OVERRIDE }
+    }
+
+    /// What stands before an override in messages: how the user gives one, such as a flag.
+    #[must_use]
+    pub fn naming_overrides(self, word: &'static str) -> Self {
+        Self { overrides: word, ..self }
     }
 
     /// The problems: those of the file in its order, then those of the overrides.
@@ -92,7 +102,7 @@ impl fmt::Display for ConfigErrors {
             }
             match &problem.place {
                 Place::File { line, .. } => write!(f, "{name}:{line}: {problem}")?,
-                Place::Override { text } => write!(f, "--set {text}: {problem}")?,
+                Place::Override { text } => write!(f, "{} {text}: {problem}", self.overrides)?,
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What a run is, read from one TOML file.
 //!
-//! The file is read against a schema that knows every key ([`reference`] prints it): unknown keys,
+//! Every key is declared once, as a field of its section ([`reference`] prints them): unknown keys,
 //! wrong types, values out of range, keys that are missing and keys that contradict each other are
 //! all reported at once, each with its line. What comes out, a [`RunConfig`], is complete (every
 //! default filled in) and consistent; it is plain data, from which models, data sets and learners
@@ -36,10 +36,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod build;
+mod allowed;
 mod error;
+mod keys;
+mod named;
 mod reader;
-mod schema;
+mod reference;
+mod rules;
 mod sections;
 mod write;
 
@@ -49,12 +52,15 @@ mod tests;
 use std::path::Path;
 
 pub use error::{ConfigErrors, Place, Problem};
-pub use schema::reference;
+pub use keys::{Decides, UnwritableError};
+pub use named::Named;
+pub use reference::reference;
 pub use sections::{
     AdapterSection, DataSection, Dtype, Length, LoraSection, Metric, ModelSection, ModelSource,
     OutputSection, RunConfig, Schedule, TrainSection, Warmup,
 };
 
+use keys::Part;
 use reader::Reader;
 
 impl RunConfig {
@@ -78,21 +84,10 @@ impl RunConfig {
     ///
     /// Every problem of the text and of the overrides.
     pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self, ConfigErrors> {
-        let mut reader = Reader::new(text, overrides);
-        let config = build::run(&mut reader);
-        match config {
+        let mut reader = Reader::new(&Self::keys(), text, overrides);
+        match <Self as Part>::read(&mut reader) {
             Some(config) if reader.problems.is_empty() => Ok(config),
             _ => Err(ConfigErrors::new(name, text, reader.problems)),
         }
-    }
-
-    /// The configuration as TOML, every key written out; [`parse`](Self::parse) reads it back as the
-    /// same configuration.
-    ///
-    /// # Errors
-    ///
-    /// A path that is not UTF-8 or a number beyond TOML's range, neither of which comes from a file.
-    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
-        toml::to_string(self)
     }
 }

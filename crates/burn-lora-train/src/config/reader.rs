@@ -1,4 +1,4 @@
-//! Reads keys against the schema and collects what is wrong instead of stopping at it.
+//! Reads keys against what is allowed and collects what is wrong instead of stopping at it.
 //!
 //! A key that cannot be used gives `None` and leaves a [`Problem`] behind; whoever reads goes on
 //! with the next key, and at the end there is either a whole configuration or all the problems.
@@ -9,20 +9,11 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::allowed::{Allowed, Mismatch, describe, number};
 use super::error::{Place, Problem};
-use super::schema::{self, Fallback, Key, SECTIONS};
+use super::keys::Key;
+use super::rules::{EXCLUSIVE, OF_ADAPTERS};
 use crate::suggest::nearest;
-
-/// Keys of which only one can hold: giving one in an override drops the others.
-const EXCLUSIVE: [[&str; 2]; 3] = [
-    ["train.steps", "train.epochs"],
-    ["model.path", "model.config"],
-    ["data.eval", "data.held_out"],
-];
-
-/// Keys outside of `[adapter]` that mean something for adapters only: `method = "full"` in an override
-/// drops them too.
-const OF_ADAPTERS: [&str; 2] = ["train.lora_plus", "train.keep_best"];
 
 /// A value somebody wrote.
 struct Entry<'i> {
@@ -32,22 +23,13 @@ struct Entry<'i> {
     set: Option<(&'i str, &'i str)>,
 }
 
-/// What is wrong with a value: where in the file, and what was found there.
-pub(super) struct Mismatch {
-    pub(super) span: Range<usize>,
-    pub(super) found: String,
-}
-
-/// A Rust value that a TOML value can stand for.
-pub(super) trait FromToml: Sized {
-    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Mismatch>;
-}
-
 /// The problems found so far, and the values still to be read.
 pub(super) struct Reader<'i> {
     text: &'i str,
     entries: BTreeMap<String, Entry<'i>>,
     sections: BTreeMap<&'static str, Range<usize>>,
+    /// Section and name of every key that there is.
+    keys: Vec<(&'static str, &'static str)>,
     /// Lines whose syntax is broken already: more about them would mislead.
     broken: Vec<usize>,
     pub(super) problems: Vec<Problem>,
@@ -55,11 +37,12 @@ pub(super) struct Reader<'i> {
 
 impl<'i> Reader<'i> {
     /// Takes the text apart, then lays the overrides over it, later ones over earlier ones.
-    pub(super) fn new(text: &'i str, overrides: &'i [String]) -> Self {
+    pub(super) fn new(keys: &[Key], text: &'i str, overrides: &'i [String]) -> Self {
         let mut reader = Self {
             text,
             entries: BTreeMap::new(),
             sections: BTreeMap::new(),
+            keys: keys.iter().map(|key| (key.section, key.name)).collect(),
             broken: Vec::new(),
             problems: Vec::new(),
         };
@@ -83,7 +66,7 @@ impl<'i> Reader<'i> {
     fn sections_of(&mut self, table: DeTable<'i>) {
         for (name, value) in table {
             let (span, name) = (name.span(), name.into_inner());
-            let Some(section) = SECTIONS.iter().find(|section| **section == name) else {
+            let Some(section) = self.section_names().find(|section| *section == name) else {
                 self.unknown_section(&name, span);
                 continue;
             };
@@ -125,14 +108,15 @@ impl<'i> Reader<'i> {
         };
         let (path, raw) = (path.trim(), raw.trim());
         let Some((section, key)) = path.split_once('.') else {
-            let help = match owner_of(path) {
+            let help = match self.owner_of(path) {
                 Some(section) => format!("did you mean `{section}.{path}`?"),
                 None => "write section.key=value, such as train.steps=50".to_owned(),
             };
             return self.unknown_key(path.to_owned(), place, help);
         };
-        if !SECTIONS.contains(&section) {
-            let help = did_you_mean(section, SECTIONS).unwrap_or_else(sections_there_are);
+        if !self.section_names().any(|name| name == section) {
+            let help = did_you_mean(section, self.section_names())
+                .unwrap_or_else(|| self.sections_there_are());
             let message = "there is no such section".to_owned();
             return self.push(Problem { key: path.to_owned(), place, message, help: Some(help) });
         }
@@ -142,8 +126,11 @@ impl<'i> Reader<'i> {
         };
         let value = DeValue::parse(raw)
             .unwrap_or_else(|_| Spanned::new(0..raw.len(), DeValue::String(raw.into())));
-        for other in EXCLUSIVE.iter().filter(|group| group.contains(&&*path)).flatten() {
-            self.entries.remove(*other);
+        for (first, second, _) in EXCLUSIVE {
+            if [first, second].contains(&&*path) {
+                self.entries.remove(first);
+                self.entries.remove(second);
+            }
         }
         if path == "adapter.method" && value.get_ref().as_str() == Some("full") {
             self.entries.retain(|path, _| {
@@ -153,23 +140,10 @@ impl<'i> Reader<'i> {
         self.entries.insert(path, Entry { value, key: 0..0, set: Some((text, raw)) });
     }
 
-    fn check_key(&self, section: &str, key: &str) -> Result<String, String> {
-        if schema::find(section, key).is_some() {
-            return Ok(format!("{section}.{key}"));
-        }
-        let near = did_you_mean(key, schema::keys_of(section).map(|key| key.name));
-        Err(near
-            .or_else(|| Some(format!("`{key}` belongs in [{}]", owner_of(key)?)))
-            .unwrap_or_else(|| {
-                let names: Vec<_> = schema::keys_of(section).map(|key| key.name).collect();
-                format!("the keys of [{section}] are {}", names.join(", "))
-            }))
-    }
-
     fn unknown_section(&mut self, name: &str, span: Range<usize>) {
-        let help = did_you_mean(name, SECTIONS)
-            .or_else(|| Some(format!("`{name}` belongs in [{}]", owner_of(name)?)))
-            .unwrap_or_else(sections_there_are);
+        let help = did_you_mean(name, self.section_names())
+            .or_else(|| Some(format!("`{name}` belongs in [{}]", self.owner_of(name)?)))
+            .unwrap_or_else(|| self.sections_there_are());
         let place = self.file(span);
         let message = "there is no such section".to_owned();
         self.push(Problem { key: name.to_owned(), place, message, help: Some(help) });
@@ -216,8 +190,14 @@ impl<'i> Reader<'i> {
         self.entries.contains_key(path)
     }
 
+    /// Whether somebody gave this key, and not as the 0 that leaves it out.
+    pub(super) fn is_on(&self, path: &str) -> bool {
+        let is_zero = |entry: &Entry<'_>| number(0.0..=0.0).read(&entry.value).is_ok();
+        self.entries.get(path).is_some_and(|entry| !is_zero(entry))
+    }
+
     /// The keys of a section that somebody gave.
-    pub(super) fn given(&self, section: &str) -> Vec<String> {
+    pub(super) fn given_in(&self, section: &str) -> Vec<String> {
         let prefix = format!("{section}.");
         self.entries.keys().filter(|path| path.starts_with(&prefix)).cloned().collect()
     }
@@ -237,6 +217,19 @@ impl<'i> Reader<'i> {
         }
     }
 
+    /// Reports a problem of that kind if it is one.
+    pub(super) fn refuse_if(
+        &mut self,
+        wrong: bool,
+        path: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        if wrong {
+            self.refuse(path, message, help);
+        }
+    }
+
     /// Reports that a key is missing, unless one was taken for a misspelling of it already.
     pub(super) fn missing(&mut self, path: &str, help: impl Into<String>) {
         let (section, name) = path.split_once('.').unwrap_or(("", path));
@@ -249,86 +242,71 @@ impl<'i> Reader<'i> {
         }
     }
 
-    /// Reads a key that always has a value: its own, or the schema's default.
-    pub(super) fn value<T: FromToml>(
-        &mut self,
-        path: &str,
-        holds: impl Fn(&T) -> bool,
-    ) -> Option<T> {
-        let key = schema_key(path)?;
-        match self.optional(path, &holds)? {
-            Some(value) => Some(value),
-            None => match key.default {
-                Fallback::Toml(default) => {
-                    let value = DeValue::parse(default).ok()?;
-                    T::from_toml(&value).ok().filter(holds)
-                }
-                Fallback::Required | Fallback::Derived(_) => {
-                    self.missing(path, format!("write `{} = …` ({})", key.name, key.allowed));
-                    None
-                }
-            },
+    /// Reads a key that must be given: `None` for a problem.
+    pub(super) fn required<T: 'static>(&mut self, path: &str, allowed: &Allowed<T>) -> Option<T> {
+        let given = self.given(path, allowed)?;
+        if given.is_none() {
+            let name = path.split_once('.').map_or(path, |(_, name)| name);
+            self.missing(path, format!("write `{name} = …` ({})", allowed.words));
         }
+        given
     }
 
     /// Reads a key that may be left out: `None` for a problem, `Some(None)` where it is not given.
-    pub(super) fn optional<T: FromToml>(
+    pub(super) fn given<T: 'static>(
         &mut self,
         path: &str,
-        holds: impl Fn(&T) -> bool,
+        allowed: &Allowed<T>,
     ) -> Option<Option<T>> {
         let Some(entry) = self.entries.get(path) else { return Some(None) };
-        let read = T::from_toml(&entry.value).or_else(|mismatch| match entry.set {
-            // `--set output.dir=2024` means the text, whatever TOML takes it for.
+        let read = allowed.read(&entry.value).or_else(|mismatch| match entry.set {
+            // `output.dir=2024` means the text, whatever TOML takes it for.
             Some((_, raw)) if is_scalar(entry.value.get_ref()) => {
                 let text = Spanned::new(0..0, DeValue::String(raw.into()));
-                T::from_toml(&text).map_err(|_| mismatch)
+                allowed.read(&text).map_err(|_| mismatch)
             }
             _ => Err(mismatch),
         });
-        let (span, found) = match read {
-            Ok(value) if holds(&value) => return Some(Some(value)),
-            Ok(_) => (entry.value.span(), describe(entry.value.get_ref())),
-            Err(Mismatch { span, found }) => (span, found),
+        let Mismatch { span, found, hint } = match read {
+            Ok(value) => return Some(Some(value)),
+            Err(mismatch) => mismatch,
         };
         let place = self.place(path, Some(span));
-        let help = schema_key(path).map(|key| format!("allowed: {}", key.allowed));
+        let hint = hint.map_or_else(String::new, |hint| format!("{hint} "));
+        let help = Some(format!("{hint}allowed: {}", allowed.words));
         let message = format!("cannot be {found}");
         self.push(Problem { key: path.to_owned(), place, message, help });
         None
     }
 
-    /// Reads a key that holds one of a few words.
-    pub(super) fn word<T: Copy>(&mut self, path: &str, words: &[(&str, T)]) -> Option<T> {
-        let find = |text: &str| words.iter().find(|(word, _)| *word == text);
-        let given: String = self.value(path, |_| true)?;
-        if let Some((_, value)) = find(&given) {
-            return Some(*value);
+    fn check_key(&self, section: &str, key: &str) -> Result<String, String> {
+        let names = || self.keys.iter().filter(|(of, _)| *of == section).map(|(_, name)| *name);
+        if names().any(|name| name == key) {
+            return Ok(format!("{section}.{key}"));
         }
-        let allowed = schema_key(path).map_or("", |key| key.allowed);
-        let place = self.place(path, self.entries.get(path).map(|entry| entry.value.span()));
-        let help = match nearest(&given, words.iter().map(|(word, _)| *word)) {
-            Some(word) => format!("did you mean \"{word}\"? allowed: {allowed}"),
-            None => format!("allowed: {allowed}"),
-        };
-        let message = format!("cannot be \"{given}\"");
-        self.push(Problem { key: path.to_owned(), place, message, help: Some(help) });
-        None
+        Err(did_you_mean(key, names())
+            .or_else(|| Some(format!("`{key}` belongs in [{}]", self.owner_of(key)?)))
+            .unwrap_or_else(|| {
+                format!("the keys of [{section}] are {}", names().collect::<Vec<_>>().join(", "))
+            }))
     }
-}
 
-fn schema_key(path: &str) -> Option<&'static Key> {
-    let (section, name) = path.split_once('.')?;
-    schema::find(section, name)
-}
+    /// The sections, in the order in which they are written.
+    fn section_names(&self) -> impl Iterator<Item = &'static str> + use<'i> {
+        let mut names: Vec<&'static str> = self.keys.iter().map(|(section, _)| *section).collect();
+        names.dedup();
+        names.into_iter()
+    }
 
-fn sections_there_are() -> String {
-    format!("the sections are {}", SECTIONS.map(|section| format!("[{section}]")).join(", "))
-}
+    fn sections_there_are(&self) -> String {
+        let names: Vec<_> = self.section_names().map(|section| format!("[{section}]")).collect();
+        format!("the sections are {}", names.join(", "))
+    }
 
-/// The section that a key of this name belongs to.
-fn owner_of(key: &str) -> Option<&'static str> {
-    SECTIONS.into_iter().find(|section| schema::find(section, key).is_some())
+    /// The section that a key of this name belongs to.
+    fn owner_of(&self, key: &str) -> Option<&'static str> {
+        self.keys.iter().find(|(_, name)| *name == key).map(|(section, _)| *section)
+    }
 }
 
 fn did_you_mean<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
@@ -337,82 +315,4 @@ fn did_you_mean<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Opt
 
 fn is_scalar(value: &DeValue<'_>) -> bool {
     !matches!(value, DeValue::Array(_) | DeValue::Table(_))
-}
-
-/// A value as it is named in a message.
-fn describe(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => format!("the string \"{text}\""),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
-        DeValue::Boolean(value) => value.to_string(),
-        DeValue::Datetime(date) => format!("the date {date}"),
-        DeValue::Array(items) if items.is_empty() => "an empty list".to_owned(),
-        DeValue::Array(_) => "a list".to_owned(),
-        DeValue::Table(_) => "a table".to_owned(),
-    }
-}
-
-fn mismatch<T>(value: &Spanned<DeValue<'_>>) -> Result<T, Mismatch> {
-    Err(Mismatch { span: value.span(), found: describe(value.get_ref()) })
-}
-
-impl FromToml for String {
-    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Mismatch> {
-        value.get_ref().as_str().map(str::to_owned).map_or_else(|| mismatch(value), Ok)
-    }
-}
-
-impl FromToml for bool {
-    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Mismatch> {
-        value.get_ref().as_bool().map_or_else(|| mismatch(value), Ok)
-    }
-}
-
-impl FromToml for i64 {
-    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Mismatch> {
-        let number = value.get_ref().as_integer();
-        let number = number.and_then(|n| i64::from_str_radix(n.as_str(), n.radix()).ok());
-        number.map_or_else(|| mismatch(value), Ok)
-    }
-}
-
-impl FromToml for u64 {
-    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Mismatch> {
-        // Through i64, the range of a TOML integer, so that what is read can be written again.
-        i64::from_toml(value)?.try_into().or_else(|_| mismatch(value))
-    }
-}
-
-impl FromToml for usize {
-    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Mismatch> {
-        i64::from_toml(value)?.try_into().or_else(|_| mismatch(value))
-    }
-}
-
-impl FromToml for f64 {
-    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Mismatch> {
-        let number = match value.get_ref() {
-            DeValue::Float(number) => number.as_str().parse().ok(),
-            DeValue::Integer(_) => i64::from_toml(value).ok().map(|number| number as f64),
-            _ => None,
-        };
-        // No key means anything at infinity or at what is not a number.
-        number.filter(|number: &f64| number.is_finite()).map_or_else(|| mismatch(value), Ok)
-    }
-}
-
-impl<T: FromToml> FromToml for Vec<T> {
-    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Mismatch> {
-        let Some(items) = value.get_ref().as_array() else { return mismatch(value) };
-        items
-            .iter()
-            .map(|item| {
-                T::from_toml(item).map_err(|inner| Mismatch {
-                    span: inner.span,
-                    found: format!("a list with {}", inner.found),
-                })
-            })
-            .collect()
-    }
 }

@@ -2,7 +2,8 @@ use burn_lora::{Init, LoraConfig};
 use burn_lora_patch::Targets;
 use miette::Diagnostic;
 
-use super::schema::{Fallback, KEYS};
+use super::keys::Fallback;
+use super::rules::{EXCLUSIVE, OF_ADAPTERS};
 use super::*;
 use crate::data::{Format, OverLong, Source};
 
@@ -178,8 +179,11 @@ fn every_key_is_read() {
     assert_eq!((config.train.metric, config.train.keep_best), (Metric::Accuracy, true));
     assert_eq!((config.train.threads, config.train.early_stopping), (Some(2), Some(4)));
     // Nothing in EVERYTHING is at its default, so that a key which is not read would show here.
-    let given = KEYS.iter().filter(|key| EVERYTHING.contains(&format!("\n{} = ", key.name)));
-    assert_eq!(given.count(), KEYS.len() - ["config", "steps", "held_out", "packing"].len());
+    let not_given = RunConfig::keys()
+        .into_iter()
+        .filter(|key| !EVERYTHING.contains(&format!("\n{} = ", key.name)))
+        .map(|key| key.name);
+    assert_eq!(not_given.collect::<Vec<_>>(), ["config", "held_out", "packing", "steps"]);
 }
 
 #[test]
@@ -202,10 +206,10 @@ fn the_resolved_configuration_reads_back_the_same() {
 }
 
 #[test]
-fn the_defaults_of_the_schema_can_be_given_as_they_stand_there() {
+fn the_defaults_of_the_reference_can_be_given_as_they_stand_there() {
     let plain = read(LEAST, &[]).unwrap();
-    for key in KEYS {
-        if let Fallback::Toml(value) = key.default {
+    for key in RunConfig::keys() {
+        if let Fallback::Value(value) = key.default {
             let set = format!("{}.{}={value}", key.section, key.name);
             assert_eq!(read(LEAST, &[&set]).unwrap(), plain, "{set}");
         }
@@ -239,8 +243,8 @@ dropout = 0.1
             "run.toml:10: train.shedule: there is no such key; did you mean `schedule`?",
             "run.toml:11: train.schedule: cannot be \"cosin\"; did you mean \"cosine\"? allowed: \"cosine\", \"linear\" or \"constant\"",
             "run.toml:12: train.dropout: there is no such key; `dropout` belongs in [adapter]",
-            "--set train.stepz=3: train.stepz: there is no such key; did you mean `steps`?",
-            "--set train.warmup=1.5: train.warmup: cannot be 1.5; allowed: share of the steps below 1 (as 0.06), or whole number of steps",
+            "override train.stepz=3: train.stepz: there is no such key; did you mean `steps`?",
+            "override train.warmup=1.5: train.warmup: cannot be 1.5; allowed: share of the steps below 1 (as 0.06), or whole number of steps",
         ]
     );
 }
@@ -418,10 +422,10 @@ fn an_override_is_toml_or_else_a_plain_string() {
     assert_eq!(
         problems(LEAST, &["steps=5", "trian.steps=5", "train.steps", "train.steps=x"]),
         [
-            "--set steps=5: steps: there is no such key; did you mean `train.steps`?",
-            "--set trian.steps=5: trian.steps: there is no such section; did you mean `train`?",
-            "--set train.steps: is not an override; write section.key=value, such as train.steps=50",
-            "--set train.steps=x: train.steps: cannot be the string \"x\"; allowed: whole number from 1",
+            "override steps=5: steps: there is no such key; did you mean `train.steps`?",
+            "override trian.steps=5: trian.steps: there is no such section; did you mean `train`?",
+            "override train.steps: is not an override; write section.key=value, such as train.steps=50",
+            "override train.steps=x: train.steps: cannot be the string \"x\"; allowed: whole number from 1",
         ]
     );
 }
@@ -468,7 +472,7 @@ fn a_method_that_there_is_not_hides_no_other_problem() {
     assert_eq!(
         problems(&text, &[]),
         [
-            "run.toml:8: adapter.method: cannot be \"loar\"; did you mean \"lora\"? allowed: \"lora\" or \"full\"",
+            "run.toml:8: adapter.method: cannot be \"loar\"; did you mean \"lora\"? allowed: \"lora\", \"dora\" or \"full\"",
             "run.toml:9: adapter.rank: cannot be 0; allowed: whole number from 1"
         ]
     );
@@ -494,14 +498,93 @@ fn lengths_and_warm_ups_become_steps() {
 }
 
 #[test]
+fn every_key_stands_once_beside_those_of_its_section() {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for key in RunConfig::keys() {
+        let (section, name) = (key.section, key.name);
+        assert!(!seen.contains(&(section, name)), "{section}.{name}");
+        let starts = !seen.iter().any(|(other, _)| *other == section);
+        assert!(
+            starts || seen.last().is_some_and(|(last, _)| *last == section),
+            "{section}.{name}"
+        );
+        seen.push((section, name));
+    }
+    for (first, second, _) in EXCLUSIVE {
+        for path in [first, second] {
+            assert!(seen.contains(&path.split_once('.').unwrap()), "{path}");
+        }
+    }
+    for path in OF_ADAPTERS {
+        assert!(seen.contains(&path.split_once('.').unwrap()), "{path}");
+    }
+}
+
+#[test]
+fn a_row_of_the_reference_says_all_about_a_key_and_no_cell_holds_a_bar() {
+    let reference = reference();
+    for row in [
+        "| `[train]` | `batch_size` | whole number from 1 | `8` | Rows that go through the model at once. |\n",
+        "| `[adapter]` | `alpha` | number from 0 | 2 · `rank` | Numerator of the scale. |\n",
+        "| `[train]` | `epsilon` | number above 0 | `1e-8` | AdamW's epsilon. |\n",
+        "| `[output]` | `dir` | path of a directory | required | The run directory; made if it is not there. |\n",
+    ] {
+        assert!(reference.contains(row), "{row}{reference}");
+    }
+    assert_eq!(reference.lines().count(), RunConfig::keys().len() + 2);
+    assert!(reference.lines().all(|line| line.matches('|').count() == 6), "{reference}");
+}
+
+#[test]
+fn differences_are_of_the_keys_that_decide_so_much() {
+    let config = |more: &[&str]| read(LEAST, more).unwrap();
+    let then = config(&["data.eval=e", "train.steps=9", "data.labels=['a']"]);
+    let now = ["data.eval=e", "train.epochs=1", "train.eval_every=2", "train.device=wgpu"];
+    let now = config(&now);
+    let training = ["train.epochs: absent -> 1.0", "train.steps: 9 -> absent"];
+    assert_eq!(now.differences(&then, Decides::Training).unwrap(), training);
+    let evaluation = [training[0], "train.eval_every: 0 -> 2", training[1]];
+    assert_eq!(now.differences(&then, Decides::Evaluation).unwrap(), evaluation);
+    let all = [training[0], "train.device: \"auto\" -> \"wgpu\"", evaluation[1], training[1]];
+    assert_eq!(now.differences(&then, Decides::Nothing).unwrap(), all);
+    // The classes of the rows are found again; given otherwise, they are others.
+    let other = ["data.eval=e", "train.steps=9", "data.labels=['b']"];
+    assert_eq!(
+        config(&other).differences(&then, Decides::Training).unwrap(),
+        ["data.labels: [\"a\"] -> [\"b\"]"]
+    );
+}
+
+#[test]
+fn whoever_gives_overrides_says_what_they_are_called() {
+    let errors = read(LEAST, &["train.steps=0"]).unwrap_err().naming_overrides("--set");
+    assert_eq!(
+        errors.to_string(),
+        "--set train.steps=0: train.steps: cannot be 0; allowed: whole number from 1"
+    );
+}
+
+#[test]
+fn what_no_file_can_hold_is_not_written() {
+    let mut config = read(LEAST, &[]).unwrap();
+    config.train.seed = u64::MAX;
+    let error = config.to_toml().unwrap_err().to_string();
+    assert_eq!(error, "train.seed cannot be written to a file: it is beyond TOML's whole numbers");
+}
+
+#[test]
 fn the_readme_holds_the_reference_as_it_is() {
     const START: &str = "<!-- configuration reference -->\n";
     const END: &str = "<!-- end of configuration reference -->";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let readme = std::fs::read_to_string(&path).expect("README.md is at the top level");
-    let table = readme.split_once(START).and_then(|(_, rest)| rest.split_once(END));
-    let (table, _) = table.expect("README.md has the two marker comments");
-    assert_eq!(table.trim(), reference().trim(), "paste the right-hand side into README.md");
+    let (before, rest) = readme.split_once(START).expect("README.md has the first marker");
+    let (table, after) = rest.split_once(END).expect("README.md has the second marker");
+    if std::env::var_os("UPDATE_README").is_some() {
+        let readme = format!("{before}{START}{}{END}{after}", reference());
+        return std::fs::write(path, readme).expect("README.md can be written");
+    }
+    assert_eq!(table.trim(), reference().trim(), "UPDATE_README=1 writes the table into README.md");
 }
 
 #[test]

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use burn_lora_files::lossy;
+use burn_lora_text::size;
 use serde::Serialize;
-
-use crate::files::lossy;
-use crate::summary::size;
 
 /// A directory that would be written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -3,8 +3,8 @@
 
 use std::fmt::{self, Write};
 
-use burn_lora_patch::grouped;
 use burn_lora_patch::peft::{AdapterConfig, Modules};
+use burn_lora_text::grouped;
 
 use crate::history::EvalRecord;
 

@@ -1,24 +1,5 @@
 //! Frobenius norms of a factor and of the product of two.
 
-use half::{bf16, f16};
-use safetensors::tensor::{Dtype, TensorView};
-
-/// The values of a tensor in float64; `None` where its number format is not read.
-pub(super) fn values(view: &TensorView<'_>) -> Option<Vec<f64>> {
-    let data = view.data();
-    let f64_of = |bytes: &[u8; 8]| f64::from_le_bytes(*bytes);
-    let f32_of = |bytes: &[u8; 4]| f64::from(f32::from_le_bytes(*bytes));
-    let f16_of = |bytes: &[u8; 2]| f16::from_le_bytes(*bytes).to_f64();
-    let bf16_of = |bytes: &[u8; 2]| bf16::from_le_bytes(*bytes).to_f64();
-    match view.dtype() {
-        Dtype::F64 => Some(data.as_chunks().0.iter().map(f64_of).collect()),
-        Dtype::F32 => Some(data.as_chunks().0.iter().map(f32_of).collect()),
-        Dtype::F16 => Some(data.as_chunks().0.iter().map(f16_of).collect()),
-        Dtype::BF16 => Some(data.as_chunks().0.iter().map(bf16_of).collect()),
-        _ => None,
-    }
-}
-
 /// The root of the sum of squares.
 pub(super) fn norm(values: &[f64]) -> f64 {
     dot(values, values).sqrt()

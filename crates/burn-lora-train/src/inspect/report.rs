@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use burn_lora_patch::grouped;
+use burn_lora_text::grouped;
 
 use super::{Inspection, OtherTensor};
 

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use burn_lora_patch::grouped;
+use burn_lora_text::{grouped, size};
 
 use super::Plan;
-use crate::summary::size;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

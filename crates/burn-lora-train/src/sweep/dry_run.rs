@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::found::Found;
 use super::grid::Axis;
 use crate::TrainError;
-use crate::files::lossy;
+use burn_lora_files::lossy;
 
 /// What a sweep would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -121,7 +121,9 @@ mod tests {
         let text = "[model]\npath = \"m\"\n[data]\ntrain = \"t.jsonl\"\n[train]\nstep = 3\n\
                     [output]\ndir = \"runs\"\n";
         let at = |rank: &str| {
-            RunConfig::parse(text, "run.toml", &[format!("adapter.rank={rank}")]).unwrap_err()
+            RunConfig::parse(text, "run.toml", &[format!("adapter.rank={rank}")])
+                .unwrap_err()
+                .naming_overrides("--set")
         };
         let error = SweepError::Config { errors: vec![at("4"), at("0"), at("-1")] }.to_string();
         let lines: Vec<&str> = error.lines().collect();

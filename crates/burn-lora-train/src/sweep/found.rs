@@ -1,6 +1,6 @@
 //! What the directory of a point holds already.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -8,21 +8,10 @@ use std::time::SystemTime;
 
 use crate::TrainError;
 use crate::checkpoint::Checkpoints;
-use crate::config::{AdapterSection, Length, RunConfig};
+use crate::config::{AdapterSection, Decides, Length, RunConfig};
 use crate::directory::RunDirectory;
 use crate::history::{EvalRecord, History, Record};
 use crate::patience::{Patience, Seen, cost};
-
-/// Settings that may differ from those of a run that is there: they change neither what a run
-/// computes nor what a sweep compares.
-const FREE: [&str; 6] = [
-    "output.dir",
-    "train.device",
-    "train.threads",
-    "train.save_every",
-    "train.keep",
-    "train.samples",
-];
 
 /// The longest header of a safetensors file, in bytes; the format's own limit.
 const LONGEST_HEADER: u64 = 100_000_000;
@@ -53,7 +42,9 @@ pub(super) fn found(config: &RunConfig, steps: Option<usize>) -> Result<Found, T
     if !directory.config().is_file() {
         return Ok(Found::Nothing);
     }
-    let differences = differences(&directory, config)?;
+    let then = directory.read_config(&[])?;
+    // What is measured is what a sweep compares.
+    let differences = config.differences(&then, Decides::Evaluation)?;
     if !differences.is_empty() {
         return Ok(Found::Other(differences));
     }
@@ -212,43 +203,6 @@ fn parameters(path: &Path) -> Result<u64, TrainError> {
         let sizes = shape.into_iter().flatten().filter_map(serde_json::Value::as_u64);
         count.saturating_add(sizes.fold(1, u64::saturating_mul))
     }))
-}
-
-/// The settings that are not those of the run in the directory.
-fn differences(directory: &RunDirectory, config: &RunConfig) -> Result<Vec<String>, TrainError> {
-    let then = directory.read_config(&[])?;
-    let mut now = config.clone();
-    // The run wrote down the classes that it found in the data.
-    now.data.labels = now.data.labels.or_else(|| then.data.labels.clone());
-    let (then, now) = (settings(&then, directory)?, settings(&now, directory)?);
-    let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-    let absent = "absent".to_owned();
-    Ok(keys
-        .into_iter()
-        .filter(|key| !FREE.contains(&key.as_str()) && then.get(*key) != now.get(*key))
-        .map(|key| {
-            let [then, now] = [&then, &now].map(|all| all.get(key).unwrap_or(&absent));
-            format!("{key}: {then} -> {now}")
-        })
-        .collect())
-}
-
-/// Every setting as it is written: `section.key` and the value.
-fn settings(
-    config: &RunConfig,
-    directory: &RunDirectory,
-) -> Result<BTreeMap<String, String>, TrainError> {
-    let damaged = |reason: String| TrainError::Damaged { path: directory.config(), reason };
-    let text = config.to_toml().map_err(|error| damaged(error.to_string()))?;
-    let table: toml::Table =
-        text.parse().map_err(|error: toml::de::Error| damaged(error.to_string()))?;
-    let mut settings = BTreeMap::new();
-    for (section, keys) in table {
-        for (key, value) in keys.as_table().into_iter().flatten() {
-            settings.insert(format!("{section}.{key}"), value.to_string());
-        }
-    }
-    Ok(settings)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use burn_lora_patch::grouped;
+use burn_lora_text::grouped;
 
 use super::results::{PointResult, PointState, Results};
 use crate::history::EvalRecord;

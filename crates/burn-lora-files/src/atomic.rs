@@ -6,7 +6,7 @@
 //! ```
 //! let dir = tempfile::tempdir()?;
 //! let path = dir.path().join("numbers.txt");
-//! burn_lora_patch::atomic::write(&path, |file| std::io::Write::write_all(file, b"1 2 3"))?;
+//! burn_lora_files::atomic::write(&path, |file| std::io::Write::write_all(file, b"1 2 3"))?;
 //! assert_eq!(std::fs::read_to_string(&path)?, "1 2 3");
 //! # Ok::<(), std::io::Error>(())
 //! ```
@@ -55,6 +55,29 @@ pub fn scratch_dir(dir: &Path) -> io::Result<TempDir> {
 /// What the system says.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+/// A symbolic link at `path` to `target`, in one step, whatever was there.
+///
+/// # Errors
+///
+/// What the system says, also that it has no links.
+#[cfg(unix)]
+pub fn link(target: &str, path: &Path) -> io::Result<()> {
+    let mut builder = Builder::new();
+    let link = named(&mut builder, 0o666)
+        .make_in(parent(path), |temporary| std::os::unix::fs::symlink(target, temporary))?;
+    link.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// No links here.
+///
+/// # Errors
+///
+/// Always.
+#[cfg(not(unix))]
+pub fn link(_target: &str, _path: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The directory that a path lies in.

@@ -1,0 +1,19 @@
+//! Files as this project writes and reads them.
+//!
+//! - [`atomic`]: a file is the old one or the new one, whole, whatever happens in between.
+//! - [`IoError`]: what the system refused, with what was tried and where; every crate's errors hold this one.
+//! - [`floats`]: the numbers of safetensors files, f32, f16 and bf16, to and from f32.
+//! - [`fnv`]: a hash of a path that is the same on every machine and in every version.
+//!
+//! What a file means is its owner's: nothing here knows a model, an adapter or a run.
+
+pub mod atomic;
+mod error;
+pub mod floats;
+pub mod fnv;
+mod lossy;
+mod plain;
+
+pub use error::IoError;
+pub use lossy::{lossy, lossy_option};
+pub use plain::{create_dir, read, read_text, scratch_dir, sync_dir, write};

@@ -1,0 +1,222 @@
+//! What a key of the configuration is, and how a section declares its keys.
+//!
+//! A key is declared once. The declaration is a field of its section: its help (the field's
+//! documentation), its name, its type, its default, and what may stand there ([`Allowed`]):
+//!
+//! ```text
+//! /// Rows that go through the model at once.
+//! batch_size: usize = 8, whole(1..);
+//! ```
+//!
+//! - Without a default the key must be given.
+//! - A default that follows from other keys is an expression of the fields above it, and is put into
+//!   words: `alpha: f64 = 2.0 * rank as f64 => "2 · `rank`", number(0.0..);`.
+//! - `decides Evaluation` or `decides Nothing` at the end: a run may go on with another value.
+//! - Keys that together say one thing are a [`Part`] of their own, a field `part length: Length, "…";`
+//!   that stands before the keys.
+//!
+//! The struct, the reader, the writer, the comparison of two runs and the reference table all come
+//! from the declarations; [`keys!`] writes them out.
+
+use toml::Value;
+
+use super::reader::Reader;
+
+#[cfg(doc)]
+use super::allowed::Allowed;
+
+/// One key of the configuration, as it is listed.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    /// What it means: the documentation of its field.
+    pub(super) help: &'static str,
+    /// What may stand there, in words.
+    pub(super) allowed: String,
+    pub(super) default: Fallback,
+}
+
+/// What holds when a key is not given.
+#[derive(Debug)]
+pub(super) enum Fallback {
+    /// The key must be given.
+    Required,
+    /// This value.
+    Value(Value),
+    /// Something that follows from other keys, or nothing, said in words.
+    Words(&'static str),
+}
+
+/// What another value of a key changes of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decides {
+    /// Neither what is trained nor what is measured: where, how fast, what is kept and shown.
+    Nothing,
+    /// What is measured, and when.
+    Evaluation,
+    /// What is trained.
+    Training,
+}
+
+/// A value of a key, to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Written {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    pub(super) decides: Decides,
+    pub(super) value: Value,
+}
+
+/// Something that a configuration holds and that some of its keys stand for.
+pub(super) trait Part: Sized {
+    /// Its keys, in the order in which they are written.
+    fn keys() -> Vec<Key>;
+
+    /// Reads all of its keys, or leaves the problems with the reader.
+    fn read(reader: &mut Reader<'_>) -> Option<Self>;
+
+    /// Adds the keys that it would be read from.
+    ///
+    /// # Errors
+    ///
+    /// A value that TOML cannot hold.
+    fn write(&self, out: &mut Vec<Written>) -> Result<(), UnwritableError>;
+}
+
+/// A value that no TOML file could hold, so that it did not come from one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} cannot be written to a file: {reason}")]
+pub struct UnwritableError {
+    /// The key, `section.name`.
+    pub key: String,
+    /// What is wrong with the value.
+    pub reason: String,
+}
+
+/// Declares the keys of a section: `pub struct Name in "section" { … }`; or those of a type that there
+/// is already: `impl Name in "section" { … }`, or, of a type that may grow, `impl Name in "section" from
+/// EXPRESSION => { … }`, whose fields the keys then set.
+macro_rules! keys {
+    (
+        $(#[$meta:meta])*
+        pub struct $Part:ident in $section:literal {
+            $( part $part:ident: $P:ty, $doc:literal; )*
+            $(
+                $(#[doc = $help:literal])+
+                $name:ident: $T:ty $(= $default:expr $(=> $words:literal)?)?, $allowed:expr
+                $(, decides $decides:ident)?;
+            )*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $Part {
+            $( #[doc = $doc] pub $part: $P, )*
+            $( $(#[doc = $help])+ pub $name: $T, )*
+        }
+
+        keys! {
+            impl $Part in $section {
+                $( part $part: $P, $doc; )*
+                $(
+                    $(#[doc = $help])+
+                    $name: $T $(= $default $(=> $words)?)?, $allowed $(, decides $decides)?;
+                )*
+            }
+        }
+    };
+    (
+        impl $Part:ident in $section:literal $(from $start:expr =>)? {
+            $( part $part:ident: $P:ty, $doc:literal; )*
+            $(
+                $(#[doc = $help:literal])+
+                $name:ident: $T:ty $(= $default:expr $(=> $words:literal)?)?, $allowed:expr
+                $(, decides $decides:ident)?;
+            )*
+        }
+    ) => {
+        impl $crate::config::keys::Part for $Part {
+            fn keys() -> Vec<$crate::config::keys::Key> {
+                let mut keys = Vec::new();
+                $( keys.extend(<$P as $crate::config::keys::Part>::keys()); )*
+                $(
+                    let allowed: $crate::config::allowed::Allowed<$T> = $allowed;
+                    keys.push($crate::config::keys::Key {
+                        section: $section,
+                        name: stringify!($name),
+                        help: concat!($($help),+).trim_ascii(),
+                        default: keys!(@fallback allowed $($default $(=> $words)?)?),
+                        allowed: allowed.words,
+                    });
+                )*
+                keys
+            }
+
+            fn read(reader: &mut $crate::config::reader::Reader<'_>) -> Option<Self> {
+                // Every key is read before the first `?`, so that no problem hides another.
+                $( let $part = <$P as $crate::config::keys::Part>::read(reader); )*
+                let ($($name,)*): ($($crate::config::allowed::Allowed<$T>,)*) = ($($allowed,)*);
+                $(
+                    let path = concat!($section, ".", stringify!($name));
+                    let $name = keys!(@read reader, path, $name $(, $default)?);
+                )*
+                $( let $part = $part?; )*
+                $(
+                    let $name: $T = match $name? {
+                        Some(value) => value,
+                        None => keys!(@default $($default)?),
+                    };
+                )*
+                keys!(@build ($($start)?) $($part)* $($name)*)
+            }
+
+            fn write(
+                &self,
+                out: &mut Vec<$crate::config::keys::Written>,
+            ) -> Result<(), $crate::config::keys::UnwritableError> {
+                $( $crate::config::keys::Part::write(&self.$part, out)?; )*
+                $(
+                    let allowed: $crate::config::allowed::Allowed<$T> = $allowed;
+                    let value = allowed.write(&self.$name).map_err(|reason| {
+                        let key = concat!($section, ".", stringify!($name)).to_owned();
+                        $crate::config::keys::UnwritableError { key, reason }
+                    })?;
+                    out.extend(value.map(|value| $crate::config::keys::Written {
+                        section: $section,
+                        name: stringify!($name),
+                        decides: keys!(@decides $($decides)?),
+                        value,
+                    }));
+                )*
+                Ok(())
+            }
+        }
+    };
+
+    (@build () $($field:ident)*) => { Some(Self { $($field),* }) };
+    (@build ($start:expr) $($field:ident)*) => {{
+        let mut built: Self = $start;
+        $( built.$field = $field; )*
+        Some(built)
+    }};
+    (@fallback $allowed:ident) => { $crate::config::keys::Fallback::Required };
+    (@fallback $allowed:ident $default:expr) => {
+        $allowed.fallback(&$default)
+    };
+    (@fallback $allowed:ident $default:expr => $words:literal) => {
+        $crate::config::keys::Fallback::Words($words)
+    };
+    (@read $reader:ident, $path:ident, $allowed:ident) => {
+        $reader.required($path, &$allowed).map(Some)
+    };
+    (@read $reader:ident, $path:ident, $allowed:ident, $default:expr) => {
+        $reader.given($path, &$allowed)
+    };
+    (@default) => { return None };
+    (@default $default:expr) => { $default };
+    (@decides) => { $crate::config::keys::Decides::Training };
+    (@decides $decides:ident) => { $crate::config::keys::Decides::$decides };
+}
+
+pub(super) use keys;
