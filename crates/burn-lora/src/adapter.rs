@@ -24,7 +24,7 @@ mod lora;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Distribution, Tensor, TensorData};
 
-use crate::{LoraConfig, LoraError};
+use crate::{FrozenWeight, LoraConfig, LoraError};
 use kinds::Factors;
 pub use kinds::Method;
 
@@ -106,7 +106,7 @@ pub(crate) struct Input {
     /// The layer's input, `[rows, d_in]`.
     pub(crate) x: Tensor<2>,
     /// The frozen weight, `[d_in, d_out]`.
-    pub(crate) weight: Tensor<2>,
+    pub(crate) weight: FrozenWeight,
     /// Zeros where an element is dropped and `1 / (1 - p)` elsewhere, `[rows, d_in]`.
     pub(crate) mask: Option<Tensor<2>>,
 }
@@ -319,16 +319,16 @@ impl Adapter {
     }
 
     /// `x W'`, `x: [rows, d_in]`, as if this adapter were alone on `weight`.
-    pub(crate) fn forward(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn forward(&self, x: Tensor<2>, weight: FrozenWeight) -> Tensor<2> {
         self.factors.forward(self.input(x, weight), self.strength())
     }
 
     /// What this adapter adds to the output beside others, `[rows, d_out]`.
-    pub(crate) fn branch(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn branch(&self, x: Tensor<2>, weight: FrozenWeight) -> Tensor<2> {
         self.factors.branch(self.input(x, weight), self.strength())
     }
 
-    /// The dense change of `weight`, `[d_in, d_out]`.
+    /// The dense change of `weight`, `[d_in, d_out]`, both in f32.
     ///
     /// For merging only: training and inference through [`LoraForward`](crate::LoraForward) never
     /// form it.
@@ -343,7 +343,7 @@ impl Adapter {
         Strength { scale: self.scale, multiplier: self.multiplier }
     }
 
-    fn input(&self, x: Tensor<2>, weight: Tensor<2>) -> Input {
+    fn input(&self, x: Tensor<2>, weight: FrozenWeight) -> Input {
         let mask = (self.dropout > 0.0 && x.device().is_autodiff()).then(|| {
             let keep = 1.0 - self.dropout;
             x.random_like(Distribution::Bernoulli(keep)).detach().div_scalar(keep)

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization, Reparameterizer};
 use burn::tensor::Tensor;
 
-use crate::{Adapter, Factor, LoraError, Method};
+use crate::{Adapter, Factor, FrozenWeight, LoraError, Method};
 
 /// The adapters of one weight, in the order they were added; at least one.
 ///
@@ -67,7 +67,7 @@ impl Adapters {
 
     /// `x W'`, `x: [rows, d_in]` and `weight: [d_in, d_out]`, with the change of every adapter that
     /// is in force; none where there is no such adapter, or the base holds the change already.
-    pub(crate) fn forward(&self, x: &Tensor<2>, weight: Tensor<2>) -> Option<Tensor<2>> {
+    pub(crate) fn forward(&self, x: &Tensor<2>, weight: &FrozenWeight) -> Option<Tensor<2>> {
         let mut effective = self.effective();
         let first = effective.next()?;
         let y = first.forward(x.clone(), weight.clone());
@@ -80,7 +80,8 @@ impl Adapters {
         self.iter().filter(move |adapter| !merged && adapter.is_effective())
     }
 
-    /// The base with the change of every adapter in force, and the set that knows it is merged.
+    /// The base with the change of every adapter in force, dense in f32 whatever kind the base is, and
+    /// the set that knows it is merged.
     ///
     /// The untouched base is kept (a reference, not a copy), so that [`unmerge`](Self::unmerge) is
     /// exact. Merging a merged set changes nothing.
@@ -106,7 +107,9 @@ impl Adapters {
     }
 
     fn composed(&self, base: Tensor<2>) -> Tensor<2> {
-        self.effective().fold(base.clone(), |weight, adapter| weight + adapter.change(base.clone()))
+        let dense = FrozenWeight::from(base).dense();
+        self.effective()
+            .fold(dense.clone(), |weight, adapter| weight + adapter.change(dense.clone()))
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! `Linear::forward` on an adapted weight is right but slow: it composes the changed weight and
 //! backpropagates into it. A model that calls [`LoraForward::lora_forward`] instead gets the adapter's
-//! own forward pass ([`lora_linear`](crate::lora_linear) is what they are made of), and the plain
-//! product where nothing hangs on the weight.
+//! own forward pass ([`lora_linear`](crate::lora_linear) is what they are made of), and the frozen
+//! weight's own product where nothing hangs on it.
 
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 
-use crate::Adapters;
+use crate::{Adapters, FrozenWeight};
 
 /// What model code calls in place of `Linear::forward`.
 pub trait LoraForward {
@@ -32,21 +32,31 @@ impl LoraForward for Linear {
         let rows = shape[..D - 1].iter().product();
         // Two dimensions: on batched x Burn may form a weight gradient per batch row.
         let x = x.reshape([rows, d_in]);
-        let base = self.weight.base();
         let bias = self.bias.as_ref().map(|bias| bias.val());
+        let trained = self.weight.base().is_require_grad();
 
         let adapted = match self.weight.reparameterization::<Adapters>() {
-            Some(set) if !base.is_require_grad() => set.forward(&x, base),
+            Some(set) if !trained => set.forward(&x, &FrozenWeight::of(&self.weight)),
             _ => None,
         };
-        let y = match (adapted, bias) {
-            (Some(y), Some(bias)) => y + bias.unsqueeze(),
-            (Some(y), None) => y,
+        let y = match adapted {
+            Some(y) => plus(y, bias),
             // `val` and not `base`: what hangs there may be another kind of reparameterization.
-            (None, bias) => linear(x, self.weight.val(), bias),
+            None => match FrozenWeight::from(self.weight.val()) {
+                FrozenWeight::Dense(weight) => linear(x, weight, bias),
+                weight => plus(weight.multiply(x), bias),
+            },
         };
         let [_, d_out] = y.dims();
         shape[D - 1] = d_out;
         y.reshape(shape)
+    }
+}
+
+/// `y + b`, `y: [rows, d_out]`.
+fn plus(y: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    match bias {
+        Some(bias) => y + bias.unsqueeze(),
+        None => y,
     }
 }

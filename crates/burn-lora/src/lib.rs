@@ -15,6 +15,7 @@
 //! - [`Adapter`]: factors with a name; [`Adapters`]: the set that hangs on one weight, attached
 //!   through Burn's `Reparameterization`, so that no model code changes.
 //! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path.
+//! - [`FrozenWeight`]: what multiplies, in whatever number format it is held.
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
 //! - [`device::parse`]: the one place where a backend is chosen, from a string.
 //!
@@ -46,6 +47,7 @@ mod adapter;
 mod adapters;
 mod config;
 pub mod device;
+mod embedding;
 mod error;
 mod forward;
 mod init;
@@ -54,6 +56,9 @@ mod op;
 pub use adapter::{Adapter, Factor, Method, Sizes};
 pub use adapters::{Adapters, FactorPath, attach, detach, sets};
 pub use config::{Init, LoraConfig};
+pub use embedding::{embed, unembed};
 pub use error::LoraError;
 pub use forward::LoraForward;
-pub use op::{Branch, Frozen, Lora, LoraBackend, Mask, lora_linear};
+#[cfg(feature = "flex")]
+pub use op::FlexWeight;
+pub use op::{Branch, Frozen, FrozenBackend, FrozenWeight, Lora, LoraBackend, Mask, lora_linear};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use burn::module::{Module, ModuleVisitor, Param, Reparameterizer};
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use burn_lora::{
     Adapter, Adapters, FactorPath, LoraConfig, LoraForward, Method, Sizes, attach, detach,
 };
@@ -179,6 +179,29 @@ fn several_adapters_of_any_kinds_add_their_changes_in_any_order() {
                 check_close("composed", with(set).forward(x.clone()), expected.clone());
             }
         }
+    }
+}
+
+/// A weight of half precision is the f32 weight of the same values, whatever hangs on it.
+#[test]
+fn every_kind_runs_on_a_weight_of_half_precision() {
+    let device = device();
+    let mut dense = plain(&device).no_grad();
+    let half = dense.weight.val().cast(FloatDType::BF16);
+    dense.weight = dense.weight.map(|_| half.clone().cast(FloatDType::F32));
+    let mut stored = dense.clone();
+    stored.weight = stored.weight.map(|_| half);
+    let x = Tensor::<2>::random([5, SIZES.d_in], Distribution::Default, &device);
+    for &method in Method::ALL {
+        let outputs = [&dense, &stored].map(|linear| {
+            let adapter = moved("x", method, linear);
+            let (merged, _) = Adapters::single(adapter.clone()).merge(linear.weight.base());
+            let adapted = attach(linear.clone(), "weight", adapter).unwrap();
+            (adapted.lora_forward(x.clone()), merged)
+        });
+        let [(dense, merged_dense), (half, merged_half)] = outputs;
+        check_close("factored", half, dense);
+        check_close("merged", merged_half, merged_dense);
     }
 }
 

@@ -26,7 +26,7 @@ use burn::tensor::Tensor;
 
 use super::lora::{A, B};
 use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
-use crate::{LoraConfig, LoraError, init, lora_linear};
+use crate::{FrozenWeight, LoraConfig, LoraError, init, lora_linear};
 
 /// The magnitudes `m`, `[d_out]`. PEFT saves them without the `.weight` of the parameter.
 const MAGNITUDE: Factor = Factor {
@@ -35,9 +35,6 @@ const MAGNITUDE: Factor = Factor {
     lora_plus: true,
     shape: |sizes| vec![sizes.d_out],
 };
-
-/// Rows of the weight that are squared at a time.
-const TILE: usize = 256;
 
 /// Two factors whose product turns the columns, and the lengths of the columns.
 #[derive(Module, Debug)]
@@ -54,15 +51,15 @@ pub(crate) struct Dora {
 
 impl Dora {
     /// `x V`, `x: [rows, d_in]`.
-    fn turned(&self, x: Tensor<2>, weight: Tensor<2>, scale: f64) -> Tensor<2> {
+    fn turned(&self, x: Tensor<2>, weight: FrozenWeight, scale: f64) -> Tensor<2> {
         lora_linear(x, weight, self.a.val(), self.b.val(), scale, None)
     }
 
     /// `g` for the frozen weight, `[1, d_out]`: a function of the magnitudes alone to a gradient.
-    fn gain(&self, weight: Tensor<2>, scale: f64) -> Tensor<2> {
+    fn gain(&self, weight: &FrozenWeight, scale: f64) -> Tensor<2> {
         let (a, b) = (constant(self.a.val()), constant(self.b.val()));
         let a_t = a.clone().transpose();
-        let cross = (a_t.clone().matmul(constant(weight)) * b.clone()).sum_dim(0);
+        let cross = (weight.multiply(a_t.clone()) * b.clone()).sum_dim(0);
         let own = (a_t.matmul(a).matmul(b.clone()) * b).sum_dim(0);
         let squares = self.squares.clone().unsqueeze::<2>()
             + cross.mul_scalar(2.0 * scale)
@@ -78,14 +75,9 @@ fn constant<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor.detach().set_require_grad(false)
 }
 
-/// The sum of squares of each column, `[d_out]`, tile by tile.
+/// `‖W‖²` of each column, `[d_out]`.
 fn squares(weight: &Param<Tensor<2>>) -> Tensor<1> {
-    let weight = constant(weight.base());
-    let [d_in, d_out] = weight.dims();
-    (0..d_in).step_by(TILE).fold(Tensor::zeros([d_out], &weight.device()), |sum, start| {
-        let tile = weight.clone().slice([start..d_in.min(start + TILE), 0..d_out]);
-        sum + (tile.clone() * tile).sum_dim(0).squeeze_dim::<1>(0)
-    })
+    FrozenWeight::from(constant(weight.base())).column_norms_squared()
 }
 
 impl Adaptation for Dora {
@@ -124,27 +116,28 @@ impl Adaptation for Dora {
 
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
         if strength.multiplier != 1.0 {
-            return input.x.clone().matmul(input.weight.clone()) + self.branch(input, strength);
+            return input.weight.multiply(input.x.clone()) + self.branch(input, strength);
         }
-        let gain = self.gain(input.weight.clone(), strength.scale);
+        let gain = self.gain(&input.weight, strength.scale);
         let dropped = input.dropped();
         let turned = self.turned(dropped.clone(), input.weight.clone(), strength.scale) * gain;
         match input.mask {
-            Some(_) => turned + (input.x - dropped).matmul(input.weight),
+            Some(_) => turned + input.weight.multiply(input.x - dropped),
             None => turned,
         }
     }
 
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
-        let gain = self.gain(input.weight.clone(), strength.scale);
+        let gain = self.gain(&input.weight, strength.scale);
         let dropped = input.dropped();
         let turned = self.turned(dropped.clone(), input.weight.clone(), strength.scale) * gain;
-        (turned - dropped.matmul(input.weight)).mul_scalar(strength.multiplier)
+        (turned - input.weight.multiply(dropped)).mul_scalar(strength.multiplier)
     }
 
     fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2> {
         let turned = self.a.val().matmul(self.b.val()).mul_scalar(strength.scale) + weight.clone();
-        let turned = turned * self.gain(weight.clone(), strength.scale);
+        let frozen = FrozenWeight::from(constant(weight.clone()));
+        let turned = turned * self.gain(&frozen, strength.scale);
         (turned - weight).mul_scalar(strength.multiplier)
     }
 }
