@@ -371,6 +371,23 @@ method = "full"
     }
 
     #[test]
+    fn the_matrix_of_the_repository_can_be_measured() {
+        let matrix = Matrix::read(&crate::root().join("benches/matrix.toml")).unwrap();
+        let small = matrix.cells(false, &[]).len();
+        assert!(small > 0 && matrix.cells(true, &[]).len() > small);
+    }
+
+    #[test]
+    fn what_is_trained_whole_is_not_held_in_half_precision() {
+        let text = TEXT.replacen(
+            "backend = [\"flex\", \"cuda\"]",
+            "backend = [\"flex\"]\ndtype = [\"f32\", \"bf16\"]",
+            1,
+        );
+        assert!(read(&text).unwrap_err().to_string().contains("in f32 alone"));
+    }
+
+    #[test]
     fn all_problems_are_reported_at_once() {
         let text = TEXT
             .replacen("length = [8]", "length = [64]", 1)
