@@ -18,13 +18,12 @@ use burn_lora_text::grouped;
 
 use crate::base::BaseCache;
 use crate::config::{AdapterSection, LoraSection, ModelSource, RunConfig};
-use crate::data::Prompt;
+use crate::data::{Prompt, Rows};
 use crate::learner::{Batch, Objective};
 use crate::observe::Observer;
-use crate::rows::Rows;
 use crate::{TrainError, ids};
 
-pub(crate) use read::{Read, ReadRun, read};
+pub(crate) use read::{Read, ReadRun, draw, read, reading};
 
 /// A run of either kind.
 #[allow(clippy::large_enum_variant, reason = "one exists at a time")]
@@ -62,7 +61,7 @@ pub struct Run<M: Objective> {
 impl<M: Objective> Run<M> {
     /// The optimiser steps of one pass over the training rows.
     pub fn steps_per_epoch(&self) -> usize {
-        self.train.training(&self.config.train).1
+        self.train.training(draw(&self.config.train)).1
     }
 
     /// How many parameters are trained.

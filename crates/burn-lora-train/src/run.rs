@@ -26,7 +26,7 @@ use crate::observe::Observer;
 use crate::optimizer::{adamw, scheduler};
 use crate::patience::{Patience, Seen};
 use crate::plan::memory_plan;
-use crate::prepare::{Adapt, Prepared, Run, build, read};
+use crate::prepare::{Adapt, Prepared, Run, build, draw, read};
 use crate::schedule::LearningRate;
 use crate::score::{Sample, Scores, Scoring};
 use crate::strategy::{Hooks, StepPlan, StepStrategy};
@@ -121,7 +121,7 @@ fn fit<M: Objective>(
     }
 
     let train = run.config.train.clone();
-    let (make_step, per_epoch) = run.train.training(&train);
+    let (make_step, per_epoch) = run.train.training(draw(&train));
     let steps = train.length.steps(per_epoch);
     let (make_eval, eval_batches) = match &run.eval {
         Some(rows) => rows.evaluation(train.batch_size),

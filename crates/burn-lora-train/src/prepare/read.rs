@@ -6,13 +6,13 @@
 use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
 
-use crate::config::{DataSection, RunConfig};
+use crate::config::{DataSection, RunConfig, TrainSection};
 use crate::data::{
-    Classes, DataReport, LabelBatch, Limit, Packed, Prompt, RowFile, TokenBatch, TokenExample,
-    Tokenization, label_examples, pack, prompts, token_examples,
+    Classes, DataReport, Draw, LabelBatch, Limit, Order, Packed, Prompt, Reading, RowFile, Rows,
+    Squad, TokenBatch, TokenExample, Tokenization, label_examples, pack, prompts, show,
+    token_examples,
 };
 use crate::observe::Observer;
-use crate::rows::Rows;
 use crate::{TrainError, base};
 
 /// What a run of either kind has read.
@@ -59,7 +59,7 @@ pub(crate) fn read(mut config: RunConfig, observer: &Observer) -> Result<Read, T
     let pad = tokenizer.pad_id().unwrap_or(0);
 
     if causal {
-        let how = Tokenization::from(data);
+        let how = tokenization(data);
         let mut examples = Vec::with_capacity(train.len());
         for (file, weight) in &train {
             let (of_file, report) = token_examples(file, &tokenizer, &how)?;
@@ -67,7 +67,7 @@ pub(crate) fn read(mut config: RunConfig, observer: &Observer) -> Result<Read, T
             examples.push((of_file, *weight));
         }
         let first = examples.iter().find_map(|(of_file, _)| of_file.first());
-        let sample = crate::sample::tokens(first, &tokenizer);
+        let sample = show::tokens(first, &tokenizer);
         let train = match data.packing {
             true => Rows::of_packs(packed(examples, data.max_length), pad),
             false => Rows::of_tokens(examples, pad),
@@ -99,7 +99,7 @@ pub(crate) fn read(mut config: RunConfig, observer: &Observer) -> Result<Read, T
         Some(names) => Classes::named(names.clone()),
         None => Classes::of(train.iter().map(|(file, _)| file))?,
     };
-    let limit = Limit::from(&Tokenization::from(data));
+    let limit = tokenization(data).limit;
     let mut examples = Vec::with_capacity(train.len());
     for (file, weight) in &train {
         let (of_file, report) = label_examples(file, &tokenizer, &classes, limit)?;
@@ -107,7 +107,7 @@ pub(crate) fn read(mut config: RunConfig, observer: &Observer) -> Result<Read, T
         examples.push((of_file, *weight));
     }
     let first = examples.iter().find_map(|(of_file, _)| of_file.first());
-    let sample = crate::sample::label(first, &tokenizer, &classes);
+    let sample = show::label(first, &tokenizer, &classes);
     let train = Rows::of_labels(examples, pad);
     let mut held_out = None;
     if let Some(file) = &eval {
@@ -129,6 +129,30 @@ pub(crate) fn read(mut config: RunConfig, observer: &Observer) -> Result<Read, T
     }))
 }
 
+/// How the configuration has files read; at most `limit` rows of each.
+pub(crate) fn reading(data: &DataSection, limit: Option<usize>) -> Reading {
+    let (template, no_answer) = (data.squad_template.clone(), data.squad_no_answer.clone());
+    Reading { format: data.format, limit, squad: Squad { template, no_answer } }
+}
+
+fn tokenization(data: &DataSection) -> Tokenization {
+    Tokenization {
+        limit: Limit { max_length: data.max_length, over_long: data.over_long },
+        separator: data.separator.clone(),
+        eos: data.eos,
+    }
+}
+
+/// How the configuration has the rows of steps drawn.
+pub(crate) fn draw(train: &TrainSection) -> Draw {
+    Draw {
+        batch_size: train.batch_size,
+        accumulate: train.accumulate,
+        seed: train.seed,
+        order: Order::training(train.shuffle, train.group_by_length),
+    }
+}
+
 /// The data files of a run.
 struct Files {
     /// Those to train on, each with its weight.
@@ -140,10 +164,10 @@ struct Files {
 fn files(data: &DataSection, seed: u64) -> Result<Files, TrainError> {
     let mut train = Vec::with_capacity(data.train.len());
     for source in &data.train {
-        train.push((source.read(data.format)?, source.weight));
+        train.push((source.read(&reading(data, None))?, source.weight));
     }
     let mut eval = match &data.eval {
-        Some(path) => Some(RowFile::read(path, data.format, data.eval_limit)?),
+        Some(path) => Some(RowFile::read(path, &reading(data, data.eval_limit))?),
         None => None,
     };
     // The configuration sees to it that there is one file to hold rows out of.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::allowed::{path_of, word};
+use crate::config::allowed::{flag, path_of, word};
 use crate::config::keys::{Key, Part, UnwritableError, Written, keys};
 use crate::config::named::named;
 use crate::config::reader::Reader;
@@ -16,6 +16,8 @@ keys! {
         tokenizer: PathBuf = source.path().to_owned() => "`path`", path_of("a directory");
         /// Number format to compute in.
         dtype: Dtype = Dtype::F32, word();
+        /// Adapt the random start of `config` all the same, to measure its memory and speed: no other use is in it.
+        random: bool = false, flag();
     }
 }
 
@@ -43,7 +45,7 @@ keys! {
         /// `org/name`, with `@revision` if need be.
         path: Option<PathBuf> = None => "required, unless `config` is given",
             path_of("a directory or .gguf file, or a model of the hub").optional();
-        /// A model's config.json, to start from random weights; needs `method = "full"` and a `tokenizer`.
+        /// A model's config.json, to start from random weights; needs `method = "full"`, or `random`, and a `tokenizer`.
         config: Option<PathBuf> = None, path_of("a file").optional();
     }
 }
