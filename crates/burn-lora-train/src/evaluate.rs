@@ -7,14 +7,14 @@ use burn::module::Module;
 use burn_lora_patch::peft;
 use burn_train::InferenceStep;
 
-use crate::TrainError;
 use crate::directory::RunDirectory;
 use crate::learner::{Objective, OptimizerTap, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::Tally;
 use crate::observe::Observer;
-use crate::prepare::{Adapt, Prepared, Run, prepare};
+use crate::prepare::{Adapt, Kind, Run, prepare};
 use crate::score::{Sample, Scores, Scoring};
+use crate::{TrainError, with_model};
 use burn::data::dataloader::DataLoader;
 
 /// The measures of one evaluation.
@@ -62,10 +62,10 @@ pub fn evaluate(
     let directory = RunDirectory::new(dir);
     let mut config = directory.read_config(overrides)?;
     let adapter = directory.trained(&mut config);
-    match prepare(config, Adapt::Base, observer)? {
-        Prepared::Causal(run) => measure(run, adapter.as_deref(), observer),
-        Prepared::Classifier(run) => measure(run, adapter.as_deref(), observer),
-    }
+    with_model!(Kind::of(&config, observer)?, Model => {
+        let run = prepare::<Model>(config, Adapt::Base, observer)?;
+        measure(run, adapter.as_deref(), observer)
+    })
 }
 
 fn measure<M: Objective>(

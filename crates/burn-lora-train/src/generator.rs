@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use burn_lora_models::conversation::{Chat, Message};
 use burn_lora_models::generate::{GenerateOptions, Sampling, generate, unfit};
-use burn_lora_models::llama::LlamaForCausalLM;
 use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_models::{CausalLm, Model};
 use burn_lora_patch::{peft, set_multiplier};
 use serde::Serialize;
 
@@ -48,13 +48,13 @@ impl NamedAdapter {
 
 /// A decoder, its tokenizer, its adapters, and what its run put behind every prompt.
 pub struct Generator {
-    base: LlamaForCausalLM,
+    base: CausalLm,
     tokenizer: Tokenizer,
     separator: String,
     /// Whether its run closes texts with the end token.
     eos: bool,
     adapters: Vec<NamedAdapter>,
-    active: Option<(String, LlamaForCausalLM)>,
+    active: Option<(String, CausalLm)>,
 }
 
 /// How to write.
@@ -111,7 +111,7 @@ impl Generator {
         observer.stage("loading the model");
         let tokenizer = Tokenizer::from_dir(&tokenizer)?;
         let progress = &mut |done, total| observer.progress(done, total);
-        let (base, _) = LlamaForCausalLM::load(&base, &device, progress)?;
+        let (base, _) = CausalLm::load(&base, &device, progress)?;
         let first = adapters.first().map(|adapter| adapter.name.clone());
         let mut generator = Self { base, tokenizer, separator, eos, adapters, active: None };
         generator.select(first.as_deref(), 1.0)?;
@@ -167,9 +167,9 @@ impl Generator {
         Ok(())
     }
 
-    /// How many tokens the model reads and writes together.
-    pub fn context(&self) -> usize {
-        self.base.config().max_position_embeddings
+    /// How many tokens the model reads and writes together; none where it has no limit.
+    pub fn context(&self) -> Option<usize> {
+        self.base.config().context()
     }
 
     /// The tokens of a text with what its run puts behind every prompt.
@@ -268,7 +268,7 @@ impl Generator {
         unfit(self.model(), prompt)
     }
 
-    fn model(&self) -> &LlamaForCausalLM {
+    fn model(&self) -> &CausalLm {
         self.active.as_ref().map_or(&self.base, |(_, model)| model)
     }
 

@@ -72,11 +72,10 @@ impl Record {
     }
 }
 
-/// The records of a run, in memory and in its file.
-#[derive(Debug)]
+/// The records of a run, in memory and, where it has one, in its file.
+#[derive(Debug, Default)]
 pub struct History {
-    path: PathBuf,
-    file: File,
+    file: Option<(PathBuf, File)>,
     records: Vec<Record>,
 }
 
@@ -97,7 +96,7 @@ impl History {
         files::write(path, &text)?;
         let file =
             OpenOptions::new().append(true).open(path).map_err(TrainError::io("write", path))?;
-        Ok(Self { path: path.to_owned(), file, records })
+        Ok(Self { file: Some((path.to_owned(), file)), records })
     }
 
     /// Reads the records of a file. A last line without its end is one that was being written when
@@ -123,8 +122,9 @@ impl History {
 
     /// Adds a record to memory and file.
     pub(crate) fn push(&mut self, record: Record) -> Result<(), TrainError> {
-        let line = line(&record, &self.path)?;
-        self.file.write_all(&line).map_err(TrainError::io("write", &self.path))?;
+        if let Some((path, file)) = &mut self.file {
+            file.write_all(&line(&record, path)?).map_err(TrainError::io("write", &*path))?;
+        }
         self.records.push(record);
         Ok(())
     }

@@ -32,6 +32,7 @@ pub mod dry_run;
 mod error;
 pub mod evaluate;
 pub mod export;
+mod fit;
 pub mod generator;
 pub mod history;
 pub mod html;
@@ -67,4 +68,5 @@ use burn_lora_files as files;
 use burn_lora_text as suggest;
 
 pub use error::TrainError;
+pub use fit::take_steps;
 pub use located::{fetch, fetch_dry_run, located};

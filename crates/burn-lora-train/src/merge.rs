@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
-use burn_lora_models::bert::SequenceClassifier;
-use burn_lora_models::llama::LlamaForCausalLM;
-use burn_lora_models::{ModelError, SaveDtype};
+use burn_lora_models::SaveDtype;
 use burn_lora_patch::{atomic, merge_and_unload, peft};
 use serde::Serialize;
 
@@ -15,8 +13,9 @@ use crate::dry_run::DryWrite;
 use crate::export::ExportError;
 use crate::learner::Objective;
 use crate::observe::Observer;
+use crate::prepare::Kind;
 use crate::run::copy_tokenizer;
-use crate::{TrainError, base, files, located};
+use crate::{TrainError, base, files, located, with_model};
 use burn_lora_files::lossy;
 
 /// What to merge into what.
@@ -55,18 +54,10 @@ pub fn merge(
     options: &MergeOptions,
     observer: &Observer,
 ) -> Result<Merged, TrainError> {
-    let Task { config, adapter, device } = Task::of(dir, options)?;
-    if base::architecture(&config.model.source, observer)?.is_causal() {
-        let (model, _) = base::causal(&config, &device, observer)?;
-        let reload = |dir: &Path| LlamaForCausalLM::load(dir, &device, &mut |_, _| {});
-        let reload = |dir: &Path| Ok(reload(dir)?.0);
-        write(model, adapter, &config, options, &device, observer, reload)
-    } else {
-        let (model, _) = base::classifier(&config, &device, observer)?;
-        let reload =
-            |dir: &Path| Ok(SequenceClassifier::load(dir, None, 0, &device, &mut |_, _| {})?.0);
-        write(model, adapter, &config, options, &device, observer, reload)
-    }
+    let task = Task::of(dir, options)?;
+    with_model!(Kind::of(&task.config, observer)?, Model => {
+        write::<Model>(task, options, observer)
+    })
 }
 
 /// What [`merge`] would write, found out by loading base and adapter; nothing is written or
@@ -80,38 +71,32 @@ pub fn merge_dry_run(
     options: &MergeOptions,
     observer: &Observer,
 ) -> Result<DryWrite, TrainError> {
-    let Task { config, adapter, device } = Task::of(dir, options)?;
+    let task = Task::of(dir, options)?;
+    let config = &task.config;
     if let ModelSource::Pretrained(base) = &config.model.source {
         located::present(base)?;
     }
     located::present(&config.model.tokenizer)?;
-    let weights = if base::architecture(&config.model.source, observer)?.is_causal() {
-        let (model, _) = base::causal(&config, &device, observer)?;
-        sizes(model, adapter, options)
-    } else {
-        let (model, _) = base::classifier(&config, &device, observer)?;
-        sizes(model, adapter, options)
-    }?;
+    let weights = with_model!(Kind::of(config, observer)?, Model => {
+        sizes::<Model>(&task, options, observer)
+    })?;
     let mut dry = DryWrite::new(&options.out);
     for (name, bytes) in weights {
         dry.add(name, bytes);
     }
-    for (name, content) in base::tokenizer(&config, observer)?.files()? {
+    for (name, content) in base::tokenizer(config, observer)?.files()? {
         dry.add(name, content.len() as u64);
     }
     Ok(dry)
 }
 
 fn sizes<M: Objective>(
-    mut model: M,
-    adapter: Option<PathBuf>,
+    task: &Task,
     options: &MergeOptions,
+    observer: &Observer,
 ) -> Result<Vec<(&'static str, u64)>, TrainError> {
-    // Loaded only to see that it fits: merging changes no tensor's size.
-    if let Some(adapter) = adapter {
-        peft::load(&mut model, adapter, &peft::LoadOptions::default())?;
-    }
-    Ok(model.file_sizes(options.dtype)?)
+    // The adapter is loaded only to see that it fits: merging changes no tensor's size.
+    Ok(task.adapted::<M>(observer)?.file_sizes(options.dtype)?)
 }
 
 /// What is merged, from the run's directory.
@@ -132,37 +117,41 @@ impl Task {
         let device = burn_lora::device::parse(&config.train.device)?;
         Ok(Self { config, adapter, device })
     }
+
+    /// The base with the adapter on it, or what was trained as a whole.
+    fn adapted<M: Objective>(&self, observer: &Observer) -> Result<M, TrainError> {
+        let (mut model, _) = base::load::<M>(&self.config, &self.device, observer)?;
+        if let Some(adapter) = &self.adapter {
+            peft::load(&mut model, adapter, &peft::LoadOptions::default())?;
+        }
+        Ok(model)
+    }
 }
 
 fn write<M: Objective>(
-    mut model: M,
-    adapter: Option<PathBuf>,
-    config: &RunConfig,
+    task: Task,
     options: &MergeOptions,
-    device: &Device,
     observer: &Observer,
-    reload: impl FnOnce(&Path) -> Result<M, ModelError>,
 ) -> Result<Merged, TrainError> {
-    let has_adapter = adapter.is_some();
-    if let Some(adapter) = adapter {
-        peft::load(&mut model, adapter, &peft::LoadOptions::default())?;
-    }
-    let adapted = options.tolerance.map(|_| model.probe(device));
+    let model = task.adapted::<M>(observer)?;
+    let Task { config, adapter, device } = task;
+    let adapted = options.tolerance.map(|_| model.probe(&device));
     observer.stage("merging");
     // What `method = "full"` trained has nothing attached to it.
-    let model = if has_adapter { merge_and_unload(model)? } else { model };
+    let model = if adapter.is_some() { merge_and_unload(model)? } else { model };
 
     // Written beside its place and renamed, so that a model that differs is never there to be used.
     let parent = atomic::parent(&options.out);
     let scratch = files::scratch_dir(parent)?;
     model.save(scratch.path(), options.dtype)?;
-    copy_tokenizer(&base::tokenizer(config, observer)?, scratch.path())?;
+    copy_tokenizer(&base::tokenizer(&config, observer)?, scratch.path())?;
     drop(model);
 
     let mut difference = None;
     if let (Some(adapted), Some(tolerance)) = (adapted, options.tolerance) {
         observer.stage("comparing with the adapted model");
-        let found = largest_difference(adapted, reload(scratch.path())?.probe(device))?;
+        let (merged, _) = M::load(scratch.path(), &device, &mut |_, _| {})?;
+        let found = largest_difference(adapted, merged.probe(&device))?;
         if found > tolerance || found.is_nan() {
             return Err(TrainError::MergeDiffers { difference: found, tolerance });
         }

@@ -3,35 +3,30 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use burn_lora_models::SaveDtype;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::peft::{self, AdapterConfig};
-use burn_train::logger::InMemoryMetricLogger;
-use burn_train::metric::LearningRateMetric;
+use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
-use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use crate::base::BaseCache;
 use crate::checkpoint::{Checkpoints, Restored, State, restore};
 use crate::config::{ModelSource, RunConfig, TrainSection};
 use crate::data::Prompt;
 use crate::directory::RunDirectory;
+use crate::fit::{Fit, Fitted};
 use crate::history::{History, Record};
-use crate::learner::{Objective, OptimizerTap, Trainee};
-use crate::loader::StepLoader;
-use crate::metrics::{Measure, TargetMean};
+use crate::learner::{Objective, OptimizerTap};
 use crate::observe::Observer;
-use crate::optimizer::{adamw, scheduler};
+use crate::optimizer::adamw;
 use crate::patience::{Patience, Seen};
 use crate::plan::memory_plan;
-use crate::prepare::{Adapt, Prepared, Run, build, draw, read};
-use crate::schedule::LearningRate;
+use crate::prepare::{Adapt, Kind, Run, build, draw, read};
 use crate::score::{Sample, Scores, Scoring};
-use crate::strategy::{Hooks, StepPlan, StepStrategy};
+use crate::strategy::Hooks;
 use crate::summary::Summary;
-use crate::{TrainError, files, left_behind, located, system_memory};
+use crate::{TrainError, files, left_behind, located, system_memory, with_model};
 
 /// How to start a run, beside its configuration.
 #[derive(Default)]
@@ -71,17 +66,27 @@ pub(crate) fn train_on(
     let directory = RunDirectory::new(&config.output.dir);
     directory.check(&config, options.resume, options.overwrite)?;
     set_threads(&config.train)?;
-    let read = read(config, observer)?;
+    with_model!(Kind::of(&config, observer)?, Model => {
+        train_as::<Model>(bases, config, &directory, options, observer)
+    })
+}
+
+fn train_as<M: Objective>(
+    bases: Option<&BaseCache>,
+    config: RunConfig,
+    directory: &RunDirectory,
+    options: RunOptions,
+    observer: &Observer,
+) -> Result<Summary, TrainError> {
+    let read = read::<M>(config, observer)?;
     if !options.no_memory_check {
         let process = bases.and_then(BaseCache::process);
-        memory_plan(&read, process, observer)?.admit()?;
+        memory_plan::<M>(&read, process, observer)?.admit()?;
     }
     // Only now: a run that cannot start must not remove the one that it would replace.
-    let resumed = directory.claim(read.config(), options.resume, options.overwrite)?;
-    match build(bases, read, Adapt::Fresh, observer)? {
-        Prepared::Causal(run) => fit(run, &directory, resumed, options, observer),
-        Prepared::Classifier(run) => fit(run, &directory, resumed, options, observer),
-    }
+    let resumed = directory.claim(&read.config, options.resume, options.overwrite)?;
+    let run = build::<M>(bases, read, Adapt::Fresh, observer)?;
+    fit(run, directory, resumed, options, observer)
 }
 
 fn set_threads(train: &TrainSection) -> Result<(), TrainError> {
@@ -127,27 +132,22 @@ fn fit<M: Objective>(
         Some(rows) => rows.evaluation(train.batch_size),
         None => (make_step.clone(), 0),
     };
-    let plan = StepPlan {
-        start: state.step,
-        steps,
-        clip: train.clip.unwrap_or(0.0),
-        eval_every: train.eval_every,
-        save_every: train.save_every,
-        seed: train.seed,
-    };
-    let rate =
-        LearningRate::new(train.schedule, train.learning_rate, train.warmup.steps(steps), steps);
     let tap = OptimizerTap::default();
     let patience = Patience::new(train.early_stopping.unwrap_or(0), state.seen);
     let scored = Rc::new(RefCell::new(Vec::new()));
     let adapter = run.patched.as_ref().map(|(_, config)| config.clone());
-    let rounds = plan.rounds();
-    let strategy = Arc::new(StepStrategy {
+    let fit = Fit {
+        model: run.model,
         device: run.device.clone(),
+        optimizer,
+        train: &train,
+        start: state.step,
+        steps,
+        make_step,
+        held_out: (make_eval, eval_batches),
         tap: tap.clone(),
         patience: patience.clone(),
-        metric: train.metric,
-        history: RefCell::new(History::open(&directory.metrics(), state.step)?),
+        history: History::open(&directory.metrics(), state.step)?,
         hooks: Box::new(RunHooks {
             tokenizer: run.tokenizer.clone(),
             prompts: run.prompts.clone(),
@@ -164,47 +164,14 @@ fn fit<M: Objective>(
             scored: scored.clone(),
             observer: observer.clone(),
         }),
-        error: RefCell::new(None),
-        plan,
-    });
-
-    let rates = scheduler(&run.model, &rate, train.lora_plus, state.step);
-    let trainee = Trainee::new(run.model, tap).with_label_smoothing(train.label_smoothing);
-    let learner = Learner::new(trainee, optimizer, rates);
-    let mut training = SupervisedTraining::new(
-        directory.path(),
-        Arc::new(StepLoader::new(make_step, state.step..steps)),
-        Arc::new(StepLoader::new(make_eval, 0..eval_batches)),
-    )
-    .with_training_strategy(TrainingStrategy::Custom(strategy.clone()))
-    .with_metric_logger(InMemoryMetricLogger::new())
-    .with_application_logger(None)
-    .with_interrupter(options.interrupter)
-    .early_stopping(patience)
-    .num_epochs(rounds)
-    .metric_train_numeric(TargetMean::new(Measure::Loss))
-    .metric_train_numeric(LearningRateMetric::new());
-    if eval_batches > 0 {
-        training = training
-            .metric_valid_numeric(TargetMean::new(Measure::Loss))
-            .metric_valid_numeric(TargetMean::new(Measure::Accuracy));
-    }
-    if let Some(renderer) = options.renderer {
-        training = training.renderer(renderer);
-    }
+        renderer: options.renderer,
+        interrupter: options.interrupter,
+    };
     observer.stage("training");
-    let result = training.launch(learner);
-    // The renderer restores the terminal when it goes.
-    drop(result.renderer);
+    let fitted = fit.launch();
     observer.done();
-    if let Some(error) = strategy.error.take() {
-        return Err(error);
-    }
-    if let Some(error) = result.error {
-        return Err(TrainError::Training(error.to_string()));
-    }
+    let Fitted { model, history, interrupted } = fitted?;
 
-    let model = result.model.model;
     let adapter_bytes = match &adapter {
         Some(config) => {
             peft::save(&model, directory.adapter(), config)?;
@@ -220,11 +187,10 @@ fn fit<M: Objective>(
             None
         }
     };
-    let history = strategy.history.borrow();
     let mut summary = Summary {
         dir: directory.path().to_owned(),
         steps: (0, steps),
-        stopped: result.interrupted.map(|i| i.reason.unwrap_or_else(|| "interrupted".to_owned())),
+        stopped: interrupted,
         evaluations: Summary::evaluations(history.records()),
         classifies: M::TASK == burn_lora_patch::TaskType::SeqCls,
         seconds: 0.0,

@@ -5,9 +5,8 @@ mod tiny;
 use std::fs;
 use std::path::Path;
 
-use burn_lora_models::SaveDtype;
-use burn_lora_models::llama::LlamaForCausalLM;
 use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_models::{CausalLm, Model, SaveDtype};
 use burn_lora_patch::peft;
 use burn_lora_train::TrainError;
 use burn_lora_train::export::{ExportError, ExportOptions, Exported, export};
@@ -81,7 +80,7 @@ fn merged_and_full_models_are_whole_ones() {
     ] {
         let written = exported(&tiny, run, out, merged).unwrap();
         assert!(!written.files.iter().any(|name| name.starts_with("adapter")), "{written:?}");
-        LlamaForCausalLM::load(&tiny.path(out), &device, &mut |_, _| {}).unwrap();
+        CausalLm::load(&tiny.path(out), &device, &mut |_, _| {}).unwrap();
         assert!(card(&tiny.path(out)).contains(says), "{run}");
     }
 }

@@ -18,6 +18,8 @@ keys! {
         dtype: Dtype = Dtype::F32, word();
         /// Adapt the random start of `config` all the same, to measure its memory and speed: no other use is in it.
         random: bool = false, flag();
+        /// Drop while training what the model's config.json says, beside what the adapter drops.
+        dropout: bool = false, flag();
     }
 }
 
