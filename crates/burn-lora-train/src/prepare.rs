@@ -3,6 +3,7 @@
 //! `check`, `train` and `eval` all start here, so that what `check` accepts the others can use. Cheap things come first: a mistake in the data shows before the weights are read.
 
 mod read;
+mod sample;
 
 use std::path::Path;
 
@@ -57,6 +58,8 @@ pub struct Run<M: Objective> {
     pub sample: String,
     /// What loading and reading came to, line by line.
     pub notes: Vec<String>,
+    /// Bytes of the files that the model was loaded from; 0 where it is random.
+    pub loaded_bytes: u64,
 }
 
 impl<M: Objective> Run<M> {
@@ -156,6 +159,7 @@ impl<B: Batch> ReadRun<B> {
             prompts: self.prompts,
             sample: self.sample,
             notes: [self.notes, load_notes(loaded)].concat(),
+            loaded_bytes: loaded.bytes,
         })
     }
 }

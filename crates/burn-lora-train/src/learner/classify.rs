@@ -8,12 +8,12 @@ use burn_lora_models::footprint::{BatchShape, Counted};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ModelError, SaveDtype};
 use burn_lora_patch::TaskType;
+use burn_lora_report::sample::Sample;
 
 use super::{Batch, Objective, ids, probe_ids};
 use crate::TrainError;
 use crate::data::{LabelBatch, Prompt};
 use crate::observe::Observer;
-use crate::score::Sample;
 
 impl Batch for LabelBatch {
     fn target_ids(&self) -> Vec<i32> {

@@ -67,7 +67,7 @@ pub(crate) fn read(mut config: RunConfig, observer: &Observer) -> Result<Read, T
             examples.push((of_file, *weight));
         }
         let first = examples.iter().find_map(|(of_file, _)| of_file.first());
-        let sample = crate::sample::tokens(first, &tokenizer);
+        let sample = super::sample::tokens(first, &tokenizer);
         let train = match data.packing {
             true => Rows::of_packs(packed(examples, data.max_length), pad),
             false => Rows::of_tokens(examples, pad),
@@ -107,7 +107,7 @@ pub(crate) fn read(mut config: RunConfig, observer: &Observer) -> Result<Read, T
         examples.push((of_file, *weight));
     }
     let first = examples.iter().find_map(|(of_file, _)| of_file.first());
-    let sample = crate::sample::label(first, &tokenizer, &classes);
+    let sample = super::sample::label(first, &tokenizer, &classes);
     let train = Rows::of_labels(examples, pad);
     let mut held_out = None;
     if let Some(file) = &eval {
