@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-mod cell;
+pub mod cell;
 mod compare;
 mod filter;
-mod machine;
+pub mod machine;
 mod matrix;
 mod peers;
 mod products;
@@ -25,6 +25,8 @@ mod workload;
 
 use filter::Filter;
 use matrix::Matrix;
+pub use record::{Cell, Measured, Method, StepTimes};
+pub use statistics::median;
 
 use crate::root;
 

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod fetch;
 mod gguf;
+mod gpu;
 mod parity;
 mod python;
 mod quickstart;
@@ -25,6 +26,8 @@ enum Verb {
     Bench(bench::Bench),
     Fetch(fetch::Fetch),
     Gguf(gguf::Gguf),
+    #[command(subcommand)]
+    Gpu(gpu::Gpu),
     Parity(parity::Parity),
     /// Makes the data, the tokenizer and the model file of the quickstart.
     #[command(subcommand)]
@@ -33,13 +36,14 @@ enum Verb {
 
 fn main() -> ExitCode {
     let verb = Cli::parse().verb;
-    if let Verb::Bench(_) = verb {
+    if let Verb::Bench(_) | Verb::Gpu(_) = verb {
         keep_large_blocks();
     }
     let done = match verb {
         Verb::Bench(verb) => bench::run(&verb),
         Verb::Fetch(verb) => fetch::run(&verb).map_err(Into::into),
         Verb::Gguf(verb) => gguf::run(&verb),
+        Verb::Gpu(verb) => gpu::run(&verb),
         Verb::Parity(verb) => parity::run(&verb),
         Verb::Quickstart(verb) => quickstart::run(&verb).map_err(Into::into),
     };

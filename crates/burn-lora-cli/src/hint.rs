@@ -28,8 +28,9 @@ fn of_run(error: &TrainError) -> Option<String> {
         TrainError::NotFetched { name } => Some(format!("run `burn-lora fetch {name}` first")),
         TrainError::TooLarge { suggestion, .. } => {
             let fits = suggestion.as_ref().map_or_else(String::new, |suggestion| {
-                let sets = suggestion.overrides().iter().map(|set| format!(" --set {set}"));
-                format!("add `{}`; ", sets.collect::<String>().trim_start())
+                let sets: Vec<String> =
+                    suggestion.overrides().iter().map(|set| format!("--set {set}")).collect();
+                format!("add `{}`; ", sets.join(" "))
             });
             Some(format!(
                 "{fits}`burn-lora plan` shows what needs it, and `--no-memory-check` starts all the same"

@@ -26,7 +26,7 @@ mod flex;
 mod tests;
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
+use burn::backend::{Backend, Dispatch, ExtensionType, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
 /// Scores over a vocabulary that exist at a time, at most (32 MiB); one row of them, at least.
@@ -139,7 +139,8 @@ pub trait FusedBackend: Backend {
         table_grad: bool,
     ) -> FloatTensor<Self> {
         let _ = table_grad;
-        composed::head_loss::<Self>(hidden, table, &targets)
+        let at_once = composed::rows_at_once(table.shape()[0]);
+        composed::head_loss::<Self>(hidden, table, &targets, at_once)
     }
 
     /// The loss with its gradients, that of the table where `table_grad` asks for it.
@@ -150,7 +151,8 @@ pub trait FusedBackend: Backend {
         targets: Vec<i32>,
         table_grad: bool,
     ) -> HeadGrads<Self> {
-        composed::head_loss_grad::<Self>(hidden, table, &targets, table_grad)
+        let at_once = composed::rows_at_once(table.shape()[0]);
+        composed::head_loss_grad::<Self>(hidden, table, &targets, table_grad, at_once)
     }
 }
 

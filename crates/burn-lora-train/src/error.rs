@@ -171,11 +171,6 @@ pub enum TrainError {
         /// The file that is not there.
         missing: &'static str,
     },
-    /// A build with a GPU backend on a machine without one cannot load optimiser states.
-    #[error(
-        "this build's default device is a GPU that is not there, and Burn restores optimiser states on it: set the environment variable BURN_DEVICE=flex and run again"
-    )]
-    DefaultDevice,
     /// The thread pool was already set up.
     #[error("[train] threads = {threads} cannot be set: {reason}")]
     Threads {

@@ -29,7 +29,7 @@ use crate::learner::{Batch, Objective, OptimizerTap, Trainee};
 use crate::loader::{MakeStep, StepLoader};
 use crate::metrics::{Measure, TargetMean, figure};
 use crate::observe::Observer;
-use crate::optimizer::{adamw, scheduler, with_record};
+use crate::optimizer::{adamw, scheduler};
 use crate::plan::memory_plan;
 use crate::prepare::{Adapt, Prepared, Run, build, read};
 use crate::samples::scoring;
@@ -198,7 +198,7 @@ impl Start {
         let Restored { state, optimizer: record } = restore(&mut run.model, path)?;
         observer.line(format!("resumed from {} at step {}", path.display(), state.step));
         let optimizer = match record {
-            Some(record) => with_record(optimizer, record)?,
+            Some(record) => optimizer.load_record(record),
             None => optimizer,
         };
         Ok(Self { optimizer, state })

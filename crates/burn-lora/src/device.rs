@@ -9,6 +9,9 @@
 //! # Ok::<(), burn_lora::device::DeviceError>(())
 //! ```
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use burn::tensor::Device;
 
 /// The names that [`parse`] takes; a number after a colon chooses among several GPUs.
@@ -46,6 +49,16 @@ pub enum DeviceError {
         /// What it found.
         found: String,
     },
+    /// The backend is compiled in, but something that it needs at run time is not installed.
+    #[error("device `{name}` needs {what}, which is not there: {remedy}")]
+    Missing {
+        /// The name given.
+        name: String,
+        /// The library, folder or file.
+        what: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
 }
 
 /// The backends that are compiled in, as [`parse`] names them.
@@ -69,7 +82,8 @@ pub fn compiled() -> Vec<&'static str> {
 /// # Errors
 ///
 /// A name that does not exist, a backend that is not compiled in (the error names the feature), a
-/// GPU that is not there (the error names what was found).
+/// GPU that is not there (the error names those that are), a library that CUDA needs and that is not
+/// installed (the error names it).
 pub fn parse(name: &str) -> Result<Device, DeviceError> {
     let unknown = || DeviceError::Unknown { name: name.to_owned() };
     let (kind, index) = match name.split_once(':') {
@@ -128,9 +142,7 @@ fn ndarray(name: &str) -> Result<Device, DeviceError> {
 }
 
 #[cfg(feature = "cuda")]
-fn cuda(name: &str, index: usize) -> Result<Device, DeviceError> {
-    enumerated(name, index, "CUDA", burn::tensor::DeviceType::Cuda)
-}
+use cuda::device as cuda;
 
 #[cfg(not(feature = "cuda"))]
 fn cuda(name: &str, _: usize) -> Result<Device, DeviceError> {
@@ -159,8 +171,8 @@ fn enumerated(
     let devices = Device::enumerate(kind).into_vec();
     let found = match devices.len() {
         0 => "no device".to_owned(),
-        1 => "one device, number 0".to_owned(),
-        n => format!("{n} devices, numbers 0 to {}", n - 1),
+        1 => format!("one device, {backend}:0").to_lowercase(),
+        n => format!("{n} devices, {backend}:0 to {backend}:{}", n - 1).to_lowercase(),
     };
     devices.into_iter().nth(index).ok_or_else(|| DeviceError::NotFound {
         name: name.to_owned(),
@@ -209,7 +221,10 @@ mod tests {
     #[cfg(feature = "cube")]
     #[test]
     fn a_gpu_that_is_not_there_is_an_error_and_no_panic() {
-        let name = if cfg!(feature = "wgpu") { "wgpu:99" } else { "cuda:99" };
-        assert!(matches!(parse(name), Err(DeviceError::NotFound { .. })));
+        for name in compiled().into_iter().filter(|name| matches!(*name, "wgpu" | "cuda")) {
+            let error = parse(&format!("{name}:99")).unwrap_err();
+            let told = matches!(error, DeviceError::NotFound { .. } | DeviceError::Missing { .. });
+            assert!(told, "{name}: {error}");
+        }
     }
 }

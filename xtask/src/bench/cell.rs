@@ -46,6 +46,8 @@ pub struct Order {
     pub started: f64,
     /// A directory with `model/`, `adapter/` and `batches.json` to use instead of random ones.
     pub given: Option<PathBuf>,
+    /// Whether the products of a step are measured alone as well.
+    pub alone: bool,
 }
 
 /// Seconds since 1970.
@@ -124,7 +126,11 @@ fn run<M: Objective>(
     }
     measured.peak_bytes =
         system_memory::peak().ok_or("the peak memory of this process is not known here")?;
-    measured.products_seconds = products.seconds(&device.clone().without_autodiff());
+    let plain = device.clone().without_autodiff();
+    measured.device_bytes = plain.memory_pool_usage().map(|usage| usage.bytes_reserved);
+    if order.alone {
+        measured.products_seconds = products.seconds(&plain);
+    }
     Ok(measured)
 }
 
@@ -331,6 +337,7 @@ mod tests {
             steps: 2,
             started: now(),
             given: None,
+            alone: true,
         }
     }
 

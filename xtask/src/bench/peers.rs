@@ -115,6 +115,7 @@ pub fn run(
             steps: STEPS - 1,
             started: 0.0,
             given: Some(dir.path().to_owned()),
+            alone: true,
         };
         // In a process of its own, so that this one stays small.
         let preparation = Preparation { order: order.clone(), masked, dir: dir.path().to_owned() };

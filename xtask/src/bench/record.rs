@@ -160,8 +160,12 @@ pub struct Measured {
     pub latency: Option<Latency>,
     /// Multiplications and additions in the matrix products of a step (or of a forward pass).
     pub flops: f64,
-    /// The same products alone on this machine, shape by shape, in seconds: the limit.
+    /// The same products alone on this machine, shape by shape, in seconds: the limit; 0 where they
+    /// were not measured.
     pub products_seconds: f64,
+    /// What the device's allocator held after the steps, in bytes, where the backend tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_bytes: Option<u64>,
 }
 
 /// One training step, in seconds.

@@ -136,6 +136,7 @@ impl<'a> Runner<'a> {
             steps: self.matrix.steps,
             started: 0.0,
             given: None,
+            alone: true,
         })
     }
 

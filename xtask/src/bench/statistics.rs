@@ -228,6 +228,7 @@ pub mod tests {
                 latency: None,
                 flops: 80.0,
                 products_seconds: 1.0,
+                device_bytes: None,
             },
         })
     }

@@ -1,14 +1,26 @@
 //! The fused operations made of what every backend has: the default bodies, and the twins that
 //! kernels are tested against.
+//!
+//! Everything that is made here is made on the device: the causal mask by comparing positions there,
+//! constants by filling. The targets of the loss are the one thing that comes from the host.
 
-use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Backend, TensorMetadata};
-use burn::tensor::{DType, IndexingUpdateOp, Shape, Slice, TensorData};
+use burn::backend::tensor::{BoolTensor, Device, FloatTensor, IntTensor};
+use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
+use burn::tensor::{IndexingUpdateOp, Shape, Slice, TensorData};
 
 use super::{HeadGrads, TableGrad};
 
-/// Added to a score that must not count: far below any score, and finite.
+/// A score that must not count: far below any score, and finite.
 const MASKED: f32 = -1e30;
+
+/// Scores over a vocabulary that exist at a time, at most (128 MiB in f32): four times what the CPU
+/// kernels hold, for the product of a device needs some hundred rows to fill it.
+const SCORES: usize = 4 * super::SCORES;
+
+/// How many rows of scores over a vocabulary of that size are formed at a time.
+pub(super) fn rows_at_once(vocabulary: usize) -> usize {
+    (SCORES / vocabulary.max(1)).max(1)
+}
 
 fn root_mean_square<B: Backend>(x: FloatTensor<B>, epsilon: f64) -> FloatTensor<B> {
     let mean = B::float_mean_dim(B::float_mul(x.clone(), x), 1);
@@ -134,18 +146,28 @@ fn rotate<B: Backend>(
     B::float_cat(vec![turned_first, turned_second], 3)
 }
 
+/// Where a token would see one after it, `[batch, heads, tokens, tokens]`: a view of one
+/// `[tokens, tokens]`, compared on the device.
+fn later<B: Backend>(sizes: Sizes, device: &Device<B>) -> BoolTensor<B> {
+    let Sizes { batch, tokens, heads, .. } = sizes;
+    let settings = get_or_init_device_settings::<B>(device);
+    let positions = B::int_arange(0..tokens as i64, device, settings.int_dtype);
+    let seeing = B::int_reshape(positions.clone(), Shape::new([tokens, 1]));
+    let seen = B::int_reshape(positions, Shape::new([1, tokens]));
+    let later = B::int_lower(seeing, seen, settings.bool_dtype);
+    let later = B::bool_reshape(later, Shape::new([1, 1, tokens, tokens]));
+    B::bool_expand(later, Shape::new([batch, heads, tokens, tokens]))
+}
+
 /// The causal softmax of `[batch, shared, rows, width]` against `[batch, shared, tokens, width]`.
 fn probabilities<B: Backend>(q: FloatTensor<B>, k: FloatTensor<B>, sizes: Sizes) -> FloatTensor<B> {
     let Sizes { batch, tokens, heads, shared, .. } = sizes;
-    let mask: Vec<f32> = (0..tokens)
-        .flat_map(|t| (0..tokens).map(move |s| if s <= t { 0.0 } else { MASKED }))
-        .collect();
-    let mask = TensorData::new(mask, [1, 1, tokens, tokens]);
-    let mask = B::float_from_data(mask.convert_dtype(q.dtype()), &q.device());
+    let mask = later::<B>(sizes, &q.device());
     let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3));
     let scores = B::float_reshape(scores, Shape::new([batch, heads, tokens, tokens]));
+    let scores = B::float_mask_fill(scores, mask, MASKED.into());
     let shape = Shape::new([batch, shared, sizes.rows(), tokens]);
-    B::float_reshape(B::softmax(B::float_add(scores, mask), 3), shape)
+    B::float_reshape(B::softmax(scores, 3), shape)
 }
 
 pub(super) fn rotary_attention<B: Backend>(
@@ -193,20 +215,46 @@ pub(super) fn rotary_attention_grad<B: Backend>(
     )
 }
 
-fn column<B: Backend>(targets: &[i32], device: &burn::backend::tensor::Device<B>) -> IntTensor<B> {
-    let data = TensorData::new(targets.to_vec(), [targets.len(), 1]);
-    B::int_from_data(data, device)
+/// The targets as a column on the device, `[rows, 1]`.
+fn column<B: Backend>(targets: &[i32], device: &Device<B>) -> IntTensor<B> {
+    B::int_from_data(TensorData::new(targets.to_vec(), [targets.len(), 1]), device)
+}
+
+/// Rows `from..to` of a matrix, as the slices of an operation.
+fn span(from: usize, to: usize) -> [Slice; 2] {
+    [Slice::from(from..to), Slice::from(..)]
+}
+
+/// The ranges that a loss over so many rows is taken in.
+fn chunks(rows: usize, at_once: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..rows).step_by(at_once).map(move |from| (from, (from + at_once).min(rows)))
+}
+
+/// The logarithms of the softmax of some rows' scores, `[rows, vocabulary]`.
+fn log_probabilities<B: Backend>(hidden: FloatTensor<B>, table: FloatTensor<B>) -> FloatTensor<B> {
+    B::log_softmax(B::float_matmul(hidden, B::float_transpose(table)), 1)
+}
+
+/// `-Σ logs[target]`, `[1]`.
+fn missing<B: Backend>(logs: FloatTensor<B>, targets: IntTensor<B>) -> FloatTensor<B> {
+    B::float_neg(B::float_sum(B::float_gather(1, logs, targets)))
 }
 
 pub(super) fn head_loss<B: Backend>(
     hidden: FloatTensor<B>,
     table: FloatTensor<B>,
     targets: &[i32],
+    at_once: usize,
 ) -> FloatTensor<B> {
-    let targets = column::<B>(targets, &hidden.device());
-    let logits = B::float_matmul(hidden, B::float_transpose(table));
-    let right = B::float_gather(1, B::log_softmax(logits, 1), targets);
-    B::float_neg(B::float_sum(right))
+    let (device, dtype) = (hidden.device(), hidden.dtype());
+    let targets_on_device = column::<B>(targets, &device);
+    let loss = B::float_zeros(Shape::new([1]), &device, dtype.into());
+    chunks(targets.len(), at_once).fold(loss, |loss, (from, to)| {
+        let rows = B::float_slice(hidden.clone(), &span(from, to));
+        let targets = B::int_slice(targets_on_device.clone(), &span(from, to));
+        let logs = log_probabilities::<B>(rows, table.clone());
+        B::float_add(loss, missing::<B>(logs, targets))
+    })
 }
 
 /// With `P` the softmax of the scores and `T` one where a target is: `dS = P - T`,
@@ -216,32 +264,42 @@ pub(super) fn head_loss_grad<B: Backend>(
     table: FloatTensor<B>,
     targets: &[i32],
     table_grad: bool,
+    at_once: usize,
 ) -> HeadGrads<B> {
-    let rows = targets.len();
     let (device, dtype) = (hidden.device(), hidden.dtype());
-    let targets = column::<B>(targets, &device);
-    let logits = B::float_matmul(hidden.clone(), B::float_transpose(table.clone()));
-    let logs = B::log_softmax(logits, 1);
-    let right = B::float_gather(1, logs.clone(), targets.clone());
-    let minus_one = minus_ones::<B>(rows, dtype, &device);
-    let dscores =
-        B::float_scatter(1, B::float_exp(logs), targets, minus_one, IndexingUpdateOp::Add);
-    let grad = match table_grad {
-        true => TableGrad::Dense(B::float_matmul(B::float_transpose(dscores.clone()), hidden)),
-        false => TableGrad::Skipped,
-    };
-    HeadGrads {
-        loss: B::float_neg(B::float_sum(right)),
-        hidden: B::float_matmul(dscores, table),
-        table: grad,
+    let targets_on_device = column::<B>(targets, &device);
+    let mut loss = B::float_zeros(Shape::new([1]), &device, dtype.into());
+    let mut hidden_grads = Vec::new();
+    let mut table_sum = None;
+    for (from, to) in chunks(targets.len(), at_once) {
+        let rows = B::float_slice(hidden.clone(), &span(from, to));
+        let targets = B::int_slice(targets_on_device.clone(), &span(from, to));
+        let logs = log_probabilities::<B>(rows.clone(), table.clone());
+        loss = B::float_add(loss, missing::<B>(logs.clone(), targets.clone()));
+        let one_a_row = Shape::new([to - from, 1]);
+        let minus_one = B::float_full(one_a_row, (-1.0_f32).into(), &device, dtype.into());
+        let dscores =
+            B::float_scatter(1, B::float_exp(logs), targets, minus_one, IndexingUpdateOp::Add);
+        if table_grad {
+            let of_rows = B::float_matmul(B::float_transpose(dscores.clone()), rows);
+            table_sum = Some(match table_sum {
+                Some(sum) => B::float_add(sum, of_rows),
+                None => of_rows,
+            });
+        }
+        hidden_grads.push(B::float_matmul(dscores, table.clone()));
     }
-}
-
-fn minus_ones<B: Backend>(
-    rows: usize,
-    dtype: DType,
-    device: &burn::backend::tensor::Device<B>,
-) -> FloatTensor<B> {
-    let data = TensorData::new(vec![-1.0_f32; rows], [rows, 1]);
-    B::float_from_data(data.convert_dtype(dtype), device)
+    HeadGrads {
+        loss,
+        hidden: match hidden_grads.len() {
+            0 => hidden,
+            1 => hidden_grads.remove(0),
+            _ => B::float_cat(hidden_grads, 0),
+        },
+        table: match (table_sum, table_grad) {
+            (Some(sum), _) => TableGrad::Dense(sum),
+            (None, true) => TableGrad::Dense(B::float_zeros(table.shape(), &device, dtype.into())),
+            (None, false) => TableGrad::Skipped,
+        },
+    }
 }

@@ -5,8 +5,8 @@ mod gate;
 mod loss;
 mod norm;
 
-use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
+use burn::backend::{Flex, TensorMetadata};
 use burn_lora_kernels::Floats;
 
 use super::{FusedBackend, HeadGrads, composed};
@@ -91,7 +91,10 @@ impl FusedBackend for Flex {
     ) -> FloatTensor<Self> {
         match (Floats::contiguous(hidden.clone()), Floats::strided(table.clone())) {
             (Some(hidden), Some(table)) => loss::forward(&hidden, &table, &targets),
-            _ => composed::head_loss::<Self>(hidden, table, &targets),
+            _ => {
+                let at_once = super::rows_at_once(table.shape()[0]);
+                composed::head_loss::<Self>(hidden, table, &targets, at_once)
+            }
         }
     }
 
@@ -103,7 +106,10 @@ impl FusedBackend for Flex {
     ) -> HeadGrads<Self> {
         match (Floats::contiguous(hidden.clone()), Floats::strided(table.clone())) {
             (Some(hidden), Some(table)) => loss::backward(&hidden, &table, &targets, table_grad),
-            _ => composed::head_loss_grad::<Self>(hidden, table, &targets, table_grad),
+            _ => {
+                let at_once = super::rows_at_once(table.shape()[0]);
+                composed::head_loss_grad::<Self>(hidden, table, &targets, table_grad, at_once)
+            }
         }
     }
 }

@@ -9,8 +9,10 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
 use super::{head_loss, rms_norm, rotary_attention, silu_mul};
 
+/// The first GPU where one is compiled in and there, so that the same tests hold the composed bodies
+/// on wgpu and CUDA; the CPU elsewhere.
 fn device() -> Device {
-    let device = burn_lora::device::parse("cpu").unwrap().autodiff();
+    let device = burn_lora::device::parse("auto").unwrap().autodiff();
     device.seed(7);
     device
 }
@@ -260,23 +262,29 @@ mod twins {
         check(got.2, expected.2, "v");
     }
 
+    /// In one chunk, in several with a short last one, and row by row.
     #[test]
     fn loss() {
         let (hidden, table) = (tensor(&[11, 8], 1), tensor(&[30, 8], 2));
         let targets: Vec<i32> = (0..11).map(|row| row * 2).collect();
-        check(
-            Flex::head_loss(hidden.clone(), table.clone(), targets.clone(), false),
-            composed::head_loss::<Flex>(hidden.clone(), table.clone(), &targets),
-            "loss",
-        );
-        let got = Flex::head_loss_grad(hidden.clone(), table.clone(), targets.clone(), true);
-        let expected = composed::head_loss_grad::<Flex>(hidden, table, &targets, true);
         let parts = |grads: HeadGrads<Flex>| match grads.table {
             TableGrad::Dense(table) => [grads.loss, grads.hidden, table],
             TableGrad::Skipped => panic!("a gradient that was asked for"),
         };
-        for (index, (got, expected)) in parts(got).into_iter().zip(parts(expected)).enumerate() {
-            check(got, expected, &format!("part {index}"));
+        for at_once in [11, 4, 1] {
+            let inputs = || (hidden.clone(), table.clone());
+            check(
+                Flex::head_loss(inputs().0, inputs().1, targets.clone(), false),
+                composed::head_loss::<Flex>(inputs().0, inputs().1, &targets, at_once),
+                "loss",
+            );
+            let got = Flex::head_loss_grad(inputs().0, inputs().1, targets.clone(), true);
+            let (hidden, table) = inputs();
+            let expected = composed::head_loss_grad::<Flex>(hidden, table, &targets, true, at_once);
+            for (index, (got, expected)) in parts(got).into_iter().zip(parts(expected)).enumerate()
+            {
+                check(got, expected, &format!("part {index} of {at_once} rows at once"));
+            }
         }
     }
 }

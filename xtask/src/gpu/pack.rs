@@ -1,0 +1,190 @@
+//! Makes the folder that travels to a machine with a GPU.
+//!
+//! ```text
+//! target/gpu-pack/
+//!   run.sh                run.sh OUT_DIR [DEVICE [small]]
+//!   xtask.xz              this program for CUDA, stripped
+//!   pack.json             the commit and the versions that it was made from
+//!   golden/               PEFT's values
+//!   configs/, datasets/   the quickstart
+//!   models/               config.json of the shapes that are measured
+//!   peers/                the same steps in PEFT, and torch's rates
+//! ```
+//!
+//! Compiling for CUDA links LLVM; `.ci/llvm-for-cuda` says where it comes from.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Args;
+
+use super::Done;
+use crate::bench::machine;
+use crate::root;
+
+const RUN: &str = include_str!("run.sh");
+
+/// The models that are measured: folder and config.json, with random weights.
+const MODELS: [(&str, &str); 3] = [
+    ("tiny", include_str!("models/tiny.json")),
+    ("smollm2-135m", include_str!("models/smollm2-135m.json")),
+    ("llama-3.2-1b", include_str!("models/llama-3.2-1b.json")),
+];
+
+/// Makes target/gpu-pack: the program for CUDA, what it reads, and run.sh
+#[derive(Args)]
+pub struct Pack {
+    /// Where the pack goes
+    #[arg(long, default_value = "target/gpu-pack")]
+    out: PathBuf,
+    /// Backends to compile in beside Flex
+    #[arg(long, value_delimiter = ',', default_value = "cuda")]
+    features: Vec<String>,
+    /// Where it is compiled, apart from the builds without CUDA
+    #[arg(long, default_value = "target/cuda")]
+    target_dir: PathBuf,
+    /// Take this program instead of compiling one
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// How hard xz tries, 0 to 9
+    #[arg(long, default_value_t = 6)]
+    effort: u8,
+    /// The largest pack that is made, in MiB
+    #[arg(long, default_value_t = 60)]
+    limit: u64,
+}
+
+pub fn run(pack: &Pack) -> Done {
+    let root = root();
+    let program = match &pack.program {
+        Some(program) => program.clone(),
+        None => compile(pack, &root)?,
+    };
+    let out = &pack.out;
+    if out.exists() {
+        fs::remove_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
+    }
+    write(&out.join("run.sh"), RUN)?;
+    make_executable(&out.join("run.sh"))?;
+    compress(&program, &out.join("xtask"), pack.effort)?;
+    let about = serde_json::json!({
+        "commit": machine::commit(&root),
+        "versions": machine::versions(&root),
+        "features": pack.features,
+    });
+    write(&out.join("pack.json"), &format!("{about}\n"))?;
+    for (name, config) in MODELS {
+        write(&out.join("models").join(name).join("config.json"), config)?;
+    }
+    for (from, to) in [
+        ("fixtures/golden", "golden"),
+        ("configs/quickstart.toml", "configs/quickstart.toml"),
+        ("datasets/quickstart", "datasets/quickstart"),
+        ("benches/peers/peft_lm.py", "peers/peft_lm.py"),
+        ("benches/peers/torch_rates.py", "peers/torch_rates.py"),
+    ] {
+        copy(&root.join(from), &out.join(to))?;
+    }
+    let bytes = size(out)?;
+    let mib = bytes.div_ceil(1 << 20);
+    if mib > pack.limit {
+        return Err(format!("{} is {mib} MiB, more than {}", out.display(), pack.limit).into());
+    }
+    println!("{}: {mib} MiB; on the machine with the GPU: run.sh OUT_DIR", out.display());
+    Ok(())
+}
+
+/// Compiles this program with the features; gives where it lies.
+fn compile(pack: &Pack, root: &Path) -> Result<PathBuf, String> {
+    // The command line beside this program: it is built for CUDA here too, and both choose the same
+    // features of what they share.
+    let both = |name: &String| format!("burn-lora-cli/{name},xtask/{name}");
+    let features: Vec<String> = pack.features.iter().map(both).collect();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--release", "--package", "burn-lora-cli", "--package", "xtask"])
+        .arg("--features")
+        .arg(features.join(","))
+        .arg("--target-dir")
+        .arg(&pack.target_dir)
+        .current_dir(root);
+    if std::env::var_os("CUDARC_CUDA_VERSION").is_none() {
+        // The driver's functions are looked up by the names of this version at run time: the oldest
+        // of CUDA 13, so that every driver of CUDA 13 has them.
+        command.env("CUDARC_CUDA_VERSION", "13000");
+    }
+    let done = command.status().map_err(|error| format!("cannot start cargo: {error}"))?;
+    match done.success() {
+        true => Ok(root.join(&pack.target_dir).join("release/xtask")),
+        false => Err(format!(
+            "compiling failed ({done}); where LLVM cannot be downloaded, .ci/llvm-for-cuda puts \
+             Debian's in its place"
+        )),
+    }
+}
+
+/// A stripped copy of the program, compressed.
+fn compress(program: &Path, to: &Path, effort: u8) -> Done {
+    let named = |error| format!("{}: {error}", program.display());
+    fs::copy(program, to).map_err(named)?;
+    tool(Command::new("strip").arg(to))?;
+    tool(Command::new("xz").arg(format!("-{}", effort.min(9))).arg("-T0").arg("-f").arg(to))
+}
+
+fn tool(command: &mut Command) -> Done {
+    let name = command.get_program().display().to_string();
+    let done = command.status().map_err(|error| format!("cannot start {name}: {error}"))?;
+    match done.success() {
+        true => Ok(()),
+        false => Err(format!("{name} failed: {done}").into()),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Done {
+    let context = |error: std::io::Error| format!("{}: {error}", path.display());
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(context)?;
+    }
+    Ok(fs::write(path, text).map_err(context)?)
+}
+
+/// Copies a file or a folder with everything below it.
+fn copy(from: &Path, to: &Path) -> Done {
+    let context = |error: std::io::Error| format!("{}: {error}", from.display());
+    if from.is_dir() {
+        for entry in fs::read_dir(from).map_err(context)? {
+            let entry = entry.map_err(context)?;
+            copy(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        return Ok(());
+    }
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(context)?;
+    }
+    fs::copy(from, to).map_err(context)?;
+    Ok(())
+}
+
+/// Bytes of all files below a folder.
+fn size(dir: &Path) -> Result<u64, std::io::Error> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() { size(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
+}
+
+#[cfg(unix)]
+fn make_executable(path: &Path) -> Done {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
+}
+
+#[cfg(not(unix))]
+fn make_executable(_: &Path) -> Done {
+    Ok(())
+}
