@@ -7,9 +7,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn_lora_models::generate::{GenerateOptions, Sampling, generate, unfit};
-use burn_lora_models::llama::LlamaForCausalLM;
-use burn_lora_models::template;
 use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_models::{CausalLm, Model, template};
 use burn_lora_patch::{peft, set_multiplier};
 use burn_lora_train::config::ModelSource;
 use burn_lora_train::data::Message;
@@ -50,11 +49,11 @@ impl NamedAdapter {
 
 /// A decoder, its tokenizer, its adapters, and what its run put behind every prompt.
 pub struct Generator {
-    base: LlamaForCausalLM,
+    base: CausalLm,
     tokenizer: Tokenizer,
     separator: String,
     adapters: Vec<NamedAdapter>,
-    active: Option<(String, LlamaForCausalLM)>,
+    active: Option<(String, CausalLm)>,
 }
 
 /// How to write.
@@ -111,7 +110,7 @@ impl Generator {
         observer.stage("loading the model");
         let tokenizer = Tokenizer::from_dir(&tokenizer)?;
         let progress = &mut |done, total| observer.progress(done, total);
-        let (base, _) = LlamaForCausalLM::load(&base, &device, progress)?;
+        let (base, _) = CausalLm::load(&base, &device, progress)?;
         let first = adapters.first().map(|adapter| adapter.name.clone());
         let mut generator = Self { base, tokenizer, separator, adapters, active: None };
         generator.select(first.as_deref(), 1.0)?;
@@ -167,9 +166,9 @@ impl Generator {
         Ok(())
     }
 
-    /// How many tokens the model reads and writes together.
-    pub fn context(&self) -> usize {
-        self.base.config().max_position_embeddings
+    /// How many tokens the model reads and writes together; none where it has no limit.
+    pub fn context(&self) -> Option<usize> {
+        self.base.config().context()
     }
 
     /// The tokens of a text with what its run puts behind every prompt.
@@ -274,7 +273,7 @@ impl Generator {
         unfit(self.model(), prompt)
     }
 
-    fn model(&self) -> &LlamaForCausalLM {
+    fn model(&self) -> &CausalLm {
         self.active.as_ref().map_or(&self.base, |(_, model)| model)
     }
 

@@ -4,17 +4,16 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
 use burn_lora_files::{IoError, atomic, lossy, scratch_dir, sync_dir};
-use burn_lora_models::bert::SequenceClassifier;
-use burn_lora_models::llama::LlamaForCausalLM;
-use burn_lora_models::{ModelError, SaveDtype};
+use burn_lora_models::SaveDtype;
 use burn_lora_patch::{merge_and_unload, peft};
-use burn_lora_train::base;
 use burn_lora_train::config::{ModelSource, RunConfig};
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::learner::Objective;
 use burn_lora_train::located::present;
 use burn_lora_train::observe::Observer;
+use burn_lora_train::prepare::Kind;
 use burn_lora_train::run::write_tokenizer;
+use burn_lora_train::{base, with_model};
 use serde::Serialize;
 
 use crate::AppError;
@@ -91,18 +90,10 @@ pub struct Merged {
 /// No finished run, a directory that exists already, weights that do not fit; with a tolerance, a
 /// merged model that answers differently, which is then not written.
 pub fn merge(dir: &Path, options: &MergeOptions, observer: &Observer) -> Result<Merged, AppError> {
-    let Task { config, adapter, device } = Task::of(dir, options)?;
-    if base::architecture(&config.model.source, observer)?.is_causal() {
-        let (model, _) = base::causal(&config, &device, observer)?;
-        let reload = |dir: &Path| LlamaForCausalLM::load(dir, &device, &mut |_, _| {});
-        let reload = |dir: &Path| Ok(reload(dir)?.0);
-        write(model, adapter, &config, options, &device, observer, reload)
-    } else {
-        let (model, _) = base::classifier(&config, &device, observer)?;
-        let reload =
-            |dir: &Path| Ok(SequenceClassifier::load(dir, None, 0, &device, &mut |_, _| {})?.0);
-        write(model, adapter, &config, options, &device, observer, reload)
-    }
+    let task = Task::of(dir, options)?;
+    with_model!(Kind::of(&task.config, observer)?, Model => {
+        write::<Model>(task, options, observer)
+    })
 }
 
 /// What [`merge`] would write, found out by loading base and adapter; nothing is written or
@@ -116,38 +107,32 @@ pub fn merge_dry_run(
     options: &MergeOptions,
     observer: &Observer,
 ) -> Result<DryWrite, AppError> {
-    let Task { config, adapter, device } = Task::of(dir, options)?;
+    let task = Task::of(dir, options)?;
+    let config = &task.config;
     if let ModelSource::Pretrained(base) = &config.model.source {
         present(base)?;
     }
     present(&config.model.tokenizer)?;
-    let weights = if base::architecture(&config.model.source, observer)?.is_causal() {
-        let (model, _) = base::causal(&config, &device, observer)?;
-        sizes(model, adapter, options)
-    } else {
-        let (model, _) = base::classifier(&config, &device, observer)?;
-        sizes(model, adapter, options)
-    }?;
+    let weights = with_model!(Kind::of(config, observer)?, Model => {
+        sizes::<Model>(&task, options, observer)
+    })?;
     let mut dry = DryWrite::new(&options.out);
     for (name, bytes) in weights {
         dry.add(name, bytes);
     }
-    for (name, content) in base::tokenizer(&config, observer)?.files()? {
+    for (name, content) in base::tokenizer(config, observer)?.files()? {
         dry.add(name, content.len() as u64);
     }
     Ok(dry)
 }
 
 fn sizes<M: Objective>(
-    mut model: M,
-    adapter: Option<PathBuf>,
+    task: &Task,
     options: &MergeOptions,
+    observer: &Observer,
 ) -> Result<Vec<(&'static str, u64)>, AppError> {
-    // Loaded only to see that it fits: merging changes no tensor's size.
-    if let Some(adapter) = adapter {
-        peft::load(&mut model, adapter, &peft::LoadOptions::default())?;
-    }
-    Ok(model.file_sizes(options.dtype)?)
+    // The adapter is loaded only to see that it fits: merging changes no tensor's size.
+    Ok(task.adapted::<M>(observer)?.file_sizes(options.dtype)?)
 }
 
 /// What is merged, from the run's directory.
@@ -168,38 +153,42 @@ impl Task {
         let device = burn_lora::device::parse(&config.train.device)?;
         Ok(Self { config, adapter, device })
     }
+
+    /// The base with the adapter on it, or what was trained as a whole.
+    fn adapted<M: Objective>(&self, observer: &Observer) -> Result<M, AppError> {
+        let (mut model, _) = base::load::<M>(&self.config, &self.device, observer)?;
+        if let Some(adapter) = &self.adapter {
+            peft::load(&mut model, adapter, &peft::LoadOptions::default())?;
+        }
+        Ok(model)
+    }
 }
 
 fn write<M: Objective>(
-    mut model: M,
-    adapter: Option<PathBuf>,
-    config: &RunConfig,
+    task: Task,
     options: &MergeOptions,
-    device: &Device,
     observer: &Observer,
-    reload: impl FnOnce(&Path) -> Result<M, ModelError>,
 ) -> Result<Merged, AppError> {
-    let has_adapter = adapter.is_some();
-    if let Some(adapter) = adapter {
-        peft::load(&mut model, adapter, &peft::LoadOptions::default())?;
-    }
-    let adapted = options.tolerance.map(|_| model.probe(device));
+    let model = task.adapted::<M>(observer)?;
+    let Task { config, adapter, device } = task;
+    let adapted = options.tolerance.map(|_| model.probe(&device));
     observer.stage("merging");
     // What `method = "full"` trained has nothing attached to it.
-    let model = if has_adapter { merge_and_unload(model)? } else { model };
+    let model = if adapter.is_some() { merge_and_unload(model)? } else { model };
 
     // Written beside its place and renamed, so that a model that differs is never there to be used.
     let parent = atomic::parent(&options.out);
     let scratch = scratch_dir(parent)?;
     model.save(scratch.path(), options.dtype)?;
-    write_tokenizer(&base::tokenizer(config, observer)?, scratch.path())?;
+    write_tokenizer(&base::tokenizer(&config, observer)?, scratch.path())?;
     drop(model);
 
     let (mut difference, mut tolerance) = (None, None);
     if let (Some(adapted), Some(allowed)) = (adapted, options.tolerance) {
         observer.stage("comparing with the adapted model");
         let allowed = allowed.of(options.dtype, largest(adapted.clone())?);
-        let found = largest(adapted - reload(scratch.path())?.probe(device))?;
+        let (merged, _) = M::load(scratch.path(), &device, &mut |_, _| {})?;
+        let found = largest(adapted - merged.probe(&device))?;
         if found > allowed || found.is_nan() {
             return Err(AppError::MergeDiffers { difference: found, tolerance: allowed });
         }

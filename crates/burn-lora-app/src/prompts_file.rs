@@ -25,8 +25,8 @@ pub struct Prompts {
     pub rows: usize,
     /// Tokens of the longest.
     pub longest_prompt: usize,
-    /// How many tokens the model reads and writes together.
-    pub context: usize,
+    /// How many tokens the model reads and writes together; none where it has no limit.
+    pub context: Option<usize>,
 }
 
 /// Reads and checks every row of `input`, and writes nothing.

@@ -9,9 +9,8 @@ use std::path::Path;
 use burn_lora_app::AppError;
 use burn_lora_app::export::{ExportOptions, Exported, export};
 use burn_lora_app::inspect::inspect;
-use burn_lora_models::SaveDtype;
-use burn_lora_models::llama::LlamaForCausalLM;
 use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_models::{CausalLm, Model, SaveDtype};
 use burn_lora_patch::peft;
 use burn_lora_train::observe::Observer;
 use tiny::Tiny;
@@ -82,7 +81,7 @@ fn merged_and_full_models_are_whole_ones() {
     ] {
         let written = exported(&tiny, run, out, merged).unwrap();
         assert!(!written.files.iter().any(|name| name.starts_with("adapter")), "{written:?}");
-        LlamaForCausalLM::load(&tiny.path(out), &device, &mut |_, _| {}).unwrap();
+        CausalLm::load(&tiny.path(out), &device, &mut |_, _| {}).unwrap();
         assert!(card(&tiny.path(out)).contains(says), "{run}");
     }
 }

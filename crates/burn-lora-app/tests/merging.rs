@@ -10,8 +10,7 @@ use burn::tensor::Tensor;
 use burn_lora_app::AppError;
 use burn_lora_app::generator::{Generator, Writing};
 use burn_lora_app::merge::{MergeOptions, Tolerance, merge, rounding};
-use burn_lora_models::SaveDtype;
-use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::{CausalLm, Model, SaveDtype};
 use burn_lora_patch::peft;
 use burn_lora_report::bleu::{Case, corpus_bleu};
 use burn_lora_train::evaluate::evaluate;
@@ -81,7 +80,7 @@ fn merged_models_answer_as_the_adapted_one_and_are_refused_where_they_do_not() {
 
     // What merging says of the logits is what they are, compared here without it.
     let device = burn_lora::device::parse("cpu").unwrap();
-    let load = |dir: &str| LlamaForCausalLM::load(&tiny.path(dir), &device, &mut |_, _| {});
+    let load = |dir: &str| CausalLm::load(&tiny.path(dir), &device, &mut |_, _| {});
     let mut adapted = load("model").unwrap().0;
     peft::load(&mut adapted, tiny.path("run/adapter"), &peft::LoadOptions::default()).unwrap();
     let logits = adapted.probe(&device);

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use binary::{burn_lora, text};
 use burn_lora_app::presets;
-use burn_lora_models::SaveDtype;
-use burn_lora_models::bert::{BertConfig, SequenceClassifier};
-use burn_lora_models::llama::{LlamaConfig, LlamaForCausalLM};
+use burn_lora_models::{
+    CausalConfig, CausalLm, ClassifierConfig, Model, ModelConfig, SaveDtype, SequenceClassifier,
+    SequenceClassifierConfig,
+};
 use serde_json::{Value, json};
 
 const QUICKSTART: [&str; 3] = ["quickstart", "full-fine-tuning", "pretrain-quickstart"];
@@ -56,7 +57,8 @@ fn a_classifier_of_minilms_shape_runs_as_planned() {
         "num_hidden_layers": 6, "num_attention_heads": 12, "max_position_embeddings": 512,
         "hidden_act": "gelu", "layer_norm_eps": 1e-12, "pad_token_id": 0
     });
-    let config = BertConfig::from_json(&config.to_string(), "config.json".as_ref()).unwrap();
+    let config =
+        SequenceClassifierConfig::from_json(&config.to_string(), "config.json".as_ref()).unwrap();
     let device = burn_lora::device::parse("cpu").unwrap();
     let random = SequenceClassifier::random(&config.with_labels(labels.clone()), 1, &device);
     let model = place.model(|dir| random.unwrap().save(dir, SaveDtype::F32).unwrap());
@@ -81,9 +83,9 @@ fn decoders_of_smollm2s_shape_run_as_planned() {
         "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 100000.0,
         "tie_word_embeddings": true
     });
-    let config = LlamaConfig::from_json(&config.to_string(), "config.json".as_ref()).unwrap();
+    let config = CausalConfig::from_json(&config.to_string(), "config.json".as_ref()).unwrap();
     let device = burn_lora::device::parse("cpu").unwrap();
-    let random = LlamaForCausalLM::random(&config, 1, &device);
+    let random = CausalLm::random(&config, 1, &device);
     let model = place.model(|dir| random.unwrap().save(dir, SaveDtype::F32).unwrap());
 
     let rows = quickstart_rows();

@@ -1,32 +1,29 @@
 //! What a training step of a model keeps in memory, counted from shapes alone.
 //!
-//! Each family's file follows that family's forward pass, operation by operation, and adds up what the
-//! backward pass of each keeps: `footprint/llama.rs` mirrors `llama/`, `footprint/bert.rs` mirrors
-//! `bert/`. Whoever changes what a layer computes changes its count there; a test compares the
-//! prediction that is made of it with the measured peak of whole runs.
+//! Each family's `footprint.rs` follows that family's forward pass, operation by operation, and adds up
+//! what the backward pass of each keeps. Whoever changes what a layer computes changes its count
+//! there; a test compares the prediction that is made of it with the measured peak of whole runs.
 //!
 //! Counted for f32 on the CPU backend Flex. Left out: weights, gradients and optimiser, which follow from
 //! the parameters alone, and what an allocator loses to fragments.
 //!
 //! ```
-//! use burn_lora_models::footprint::{BatchShape, Counted, Learned};
-//! use burn_lora_models::llama::LlamaConfig;
+//! use burn_lora_models::footprint::{BatchShape, Learned};
+//! use burn_lora_models::{CausalConfig, ModelConfig};
 //!
 //! let text = r#"{"model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32,
 //!     "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 32}"#;
-//! let config = LlamaConfig::from_json(text, "config.json".as_ref())?;
+//! let config = CausalConfig::from_json(text, "config.json".as_ref())?;
 //! let batch = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };
 //! let queries = |path: &str| match path.ends_with("q_proj") {
 //!     true => Learned::Factors { rank: 4, dropout: false },
 //!     false => Learned::Nothing,
 //! };
-//! assert!(config.footprint(&batch, &queries).kept > 0);
-//! assert_eq!(config.footprint(&batch, &|_| Learned::Nothing).kept, 0);
+//! let counted = config.about().counted();
+//! assert!(counted.footprint(&batch, &queries).kept > 0);
+//! assert_eq!(counted.footprint(&batch, &|_| Learned::Nothing).kept, 0);
 //! # Ok::<(), burn_lora_models::ModelError>(())
 //! ```
-
-mod bert;
-mod llama;
 
 /// What is learned of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +42,7 @@ pub enum Learned {
 }
 
 impl Learned {
-    fn any(self) -> bool {
+    pub(crate) fn any(self) -> bool {
         self != Self::Nothing
     }
 }
@@ -73,7 +70,7 @@ impl BatchShape {
     }
 
     /// Rows and tokens of each as attention sees them.
-    fn attended(&self) -> (usize, usize) {
+    pub(crate) fn attended(&self) -> (usize, usize) {
         self.segments.unwrap_or((self.rows, self.width))
     }
 }
@@ -106,11 +103,17 @@ pub trait Counted {
     /// Floating-point operations of attention in a training step on a batch, beside the linears'.
     fn attention_flops(&self, batch: &BatchShape) -> f64;
 
+    /// Values of the queries of one token, over all layers.
+    fn attention_width(&self) -> usize;
+
     /// How often a training step passes over what its layers keep, beside its products.
     fn passes(&self) -> f64;
 
     /// Inputs and outputs of the product that each target goes through.
     fn head(&self) -> (usize, usize);
+
+    /// Whether the linear at that path is the head's: it multiplies targets, not every token.
+    fn is_of_head(&self, path: &str) -> bool;
 
     /// Bytes of writing `new` tokens after each of `rows` prompts of `prompt` tokens; 0 of a model that
     /// does not write.
@@ -118,32 +121,32 @@ pub trait Counted {
 }
 
 /// Bytes of so many f32 values.
-fn floats(count: usize) -> u64 {
+pub(crate) fn floats(count: usize) -> u64 {
     4 * count as u64
 }
 
 /// Counts along a forward pass: which values are tracked, and what is kept of them.
-struct Pass<'a> {
+pub(crate) struct Pass<'a> {
     learned: &'a LearnedAt<'a>,
     /// Whether a gradient is wanted for the stream.
-    tracked: bool,
+    pub(crate) tracked: bool,
     /// Values kept.
-    kept: usize,
+    pub(crate) kept: usize,
 }
 
 impl<'a> Pass<'a> {
-    fn new(learned: &'a LearnedAt<'a>) -> Self {
+    pub(crate) fn new(learned: &'a LearnedAt<'a>) -> Self {
         Self { learned, tracked: false, kept: 0 }
     }
 
     /// Keeps that many values if a gradient passes here.
-    fn keep(&mut self, values: usize) {
+    pub(crate) fn keep(&mut self, values: usize) {
         self.kept += if self.tracked { values } else { 0 };
     }
 
     /// Linears at `paths` that read one input of `rows` times `d_in`. It is kept once, however many of
     /// them learn; each keeps its low-rank product, and its mask if inputs are dropped.
-    fn linears(&mut self, paths: &[String], rows: usize, d_in: usize) {
+    pub(crate) fn linears(&mut self, paths: &[String], rows: usize, d_in: usize) {
         let learned: Vec<Learned> = paths.iter().map(|path| (self.learned)(path)).collect();
         if learned.iter().any(|learned| learned.any()) {
             self.kept += rows * d_in;
@@ -160,8 +163,9 @@ impl<'a> Pass<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bert::BertConfig;
-    use crate::llama::LlamaConfig;
+    use crate::ModelConfig;
+    use crate::families::bert::BertConfig;
+    use crate::families::llama::LlamaConfig;
 
     const FACTORS: Learned = Learned::Factors { rank: 4, dropout: false };
     const BATCH: BatchShape = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };

@@ -1,9 +1,10 @@
-//! Llama- and BERT-family models on Burn whose linears run the factored LoRA path, with what they
-//! need around them: checkpoints, tokenizers, generation.
+//! Transformer models on Burn whose linears run the factored LoRA path, with what they need around
+//! them: checkpoints, tokenizers, generation.
 //!
-//! - [`llama::LlamaForCausalLM`]: Llama, SmolLM2, Mistral, Qwen2 and Qwen3.
-//! - [`bert::SequenceClassifier`]: BERT, MiniLM and RoBERTa with a classification head.
-//! - [`Model::load`]: either of them from a Hugging Face directory, by its `model_type`.
+//! - [`CausalLm`]: a [`Decoder`] of any family; [`SequenceClassifier`]: an encoder with a
+//!   classification head ([`Classifier`]). Both are loaded, drawn at random, outlined and saved as any
+//!   [`Model`] is; the [`registry`] says which families there are.
+//! - [`families`]: a folder a family.
 //! - [`weights`]: where tensors come from; a model is always built from such a source, never
 //!   initialised first and overwritten.
 //! - [`fused`]: what surrounds the linears, as single operations with backward passes of their own.
@@ -21,14 +22,14 @@
 //!
 //! ```no_run
 //! use burn_lora_models::generate::{GenerateOptions, generate};
-//! use burn_lora_models::llama::LlamaForCausalLM;
 //! use burn_lora_models::tokenizer::Tokenizer;
+//! use burn_lora_models::{CausalLm, Model};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let dir = std::path::Path::new("models/smollm2-135m");
 //! let device = burn_lora::device::parse("cpu")?;
 //! let tokenizer = Tokenizer::from_dir(dir)?;
-//! let (model, _report) = LlamaForCausalLM::load(dir, &device, &mut |_, _| {})?;
+//! let (model, _report) = CausalLm::load(dir, &device, &mut |_, _| {})?;
 //! let prompt = tokenizer.encode("The capital of France is", true)?;
 //! let options = GenerateOptions { stop: tokenizer.eos_ids().to_vec(), ..Default::default() };
 //! let output = generate(&model, &[prompt], &options, &mut |_, _| std::ops::ControlFlow::Continue(()))?;
@@ -37,20 +38,29 @@
 //! # }
 //! ```
 
-pub mod bert;
-pub mod config;
+mod activation;
+mod classifier;
+mod config;
+pub mod decoder;
 mod error;
+pub mod families;
 pub mod footprint;
 pub mod fused;
 pub mod generate;
 pub mod gguf;
-pub mod llama;
 pub mod loss;
-mod model;
+pub mod model;
+pub mod registry;
 pub mod template;
 pub mod tokenizer;
 pub mod weights;
 
+pub use activation::Activation;
+pub use classifier::{Classifier, ClassifierConfig};
+pub use decoder::{Decoder, KvCache};
 pub use error::{ModelError, TensorProblem};
-pub use model::Model;
+pub use model::{Description, Model, ModelConfig};
+pub use registry::{
+    Architecture, CausalConfig, CausalLm, SequenceClassifier, SequenceClassifierConfig,
+};
 pub use weights::{LoadReport, SaveDtype};

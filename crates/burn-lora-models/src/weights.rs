@@ -21,11 +21,11 @@ mod random;
 mod save;
 
 pub use builder::Builder;
-pub use load::LoadReport;
+pub use load::{CheckpointKeys, LoadReport};
 pub use random::Random;
 pub use save::SaveDtype;
 
-pub(crate) use load::{Expectation, load};
+pub(crate) use load::load;
 pub(crate) use manifest::Manifest;
 pub(crate) use save::{file_sizes, save};
 

@@ -11,14 +11,14 @@ use burn_lora_report::figure;
 use burn_lora_report::record::EvalRecord;
 use burn_lora_report::sample::{Sample, Scores};
 
-use crate::TrainError;
 use crate::directory::RunDirectory;
 use crate::learner::{Micro, Objective, OptimizerTap, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::Tally;
 use crate::observe::Observer;
-use crate::prepare::{Adapt, Prepared, Run, prepare};
+use crate::prepare::{Adapt, Kind, Run, prepare};
 use crate::samples::scoring;
+use crate::{TrainError, with_model};
 
 /// The measures of one evaluation.
 #[derive(Debug, Clone)]
@@ -107,10 +107,10 @@ pub fn evaluate(
     let directory = RunDirectory::new(dir);
     let mut config = directory.read_config(overrides)?;
     let adapter = directory.trained(&mut config);
-    match prepare(config, Adapt::Base, observer)? {
-        Prepared::Causal(run) => measure(run, adapter.as_deref(), observer),
-        Prepared::Classifier(run) => measure(run, adapter.as_deref(), observer),
-    }
+    with_model!(Kind::of(&config, observer)?, Model => {
+        let run = prepare::<Model>(config, Adapt::Base, observer)?;
+        measure(run, adapter.as_deref(), observer)
+    })
 }
 
 fn measure<M: Objective>(

@@ -9,11 +9,10 @@ use burn_lora_report::record::Record;
 
 use crate::TrainError;
 
-/// The records of a run, in memory and in its file.
-#[derive(Debug)]
+/// The records of a run, in memory and, where it has one, in its file.
+#[derive(Debug, Default)]
 pub struct History {
-    path: PathBuf,
-    file: File,
+    file: Option<(PathBuf, File)>,
     records: Vec<Record>,
 }
 
@@ -34,7 +33,7 @@ impl History {
         files::write(path, &text)?;
         let file =
             OpenOptions::new().append(true).open(path).map_err(TrainError::io("write", path))?;
-        Ok(Self { path: path.to_owned(), file, records })
+        Ok(Self { file: Some((path.to_owned(), file)), records })
     }
 
     /// Reads the records of a file. A last line without its end is one that was being written when
@@ -64,8 +63,9 @@ impl History {
     ///
     /// The file cannot be written.
     pub fn push(&mut self, record: Record) -> Result<(), TrainError> {
-        let line = line(&record, &self.path)?;
-        self.file.write_all(&line).map_err(TrainError::io("write", &self.path))?;
+        if let Some((path, file)) = &mut self.file {
+            file.write_all(&line(&record, path)?).map_err(TrainError::io("write", &*path))?;
+        }
         self.records.push(record);
         Ok(())
     }

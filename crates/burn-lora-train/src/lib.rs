@@ -33,6 +33,7 @@ pub mod early_stopping;
 mod encode;
 mod error;
 pub mod evaluate;
+mod fit;
 pub mod history;
 mod ids;
 pub mod learner;
@@ -53,4 +54,5 @@ pub mod system_memory;
 
 use burn_lora_text as suggest;
 pub use error::TrainError;
+pub use fit::take_steps;
 pub use located::located;

@@ -29,7 +29,6 @@ mod suggestion;
 
 use std::collections::HashMap;
 
-use burn::tensor::Device;
 use burn_lora_models::footprint::Learned;
 use burn_lora_patch::{
     LayerReport, LayerStatus, ParamInfo, ParamRole, PatchReport, SavedModule, Scan,
@@ -39,8 +38,8 @@ use serde::Serialize;
 use crate::config::{AdapterSection, RunConfig};
 use crate::learner::Objective;
 use crate::observe::Observer;
-use crate::prepare::{Read, ReadRun, patch_config, read};
-use crate::{TrainError, base, system_memory};
+use crate::prepare::{Kind, ReadRun, patch_config, read};
+use crate::{TrainError, base, system_memory, with_model};
 
 use batches::Batches;
 use memory::Needs;
@@ -91,34 +90,20 @@ pub struct LargestBatch {
 ///
 /// Whatever is wrong with configuration, device, tokenizer, data, the model's configuration or targets.
 pub fn plan(config: RunConfig, observer: &Observer) -> Result<Plan, TrainError> {
-    let read = read(config, observer)?;
-    match &read {
-        Read::Causal(run) => {
-            with_pace(run, &outline(run, observer, base::causal_outline)?, observer)
-        }
-        Read::Classifier(run) => {
-            with_pace(run, &outline(run, observer, base::classifier_outline)?, observer)
-        }
-    }
+    with_model!(Kind::of(&config, observer)?, Model => {
+        with_pace::<Model>(&read::<Model>(config, observer)?, observer)
+    })
 }
 
 /// The memory of a run that has been read, before its model is. `process` is what the process has
 /// resident without a model, where it holds one already.
-pub(crate) fn memory_plan(
-    read: &Read,
+pub(crate) fn memory_plan<M: Objective>(
+    run: &ReadRun<M::Batch>,
     process: Option<u64>,
     observer: &Observer,
 ) -> Result<Plan, TrainError> {
-    Ok(match read {
-        Read::Causal(run) => {
-            let outline = outline(run, observer, base::causal_outline)?;
-            memory_of(run, &outline, &Batches::of(run), process)
-        }
-        Read::Classifier(run) => {
-            let outline = outline(run, observer, base::classifier_outline)?;
-            memory_of(run, &outline, &Batches::of(run), process)
-        }
-    })
+    let outline = outline::<M>(run, observer)?;
+    Ok(memory_of(run, &outline, &Batches::of(run), process))
 }
 
 impl Plan {
@@ -152,9 +137,8 @@ struct Outline<M> {
 fn outline<M: Objective>(
     run: &ReadRun<M::Batch>,
     observer: &Observer,
-    build: impl Fn(&RunConfig, &Device, &Observer) -> Result<M, TrainError>,
 ) -> Result<Outline<M>, TrainError> {
-    let model = build(&run.config, &run.device, observer)?;
+    let model = base::outline::<M>(&run.config, &run.device, observer)?;
     let scan = Scan::of(&model);
     let AdapterSection::Lora(section) = &run.config.adapter else {
         return Ok(Outline { model, scan, report: None, linears: HashMap::new() });
@@ -235,9 +219,9 @@ fn memory_of<M: Objective>(
 
 fn with_pace<M: Objective>(
     run: &ReadRun<M::Batch>,
-    outline: &Outline<M>,
     observer: &Observer,
 ) -> Result<Plan, TrainError> {
+    let outline = &outline::<M>(run, observer)?;
     let batches = Batches::of(run);
     let mut plan = memory_of(run, outline, &batches, None);
     if plan.fits {

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use burn::optim::ModuleOptimizer;
 use burn_lora_models::SaveDtype;
@@ -13,10 +12,8 @@ use burn_lora_report::figure::Figure;
 use burn_lora_report::record::{Record, Totals, first_and_last};
 use burn_lora_report::sample::{Sample, Scores, Scoring};
 use burn_lora_report::summary::Summary;
-use burn_train::logger::InMemoryMetricLogger;
-use burn_train::metric::LearningRateMetric;
+use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
-use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use crate::base::BaseCache;
 use crate::checkpoint::{Checkpoints, Restored, State, restore};
@@ -24,18 +21,17 @@ use crate::config::{RunConfig, TrainSection};
 use crate::data::Prompt;
 use crate::directory::RunDirectory;
 use crate::early_stopping::{EarlyStopping, Seen};
+use crate::fit::{Fit, Fitted};
 use crate::history::History;
-use crate::learner::{Batch, Objective, OptimizerTap, Trainee};
-use crate::loader::{MakeStep, StepLoader};
-use crate::metrics::{Measure, TargetMean, figure};
+use crate::learner::{Objective, OptimizerTap};
+use crate::metrics::figure;
 use crate::observe::Observer;
-use crate::optimizer::{adamw, scheduler};
+use crate::optimizer::adamw;
 use crate::plan::memory_plan;
-use crate::prepare::{Adapt, Prepared, Run, build, read};
+use crate::prepare::{Adapt, Kind, Run, build, read};
 use crate::samples::scoring;
-use crate::schedule::LearningRate;
-use crate::strategy::{Hooks, StepPlan, StepStrategy};
-use crate::{TrainError, artifacts, system_memory};
+use crate::strategy::Hooks;
+use crate::{TrainError, artifacts, system_memory, with_model};
 
 /// How to start a run, beside its configuration.
 #[derive(Default)]
@@ -79,17 +75,27 @@ pub fn train_on(
     let directory = RunDirectory::new(&config.output.dir);
     directory.check(&config, options.resume, options.overwrite)?;
     set_threads(&config.train)?;
-    let read = read(config, observer)?;
+    with_model!(Kind::of(&config, observer)?, Model => {
+        train_as::<Model>(bases, config, &directory, options, observer)
+    })
+}
+
+fn train_as<M: Objective>(
+    bases: Option<&BaseCache>,
+    config: RunConfig,
+    directory: &RunDirectory,
+    options: RunOptions,
+    observer: &Observer,
+) -> Result<Summary, TrainError> {
+    let read = read::<M>(config, observer)?;
     if !options.no_memory_check {
         let process = bases.and_then(BaseCache::process);
-        memory_plan(&read, process, observer)?.admit()?;
+        memory_plan::<M>(&read, process, observer)?.admit()?;
     }
     // Only now: a run that cannot start must not remove the one that it would replace.
-    let resumed = directory.claim(read.config(), options.resume, options.overwrite)?;
-    match build(bases, read, Adapt::Fresh, observer)? {
-        Prepared::Causal(run) => fit(run, &directory, resumed, options, observer),
-        Prepared::Classifier(run) => fit(run, &directory, resumed, options, observer),
-    }
+    let resumed = directory.claim(&read.config, options.resume, options.overwrite)?;
+    let run = build::<M>(bases, read, Adapt::Fresh, observer)?;
+    fit(run, directory, resumed, options, observer)
 }
 
 fn set_threads(train: &TrainSection) -> Result<(), TrainError> {
@@ -112,58 +118,63 @@ fn fit<M: Objective>(
     tell(&run, observer);
     directory.write_config(&run.config)?;
     let start = Start::of(&mut run, resumed.as_deref(), observer)?;
-    let schedule = Schedule::of(&run, start.state.step);
     let sizes = Sizes::of(&run);
+    let config = &run.config;
+    let (make_step, per_epoch) = run.train.training(&config.train);
+    let steps = config.train.length.steps(per_epoch);
+    let held_out = match &run.eval {
+        Some(rows) => rows.evaluation(config.train.batch_size),
+        None => (make_step.clone(), 0),
+    };
     let tap = OptimizerTap::default();
-    let stopping =
-        EarlyStopping::new(run.config.train.early_stopping.unwrap_or(0), start.state.seen);
+    let early_stopping =
+        EarlyStopping::new(config.train.early_stopping.unwrap_or(0), start.state.seen);
     let scored = Rc::default();
-    let strategy = Arc::new(StepStrategy {
-        device: run.device.clone(),
+    let fit = Fit {
+        model: run.model,
+        device: run.device,
+        optimizer: start.optimizer,
+        train: &config.train,
+        start: start.state.step,
+        steps,
+        make_step,
+        held_out,
         tap: tap.clone(),
-        early_stopping: stopping.clone(),
-        figure: figure(run.config.train.metric),
-        history: RefCell::new(History::open(&directory.metrics(), schedule.plan.start)?),
+        early_stopping: early_stopping.clone(),
+        history: History::open(&directory.metrics(), start.state.step)?,
         hooks: Box::new(RunHooks {
             tokenizer: run.tokenizer.clone(),
-            prompts: std::mem::take(&mut run.prompts),
-            scoring: scoring(&run.config.train),
-            shown: run.config.train.samples,
-            max_tokens: run.config.data.generate_max_tokens,
-            last: schedule.plan.steps,
+            prompts: run.prompts,
+            scoring: scoring(&config.train),
+            shown: config.train.samples,
+            max_tokens: config.data.generate_max_tokens,
+            last: steps,
             adapter: run.patched.as_ref().map(|(_, config)| config.clone()),
-            best: run.config.train.keep_best.then(|| directory.best()),
-            checkpoints: Checkpoints::new(directory.checkpoints(), run.config.train.keep),
-            tap: tap.clone(),
-            early_stopping: stopping.clone(),
-            seed: run.config.train.seed,
+            best: config.train.keep_best.then(|| directory.best()),
+            checkpoints: Checkpoints::new(directory.checkpoints(), config.train.keep),
+            tap,
+            early_stopping,
+            seed: config.train.seed,
             scored: Rc::clone(&scored),
             observer: observer.clone(),
         }),
-        error: RefCell::new(None),
-        plan: schedule.plan.clone(),
-    });
-
-    let trainee =
-        Trainee::new(run.model, tap).with_label_smoothing(run.config.train.label_smoothing);
-    let rates =
-        scheduler(&trainee.model, &schedule.rate, run.config.train.lora_plus, schedule.plan.start);
-    let learner = Learner::new(trainee, start.optimizer, rates);
+        renderer: options.renderer,
+        interrupter: options.interrupter,
+    };
     observer.stage("training");
-    let Trained { model, interrupted } =
-        launch(learner, &strategy, schedule, stopping, directory, options)?;
+    let fitted = fit.launch();
     observer.done();
+    let Fitted { model, history, interrupted } = fitted?;
 
     let patched = run.patched.as_ref();
     let adapter = patched.map(|(_, config)| config);
     let adapter_bytes = save(&model, adapter, &run.tokenizer, directory)?;
-    let history = strategy.history.borrow();
-    let mut summary = sizes.summary::<M>(directory, strategy.plan.steps, history.records());
-    summary.stopped = interrupted.or_else(|| ended_early(&summary, &strategy.figure));
+    let mut summary = sizes.summary::<M>(directory, steps, history.records());
+    summary.stopped = interrupted.or_else(|| ended_early(&summary, &figure(config.train.metric)));
     summary.adapter_bytes = adapter_bytes.map(|adapter| (adapter, run.loaded_bytes));
-    summary.samples = compared(&scored.borrow(), run.config.train.samples);
+    summary.samples = compared(&scored.borrow(), config.train.samples);
     let report = patched.map_or_else(String::new, |(report, _)| report.to_string());
-    artifacts::write(directory, &run.config, history.records(), &summary, &report, observer);
+    artifacts::write(directory, config, history.records(), &summary, &report, observer);
     Ok(summary)
 }
 
@@ -203,91 +214,6 @@ impl Start {
         };
         Ok(Self { optimizer, state })
     }
-}
-
-/// What each step reads and at which rate it is taken.
-struct Schedule<B> {
-    plan: StepPlan,
-    rate: LearningRate,
-    make_step: MakeStep<B>,
-    make_eval: MakeStep<B>,
-    /// Batches of an evaluation; 0 where no rows are held out.
-    eval_batches: usize,
-}
-
-impl<B: Batch> Schedule<B> {
-    fn of<M: Objective<Batch = B>>(run: &Run<M>, start: usize) -> Self {
-        let train = &run.config.train;
-        let (make_step, per_epoch) = run.train.training(train);
-        let steps = train.length.steps(per_epoch);
-        let (make_eval, eval_batches) = match &run.eval {
-            Some(rows) => rows.evaluation(train.batch_size),
-            None => (make_step.clone(), 0),
-        };
-        let plan = StepPlan {
-            start,
-            steps,
-            clip: train.clip.unwrap_or(0.0),
-            eval_every: train.eval_every,
-            save_every: train.save_every,
-            seed: train.seed,
-        };
-        let warmup = train.warmup.steps(steps);
-        let rate = LearningRate::new(train.schedule, train.learning_rate, warmup, steps);
-        Self { plan, rate, make_step, make_eval, eval_batches }
-    }
-}
-
-/// What the loop came to.
-struct Trained<M> {
-    model: M,
-    /// Why somebody stopped it.
-    interrupted: Option<String>,
-}
-
-/// Runs burn-train's learner with the loop that counts steps.
-fn launch<M: Objective>(
-    learner: Learner<Trainee<M>>,
-    strategy: &Arc<StepStrategy<M>>,
-    schedule: Schedule<M::Batch>,
-    stopping: EarlyStopping,
-    directory: &RunDirectory,
-    options: RunOptions,
-) -> Result<Trained<M>, TrainError> {
-    let Schedule { plan, make_step, make_eval, eval_batches, .. } = schedule;
-    let mut training = SupervisedTraining::new(
-        directory.path(),
-        Arc::new(StepLoader::new(make_step, plan.start..plan.steps)),
-        Arc::new(StepLoader::new(make_eval, 0..eval_batches)),
-    )
-    .with_training_strategy(TrainingStrategy::Custom(strategy.clone()))
-    .with_metric_logger(InMemoryMetricLogger::new())
-    .with_application_logger(None)
-    .with_interrupter(options.interrupter)
-    .early_stopping(stopping)
-    .num_epochs(plan.rounds())
-    .metric_train_numeric(TargetMean::new(Measure::Loss))
-    .metric_train_numeric(LearningRateMetric::new());
-    if eval_batches > 0 {
-        training = training
-            .metric_valid_numeric(TargetMean::new(Measure::Loss))
-            .metric_valid_numeric(TargetMean::new(Measure::Accuracy));
-    }
-    if let Some(renderer) = options.renderer {
-        training = training.renderer(renderer);
-    }
-    let result = training.launch(learner);
-    // The renderer restores the terminal when it goes.
-    drop(result.renderer);
-    if let Some(error) = strategy.error.take() {
-        return Err(error);
-    }
-    if let Some(error) = result.error {
-        return Err(TrainError::burn("training")(error));
-    }
-    let interrupted =
-        result.interrupted.map(|i| i.reason.unwrap_or_else(|| "interrupted".to_owned()));
-    Ok(Trained { model: result.model.model, interrupted })
 }
 
 /// Writes what was trained: the adapter, whose size in bytes is returned, or the model with its tokenizer.

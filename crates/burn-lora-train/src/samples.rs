@@ -5,8 +5,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
+use burn_lora_models::Decoder;
 use burn_lora_models::generate::{GenerateOptions, generate};
-use burn_lora_models::llama::LlamaForCausalLM;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_report::sample::{Sample, Scoring};
 
@@ -29,7 +29,7 @@ pub(crate) fn scoring(train: &TrainSection) -> Scoring {
 ///
 /// A prompt that is empty or longer than the model reads, or text that cannot be decoded.
 pub fn generate_samples(
-    model: &LlamaForCausalLM,
+    model: &impl Decoder,
     tokenizer: &Tokenizer,
     prompts: &[Prompt],
     max_tokens: usize,

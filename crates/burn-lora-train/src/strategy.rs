@@ -74,6 +74,14 @@ impl StepPlan {
 
 /// What the loop asks of whoever runs it.
 pub(crate) trait Hooks<M> {
+    /// A step was taken; forward and backward took `gradients` of its seconds.
+    fn stepped(&self, _record: &StepRecord, _gradients: f64) {}
+
+    /// Whether checkpoints are written at all.
+    fn saves(&self) -> bool {
+        true
+    }
+
     /// Scores generated text of the model as it is after `step` steps, where that is asked for.
     fn score(&self, model: &M, step: usize) -> Result<Scores, TrainError>;
 
@@ -137,7 +145,8 @@ impl<M: Objective> StepStrategy<M> {
             // Asked once a step: whoever stops the run gets a checkpoint of a whole step.
             let stopping = interrupter.should_stop();
             let done = step + 1;
-            let saves = stopping || self.plan.due(self.plan.save_every, done);
+            let saves =
+                self.hooks.saves() && (stopping || self.plan.due(self.plan.save_every, done));
             if saves {
                 self.tap.request();
             }
@@ -198,6 +207,7 @@ impl<M: Objective> StepStrategy<M> {
             }
         }
         let mut grads = accumulator.grads();
+        let gradients = started.elapsed().as_secs_f64();
         let norm = clip_by_global_norm(&learner.model(), &mut grads, self.plan.clip)
             .map_err(TrainError::burn("reading the gradient norm"))?;
         for (what, value) in [("loss", tally.loss), ("gradient norm", norm)] {
@@ -207,7 +217,7 @@ impl<M: Objective> StepStrategy<M> {
         }
         learner.lr_step();
         learner.optimizer_step(grads);
-        self.history.borrow_mut().push(Record::Step(StepRecord {
+        let record = StepRecord {
             step: step + 1,
             loss: tally.mean_loss(),
             learning_rate: learner.lr_current().base(),
@@ -215,7 +225,9 @@ impl<M: Objective> StepStrategy<M> {
             targets: tally.targets,
             tokens: tally.tokens,
             seconds: started.elapsed().as_secs_f64(),
-        }))?;
+        };
+        self.hooks.stepped(&record, gradients);
+        self.history.borrow_mut().push(Record::Step(record))?;
         Ok(tally)
     }
 

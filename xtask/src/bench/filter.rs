@@ -17,6 +17,7 @@ enum Axis {
     Method,
     Rank,
     Backend,
+    Weights,
     Batch,
     Length,
 }
@@ -28,7 +29,9 @@ pub enum FilterError {
     #[error("`{0}` is no filter: write an axis and values, such as rank=8,16")]
     Form(String),
     /// No such axis.
-    #[error("there is no axis `{0}`: there are model, method, rank, backend, batch, length")]
+    #[error(
+        "there is no axis `{0}`: there are model, method, rank, backend, weights, batch, length"
+    )]
     Axis(String),
 }
 
@@ -43,6 +46,7 @@ impl FromStr for Filter {
             "method" => Axis::Method,
             "rank" => Axis::Rank,
             "backend" => Axis::Backend,
+            "weights" => Axis::Weights,
             "batch" => Axis::Batch,
             "length" => Axis::Length,
             other => return Err(FilterError::Axis(other.to_owned())),
@@ -71,6 +75,7 @@ impl Filter {
                 None => return true,
             },
             Axis::Backend => cell.backend.clone(),
+            Axis::Weights => cell.weights.name().to_owned(),
             Axis::Batch => cell.batch.to_string(),
             Axis::Length => cell.length.to_string(),
         };

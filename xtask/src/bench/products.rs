@@ -41,7 +41,7 @@ impl Products {
             let rank = cell.rank.unwrap_or(0);
             match cell.method {
                 Method::Full | Method::Merged => {}
-                Method::Lora => {
+                Method::Lora | Method::Dora => {
                     add([tokens, d_in, rank]);
                     add([tokens, rank, d_out]);
                     add([rank, tokens, d_out]);
@@ -56,26 +56,24 @@ impl Products {
                 }
             }
         }
-        let (blocks, across, causal) = match shape {
-            Shape::Llama(config) => {
-                let (d, vocabulary) = (config.hidden_size, config.vocab_size);
-                add([tokens, d, vocabulary]);
-                if trains {
-                    add([tokens, vocabulary, d]);
-                }
-                if cell.method == Method::Full {
-                    add([vocabulary, tokens, d]);
-                }
-                (config.num_hidden_layers, config.num_attention_heads * config.head_dim, true)
+        let causal = matches!(shape, Shape::Decoder(_));
+        if causal {
+            let (d, vocabulary) = shape.about().counted().head();
+            add([tokens, d, vocabulary]);
+            if trains {
+                add([tokens, vocabulary, d]);
             }
-            Shape::Bert(config) => (config.num_hidden_layers, config.hidden_size, false),
-        };
+            if cell.method == Method::Full {
+                add([vocabulary, tokens, d]);
+            }
+        }
         // Scores and mixtures: two products forward, four backward; half of them where no token
         // sees the ones after it.
         let pairs = (cell.batch * cell.length * cell.length) as f64;
         let passes = if trains { 6.0 } else { 2.0 };
         let seen = if causal { 0.5 } else { 1.0 };
-        let attention = 2.0 * passes * seen * pairs * (blocks * across) as f64;
+        let attention =
+            2.0 * passes * seen * pairs * shape.about().counted().attention_width() as f64;
         Self { shapes, attention }
     }
 
@@ -113,10 +111,19 @@ fn time([m, k, n]: Product, device: &Device) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::record::Weights;
 
     fn cell(method: Method) -> Cell {
         let rank = method.has_rank().then_some(2);
-        Cell { model: "m".into(), backend: "flex".into(), batch: 3, length: 5, method, rank }
+        Cell {
+            model: "m".into(),
+            backend: "flex".into(),
+            weights: Weights::F32,
+            batch: 3,
+            length: 5,
+            method,
+            rank,
+        }
     }
 
     fn shape() -> Shape {

@@ -109,7 +109,7 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::record::Method;
+    use crate::bench::record::{Method, Weights};
 
     #[test]
     fn targets_are_predicted_from_the_token_before() {
@@ -129,6 +129,7 @@ mod tests {
         let cell = Cell {
             model: String::new(),
             backend: String::new(),
+            weights: Weights::F32,
             batch: 2,
             length: 3,
             method: Method::Full,

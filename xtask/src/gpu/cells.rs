@@ -8,7 +8,7 @@ use clap::Args;
 use super::line::{self, CellLine, Line};
 use super::{Done, Where};
 use crate::bench::cell::{Order, measure, now};
-use crate::bench::{Cell, Method};
+use crate::bench::{Cell, Method, Weights};
 
 /// Measures training steps of a model's shape
 #[derive(Args)]
@@ -50,6 +50,7 @@ pub fn run(cells: &Cells) -> Done {
         let cell = Cell {
             model: cells.model.file_name().unwrap_or_default().display().to_string(),
             backend: cells.at.device.clone(),
+            weights: Weights::F32,
             batch: cells.batch,
             length: cells.length,
             method,

@@ -66,7 +66,8 @@ fn answer(
     text: String,
     how: &Writing,
 ) -> Result<(), AppError> {
-    let room = generator.context().saturating_sub(how.max_tokens).max(1);
+    let context = generator.context().unwrap_or(usize::MAX);
+    let room = context.saturating_sub(how.max_tokens).max(1);
     let count = |messages: &[_]| generator.conversation(messages).map_or(0, |ids| ids.len());
     let asked = session.ask(text).and_then(|()| session.fit(room, &count));
     match asked {

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use burn_lora_app::AppError;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::learner::Objective;
-use burn_lora_train::prepare::{Adapt, Prepared, Run, prepare};
+use burn_lora_train::prepare::{Adapt, Kind, Run, prepare};
+use burn_lora_train::with_model;
 
 use super::Overrides;
 use crate::{output, terminal};
@@ -32,10 +33,9 @@ impl Check {
     pub fn run(self) -> Result<(), AppError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
         let observer = terminal::observer(self.json);
-        match prepare(config, Adapt::Fresh, &observer)? {
-            Prepared::Causal(run) => self.tell(&run),
-            Prepared::Classifier(run) => self.tell(&run),
-        }
+        with_model!(Kind::of(&config, &observer)?, Model => {
+            self.tell(&prepare::<Model>(config, Adapt::Fresh, &observer)?)
+        })
     }
 
     fn tell<M: Objective>(&self, run: &Run<M>) -> Result<(), AppError> {

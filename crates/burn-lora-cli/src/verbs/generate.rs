@@ -111,7 +111,11 @@ impl fmt::Display for Checked {
         let Prompts { rows, longest_prompt, context } = self.prompts;
         let over = if self.replaces { ", over the file that is there" } else { "" };
         writeln!(f, "would write {} with {rows} rows{over}", self.output)?;
-        write!(f, "  the longest prompt has {longest_prompt} tokens, the model takes {context}")
+        write!(f, "  the longest prompt has {longest_prompt} tokens, the model takes ")?;
+        match context {
+            Some(context) => write!(f, "{context}"),
+            None => f.write_str("any number"),
+        }
     }
 }
 

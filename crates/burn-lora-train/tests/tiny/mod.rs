@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_lora_models::SaveDtype;
-use burn_lora_models::llama::{LlamaConfig, LlamaForCausalLM};
+use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, SaveDtype};
 use burn_lora_report::summary::Summary;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::observe::Observer;
@@ -19,7 +18,7 @@ impl Tiny {
     pub fn new() -> Self {
         let tiny = Self { dir: tempfile::tempdir().unwrap() };
         let model = tiny.path("model");
-        let config = LlamaConfig::from_json(
+        let config = CausalConfig::from_json(
             r#"{"model_type": "llama", "vocab_size": 2048, "hidden_size": 32, "intermediate_size": 64,
                 "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
                 "max_position_embeddings": 64, "tie_word_embeddings": true, "rms_norm_eps": 1e-5,
@@ -28,10 +27,7 @@ impl Tiny {
         )
         .unwrap();
         let device = burn_lora::device::parse("cpu").unwrap();
-        LlamaForCausalLM::random(&config, 1, &device)
-            .unwrap()
-            .save(&model, SaveDtype::F32)
-            .unwrap();
+        CausalLm::random(&config, 1, &device).unwrap().save(&model, SaveDtype::F32).unwrap();
         let tokenizer =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/quickstart/model");
         for file in ["tokenizer.json", "tokenizer_config.json"] {

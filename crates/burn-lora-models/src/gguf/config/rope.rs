@@ -7,7 +7,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::llama::{RopeConfig, RopeScaling};
+use crate::families::llama::{RopeConfig, RopeScaling};
 
 /// The tensor: a factor for each pair of a head, fastest pair first.
 pub(in crate::gguf) const ROPE_FACTORS: &str = "rope_freqs.weight";

@@ -11,7 +11,8 @@ use super::super::gguf_name;
 use super::super::writer::Writer;
 use super::*;
 use crate::SaveDtype;
-use crate::llama::{LlamaConfig, LlamaForCausalLM};
+use crate::families::llama::{LlamaConfig, LlamaForCausalLM};
+use crate::{Decoder, Model, ModelConfig};
 
 /// Four pairs a head, of which one is fast, one slow, and one between.
 const HEAD_DIM: usize = 8;
