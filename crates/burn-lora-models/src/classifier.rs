@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
+use crate::weights::Storage;
 use crate::{LoadReport, Model, ModelConfig, ModelError};
 
 /// The configuration of a model with a classification head.
@@ -55,11 +56,11 @@ pub trait Classifier: Model<Config: ClassifierConfig> {
     /// # Errors
     ///
     /// As [`Model::load`]; a head of no classes, or of another number than the files have.
-    fn load_with_head(
+    fn load_with_head<'a>(
         dir: &Path,
         num_labels: Option<usize>,
         seed: u64,
-        device: &Device,
+        at: impl Into<Storage<'a>>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Self, LoadReport), ModelError> {
         let mut config = Self::Config::from_path(dir)?;
@@ -72,6 +73,6 @@ pub trait Classifier: Model<Config: ClassifierConfig> {
                 problems: vec!["a head of 0 classes was asked for: at least 1 is needed".into()],
             });
         }
-        Self::load_as(&config, dir, seed, device, progress)
+        Self::load_as(&config, dir, seed, at, progress)
     }
 }

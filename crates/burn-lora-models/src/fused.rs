@@ -26,8 +26,9 @@ mod flex;
 mod tests;
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, ExtensionType, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
+use burn_lora::{Frozen, FrozenBackend, FrozenWeight};
 
 /// Scores over a vocabulary that exist at a time, at most (32 MiB); one row of them, at least.
 pub(crate) const SCORES: usize = 1 << 23;
@@ -60,6 +61,25 @@ pub enum TableGrad<B: Backend> {
     Dense(FloatTensor<B>),
 }
 
+/// How the weight of an output head lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadLayout {
+    /// `[vocabulary, d]`: the table of an embedding, that the head is tied to.
+    Table,
+    /// `[d, vocabulary]`: a linear's weight.
+    Linear,
+}
+
+impl HeadLayout {
+    /// How many scores a row gets from a weight of that shape.
+    fn vocabulary(self, dims: [usize; 2]) -> usize {
+        match self {
+            Self::Table => dims[0],
+            Self::Linear => dims[1],
+        }
+    }
+}
+
 /// The fused operations, for every backend.
 ///
 /// What is `[batch, tokens, heads, width]` here comes from a projection as it is; `cos` and `sin`
@@ -71,7 +91,7 @@ pub enum TableGrad<B: Backend> {
     Fusion: cfg(feature = "cube"),
     Autodiff
 )]
-pub trait FusedBackend: Backend {
+pub trait FusedBackend: FrozenBackend {
     /// See [`rms_norm`]; x: `[rows, d]`.
     #[fusion(default)]
     fn rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
@@ -134,25 +154,27 @@ pub trait FusedBackend: Backend {
     #[fusion(default)]
     fn head_loss(
         hidden: FloatTensor<Self>,
-        table: FloatTensor<Self>,
+        #[extension_type] weight: Frozen<Self>,
+        layout: HeadLayout,
         targets: Vec<i32>,
         table_grad: bool,
     ) -> FloatTensor<Self> {
         let _ = table_grad;
-        let at_once = composed::rows_at_once(table.shape()[0]);
-        composed::head_loss::<Self>(hidden, table, &targets, at_once)
+        let at_once = composed::rows_at_once(layout.vocabulary(weight.dims()));
+        composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once)
     }
 
-    /// The loss with its gradients, that of the table where `table_grad` asks for it.
+    /// The loss with its gradients, that of a dense table where `table_grad` asks for it.
     #[fusion(default)]
     fn head_loss_grad(
         hidden: FloatTensor<Self>,
-        table: FloatTensor<Self>,
+        #[extension_type] weight: Frozen<Self>,
+        layout: HeadLayout,
         targets: Vec<i32>,
         table_grad: bool,
     ) -> HeadGrads<Self> {
-        let at_once = composed::rows_at_once(table.shape()[0]);
-        composed::head_loss_grad::<Self>(hidden, table, &targets, table_grad, at_once)
+        let at_once = composed::rows_at_once(layout.vocabulary(weight.dims()));
+        composed::head_loss_grad::<Self>(hidden, weight, layout, &targets, table_grad, at_once)
     }
 }
 
@@ -203,33 +225,42 @@ pub fn rotary_attention(
     ))
 }
 
-/// The sum over rows of `-log softmax(hidden tableᵀ)[target]`, in nats.
+/// The sum over rows of `-log softmax(scores)[target]`, in nats, with `scores = hidden tableᵀ` or, of a
+/// linear's weight, `hidden W`.
 ///
 /// The scores are formed for some rows at a time, and their gradient is taken then and there, so
-/// that memory does not grow with `rows · vocabulary`. The table gets a gradient where it is a
-/// parameter that requires one.
+/// that memory does not grow with `rows · vocabulary`. A table gets a gradient where it is dense and
+/// requires one; a linear's weight is frozen.
 ///
 /// # Shapes
 ///
 /// - hidden: `[rows, d]`
-/// - table: `[vocabulary, d]`
+/// - weight: `[vocabulary, d]` or `[d, vocabulary]`, as `layout` says
 /// - targets: one a row, within the vocabulary
 /// - output: `[1]`
 ///
 /// # Panics
 ///
 /// Where the number of targets is not that of the rows, or a target is outside of the vocabulary.
-pub fn head_loss(hidden: Tensor<2>, table: Tensor<2>, targets: Vec<i32>) -> Tensor<1> {
-    let [vocabulary, _] = table.dims();
+pub fn head_loss(
+    hidden: Tensor<2>,
+    weight: impl Into<FrozenWeight>,
+    layout: HeadLayout,
+    targets: Vec<i32>,
+) -> Tensor<1> {
+    let weight = weight.into();
+    let vocabulary = layout.vocabulary(weight.dims());
     assert_eq!(hidden.dims()[0], targets.len(), "one target a row");
     assert!(
         targets.iter().all(|&target| (0..vocabulary as i64).contains(&i64::from(target))),
         "a target outside of the vocabulary"
     );
-    let table_grad = table.is_require_grad();
+    let table_grad = layout == HeadLayout::Table
+        && matches!(&weight, FrozenWeight::Dense(table) if table.is_require_grad());
     let loss = <Dispatch as FusedBackend>::head_loss(
         hidden.into_dispatch(),
-        table.into_dispatch(),
+        weight.primitive(),
+        layout,
         targets,
         table_grad,
     );

@@ -25,12 +25,12 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::Device;
 
 use crate::config::text_of;
 use crate::footprint::Counted;
 use crate::weights::{
-    Builder, CheckpointKeys, LoadReport, Manifest, Random, SaveDtype, file_sizes, load, save,
+    Builder, CheckpointKeys, LoadReport, Manifest, Random, SaveDtype, Storage, file_sizes, load,
+    save,
 };
 use crate::{ModelError, gguf};
 
@@ -96,22 +96,23 @@ pub trait Model: Module + ModuleDisplay {
 
     /// Loads a Hugging Face directory: `config.json` and safetensors, f32, f16 or bf16, in one file or
     /// sharded, with or without the family's prefix (`model.`, `bert.`, …); or a `.gguf` file.
-    /// Parameters are f32, on `device`, trainable.
+    /// Parameters are where and in the format that `at` says; those in f32 (all, where `at` is a device
+    /// alone) are trainable.
     ///
     /// `progress` is told of the bytes read so far and of all there are. Memory peaks at the
-    /// weights in f32 and a few megabytes.
+    /// weights in their format and a few megabytes.
     ///
     /// # Errors
     ///
     /// Files that cannot be read or are damaged, a configuration that is not supported, and all at
     /// once the tensors that are missing, surplus or of another shape; nothing is read before
     /// they fit.
-    fn load(
+    fn load<'a>(
         dir: &Path,
-        device: &Device,
+        at: impl Into<Storage<'a>>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Self, LoadReport), ModelError> {
-        Self::load_as(&Self::Config::from_path(dir)?, dir, 0, device, progress)
+        Self::load_as(&Self::Config::from_path(dir)?, dir, 0, at, progress)
     }
 
     /// [`Self::load`] with a configuration other than the directory's: another head. What no file has,
@@ -120,19 +121,19 @@ pub trait Model: Module + ModuleDisplay {
     /// # Errors
     ///
     /// As [`Self::load`].
-    fn load_as(
+    fn load_as<'a>(
         config: &Self::Config,
         dir: &Path,
         seed: u64,
-        device: &Device,
+        at: impl Into<Storage<'a>>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Self, LoadReport), ModelError> {
         let build = |root: &mut Builder<'_>| Self::build(config, root);
         if gguf::is_gguf(dir) {
-            return gguf::load(dir, device, progress, build);
+            return gguf::load(dir, at.into(), progress, build);
         }
         let random = Random::new(seed, config.about().initializer_range());
-        load(dir, device, &config.about().checkpoint_keys(), random, progress, build)
+        load(dir, at.into(), &config.about().checkpoint_keys(), random, progress, build)
     }
 
     /// A model with seeded random weights: normal with `initializer_range` as standard deviation,
@@ -141,9 +142,14 @@ pub trait Model: Module + ModuleDisplay {
     /// # Errors
     ///
     /// None that a checked configuration can cause.
-    fn random(config: &Self::Config, seed: u64, device: &Device) -> Result<Self, ModelError> {
+    fn random<'a>(
+        config: &Self::Config,
+        seed: u64,
+        at: impl Into<Storage<'a>>,
+    ) -> Result<Self, ModelError> {
+        let at: Storage<'_> = at.into();
         let mut source = Random::new(seed, config.about().initializer_range());
-        Self::build(config, &mut Builder::new(&mut source, device))
+        Self::build(config, &mut Builder::new(&mut source, at))
     }
 
     /// A model whose parameters exist by their shapes only, to plan with: no weight is read or made.
@@ -151,8 +157,9 @@ pub trait Model: Module + ModuleDisplay {
     /// # Errors
     ///
     /// None that a checked configuration can cause.
-    fn outline(config: &Self::Config, device: &Device) -> Result<Self, ModelError> {
-        Self::build(config, &mut Builder::new(&mut Manifest::default(), device))
+    fn outline<'a>(config: &Self::Config, at: impl Into<Storage<'a>>) -> Result<Self, ModelError> {
+        let at: Storage<'_> = at.into();
+        Self::build(config, &mut Builder::new(&mut Manifest::default(), at))
     }
 
     /// Writes `model.safetensors` and `config.json` as Hugging Face's, each atomically. The base

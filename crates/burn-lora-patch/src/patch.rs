@@ -22,7 +22,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, FloatDType, Tensor};
 use burn_lora::{Adapter, Adapters};
 
 use crate::config::PatchConfig;
@@ -187,7 +187,8 @@ fn report(scan: &Scan, selection: &Selection, config: &PatchConfig) -> PatchRepo
     }
 }
 
-/// Lets exactly the parameters at `trained` require gradients.
+/// Lets exactly the parameters at `trained` require gradients. Those that are held in 16 bits become
+/// f32: updates are far smaller than what 16 bits tell apart.
 pub(crate) fn freeze<M: Module>(model: M, trained: &BTreeSet<String>) -> M {
     struct Freeze<'a> {
         trail: Trail,
@@ -203,7 +204,15 @@ pub(crate) fn freeze<M: Module>(model: M, trained: &BTreeSet<String>) -> M {
         }
 
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.set_require_grad(self.trained.contains(&self.trail.path()))
+            let trained = self.trained.contains(&self.trail.path());
+            let half = |param: &Param<Tensor<D>>| {
+                param.is_initialized() && matches!(param.base().dtype(), DType::F16 | DType::BF16)
+            };
+            let param = match trained && half(&param) {
+                true => param.map(|weight| weight.cast(FloatDType::F32)),
+                false => param,
+            };
+            param.set_require_grad(trained)
         }
     }
     model.map(&mut Freeze { trail: Trail::default(), trained })

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, Reparameterizer};
 use burn::tensor::Tensor;
-use burn_lora::{Adapters, detach, sets};
+use burn_lora::{Adapters, FrozenWeight, detach, sets};
 
 use crate::error::PatchError;
 use crate::path::{Trail, join, normalized, parent};
@@ -161,8 +161,9 @@ fn rewrite<M: Module>(
 }
 
 fn is_finite(layer: &str, weight: &Tensor<2>) -> Result<bool, PatchError> {
-    weight.clone().is_finite().all().try_into_scalar::<bool>().map_err(|error| {
-        PatchError::Unreadable { path: join(layer, "weight"), reason: error.to_string() }
+    FrozenWeight::from(weight.clone()).is_finite().map_err(|error| PatchError::Unreadable {
+        path: join(layer, "weight"),
+        reason: error.to_string(),
     })
 }
 

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use burn::module::{Module, ModuleVisitor, Param, Reparameterization, Reparameterizer};
 use burn::tensor::Tensor;
 
-use crate::Adapter;
+use crate::{Adapter, FrozenWeight};
 
 /// The adapters of one weight, in the order they were added.
 ///
@@ -64,7 +64,8 @@ impl Adapters {
         self.iter().filter(move |adapter| !merged && adapter.effective_scale() != 0.0)
     }
 
-    /// `base + Σ delta` over the active adapters, and the set that knows it is merged.
+    /// `base + Σ delta` over the active adapters, dense in f32 whatever kind the base is, and the set
+    /// that knows it is merged.
     ///
     /// The untouched base is kept (a reference, not a copy), so that [`unmerge`](Self::unmerge) is
     /// exact. Merging a merged set changes nothing.
@@ -90,7 +91,8 @@ impl Adapters {
     }
 
     fn composed(&self, base: Tensor<2>) -> Tensor<2> {
-        self.effective().fold(base, |weight, adapter| weight + adapter.delta())
+        let dense = FrozenWeight::from(base).dense();
+        self.effective().fold(dense, |weight, adapter| weight + adapter.delta())
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! `Linear::forward` on an adapted weight is right but slow: it composes `W + scale · A B` and
 //! backpropagates into it. A model that calls [`LoraForward::lora_forward`] instead gets
-//! [`lora_linear`], and the plain product where nothing hangs on the weight.
+//! [`lora_linear`], and the frozen weight's own product where nothing hangs on it.
 
 use burn::nn::Linear;
 use burn::tensor::module::linear;
 use burn::tensor::{Distribution, Tensor};
 
-use crate::{Adapter, Adapters, lora_linear};
+use crate::{Adapter, Adapters, FrozenWeight, lora_linear};
 
 /// What model code calls in place of `Linear::forward`.
 pub trait LoraForward {
@@ -39,9 +39,12 @@ impl LoraForward for Linear {
         let y = match effective.next() {
             // `val` and not `base`: what hangs there may be another kind of reparameterization.
             _ if base.is_require_grad() => linear(x, self.weight.val(), bias()),
-            None => linear(x, self.weight.val(), bias()),
+            None => match FrozenWeight::from(self.weight.val()) {
+                FrozenWeight::Dense(weight) => linear(x, weight, bias()),
+                weight => plus(weight.multiply(x), bias()),
+            },
             Some(first) => {
-                let mut y = branch(&x, base, first);
+                let mut y = branch(&x, FrozenWeight::of(&self.weight), first);
                 for adapter in effective {
                     let input = match dropout_mask(&x, adapter) {
                         Some(mask) => x.clone() * mask,
@@ -50,10 +53,7 @@ impl LoraForward for Linear {
                     let low = input.matmul(adapter.a.val()).mul_scalar(adapter.effective_scale());
                     y = y + low.matmul(adapter.b.val());
                 }
-                match bias() {
-                    Some(bias) => y + bias.unsqueeze(),
-                    None => y,
-                }
+                plus(y, bias())
             }
         };
         let [_, d_out] = y.dims();
@@ -62,8 +62,16 @@ impl LoraForward for Linear {
     }
 }
 
+/// `y + b`, `y: [rows, d_out]`.
+fn plus(y: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    match bias {
+        Some(bias) => y + bias.unsqueeze(),
+        None => y,
+    }
+}
+
 /// `x W + scale · (dropout(x) A) B`, `x: [rows, d_in]`.
-fn branch(x: &Tensor<2>, base: Tensor<2>, adapter: &Adapter) -> Tensor<2> {
+fn branch(x: &Tensor<2>, base: FrozenWeight, adapter: &Adapter) -> Tensor<2> {
     lora_linear(
         x.clone(),
         base,

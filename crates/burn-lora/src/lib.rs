@@ -14,6 +14,7 @@
 //! - [`Adapter`]: two factors with a name; [`Adapters`]: the set that hangs on one weight, attached
 //!   through Burn's `Reparameterization`, so that no model code changes.
 //! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path.
+//! - [`FrozenWeight`]: what multiplies, in whatever number format it is held.
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
 //! - [`device::parse`]: the one place where a backend is chosen, from a string.
 //!
@@ -44,6 +45,7 @@ mod adapter;
 mod adapters;
 mod config;
 pub mod device;
+mod embedding;
 mod error;
 mod forward;
 mod init;
@@ -52,6 +54,9 @@ mod op;
 pub use adapter::Adapter;
 pub use adapters::{Adapters, attach, detach, sets};
 pub use config::{Init, LoraConfig};
+pub use embedding::{embed, unembed};
 pub use error::LoraError;
 pub use forward::LoraForward;
-pub use op::{Branch, Frozen, Lora, LoraBackend, Mask, lora_linear};
+#[cfg(feature = "flex")]
+pub use op::FlexWeight;
+pub use op::{Branch, Frozen, FrozenBackend, FrozenWeight, Lora, LoraBackend, Mask, lora_linear};

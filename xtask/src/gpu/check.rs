@@ -8,7 +8,7 @@
 use burn::tensor::activation::{log_softmax, silu, softmax};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_lora::lora_linear;
-use burn_lora_models::fused::{head_loss, rms_norm, rotary_attention, silu_mul};
+use burn_lora_models::fused::{HeadLayout, head_loss, rms_norm, rotary_attention, silu_mul};
 use clap::Args;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -193,7 +193,9 @@ impl<F: FnMut(String, String, f64) -> Result<bool, Box<dyn std::error::Error>>> 
             &format!("head_loss {rows}x{vocabulary}"),
             ["hidden", "table"],
             &inputs,
-            |_, [hidden, table]| head_loss(hidden, table, targets.clone()).unsqueeze(),
+            |_, [hidden, table]| {
+                head_loss(hidden, table, HeadLayout::Table, targets.clone()).unsqueeze()
+            },
             |side, [hidden, table]| {
                 let logs = log_softmax(hidden.matmul(table.transpose()), 1);
                 logs.gather(1, side.index(&targets)).sum().neg().unsqueeze()

@@ -2,9 +2,9 @@
 
 use burn::nn::{Embedding, Linear};
 use burn::tensor::Tensor;
-use burn_lora::{Adapters, LoraForward};
+use burn_lora::{Adapters, LoraForward, unembed};
 
-use crate::fused::head_loss;
+use crate::fused::{HeadLayout, head_loss};
 use crate::loss::cross_entropy;
 
 /// What turns the stream into logits.
@@ -23,36 +23,33 @@ impl<'a> Head<'a> {
     }
 
     pub(super) fn logits<const D: usize>(self, hidden: Tensor<D>) -> Tensor<D> {
-        let table = match self {
-            Self::Own(linear) => return linear.lora_forward(hidden),
-            Self::Tied(table) => table.weight.val(),
-        };
-        let mut shape = hidden.dims();
-        let d = shape[D - 1];
-        let rows = shape[..D - 1].iter().product();
-        shape[D - 1] = table.dims()[0];
-        hidden.reshape([rows, d]).matmul(table.transpose()).reshape(shape)
+        match self {
+            Self::Own(linear) => linear.lora_forward(hidden),
+            Self::Tied(table) => unembed(table, hidden),
+        }
     }
 
     pub(super) fn loss(self, hidden: Tensor<2>, targets: Vec<i32>) -> Tensor<1> {
-        match self.table() {
-            Some(table) => head_loss(hidden, table, targets),
+        match self.plain() {
+            Some((weight, layout)) => head_loss(hidden, weight, layout, targets),
             None => cross_entropy(self.logits(hidden), targets),
         }
     }
 
-    /// The table as `[vocabulary, hidden]`, where the fused loss may multiply with it: nothing hangs on
-    /// it, and it learns nothing apart from the embedding.
-    fn table(self) -> Option<Tensor<2>> {
+    /// The weight where the fused loss may multiply with it: nothing hangs on it, and it learns nothing
+    /// apart from the embedding.
+    fn plain(self) -> Option<(Tensor<2>, HeadLayout)> {
         match self {
-            Self::Tied(table) => table.weight.adapter().is_none().then(|| table.weight.val()),
+            Self::Tied(table) => {
+                table.weight.adapter().is_none().then(|| (table.weight.val(), HeadLayout::Table))
+            }
             Self::Own(linear) => {
                 let weight = &linear.weight;
                 let plain = weight.reparameterization::<Adapters>().is_none()
                     && weight.adapter().is_none()
                     && linear.bias.is_none()
                     && !weight.base().is_require_grad();
-                plain.then(|| weight.val().transpose())
+                plain.then(|| (weight.val(), HeadLayout::Linear))
             }
         }
     }

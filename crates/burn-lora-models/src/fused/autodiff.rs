@@ -11,8 +11,9 @@ use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use burn_lora::Frozen;
 
-use super::{FusedBackend, HeadGrads, TableGrad, composed};
+use super::{FusedBackend, HeadGrads, HeadLayout, TableGrad, composed};
 
 #[derive(Debug)]
 struct RmsNorm;
@@ -75,10 +76,27 @@ impl<B: FusedBackend> Backward<B, 3> for RotaryAttention {
     }
 }
 
+/// With a frozen weight.
 #[derive(Debug)]
 struct HeadLoss;
 
-impl<B: FusedBackend> Backward<B, 2> for HeadLoss {
+impl<B: FusedBackend> Backward<B, 1> for HeadLoss {
+    /// The gradient of the rows for an incoming gradient of 1.
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = B::float_reshape(grads.consume::<B>(&ops.node), Shape::new([1, 1]));
+        if let [Some(node)] = ops.parents {
+            grads.register::<B>(node.id, B::float_mul(ops.state, dy));
+        }
+    }
+}
+
+/// With a table that is trained.
+#[derive(Debug)]
+struct TrainedHeadLoss;
+
+impl<B: FusedBackend> Backward<B, 2> for TrainedHeadLoss {
     /// The gradients for an incoming gradient of 1.
     type State = (FloatTensor<B>, TableGrad<B>);
 
@@ -140,21 +158,38 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
 
     fn head_loss(
         hidden: FloatTensor<Self>,
-        table: FloatTensor<Self>,
+        weight: Frozen<Self>,
+        layout: HeadLayout,
         targets: Vec<i32>,
         table_grad: bool,
     ) -> FloatTensor<Self> {
-        let nodes = [hidden.node(), table.node()];
-        let (hidden, table) = (hidden.into_primitive(), table.into_primitive());
-        match HeadLoss.prepare::<C>(nodes).compute_bound().stateful() {
+        let node = hidden.node();
+        // Only a dense table is ever trained.
+        let table = match &weight {
+            Frozen::Dense(table) if table_grad => Some(table.node()),
+            _ => None,
+        };
+        let (hidden, weight) = (hidden.into_primitive(), weight.untracked());
+        let Some(table) = table else {
+            return match HeadLoss.prepare::<C>([node]).compute_bound().stateful() {
+                OpsKind::Tracked(prep) => {
+                    let grads = B::head_loss_grad(hidden, weight, layout, targets, false);
+                    prep.finish(grads.hidden, grads.loss)
+                }
+                OpsKind::UnTracked(prep) => {
+                    prep.finish(B::head_loss(hidden, weight, layout, targets, false))
+                }
+            };
+        };
+        match TrainedHeadLoss.prepare::<C>([node, table]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let HeadGrads { loss, hidden, table } =
-                    B::head_loss_grad(hidden, table, targets, table_grad);
+                    B::head_loss_grad(hidden, weight, layout, targets, true);
                 debug_assert_eq!(loss.rank(), 1);
                 prep.finish((hidden, table), loss)
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(B::head_loss(hidden, table, targets, table_grad))
+                prep.finish(B::head_loss(hidden, weight, layout, targets, false))
             }
         }
     }

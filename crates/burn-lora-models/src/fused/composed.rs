@@ -7,8 +7,9 @@
 use burn::backend::tensor::{BoolTensor, Device, FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{IndexingUpdateOp, Shape, Slice, TensorData};
+use burn_lora::Frozen;
 
-use super::{HeadGrads, TableGrad};
+use super::{FusedBackend, HeadGrads, HeadLayout, TableGrad};
 
 /// A score that must not count: far below any score, and finite.
 const MASKED: f32 = -1e30;
@@ -231,8 +232,16 @@ fn chunks(rows: usize, at_once: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// The logarithms of the softmax of some rows' scores, `[rows, vocabulary]`.
-fn log_probabilities<B: Backend>(hidden: FloatTensor<B>, table: FloatTensor<B>) -> FloatTensor<B> {
-    B::log_softmax(B::float_matmul(hidden, B::float_transpose(table)), 1)
+fn log_probabilities<B: FusedBackend>(
+    hidden: FloatTensor<B>,
+    weight: Frozen<B>,
+    layout: HeadLayout,
+) -> FloatTensor<B> {
+    let scores = match layout {
+        HeadLayout::Table => weight.multiply_transposed(hidden),
+        HeadLayout::Linear => weight.multiply(hidden),
+    };
+    B::log_softmax(scores, 1)
 }
 
 /// `-Σ logs[target]`, `[1]`.
@@ -240,9 +249,10 @@ fn missing<B: Backend>(logs: FloatTensor<B>, targets: IntTensor<B>) -> FloatTens
     B::float_neg(B::float_sum(B::float_gather(1, logs, targets)))
 }
 
-pub(super) fn head_loss<B: Backend>(
+pub(super) fn head_loss<B: FusedBackend>(
     hidden: FloatTensor<B>,
-    table: FloatTensor<B>,
+    weight: Frozen<B>,
+    layout: HeadLayout,
     targets: &[i32],
     at_once: usize,
 ) -> FloatTensor<B> {
@@ -252,16 +262,17 @@ pub(super) fn head_loss<B: Backend>(
     chunks(targets.len(), at_once).fold(loss, |loss, (from, to)| {
         let rows = B::float_slice(hidden.clone(), &span(from, to));
         let targets = B::int_slice(targets_on_device.clone(), &span(from, to));
-        let logs = log_probabilities::<B>(rows, table.clone());
+        let logs = log_probabilities::<B>(rows, weight.clone(), layout);
         B::float_add(loss, missing::<B>(logs, targets))
     })
 }
 
 /// With `P` the softmax of the scores and `T` one where a target is: `dS = P - T`,
 /// `dhidden = dS table`, `dtable = dSᵀ hidden`.
-pub(super) fn head_loss_grad<B: Backend>(
+pub(super) fn head_loss_grad<B: FusedBackend>(
     hidden: FloatTensor<B>,
-    table: FloatTensor<B>,
+    weight: Frozen<B>,
+    layout: HeadLayout,
     targets: &[i32],
     table_grad: bool,
     at_once: usize,
@@ -274,7 +285,7 @@ pub(super) fn head_loss_grad<B: Backend>(
     for (from, to) in chunks(targets.len(), at_once) {
         let rows = B::float_slice(hidden.clone(), &span(from, to));
         let targets = B::int_slice(targets_on_device.clone(), &span(from, to));
-        let logs = log_probabilities::<B>(rows.clone(), table.clone());
+        let logs = log_probabilities::<B>(rows.clone(), weight.clone(), layout);
         loss = B::float_add(loss, missing::<B>(logs.clone(), targets.clone()));
         let one_a_row = Shape::new([to - from, 1]);
         let minus_one = B::float_full(one_a_row, (-1.0_f32).into(), &device, dtype.into());
@@ -287,7 +298,10 @@ pub(super) fn head_loss_grad<B: Backend>(
                 None => of_rows,
             });
         }
-        hidden_grads.push(B::float_matmul(dscores, table.clone()));
+        hidden_grads.push(match layout {
+            HeadLayout::Table => weight.clone().multiply(dscores),
+            HeadLayout::Linear => weight.clone().multiply_transposed(dscores),
+        });
     }
     HeadGrads {
         loss,
@@ -298,7 +312,10 @@ pub(super) fn head_loss_grad<B: Backend>(
         },
         table: match (table_sum, table_grad) {
             (Some(sum), _) => TableGrad::Dense(sum),
-            (None, true) => TableGrad::Dense(B::float_zeros(table.shape(), &device, dtype.into())),
+            (None, true) => {
+                let shape = Shape::new(weight.dims());
+                TableGrad::Dense(B::float_zeros(shape, &device, dtype.into()))
+            }
             (None, false) => TableGrad::Skipped,
         },
     }

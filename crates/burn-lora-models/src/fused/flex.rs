@@ -5,11 +5,13 @@ mod gate;
 mod loss;
 mod norm;
 
+use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Flex, TensorMetadata};
+use burn_lora::Frozen;
 use burn_lora_kernels::Floats;
 
-use super::{FusedBackend, HeadGrads, composed};
+use super::{FusedBackend, HeadGrads, HeadLayout, composed};
+use loss::Head;
 
 /// The values of all of them in order, or none where one is not `f32`.
 fn all<const N: usize>(tensors: [&FloatTensor<Flex>; N]) -> Option<[Floats; N]> {
@@ -85,30 +87,34 @@ impl FusedBackend for Flex {
 
     fn head_loss(
         hidden: FloatTensor<Self>,
-        table: FloatTensor<Self>,
+        weight: Frozen<Self>,
+        layout: HeadLayout,
         targets: Vec<i32>,
         _: bool,
     ) -> FloatTensor<Self> {
-        match (Floats::contiguous(hidden.clone()), Floats::strided(table.clone())) {
-            (Some(hidden), Some(table)) => loss::forward(&hidden, &table, &targets),
+        match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout)) {
+            (Some(hidden), Some(head)) => loss::forward(&hidden, &head, &targets),
             _ => {
-                let at_once = super::rows_at_once(table.shape()[0]);
-                composed::head_loss::<Self>(hidden, table, &targets, at_once)
+                let at_once = super::rows_at_once(layout.vocabulary(weight.dims()));
+                composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once)
             }
         }
     }
 
     fn head_loss_grad(
         hidden: FloatTensor<Self>,
-        table: FloatTensor<Self>,
+        weight: Frozen<Self>,
+        layout: HeadLayout,
         targets: Vec<i32>,
         table_grad: bool,
     ) -> HeadGrads<Self> {
-        match (Floats::contiguous(hidden.clone()), Floats::strided(table.clone())) {
-            (Some(hidden), Some(table)) => loss::backward(&hidden, &table, &targets, table_grad),
+        match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout)) {
+            (Some(hidden), Some(head)) => loss::backward(&hidden, &head, &targets, table_grad),
             _ => {
-                let at_once = super::rows_at_once(table.shape()[0]);
-                composed::head_loss_grad::<Self>(hidden, table, &targets, table_grad, at_once)
+                let at_once = super::rows_at_once(layout.vocabulary(weight.dims()));
+                composed::head_loss_grad::<Self>(
+                    hidden, weight, layout, &targets, table_grad, at_once,
+                )
             }
         }
     }

@@ -7,7 +7,7 @@
 use burn::tensor::activation::{log_softmax, silu, softmax};
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
-use super::{head_loss, rms_norm, rotary_attention, silu_mul};
+use super::{HeadLayout, head_loss, rms_norm, rotary_attention, silu_mul};
 
 /// The first GPU where one is compiled in and there, so that the same tests hold the composed bodies
 /// on wgpu and CUDA; the CPU elsewhere.
@@ -155,7 +155,8 @@ fn head_loss_equals_log_softmax_in_one_chunk_and_in_many() {
         let column = Tensor::<2, Int>::from_data(column, &device);
         // A factor, so that the incoming gradient is not 1.
         let got = traced(&inputs, |[hidden, table]| {
-            head_loss(hidden.clone(), table.clone(), targets.clone()).unsqueeze() * 3.0
+            head_loss(hidden.clone(), table.clone(), HeadLayout::Table, targets.clone()).unsqueeze()
+                * 3.0
         });
         let expected = traced(&inputs, |[hidden, table]| {
             let logs = log_softmax(hidden.clone().matmul(table.clone().transpose()), 1);
@@ -171,11 +172,12 @@ fn a_frozen_table_gets_no_gradient_and_the_rows_the_same() {
     let hidden = random::<2>([9, 4], &device).require_grad();
     let table = random::<2>([20, 4], &device);
     let targets = vec![3; 9];
-    let grads = head_loss(hidden.clone(), table.clone(), targets.clone()).backward();
+    let grads =
+        head_loss(hidden.clone(), table.clone(), HeadLayout::Table, targets.clone()).backward();
     assert!(table.grad(&grads).is_none());
     let frozen = values(hidden.grad(&grads).unwrap());
     let table = table.require_grad();
-    let grads = head_loss(hidden.clone(), table.clone(), targets).backward();
+    let grads = head_loss(hidden.clone(), table.clone(), HeadLayout::Table, targets).backward();
     assert!(table.grad(&grads).is_some());
     assert_eq!(values(hidden.grad(&grads).unwrap()), frozen);
 }
@@ -184,7 +186,8 @@ fn a_frozen_table_gets_no_gradient_and_the_rows_the_same() {
 #[should_panic(expected = "outside of the vocabulary")]
 fn a_target_outside_of_the_vocabulary_is_refused() {
     let device = device();
-    head_loss(random([1, 4], &device), random([3, 4], &device), vec![3]);
+    let table = random::<2>([3, 4], &device);
+    head_loss(random([1, 4], &device), table, HeadLayout::Table, vec![3]);
 }
 
 #[cfg(feature = "flex")]
@@ -195,7 +198,10 @@ mod twins {
     use burn::backend::tensor::FloatTensor;
 
     use super::check_close;
-    use crate::fused::{FusedBackend, HeadGrads, TableGrad, composed};
+    use crate::fused::{FusedBackend, HeadGrads, HeadLayout, TableGrad, composed};
+    use burn::backend::ops::FloatTensorOps;
+    use burn::tensor::FloatDType;
+    use burn_lora::Frozen;
     use burn_lora_kernels::Floats;
 
     fn tensor(shape: &[usize], seed: usize) -> FloatTensor<Flex> {
@@ -265,25 +271,61 @@ mod twins {
     /// In one chunk, in several with a short last one, and row by row.
     #[test]
     fn loss() {
-        let (hidden, table) = (tensor(&[11, 8], 1), tensor(&[30, 8], 2));
+        let (hidden, table) = (tensor(&[11, 8], 1), Frozen::Dense(tensor(&[30, 8], 2)));
         let targets: Vec<i32> = (0..11).map(|row| row * 2).collect();
         let parts = |grads: HeadGrads<Flex>| match grads.table {
             TableGrad::Dense(table) => [grads.loss, grads.hidden, table],
             TableGrad::Skipped => panic!("a gradient that was asked for"),
         };
         for at_once in [11, 4, 1] {
-            let inputs = || (hidden.clone(), table.clone());
+            let inputs = || (hidden.clone(), table.clone(), HeadLayout::Table);
             check(
-                Flex::head_loss(inputs().0, inputs().1, targets.clone(), false),
-                composed::head_loss::<Flex>(inputs().0, inputs().1, &targets, at_once),
+                Flex::head_loss(inputs().0, inputs().1, inputs().2, targets.clone(), false),
+                composed::head_loss::<Flex>(inputs().0, inputs().1, inputs().2, &targets, at_once),
                 "loss",
             );
-            let got = Flex::head_loss_grad(inputs().0, inputs().1, targets.clone(), true);
-            let (hidden, table) = inputs();
-            let expected = composed::head_loss_grad::<Flex>(hidden, table, &targets, true, at_once);
+            let (hidden, table, layout) = inputs();
+            let got = Flex::head_loss_grad(hidden, table, layout, targets.clone(), true);
+            let (hidden, table, layout) = inputs();
+            let expected =
+                composed::head_loss_grad::<Flex>(hidden, table, layout, &targets, true, at_once);
             for (index, (got, expected)) in parts(got).into_iter().zip(parts(expected)).enumerate()
             {
                 check(got, expected, &format!("part {index} of {at_once} rows at once"));
+            }
+        }
+    }
+
+    /// Tied and untied heads of 16 bits, with more columns than a tile, against the dense f32 weight of
+    /// the same values.
+    #[test]
+    fn loss_with_a_head_of_sixteen_bits() {
+        let hidden = tensor(&[11, 8], 1);
+        let targets: Vec<i32> = (0..11).map(|row| row * 27).collect();
+        for format in [FloatDType::F16, FloatDType::BF16] {
+            for (layout, shape) in [(HeadLayout::Table, [300, 8]), (HeadLayout::Linear, [8, 300])] {
+                let half = Flex::float_cast(tensor(&shape, 2), format);
+                let dense = Flex::float_cast(half.clone(), FloatDType::F32);
+                let (half, dense) = (Frozen::Half(half), Frozen::Dense(dense));
+                let loss = |weight| {
+                    Flex::head_loss(hidden.clone(), weight, layout, targets.clone(), false)
+                };
+                check(loss(half.clone()), loss(dense.clone()), "loss");
+                let grads = |weight| {
+                    Flex::head_loss_grad(hidden.clone(), weight, layout, targets.clone(), false)
+                };
+                let (got, expected) = (grads(half), grads(dense.clone()));
+                check(got.hidden, expected.hidden.clone(), "hidden");
+                check(got.loss, expected.loss, "loss beside its gradient");
+                let composed = composed::head_loss_grad::<Flex>(
+                    hidden.clone(),
+                    dense,
+                    layout,
+                    &targets,
+                    false,
+                    4,
+                );
+                check(expected.hidden, composed.hidden, "the kernel of the dense head");
             }
         }
     }

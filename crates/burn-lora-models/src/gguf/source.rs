@@ -8,12 +8,12 @@ use super::names::{gguf_name, hugging_face_key};
 use super::rows::RowOrder;
 use super::{GgufError, GgufFile, GgufTensor, GgufTensorProblem};
 use crate::ModelError;
-use crate::weights::{LoadReport, Role, Source, TensorSpec};
+use crate::weights::{LoadReport, Number, Role, Source, TensorSpec, Values, WeightDtype};
 
 /// Rows that are transposed together: runs of that many numbers are written.
 const ROWS: usize = 64;
 
-/// The tensors of a file under their Hugging Face keys, in f32 and in Burn's layout.
+/// The tensors of a file under their Hugging Face keys, in Burn's layout.
 ///
 /// It is made from the list of what a model needs, which is compared with the file as a whole
 /// before anything is read. Beside a tensor that is asked for, only a chunk is held.
@@ -85,7 +85,7 @@ impl<'a> GgufSource<'a> {
         LoadReport { tensors: self.tensors.len(), bytes: self.total, ..LoadReport::default() }
     }
 
-    fn read(&mut self, spec: &TensorSpec) -> Result<Vec<f32>, GgufError> {
+    fn read<T: Number>(&mut self, spec: &TensorSpec) -> Result<Vec<T>, GgufError> {
         let path = || self.file.path().to_owned();
         let Some((tensor, order)) = self.tensors.get(&spec.key) else {
             return Err(GgufError::NoTensor { path: path(), tensor: spec.key.clone() });
@@ -98,7 +98,7 @@ impl<'a> GgufSource<'a> {
             };
             return Err(GgufError::Tensors { path: path(), problems: vec![problem] });
         }
-        let mut values = vec![0_f32; tensor.numbers()];
+        let mut values = vec![T::zeroed(); tensor.numbers()];
         if values.is_empty() {
             return Ok(values);
         }
@@ -116,14 +116,17 @@ impl<'a> GgufSource<'a> {
                 for column in 0..width {
                     let out = &mut values[column * height..][..height];
                     for (row, float) in floats[column..].iter().step_by(width).enumerate() {
-                        out[order.hugging_face(first / width + row)] = *float;
+                        out[order.hugging_face(first / width + row)] = T::from_f32(*float);
                     }
                 }
             } else if *order == RowOrder::Same {
-                values[first..][..floats.len()].copy_from_slice(floats);
+                for (value, float) in values[first..].iter_mut().zip(floats) {
+                    *value = T::from_f32(*float);
+                }
             } else {
                 for (at, float) in (first..).zip(floats) {
-                    values[order.hugging_face(at / width) * width + at % width] = *float;
+                    let at = order.hugging_face(at / width) * width + at % width;
+                    values[at] = T::from_f32(*float);
                 }
             }
             *done += bytes;
@@ -134,8 +137,12 @@ impl<'a> GgufSource<'a> {
 }
 
 impl Source for GgufSource<'_> {
-    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Vec<f32>>, ModelError> {
-        Ok(Some(self.read(spec)?))
+    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Values>, ModelError> {
+        Ok(Some(match spec.dtype {
+            WeightDtype::F32 => Values::F32(self.read(spec)?),
+            WeightDtype::F16 => Values::F16(self.read(spec)?),
+            WeightDtype::Bf16 => Values::Bf16(self.read(spec)?),
+        }))
     }
 }
 

@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn::tensor::Device;
-
 use super::checkpoint::{Checkpoint, Entry, is_float};
 use super::manifest::Manifest;
-use super::{Builder, Random, Source, TensorSpec};
+use super::{Builder, Random, Source, Storage, TensorSpec, Values, WeightDtype};
 use crate::{ModelError, TensorProblem};
 
 /// What loading a checkpoint came to.
@@ -41,14 +39,14 @@ pub struct CheckpointKeys {
 /// `random`.
 pub(crate) fn load<M>(
     dir: &Path,
-    device: &Device,
+    at: Storage<'_>,
     keys: &CheckpointKeys,
     random: Random,
     progress: &mut dyn FnMut(u64, u64),
     build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
 ) -> Result<(M, LoadReport), ModelError> {
     let mut manifest = Manifest::default();
-    build(&mut Builder::new(&mut manifest, device))?;
+    build(&mut Builder::new(&mut manifest, at))?;
     let checkpoint = Checkpoint::open(dir)?;
     let plan = plan(dir, &manifest.specs, &checkpoint, keys)?;
     let report = LoadReport {
@@ -66,7 +64,7 @@ pub(crate) fn load<M>(
         progress,
     };
     (source.progress)(0, report.bytes);
-    Ok((build(&mut Builder::new(&mut source, device))?, report))
+    Ok((build(&mut Builder::new(&mut source, at))?, report))
 }
 
 struct Plan {
@@ -162,15 +160,19 @@ struct Reader<'a> {
 }
 
 impl Source for Reader<'_> {
-    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Vec<f32>>, ModelError> {
+    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Values>, ModelError> {
         let Some(entry) = self.entries.get(&spec.key) else {
             return self.random.values(spec);
         };
         let (done, total, progress) = (&mut self.done, self.total, &mut self.progress);
-        let values = self.checkpoint.read(entry, spec, &mut |bytes| {
+        let read = &mut |bytes| {
             *done += bytes;
             progress(*done, total);
-        })?;
-        Ok(Some(values))
+        };
+        Ok(Some(match spec.dtype {
+            WeightDtype::F32 => Values::F32(self.checkpoint.read(entry, spec, read)?),
+            WeightDtype::F16 => Values::F16(self.checkpoint.read(entry, spec, read)?),
+            WeightDtype::Bf16 => Values::Bf16(self.checkpoint.read(entry, spec, read)?),
+        }))
     }
 }

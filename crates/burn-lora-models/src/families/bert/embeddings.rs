@@ -5,7 +5,8 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{FloatDType, Int, Tensor};
+use burn_lora::embed;
 
 use super::config::BertConfig;
 use crate::ModelError;
@@ -43,9 +44,9 @@ impl BertEmbeddings {
     pub(super) fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [_, tokens] = ids.dims();
         let rows = |table: &Embedding, first: usize, count: usize| {
-            table.weight.val().narrow(0, first, count).unsqueeze::<3>()
+            table.weight.val().narrow(0, first, count).cast(FloatDType::F32).unsqueeze::<3>()
         };
-        let x = self.word_embeddings.forward(ids)
+        let x = embed(&self.word_embeddings, ids)
             + rows(&self.position_embeddings, self.first, tokens)
             + rows(&self.token_type_embeddings, 0, 1);
         self.LayerNorm.forward(x)

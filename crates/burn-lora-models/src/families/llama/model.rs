@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Embedding, Linear, RmsNorm};
 use burn::tensor::{Int, Tensor};
+use burn_lora::embed;
 
 use super::config::LlamaConfig;
 use super::layer::LlamaDecoderLayer;
@@ -80,7 +81,7 @@ impl Decoder for LlamaForCausalLM {
         mut cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
         let attention = Attention::new(placement, self.rope.at(placement.attended()));
-        let mut x = self.model.embed_tokens.forward(ids);
+        let mut x = embed(&self.model.embed_tokens, ids);
         for (index, layer) in self.model.layers.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| (cache, index));
             x = layer.forward(x, &attention, cache);

@@ -3,13 +3,12 @@
 use std::f64::consts::PI;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 use super::super::gguf_name;
 use super::super::writer::Writer;
-use super::*;
 use crate::SaveDtype;
 use crate::families::llama::{LlamaConfig, LlamaForCausalLM};
 use crate::{Decoder, Model, ModelConfig};
