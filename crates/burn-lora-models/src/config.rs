@@ -84,6 +84,14 @@ impl Problems {
         }
     }
 
+    /// Probabilities of dropping.
+    pub(crate) fn probabilities<const N: usize>(&mut self, values: [(&str, Option<f64>); N]) {
+        let given = values.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        for (key, value) in given.filter(|(_, value)| !(0.0..1.0).contains(value)) {
+            self.add(format!("`{key}` is {value}: it must be from 0, below 1"));
+        }
+    }
+
     /// The heads share out the residual stream; `unless` says what else would do.
     pub(crate) fn shared_out(
         &mut self,

@@ -239,5 +239,10 @@ mod tests {
         let of_tokens = 16 * (16 + 16 + 16 + 32 + 32 + 48 + 32 + 16);
         let of_scores = 2 * (2 * 2 * 8 * 8);
         assert_eq!(config.footprint(&BATCH, &learned).kept, 4 * (of_tokens + of_scores));
+        // Its own dropout keeps masks: of the probabilities, and of both outputs; nothing learns below the
+        // embeddings' one.
+        let dropping = config.clone().with_dropout().footprint(&BATCH, &learned).kept;
+        let masks = 2 * 2 * 8 * 8 + 2 * 16 * 16;
+        assert_eq!(dropping - config.footprint(&BATCH, &learned).kept, 4 * masks);
     }
 }

@@ -16,9 +16,9 @@
 //! mean the same here. Every linear is `burn::nn::Linear`, called through
 //! [`burn_lora::LoraForward`].
 //!
-//! Left out: dropout of the base model. It is frozen in what this project does, and here it runs as
-//! it does in evaluation; only the adapter's own dropout acts. No sliding windows, no sentence pairs
-//! (token types other than 0), no left padding.
+//! A model's own dropout is off until its configuration is asked for it ([`ModelConfig::with_dropout`]).
+//!
+//! Left out: sliding windows, sentence pairs (token types other than 0), left padding.
 //!
 //! ```no_run
 //! use burn_lora_models::generate::{GenerateOptions, generate};
@@ -42,6 +42,7 @@ mod activation;
 mod classifier;
 mod config;
 pub mod decoder;
+mod dropout;
 mod error;
 pub mod families;
 pub mod footprint;
@@ -58,6 +59,7 @@ pub mod weights;
 pub use activation::Activation;
 pub use classifier::{Classifier, ClassifierConfig};
 pub use decoder::{Decoder, KvCache};
+pub use dropout::{Dropout, Dropouts};
 pub use error::{ModelError, TensorProblem};
 pub use model::{Description, Model, ModelConfig};
 pub use registry::{

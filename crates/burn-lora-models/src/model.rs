@@ -75,6 +75,11 @@ pub trait ModelConfig: Clone + Debug + PartialEq + Send + Sync + 'static {
         Self::from_json(&text, &path)
     }
 
+    /// The same model with the dropout of its `config.json` ([`Dropouts`](crate::Dropouts)), which acts in
+    /// training only. Without this nothing is dropped but what an adapter drops.
+    #[must_use]
+    fn with_dropout(self) -> Self;
+
     /// What is known of the model.
     fn about(&self) -> &dyn Description;
 }

@@ -56,6 +56,12 @@ macro_rules! families {
                 }
             }
 
+            fn with_dropout(self) -> Self {
+                match self {
+                    $(Self::$Variant(config) => Self::$Variant(config.with_dropout()),)+
+                }
+            }
+
             fn about(&self) -> &dyn Description {
                 match self {
                     $(Self::$Variant(config) => config.about(),)+

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::{OnceCell, RefCell};
+use std::path::Path;
 
 use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
@@ -35,6 +36,7 @@ struct Kept {
 #[derive(PartialEq)]
 struct Key {
     source: ModelSource,
+    dropout: bool,
     device: Device,
     /// Classes, and the seed that a head starts from which the files do not have.
     head: Option<(Vec<String>, u64)>,
@@ -57,7 +59,12 @@ impl BaseCache {
             return load(config, device, observer);
         };
         let head = config.data.labels.clone().map(|labels| (labels, config.train.seed));
-        let key = Key { source: config.model.source.clone(), device: device.clone(), head };
+        let key = Key {
+            source: config.model.source.clone(),
+            dropout: config.model.dropout,
+            device: device.clone(),
+            head,
+        };
         if let Some(kept) = cache.kept.borrow().as_ref().filter(|kept| kept.key == key)
             && let Some(model) = kept.model.downcast_ref::<M>()
         {
@@ -108,7 +115,7 @@ pub fn load<M: Objective>(
     let seed = config.train.seed;
     let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
         &placed(&config.model.source, observer)?;
-    let shape = M::with_task(M::Config::from_path(path)?, config);
+    let shape = shaped::<M>(path, config)?;
     watched(observer, |progress| match &config.model.source {
         ModelSource::Pretrained(_) => M::load_as(&shape, path, seed, device, progress),
         ModelSource::Random(_) => Ok((M::random(&shape, seed, device)?, LoadReport::default())),
@@ -123,7 +130,13 @@ pub(crate) fn outline<M: Objective>(
 ) -> Result<M, TrainError> {
     let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
         placed(&config.model.source, observer)?;
-    Ok(M::outline(&M::with_task(M::Config::from_path(&path)?, config), device)?)
+    Ok(M::outline(&shaped::<M>(&path, config)?, device)?)
+}
+
+/// The configuration of the model there, as the run is to train it.
+fn shaped<M: Objective>(path: &Path, config: &RunConfig) -> Result<M::Config, TrainError> {
+    let shape = M::with_task(M::Config::from_path(path)?, config);
+    Ok(if config.model.dropout { shape.with_dropout() } else { shape })
 }
 
 /// The source with its place on this machine.

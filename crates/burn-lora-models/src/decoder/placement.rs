@@ -176,7 +176,7 @@ fn positions(rows: &[Vec<bool>]) -> Positions {
 }
 
 /// Token `t` sees the columns up to its own.
-fn causal(tokens: usize, device: &Device) -> Option<Tensor<4>> {
+pub(super) fn causal(tokens: usize, device: &Device) -> Option<Tensor<4>> {
     (tokens > 1).then(|| {
         let values: Vec<f32> = (0..tokens)
             .flat_map(|t| (0..tokens).map(move |s| if s <= t { 0.0 } else { MASKED }))

@@ -11,7 +11,7 @@ use toml::{Spanned, Value};
 
 use super::keys::Fallback;
 use super::named::Named;
-use crate::suggest::nearest;
+use burn_lora_text::nearest;
 
 type Read<T> = Box<dyn Fn(&Spanned<DeValue<'_>>) -> Result<T, Mismatch>>;
 type Write<T> = Box<dyn Fn(&T) -> Result<Option<Value>, String>>;

@@ -68,6 +68,25 @@ pub(super) struct Written {
     pub(super) value: Value,
 }
 
+impl Written {
+    /// The value of a key, unless it is left out.
+    ///
+    /// # Errors
+    ///
+    /// Why TOML cannot hold it.
+    pub(super) fn new(
+        section: &'static str,
+        name: &'static str,
+        decides: Decides,
+        value: Result<Option<Value>, String>,
+    ) -> Result<Option<Self>, UnwritableError> {
+        match value {
+            Ok(value) => Ok(value.map(|value| Self { section, name, decides, value })),
+            Err(reason) => Err(UnwritableError { key: format!("{section}.{name}"), reason }),
+        }
+    }
+}
+
 /// Something that a configuration holds and that some of its keys stand for.
 pub(super) trait Part: Sized {
     /// Its keys, in the order in which they are written.
@@ -135,81 +154,65 @@ macro_rules! keys {
             )*
         }
     ) => {
-        impl $crate::config::keys::Part for $Part {
-            fn keys() -> Vec<$crate::config::keys::Key> {
-                let mut keys = Vec::new();
-                $( keys.extend(<$P as $crate::config::keys::Part>::keys()); )*
-                $(
-                    let allowed: $crate::config::allowed::Allowed<$T> = $allowed;
-                    keys.push($crate::config::keys::Key {
-                        section: $section,
-                        name: stringify!($name),
-                        help: concat!($($help),+).trim_ascii(),
-                        default: keys!(@fallback allowed $($default $(=> $words)?)?),
-                        allowed: allowed.words,
-                    });
-                )*
-                keys
-            }
+        const _: () = {
+            use $crate::config::allowed::Allowed;
+            use $crate::config::keys::{Decides, Key, Part, UnwritableError, Written};
+            use $crate::config::reader::Reader;
 
-            fn read(reader: &mut $crate::config::reader::Reader<'_>) -> Option<Self> {
-                // Every key is read before the first `?`, so that no problem hides another.
-                $( let $part = <$P as $crate::config::keys::Part>::read(reader); )*
-                let ($($name,)*): ($($crate::config::allowed::Allowed<$T>,)*) = ($($allowed,)*);
-                $(
-                    let path = concat!($section, ".", stringify!($name));
-                    let $name = keys!(@read reader, path, $name $(, $default)?);
-                )*
-                $( let $part = $part?; )*
-                $(
-                    let $name: $T = match $name? {
+            impl Part for $Part {
+                fn keys() -> Vec<Key> {
+                    let mut keys = Vec::new();
+                    $( keys.extend(<$P as Part>::keys()); )*
+                    $(
+                        let allowed: Allowed<$T> = $allowed;
+                        let help = concat!($($help),+).trim_ascii();
+                        let default = keys!(@fallback allowed $($default $(=> $words)?)?);
+                        keys.push(Key {
+                            section: $section, name: stringify!($name), help, default, allowed: allowed.words
+                        });
+                    )*
+                    keys
+                }
+
+                fn read(reader: &mut Reader<'_>) -> Option<Self> {
+                    // Every key is read before the first `?`, so that no problem hides another.
+                    $( let $part = <$P as Part>::read(reader); )*
+                    let ($($name,)*): ($(Allowed<$T>,)*) = ($($allowed,)*);
+                    $( let $name = reader.read(
+                        concat!($section, ".", stringify!($name)), &$name, keys!(@required $($default)?)
+                    ); )*
+                    $( let $part = $part?; )*
+                    $( let $name: $T = match $name? {
                         Some(value) => value,
                         None => keys!(@default $($default)?),
-                    };
-                )*
-                Some(Self { $($part,)* $($name,)* })
-            }
+                    }; )*
+                    Some(Self { $($part,)* $($name,)* })
+                }
 
-            fn write(
-                &self,
-                out: &mut Vec<$crate::config::keys::Written>,
-            ) -> Result<(), $crate::config::keys::UnwritableError> {
-                $( $crate::config::keys::Part::write(&self.$part, out)?; )*
-                $(
-                    let allowed: $crate::config::allowed::Allowed<$T> = $allowed;
-                    let value = allowed.write(&self.$name).map_err(|reason| {
-                        let key = concat!($section, ".", stringify!($name)).to_owned();
-                        $crate::config::keys::UnwritableError { key, reason }
-                    })?;
-                    out.extend(value.map(|value| $crate::config::keys::Written {
-                        section: $section,
-                        name: stringify!($name),
-                        decides: keys!(@decides $($decides)?),
-                        value,
-                    }));
-                )*
-                Ok(())
+                fn write(&self, out: &mut Vec<Written>) -> Result<(), UnwritableError> {
+                    $( Part::write(&self.$part, out)?; )*
+                    $(
+                        let allowed: Allowed<$T> = $allowed;
+                        let decides = keys!(@decides $($decides)?);
+                        out.extend(Written::new(
+                            $section, stringify!($name), decides, allowed.write(&self.$name)
+                        )?);
+                    )*
+                    Ok(())
+                }
             }
-        }
+        };
     };
 
     (@fallback $allowed:ident) => { $crate::config::keys::Fallback::Required };
-    (@fallback $allowed:ident $default:expr) => {
-        $allowed.fallback(&$default)
-    };
-    (@fallback $allowed:ident $default:expr => $words:literal) => {
-        $crate::config::keys::Fallback::Words($words)
-    };
-    (@read $reader:ident, $path:ident, $allowed:ident) => {
-        $reader.required($path, &$allowed).map(Some)
-    };
-    (@read $reader:ident, $path:ident, $allowed:ident, $default:expr) => {
-        $reader.given($path, &$allowed)
-    };
+    (@fallback $allowed:ident $default:expr) => { $allowed.fallback(&$default) };
+    (@fallback $allowed:ident $default:expr => $words:literal) => { $crate::config::keys::Fallback::Words($words) };
+    (@required) => { true };
+    (@required $default:expr) => { false };
     (@default) => { return None };
     (@default $default:expr) => { $default };
-    (@decides) => { $crate::config::keys::Decides::Training };
-    (@decides $decides:ident) => { $crate::config::keys::Decides::$decides };
+    (@decides) => { Decides::Training };
+    (@decides $decides:ident) => { Decides::$decides };
 }
 
 pub(super) use keys;

@@ -3,6 +3,7 @@
 //! A key that cannot be used gives `None` and leaves a [`Problem`] behind; whoever reads goes on
 //! with the next key, and at the end there is either a whole configuration or all the problems.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -12,8 +13,11 @@ use toml::de::{DeTable, DeValue};
 use super::allowed::{Allowed, Mismatch, describe, number};
 use super::error::{Place, Problem};
 use super::keys::Key;
-use super::rules::{EXCLUSIVE, OF_ADAPTERS};
-use crate::suggest::nearest;
+use super::rules;
+use burn_lora_text::nearest;
+
+const NO_SECTION: &str = "there is no such section";
+const NO_KEY: &str = "there is no such key";
 
 /// A value somebody wrote.
 struct Entry<'i> {
@@ -51,9 +55,8 @@ impl<'i> Reader<'i> {
             let place = reader.file(error.span().unwrap_or(0..0));
             let Place::File { line, .. } = &place else { continue };
             let line = *line;
-            let message = error.message().to_owned();
             // The first error of a line is the cause of those that follow.
-            reader.push(Problem { key: String::new(), place, message, help: None });
+            reader.push("", place, error.message(), None);
             reader.broken.push(line);
         }
         reader.sections_of(table.into_inner());
@@ -66,98 +69,77 @@ impl<'i> Reader<'i> {
     fn sections_of(&mut self, table: DeTable<'i>) {
         for (name, value) in table {
             let (span, name) = (name.span(), name.into_inner());
-            let Some(section) = self.section_names().find(|section| *section == name) else {
-                self.unknown_section(&name, span);
-                continue;
+            let section = match self.check_section(&name) {
+                Ok(section) => section,
+                Err(help) => {
+                    let place = self.file(span);
+                    self.push(&name, place, NO_SECTION, Some(help));
+                    continue;
+                }
             };
             match value.into_inner() {
                 DeValue::Table(keys) => {
                     self.sections.insert(section, span);
                     for (key, value) in keys {
-                        let (span, key) = (key.span(), key.into_inner());
-                        if self.broken.contains(&self.line(&span)) {
-                            continue;
-                        }
-                        match self.check_key(section, &key) {
-                            Ok(path) => {
-                                self.entries.insert(path, Entry { value, key: span, set: None });
-                            }
-                            Err(help) => {
-                                let place = self.file(span);
-                                self.unknown_key(format!("{section}.{key}"), place, help);
-                            }
-                        }
+                        self.key_of(section, key, value);
                     }
                 }
                 other => {
                     let message = format!("is a section, but stands here as {}", describe(&other));
-                    let help = Some(format!("write [{section}] and its keys below"));
+                    let help = format!("write [{section}] and its keys below");
                     let place = self.file(span);
-                    self.push(Problem { key: name.into_owned(), place, message, help });
+                    self.push(&name, place, message, Some(help));
                 }
+            }
+        }
+    }
+
+    fn key_of(&mut self, section: &str, key: Spanned<Cow<'i, str>>, value: Spanned<DeValue<'i>>) {
+        let (span, path) = (key.span(), format!("{section}.{}", key.get_ref()));
+        match self.check_key(section, key.get_ref()) {
+            _ if self.broken.contains(&self.line(&span)) => {}
+            Ok(()) => {
+                self.entries.insert(path, Entry { value, key: span, set: None });
+            }
+            Err(help) => {
+                let place = self.file(span);
+                self.push(&path, place, NO_KEY, Some(help));
             }
         }
     }
 
     fn set(&mut self, text: &'i str) {
+        const FORM: &str = "write section.key=value, such as train.steps=50";
         let place = Place::Override { text: text.to_owned() };
         let Some((path, raw)) = text.split_once('=') else {
-            let message = "is not an override".to_owned();
-            let help = Some("write section.key=value, such as train.steps=50".to_owned());
-            return self.push(Problem { key: String::new(), place, message, help });
+            return self.push("", place, "is not an override", Some(FORM.to_owned()));
         };
         let (path, raw) = (path.trim(), raw.trim());
         let Some((section, key)) = path.split_once('.') else {
-            let help = match self.owner_of(path) {
-                Some(section) => format!("did you mean `{section}.{path}`?"),
-                None => "write section.key=value, such as train.steps=50".to_owned(),
-            };
-            return self.unknown_key(path.to_owned(), place, help);
+            let meant = self.owners(path, |section| format!("`{section}.{path}`"));
+            let meant = meant.map(|keys| format!("did you mean {keys}?"));
+            return self.push(path, place, NO_KEY, meant.or_else(|| Some(FORM.to_owned())));
         };
-        if !self.section_names().any(|name| name == section) {
-            let help = did_you_mean(section, self.section_names())
-                .unwrap_or_else(|| self.sections_there_are());
-            let message = "there is no such section".to_owned();
-            return self.push(Problem { key: path.to_owned(), place, message, help: Some(help) });
+        if let Err(help) = self.check_section(section) {
+            return self.push(path, place, NO_SECTION, Some(help));
         }
-        let path = match self.check_key(section, key) {
-            Ok(path) => path,
-            Err(help) => return self.unknown_key(path.to_owned(), place, help),
-        };
+        if let Err(help) = self.check_key(section, key) {
+            return self.push(path, place, NO_KEY, Some(help));
+        }
         let value = DeValue::parse(raw)
             .unwrap_or_else(|_| Spanned::new(0..raw.len(), DeValue::String(raw.into())));
-        for (first, second, _) in EXCLUSIVE {
-            if [first, second].contains(&&*path) {
-                self.entries.remove(first);
-                self.entries.remove(second);
-            }
-        }
-        if path == "adapter.method" && value.get_ref().as_str() == Some("full") {
-            self.entries.retain(|path, _| {
-                !path.starts_with("adapter.") && !OF_ADAPTERS.contains(&path.as_str())
-            });
-        }
-        self.entries.insert(path, Entry { value, key: 0..0, set: Some((text, raw)) });
+        let full = path == "adapter.method" && value.get_ref().as_str() == Some("full");
+        self.entries.retain(|other, _| !rules::drops(path, other, full));
+        self.entries.insert(path.to_owned(), Entry { value, key: 0..0, set: Some((text, raw)) });
     }
 
-    fn unknown_section(&mut self, name: &str, span: Range<usize>) {
-        let help = did_you_mean(name, self.section_names())
-            .or_else(|| Some(format!("`{name}` belongs in [{}]", self.owner_of(name)?)))
-            .unwrap_or_else(|| self.sections_there_are());
-        let place = self.file(span);
-        let message = "there is no such section".to_owned();
-        self.push(Problem { key: name.to_owned(), place, message, help: Some(help) });
-    }
-
-    fn unknown_key(&mut self, key: String, place: Place, help: String) {
-        let message = "there is no such key".to_owned();
-        self.push(Problem { key, place, message, help: Some(help) });
-    }
-
-    fn push(&mut self, problem: Problem) {
-        match &problem.place {
+    fn push(&mut self, key: &str, place: Place, message: impl Into<String>, help: Option<String>) {
+        match &place {
             Place::File { line, .. } if self.broken.contains(line) => {}
-            _ => self.problems.push(problem),
+            _ => {
+                let (key, message) = (key.to_owned(), message.into());
+                self.problems.push(Problem { key, place, message, help });
+            }
         }
     }
 
@@ -202,70 +184,55 @@ impl<'i> Reader<'i> {
         self.entries.keys().filter(|path| path.starts_with(&prefix)).cloned().collect()
     }
 
-    /// Reports a problem of a key that is right in itself but not beside the others, unless broken
-    /// syntax may hide what the others are.
-    pub(super) fn refuse(
-        &mut self,
-        path: &str,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) {
-        if self.broken.is_empty() {
-            let place = self.place(path, None);
-            let (message, help) = (message.into(), Some(help.into()));
-            self.push(Problem { key: path.to_owned(), place, message, help });
-        }
-    }
-
-    /// Reports a problem of that kind if it is one.
+    /// Reports, if it is one, a problem of a key that is right in itself but not beside the others;
+    /// unless broken syntax may hide what the others are.
     pub(super) fn refuse_if(
         &mut self,
         wrong: bool,
         path: &str,
         message: impl Into<String>,
-        help: impl Into<String>,
+        help: &str,
     ) {
-        if wrong {
-            self.refuse(path, message, help);
+        if wrong && self.broken.is_empty() {
+            let place = self.place(path, None);
+            self.push(path, place, message, Some(help.to_owned()));
         }
     }
 
     /// Reports that a key is missing, unless one was taken for a misspelling of it already.
-    pub(super) fn missing(&mut self, path: &str, help: impl Into<String>) {
+    pub(super) fn missing(&mut self, path: &str, help: impl AsRef<str>) {
         let (section, name) = path.split_once('.').unwrap_or(("", path));
         let meant = did_you_mean(name, [name]);
         let misspelt = |problem: &Problem| {
             problem.key.starts_with(&format!("{section}.")) && problem.help == meant
         };
-        if !self.problems.iter().any(misspelt) {
-            self.refuse(path, "is missing", help);
-        }
+        let missing = !self.problems.iter().any(misspelt);
+        self.refuse_if(missing, path, "is missing", help.as_ref());
     }
 
-    /// Reads a key that must be given: `None` for a problem.
-    pub(super) fn required<T: 'static>(&mut self, path: &str, allowed: &Allowed<T>) -> Option<T> {
-        let given = self.given(path, allowed)?;
-        if given.is_none() {
-            let name = path.split_once('.').map_or(path, |(_, name)| name);
-            self.missing(path, format!("write `{name} = …` ({})", allowed.words));
-        }
-        given
-    }
-
-    /// Reads a key that may be left out: `None` for a problem, `Some(None)` where it is not given.
-    pub(super) fn given<T: 'static>(
+    /// Reads a key: `None` for a problem, `Some(None)` where it is not given and need not be.
+    pub(super) fn read<T: 'static>(
         &mut self,
         path: &str,
         allowed: &Allowed<T>,
+        required: bool,
     ) -> Option<Option<T>> {
-        let Some(entry) = self.entries.get(path) else { return Some(None) };
-        let read = allowed.read(&entry.value).or_else(|mismatch| match entry.set {
-            // `output.dir=2024` means the text, whatever TOML takes it for.
-            Some((_, raw)) if is_scalar(entry.value.get_ref()) => {
-                let text = Spanned::new(0..0, DeValue::String(raw.into()));
-                allowed.read(&text).map_err(|_| mismatch)
+        let Some(entry) = self.entries.get(path) else {
+            if required {
+                let name = path.split_once('.').map_or(path, |(_, name)| name);
+                self.missing(path, format!("write `{name} = …` ({})", allowed.words));
             }
-            _ => Err(mismatch),
+            return (!required).then_some(None);
+        };
+        let read = allowed.read(&entry.value).or_else(|mismatch| {
+            match (entry.set, entry.value.get_ref()) {
+                (None, _) | (_, DeValue::Array(_) | DeValue::Table(_)) => Err(mismatch),
+                // `output.dir=2024` means the text, whatever TOML takes it for.
+                (Some((_, raw)), _) => {
+                    let text = Spanned::new(0..0, DeValue::String(raw.into()));
+                    allowed.read(&text).map_err(|_| mismatch)
+                }
+            }
         });
         let Mismatch { span, found, hint } = match read {
             Ok(value) => return Some(Some(value)),
@@ -273,46 +240,45 @@ impl<'i> Reader<'i> {
         };
         let place = self.place(path, Some(span));
         let hint = hint.map_or_else(String::new, |hint| format!("{hint} "));
-        let help = Some(format!("{hint}allowed: {}", allowed.words));
-        let message = format!("cannot be {found}");
-        self.push(Problem { key: path.to_owned(), place, message, help });
+        let help = format!("{hint}allowed: {}", allowed.words);
+        self.push(path, place, format!("cannot be {found}"), Some(help));
         None
     }
 
-    fn check_key(&self, section: &str, key: &str) -> Result<String, String> {
+    /// Checks that there is such a key; else says what may have been meant.
+    fn check_key(&self, section: &str, key: &str) -> Result<(), String> {
         let names = || self.keys.iter().filter(|(of, _)| *of == section).map(|(_, name)| *name);
         if names().any(|name| name == key) {
-            return Ok(format!("{section}.{key}"));
+            return Ok(());
         }
-        Err(did_you_mean(key, names())
-            .or_else(|| Some(format!("`{key}` belongs in [{}]", self.owner_of(key)?)))
-            .unwrap_or_else(|| {
-                format!("the keys of [{section}] are {}", names().collect::<Vec<_>>().join(", "))
-            }))
+        Err(did_you_mean(key, names()).or_else(|| self.belongs(key)).unwrap_or_else(|| {
+            format!("the keys of [{section}] are {}", names().collect::<Vec<_>>().join(", "))
+        }))
     }
 
-    /// The sections, in the order in which they are written.
-    fn section_names(&self) -> impl Iterator<Item = &'static str> + use<'i> {
+    /// Checks that there is such a section; else says what may have been meant.
+    fn check_section(&self, name: &str) -> Result<&'static str, String> {
         let mut names: Vec<&'static str> = self.keys.iter().map(|(section, _)| *section).collect();
         names.dedup();
-        names.into_iter()
+        names.iter().copied().find(|section| *section == name).ok_or_else(|| {
+            let near = did_you_mean(name, names.iter().copied()).or_else(|| self.belongs(name));
+            near.unwrap_or_else(|| format!("the sections are [{}]", names.join("], [")))
+        })
     }
 
-    fn sections_there_are(&self) -> String {
-        let names: Vec<_> = self.section_names().map(|section| format!("[{section}]")).collect();
-        format!("the sections are {}", names.join(", "))
+    /// The sections that have a key of this name, each put so.
+    fn owners(&self, key: &str, put: impl Fn(&str) -> String) -> Option<String> {
+        let owners = self.keys.iter().filter(|(_, name)| *name == key);
+        let owners: Vec<String> = owners.map(|(section, _)| put(section)).collect();
+        (!owners.is_empty()).then(|| owners.join(" or "))
     }
 
-    /// The section that a key of this name belongs to.
-    fn owner_of(&self, key: &str) -> Option<&'static str> {
-        self.keys.iter().find(|(_, name)| *name == key).map(|(section, _)| *section)
+    fn belongs(&self, key: &str) -> Option<String> {
+        let sections = self.owners(key, |section| format!("[{section}]"))?;
+        Some(format!("`{key}` belongs in {sections}"))
     }
 }
 
 fn did_you_mean<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(word, words).map(|near| format!("did you mean `{near}`?"))
-}
-
-fn is_scalar(value: &DeValue<'_>) -> bool {
-    !matches!(value, DeValue::Array(_) | DeValue::Table(_))
 }

@@ -22,6 +22,12 @@ pub(super) const EXCLUSIVE: [(&str, &str, &str); 3] = [
 /// drops them too.
 pub(super) const OF_ADAPTERS: [&str; 2] = ["train.lora_plus", "train.keep_best"];
 
+/// Whether an override of `key` takes back what was said of `other`; `full`: it is `method = "full"`.
+pub(super) fn drops(key: &str, other: &str, full: bool) -> bool {
+    EXCLUSIVE.iter().any(|&(a, b, _)| [a, b].contains(&key) && [a, b].contains(&other))
+        || full && (other.starts_with("adapter.") || OF_ADAPTERS.contains(&other))
+}
+
 const FULL: &str = "has no meaning with method = \"full\"";
 const NO_ROWS: &str = "needs rows to evaluate on";
 
@@ -65,7 +71,7 @@ fn check_data(reader: &mut Reader<'_>, data: &DataSection) {
     let classes = data.format == Some(Format::Classification);
     let labels = data.labels.as_deref().unwrap_or_default();
     if let Some((_, twice)) = labels.iter().enumerate().find(|(index, name)| labels[..*index].contains(name)) {
-        reader.refuse("data.labels", format!("names the class \"{twice}\" twice"), "name every class once");
+        reader.refuse_if(true, "data.labels", format!("names the class \"{twice}\" twice"), "name every class once");
     }
     let mut rule = |wrong, key, message, help| reader.refuse_if(wrong, key, message, help);
     rule(!labels.is_empty() && data.format.is_some() && !classes, "data.labels",

@@ -20,6 +20,7 @@ const EVERYTHING: &str = r#"
 path = "models/tiny"
 tokenizer = "models/other"
 dtype = "f32"
+dropout = true
 [adapter]
 method = "lora"
 rank = 4
@@ -101,6 +102,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 source: ModelSource::Pretrained("models/tiny".into()),
                 tokenizer: "models/tiny".into(),
                 dtype: Dtype::F32,
+                dropout: false,
             },
             adapter: AdapterSection::Lora(LoraSection {
                 lora: LoraConfig::new(8, 16.0),
@@ -167,7 +169,7 @@ fn every_key_is_read() {
     assert_eq!(adapter.targets, Targets::Regex(r".*\.(q|v)_proj".into()));
     assert_eq!(adapter.layers_to_transform, Some(vec![0, 2]));
     assert_eq!(adapter.modules_to_save, ["score"]);
-    assert_eq!(config.model.tokenizer, Path::new("models/other"));
+    assert_eq!((config.model.tokenizer, config.model.dropout), ("models/other".into(), true));
     assert_eq!(config.data.format, Some(Format::Classification));
     assert_eq!(config.data.separator, "\n");
     assert_eq!(config.train.length, Length::Epochs(2.5));
@@ -242,7 +244,7 @@ dropout = 0.1
             "run.toml:9: train.batch_size: cannot be the string \"8\"; allowed: whole number from 1",
             "run.toml:10: train.shedule: there is no such key; did you mean `schedule`?",
             "run.toml:11: train.schedule: cannot be \"cosin\"; did you mean \"cosine\"? allowed: \"cosine\", \"linear\" or \"constant\"",
-            "run.toml:12: train.dropout: there is no such key; `dropout` belongs in [adapter]",
+            "run.toml:12: train.dropout: there is no such key; `dropout` belongs in [model] or [adapter]",
             "override train.stepz=3: train.stepz: there is no such key; did you mean `steps`?",
             "override train.warmup=1.5: train.warmup: cannot be 1.5; allowed: share of the steps below 1 (as 0.06), or whole number of steps",
         ]
@@ -420,11 +422,12 @@ fn an_override_is_toml_or_else_a_plain_string() {
     assert_eq!(config.data.train, [Source::new("7")]);
     assert_eq!(config.model.source, ModelSource::Pretrained("a b".into()));
     assert_eq!(
-        problems(LEAST, &["steps=5", "trian.steps=5", "train.steps", "train.steps=x"]),
+        problems(LEAST, &["steps=5", "trian.steps=5", "train.steps", "train.steps=x", "dropout=1"]),
         [
             "override steps=5: steps: there is no such key; did you mean `train.steps`?",
             "override trian.steps=5: trian.steps: there is no such section; did you mean `train`?",
             "override train.steps: is not an override; write section.key=value, such as train.steps=50",
+            "override dropout=1: dropout: there is no such key; did you mean `model.dropout` or `adapter.dropout`?",
             "override train.steps=x: train.steps: cannot be the string \"x\"; allowed: whole number from 1",
         ]
     );

@@ -22,7 +22,7 @@ impl Tiny {
             r#"{"model_type": "llama", "vocab_size": 2048, "hidden_size": 32, "intermediate_size": 64,
                 "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
                 "max_position_embeddings": 64, "tie_word_embeddings": true, "rms_norm_eps": 1e-5,
-                "initializer_range": 0.2}"#,
+                "initializer_range": 0.2, "attention_dropout": 0.3}"#,
             "config.json".as_ref(),
         )
         .unwrap();

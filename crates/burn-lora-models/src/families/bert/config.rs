@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::activation::Activation;
 use crate::classifier::{ClassifierConfig, numbered};
 use crate::config::{Problems, model_type, parse};
+use crate::dropout::Dropouts;
 use crate::footprint::Counted;
 use crate::weights::CheckpointKeys;
 use crate::{Description, ModelConfig, ModelError};
@@ -41,6 +42,8 @@ pub struct BertConfig {
     pub pad_token_id: usize,
     /// Standard deviation of a random start.
     pub initializer_range: f64,
+    /// Where it drops in training.
+    pub dropouts: Dropouts,
     /// The names of the classes, in the order of the logits.
     pub labels: Vec<String>,
     /// The JSON that it was parsed from; written back by `save`.
@@ -73,6 +76,9 @@ struct Raw {
     pad_token_id: Option<usize>,
     #[serde(default = "default_deviation")]
     initializer_range: f64,
+    hidden_dropout_prob: Option<f64>,
+    attention_probs_dropout_prob: Option<f64>,
+    classifier_dropout: Option<f64>,
     #[serde(default = "default_positions")]
     position_embedding_type: String,
     #[serde(default)]
@@ -124,9 +130,15 @@ impl ModelConfig for BertConfig {
             activation: activation.unwrap_or(Activation::Gelu),
             pad_token_id: raw.padding(variant),
             initializer_range: raw.initializer_range,
+            dropouts: raw.dropouts(),
             labels: raw.labels(),
             text: text.to_owned(),
         })
+    }
+
+    fn with_dropout(mut self) -> Self {
+        self.dropouts = self.dropouts.switched_on();
+        self
     }
 
     fn about(&self) -> &dyn Description {
@@ -223,6 +235,13 @@ impl BertConfig {
 }
 
 impl Raw {
+    /// Where there is none, transformers' default is one in ten; the head's is that of the stream.
+    fn dropouts(&self) -> Dropouts {
+        let hidden = self.hidden_dropout_prob.unwrap_or(0.1);
+        let attention = self.attention_probs_dropout_prob.unwrap_or(0.1);
+        Dropouts::new(hidden, attention, hidden, self.classifier_dropout.unwrap_or(hidden))
+    }
+
     fn padding(&self, variant: Variant) -> usize {
         self.pad_token_id.unwrap_or(usize::from(variant == Variant::Roberta))
     }
@@ -267,6 +286,11 @@ impl Raw {
         }
         problems.positive("layer_norm_eps", self.layer_norm_eps);
         problems.not_negative("initializer_range", self.initializer_range);
+        problems.probabilities([
+            ("hidden_dropout_prob", self.hidden_dropout_prob),
+            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
+            ("classifier_dropout", self.classifier_dropout),
+        ]);
         if self.position_embedding_type != "absolute" {
             problems.add(format!(
                 "`position_embedding_type` is `{}`: only `absolute` is supported",

@@ -10,6 +10,7 @@ use burn_lora::embed;
 
 use super::config::BertConfig;
 use crate::ModelError;
+use crate::dropout::Dropout;
 use crate::weights::Builder;
 
 /// The three tables and their norm.
@@ -24,6 +25,8 @@ pub struct BertEmbeddings {
     /// Over the sum.
     pub LayerNorm: LayerNorm,
     first: usize,
+    #[module(skip)]
+    dropout: Dropout,
 }
 
 impl BertEmbeddings {
@@ -37,6 +40,7 @@ impl BertEmbeddings {
             token_type_embeddings: at.embedding("token_type_embeddings", types, d)?,
             LayerNorm: at.layer_norm("LayerNorm", d, config.layer_norm_eps)?,
             first: config.first_position(),
+            dropout: config.dropouts.embeddings(),
         })
     }
 
@@ -49,6 +53,6 @@ impl BertEmbeddings {
         let x = embed(&self.word_embeddings, ids)
             + rows(&self.position_embeddings, self.first, tokens)
             + rows(&self.token_type_embeddings, 0, 1);
-        self.LayerNorm.forward(x)
+        self.dropout.forward(self.LayerNorm.forward(x))
     }
 }

@@ -2,6 +2,7 @@
 //! composed of single operations, so that what they keep is what those keep.
 
 use super::BertConfig;
+use crate::dropout::Dropout;
 use crate::footprint::{BatchShape, Counted, Footprint, Learned, LearnedAt, Pass, floats};
 
 /// How often a training step passes over what its layers keep, beside its products: norms, softmax, GELU
@@ -21,6 +22,10 @@ impl Counted for BertConfig {
         let mut pass = Pass::new(learned);
         pass.tracked = whole;
         pass.keep(norm);
+        // Where something is dropped, its mask.
+        let mask = |dropout: Dropout, values: usize| if dropout.is_on() { values } else { 0 };
+        let dropped = mask(self.dropouts.residual(), tokens * d);
+        pass.keep(mask(self.dropouts.embeddings(), tokens * d));
 
         for layer in 0..self.num_hidden_layers {
             let at = |name: &str| format!("{root}.encoder.layer.{layer}.{name}");
@@ -28,12 +33,13 @@ impl Counted for BertConfig {
             pass.linears(&projections, tokens, d);
             // Queries, keys, values; exponentials and probabilities.
             pass.keep(3 * tokens * d + 2 * attended);
+            pass.keep(mask(self.dropouts.attention(), attended));
             pass.linears(&[at("attention.output.dense")], tokens, d);
-            pass.keep(norm);
+            pass.keep(dropped + norm);
             pass.linears(&[at("intermediate.dense")], tokens, d);
             pass.keep(tokens * inner);
             pass.linears(&[at("output.dense")], tokens, inner);
-            pass.keep(norm);
+            pass.keep(dropped + norm);
         }
 
         // Backward of the wide product: the stream's gradient, that of GELU's output and input; of the
@@ -44,7 +50,9 @@ impl Counted for BertConfig {
         let forward = tokens * 2 * d + (2 * tokens * inner).max(3 * tokens * d + 3 * attended);
         Footprint {
             kept: floats(pass.kept),
-            scores: floats(rows * (4 * d + 4 * self.labels.len())),
+            scores: floats(
+                rows * (4 * d + 4 * self.labels.len()) + mask(self.dropouts.head(), 2 * rows * d),
+            ),
             passing: floats(passing),
             evaluation: floats(forward),
         }

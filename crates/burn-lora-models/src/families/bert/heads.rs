@@ -60,7 +60,8 @@ impl Model for BertForSequenceClassification {
 
 impl Classifier for BertForSequenceClassification {
     fn logits(&self, ids: Tensor<2, Int>, lengths: &[usize]) -> Tensor<2> {
-        self.classifier.lora_forward(self.bert.first(ids, lengths))
+        let first = self.config.dropouts.head().forward(self.bert.first(ids, lengths));
+        self.classifier.lora_forward(first)
     }
 }
 
@@ -86,7 +87,9 @@ impl Model for RobertaForSequenceClassification {
 
 impl Classifier for RobertaForSequenceClassification {
     fn logits(&self, ids: Tensor<2, Int>, lengths: &[usize]) -> Tensor<2> {
-        let first = self.roberta.first(ids, lengths);
-        self.classifier.out_proj.lora_forward(self.classifier.dense.lora_forward(first).tanh())
+        let dropout = self.config.dropouts.head();
+        let RobertaClassificationHead { dense, out_proj } = &self.classifier;
+        let first = dropout.forward(self.roberta.first(ids, lengths));
+        out_proj.lora_forward(dropout.forward(dense.lora_forward(first).tanh()))
     }
 }

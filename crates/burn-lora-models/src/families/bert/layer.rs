@@ -12,6 +12,7 @@ use burn_lora::LoraForward;
 use super::config::BertConfig;
 use crate::ModelError;
 use crate::activation::Activation;
+use crate::dropout::Dropout;
 use crate::weights::Builder;
 
 /// Queries, keys and values.
@@ -24,6 +25,8 @@ pub struct BertSelfAttention {
     /// Values.
     pub value: Linear,
     heads: usize,
+    #[module(skip)]
+    dropout: Dropout,
 }
 
 impl BertSelfAttention {
@@ -34,6 +37,7 @@ impl BertSelfAttention {
             key: at.linear("key", d, d, true)?,
             value: at.linear("value", d, d, true)?,
             heads: config.num_attention_heads,
+            dropout: config.dropouts.attention(),
         })
     }
 
@@ -51,7 +55,8 @@ impl BertSelfAttention {
             Some(mask) => scores + mask.clone(),
             None => scores,
         };
-        softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([batch, tokens, d])
+        let probabilities = self.dropout.forward(softmax(scores, 3));
+        probabilities.matmul(v).swap_dims(1, 2).reshape([batch, tokens, d])
     }
 }
 
@@ -62,6 +67,8 @@ pub struct BertResidual {
     pub dense: Linear,
     /// Over the sum.
     pub LayerNorm: LayerNorm,
+    #[module(skip)]
+    dropout: Dropout,
 }
 
 impl BertResidual {
@@ -70,11 +77,12 @@ impl BertResidual {
         Ok(Self {
             dense: at.linear("dense", d_in, d, true)?,
             LayerNorm: at.layer_norm("LayerNorm", d, config.layer_norm_eps)?,
+            dropout: config.dropouts.residual(),
         })
     }
 
     fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        self.LayerNorm.forward(self.dense.lora_forward(x) + residual)
+        self.LayerNorm.forward(self.dropout.forward(self.dense.lora_forward(x)) + residual)
     }
 }
 

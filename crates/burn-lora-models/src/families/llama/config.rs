@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::rope::RopeConfig;
 use crate::config::{Problems, model_type, parse};
+use crate::dropout::Dropouts;
 use crate::footprint::Counted;
 use crate::weights::CheckpointKeys;
 use crate::{Description, ModelConfig, ModelError};
@@ -48,6 +49,8 @@ pub struct LlamaConfig {
     pub rope: RopeConfig,
     /// Standard deviation of a random start.
     pub initializer_range: f64,
+    /// Where it drops in training.
+    pub dropouts: Dropouts,
     /// The JSON that it was parsed from; written back by `save`.
     text: String,
 }
@@ -94,6 +97,7 @@ struct Raw {
     layer_types: Option<Vec<String>>,
     #[serde(default = "default_deviation")]
     initializer_range: f64,
+    attention_dropout: Option<f64>,
 }
 
 fn default_epsilon() -> f64 {
@@ -142,8 +146,14 @@ impl ModelConfig for LlamaConfig {
             qk_norm: variant == Variant::Qwen3,
             rope: rope.unwrap_or_default(),
             initializer_range: raw.initializer_range,
+            dropouts: Dropouts::new(0.0, raw.attention_dropout.unwrap_or(0.0), 0.0, 0.0),
             text: text.to_owned(),
         })
+    }
+
+    fn with_dropout(mut self) -> Self {
+        self.dropouts = self.dropouts.switched_on();
+        self
     }
 
     fn about(&self) -> &dyn Description {
@@ -227,6 +237,7 @@ impl Raw {
         }
         problems.positive("rms_norm_eps", self.rms_norm_eps);
         problems.not_negative("initializer_range", self.initializer_range);
+        problems.probabilities([("attention_dropout", self.attention_dropout)]);
         if !matches!(self.hidden_act.as_str(), "silu" | "swish") {
             problems.add(format!(
                 "`hidden_act` is `{}`: only `silu` is supported in this family",

@@ -18,6 +18,11 @@ impl Counted for LlamaConfig {
         let attended = rows * width;
         let mut pass = Pass::new(learned);
         pass.tracked = learned("model.embed_tokens") == Learned::Whole;
+        // Where probabilities are dropped, attention is composed: exponentials, mask, what is left.
+        let composed = match self.dropouts.attention().is_on() {
+            true => 3 * self.num_attention_heads * attended * width,
+            false => 0,
+        };
 
         for layer in 0..self.num_hidden_layers {
             let at = |name: &str| format!("model.layers.{layer}.{name}");
@@ -28,7 +33,7 @@ impl Counted for LlamaConfig {
             if self.qk_norm {
                 pass.keep(tokens * (q + kv));
             }
-            pass.keep(attended * (q + 2 * kv));
+            pass.keep(attended * (q + 2 * kv) + composed);
             pass.linears(&[at("self_attn.o_proj")], tokens, q);
             pass.tracked |= learned(&at("post_attention_layernorm")) == Learned::Whole;
             pass.keep(tokens * d);
@@ -42,7 +47,7 @@ impl Counted for LlamaConfig {
         // Backward of the gated unit: the gradients of the stream, of what was gated, of gate and up,
         // and that of their input; of packed attention, those of the rows taken out.
         let gated = tokens * (2 * d + 3 * inner);
-        let mixed = tokens * (2 * d + q) + attended * 2 * (q + 2 * kv);
+        let mixed = tokens * (2 * d + q) + attended * 2 * (q + 2 * kv) + composed;
         let passing = if pass.tracked { gated.max(mixed) } else { 0 };
         let forward = tokens * (2 * d) + (tokens * 3 * inner).max(attended * 2 * (q + 2 * kv));
         // Some scores at a time, their logarithms and what is taken from them.

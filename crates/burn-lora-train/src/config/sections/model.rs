@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::allowed::{path_of, word};
+use crate::config::allowed::{flag, path_of, word};
 use crate::config::keys::{Key, Part, UnwritableError, Written, keys};
 use crate::config::named::named;
 use crate::config::reader::Reader;
@@ -16,6 +16,8 @@ keys! {
         tokenizer: PathBuf = source.path().to_owned() => "`path`", path_of("a directory");
         /// Number format to compute in.
         dtype: Dtype = Dtype::F32, word();
+        /// Drop while training what the model's config.json says, beside what the adapter drops.
+        dropout: bool = false, flag();
     }
 }
 
