@@ -9,6 +9,7 @@ mod card;
 
 use std::path::{Path, PathBuf};
 
+use burn_lora_data::RowFile;
 use burn_lora_files::{self as files, IoError, atomic, lossy};
 use burn_lora_hub::HubId;
 use burn_lora_models::SaveDtype;
@@ -16,11 +17,11 @@ use burn_lora_patch::TaskType;
 use burn_lora_patch::peft::{self, AdapterConfig, CONFIG_FILE, TENSORS_FILE};
 use burn_lora_report::record::{Record, Totals, first_and_last};
 use burn_lora_train::config::{AdapterSection, DataSection, ModelSource, RunConfig};
-use burn_lora_train::data::RowFile;
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::history::History;
 use burn_lora_train::located::present;
 use burn_lora_train::observe::Observer;
+use burn_lora_train::prepare::reading;
 use burn_lora_train::run::write_tokenizer;
 use burn_lora_train::{TrainError, base};
 use serde::Serialize;
@@ -288,7 +289,7 @@ fn rows(data: &DataSection) -> Vec<Rows> {
         .map(|source| Rows {
             purpose: "training",
             file: public(&source.path),
-            count: source.read(data.format).ok().map(|file| file.rows.len()),
+            count: source.read(&reading(data, None)).ok().map(|file| file.rows.len()),
             weight: source.weight,
             held_out: data.held_out,
         })
@@ -296,7 +297,8 @@ fn rows(data: &DataSection) -> Vec<Rows> {
     rows.extend(data.eval.as_ref().map(|path| Rows {
         purpose: "evaluation",
         file: public(path),
-        count: RowFile::read(path, data.format, data.eval_limit).ok().map(|file| file.rows.len()),
+        count:
+            RowFile::read(path, &reading(data, data.eval_limit)).ok().map(|file| file.rows.len()),
         weight: 1.0,
         held_out: None,
     }));

@@ -15,10 +15,11 @@ use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use crate::TrainError;
 use crate::config::TrainSection;
+use crate::data::MakeStep;
 use crate::early_stopping::{EarlyStopping, Seen};
 use crate::history::History;
 use crate::learner::{Objective, OptimizerTap, Trainee};
-use crate::loader::{MakeStep, StepLoader};
+use crate::loader::StepLoader;
 use crate::metrics::{Measure, TargetMean, figure};
 use crate::optimizer::{adamw, scheduler};
 use crate::schedule::LearningRate;

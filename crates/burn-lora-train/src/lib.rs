@@ -1,7 +1,7 @@
 //! LoRA runs on Burn: everything a run needs, its loop, its checkpoints, its evaluation.
 //!
 //! - [`config::RunConfig`]: one TOML file describes a run; all its problems are reported at once.
-//! - [`data`]: rows, tokenised, masked and batched.
+//! - [`data`]: rows, tokenised, masked and batched, a crate of its own.
 //! - [`prepare`]: everything a run needs, checked, without running it.
 //! - [`run::train`]: the run. burn-train's learner, metrics, renderer, early stopping and
 //!   interrupter, in a loop that counts steps.
@@ -26,11 +26,9 @@ pub mod base;
 pub mod checkpoint;
 pub mod clip;
 pub mod config;
-pub mod data;
 pub mod directory;
 pub mod dry_run;
 pub mod early_stopping;
-mod encode;
 mod error;
 pub mod evaluate;
 mod fit;
@@ -44,7 +42,6 @@ pub mod observe;
 mod optimizer;
 pub mod plan;
 pub mod prepare;
-pub mod rows;
 pub mod run;
 pub mod samples;
 pub mod schedule;
@@ -52,7 +49,7 @@ pub mod silent;
 mod strategy;
 pub mod system_memory;
 
-use burn_lora_text as suggest;
+pub use burn_lora_data as data;
 pub use error::TrainError;
 pub use fit::take_steps;
 pub use located::located;

@@ -28,7 +28,7 @@ use crate::metrics::figure;
 use crate::observe::Observer;
 use crate::optimizer::adamw;
 use crate::plan::memory_plan;
-use crate::prepare::{Adapt, Kind, Run, build, read};
+use crate::prepare::{Adapt, Kind, Run, build, draw, read};
 use crate::samples::scoring;
 use crate::strategy::Hooks;
 use crate::{TrainError, artifacts, system_memory, with_model};
@@ -120,7 +120,7 @@ fn fit<M: Objective>(
     let start = Start::of(&mut run, resumed.as_deref(), observer)?;
     let sizes = Sizes::of(&run);
     let config = &run.config;
-    let (make_step, per_epoch) = run.train.training(&config.train);
+    let (make_step, per_epoch) = run.train.training(draw(&config.train));
     let steps = config.train.length.steps(per_epoch);
     let held_out = match &run.eval {
         Some(rows) => rows.evaluation(config.train.batch_size),
