@@ -22,6 +22,7 @@ use crate::dry_run::DryWrite;
 use crate::history::{EvalRecord, History, Record};
 use crate::merge::{MergeOptions, merge, merge_dry_run};
 use crate::observe::Observer;
+use crate::prepare::reading;
 use crate::run::copy_tokenizer;
 use crate::summary::Summary;
 use crate::{TrainError, base, files, located};
@@ -299,7 +300,7 @@ fn rows(data: &DataSection) -> Vec<Rows> {
         .map(|source| Rows {
             purpose: "training",
             file: public(&source.path),
-            count: source.read(data.format).ok().map(|file| file.rows.len()),
+            count: source.read(&reading(data, None)).ok().map(|file| file.rows.len()),
             weight: source.weight,
             held_out: data.held_out,
         })
@@ -307,7 +308,8 @@ fn rows(data: &DataSection) -> Vec<Rows> {
     rows.extend(data.eval.as_ref().map(|path| Rows {
         purpose: "evaluation",
         file: public(path),
-        count: RowFile::read(path, data.format, data.eval_limit).ok().map(|file| file.rows.len()),
+        count:
+            RowFile::read(path, &reading(data, data.eval_limit)).ok().map(|file| file.rows.len()),
         weight: 1.0,
         held_out: None,
     }));

@@ -13,9 +13,10 @@ use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use crate::TrainError;
 use crate::config::TrainSection;
+use crate::data::MakeStep;
 use crate::history::{History, StepRecord};
 use crate::learner::{Objective, OptimizerTap, Trainee};
-use crate::loader::{MakeStep, StepLoader};
+use crate::loader::StepLoader;
 use crate::metrics::{Measure, TargetMean};
 use crate::optimizer::{adamw, scheduler};
 use crate::patience::{Patience, Seen};

@@ -6,15 +6,15 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use burn_lora_models::conversation::{Chat, Message};
 use burn_lora_models::generate::{GenerateOptions, Sampling, generate, unfit};
 use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_models::{CausalLm, Model, template};
+use burn_lora_models::{CausalLm, Model};
 use burn_lora_patch::{peft, set_multiplier};
 use serde::Serialize;
 
 use crate::chat::Stream;
 use crate::config::ModelSource;
-use crate::data::Message;
 use crate::directory::RunDirectory;
 use crate::observe::Observer;
 use crate::{TrainError, located};
@@ -51,6 +51,8 @@ pub struct Generator {
     base: CausalLm,
     tokenizer: Tokenizer,
     separator: String,
+    /// Whether its run closes texts with the end token.
+    eos: bool,
     adapters: Vec<NamedAdapter>,
     active: Option<(String, CausalLm)>,
 }
@@ -102,7 +104,7 @@ impl Generator {
         observer: &Observer,
     ) -> Result<Self, TrainError> {
         let device = burn_lora::device::parse(device)?;
-        let Place { base, tokenizer, separator, trained } = Place::of(path)?;
+        let Place { base, tokenizer, separator, eos, trained } = Place::of(path)?;
         let mut adapters = adapters.to_vec();
         adapters.extend(trained.map(|dir| NamedAdapter { name: OWN.to_owned(), dir }));
         let (base, tokenizer) = (located(&base, observer)?, located(&tokenizer, observer)?);
@@ -111,7 +113,7 @@ impl Generator {
         let progress = &mut |done, total| observer.progress(done, total);
         let (base, _) = CausalLm::load(&base, &device, progress)?;
         let first = adapters.first().map(|adapter| adapter.name.clone());
-        let mut generator = Self { base, tokenizer, separator, adapters, active: None };
+        let mut generator = Self { base, tokenizer, separator, eos, adapters, active: None };
         generator.select(first.as_deref(), 1.0)?;
         observer.done();
         Ok(generator)
@@ -179,25 +181,15 @@ impl Generator {
         Ok(self.tokenizer.encode(&format!("{text}{}", self.separator), true)?)
     }
 
-    /// The tokens of a conversation up to where the assistant speaks, as the model's chat template
-    /// writes it; as lines `role: content` where the model has none.
+    /// The tokens of a conversation up to where the assistant speaks, as training wrote it.
     ///
     /// # Errors
     ///
     /// What the template refuses, or a text that cannot be encoded.
     pub fn conversation(&self, messages: &[Message]) -> Result<Vec<u32>, TrainError> {
-        let Some(chat) = self.tokenizer.template() else {
-            let lines = messages.iter().map(|m| format!("{}: {}\n", m.role, m.content));
-            let text = lines.collect::<String>() + "assistant:";
-            return Ok(self.tokenizer.encode(&text, true)?);
-        };
-        let messages: Vec<template::Message> = messages
-            .iter()
-            .map(|Message { role, content }| template::Message::new(role, content))
-            .collect();
-        let text = chat.render(&messages, true).map_err(burn_lora_models::ModelError::from)?;
-        // The template writes the special tokens itself.
-        Ok(self.tokenizer.encode(&text, false)?)
+        let chat = Chat::of(&self.tokenizer);
+        let chat = if self.eos { chat } else { chat.without_end_token() };
+        Ok(chat.prompt(messages)?)
     }
 
     /// Continues the tokens; `on_text` is given the continuation piece by piece and says whether to
@@ -284,7 +276,7 @@ impl Generator {
         GenerateOptions {
             max_new_tokens: how.max_tokens,
             sampling: how.sampling.clone(),
-            stop: self.tokenizer.eos_ids().to_vec(),
+            stop: self.tokenizer.stop_ids(),
         }
     }
 }
@@ -295,6 +287,8 @@ struct Place {
     tokenizer: PathBuf,
     /// What stands behind every prompt.
     separator: String,
+    /// Whether texts are closed with the end token.
+    eos: bool,
     /// The adapter that the run trained, if this is a run with one.
     trained: Option<PathBuf>,
 }
@@ -304,7 +298,13 @@ impl Place {
         let run = RunDirectory::new(path);
         let (base, tokenizer) = (path.to_owned(), path.to_owned());
         if !run.config().is_file() {
-            return Ok(Self { base, tokenizer, separator: String::new(), trained: None });
+            return Ok(Self {
+                base,
+                tokenizer,
+                separator: String::new(),
+                eos: true,
+                trained: None,
+            });
         }
         let mut config = run.read_config(&[])?;
         let trained = run.trained(&mut config);
@@ -313,8 +313,8 @@ impl Place {
             ModelSource::Pretrained(dir) => dir,
             ModelSource::Random(_) => base,
         };
-        let (tokenizer, separator) = (config.model.tokenizer, config.data.separator);
-        Ok(Self { base, tokenizer, separator, trained })
+        let (tokenizer, data) = (config.model.tokenizer, config.data);
+        Ok(Self { base, tokenizer, separator: data.separator, eos: data.eos, trained })
     }
 }
 

@@ -1,7 +1,7 @@
 //! LoRA runs on Burn: configuration, data, learners, the step loop, checkpoints, evaluation, merging.
 //!
 //! - [`config::RunConfig`]: one TOML file describes a run; all its problems are reported at once.
-//! - [`data`]: JSONL rows, tokenised, masked and batched.
+//! - [`data`]: rows, tokenised, masked and batched, a crate of its own.
 //! - [`run::train`]: the run. burn-train's learner, metrics, renderer, early stopping and
 //!   interrupter, in a loop that counts steps.
 //! - [`prepare`]: everything a run needs, checked, without running it.
@@ -27,10 +27,8 @@ pub mod chat;
 pub mod checkpoint;
 pub mod clip;
 pub mod config;
-pub mod data;
 pub mod directory;
 pub mod dry_run;
-mod encode;
 mod error;
 pub mod evaluate;
 pub mod export;
@@ -54,9 +52,7 @@ mod plot;
 pub mod prepare;
 pub mod prompts_file;
 pub mod ready;
-pub mod rows;
 pub mod run;
-mod sample;
 pub mod schedule;
 pub mod score;
 pub mod silent;
@@ -66,8 +62,11 @@ pub mod sweep;
 pub mod system_memory;
 pub mod tensorboard;
 
+pub use burn_lora_data as data;
+
 use burn_lora_files as files;
 use burn_lora_text as suggest;
+
 pub use error::TrainError;
 pub use fit::take_steps;
 pub use located::{fetch, fetch_dry_run, located};

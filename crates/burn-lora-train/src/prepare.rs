@@ -17,16 +17,15 @@ use burn_lora_text::grouped;
 
 use crate::base::BaseCache;
 use crate::config::{AdapterSection, LoraSection, ModelSource, RunConfig};
-use crate::data::Prompt;
+use crate::data::{Prompt, Rows};
 use crate::learner::Objective;
 use crate::observe::Observer;
-use crate::rows::Rows;
 use crate::{TrainError, ids};
 
 pub use kind::Kind;
 pub use read::{Files, ReadRows};
 
-pub(crate) use read::{ReadRun, label_rows, read, token_rows};
+pub(crate) use read::{ReadRun, draw, label_rows, read, reading, token_rows};
 
 /// Everything a run of a model of type `M` needs.
 pub struct Run<M: Objective> {
@@ -55,7 +54,7 @@ pub struct Run<M: Objective> {
 impl<M: Objective> Run<M> {
     /// The optimiser steps of one pass over the training rows.
     pub fn steps_per_epoch(&self) -> usize {
-        self.train.training(&self.config.train).1
+        self.train.training(draw(&self.config.train)).1
     }
 
     /// How many parameters are trained.

@@ -6,10 +6,10 @@
 use std::path::Path;
 
 use burn_lora_models::ModelError;
+use burn_lora_models::conversation::Message;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::data::Message;
 use crate::generator::{Generator, Writing};
 use crate::observe::Observer;
 use crate::{TrainError, files};
@@ -123,11 +123,11 @@ fn asked(row: &Map<String, Value>) -> Result<Asked<'_>, String> {
     };
     let message = |value: &Value| {
         let part = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        Some(Message { role: part("role")?, content: part("content")? })
+        Some(Message::new(part("role")?, part("content")?))
     };
     let messages: Option<Vec<Message>> = messages.iter().map(message).collect();
     match messages {
-        Some(messages) if messages.last().is_some_and(|last| last.role != "assistant") => {
+        Some(messages) if messages.last().is_some_and(|last| !last.is_answer()) => {
             Ok(Asked::Conversation(messages))
         }
         Some(_) => Err("`messages` must end with what is to be answered".to_owned()),
@@ -149,7 +149,7 @@ mod tests {
     fn a_row_asks_with_a_prompt_or_with_messages() {
         assert_eq!(asked(&row(json!({"prompt": "a", "id": 3}))), Ok(Asked::Prompt("a")));
         let chat = row(json!({"messages": [{"role": "user", "content": "b"}]}));
-        let expected = vec![Message { role: "user".into(), content: "b".into() }];
+        let expected = vec![Message::new("user", "b")];
         assert_eq!(asked(&chat), Ok(Asked::Conversation(expected)));
     }
 

@@ -22,7 +22,7 @@ use crate::observe::Observer;
 use crate::optimizer::adamw;
 use crate::patience::{Patience, Seen};
 use crate::plan::memory_plan;
-use crate::prepare::{Adapt, Kind, Run, build, read};
+use crate::prepare::{Adapt, Kind, Run, build, draw, read};
 use crate::score::{Sample, Scores, Scoring};
 use crate::strategy::Hooks;
 use crate::summary::Summary;
@@ -126,7 +126,7 @@ fn fit<M: Objective>(
     }
 
     let train = run.config.train.clone();
-    let (make_step, per_epoch) = run.train.training(&train);
+    let (make_step, per_epoch) = run.train.training(draw(&train));
     let steps = train.length.steps(per_epoch);
     let (make_eval, eval_batches) = match &run.eval {
         Some(rows) => rows.evaluation(train.batch_size),

@@ -120,7 +120,7 @@ pub fn generate_samples(
 ) -> Result<Vec<Sample>, TrainError> {
     let options = GenerateOptions {
         max_new_tokens: max_tokens,
-        stop: tokenizer.eos_ids().to_vec(),
+        stop: tokenizer.stop_ids(),
         ..GenerateOptions::default()
     };
     // Prompts of like lengths share a batch, so that little of it is padding.

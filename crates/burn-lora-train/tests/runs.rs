@@ -5,7 +5,10 @@ mod tiny;
 use std::fs;
 use std::ops::ControlFlow;
 
+use burn_lora_data::{Reading, RowFile, Tokenization, token_examples};
 use burn_lora_models::SaveDtype;
+use burn_lora_models::conversation::Message;
+use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_train::TrainError;
 use burn_lora_train::bleu::{Case, corpus_bleu};
 use burn_lora_train::dry_run::dry_run;
@@ -126,6 +129,27 @@ fn the_bleu_of_a_run_is_that_of_what_its_model_writes_against_all_references() {
         assert!(lines.contains("\nexact match: "), "{lines}");
         assert!(lines.ends_with(&format!("\n{expected}")), "{lines}");
     }
+}
+
+#[test]
+fn a_base_without_a_template_is_asked_in_the_chat_ml_that_it_was_trained_in() {
+    let tiny = Tiny::new();
+    let model = tiny.path("model");
+    let config = model.join("tokenizer_config.json");
+    let mut named: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    named.as_object_mut().unwrap().remove("chat_template").unwrap();
+    fs::write(&config, named.to_string()).unwrap();
+    let row = r#"{"messages": [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "c"}]}"#;
+    let file = RowFile::parse(row, "rows.jsonl".as_ref(), &Reading::default()).unwrap();
+    let tokenizer = Tokenizer::from_dir(&model).unwrap();
+    let how = Tokenization { limit: 64.into(), separator: String::new(), eos: true };
+    let (trained, _) = token_examples(&file, &tokenizer, &how).unwrap();
+    let generator = Generator::open(&model, &[], "cpu", &Observer::silent()).unwrap();
+    let asked = generator.conversation(&[Message::new("user", "a b")]).unwrap();
+    let text = tokenizer.decode(&asked, false).unwrap();
+    assert_eq!(text, "<|im_start|>user\na b<|im_end|>\n<|im_start|>assistant\n");
+    assert!(trained[0].ids.starts_with(&asked));
+    assert!(trained[0].targets[asked.len() - 1].is_some());
 }
 
 #[test]

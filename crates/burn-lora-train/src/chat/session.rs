@@ -1,7 +1,8 @@
 //! What was said, and with which adapter the next answer is to be made.
 
+use burn_lora_models::conversation::Message;
+
 use super::{ChatError, Command};
-use crate::data::Message;
 use crate::suggest;
 
 /// A conversation and how it goes on.
@@ -106,7 +107,7 @@ impl Session {
         if self.waits() {
             return Err(ChatError::Unanswered);
         }
-        self.turns.push(Message { role: "user".to_owned(), content: text.into() });
+        self.turns.push(Message::new("user", text));
         Ok(())
     }
 
@@ -119,13 +120,16 @@ impl Session {
         if !self.waits() {
             return Err(ChatError::NothingAsked);
         }
-        self.turns.push(Message { role: "assistant".to_owned(), content: text.into() });
+        self.turns.push(Message::new("assistant", text));
         Ok(())
     }
 
     /// Takes back what waits for an answer, and returns it.
     pub fn undo(&mut self) -> Option<String> {
-        if self.waits() { self.turns.pop().map(|message| message.content) } else { None }
+        if !self.waits() {
+            return None;
+        }
+        self.turns.pop().and_then(|message| message.content().map(str::to_owned))
     }
 
     /// Whether the last message waits for an answer.
@@ -165,10 +169,7 @@ impl Session {
 
     /// The conversation, the system text first.
     pub fn messages(&self) -> Vec<Message> {
-        let system = self
-            .system
-            .iter()
-            .map(|text| Message { role: "system".to_owned(), content: text.clone() });
+        let system = self.system.iter().map(|text| Message::new("system", text));
         system.chain(self.turns.iter().cloned()).collect()
     }
 

@@ -2,10 +2,10 @@
 
 use std::convert::Infallible;
 
+use burn_lora_models::conversation::Message;
 use proptest::prelude::*;
 
 use super::*;
-use crate::data::Message;
 
 const KNOWN: [&str; 3] = ["pirate", "poet", "pirate-long"];
 
@@ -17,7 +17,7 @@ fn command(line: &str) -> Command {
 }
 
 fn message(role: &str, content: &str) -> Message {
-    Message { role: role.to_owned(), content: content.to_owned() }
+    Message::new(role, content)
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn questions_and_answers_alternate() {
 
 /// A token a letter.
 fn letters(messages: &[Message]) -> usize {
-    messages.iter().map(|message| message.content.len()).sum()
+    messages.iter().map(|message| message.content().map_or(0, str::len)).sum()
 }
 
 /// Two turns of four letters each and a question of three, with a system text of five.

@@ -16,6 +16,8 @@ keys! {
         tokenizer: PathBuf = source.path().to_owned() => "`path`", path_of("a directory");
         /// Number format to compute in.
         dtype: Dtype = Dtype::F32, word();
+        /// Adapt the random start of `config` all the same, to measure its memory and speed: no other use is in it.
+        random: bool = false, flag();
         /// Drop while training what the model's config.json says, beside what the adapter drops.
         dropout: bool = false, flag();
     }
@@ -45,7 +47,7 @@ keys! {
         /// `org/name`, with `@revision` if need be.
         path: Option<PathBuf> = None => "required, unless `config` is given",
             path_of("a directory or .gguf file, or a model of the hub").optional();
-        /// A model's config.json, to start from random weights; needs `method = "full"` and a `tokenizer`.
+        /// A model's config.json, to start from random weights; needs `method = "full"`, or `random`, and a `tokenizer`.
         config: Option<PathBuf> = None, path_of("a file").optional();
     }
 }
