@@ -26,7 +26,7 @@ pub mod bleu;
 pub mod chat;
 pub mod checkpoint;
 pub mod clip;
-pub mod config;
+pub use burn_lora_config as config;
 pub mod directory;
 pub mod dry_run;
 mod error;
