@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use burn_lora_models::generate::{GenerateOptions, Sampling, generate, unfit};
 use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_models::{CausalLm, Model, template};
+use burn_lora_models::{CausalLm, Model, Storage, WeightDtype, template};
 use burn_lora_patch::{peft, set_multiplier};
 use serde::Serialize;
 
@@ -102,14 +102,14 @@ impl Generator {
         observer: &Observer,
     ) -> Result<Self, TrainError> {
         let device = burn_lora::device::parse(device)?;
-        let Place { base, tokenizer, separator, trained } = Place::of(path)?;
+        let Place { base, tokenizer, separator, trained, dtype } = Place::of(path)?;
         let mut adapters = adapters.to_vec();
         adapters.extend(trained.map(|dir| NamedAdapter { name: OWN.to_owned(), dir }));
         let (base, tokenizer) = (located(&base, observer)?, located(&tokenizer, observer)?);
         observer.stage("loading the model");
         let tokenizer = Tokenizer::from_dir(&tokenizer)?;
         let progress = &mut |done, total| observer.progress(done, total);
-        let (base, _) = CausalLm::load(&base, &device, progress)?;
+        let (base, _) = CausalLm::load(&base, Storage { device: &device, dtype }, progress)?;
         let first = adapters.first().map(|adapter| adapter.name.clone());
         let mut generator = Self { base, tokenizer, separator, adapters, active: None };
         generator.select(first.as_deref(), 1.0)?;
@@ -297,6 +297,8 @@ struct Place {
     separator: String,
     /// The adapter that the run trained, if this is a run with one.
     trained: Option<PathBuf>,
+    /// The format that the run held its base in.
+    dtype: WeightDtype,
 }
 
 impl Place {
@@ -304,7 +306,8 @@ impl Place {
         let run = RunDirectory::new(path);
         let (base, tokenizer) = (path.to_owned(), path.to_owned());
         if !run.config().is_file() {
-            return Ok(Self { base, tokenizer, separator: String::new(), trained: None });
+            let (separator, dtype) = (String::new(), WeightDtype::F32);
+            return Ok(Self { base, tokenizer, separator, trained: None, dtype });
         }
         let mut config = run.read_config(&[])?;
         let trained = run.trained(&mut config);
@@ -314,7 +317,8 @@ impl Place {
             ModelSource::Random(_) => base,
         };
         let (tokenizer, separator) = (config.model.tokenizer, config.data.separator);
-        Ok(Self { base, tokenizer, separator, trained })
+        let dtype = config.model.dtype;
+        Ok(Self { base, tokenizer, separator, trained, dtype })
     }
 }
 

@@ -4,6 +4,7 @@ mod config;
 mod fixture;
 mod generation;
 mod golden;
+mod half;
 mod loading;
 mod packing;
 mod roberta;

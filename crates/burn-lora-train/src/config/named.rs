@@ -50,4 +50,9 @@ macro_rules! named_elsewhere {
 
 pub(crate) use named;
 
-named_elsewhere!(burn_lora::Init, crate::data::Format, crate::data::OverLong);
+named_elsewhere!(
+    burn_lora::Init,
+    burn_lora_models::WeightDtype,
+    crate::data::Format,
+    crate::data::OverLong
+);

@@ -1,5 +1,7 @@
 //! What keys that are right in themselves cannot mean beside each other.
 
+use burn_lora_models::WeightDtype;
+
 use super::reader::Reader;
 use super::sections::{
     AdapterSection, DataSection, Length, Metric, ModelSection, ModelSource, TrainSection, Warmup,
@@ -54,6 +56,9 @@ pub(super) fn check(
         let wrong = random && matches!(adapter, Some(AdapterSection::Lora(_)));
         let message = "is a random start, which has nothing to adapt";
         reader.refuse_if(wrong, "model.config", message, "write method = \"full\" in [adapter]");
+        let wrong = full && model.dtype != WeightDtype::F32;
+        let help = "leave it out: what is trained is f32, or write method = \"lora\"";
+        reader.refuse_if(wrong, "model.dtype", "holds weights that cannot be trained", help);
     }
     if let Some(data) = data {
         check_data(reader, data);

@@ -10,7 +10,7 @@ mod train;
 
 pub use adapter::{AdapterSection, LoraSection};
 pub use data::DataSection;
-pub use model::{Dtype, ModelSection, ModelSource};
+pub use model::{ModelSection, ModelSource};
 pub use train::{Length, Metric, OutputSection, Schedule, TrainSection, Warmup};
 
 use super::keys::{Key, Part, UnwritableError, Written};
