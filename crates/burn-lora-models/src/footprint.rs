@@ -16,7 +16,7 @@
 //! let config = CausalConfig::from_json(text, "config.json".as_ref())?;
 //! let batch = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };
 //! let queries = |path: &str| match path.ends_with("q_proj") {
-//!     true => Learned::Factors { rank: 4, dropout: false },
+//!     true => Learned::Factors { rank: 4, kept: 4 },
 //!     false => Learned::Nothing,
 //! };
 //! let counted = config.about().counted();
@@ -30,12 +30,12 @@
 pub enum Learned {
     /// Nothing: it is frozen.
     Nothing,
-    /// Two factors beside a linear's weight.
+    /// The factors of an adapter beside a linear's weight.
     Factors {
         /// Columns of A and rows of B.
         rank: usize,
-        /// Whether inputs of A are dropped, which keeps a mask of the input's size.
-        dropout: bool,
+        /// Values kept of each row beside the linear's input, such as its low-rank product.
+        kept: usize,
     },
     /// All of it.
     Whole,
@@ -145,7 +145,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Linears at `paths` that read one input of `rows` times `d_in`. It is kept once, however many of
-    /// them learn; each keeps its low-rank product, and its mask if inputs are dropped.
+    /// them learn; each keeps what its kind of adapter needs again.
     pub(crate) fn linears(&mut self, paths: &[String], rows: usize, d_in: usize) {
         let learned: Vec<Learned> = paths.iter().map(|path| (self.learned)(path)).collect();
         if learned.iter().any(|learned| learned.any()) {
@@ -153,8 +153,8 @@ impl<'a> Pass<'a> {
             self.tracked = true;
         }
         for learned in learned {
-            if let Learned::Factors { rank, dropout } = learned {
-                self.kept += rows * rank + if dropout { rows * d_in } else { 0 };
+            if let Learned::Factors { kept, .. } = learned {
+                self.kept += rows * kept;
             }
         }
     }
@@ -167,7 +167,7 @@ mod tests {
     use crate::families::bert::BertConfig;
     use crate::families::llama::LlamaConfig;
 
-    const FACTORS: Learned = Learned::Factors { rank: 4, dropout: false };
+    const FACTORS: Learned = Learned::Factors { rank: 4, kept: 4 };
     const BATCH: BatchShape = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };
 
     fn llama() -> LlamaConfig {
@@ -204,12 +204,12 @@ mod tests {
         };
         let first = 16.0 + 4.0 + 32.0 + 16.0 + 64.0;
         assert_eq!(kept(&queries), first + (16.0 + first) + 16.0);
-        // Dropout keeps a mask of the size of each input.
-        let dropped = |path: &str| match linears(path) {
-            Learned::Factors { rank, .. } => Learned::Factors { rank, dropout: true },
+        // Whatever else a kind of adapter keeps is kept of each of seven linears.
+        let more = |path: &str| match linears(path) {
+            Learned::Factors { rank, kept } => Learned::Factors { rank, kept: kept + 10 },
             learned => learned,
         };
-        assert_eq!(kept(&dropped) - kept(&linears), 2.0 * (6.0 * 16.0 + 32.0));
+        assert_eq!(kept(&more) - kept(&linears), 2.0 * 7.0 * 10.0);
         // Everything: the embedding's gradient passes the first norm, and there are no factors.
         assert_eq!(kept(&|_| Learned::Whole), 2.0 * (236.0 - 28.0) + 16.0);
     }

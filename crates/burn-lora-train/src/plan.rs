@@ -29,6 +29,7 @@ mod suggest;
 
 use std::collections::HashMap;
 
+use burn_lora::Sizes;
 use burn_lora_models::WeightDtype;
 use burn_lora_models::footprint::Learned;
 use burn_lora_patch::{
@@ -145,9 +146,13 @@ fn outline<M: Objective>(
     };
     let config = patch_config(section, M::TASK, run.config.train.seed);
     let report = burn_lora_patch::plan(&model, &config)?;
-    let factors = Learned::Factors { rank: section.lora.rank, dropout: section.lora.dropout > 0.0 };
+    let (method, rank) = (section.lora.method, section.lora.rank);
     let learned = |layer: &LayerReport| match layer.status {
-        LayerStatus::Adapted => Some((layer.path.clone(), factors)),
+        LayerStatus::Adapted => {
+            let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
+            let kept = method.kept(sizes, section.lora.dropout > 0.0);
+            Some((layer.path.clone(), Learned::Factors { rank, kept }))
+        }
         LayerStatus::TrainedWhole => Some((layer.path.clone(), Learned::Whole)),
         _ => None,
     };

@@ -14,7 +14,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{DType, Distribution, Int, Tensor};
-use burn_lora::{Adapter, LoraConfig, LoraForward, attach, embed, unembed};
+use burn_lora::{Adapter, LoraConfig, LoraForward, Method, attach, embed, unembed};
 
 struct Counting;
 
@@ -50,7 +50,7 @@ struct Net {
 }
 
 impl Net {
-    fn new(format: DType) -> Self {
+    fn new(format: DType, config: &LoraConfig) -> Self {
         let device = burn_lora::device::parse("flex").unwrap().autodiff();
         let weight = || {
             let weight = Tensor::<2>::random([WIDTH, WIDTH], Distribution::Default, &device);
@@ -59,10 +59,9 @@ impl Net {
         let linear = || Linear { weight: weight(), bias: None };
         let table = Embedding { weight: weight() };
         let mut net = Self { table, first: linear(), plain: linear(), second: linear() };
-        let config = LoraConfig::new(8, 16.0);
         for path in ["first.weight", "second.weight"] {
-            let adapter = Adapter::init("default", &config, WIDTH, WIDTH, 0, &device).unwrap();
-            net = attach(net, path, adapter);
+            let adapter = Adapter::init("default", config, &net.first.weight, 0).unwrap();
+            net = attach(net, path, adapter).unwrap();
         }
         net
     }
@@ -91,13 +90,20 @@ fn largest_of_a_step(net: &Net, forward: impl Fn(&Net, Tensor<2, Int>) -> Tensor
 
 /// One test, because all allocations of the process are counted.
 #[test]
-fn a_step_makes_nothing_of_the_size_of_a_weight() {
+fn a_step_of_any_kind_makes_nothing_of_the_size_of_a_weight() {
     for format in [DType::F32, DType::F16, DType::BF16] {
-        let net = Net::new(format);
-        let factored = largest_of_a_step(&net, Net::factored);
-        assert!(factored < WEIGHT_BYTES / 4, "{format:?}: {factored} bytes of {WEIGHT_BYTES}");
-        // The same measurement does see the dense weight of the composed path.
-        let composed = largest_of_a_step(&net, Net::composed);
-        assert!(composed >= WEIGHT_BYTES, "{composed} bytes: the measurement is blind");
+        for (method, dropout) in
+            Method::ALL.iter().flat_map(|method| [(*method, 0.0), (*method, 0.5)])
+        {
+            let config = LoraConfig::new(8, 16.0).with_method(method).with_dropout(dropout);
+            let net = Net::new(format, &config);
+            let factored = largest_of_a_step(&net, Net::factored);
+            let what =
+                format!("{format:?}, {method}, dropout {dropout}: {factored} bytes in one piece");
+            assert!(factored < WEIGHT_BYTES / 4, "{what} of {WEIGHT_BYTES}");
+            // The same measurement does see the dense weight of the composed path.
+            let composed = largest_of_a_step(&net, Net::composed);
+            assert!(composed >= WEIGHT_BYTES, "{composed} bytes: the measurement is blind");
+        }
     }
 }

@@ -196,7 +196,9 @@ fn gradient_difference<M: Logits>(
     }
     let mut worst = 0.0_f64;
     for (key, id) in ids {
-        let expected = get(expected, &format!("grad.{key}"))?;
+        // PEFT's files leave out `.weight` after some names that its parameters have it in.
+        let expected = get(expected, &format!("grad.{key}"))
+            .or_else(|_| get(expected, &format!("grad.{key}.weight")))?;
         let got = gradient(&grads, id, expected.shape.len())
             .ok_or_else(|| format!("`{key}` has no gradient"))?;
         let got: Vec<f32> = got.try_to_vec()?;

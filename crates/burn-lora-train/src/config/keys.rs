@@ -114,7 +114,8 @@ pub struct UnwritableError {
 }
 
 /// Declares the keys of a section: `pub struct Name in "section" { … }`; or those of a type that there
-/// is already: `impl Name in "section" { … }`.
+/// is already: `impl Name in "section" { … }`, or, of a type that may grow, `impl Name in "section" from
+/// EXPRESSION => { … }`, whose fields the keys then set.
 macro_rules! keys {
     (
         $(#[$meta:meta])*
@@ -145,7 +146,7 @@ macro_rules! keys {
         }
     };
     (
-        impl $Part:ident in $section:literal {
+        impl $Part:ident in $section:literal $(from $start:expr =>)? {
             $( part $part:ident: $P:ty, $doc:literal; )*
             $(
                 $(#[doc = $help:literal])+
@@ -186,7 +187,7 @@ macro_rules! keys {
                         Some(value) => value,
                         None => keys!(@default $($default)?),
                     }; )*
-                    Some(Self { $($part,)* $($name,)* })
+                    keys!(@build ($($start)?) $($part)* $($name)*)
                 }
 
                 fn write(&self, out: &mut Vec<Written>) -> Result<(), UnwritableError> {
@@ -204,6 +205,12 @@ macro_rules! keys {
         };
     };
 
+    (@build () $($field:ident)*) => { Some(Self { $($field),* }) };
+    (@build ($start:expr) $($field:ident)*) => {{
+        let mut built: Self = $start;
+        $( built.$field = $field; )*
+        Some(built)
+    }};
     (@fallback $allowed:ident) => { $crate::config::keys::Fallback::Required };
     (@fallback $allowed:ident $default:expr) => { $allowed.fallback(&$default) };
     (@fallback $allowed:ident $default:expr => $words:literal) => { $crate::config::keys::Fallback::Words($words) };

@@ -488,7 +488,7 @@ fn a_method_that_there_is_not_hides_no_other_problem() {
     assert_eq!(
         problems(&text, &[]),
         [
-            "run.toml:8: adapter.method: cannot be \"loar\"; did you mean \"lora\"? allowed: \"lora\" or \"full\"",
+            "run.toml:8: adapter.method: cannot be \"loar\"; did you mean \"lora\"? allowed: \"lora\", \"dora\" or \"full\"",
             "run.toml:9: adapter.rank: cannot be 0; allowed: whole number from 1"
         ]
     );

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn_lora::{Init, LoraConfig};
+use burn_lora::{Init, LoraConfig, Method};
 use burn_lora_patch::{Targets, TargetsForm};
 use toml::de::DeValue;
 use toml::{Spanned, Value};
@@ -11,40 +11,58 @@ use crate::config::allowed::{
     Allowed, Mismatch, flag, list, name, names, number, text, whole, word,
 };
 use crate::config::keys::{Key, Part, UnwritableError, Written, keys};
-use crate::config::named::named;
+use crate::config::named::Named;
 use crate::config::reader::Reader;
 
 /// `[adapter]`: the parameters that are trained.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AdapterSection {
-    /// `method = "lora"`: the factors of adapted linears.
+    /// Any other `method`: the factors of adapted linears.
     Lora(LoraSection),
     /// `method = "full"`: every parameter.
     Full,
 }
 
-named! {
-    /// What is trained of a model.
-    pub enum Method {
-        /// Low-rank factors.
-        Lora = "lora",
-        /// Every parameter.
-        Full = "full",
+/// What is trained of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trained {
+    /// An adapter of some kind.
+    Adapter(Method),
+    /// Every parameter.
+    Full,
+}
+
+impl Named for Trained {
+    const ALL: &'static [Self] = &{
+        let mut all = [Self::Full; Method::ALL.len() + 1];
+        let mut at = 0;
+        while at < Method::ALL.len() {
+            all[at] = Self::Adapter(Method::ALL[at]);
+            at += 1;
+        }
+        all
+    };
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Adapter(method) => method.as_str(),
+            Self::Full => "full",
+        }
     }
 }
 
 keys! {
     /// The key that says which others `[adapter]` has.
     pub struct MethodKey in "adapter" {
-        /// Train low-rank factors, or every parameter; the other keys of this section are for `lora`.
-        method: Method = Method::Lora, word();
+        /// Train low-rank factors (`dora`: and the magnitude of each column), or every parameter, for which the other keys of this section mean nothing.
+        method: Trained = Trained::Adapter(Method::Lora), word();
     }
 }
 
 keys! {
-    /// The keys of `[adapter]` that only `method = "lora"` has.
+    /// The keys of `[adapter]` that `method = "full"` has not.
     pub struct LoraSection in "adapter" {
-        part lora: LoraConfig, "Rank, alpha, dropout, rsLoRA, initialisation.";
+        part lora: LoraConfig, "Kind, rank, alpha, dropout, rsLoRA, initialisation.";
 
         /// The linear layers to adapt: exact paths or endings of them; a regex matches the whole path.
         targets: Targets = Targets::AllLinear, targets();
@@ -61,7 +79,7 @@ keys! {
 }
 
 keys! {
-    impl LoraConfig in "adapter" {
+    impl LoraConfig in "adapter" from LoraConfig::new(rank, alpha) => {
         /// Columns of factor A and rows of factor B.
         rank: usize = 8, whole(1..);
         /// Numerator of the scale.
@@ -82,18 +100,25 @@ impl Part for AdapterSection {
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         match MethodKey::read(reader) {
-            Some(MethodKey { method: Method::Full }) => Some(Self::Full),
-            method => LoraSection::read(reader).filter(|_| method.is_some()).map(Self::Lora),
+            Some(MethodKey { method: Trained::Full }) => Some(Self::Full),
+            key => {
+                let section = LoraSection::read(reader);
+                let Some(MethodKey { method: Trained::Adapter(method) }) = key else { return None };
+                section.map(|mut section| {
+                    section.lora.method = method;
+                    Self::Lora(section)
+                })
+            }
         }
     }
 
     fn write(&self, out: &mut Vec<Written>) -> Result<(), UnwritableError> {
         match self {
             Self::Lora(section) => {
-                MethodKey { method: Method::Lora }.write(out)?;
+                MethodKey { method: Trained::Adapter(section.lora.method) }.write(out)?;
                 section.write(out)
             }
-            Self::Full => MethodKey { method: Method::Full }.write(out),
+            Self::Full => MethodKey { method: Trained::Full }.write(out),
         }
     }
 }
