@@ -6,12 +6,14 @@
 mod adapter;
 mod data;
 mod model;
+mod schedule;
 mod train;
 
 pub use adapter::{AdapterSection, LoraSection};
 pub use data::DataSection;
 pub use model::{ModelSection, ModelSource};
-pub use train::{Length, Metric, OutputSection, Schedule, TrainSection, Warmup};
+pub use schedule::Schedule;
+pub use train::{Length, Metric, OutputSection, TrainSection, Warmup};
 
 use super::keys::{Key, Part, UnwritableError, Written};
 use super::reader::Reader;

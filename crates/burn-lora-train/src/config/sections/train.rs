@@ -11,6 +11,7 @@ use crate::config::allowed::{
 use crate::config::keys::{Key, Part, UnwritableError, Written, keys};
 use crate::config::named::named;
 use crate::config::reader::Reader;
+use crate::config::sections::schedule::Schedule;
 
 keys! {
     /// `[train]`: how it is trained.
@@ -93,18 +94,6 @@ named! {
         ExactMatch = "exact-match",
         /// BLEU of generated texts; higher is better.
         Bleu = "bleu",
-    }
-}
-
-named! {
-    /// How the learning rate goes on after the warm-up.
-    pub enum Schedule {
-        /// Half a cosine down to 0.
-        Cosine = "cosine",
-        /// A line down to 0.
-        Linear = "linear",
-        /// Stays as it is.
-        Constant = "constant",
     }
 }
 
