@@ -44,6 +44,8 @@ fn training_on_a_half_base_is_training_on_its_values_in_f32() {
     for (f32, bf16) in f32s.iter().zip(&bf16s) {
         assert!((f32 / bf16 - 1.0).abs() < 2e-6, "{f32s:?}\n{bf16s:?}");
     }
+    let bytes = |run| tiny.adapter(run).len();
+    assert_eq!(bytes("bf16"), bytes("f32"), "factors are f32");
 }
 
 #[test]
