@@ -17,16 +17,15 @@ use burn_lora_text::grouped;
 
 use crate::base::BaseCache;
 use crate::config::{AdapterSection, LoraSection, ModelSource, RunConfig};
-use crate::data::Prompt;
+use crate::data::{Prompt, Rows};
 use crate::learner::Objective;
 use crate::observe::Observer;
-use crate::rows::Rows;
 use crate::{TrainError, ids};
 
 pub use kind::Kind;
-pub use read::{Files, ReadRows};
+pub use read::{Files, ReadRows, reading};
 
-pub(crate) use read::{ReadRun, label_rows, read, token_rows};
+pub(crate) use read::{ReadRun, draw, label_rows, read, token_rows};
 
 /// Everything a run of a model of type `M` needs.
 pub struct Run<M: Objective> {
@@ -50,12 +49,14 @@ pub struct Run<M: Objective> {
     pub sample: String,
     /// What loading and reading came to, line by line.
     pub notes: Vec<String>,
+    /// Bytes of the files that the model was loaded from; 0 where it is random.
+    pub loaded_bytes: u64,
 }
 
 impl<M: Objective> Run<M> {
     /// The optimiser steps of one pass over the training rows.
     pub fn steps_per_epoch(&self) -> usize {
-        self.train.training(&self.config.train).1
+        self.train.training(draw(&self.config.train)).1
     }
 
     /// How many parameters are trained.
@@ -129,6 +130,7 @@ pub(crate) fn build<M: Objective>(
         prompts: read.prompts,
         sample: read.sample,
         notes: [read.notes, load_notes(&loaded)].concat(),
+        loaded_bytes: loaded.bytes,
     })
 }
 

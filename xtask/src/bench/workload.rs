@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use burn_lora_train::data::{LabelBatch, TokenBatch};
+use burn_lora_data::{LabelBatch, TokenBatch};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::sections::{
     AdapterSection, DataSection, Length, Metric, ModelSection, ModelSource, TrainSection, Warmup,
 };
-use crate::data::Format;
+use crate::data::{Format, Squad};
 
 /// Two keys of which only one can hold, and what to do. In a file the second is refused beside the
 /// first; an override drops the other one.
@@ -53,9 +53,13 @@ pub(super) fn check(
     }
     if let Some(model) = model {
         let random = matches!(model.source, ModelSource::Random(_));
-        let wrong = random && matches!(adapter, Some(AdapterSection::Lora(_)));
+        let wrong = random && !model.random && matches!(adapter, Some(AdapterSection::Lora(_)));
         let message = "is a random start, which has nothing to adapt";
-        reader.refuse_if(wrong, "model.config", message, "write method = \"full\" in [adapter]");
+        let help = "write method = \"full\" in [adapter], or random = true in [model] to measure memory and speed";
+        reader.refuse_if(wrong, "model.config", message, help);
+        let wrong = model.random && !random;
+        let help = "leave it out, or give `config` in place of `path`";
+        reader.refuse_if(wrong, "model.random", "is said of a model that there is", help);
         let wrong = full && model.dtype != WeightDtype::F32;
         let help = "leave it out: what is trained is f32, or write method = \"lora\"";
         reader.refuse_if(wrong, "model.dtype", "holds weights that cannot be trained", help);
@@ -85,6 +89,14 @@ fn check_data(reader: &mut Reader<'_>, data: &DataSection) {
         "needs a single training file", "hold rows out of one file, or give `eval`");
     rule(data.eval_limit.is_some() && data.eval.is_none(), "data.eval_limit",
         NO_ROWS, "give `eval` in [data]");
+    let (squad, other) = (Squad::default(), data.format.is_some_and(|format| format != Format::Squad));
+    for (key, given) in [
+        ("data.squad_template", data.squad_template != squad.template),
+        ("data.squad_no_answer", data.squad_no_answer != squad.no_answer),
+    ] {
+        rule(given && other, key,
+            "has a meaning only for questions on a text", "leave it out, or write format = \"squad\"");
+    }
     rule(data.packing && classes, "data.packing",
         "has no meaning in classification", "leave it out: a row that is classified stands alone");
 }

@@ -6,7 +6,7 @@ use miette::Diagnostic;
 use super::keys::Fallback;
 use super::rules::{EXCLUSIVE, OF_ADAPTERS};
 use super::*;
-use crate::data::{Format, OverLong, Source};
+use crate::data::{Format, OverLong, Source, SquadTemplate};
 
 const LEAST: &str = r#"[model]
 path = "models/tiny"
@@ -103,6 +103,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 source: ModelSource::Pretrained("models/tiny".into()),
                 tokenizer: "models/tiny".into(),
                 dtype: WeightDtype::F32,
+                random: false,
                 dropout: false,
             },
             adapter: AdapterSection::Lora(LoraSection {
@@ -123,6 +124,8 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 packing: false,
                 separator: String::new(),
                 eos: true,
+                squad_template: SquadTemplate::default(),
+                squad_no_answer: "unanswerable".into(),
                 labels: None,
                 eval_limit: None,
                 generate_max_tokens: 64,
@@ -186,19 +189,24 @@ fn every_key_is_read() {
         .into_iter()
         .filter(|key| !EVERYTHING.contains(&format!("\n{} = ", key.name)))
         .map(|key| key.name);
-    assert_eq!(not_given.collect::<Vec<_>>(), ["config", "held_out", "packing", "steps"]);
+    let elsewhere = ["config", "random", "held_out", "packing"];
+    let elsewhere = elsewhere.into_iter().chain(["squad_template", "squad_no_answer", "steps"]);
+    assert!(not_given.eq(elsewhere));
 }
 
 #[test]
 fn the_resolved_configuration_reads_back_the_same() {
     let random = "model.config=tiny/config.json";
-    let cases: [(&str, &[&str]); 7] = [
+    let squad = r#"data.squad_template="{context}\nQ: {question}\nA: {answer}""#;
+    let cases: [(&str, &[&str]); 9] = [
         (LEAST, &[]),
         (EVERYTHING, &[]),
         (LEAST, &["adapter.method=full"]),
         (LEAST, &[random, "model.tokenizer=tiny", "adapter.method=full", "train.steps=9"]),
         (LEAST, &[r#"adapter.targets=["q_proj", "v_proj"]"#, "train.learning_rate=1.7e-5"]),
         (LEAST, &["data.train=['a', {path='b', weight=0.5}]", "data.packing=true"]),
+        (LEAST, &[random, "model.tokenizer=tiny", "model.random=true"]),
+        (LEAST, &[squad, "data.squad_no_answer=none", "data.format=squad"]),
         (LEAST, &["data.held_out=0.1", "train.seed=9223372036854775807", "data.separator=' \"\\'"]),
     ];
     for (text, overrides) in cases {
@@ -385,12 +393,44 @@ fn a_random_start_needs_the_full_method_and_a_tokenizer() {
     assert_eq!(
         problems(&random, &["model.tokenizer=tiny"]),
         [
-            "run.toml:2: model.config: is a random start, which has nothing to adapt; write method = \"full\" in [adapter]"
+            "run.toml:2: model.config: is a random start, which has nothing to adapt; write method = \"full\" in [adapter], or random = true in [model] to measure memory and speed"
         ]
     );
     let config = read(&random, &["model.tokenizer=tiny", "adapter.method=full"]).unwrap();
     assert_eq!(config.model.source, ModelSource::Random("models/tiny".into()));
     assert_eq!(config.adapter, AdapterSection::Full);
+}
+
+#[test]
+fn a_random_start_is_adapted_where_that_is_asked_for_and_nothing_else_is_random() {
+    let random = LEAST.replace("path =", "config =");
+    let config = read(&random, &["model.tokenizer=tiny", "model.random=true"]).unwrap();
+    assert!(matches!(config.adapter, AdapterSection::Lora(_)));
+    let beside = LEAST.replace("[data]", "random = true\n[data]");
+    assert_eq!(
+        problems(&beside, &[]),
+        [
+            "run.toml:3: model.random: is said of a model that there is; leave it out, or give `config` in place of `path`"
+        ]
+    );
+}
+
+#[test]
+fn how_questions_on_a_text_are_written_is_checked() {
+    let refused =
+        |lines: &str| problems(&LEAST.replace("[output]", &format!("{lines}\n[output]")), &[]);
+    assert_eq!(
+        refused("squad_template = \"{question}\""),
+        [
+            "run.toml:5: data.squad_template: cannot be a template in which `{answer}` is missing; allowed: text with {context}, {question} and {answer}"
+        ]
+    );
+    assert_eq!(
+        refused("squad_no_answer = \"?\"\nformat = \"text\""),
+        [
+            "run.toml:5: data.squad_no_answer: has a meaning only for questions on a text; leave it out, or write format = \"squad\""
+        ]
+    );
 }
 
 #[test]

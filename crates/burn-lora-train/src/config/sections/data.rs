@@ -6,10 +6,10 @@ use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use crate::config::allowed::{
-    Allowed, Mismatch, above, flag, list, number, path_of, text, whole, word, word_or,
+    Allowed, Mismatch, above, flag, list, name, number, path_of, text, whole, word, word_or,
 };
 use crate::config::keys::keys;
-use crate::data::{Format, OverLong, Source};
+use crate::data::{Format, OverLong, Source, SquadTemplate};
 
 keys! {
     /// `[data]`: what the model is trained on.
@@ -32,6 +32,11 @@ keys! {
         separator: String = String::new(), text();
         /// End each completion or text with the tokenizer's end token.
         eos: bool = true, flag();
+        /// How a question of format `squad` is written, with {title} if need be: what stands before {answer} is the prompt.
+        squad_template: SquadTemplate = SquadTemplate::default()
+            => "`{context}\\n\\nQuestion: {question}\\nAnswer: {answer}`", squad_template();
+        /// Answer of format `squad` to a question that its context does not answer.
+        squad_no_answer: String = "unanswerable".to_owned(), name();
         /// Classes in the order of the model's outputs.
         labels: Option<Vec<String>> = None => "those of the training rows, sorted",
             list(text()).only(|names| !names.is_empty()).called("list of class names").optional();
@@ -40,6 +45,16 @@ keys! {
         /// Longest text to generate where generated text is scored or shown.
         generate_max_tokens: usize = 64, whole(1..), decides Evaluation;
     }
+}
+
+fn squad_template() -> Allowed<SquadTemplate> {
+    let read = |value: &Spanned<DeValue<'_>>| {
+        let text = text().read(value)?;
+        SquadTemplate::parse(&text)
+            .map_err(|error| Mismatch::found(value, format!("a template in which {error}")))
+    };
+    let write = |template: &SquadTemplate| Value::String(template.to_string());
+    Allowed::new("text with {context}, {question} and {answer}", read, write)
 }
 
 /// A path, or a table with one; several of them in a list.

@@ -18,6 +18,8 @@ keys! {
         /// Number format that the base's matrices are held in. `f16` and `bf16` halve their memory and need
         /// `method = "lora"`; arithmetic, adapters, norms and biases are f32 always.
         dtype: WeightDtype = WeightDtype::F32, word();
+        /// Adapt the random start of `config` all the same, to measure its memory and speed: no other use is in it.
+        random: bool = false, flag();
         /// Drop while training what the model's config.json says, beside what the adapter drops.
         dropout: bool = false, flag();
     }
@@ -39,7 +41,7 @@ keys! {
         /// `org/name`, with `@revision` if need be.
         path: Option<PathBuf> = None => "required, unless `config` is given",
             path_of("a directory or .gguf file, or a model of the hub").optional();
-        /// A model's config.json, to start from random weights; needs `method = "full"` and a `tokenizer`.
+        /// A model's config.json, to start from random weights; needs `method = "full"`, or `random`, and a `tokenizer`.
         config: Option<PathBuf> = None, path_of("a file").optional();
     }
 }
