@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use burn_lora_models::WeightDtype;
 
-use crate::config::allowed::{flag, path_of, word};
-use crate::config::keys::{Key, Part, UnwritableError, Written, keys};
-use crate::config::reader::Reader;
+use crate::allowed::{flag, path_of, word};
+use crate::keys::{Key, Part, UnwritableError, Written, keys};
+use crate::reader::Reader;
 
 keys! {
     /// `[model]`: what is trained.
