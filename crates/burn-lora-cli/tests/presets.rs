@@ -114,8 +114,16 @@ fn decoders_of_smollm2s_shape_run_as_planned() {
         };
         let train = place.rows(&format!("{name}.jsonl"), &train);
         place.init(name, Some(&model), &train, eval.as_deref(), &config);
-        let sets = ["train.steps=2", "data.generate_max_tokens=8"].map(str::to_owned);
+        let mut sets = ["train.steps=2", "data.generate_max_tokens=8"].map(str::to_owned).to_vec();
         place.check_run(name, &config, &sets);
+        // Once more with the base in 16 bits, for one of them.
+        if name == "smollm2-chat" {
+            let dir = place.dir.path().join("runs/bf16");
+            sets.extend(["model.dtype=bf16".to_owned(), format!("output.dir={dir:?}")]);
+            let plan = place.check_run(name, &config, &sets);
+            let weights = plan["memory"]["weights"].as_u64().unwrap();
+            assert_eq!(weights.div_ceil(1 << 20), 257, "{weights} bytes");
+        }
     }
 }
 
@@ -188,8 +196,8 @@ impl Place {
         assert!(output.status.success(), "{name}: {}", text(&output.stderr));
     }
 
-    /// Plans the run, runs it, and compares what was said with what came.
-    fn check_run(&self, name: &str, config: &Path, sets: &[String]) {
+    /// Plans the run, runs it, and compares what was said with what came; gives the plan.
+    fn check_run(&self, name: &str, config: &Path, sets: &[String]) -> Value {
         let document = |verb: &str| {
             let mut arguments = vec![verb, config.to_str().unwrap(), "--json"];
             arguments.extend(sets.iter().flat_map(|set| ["--set", set.as_str()]));
@@ -211,5 +219,6 @@ impl Place {
             println!("{name}: planned {:.0}, measured {:.0} MiB", mib(planned), mib(measured));
             assert!((ratio - 1.0).abs() < 0.25, "{name}: {ratio:.3} of what came\n{plan:#}");
         }
+        plan
     }
 }

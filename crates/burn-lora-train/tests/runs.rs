@@ -250,7 +250,7 @@ fn a_plot_that_cannot_be_written_costs_no_run_and_no_other_file() {
 #[test]
 fn a_run_that_ends_early_names_the_metric_that_no_longer_improved() {
     let tiny = Tiny::new();
-    for (metric, name) in [("loss", "held-out loss"), ("exact_match", "exact match")] {
+    for (metric, name) in [("loss", "held-out loss"), ("exact-match", "exact match")] {
         let metric = format!("train.metric={metric}");
         // A rate of almost nothing: no evaluation is better than the first one after training began.
         let settings = [
