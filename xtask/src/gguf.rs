@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_lora_models::conversation::{Chat, Message};
 use burn_lora_models::generate::{GenerateOptions, generate};
-use burn_lora_models::template::Message;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{CausalLm, Decoder, Model};
 use rand::{Rng, SeedableRng};
@@ -95,9 +95,8 @@ fn verdict(differences: [f64; 2], answer: &str) -> Done {
 
 /// The question as the model's chat template has it.
 fn prompt(tokenizer: &Tokenizer) -> Result<Vec<u32>, Box<dyn std::error::Error>> {
-    let template = tokenizer.template().ok_or("the file has no chat template")?;
-    let text = template.render(&[Message::new("user", QUESTION)], true)?;
-    Ok(tokenizer.encode(&text, false)?)
+    tokenizer.template().ok_or("the file has no chat template")?;
+    Ok(Chat::of(tokenizer).prompt(&[Message::new("user", QUESTION)])?)
 }
 
 /// The likeliest continuation, token by token.

@@ -10,7 +10,8 @@
 //! - [`fused`]: what surrounds the linears, as single operations with backward passes of their own.
 //! - [`gguf`]: a base model in one file.
 //! - [`footprint`]: what a training step keeps in memory, counted from shapes.
-//! - [`tokenizer::Tokenizer`], [`template`] and [`generate`].
+//! - [`tokenizer::Tokenizer`], [`generate`], and [`conversation`]: how a model's conversations are written,
+//!   for training and for generation, through its chat [`template`] where it has one.
 //!
 //! Module paths are Hugging Face's (`model.layers.0.self_attn.q_proj`), so that PEFT's target names
 //! mean the same here. Every linear is `burn::nn::Linear`, called through
@@ -41,6 +42,7 @@
 mod activation;
 mod classifier;
 mod config;
+pub mod conversation;
 pub mod decoder;
 mod dropout;
 mod error;

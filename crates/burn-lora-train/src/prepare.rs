@@ -12,21 +12,20 @@ use burn::tensor::Device;
 use burn_lora_models::LoadReport;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::peft::AdapterConfig;
-use burn_lora_patch::{PatchConfig, PatchReport, patch};
+use burn_lora_patch::{LayerStatus, PatchConfig, PatchReport, patch};
 use burn_lora_text::grouped;
 
 use crate::base::BaseCache;
 use crate::config::{AdapterSection, LoraSection, ModelSource, RunConfig};
-use crate::data::Prompt;
+use crate::data::{Prompt, Rows};
 use crate::learner::Objective;
 use crate::observe::Observer;
-use crate::rows::Rows;
 use crate::{TrainError, ids};
 
 pub use kind::Kind;
-pub use read::{Files, ReadRows};
+pub use read::{Files, ReadRows, reading};
 
-pub(crate) use read::{ReadRun, label_rows, read, token_rows};
+pub(crate) use read::{ReadRun, draw, label_rows, read, token_rows};
 
 /// Everything a run of a model of type `M` needs.
 pub struct Run<M: Objective> {
@@ -50,12 +49,14 @@ pub struct Run<M: Objective> {
     pub sample: String,
     /// What loading and reading came to, line by line.
     pub notes: Vec<String>,
+    /// Bytes of the files that the model was loaded from; 0 where it is random.
+    pub loaded_bytes: u64,
 }
 
 impl<M: Objective> Run<M> {
     /// The optimiser steps of one pass over the training rows.
     pub fn steps_per_epoch(&self) -> usize {
-        self.train.training(&self.config.train).1
+        self.train.training(draw(&self.config.train)).1
     }
 
     /// How many parameters are trained.
@@ -129,6 +130,7 @@ pub(crate) fn build<M: Objective>(
         prompts: read.prompts,
         sample: read.sample,
         notes: [read.notes, load_notes(&loaded)].concat(),
+        loaded_bytes: loaded.bytes,
     })
 }
 
@@ -163,7 +165,9 @@ fn adapted<M: Objective>(
     if let (AdapterSection::Lora(section), Adapt::Fresh) = (&config.adapter, adapt) {
         let patch_config = patch_config(section, M::TASK, config.train.seed);
         let report = patch(&mut model, &patch_config)?;
-        let mut adapter = AdapterConfig::from_patch(&patch_config);
+        let adapted = report.layers().iter().filter(|layer| layer.status == LayerStatus::Adapted);
+        let conv1d = adapted.clone().any(|layer| model.config().is_conv1d(&layer.path));
+        let mut adapter = AdapterConfig::from_patch(&patch_config).with_fan_in_fan_out(conv1d);
         if let ModelSource::Pretrained(dir) = &config.model.source {
             adapter = adapter.with_base_model(base_name(dir));
         }

@@ -6,14 +6,14 @@
 use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
 
-use crate::config::{DataSection, RunConfig};
+use crate::config::{DataSection, RunConfig, TrainSection};
 use crate::data::{
-    Classes, DataReport, LabelBatch, Limit, Packed, Prompt, RowFile, TokenBatch, TokenExample,
-    Tokenization, label_examples, pack, prompts, token_examples,
+    Classes, DataReport, Draw, LabelBatch, Limit, Order, Packed, Prompt, Reading, RowFile, Rows,
+    Squad, TokenBatch, TokenExample, Tokenization, label_examples, pack, prompts, show,
+    token_examples,
 };
 use crate::learner::Objective;
 use crate::observe::Observer;
-use crate::rows::Rows;
 use crate::{TrainError, base};
 
 /// A run without its model; see [`Run`](super::Run) for what the fields are.
@@ -63,7 +63,7 @@ pub(crate) fn token_rows(
     config: &RunConfig,
 ) -> Result<ReadRows<TokenBatch>, TrainError> {
     let (data, pad) = (&config.data, padding(tokenizer));
-    let how = Tokenization::from(data);
+    let how = tokenization(data);
     let mut notes = Vec::new();
     let mut note = |report: DataReport| notes.push(report.to_string());
     let mut examples = Vec::with_capacity(files.train.len());
@@ -73,7 +73,7 @@ pub(crate) fn token_rows(
         examples.push((of_file, *weight));
     }
     let first = examples.iter().find_map(|(of_file, _)| of_file.first());
-    let sample = crate::sample::tokens(first, tokenizer);
+    let sample = show::tokens(first, tokenizer);
     let train = match data.packing {
         true => Rows::of_packs(packed(examples, data.max_length), pad),
         false => Rows::of_tokens(examples, pad),
@@ -103,7 +103,7 @@ pub(crate) fn label_rows(
         Some(names) => Classes::named(names.clone()),
         None => Classes::of(files.train.iter().map(|(file, _)| file))?,
     };
-    let limit = Limit::from(&Tokenization::from(data));
+    let limit = tokenization(data).limit;
     let mut notes = Vec::new();
     let mut note = |report: DataReport| notes.push(report.to_string());
     let mut examples = Vec::with_capacity(files.train.len());
@@ -113,7 +113,7 @@ pub(crate) fn label_rows(
         examples.push((of_file, *weight));
     }
     let first = examples.iter().find_map(|(of_file, _)| of_file.first());
-    let sample = crate::sample::label(first, tokenizer, &classes);
+    let sample = show::label(first, tokenizer, &classes);
     let train = Rows::of_labels(examples, pad);
     let mut eval = None;
     if let Some(file) = &files.eval {
@@ -124,6 +124,30 @@ pub(crate) fn label_rows(
     // The order of the classes is the order of the head's outputs: a run must not lose it.
     config.data.labels = Some(classes.names().to_vec());
     Ok(ReadRows { train, eval, prompts: Vec::new(), sample, notes })
+}
+
+/// How the configuration has files read; at most `limit` rows of each.
+pub fn reading(data: &DataSection, limit: Option<usize>) -> Reading {
+    let (template, no_answer) = (data.squad_template.clone(), data.squad_no_answer.clone());
+    Reading { format: data.format, limit, squad: Squad { template, no_answer } }
+}
+
+fn tokenization(data: &DataSection) -> Tokenization {
+    Tokenization {
+        limit: Limit { max_length: data.max_length, over_long: data.over_long },
+        separator: data.separator.clone(),
+        eos: data.eos,
+    }
+}
+
+/// How the configuration has the rows of steps drawn.
+pub(crate) fn draw(train: &TrainSection) -> Draw {
+    Draw {
+        batch_size: train.batch_size,
+        accumulate: train.accumulate,
+        seed: train.seed,
+        order: Order::training(train.shuffle, train.group_by_length),
+    }
 }
 
 /// The data files of a run.
@@ -137,10 +161,10 @@ pub struct Files {
 fn files(data: &DataSection, seed: u64) -> Result<Files, TrainError> {
     let mut train = Vec::with_capacity(data.train.len());
     for source in &data.train {
-        train.push((source.read(data.format)?, source.weight));
+        train.push((source.read(&reading(data, None))?, source.weight));
     }
     let mut eval = match &data.eval {
-        Some(path) => Some(RowFile::read(path, data.format, data.eval_limit)?),
+        Some(path) => Some(RowFile::read(path, &reading(data, data.eval_limit))?),
         None => None,
     };
     // The configuration sees to it that there is one file to hold rows out of.
