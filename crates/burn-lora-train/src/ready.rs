@@ -36,12 +36,13 @@ macro_rules! ready {
 }
 
 /// The configurations, the simplest first.
-pub const ALL: [Ready; 7] = [
+pub const ALL: [Ready; 8] = [
     ready!("quickstart"),
     ready!("full-fine-tuning"),
     ready!("minilm-banking77"),
     ready!("smollm2-e2e"),
     ready!("smollm2-chat"),
+    ready!("bloom-squad"),
     ready!("continued-pretraining"),
     ready!("pretrain-quickstart"),
 ];
