@@ -11,7 +11,7 @@ use burn_lora_models::{Architecture, LoadReport, ModelConfig, ModelError};
 use crate::config::{AdapterSection, ModelSource, RunConfig};
 use crate::learner::Objective;
 use crate::observe::Observer;
-use crate::{TrainError, files, located, system_memory};
+use crate::{TrainError, located, system_memory};
 
 /// The base models of runs that follow each other in one process, so that each is loaded once.
 ///
@@ -19,7 +19,7 @@ use crate::{TrainError, files, located, system_memory};
 /// copy of the parameters and puts the factors beside them, and changes no tensor of the base. Runs
 /// that train the base load it afresh. The model loaded last is kept.
 #[derive(Default)]
-pub(crate) struct BaseCache {
+pub struct BaseCache {
     kept: RefCell<Option<Kept>>,
     /// What the process had resident before its first run read a model, in bytes.
     process: OnceCell<Option<u64>>,
@@ -80,23 +80,34 @@ impl BaseCache {
 }
 
 /// The architecture that the source's `config.json` names.
-pub(crate) fn architecture(
-    source: &ModelSource,
-    observer: &Observer,
-) -> Result<Architecture, TrainError> {
+///
+/// # Errors
+///
+/// A model that is not there, or a configuration that cannot be read.
+pub fn architecture(source: &ModelSource, observer: &Observer) -> Result<Architecture, TrainError> {
     match source {
         ModelSource::Pretrained(dir) => Ok(Architecture::of_dir(&located(dir, observer)?)?),
-        ModelSource::Random(file) => Ok(Architecture::of_json(&files::read_text(file)?, file)?),
+        ModelSource::Random(file) => {
+            Ok(Architecture::of_json(&burn_lora_files::read_text(file)?, file)?)
+        }
     }
 }
 
 /// The tokenizer that the configuration names.
-pub(crate) fn tokenizer(config: &RunConfig, observer: &Observer) -> Result<Tokenizer, TrainError> {
+///
+/// # Errors
+///
+/// A tokenizer that is not there or cannot be read.
+pub fn tokenizer(config: &RunConfig, observer: &Observer) -> Result<Tokenizer, TrainError> {
     Ok(Tokenizer::from_dir(&located(&config.model.tokenizer, observer)?)?)
 }
 
 /// The model that the configuration names, with the head that its task needs.
-pub(crate) fn load<M: Objective>(
+///
+/// # Errors
+///
+/// A model that is not there, or whose files do not fit.
+pub fn load<M: Objective>(
     config: &RunConfig,
     device: &Device,
     observer: &Observer,

@@ -1,11 +1,13 @@
-//! A model put into the loop: burn-train's learner, loaders, metrics and strategy, once for a run with all that belongs to it and for
-//! whoever wants the steps alone ([`take_steps`]).
+//! A model put into the loop: burn-train's learner, loaders, metrics and strategy, once for a run with all that
+//! belongs to it and for whoever wants the steps alone ([`take_steps`]).
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
+use burn_lora_report::record::StepRecord;
+use burn_lora_report::sample::Scores;
 use burn_train::logger::InMemoryMetricLogger;
 use burn_train::metric::LearningRateMetric;
 use burn_train::renderer::MetricsRenderer;
@@ -14,14 +16,13 @@ use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use crate::TrainError;
 use crate::config::TrainSection;
 use crate::data::MakeStep;
-use crate::history::{History, StepRecord};
+use crate::early_stopping::{EarlyStopping, Seen};
+use crate::history::History;
 use crate::learner::{Objective, OptimizerTap, Trainee};
 use crate::loader::StepLoader;
-use crate::metrics::{Measure, TargetMean};
+use crate::metrics::{Measure, TargetMean, figure};
 use crate::optimizer::{adamw, scheduler};
-use crate::patience::{Patience, Seen};
 use crate::schedule::LearningRate;
-use crate::score::Scores;
 use crate::silent::SilentRenderer;
 use crate::strategy::{Hooks, StepPlan, StepStrategy};
 
@@ -46,7 +47,7 @@ pub(crate) struct Fit<'a, M: Objective> {
     /// Takes the optimiser's state for checkpoints.
     pub tap: OptimizerTap,
     /// Early stopping.
-    pub patience: Patience,
+    pub early_stopping: EarlyStopping,
     /// What steps and evaluations measure.
     pub history: History,
     /// What the loop asks for.
@@ -97,8 +98,8 @@ impl<M: Objective> Fit<'_, M> {
             plan,
             device: self.device,
             tap: self.tap,
-            patience: self.patience.clone(),
-            metric: train.metric,
+            early_stopping: self.early_stopping.clone(),
+            figure: figure(train.metric),
             history: RefCell::new(self.history),
             hooks: self.hooks,
             error: RefCell::new(None),
@@ -114,7 +115,7 @@ impl<M: Objective> Fit<'_, M> {
         .with_metric_logger(InMemoryMetricLogger::new())
         .with_application_logger(None)
         .with_interrupter(self.interrupter)
-        .early_stopping(self.patience)
+        .early_stopping(self.early_stopping)
         .num_epochs(rounds)
         .metric_train_numeric(TargetMean::new(Measure::Loss))
         .metric_train_numeric(LearningRateMetric::new());
@@ -133,7 +134,7 @@ impl<M: Objective> Fit<'_, M> {
             return Err(error);
         }
         if let Some(error) = result.error {
-            return Err(TrainError::Training(error.to_string()));
+            return Err(TrainError::burn("training")(error));
         }
         let interrupted =
             result.interrupted.map(|i| i.reason.unwrap_or_else(|| "interrupted".to_owned()));
@@ -166,7 +167,7 @@ pub fn take_steps<M: Objective>(
         held_out: (make_step.clone(), 0),
         make_step,
         tap: OptimizerTap::default(),
-        patience: Patience::new(0, Seen::default()),
+        early_stopping: EarlyStopping::new(0, Seen::default()),
         history: History::default(),
         hooks: Box::new(Listener(stepped)),
         renderer: Some(Box::new(SilentRenderer)),

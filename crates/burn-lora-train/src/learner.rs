@@ -14,12 +14,13 @@ mod tap;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData, TensorReadError};
 use burn_lora_models::footprint::BatchShape;
 use burn_lora_models::loss::{cross_entropy, smoothed_cross_entropy};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{Description, Model};
 use burn_lora_patch::TaskType;
+use burn_lora_report::sample::Sample;
 use burn_train::{InferenceStep, TrainOutput, TrainStep};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -30,7 +31,6 @@ use crate::data::Prompt;
 use crate::metrics::Tally;
 use crate::observe::Observer;
 use crate::prepare::{Files, ReadRows};
-use crate::score::Sample;
 
 pub use burn_lora_models::{CausalLm, SequenceClassifier};
 pub use tap::OptimizerTap;
@@ -84,7 +84,15 @@ pub trait Objective: Model + 'static {
     }
 
     /// The summed loss, in nats, and how many targets have the highest score, without a backward pass.
-    fn measure(&self, batch: &Self::Batch, device: &Device) -> (f64, usize) {
+    ///
+    /// # Errors
+    ///
+    /// The device does not give the numbers.
+    fn measure(
+        &self,
+        batch: &Self::Batch,
+        device: &Device,
+    ) -> Result<(f64, usize), TensorReadError> {
         judge(self.scores(batch, device), batch.target_ids())
     }
 
@@ -139,6 +147,19 @@ impl<M: Module> Trainee<M> {
         self
     }
 
+    /// The loss and the right answers of a micro-batch, without a backward pass.
+    ///
+    /// # Errors
+    ///
+    /// The device does not give the numbers.
+    pub fn measure(&self, micro: &Micro<M::Batch>) -> Result<Tally, TensorReadError>
+    where
+        M: Objective,
+    {
+        let (loss, correct) = self.model.measure(&micro.batch, &self.device())?;
+        Ok(tally(loss, correct, &micro.batch))
+    }
+
     fn device(&self) -> Device {
         // A model lives on one device here; its parameters all say which.
         self.model.devices().swap_remove(0)
@@ -182,8 +203,8 @@ impl<M: Objective> InferenceStep for Trainee<M> {
     type Output = Tally;
 
     fn step(&self, micro: Self::Input) -> Tally {
-        let (loss, correct) = self.model.measure(&micro.batch, &self.device());
-        tally(loss, correct, &micro.batch)
+        // burn-train leaves no room for an error here: one that matters is asked for with `measure`.
+        self.measure(&micro).unwrap_or_else(|_| tally(f64::NAN, 0, &micro.batch))
     }
 }
 
@@ -192,11 +213,11 @@ fn tally(loss: f64, correct: usize, batch: &impl Batch) -> Tally {
 }
 
 /// The summed cross-entropy of the scores, in nats, and how often the target has the highest.
-fn judge(scores: Tensor<2>, targets: Vec<i32>) -> (f64, usize) {
+fn judge(scores: Tensor<2>, targets: Vec<i32>) -> Result<(f64, usize), TensorReadError> {
     let right = scores.clone().argmax(1).equal(column(targets.clone(), &scores)).int().sum();
-    let correct = right.try_into_scalar::<i64>().map_or(0, |count| count.max(0) as usize);
-    let loss = cross_entropy(scores, targets).try_into_scalar::<f32>();
-    (loss.map_or(f64::NAN, f64::from), correct)
+    let correct = right.try_into_scalar::<i64>()?.max(0) as usize;
+    let loss = cross_entropy(scores, targets).try_into_scalar::<f32>()?;
+    Ok((f64::from(loss), correct))
 }
 
 /// The targets as `[targets, 1]`, where the scores are.

@@ -22,10 +22,10 @@
 
 mod batches;
 mod limit;
+mod lines;
 mod memory;
 mod pace;
-mod report;
-mod suggest;
+mod suggestion;
 
 use std::collections::HashMap;
 
@@ -48,7 +48,8 @@ use memory::Needs;
 pub use limit::Limit;
 pub use memory::Memory;
 pub use pace::Pace;
-pub use suggest::Suggestion;
+pub use suggestion::Suggestion;
+use suggestion::{resized, suggestion};
 
 /// What a run will need, and whether it is there.
 #[derive(Debug, Clone, Serialize)]
@@ -112,7 +113,7 @@ impl Plan {
     /// # Errors
     ///
     /// It needs more memory than there is.
-    pub(crate) fn admit(&self) -> Result<(), TrainError> {
+    pub fn admit(&self) -> Result<(), TrainError> {
         match self.limit {
             Some(limit) if !self.fits => Err(TrainError::TooLarge {
                 needed: self.memory.peak,
@@ -208,10 +209,9 @@ fn memory_of<M: Objective>(
     let limit = burn_lora::device::is_cpu(&run.device).then(Limit::now).flatten();
     let fits = limit.is_none_or(|limit| memory.peak <= limit.bytes);
     let suggestion = match limit {
-        Some(limit) if !fits => suggest::suggestion(&run.config, &largest, |shape, train| {
-            let evaluation = evaluation.map(|of| {
-                suggest::resized(&of, of.rows.min(train.batch_size), of.width.min(shape.width))
-            });
+        Some(limit) if !fits => suggestion(&run.config, &largest, |shape, train| {
+            let evaluation = evaluation
+                .map(|of| resized(&of, of.rows.min(train.batch_size), of.width.min(shape.width)));
             needs.memory(outline, shape, evaluation.as_ref(), train).peak <= limit.bytes
         }),
         _ => None,

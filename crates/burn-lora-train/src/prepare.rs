@@ -23,9 +23,9 @@ use crate::observe::Observer;
 use crate::{TrainError, ids};
 
 pub use kind::Kind;
-pub use read::{Files, ReadRows};
+pub use read::{Files, ReadRows, reading};
 
-pub(crate) use read::{ReadRun, draw, label_rows, read, reading, token_rows};
+pub(crate) use read::{ReadRun, draw, label_rows, read, token_rows};
 
 /// Everything a run of a model of type `M` needs.
 pub struct Run<M: Objective> {
@@ -49,6 +49,8 @@ pub struct Run<M: Objective> {
     pub sample: String,
     /// What loading and reading came to, line by line.
     pub notes: Vec<String>,
+    /// Bytes of the files that the model was loaded from; 0 where it is random.
+    pub loaded_bytes: u64,
 }
 
 impl<M: Objective> Run<M> {
@@ -128,6 +130,7 @@ pub(crate) fn build<M: Objective>(
         prompts: read.prompts,
         sample: read.sample,
         notes: [read.notes, load_notes(&loaded)].concat(),
+        loaded_bytes: loaded.bytes,
     })
 }
 

@@ -3,12 +3,13 @@
 //! Only positions that carry loss reach the output head: with prompts masked, most rows of the
 //! `[tokens, vocabulary]` product would be thrown away.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData, TensorReadError};
 use burn_lora_models::footprint::BatchShape;
 use burn_lora_models::fused::rows_at_once;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{CausalLm, Decoder, Model};
 use burn_lora_patch::TaskType;
+use burn_lora_report::sample::Sample;
 
 use super::{Batch, Objective, ids, judge, probe_ids};
 use crate::TrainError;
@@ -16,7 +17,7 @@ use crate::config::RunConfig;
 use crate::data::{Prompt, TokenBatch};
 use crate::observe::Observer;
 use crate::prepare::{Files, ReadRows, token_rows};
-use crate::score::{Sample, generate_samples};
+use crate::samples::generate_samples;
 
 impl Batch for TokenBatch {
     fn target_ids(&self) -> Vec<i32> {
@@ -62,18 +63,22 @@ impl Objective for CausalLm {
     }
 
     /// A share of the targets at a time: the scores of all would be the largest thing in memory.
-    fn measure(&self, batch: &TokenBatch, device: &Device) -> (f64, usize) {
+    fn measure(
+        &self,
+        batch: &TokenBatch,
+        device: &Device,
+    ) -> Result<(f64, usize), TensorReadError> {
         let hidden = target_rows(self, batch, device);
         let targets = batch.target_ids();
         let at_once = rows_at_once(self.config().vocab_size());
         let (mut loss, mut correct) = (0.0, 0);
         for (index, targets) in targets.chunks(at_once).enumerate() {
             let rows = hidden.clone().narrow(0, index * at_once, targets.len());
-            let (of_rows, right) = judge(self.logits(rows), targets.to_vec());
+            let (of_rows, right) = judge(self.logits(rows), targets.to_vec())?;
             loss += of_rows;
             correct += right;
         }
-        (loss, correct)
+        Ok((loss, correct))
     }
 
     fn probe(&self, device: &Device) -> Tensor<2> {

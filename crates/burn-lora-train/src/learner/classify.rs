@@ -5,6 +5,7 @@ use burn_lora_models::footprint::BatchShape;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{Classifier, ClassifierConfig, Model, SequenceClassifier};
 use burn_lora_patch::TaskType;
+use burn_lora_report::sample::Sample;
 
 use super::{Batch, Objective, ids, probe_ids};
 use crate::TrainError;
@@ -12,7 +13,6 @@ use crate::config::RunConfig;
 use crate::data::{LabelBatch, Prompt};
 use crate::observe::Observer;
 use crate::prepare::{Files, ReadRows, label_rows};
-use crate::score::Sample;
 
 impl Batch for LabelBatch {
     fn target_ids(&self) -> Vec<i32> {

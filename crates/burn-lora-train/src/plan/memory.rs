@@ -8,7 +8,7 @@ use super::Outline;
 use crate::config::TrainSection;
 use crate::learner::Objective;
 use crate::prepare::ReadRun;
-use crate::score::ROWS;
+use crate::samples::ROWS;
 
 /// What the allocator loses to fragments of blocks that come and go, as a share of those.
 const FRAGMENTS: f64 = 0.05;

@@ -157,7 +157,7 @@ fn mean<const D: usize>(
     device: &Device,
     compute: impl Fn() -> Tensor<D>,
 ) -> Result<f64, TrainError> {
-    let sync = || device.sync().map_err(|error| TrainError::Training(error.to_string()));
+    let sync = || device.sync().map_err(TrainError::burn("waiting for the device"));
     // The first one may compile, or wake threads up.
     drop(compute());
     sync()?;

@@ -127,7 +127,7 @@ pub(crate) fn label_rows(
 }
 
 /// How the configuration has files read; at most `limit` rows of each.
-pub(crate) fn reading(data: &DataSection, limit: Option<usize>) -> Reading {
+pub fn reading(data: &DataSection, limit: Option<usize>) -> Reading {
     let (template, no_answer) = (data.squad_template.clone(), data.squad_no_answer.clone());
     Reading { format: data.format, limit, squad: Squad { template, no_answer } }
 }

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, SaveDtype};
+use burn_lora_report::summary::Summary;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
 use burn_lora_train::silent::SilentRenderer;
-use burn_lora_train::summary::Summary;
 
 pub struct Tiny {
     dir: tempfile::TempDir,
@@ -64,6 +64,7 @@ impl Tiny {
     }
 
     /// The bytes of a run's trained adapter.
+    #[allow(dead_code, reason = "not every binary of tests has use for it")]
     pub fn adapter(&self, run: &str) -> Vec<u8> {
         fs::read(self.path(run).join("adapter/adapter_model.safetensors")).unwrap()
     }
