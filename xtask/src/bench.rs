@@ -26,7 +26,7 @@ mod workload;
 
 use filter::Filter;
 use matrix::Matrix;
-pub use record::{Cell, Measured, Method, StepTimes, Weights};
+pub use record::{Cell, Measured, Method, StepTimes};
 pub use statistics::median;
 
 use crate::root;

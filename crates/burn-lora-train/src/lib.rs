@@ -25,7 +25,7 @@ mod artifacts;
 pub mod base;
 pub mod checkpoint;
 pub mod clip;
-pub mod config;
+pub use burn_lora_config as config;
 pub mod directory;
 pub mod dry_run;
 pub mod early_stopping;

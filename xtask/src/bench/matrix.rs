@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use burn_lora_models::weights::WeightDtype;
 use burn_lora_models::{
     Architecture, CausalConfig, CausalLm, ClassifierConfig, Description, Model, ModelConfig,
     SequenceClassifier, SequenceClassifierConfig,
@@ -15,7 +16,7 @@ use serde::Deserialize;
 
 use super::cell::CLASSES;
 use super::filter::Filter;
-use super::record::{Cell, Method, Weights};
+use super::record::{Cell, Method};
 
 /// What a matrix file says.
 #[derive(Debug, Clone, Deserialize)]
@@ -53,13 +54,13 @@ pub struct Sweep {
     rank: Vec<usize>,
     backend: Vec<String>,
     #[serde(default = "f32_alone")]
-    weights: Vec<Weights>,
+    dtype: Vec<WeightDtype>,
     batch: Vec<usize>,
     length: Vec<usize>,
 }
 
-fn f32_alone() -> Vec<Weights> {
-    vec![Weights::F32]
+fn f32_alone() -> Vec<WeightDtype> {
+    vec![WeightDtype::F32]
 }
 
 /// Keys that a cell must agree with to be left out.
@@ -70,7 +71,7 @@ pub struct LeaveOut {
     method: Option<Method>,
     rank: Option<usize>,
     backend: Option<String>,
-    weights: Option<Weights>,
+    dtype: Option<WeightDtype>,
     batch: Option<usize>,
     length: Option<usize>,
 }
@@ -81,7 +82,7 @@ impl LeaveOut {
             && self.method.is_none_or(|method| method == cell.method)
             && self.rank.is_none_or(|rank| Some(rank) == cell.rank)
             && self.backend.as_ref().is_none_or(|backend| *backend == cell.backend)
-            && self.weights.is_none_or(|weights| weights == cell.weights)
+            && self.dtype.is_none_or(|dtype| dtype == cell.dtype)
             && self.batch.is_none_or(|batch| batch == cell.batch)
             && self.length.is_none_or(|length| length == cell.length)
     }
@@ -240,6 +241,14 @@ impl Matrix {
             if sweep.rank.contains(&0) || sweep.batch.contains(&0) || sweep.length.contains(&0) {
                 problems.push(format!("sweep \"{question}\": an axis holds a 0"));
             }
+            let trains_weights =
+                |method: &Method| matches!(method, Method::Full | Method::Composed);
+            let is_half = |dtype: &WeightDtype| *dtype != WeightDtype::F32;
+            if sweep.dtype.iter().any(is_half) && sweep.method.iter().any(trains_weights) {
+                problems.push(format!(
+                    "sweep \"{question}\": full and composed take their gradients in f32 alone"
+                ));
+            }
             for model in &sweep.model {
                 match limits.get(model) {
                     None if self.models.contains_key(model) => {}
@@ -264,15 +273,15 @@ impl Matrix {
 impl Sweep {
     fn cells(&self) -> Vec<Cell> {
         let mut cells = vec![];
-        let Self { model, method, backend, weights, batch, length, .. } = self;
+        let Self { model, method, backend, dtype, batch, length, .. } = self;
         let ranks: Vec<Option<usize>> = self.rank.iter().copied().map(Some).collect();
-        for (model, backend, &weights) in product(model, backend, weights) {
+        for (model, backend, &dtype) in product(model, backend, dtype) {
             for (&batch, &length, &method) in product(batch, length, method) {
                 let ranks = if method.has_rank() { &ranks[..] } else { &[None] };
                 cells.extend(ranks.iter().map(|&rank| Cell {
                     model: model.clone(),
                     backend: backend.clone(),
-                    weights,
+                    dtype,
                     batch,
                     length,
                     method,
@@ -359,6 +368,23 @@ method = "full"
             names(matrix.cells(false, &filters)),
             ["tiny full flex 1x8", "tiny lora r=2 flex 1x8"]
         );
+    }
+
+    #[test]
+    fn the_matrix_of_the_repository_can_be_measured() {
+        let matrix = Matrix::read(&crate::root().join("benches/matrix.toml")).unwrap();
+        let small = matrix.cells(false, &[]).len();
+        assert!(small > 0 && matrix.cells(true, &[]).len() > small);
+    }
+
+    #[test]
+    fn what_is_trained_whole_is_not_held_in_half_precision() {
+        let text = TEXT.replacen(
+            "backend = [\"flex\", \"cuda\"]",
+            "backend = [\"flex\"]\ndtype = [\"f32\", \"bf16\"]",
+            1,
+        );
+        assert!(read(&text).unwrap_err().to_string().contains("in f32 alone"));
     }
 
     #[test]

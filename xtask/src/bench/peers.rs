@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use burn_lora_models::weights::WeightDtype;
 use burn_lora_models::{CausalLm, Model, ModelConfig, SaveDtype};
 use burn_lora_patch::peft::{self, AdapterConfig};
 use burn_lora_patch::{TaskType, patch};
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::{Order, now, patching};
 use super::matrix::Shape;
-use super::record::{Cell, Line, Measured, Method, Peer, StepTimes, Weights};
+use super::record::{Cell, Line, Measured, Method, Peer, StepTimes};
 use super::runner::{self, Runner};
 use super::workload::Workload;
 
@@ -101,7 +102,7 @@ pub fn run(
         let cell = Cell {
             model: MODEL.to_owned(),
             backend: "flex".to_owned(),
-            weights: Weights::F32,
+            dtype: WeightDtype::F32,
             batch,
             length,
             method,

@@ -42,6 +42,12 @@ impl Products {
             match cell.method {
                 Method::Full | Method::Merged => {}
                 Method::Lora | Method::Dora => {
+                    if cell.method == Method::Dora {
+                        // The columns' norms, of which nothing goes back.
+                        add([rank, d_in, d_out]);
+                        add([rank, d_in, rank]);
+                        add([rank, rank, d_out]);
+                    }
                     add([tokens, d_in, rank]);
                     add([tokens, rank, d_out]);
                     add([rank, tokens, d_out]);
@@ -111,14 +117,14 @@ fn time([m, k, n]: Product, device: &Device) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::record::Weights;
+    use burn_lora_models::weights::WeightDtype;
 
     fn cell(method: Method) -> Cell {
         let rank = method.has_rank().then_some(2);
         Cell {
             model: "m".into(),
             backend: "flex".into(),
-            weights: Weights::F32,
+            dtype: WeightDtype::F32,
             batch: 3,
             length: 5,
             method,
@@ -142,6 +148,8 @@ mod tests {
         assert_eq!(flops(Method::Merged), linear + head + pairs);
         assert_eq!(flops(Method::Full), 3.0 * linear + 3.0 * head + 3.0 * pairs);
         assert_eq!(flops(Method::Lora), 2.0 * linear + 3.0 * skinny + 2.0 * head + 3.0 * pairs);
+        let norms = 2.0 * (2.0 * 4.0 * 8.0 + 2.0 * 4.0 * 2.0 + 2.0 * 2.0 * 8.0);
+        assert_eq!(flops(Method::Dora) - flops(Method::Lora), norms);
         let composed = 3.0 * 2.0 * 4.0 * 2.0 * 8.0;
         assert_eq!(flops(Method::Composed), 3.0 * linear + composed + 2.0 * head + 3.0 * pairs);
     }

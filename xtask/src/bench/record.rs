@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use burn_lora_models::weights::WeightDtype;
 use serde::{Deserialize, Serialize};
 
 /// One line of a results file.
@@ -107,39 +108,17 @@ impl Method {
     }
 }
 
-/// How the frozen weights are held.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Weights {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// 16 bits, IEEE's half.
-    F16,
-    /// 16 bits, the upper half of 32.
-    Bf16,
+/// What a name says of a dtype: nothing of f32.
+pub fn dtype_label(dtype: WeightDtype) -> &'static str {
+    match dtype {
+        WeightDtype::F32 => "",
+        WeightDtype::F16 => "f16",
+        WeightDtype::Bf16 => "bf16",
+    }
 }
 
-impl Weights {
-    /// As it is written in files and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-        }
-    }
-
-    /// What a cell's name says of it: nothing of f32.
-    pub fn label(self) -> &'static str {
-        if self == Self::F32 { "" } else { self.name() }
-    }
-
-    fn is_f32(&self) -> bool {
-        *self == Self::F32
-    }
+fn is_f32(dtype: &WeightDtype) -> bool {
+    *dtype == WeightDtype::F32
 }
 
 /// A point of the matrix.
@@ -149,9 +128,9 @@ pub struct Cell {
     pub model: String,
     /// The backend's name.
     pub backend: String,
-    /// How the frozen weights are held.
-    #[serde(default, skip_serializing_if = "Weights::is_f32")]
-    pub weights: Weights,
+    /// What the model's matrices are held in.
+    #[serde(default, skip_serializing_if = "is_f32")]
+    pub dtype: WeightDtype,
     /// Rows of a batch.
     pub batch: usize,
     /// Tokens of a row, all of them carrying loss.
@@ -175,8 +154,8 @@ impl fmt::Display for Cell {
         if let Some(rank) = self.rank {
             write!(f, " r={rank}")?;
         }
-        if self.weights != Weights::F32 {
-            write!(f, " {}", self.weights.name())?;
+        if !is_f32(&self.dtype) {
+            write!(f, " {}", dtype_label(self.dtype))?;
         }
         write!(f, " {} {}x{}", self.backend, self.batch, self.length)
     }
@@ -359,7 +338,7 @@ pub mod tests {
             cell: Cell {
                 model: "tiny".into(),
                 backend: "flex".into(),
-                weights: Weights::F32,
+                dtype: WeightDtype::F32,
                 batch: 2,
                 length: 4,
                 method,
@@ -422,6 +401,6 @@ pub mod tests {
         let cell =
             r#"{"model": "m", "backend": "flex", "batch": 1, "length": 2, "method": "full"}"#;
         let cell: Cell = serde_json::from_str(cell).unwrap();
-        assert_eq!((cell.weights, cell.to_string().as_str()), (Weights::F32, "m full flex 1x2"));
+        assert_eq!((cell.dtype, cell.to_string().as_str()), (WeightDtype::F32, "m full flex 1x2"));
     }
 }

@@ -108,8 +108,10 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
+    use burn_lora_models::weights::WeightDtype;
+
     use super::*;
-    use crate::bench::record::{Method, Weights};
+    use crate::bench::record::Method;
 
     #[test]
     fn targets_are_predicted_from_the_token_before() {
@@ -129,7 +131,7 @@ mod tests {
         let cell = Cell {
             model: String::new(),
             backend: String::new(),
-            weights: Weights::F32,
+            dtype: WeightDtype::F32,
             batch: 2,
             length: 3,
             method: Method::Full,

@@ -3,12 +3,13 @@
 
 use std::path::PathBuf;
 
+use burn_lora_models::weights::WeightDtype;
 use clap::Args;
 
 use super::line::{self, CellLine, Line};
 use super::{Done, Where};
 use crate::bench::cell::{Order, measure, now};
-use crate::bench::{Cell, Method, Weights};
+use crate::bench::{Cell, Method};
 
 /// Measures training steps of a model's shape
 #[derive(Args)]
@@ -50,7 +51,7 @@ pub fn run(cells: &Cells) -> Done {
         let cell = Cell {
             model: cells.model.file_name().unwrap_or_default().display().to_string(),
             backend: cells.at.device.clone(),
-            weights: Weights::F32,
+            dtype: WeightDtype::F32,
             batch: cells.batch,
             length: cells.length,
             method,

@@ -9,7 +9,9 @@ use super::Role;
 
 /// The number format that the matrices of a model (weights of linears, tables of embeddings) are held
 /// in. Norms and biases are f32 always, and so is all arithmetic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightDtype {
     /// 32 bits. The only one that can be trained.

@@ -97,7 +97,7 @@ fn largest(pairs: Vec<Pair<'_>>) -> Option<Pair<'_>> {
 /// The model, its conditions and the rank.
 fn name(row: &Row) -> String {
     let conditions =
-        row.labels(&[Key::Model, Key::Weights, Key::Backend, Key::Batch, Key::Processor]);
+        row.labels(&[Key::Model, Key::Dtype, Key::Backend, Key::Batch, Key::Processor]);
     format!("{conditions}, {}", row.label(Key::Rank))
 }
 
@@ -120,7 +120,7 @@ fn gpt2(published: &Counted, size: f64, millions: f64) -> Option<String> {
     Some(format!(
         "{} ({:.2} M) of {}: on the fused c_attn, whose one pair of factors holds as many as two \
          pairs on q and v; the paper's {millions} M is {:.1} % of the {:.2} M that it gives for \
-         the model, of which {} are weights here",
+         the model, which has {} parameters here",
         count(trained),
         trained as f64 / 1e6,
         count(total),

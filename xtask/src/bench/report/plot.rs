@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use burn_lora_report::plot::COLOURS;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::prelude::*;
@@ -26,17 +27,6 @@ const MARGIN: i32 = 16;
 const ROW: i32 = 20;
 /// Letters of a case's name on one line.
 const LETTERS: usize = 36;
-/// Told apart by people who do not see all colours (Okabe and Ito).
-const COLORS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(90, 90, 90),
-];
-
 /// How values lie on an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
@@ -81,7 +71,7 @@ pub struct Bars {
 
 /// The colour of a series.
 fn color(series: usize) -> RGBColor {
-    COLORS[series % COLORS.len()]
+    COLOURS[series % COLOURS.len()]
 }
 
 /// Roughly how wide a text is: fonts are the viewer's.

@@ -8,7 +8,7 @@ use Column::{Beside, Labels, Of};
 
 /// All of them.
 pub const QUESTIONS: [&Question; 12] = [
-    &RANK, &FULL, &COMPOSED, &DORA, &WEIGHTS, &BACKEND, &SIZE, &TOKENS, &INFERENCE, &LIMIT, &PEERS,
+    &RANK, &FULL, &COMPOSED, &DORA, &DTYPE, &BACKEND, &SIZE, &TOKENS, &INFERENCE, &LIMIT, &PEERS,
     &QUALITY,
 ];
 
@@ -17,14 +17,14 @@ type Labelled = (Key, &'static [&'static str]);
 const TRAINING: Labelled = (Key::Kind, &["training"]);
 
 /// A method with its rank.
-const WAY: &[Key] = &[Key::Method, Key::Rank, Key::Weights];
+const WAY: &[Key] = &[Key::Method, Key::Rank, Key::Dtype];
 /// What must be equal for two methods to be compared, and so names what is compared.
-const CONDITIONS: &[Key] = &[Key::Model, Key::Weights, Key::Backend, Key::Batch, Key::Processor];
+const CONDITIONS: &[Key] = &[Key::Model, Key::Dtype, Key::Backend, Key::Batch, Key::Processor];
 const CONDITIONS_AND_RANK: &[Key] =
-    &[Key::Model, Key::Weights, Key::Backend, Key::Batch, Key::Rank, Key::Processor];
+    &[Key::Model, Key::Dtype, Key::Backend, Key::Batch, Key::Rank, Key::Processor];
 /// A cell in words.
 const CELL: &[Key] =
-    &[Key::Model, Key::Method, Key::Rank, Key::Weights, Key::Backend, Key::Batch, Key::Processor];
+    &[Key::Model, Key::Method, Key::Rank, Key::Dtype, Key::Backend, Key::Batch, Key::Processor];
 
 const RANK: Question = Question {
     title: "What does rank cost?",
@@ -122,13 +122,13 @@ pub const DORA: Question = Question {
     ..Question::BLANK
 };
 
-const WEIGHTS: Question = Question {
+const DTYPE: Question = Question {
     title: "What do half-precision weights cost and save?",
-    caption: "The frozen weights are held in 16 bits and multiplied in f32. Ratios are over f32.",
+    caption: "The frozen matrices are held in 16 bits and multiplied in f32. Ratios are over f32.",
     missing: "No cell was measured with half-precision weights too.",
-    rows: &[(Key::Weights, &["f16", "bf16"])],
+    rows: &[(Key::Dtype, &["f16", "bf16"])],
     base: held_against(
-        &[(Key::Weights, &[""])],
+        &[(Key::Dtype, &[""])],
         &[Key::Model, Key::Backend, Key::Batch, Key::Method, Key::Rank, Key::Processor],
         ("f32", "16 bits"),
     ),
@@ -143,7 +143,7 @@ const BACKEND: Question = Question {
     rows: &[TRAINING],
     base: held_against(
         &[TRAINING, (Key::Backend, &["flex"])],
-        &[Key::Model, Key::Weights, Key::Batch, Key::Method, Key::Rank, Key::Processor],
+        &[Key::Model, Key::Dtype, Key::Batch, Key::Method, Key::Rank, Key::Processor],
         ("flex", "backend"),
     ),
     columns: &[Labels("cell", CELL), Beside(F::Tokens), Beside(F::Peak)],

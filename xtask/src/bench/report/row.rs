@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::figure::Figure;
-use crate::bench::record::{Cell, Line, Measured, Method, Peer, Quality, Run};
+use crate::bench::record::{Cell, Line, Measured, Method, Peer, Quality, Run, dtype_label};
 use crate::bench::statistics::{Spread, median};
 
 /// The name under which our own processes stand beside other libraries'.
@@ -19,8 +19,8 @@ pub enum Key {
     Processor,
     /// The model's name in the matrix file.
     Model,
-    /// How the frozen weights are held; empty for f32.
-    Weights,
+    /// What the model's matrices are held in; empty for f32.
+    Dtype,
     /// The backend's name.
     Backend,
     /// Rows and tokens of a row: `4x64`.
@@ -185,7 +185,7 @@ fn of_cell<'a>(cell: &Cell, processes: impl Iterator<Item = &'a Measured>) -> Ro
     let mut row = Row::default().with([
         (Key::Kind, kind.to_owned()),
         (Key::Model, cell.model.clone()),
-        (Key::Weights, cell.weights.label().to_owned()),
+        (Key::Dtype, dtype_label(cell.dtype).to_owned()),
         (Key::Backend, cell.backend.clone()),
         (Key::Batch, format!("{}x{}", cell.batch, cell.length)),
         (Key::Method, cell.method.name().to_owned()),

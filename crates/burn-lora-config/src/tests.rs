@@ -2,10 +2,10 @@ use burn_lora::{Init, LoraConfig};
 use burn_lora_patch::Targets;
 use miette::Diagnostic;
 
-use super::keys::Fallback;
-use super::rules::{EXCLUSIVE, OF_ADAPTERS};
 use super::*;
-use crate::data::{Format, OverLong, Source, SquadTemplate};
+use crate::keys::Fallback;
+use crate::rules::{EXCLUSIVE, OF_ADAPTERS};
+use burn_lora_data::{Format, OverLong, Source, SquadTemplate};
 
 const LEAST: &str = r#"[model]
 path = "models/tiny"

@@ -1,14 +1,14 @@
 //! What keys that are right in themselves cannot mean beside each other.
 
-use super::reader::Reader;
-use super::sections::{
+use crate::reader::Reader;
+use crate::sections::{
     AdapterSection, DataSection, Length, Metric, ModelSection, ModelSource, TrainSection, Warmup,
 };
-use crate::data::{Format, Squad};
+use burn_lora_data::{Format, Squad};
 
 /// Two keys of which only one can hold, and what to do. In a file the second is refused beside the
 /// first; an override drops the other one.
-pub(super) const EXCLUSIVE: [(&str, &str, &str); 3] = [
+pub(crate) const EXCLUSIVE: [(&str, &str, &str); 3] = [
     (
         "model.path",
         "model.config",
@@ -20,10 +20,10 @@ pub(super) const EXCLUSIVE: [(&str, &str, &str); 3] = [
 
 /// Keys outside of `[adapter]` that mean something for adapters only: `method = "full"` in an override
 /// drops them too.
-pub(super) const OF_ADAPTERS: [&str; 2] = ["train.lora_plus", "train.keep_best"];
+pub(crate) const OF_ADAPTERS: [&str; 2] = ["train.lora_plus", "train.keep_best"];
 
 /// Whether an override of `key` takes back what was said of `other`; `full`: it is `method = "full"`.
-pub(super) fn drops(key: &str, other: &str, full: bool) -> bool {
+pub(crate) fn drops(key: &str, other: &str, full: bool) -> bool {
     EXCLUSIVE.iter().any(|&(a, b, _)| [a, b].contains(&key) && [a, b].contains(&other))
         || full && (other.starts_with("adapter.") || OF_ADAPTERS.contains(&other))
 }
@@ -32,7 +32,7 @@ const FULL: &str = "has no meaning with method = \"full\"";
 const NO_ROWS: &str = "needs rows to evaluate on";
 
 /// Reports everything that cannot be meant, as far as the sections could be read.
-pub(super) fn check(
+pub(crate) fn check(
     reader: &mut Reader<'_>,
     model: Option<&ModelSection>,
     adapter: Option<&AdapterSection>,

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
 
-use crate::config::allowed::{
+use crate::allowed::{
     Allowed, above, flag, name, names, number, path_of, two_numbers, whole, word,
 };
-use crate::config::keys::{Key, Part, UnwritableError, Written, keys};
-use crate::config::named::named;
-use crate::config::reader::Reader;
-use crate::config::sections::schedule::Schedule;
+use crate::keys::{Key, Part, UnwritableError, Written, keys};
+use crate::named::named;
+use crate::reader::Reader;
+use crate::sections::schedule::Schedule;
 
 keys! {
     /// `[train]`: how it is trained.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::keys::{Decides, Part, UnwritableError, Written};
-use super::sections::RunConfig;
+use crate::keys::{Decides, Part, UnwritableError, Written};
+use crate::sections::RunConfig;
 
 impl RunConfig {
     /// The configuration as TOML, every key written out; [`parse`](Self::parse) reads it back as the

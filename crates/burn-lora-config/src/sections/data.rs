@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
-use crate::config::allowed::{
+use crate::allowed::{
     Allowed, Mismatch, above, flag, list, name, number, path_of, text, whole, word, word_or,
 };
-use crate::config::keys::keys;
-use crate::data::{Format, OverLong, Source, SquadTemplate};
+use crate::keys::keys;
+use burn_lora_data::{Format, OverLong, Source, SquadTemplate};
 
 keys! {
     /// `[data]`: what the model is trained on.

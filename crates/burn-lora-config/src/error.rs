@@ -64,7 +64,7 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    pub(super) fn new(name: &str, text: &str, mut problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(name: &str, text: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| match &problem.place {
             Place::File { span, .. } => span.start,
             Place::Override { .. } => usize::MAX,
@@ -73,7 +73,7 @@ impl ConfigErrors {
         Self { source, problems, unreadable: None, overrides: OVERRIDE }
     }
 
-    pub(super) fn unreadable(name: &str, error: std::io::Error) -> Self {
+    pub(crate) fn unreadable(name: &str, error: std::io::Error) -> Self {
         let source = NamedSource::new(name, String::new());
         Self { source, problems: Vec::new(), unreadable: Some(error), overrides: OVERRIDE }
     }

@@ -15,9 +15,9 @@ pub use model::{Dtype, ModelSection, ModelSource};
 pub use schedule::Schedule;
 pub use train::{Length, Metric, OutputSection, TrainSection, Warmup};
 
-use super::keys::{Key, Part, UnwritableError, Written};
-use super::reader::Reader;
-use super::rules;
+use crate::keys::{Key, Part, UnwritableError, Written};
+use crate::reader::Reader;
+use crate::rules;
 
 /// Everything that describes a run.
 #[derive(Debug, Clone, PartialEq)]

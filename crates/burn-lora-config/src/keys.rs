@@ -20,26 +20,26 @@
 
 use toml::Value;
 
-use super::reader::Reader;
+use crate::reader::Reader;
 
 #[cfg(doc)]
-use super::allowed::Allowed;
+use crate::allowed::Allowed;
 
 /// One key of the configuration, as it is listed.
 #[derive(Debug)]
-pub(super) struct Key {
-    pub(super) section: &'static str,
-    pub(super) name: &'static str,
+pub(crate) struct Key {
+    pub(crate) section: &'static str,
+    pub(crate) name: &'static str,
     /// What it means: the documentation of its field.
-    pub(super) help: &'static str,
+    pub(crate) help: &'static str,
     /// What may stand there, in words.
-    pub(super) allowed: String,
-    pub(super) default: Fallback,
+    pub(crate) allowed: String,
+    pub(crate) default: Fallback,
 }
 
 /// What holds when a key is not given.
 #[derive(Debug)]
-pub(super) enum Fallback {
+pub(crate) enum Fallback {
     /// The key must be given.
     Required,
     /// This value.
@@ -61,11 +61,11 @@ pub enum Decides {
 
 /// A value of a key, to be written.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Written {
-    pub(super) section: &'static str,
-    pub(super) name: &'static str,
-    pub(super) decides: Decides,
-    pub(super) value: Value,
+pub(crate) struct Written {
+    pub(crate) section: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) decides: Decides,
+    pub(crate) value: Value,
 }
 
 impl Written {
@@ -74,7 +74,7 @@ impl Written {
     /// # Errors
     ///
     /// Why TOML cannot hold it.
-    pub(super) fn new(
+    pub(crate) fn new(
         section: &'static str,
         name: &'static str,
         decides: Decides,
@@ -88,7 +88,7 @@ impl Written {
 }
 
 /// Something that a configuration holds and that some of its keys stand for.
-pub(super) trait Part: Sized {
+pub(crate) trait Part: Sized {
     /// Its keys, in the order in which they are written.
     fn keys() -> Vec<Key>;
 
@@ -156,9 +156,9 @@ macro_rules! keys {
         }
     ) => {
         const _: () = {
-            use $crate::config::allowed::Allowed;
-            use $crate::config::keys::{Decides, Key, Part, UnwritableError, Written};
-            use $crate::config::reader::Reader;
+            use $crate::allowed::Allowed;
+            use $crate::keys::{Decides, Key, Part, UnwritableError, Written};
+            use $crate::reader::Reader;
 
             impl Part for $Part {
                 fn keys() -> Vec<Key> {
@@ -211,9 +211,9 @@ macro_rules! keys {
         $( built.$field = $field; )*
         Some(built)
     }};
-    (@fallback $allowed:ident) => { $crate::config::keys::Fallback::Required };
+    (@fallback $allowed:ident) => { $crate::keys::Fallback::Required };
     (@fallback $allowed:ident $default:expr) => { $allowed.fallback(&$default) };
-    (@fallback $allowed:ident $default:expr => $words:literal) => { $crate::config::keys::Fallback::Words($words) };
+    (@fallback $allowed:ident $default:expr => $words:literal) => { $crate::keys::Fallback::Words($words) };
     (@required) => { true };
     (@required $default:expr) => { false };
     (@default) => { return None };
@@ -222,4 +222,4 @@ macro_rules! keys {
     (@decides $decides:ident) => { Decides::$decides };
 }
 
-pub(super) use keys;
+pub(crate) use keys;

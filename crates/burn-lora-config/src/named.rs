@@ -19,7 +19,7 @@ macro_rules! named {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $Enum { $( $(#[$doc])* $Variant ),+ }
 
-        impl $crate::config::Named for $Enum {
+        impl $crate::Named for $Enum {
             const ALL: &'static [Self] = &[$( Self::$Variant ),+];
 
             fn name(self) -> &'static str {
@@ -29,7 +29,7 @@ macro_rules! named {
 
         impl serde::Serialize for $Enum {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str($crate::config::Named::name(*self))
+                serializer.serialize_str($crate::Named::name(*self))
             }
         }
     };
@@ -50,4 +50,4 @@ macro_rules! named_elsewhere {
 
 pub(crate) use named;
 
-named_elsewhere!(burn_lora::Init, crate::data::Format, crate::data::OverLong);
+named_elsewhere!(burn_lora::Init, burn_lora_data::Format, burn_lora_data::OverLong);

@@ -10,10 +10,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::allowed::{Allowed, Mismatch, describe, number};
-use super::error::{Place, Problem};
-use super::keys::Key;
-use super::rules;
+use crate::allowed::{Allowed, Mismatch, describe, number};
+use crate::error::{Place, Problem};
+use crate::keys::Key;
+use crate::rules;
 use burn_lora_text::nearest;
 
 const NO_SECTION: &str = "there is no such section";
@@ -28,7 +28,7 @@ struct Entry<'i> {
 }
 
 /// The problems found so far, and the values still to be read.
-pub(super) struct Reader<'i> {
+pub(crate) struct Reader<'i> {
     text: &'i str,
     entries: BTreeMap<String, Entry<'i>>,
     sections: BTreeMap<&'static str, Range<usize>>,
@@ -36,12 +36,12 @@ pub(super) struct Reader<'i> {
     keys: Vec<(&'static str, &'static str)>,
     /// Lines whose syntax is broken already: more about them would mislead.
     broken: Vec<usize>,
-    pub(super) problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl<'i> Reader<'i> {
     /// Takes the text apart, then lays the overrides over it, later ones over earlier ones.
-    pub(super) fn new(keys: &[Key], text: &'i str, overrides: &'i [String]) -> Self {
+    pub(crate) fn new(keys: &[Key], text: &'i str, overrides: &'i [String]) -> Self {
         let mut reader = Self {
             text,
             entries: BTreeMap::new(),
@@ -168,25 +168,25 @@ impl<'i> Reader<'i> {
     }
 
     /// Whether somebody gave this key.
-    pub(super) fn has(&self, path: &str) -> bool {
+    pub(crate) fn has(&self, path: &str) -> bool {
         self.entries.contains_key(path)
     }
 
     /// Whether somebody gave this key, and not as the 0 that leaves it out.
-    pub(super) fn is_on(&self, path: &str) -> bool {
+    pub(crate) fn is_on(&self, path: &str) -> bool {
         let is_zero = |entry: &Entry<'_>| number(0.0..=0.0).read(&entry.value).is_ok();
         self.entries.get(path).is_some_and(|entry| !is_zero(entry))
     }
 
     /// The keys of a section that somebody gave.
-    pub(super) fn given_in(&self, section: &str) -> Vec<String> {
+    pub(crate) fn given_in(&self, section: &str) -> Vec<String> {
         let prefix = format!("{section}.");
         self.entries.keys().filter(|path| path.starts_with(&prefix)).cloned().collect()
     }
 
     /// Reports, if it is one, a problem of a key that is right in itself but not beside the others;
     /// unless broken syntax may hide what the others are.
-    pub(super) fn refuse_if(
+    pub(crate) fn refuse_if(
         &mut self,
         wrong: bool,
         path: &str,
@@ -200,7 +200,7 @@ impl<'i> Reader<'i> {
     }
 
     /// Reports that a key is missing, unless one was taken for a misspelling of it already.
-    pub(super) fn missing(&mut self, path: &str, help: impl AsRef<str>) {
+    pub(crate) fn missing(&mut self, path: &str, help: impl AsRef<str>) {
         let (section, name) = path.split_once('.').unwrap_or(("", path));
         let meant = did_you_mean(name, [name]);
         let misspelt = |problem: &Problem| {
@@ -211,7 +211,7 @@ impl<'i> Reader<'i> {
     }
 
     /// Reads a key: `None` for a problem, `Some(None)` where it is not given and need not be.
-    pub(super) fn read<T: 'static>(
+    pub(crate) fn read<T: 'static>(
         &mut self,
         path: &str,
         allowed: &Allowed<T>,

@@ -7,12 +7,10 @@ use burn_lora_patch::{Targets, TargetsForm};
 use toml::de::DeValue;
 use toml::{Spanned, Value};
 
-use crate::config::allowed::{
-    Allowed, Mismatch, flag, list, name, names, number, text, whole, word,
-};
-use crate::config::keys::{Key, Part, UnwritableError, Written, keys};
-use crate::config::named::Named;
-use crate::config::reader::Reader;
+use crate::allowed::{Allowed, Mismatch, flag, list, name, names, number, text, whole, word};
+use crate::keys::{Key, Part, UnwritableError, Written, keys};
+use crate::named::Named;
+use crate::reader::Reader;
 
 /// `[adapter]`: the parameters that are trained.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use toml::Value;
 
-use super::keys::{Fallback, Part};
-use super::sections::RunConfig;
+use crate::keys::{Fallback, Part};
+use crate::sections::RunConfig;
 
 /// The configuration reference: a Markdown table of every key, as it stands in README.
 pub fn reference() -> String {

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use crate::config::named::named;
+use crate::named::named;
 
 named! {
     /// How the learning rate goes on after the warm-up.

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::allowed::{flag, path_of, word};
-use crate::config::keys::{Key, Part, UnwritableError, Written, keys};
-use crate::config::named::named;
-use crate::config::reader::Reader;
+use crate::allowed::{flag, path_of, word};
+use crate::keys::{Key, Part, UnwritableError, Written, keys};
+use crate::named::named;
+use crate::reader::Reader;
 
 keys! {
     /// `[model]`: what is trained.

@@ -13,7 +13,7 @@
 //! `train.steps=50` also takes the file's `epochs` back. The value is TOML, or else a plain string.
 //!
 //! ```
-//! use burn_lora_train::config::{Length, RunConfig};
+//! use burn_lora_config::{Length, RunConfig};
 //!
 //! let file = r#"
 //! [model]

@@ -9,30 +9,30 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
 
-use super::keys::Fallback;
-use super::named::Named;
+use crate::keys::Fallback;
+use crate::named::Named;
 use burn_lora_text::nearest;
 
 type Read<T> = Box<dyn Fn(&Spanned<DeValue<'_>>) -> Result<T, Mismatch>>;
 type Write<T> = Box<dyn Fn(&T) -> Result<Option<Value>, String>>;
 
 /// What may stand at a key whose value is a `T`.
-pub(super) struct Allowed<T> {
+pub(crate) struct Allowed<T> {
     /// In words; part of every message about the key.
-    pub(super) words: String,
+    pub(crate) words: String,
     read: Read<T>,
     write: Write<T>,
 }
 
 /// What is wrong with a value.
 #[derive(Debug)]
-pub(super) struct Mismatch {
+pub(crate) struct Mismatch {
     /// Where in the file.
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
     /// What was found there.
-    pub(super) found: String,
+    pub(crate) found: String,
     /// What may have been meant.
-    pub(super) hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 impl Mismatch {
@@ -41,14 +41,14 @@ impl Mismatch {
         Self::found(value, describe(value.get_ref()))
     }
 
-    pub(super) fn found(value: &Spanned<DeValue<'_>>, found: String) -> Self {
+    pub(crate) fn found(value: &Spanned<DeValue<'_>>, found: String) -> Self {
         Self { span: value.span(), found, hint: None }
     }
 }
 
 impl<T: 'static> Allowed<T> {
     /// A kind of value. TOML can hold every `T`.
-    pub(super) fn new(
+    pub(crate) fn new(
         words: impl Into<String>,
         read: impl Fn(&Spanned<DeValue<'_>>) -> Result<T, Mismatch> + 'static,
         write: impl Fn(&T) -> Value + 'static,
@@ -57,7 +57,7 @@ impl<T: 'static> Allowed<T> {
     }
 
     /// A kind of value that TOML cannot hold always.
-    pub(super) fn new_fallible(
+    pub(crate) fn new_fallible(
         words: impl Into<String>,
         read: impl Fn(&Spanned<DeValue<'_>>) -> Result<T, Mismatch> + 'static,
         write: impl Fn(&T) -> Result<Option<Value>, String> + 'static,
@@ -70,7 +70,7 @@ impl<T: 'static> Allowed<T> {
     /// # Errors
     ///
     /// What stands there is not of this kind.
-    pub(super) fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Mismatch> {
+    pub(crate) fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Mismatch> {
         (self.read)(value)
     }
 
@@ -79,12 +79,12 @@ impl<T: 'static> Allowed<T> {
     /// # Errors
     ///
     /// Why TOML cannot hold it.
-    pub(super) fn write(&self, value: &T) -> Result<Option<Value>, String> {
+    pub(crate) fn write(&self, value: &T) -> Result<Option<Value>, String> {
         (self.write)(value)
     }
 
     /// How a default of this value is listed.
-    pub(super) fn fallback(&self, default: &T) -> Fallback {
+    pub(crate) fn fallback(&self, default: &T) -> Fallback {
         match self.write(default) {
             Ok(Some(value)) => Fallback::Value(value),
             Ok(None) | Err(_) => Fallback::Words("none"),
@@ -92,7 +92,7 @@ impl<T: 'static> Allowed<T> {
     }
 
     /// Only those values that hold.
-    pub(super) fn only(self, holds: impl Fn(&T) -> bool + 'static) -> Self {
+    pub(crate) fn only(self, holds: impl Fn(&T) -> bool + 'static) -> Self {
         let read = self.read;
         let read = move |value: &Spanned<DeValue<'_>>| {
             let read = read(value)?;
@@ -102,12 +102,12 @@ impl<T: 'static> Allowed<T> {
     }
 
     /// The same under other words.
-    pub(super) fn called(self, words: impl Into<String>) -> Self {
+    pub(crate) fn called(self, words: impl Into<String>) -> Self {
         Self { words: words.into(), ..self }
     }
 
     /// A key that may be left out.
-    pub(super) fn optional(self) -> Allowed<Option<T>> {
+    pub(crate) fn optional(self) -> Allowed<Option<T>> {
         let Self { words, read, write } = self;
         Allowed {
             words,
@@ -117,7 +117,7 @@ impl<T: 'static> Allowed<T> {
     }
 
     /// A key that `off` leaves out, and that is written as `off` then.
-    pub(super) fn or_off(self, off: T) -> Allowed<Option<T>>
+    pub(crate) fn or_off(self, off: T) -> Allowed<Option<T>>
     where
         T: PartialEq + Copy,
     {
@@ -131,14 +131,14 @@ impl<T: 'static> Allowed<T> {
 }
 
 /// `true` or `false`.
-pub(super) fn flag() -> Allowed<bool> {
+pub(crate) fn flag() -> Allowed<bool> {
     let read =
         |value: &Spanned<DeValue<'_>>| value.get_ref().as_bool().ok_or_else(|| Mismatch::of(value));
     Allowed::new("true or false", read, |value| Value::Boolean(*value))
 }
 
 /// Whole numbers of the range, as far as TOML's reach.
-pub(super) fn whole<T>(range: RangeFrom<i64>) -> Allowed<T>
+pub(crate) fn whole<T>(range: RangeFrom<i64>) -> Allowed<T>
 where
     T: TryFrom<i64> + TryInto<i64> + Copy + 'static,
 {
@@ -155,7 +155,7 @@ where
 }
 
 /// Numbers of the range; never infinite, never NaN.
-pub(super) fn number(range: impl RangeBounds<f64> + 'static) -> Allowed<f64> {
+pub(crate) fn number(range: impl RangeBounds<f64> + 'static) -> Allowed<f64> {
     let words = format!("number {}", in_words(&range));
     let read = move |value: &Spanned<DeValue<'_>>| {
         let number = match value.get_ref() {
@@ -174,7 +174,7 @@ fn integer(value: &DeValue<'_>) -> Option<i64> {
 }
 
 /// Two numbers of the range.
-pub(super) fn two_numbers(range: impl RangeBounds<f64> + 'static) -> Allowed<[f64; 2]> {
+pub(crate) fn two_numbers(range: impl RangeBounds<f64> + 'static) -> Allowed<[f64; 2]> {
     let words = format!("two numbers {}", in_words(&range));
     let list = list(number(range));
     let read = move |value: &Spanned<DeValue<'_>>| {
@@ -185,7 +185,7 @@ pub(super) fn two_numbers(range: impl RangeBounds<f64> + 'static) -> Allowed<[f6
 }
 
 /// The range above a number, which is not in it.
-pub(super) fn above(number: f64) -> (Bound<f64>, Bound<f64>) {
+pub(crate) fn above(number: f64) -> (Bound<f64>, Bound<f64>) {
     (Bound::Excluded(number), Bound::Unbounded)
 }
 
@@ -203,7 +203,7 @@ fn in_words(range: &impl RangeBounds<f64>) -> String {
 }
 
 /// Any text.
-pub(super) fn text() -> Allowed<String> {
+pub(crate) fn text() -> Allowed<String> {
     let read = |value: &Spanned<DeValue<'_>>| {
         value.get_ref().as_str().map(str::to_owned).ok_or_else(|| Mismatch::of(value))
     };
@@ -211,12 +211,12 @@ pub(super) fn text() -> Allowed<String> {
 }
 
 /// Text that is not empty.
-pub(super) fn name() -> Allowed<String> {
+pub(crate) fn name() -> Allowed<String> {
     text().only(|text| !text.is_empty())
 }
 
 /// A path; `what` says of what, as in "a file".
-pub(super) fn path_of(what: &str) -> Allowed<PathBuf> {
+pub(crate) fn path_of(what: &str) -> Allowed<PathBuf> {
     let name = name();
     Allowed {
         words: format!("path of {what}"),
@@ -229,7 +229,7 @@ pub(super) fn path_of(what: &str) -> Allowed<PathBuf> {
 }
 
 /// A list of such values.
-pub(super) fn list<T: 'static>(item: Allowed<T>) -> Allowed<Vec<T>> {
+pub(crate) fn list<T: 'static>(item: Allowed<T>) -> Allowed<Vec<T>> {
     let Allowed { words, read, write } = item;
     Allowed {
         words: format!("list of {words}"),
@@ -252,17 +252,17 @@ pub(super) fn list<T: 'static>(item: Allowed<T>) -> Allowed<Vec<T>> {
 }
 
 /// A list of names, called by their plural.
-pub(super) fn names(plural: &str) -> Allowed<Vec<String>> {
+pub(crate) fn names(plural: &str) -> Allowed<Vec<String>> {
     list(name()).called(format!("list of {plural}"))
 }
 
 /// The words of an enum.
-pub(super) fn word<T: Named + PartialEq>() -> Allowed<T> {
+pub(crate) fn word<T: Named + PartialEq>() -> Allowed<T> {
     words(T::ALL.iter().map(|variant| (variant.name(), *variant)).collect())
 }
 
 /// The words of an enum, or one that stands for none of them.
-pub(super) fn word_or<T: Named + PartialEq>(none: &'static str) -> Allowed<Option<T>> {
+pub(crate) fn word_or<T: Named + PartialEq>(none: &'static str) -> Allowed<Option<T>> {
     let all = T::ALL.iter().map(|variant| (variant.name(), Some(*variant)));
     words([(none, None)].into_iter().chain(all).collect())
 }
@@ -292,7 +292,7 @@ fn words<T: PartialEq + Copy + 'static>(words: Vec<(&'static str, T)>) -> Allowe
 }
 
 /// A value as it is named in a message.
-pub(super) fn describe(value: &DeValue<'_>) -> String {
+pub(crate) fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the string \"{text}\""),
         DeValue::Integer(number) => number.to_string(),
