@@ -1,7 +1,9 @@
 //! What stands between the two products of a layer without a gate.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::{gelu, gelu_approximate, relu};
+use burn::tensor::activation::{gelu, relu};
+
+use crate::fused::gelu_tanh;
 
 /// What stands between the two products of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,14 +18,14 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// From `hidden_act` of a `config.json`.
-    pub(crate) fn parse(name: &str) -> Result<Self, Vec<String>> {
+    /// From the value of a key of a `config.json`.
+    pub(crate) fn parse(key: &str, name: &str) -> Result<Self, Vec<String>> {
         match name {
             "gelu" => Ok(Self::Gelu),
             "gelu_new" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
             "relu" => Ok(Self::Relu),
             other => Err(vec![format!(
-                "`hidden_act` is `{other}`: supported are `gelu`, `gelu_new`, `gelu_pytorch_tanh`, \
+                "`{key}` is `{other}`: supported are `gelu`, `gelu_new`, `gelu_pytorch_tanh`, \
                  `relu`"
             )]),
         }
@@ -32,7 +34,7 @@ impl Activation {
     pub(crate) fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Gelu => gelu(x),
-            Self::GeluTanh => gelu_approximate(x),
+            Self::GeluTanh => gelu_tanh(x),
             Self::Relu => relu(x),
         }
     }
@@ -46,8 +48,12 @@ mod tests {
         let device = burn_lora::device::parse("cpu").unwrap();
         let inputs: Vec<f32> = (-40..=40).map(|step| step as f32 / 8.0).collect();
         let x = Tensor::<1>::from_floats(inputs.as_slice(), &device);
-        let outputs: Vec<f32> =
-            Activation::parse(name).unwrap().apply(x).into_data().try_to_vec().unwrap();
+        let outputs: Vec<f32> = Activation::parse("hidden_act", name)
+            .unwrap()
+            .apply(x)
+            .into_data()
+            .try_to_vec()
+            .unwrap();
         for (x, y) in inputs.into_iter().zip(outputs) {
             let expected = definition(f64::from(x));
             // Outputs of size 5 in f32, after a handful of operations.

@@ -3,4 +3,6 @@
 //! Nothing outside of a family's folder names it but the [table](crate::registry).
 
 pub mod bert;
+pub mod bloom;
+pub mod gpt2;
 pub mod llama;

@@ -25,6 +25,12 @@
 //! # Ok::<(), burn_lora_models::ModelError>(())
 //! ```
 
+mod plain;
+
+pub(crate) use plain::PlainDecoder;
+
+use crate::fused::rows_at_once;
+
 /// What is learned of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Learned {
@@ -125,6 +131,42 @@ pub(crate) fn floats(count: usize) -> u64 {
     4 * count as u64
 }
 
+/// The count of a decoder's head: logits over the vocabulary, and what is made of them.
+pub(crate) struct HeadCount {
+    /// Width of the residual stream.
+    pub(crate) d: usize,
+    pub(crate) vocabulary: usize,
+    /// Whether it is the token table.
+    pub(crate) tied: bool,
+}
+
+impl HeadCount {
+    /// Values in a training step: the rows that carry loss with their gradients, and the logits, those of
+    /// some rows at a time, or of all where the head itself has an adapter or is trained apart from
+    /// the embedding.
+    pub(crate) fn training(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> usize {
+        let stream = 2 * batch.tokens() * self.d;
+        let gathered = 3 * batch.targets * self.d;
+        let apart = !self.tied && learned("lm_head").any();
+        let logits = match apart {
+            // Logits, their logarithms, and the gradients of both.
+            true => 4 * batch.targets * self.vocabulary,
+            false => self.at_once(batch) * self.vocabulary,
+        };
+        stream + gathered + logits
+    }
+
+    /// Values in an evaluation: some logits at a time, their logarithms and what is taken from them.
+    pub(crate) fn evaluating(&self, batch: &BatchShape) -> usize {
+        2 * batch.tokens() * self.d + 4 * self.at_once(batch) * self.vocabulary
+    }
+
+    /// Rows whose logits exist at a time.
+    fn at_once(&self, batch: &BatchShape) -> usize {
+        rows_at_once(self.vocabulary).min(batch.targets)
+    }
+}
+
 /// Counts along a forward pass: which values are tracked, and what is kept of them.
 pub(crate) struct Pass<'a> {
     learned: &'a LearnedAt<'a>,
@@ -166,6 +208,7 @@ mod tests {
     use crate::ModelConfig;
     use crate::families::bert::BertConfig;
     use crate::families::llama::LlamaConfig;
+    use crate::registry::CausalConfig;
 
     const FACTORS: Learned = Learned::Factors { rank: 4, kept: 4 };
     const BATCH: BatchShape = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };
@@ -212,6 +255,50 @@ mod tests {
         assert_eq!(kept(&more) - kept(&linears), 2.0 * 7.0 * 10.0);
         // Everything: the embedding's gradient passes the first norm, and there are no factors.
         assert_eq!(kept(&|_| Learned::Whole), 2.0 * (236.0 - 28.0) + 16.0);
+    }
+
+    /// The two families of plain decoders, at the same sizes.
+    fn plain(model_type: &str) -> CausalConfig {
+        let text = format!(
+            r#"{{"model_type": "{model_type}", "vocab_size": 64, "n_layer": 2, "n_head": 4,
+                "n_positions": 32, "n_embd": 16, "hidden_size": 16, "attn_pdrop": 0.5,
+                "embd_pdrop": 0.5, "resid_pdrop": 0.5, "attention_dropout": 0.5,
+                "hidden_dropout": 0.5}}"#
+        );
+        CausalConfig::from_json(&text, "config.json".as_ref()).unwrap()
+    }
+
+    fn plain_kept(config: &CausalConfig, learned: &LearnedAt<'_>) -> f64 {
+        config.about().counted().footprint(&BATCH, learned).kept as f64 / 4.0 / 16.0
+    }
+
+    #[test]
+    fn a_plain_decoders_layer_keeps_what_its_operations_need_again() {
+        let [gpt2, bloom] = ["gpt2", "bloom"].map(plain);
+        // Inputs of the four linears 112, queries, keys and values 48, GELU's input 64, four low-rank
+        // products 16: 240 a layer, and the norms' 16 each, of which the first sees no gradient.
+        let gpt2_linears = |path: &str| match path.contains(".c_") {
+            true => FACTORS,
+            false => Learned::Nothing,
+        };
+        let bloom_linears = |path: &str| match path.contains("dense") || path.contains("query") {
+            true => FACTORS,
+            false => Learned::Nothing,
+        };
+        let kept = 2.0 * 240.0 + 4.0 * 16.0;
+        assert_eq!(plain_kept(&gpt2, &gpt2_linears), kept);
+        assert_eq!(plain_kept(&bloom, &bloom_linears), kept);
+        // Everything: the first norm's, and all that were divided; BLOOM's has one norm more.
+        let whole = |_: &str| Learned::Whole;
+        assert_eq!(plain_kept(&gpt2, &whole), 2.0 * (240.0 - 16.0) + 5.0 * 32.0);
+        assert_eq!(plain_kept(&bloom, &whole), 2.0 * (240.0 - 16.0) + 6.0 * 32.0);
+        // Dropout's masks: of both outputs of a layer; of the probabilities, which then are kept too.
+        let more = |config: CausalConfig, learned: &LearnedAt<'_>| {
+            plain_kept(&config.clone().with_dropout(), learned) - plain_kept(&config, learned)
+        };
+        let masks = 2.0 * (2.0 * 16.0 + 3.0 * 4.0 * 8.0);
+        assert_eq!(more(gpt2, &gpt2_linears), masks);
+        assert_eq!(more(bloom, &bloom_linears), masks);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!
 //! - [`rms_norm`]: `x / rms(x) · gamma`;
 //! - [`silu_mul`]: `silu(gate) · up`;
-//! - [`rotary_attention`]: rotary positions and causal attention, from the projections' own layout;
+//! - [`gelu_tanh`]: GELU by its tanh approximation;
+//! - [`causal_attention`]: positions and causal attention, from the projections' own layout;
 //! - [`head_loss`]: the output head and the cross-entropy together, in chunks of rows, so that the
 //!   scores over the vocabulary never exist as a whole.
 //!
@@ -61,6 +62,26 @@ pub enum TableGrad<B: Backend> {
     Dense(FloatTensor<B>),
 }
 
+/// How positions enter the scores of an attention.
+#[derive(ExtensionType, Debug, Clone)]
+#[extension_type(fusion: cfg(feature = "cube"))]
+pub enum Encoding<B: Backend> {
+    /// Not at all: the stream has them.
+    Embedded,
+    /// Pairs of queries and keys turn by their position (Su et al. 2021).
+    Rotary {
+        /// Cosines, `[tokens, head_dim / 2]`.
+        cos: FloatTensor<B>,
+        /// Sines, `[tokens, head_dim / 2]`.
+        sin: FloatTensor<B>,
+    },
+    /// A key adds its position times the head's slope (ALiBi, Press et al. 2022).
+    Alibi {
+        /// Slopes, `[heads]`.
+        slopes: FloatTensor<B>,
+    },
+}
+
 /// How the weight of an output head lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadLayout {
@@ -82,8 +103,8 @@ impl HeadLayout {
 
 /// The fused operations, for every backend.
 ///
-/// What is `[batch, tokens, heads, width]` here comes from a projection as it is; `cos` and `sin`
-/// are `[tokens, width / 2]`, constants.
+/// What is `[batch, tokens, heads, width]` here comes from a projection as it is; an [`Encoding`] is
+/// constant.
 #[backend_extension(
     NdArray: cfg(feature = "ndarray"),
     Flex: cfg(feature = "flex"),
@@ -125,29 +146,39 @@ pub trait FusedBackend: FrozenBackend {
         composed::silu_mul_grad::<Self>(gate, up, dy)
     }
 
-    /// See [`rotary_attention`].
+    /// See [`gelu_tanh`].
     #[fusion(default)]
-    fn rotary_attention(
+    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::gelu_tanh::<Self>(x)
+    }
+
+    /// The gradient of x, given that of the output.
+    #[fusion(default)]
+    fn gelu_tanh_grad(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::gelu_tanh_grad::<Self>(x, dy)
+    }
+
+    /// See [`causal_attention`].
+    #[fusion(default)]
+    fn causal_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
+        #[extension_type] encoding: Encoding<Self>,
     ) -> FloatTensor<Self> {
-        composed::rotary_attention::<Self>(q, k, v, cos, sin)
+        composed::causal_attention::<Self>(q, k, v, encoding)
     }
 
     /// The gradients of q, k and v, given that of the output.
     #[fusion(default)]
-    fn rotary_attention_grad(
+    fn causal_attention_grad(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
+        #[extension_type] encoding: Encoding<Self>,
         dy: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        composed::rotary_attention_grad::<Self>(q, k, v, cos, sin, dy)
+        composed::causal_attention_grad::<Self>(q, k, v, encoding, dy)
     }
 
     /// See [`head_loss`].
@@ -200,28 +231,58 @@ pub fn silu_mul<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as FusedBackend>::silu_mul(gate, up))
 }
 
-/// Causal attention with rotary positions from 0, keys shared by groups of query heads:
-/// `softmax(rotated(q) rotated(k)ᵀ / √width) v`.
+/// `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`, element for element (Hendrycks and Gimpel 2016).
+pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as FusedBackend>::gelu_tanh(x.into_dispatch()))
+}
+
+/// How positions enter the scores of an attention: [`Encoding`], of tensors.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "a pass has one")]
+pub enum Positional {
+    /// Not at all: the stream has them.
+    Embedded,
+    /// Pairs of queries and keys turn by their position (Su et al. 2021).
+    Rotary {
+        /// Cosines, `[1, tokens, head_dim / 2]`, constants; over a cache, of each row.
+        cos: Tensor<3>,
+        /// Sines, alike.
+        sin: Tensor<3>,
+    },
+    /// A key adds its position times the head's slope (ALiBi, Press et al. 2022).
+    Alibi {
+        /// Slopes, `[n_heads]`, constants.
+        slopes: Tensor<1>,
+    },
+}
+
+/// Causal attention of rows whose positions count from 0, keys shared by groups of query heads:
+/// `softmax(q kᵀ / √head_dim) v`, with positions as `positional` says.
 ///
 /// # Shapes
 ///
-/// - q: `[batch, tokens, heads, width]`
-/// - k and v: `[batch, tokens, shared, width]`, `shared` divides `heads`
-/// - cos and sin: `[tokens, width / 2]`, constants
+/// - q: `[batch, tokens, n_heads, head_dim]`
+/// - k and v: `[batch, tokens, n_kv_heads, head_dim]`; `n_kv_heads` divides `n_heads`
 /// - output: as q
-pub fn rotary_attention(
+pub fn causal_attention(
     q: Tensor<4>,
     k: Tensor<4>,
     v: Tensor<4>,
-    cos: Tensor<2>,
-    sin: Tensor<2>,
+    positional: Positional,
 ) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as FusedBackend>::rotary_attention(
+    let encoding = match positional {
+        Positional::Embedded => Encoding::Embedded,
+        Positional::Rotary { cos, sin } => {
+            let table = |table: Tensor<3>| table.squeeze_dim::<2>(0).into_dispatch();
+            Encoding::Rotary { cos: table(cos), sin: table(sin) }
+        }
+        Positional::Alibi { slopes } => Encoding::Alibi { slopes: slopes.into_dispatch() },
+    };
+    Tensor::from_dispatch(<Dispatch as FusedBackend>::causal_attention(
         q.into_dispatch(),
         k.into_dispatch(),
         v.into_dispatch(),
-        cos.into_dispatch(),
-        sin.into_dispatch(),
+        encoding,
     ))
 }
 

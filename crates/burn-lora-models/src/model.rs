@@ -28,6 +28,7 @@ use burn::module::{Module, ModuleDisplay};
 
 use crate::config::text_of;
 use crate::footprint::Counted;
+use crate::gguf::GgufFamily;
 use crate::weights::{
     Builder, CheckpointKeys, LoadReport, Manifest, Random, SaveDtype, Storage, file_sizes, load,
     save,
@@ -53,10 +54,19 @@ pub trait Description {
 
     /// How the keys of checkpoints may differ from the model's.
     fn checkpoint_keys(&self) -> CheckpointKeys;
+
+    /// Whether files store the weight of the linear at that path `[d_in, d_out]`
+    /// ([`Builder::conv1d`] builds it so). PEFT says `fan_in_fan_out` of such.
+    fn is_conv1d(&self, _path: &str) -> bool {
+        false
+    }
 }
 
 /// What a model's `config.json` means, checked.
 pub trait ModelConfig: Clone + Debug + PartialEq + Send + Sync + 'static {
+    /// The architectures of GGUF files that it is read from.
+    const GGUF: &'static [GgufFamily] = &[];
+
     /// From the text of a `config.json`. `path` is for the errors.
     ///
     /// # Errors
@@ -174,7 +184,7 @@ pub trait Model: Module + ModuleDisplay {
     ///
     /// What the file system says.
     fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
-        save(self, dir, dtype, &self.config().to_json())
+        save(self, dir, dtype, self.config())
     }
 
     /// The names of the files that [`save`](Self::save) writes, with their sizes in bytes.
@@ -183,6 +193,6 @@ pub trait Model: Module + ModuleDisplay {
     ///
     /// None that a model can cause.
     fn file_sizes(&self, dtype: SaveDtype) -> Result<Vec<(&'static str, u64)>, ModelError> {
-        file_sizes(self, dtype, &self.config().to_json())
+        file_sizes(self, dtype, self.config())
     }
 }

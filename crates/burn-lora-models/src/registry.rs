@@ -18,7 +18,8 @@ use crate::ModelError;
 use crate::classifier::{Classifier, ClassifierConfig};
 use crate::config::{model_type, text_of};
 use crate::decoder::{Decoder, Head, KvCache, Placement};
-use crate::families::{bert, llama};
+use crate::families::{bert, bloom, gpt2, llama};
+use crate::gguf::GgufFamily;
 use crate::model::{Description, Model, ModelConfig};
 use crate::weights::Builder;
 
@@ -168,6 +169,9 @@ macro_rules! decoders {
             $($(#[$about])* $Variant($Family): $($model_type),+;)+
         }
 
+        const GGUF: &[&[GgufFamily]] =
+            &[$(<<$Family as Model>::Config as ModelConfig>::GGUF),+];
+
         impl Decoder for $Model {
             fn forward(
                 &self,
@@ -231,6 +235,10 @@ decoders! {
     CausalConfig;
     /// Llama and what has its blocks: SmolLM2, Mistral, Qwen2, Qwen3.
     Llama(llama::LlamaForCausalLM): "llama", "mistral", "qwen2", "qwen3";
+    /// GPT-2.
+    Gpt2(gpt2::Gpt2LMHeadModel): "gpt2";
+    /// BLOOM.
+    Bloom(bloom::BloomForCausalLM): "bloom";
 }
 
 classifiers! {
@@ -242,6 +250,11 @@ classifiers! {
     Bert(bert::BertForSequenceClassification): "bert";
     /// RoBERTa.
     Roberta(bert::RobertaForSequenceClassification): "roberta";
+}
+
+/// The families of GGUF files.
+pub(crate) fn gguf_families() -> impl Iterator<Item = &'static GgufFamily> {
+    GGUF.iter().copied().flatten()
 }
 
 /// An architecture of the table, by its `model_type`.

@@ -44,6 +44,8 @@ use crate::ModelError;
 pub enum Role {
     /// Weight of a linear: `[d_out, d_in]` in files, `[d_in, d_out]` in Burn.
     Linear,
+    /// Weight of a linear that files store as Burn does, `[d_in, d_out]` (transformers' `Conv1D`).
+    Conv1d,
     /// Table of an embedding: `[rows, d]` in both.
     Embedding,
     /// Scale of a norm; starts at one.

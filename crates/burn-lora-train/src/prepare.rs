@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use burn_lora_models::LoadReport;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::peft::AdapterConfig;
-use burn_lora_patch::{PatchConfig, PatchReport, patch};
+use burn_lora_patch::{LayerStatus, PatchConfig, PatchReport, patch};
 use burn_lora_text::grouped;
 
 use crate::base::BaseCache;
@@ -165,7 +165,9 @@ fn adapted<M: Objective>(
     if let (AdapterSection::Lora(section), Adapt::Fresh) = (&config.adapter, adapt) {
         let patch_config = patch_config(section, M::TASK, config.train.seed);
         let report = patch(&mut model, &patch_config)?;
-        let mut adapter = AdapterConfig::from_patch(&patch_config);
+        let adapted = report.layers().iter().filter(|layer| layer.status == LayerStatus::Adapted);
+        let conv1d = adapted.clone().any(|layer| model.config().is_conv1d(&layer.path));
+        let mut adapter = AdapterConfig::from_patch(&patch_config).with_fan_in_fan_out(conv1d);
         if let ModelSource::Pretrained(dir) = &config.model.source {
             adapter = adapter.with_base_model(base_name(dir));
         }

@@ -119,6 +119,7 @@ pub enum MatrixError {
 
 /// The configuration of a model of the matrix, in Hugging Face's words.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "a handful exist at a time")]
 pub enum Shape {
     /// A decoder.
     Decoder(CausalConfig),

@@ -66,6 +66,9 @@ pub struct Placement {
     stream: Positions,
     attended: Positions,
     keys: Positions,
+    cached: bool,
+    /// Of what a pass makes beside its input: nothing of that is differentiated.
+    device: Device,
     mask: Option<Tensor<4>>,
     packed: Option<Packed>,
 }
@@ -79,6 +82,7 @@ impl Placement {
         cache: Option<&mut KvCache>,
         device: &Device,
     ) -> Self {
+        let device = device.clone().without_autodiff();
         let Some(cache) = cache else {
             // Padding is on the right and attention is causal: no token sees padding.
             let positions = Positions::Range { first: 0, columns: tokens };
@@ -86,6 +90,8 @@ impl Placement {
                 stream: positions.clone(),
                 attended: positions.clone(),
                 keys: positions,
+                cached: false,
+                device,
                 mask: None,
                 packed: None,
             };
@@ -104,9 +110,8 @@ impl Placement {
                 columns: tokens,
             },
         };
-        // A constant of the pass: nothing of it is differentiated.
-        let mask = masked(cache.rows(), past, tokens, &device.clone().without_autodiff());
-        Self { attended: stream.clone(), stream, keys, mask, packed: None }
+        let mask = masked(cache.rows(), past, tokens, &device);
+        Self { attended: stream.clone(), stream, keys, cached: true, device, mask, packed: None }
     }
 
     /// Rows of `tokens` columns that hold segments of these lengths, one after the other, then padding.
@@ -125,6 +130,8 @@ impl Placement {
             },
             keys: attended.clone(),
             attended,
+            cached: false,
+            device: device.clone().without_autodiff(),
             mask: None,
             packed: Some(packed),
         }
@@ -149,6 +156,16 @@ impl Placement {
     /// a cache, where the attention is causal by itself.
     pub(super) fn mask(&self) -> Option<&Tensor<4>> {
         self.mask.as_ref()
+    }
+
+    /// Where constants of the pass are made.
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Whether the pass goes on from a cache.
+    pub(super) fn is_cached(&self) -> bool {
+        self.cached
     }
 
     /// Where rows hold several segments that attend to themselves alone.

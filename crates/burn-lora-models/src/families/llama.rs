@@ -9,6 +9,7 @@
 mod attention;
 mod config;
 mod footprint;
+mod gguf;
 mod layer;
 mod model;
 mod rope;

@@ -13,7 +13,7 @@ use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_lora::Frozen;
 
-use super::{FusedBackend, HeadGrads, HeadLayout, TableGrad, composed};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, TableGrad, composed};
 
 #[derive(Debug)]
 struct RmsNorm;
@@ -58,16 +58,32 @@ impl<B: FusedBackend> Backward<B, 2> for SiluMul {
 }
 
 #[derive(Debug)]
-struct RotaryAttention;
+struct GeluTanh;
 
-impl<B: FusedBackend> Backward<B, 3> for RotaryAttention {
-    /// q, k, v, cos, sin.
-    type State = [FloatTensor<B>; 5];
+impl<B: FusedBackend> Backward<B, 1> for GeluTanh {
+    /// x.
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [node_x] = ops.parents;
+        let dy = grads.consume::<B>(&ops.node);
+        if let Some(node) = node_x {
+            grads.register::<B>(node.id, B::gelu_tanh_grad(ops.state, dy));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct CausalAttention;
+
+impl<B: FusedBackend> Backward<B, 3> for CausalAttention {
+    /// q, k, v and how positions enter.
+    type State = ([FloatTensor<B>; 3], Encoding<B>);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = grads.consume::<B>(&ops.node);
-        let [q, k, v, cos, sin] = ops.state;
-        let (dq, dk, dv) = B::rotary_attention_grad(q, k, v, cos, sin, dy);
+        let ([q, k, v], encoding) = ops.state;
+        let (dq, dk, dv) = B::causal_attention_grad(q, k, v, encoding, dy);
         for (node, grad) in ops.parents.into_iter().zip([dq, dk, dv]) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, grad);
@@ -138,21 +154,39 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         }
     }
 
-    fn rotary_attention(
+    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let x = x.into_primitive();
+        match GeluTanh.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = B::gelu_tanh(x.clone());
+                prep.finish(x, y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::gelu_tanh(x)),
+        }
+    }
+
+    fn causal_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
+        encoding: Encoding<Self>,
     ) -> FloatTensor<Self> {
         let nodes = [q.node(), k.node(), v.node()];
-        let [q, k, v, cos, sin] = [q, k, v, cos, sin].map(|tensor| tensor.into_primitive());
-        match RotaryAttention.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let saved = [&q, &k, &v, &cos, &sin].map(Clone::clone);
-                prep.finish(saved, B::rotary_attention(q, k, v, cos, sin))
+        let [q, k, v] = [q, k, v].map(|tensor| tensor.into_primitive());
+        let encoding = match encoding {
+            Encoding::Embedded => Encoding::<B>::Embedded,
+            Encoding::Rotary { cos, sin } => {
+                Encoding::Rotary { cos: cos.into_primitive(), sin: sin.into_primitive() }
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::rotary_attention(q, k, v, cos, sin)),
+            Encoding::Alibi { slopes } => Encoding::Alibi { slopes: slopes.into_primitive() },
+        };
+        match CausalAttention.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let saved = ([&q, &k, &v].map(Clone::clone), encoding.clone());
+                prep.finish(saved, B::causal_attention(q, k, v, encoding))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::causal_attention(q, k, v, encoding)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod attention;
 mod gate;
+mod gelu;
 mod loss;
 mod norm;
 
@@ -10,7 +11,7 @@ use burn::backend::tensor::FloatTensor;
 use burn_lora::Frozen;
 use burn_lora_kernels::Floats;
 
-use super::{FusedBackend, HeadGrads, HeadLayout, composed};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, composed};
 use loss::Head;
 
 /// The values of all of them in order, or none where one is not `f32`.
@@ -58,30 +59,44 @@ impl FusedBackend for Flex {
         }
     }
 
-    fn rotary_attention(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        match all([&q, &k, &v, &cos, &sin]) {
-            Some(inputs) => attention::forward(&inputs),
-            None => composed::rotary_attention::<Self>(q, k, v, cos, sin),
+    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        match all([&x]) {
+            Some([x]) => gelu::forward(&x),
+            None => composed::gelu_tanh::<Self>(x),
         }
     }
 
-    fn rotary_attention_grad(
+    fn gelu_tanh_grad(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        match all([&x, &dy]) {
+            Some([x, dy]) => gelu::backward(&x, &dy),
+            None => composed::gelu_tanh_grad::<Self>(x, dy),
+        }
+    }
+
+    fn causal_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
+        encoding: Encoding<Self>,
+    ) -> FloatTensor<Self> {
+        match (all([&q, &k, &v]), attention::Positions::of(&encoding)) {
+            (Some(inputs), Some(positions)) => attention::forward(&inputs, &positions),
+            _ => composed::causal_attention::<Self>(q, k, v, encoding),
+        }
+    }
+
+    fn causal_attention_grad(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        encoding: Encoding<Self>,
         dy: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        match (all([&q, &k, &v, &cos, &sin]), Floats::contiguous(dy.clone())) {
-            (Some(inputs), Some(dy)) => attention::backward(&inputs, &dy),
-            _ => composed::rotary_attention_grad::<Self>(q, k, v, cos, sin, dy),
+        match (all([&q, &k, &v, &dy]), attention::Positions::of(&encoding)) {
+            (Some([q, k, v, dy]), Some(positions)) => {
+                attention::backward(&[q, k, v], &positions, &dy)
+            }
+            _ => composed::causal_attention_grad::<Self>(q, k, v, encoding, dy),
         }
     }
 

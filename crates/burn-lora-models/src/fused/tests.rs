@@ -4,10 +4,10 @@
 //! Tolerance: both sides compute in f32, with sums of up to some thousand terms in another order;
 //! 2e-5 of the largest value is an order of magnitude above what was seen.
 
-use burn::tensor::activation::{log_softmax, silu, softmax};
+use burn::tensor::activation::{gelu_approximate, log_softmax, silu, softmax};
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
-use super::{HeadLayout, head_loss, rms_norm, rotary_attention, silu_mul};
+use super::{HeadLayout, Positional, causal_attention, gelu_tanh, head_loss, rms_norm, silu_mul};
 
 /// The first GPU where one is compiled in and there, so that the same tests hold the composed bodies
 /// on wgpu and CUDA; the CPU elsewhere.
@@ -95,13 +95,28 @@ fn silu_mul_equals_its_formula() {
     }
 }
 
+#[test]
+fn gelu_tanh_equals_its_formula() {
+    let device = device();
+    for shape in [[1, 8], [3, 17], [300, 200]] {
+        // Far into both tails.
+        let inputs = [random(shape, &device) * 5.0];
+        let got = traced(&inputs, |[x]| gelu_tanh(x.clone()));
+        let expected = traced(&inputs, |[x]| gelu_approximate(x.clone()));
+        check_alike(&got, &expected, "gelu_tanh");
+    }
+}
+
 /// Keys and values repeated for every query head, whole scores, a mask.
-fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], cos: &Tensor<2>, sin: &Tensor<2>) -> Tensor<4> {
+fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], positional: &Positional) -> Tensor<4> {
     let [batch, tokens, heads, width] = q.dims();
     let shared = k.dims()[2];
     let turn = |x: &Tensor<4>| {
+        let Positional::Rotary { cos, sin } = positional else {
+            return x.clone().swap_dims(1, 2);
+        };
         let half = width / 2;
-        let table = |t: &Tensor<2>| t.clone().reshape([1, tokens, 1, half]);
+        let table = |t: &Tensor<3>| t.clone().reshape([1, tokens, 1, half]);
         let (a, b) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
         let (cos, sin) = (table(cos), table(sin));
         Tensor::cat(vec![a.clone() * cos.clone() - b.clone() * sin.clone(), b * cos + a * sin], 3)
@@ -119,11 +134,23 @@ fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], cos: &Tensor<2>, sin: &Tenso
         .collect();
     let mask = Tensor::<4>::from_data(TensorData::new(mask, [1, 1, tokens, tokens]), &q.device());
     let scores = q.matmul(k.swap_dims(2, 3)) / (width as f64).sqrt() + mask;
+    let scores = match positional {
+        // By distance, as the paper has it: each head's slope times how far behind a key stands.
+        Positional::Alibi { slopes } => {
+            let distance: Vec<f32> = (0..tokens * tokens)
+                .map(|at| (at % tokens) as f32 - (at / tokens) as f32)
+                .collect();
+            let distance = TensorData::new(distance, [1, 1, tokens, tokens]);
+            let distance = Tensor::<4>::from_data(distance, &scores.device());
+            scores + distance * slopes.clone().reshape([1, heads, 1, 1])
+        }
+        Positional::Embedded | Positional::Rotary { .. } => scores,
+    };
     softmax(scores, 3).matmul(v).swap_dims(1, 2)
 }
 
 #[test]
-fn rotary_attention_equals_its_formula() {
+fn causal_attention_equals_its_formula() {
     let device = device();
     // batch, tokens, query heads, key heads, width: one token; a group; several tiles, the last of
     // them short.
@@ -133,14 +160,21 @@ fn rotary_attention_equals_its_formula() {
         let q = random([batch, tokens, heads, width], &device);
         let k = random([batch, tokens, shared, width], &device);
         let v = random([batch, tokens, shared, width], &device);
-        let angles = random([tokens, width / 2], &device.clone().without_autodiff());
-        let (cos, sin) = (angles.clone().cos(), angles.sin());
+        let constants = device.clone().without_autodiff();
+        let angles = random([1, tokens, width / 2], &constants);
+        let slopes = random([heads], &constants);
         let inputs = [q, k, v];
-        let got = traced(&inputs, |[q, k, v]| {
-            rotary_attention(q.clone(), k.clone(), v.clone(), cos.clone(), sin.clone())
-        });
-        let expected = traced(&inputs, |inputs| attention_by_formula(inputs, &cos, &sin));
-        check_alike(&got, &expected, "rotary_attention");
+        for positional in [
+            Positional::Embedded,
+            Positional::Rotary { cos: angles.clone().cos(), sin: angles.sin() },
+            Positional::Alibi { slopes },
+        ] {
+            let got = traced(&inputs, |[q, k, v]| {
+                causal_attention(q.clone(), k.clone(), v.clone(), positional.clone())
+            });
+            let expected = traced(&inputs, |inputs| attention_by_formula(inputs, &positional));
+            check_alike(&got, &expected, &format!("{positional:?}"));
+        }
     }
 }
 
@@ -198,7 +232,7 @@ mod twins {
     use burn::backend::tensor::FloatTensor;
 
     use super::check_close;
-    use crate::fused::{FusedBackend, HeadGrads, HeadLayout, TableGrad, composed};
+    use crate::fused::{Encoding, FusedBackend, HeadGrads, HeadLayout, TableGrad, composed};
     use burn::backend::ops::FloatTensorOps;
     use burn::tensor::FloatDType;
     use burn_lora::Frozen;
@@ -239,33 +273,41 @@ mod twins {
             "silu_mul",
         );
         let got = Flex::silu_mul_grad(x.clone(), up.clone(), dy.clone());
-        let expected = composed::silu_mul_grad::<Flex>(x, up, dy);
+        let expected = composed::silu_mul_grad::<Flex>(x, up, dy.clone());
         check(got.0, expected.0, "gate");
         check(got.1, expected.1, "up");
+        let x = tensor(&shape, 1);
+        check(Flex::gelu_tanh(x.clone()), composed::gelu_tanh::<Flex>(x.clone()), "gelu");
+        check(
+            Flex::gelu_tanh_grad(x.clone(), dy.clone()),
+            composed::gelu_tanh_grad::<Flex>(x, dy),
+            "gelu_tanh_grad",
+        );
     }
 
     #[test]
     fn attention() {
         let q = tensor(&[2, 70, 4, 6], 1);
         let [k, v] = [2, 3].map(|seed| tensor(&[2, 70, 2, 6], seed));
-        let [cos, sin] = [4, 5].map(|seed| tensor(&[70, 3], seed));
         let dy = tensor(&[2, 70, 4, 6], 6);
-        let call = |f: fn(_, _, _, _, _) -> _| {
-            f(q.clone(), k.clone(), v.clone(), cos.clone(), sin.clone())
-        };
-        check(call(Flex::rotary_attention), call(composed::rotary_attention::<Flex>), "output");
-        let got = Flex::rotary_attention_grad(
-            q.clone(),
-            k.clone(),
-            v.clone(),
-            cos.clone(),
-            sin.clone(),
-            dy.clone(),
-        );
-        let expected = composed::rotary_attention_grad::<Flex>(q, k, v, cos, sin, dy);
-        check(got.0, expected.0, "q");
-        check(got.1, expected.1, "k");
-        check(got.2, expected.2, "v");
+        for encoding in [
+            Encoding::Embedded,
+            Encoding::Rotary { cos: tensor(&[70, 3], 4), sin: tensor(&[70, 3], 5) },
+            Encoding::Alibi { slopes: tensor(&[4], 7) },
+        ] {
+            let inputs = || (q.clone(), k.clone(), v.clone());
+            let (a, b, c) = inputs();
+            let got = Flex::causal_attention(a, b, c, encoding.clone());
+            let (a, b, c) = inputs();
+            check(got, composed::causal_attention::<Flex>(a, b, c, encoding.clone()), "output");
+            let (a, b, c) = inputs();
+            let got = Flex::causal_attention_grad(a, b, c, encoding.clone(), dy.clone());
+            let (a, b, c) = inputs();
+            let expected = composed::causal_attention_grad::<Flex>(a, b, c, encoding, dy.clone());
+            check(got.0, expected.0, "q");
+            check(got.1, expected.1, "k");
+            check(got.2, expected.2, "v");
+        }
     }
 
     /// In one chunk, in several with a short last one, and row by row.

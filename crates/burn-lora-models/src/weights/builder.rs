@@ -81,6 +81,19 @@ impl<'a> Builder<'a> {
         Ok(Linear { weight, bias })
     }
 
+    /// A linear with a bias whose weight files store `[d_in, d_out]`, as Burn does (transformers'
+    /// `Conv1D`).
+    ///
+    /// # Errors
+    ///
+    /// What the source says.
+    pub fn conv1d(&mut self, name: &str, d_in: usize, d_out: usize) -> Result<Linear, ModelError> {
+        let mut layer = self.at(name);
+        let weight = layer.param("weight", [d_in, d_out], Role::Conv1d, [d_in, d_out])?;
+        let bias = Some(layer.param("bias", [d_out], Role::Bias, [d_out])?);
+        Ok(Linear { weight, bias })
+    }
+
     /// An embedding: `weight [rows, d]`.
     ///
     /// # Errors

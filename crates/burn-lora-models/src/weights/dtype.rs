@@ -27,7 +27,7 @@ impl WeightDtype {
     /// The format of a tensor of that role, in a model whose matrices are held in `self`.
     pub fn of_role(self, role: Role) -> Self {
         match role {
-            Role::Linear | Role::Embedding => self,
+            Role::Linear | Role::Conv1d | Role::Embedding => self,
             Role::Scale | Role::Bias => Self::F32,
         }
     }

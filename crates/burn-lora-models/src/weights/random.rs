@@ -29,7 +29,9 @@ impl Source for Random {
         let values = match spec.role {
             Role::Scale => vec![1.0; len],
             Role::Bias => vec![0.0; len],
-            Role::Linear | Role::Embedding => normal(self.seed, &spec.key, self.std, len),
+            Role::Linear | Role::Conv1d | Role::Embedding => {
+                normal(self.seed, &spec.key, self.std, len)
+            }
         };
         Ok(Some(Values::rounded(values, spec.dtype)))
     }

@@ -6,7 +6,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use burn_lora_models::generate::{End, GenerateOptions, Generated, Sampling, generate};
 use burn_lora_models::{CausalLm, Decoder, KvCache, Model};
 
-use crate::fixture::{Batch, device, floats, golden, largest_difference};
+use crate::fixture::{Batch, DECODERS, device, floats, golden, largest_difference};
 
 fn model(architecture: &str) -> CausalLm {
     CausalLm::load(&golden(architecture), &device(), &mut |_, _| {}).unwrap().0
@@ -40,7 +40,7 @@ fn options(max_new_tokens: usize) -> GenerateOptions {
 
 #[test]
 fn the_cache_changes_nothing_whatever_the_lengths_in_a_batch() {
-    for architecture in ["llama", "qwen2", "qwen3"] {
+    for architecture in DECODERS {
         let model = model(architecture);
         let outputs = run(&model, &prompts(), &options(12));
         for (prompt, output) in prompts().iter().zip(outputs) {
@@ -53,8 +53,14 @@ fn the_cache_changes_nothing_whatever_the_lengths_in_a_batch() {
 /// Logits, not only their largest: the golden batch in pieces of several tokens.
 #[test]
 fn a_sequence_in_pieces_gives_the_logits_of_the_whole() {
-    let model = model("llama");
-    let batch = Batch::of("llama");
+    for architecture in DECODERS {
+        check_pieces(architecture);
+    }
+}
+
+fn check_pieces(architecture: &str) {
+    let model = model(architecture);
+    let batch = Batch::of(architecture);
     let ids = batch.ids(&device());
     let whole = floats(model.logits(model.hidden(ids.clone(), &batch.lengths, None)));
     let mut cache = KvCache::new();

@@ -2,9 +2,12 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
-use burn_lora_models::{Architecture, CausalLm, Classifier, Decoder, Model, SequenceClassifier};
+use burn_lora_models::{
+    Architecture, CausalConfig, CausalLm, Classifier, Decoder, Model, ModelConfig,
+    SequenceClassifier,
+};
 
-use crate::fixture::{Batch, device, floats, golden, largest_difference, read};
+use crate::fixture::{Batch, Copy, DECODERS, device, floats, golden, largest_difference, read};
 
 /// f32 products of at most a few hundred terms in another order: logits of size 1 agree to 1e-5 or
 /// so, and anything wrong (a transpose, a norm, a position) shows from 1e-2 on.
@@ -48,6 +51,16 @@ fn qwen2_computes_what_transformers_computes() {
 #[test]
 fn qwen3_computes_what_transformers_computes() {
     check_causal("qwen3");
+}
+
+#[test]
+fn gpt2_computes_what_transformers_computes() {
+    check_causal("gpt2");
+}
+
+#[test]
+fn bloom_computes_what_transformers_computes() {
+    check_causal("bloom");
 }
 
 #[test]
@@ -106,7 +119,7 @@ fn all_parameters_are_trainable() {
     }
 
     let device = device().autodiff();
-    for architecture in ["llama", "qwen2", "qwen3"] {
+    for architecture in DECODERS {
         let batch = Batch::of(architecture);
         let (model, _) = CausalLm::load(&golden(architecture), &device, &mut |_, _| {}).unwrap();
         let logits = model.logits(model.hidden(batch.ids(&device), &batch.lengths, None));
@@ -122,8 +135,32 @@ fn what_a_directory_holds_is_known_by_its_model_type() {
     let of = |name: &str| Architecture::of_dir(&golden(name));
     assert!(of("qwen3").unwrap().is_causal());
     assert!(!of("bert").unwrap().is_causal());
-    let message = of("gpt2").unwrap_err().to_string();
-    for word in ["config.json", "`gpt2`", "`llama`", "`mistral`", "`qwen3`", "`roberta`"] {
-        assert!(message.contains(word), "{message}");
+}
+
+/// Attention that drops runs composed, and what it drops here is as good as nothing: it must be what
+/// the fused one gives, with every family's positions.
+#[test]
+fn a_dropout_that_drops_nothing_changes_nothing() {
+    let device = device().autodiff();
+    for architecture in DECODERS {
+        let mut copy = Copy::of(architecture);
+        for key in ["attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop"] {
+            copy.config[key] = 1e-12.into();
+        }
+        let path = copy.write();
+        let config = CausalConfig::from_path(path).unwrap();
+        let load = |config: &CausalConfig| {
+            CausalLm::load_as(config, path, 0, &device, &mut |_, _| {}).unwrap().0
+        };
+        let batch = Batch::of(architecture);
+        let hidden =
+            |model: CausalLm| floats(model.hidden(batch.ids(&device), &batch.lengths, None));
+        let (plain, dropping) = (load(&config), load(&config.with_dropout()));
+        let [plain, dropping] = [plain, dropping].map(hidden);
+        let inside = |row: usize| row % batch.tokens < batch.lengths[row / batch.tokens];
+        let difference = largest_difference(&plain, &dropping, 48, inside);
+        // Values around 1, the same sums in another order.
+        assert!(difference < 1e-5, "{architecture}: {difference}");
+        assert_ne!(plain, dropping, "{architecture}: the same path was taken");
     }
 }

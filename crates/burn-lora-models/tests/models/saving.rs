@@ -6,7 +6,7 @@ use burn_lora_models::{
 };
 use safetensors::{Dtype, SafeTensors};
 
-use crate::fixture::{Copy, Stored, Tensors, device, golden, read};
+use crate::fixture::{Copy, DECODERS, Stored, Tensors, device, golden, read};
 
 fn names(dir: &std::path::Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(dir)
@@ -51,7 +51,7 @@ fn saved(architecture: &str, dtype: SaveDtype) -> Tensors {
 
 #[test]
 fn decoders_come_back_bit_for_bit() {
-    for architecture in ["llama", "qwen2", "qwen3"] {
+    for architecture in DECODERS {
         let original = read(&golden(architecture).join("model.safetensors"));
         assert_eq!(saved(architecture, SaveDtype::F32), original, "{architecture}");
     }

@@ -73,6 +73,15 @@ impl AdapterConfig {
         self
     }
 
+    /// Says whether the base's files store the adapted weights `[d_in, d_out]` (transformers' `Conv1D`).
+    ///
+    /// Nothing here depends on it: a weight is `[d_in, d_out]` once it is read, and the factors' files have
+    /// one layout. PEFT wants to be told.
+    pub fn with_fan_in_fan_out(mut self, fan_in_fan_out: bool) -> Self {
+        self.fan_in_fan_out = fan_in_fan_out;
+        self
+    }
+
     /// The patch that this configuration describes.
     ///
     /// # Errors
@@ -186,7 +195,6 @@ impl AdapterConfig {
         check("alpha_pattern", !self.alpha_pattern.is_empty(), &map(&self.alpha_pattern), "");
         let parameters = self.target_parameters.clone().unwrap_or_default();
         check("target_parameters", !parameters.is_empty(), &Value::from(parameters), "");
-        check("fan_in_fan_out", self.fan_in_fan_out, &true, " (weights of GPT-2's Conv1D)");
         check("ensure_weight_tying", self.ensure_weight_tying, &true, "");
         let values = [
             ("trainable_token_indices", &self.trainable_token_indices),

@@ -16,16 +16,19 @@ pub struct Tiny {
 
 impl Tiny {
     pub fn new() -> Self {
-        let tiny = Self { dir: tempfile::tempdir().unwrap() };
-        let model = tiny.path("model");
-        let config = CausalConfig::from_json(
+        Self::of(
             r#"{"model_type": "llama", "vocab_size": 2048, "hidden_size": 32, "intermediate_size": 64,
                 "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
                 "max_position_embeddings": 64, "tie_word_embeddings": true, "rms_norm_eps": 1e-5,
                 "initializer_range": 0.2, "attention_dropout": 0.3}"#,
-            "config.json".as_ref(),
         )
-        .unwrap();
+    }
+
+    /// With a model of that `config.json`, of 2048 tokens.
+    pub fn of(config: &str) -> Self {
+        let tiny = Self { dir: tempfile::tempdir().unwrap() };
+        let model = tiny.path("model");
+        let config = CausalConfig::from_json(config, "config.json".as_ref()).unwrap();
         let device = burn_lora::device::parse("cpu").unwrap();
         CausalLm::random(&config, 1, &device).unwrap().save(&model, SaveDtype::F32).unwrap();
         let tokenizer =

@@ -214,6 +214,10 @@ mod tests {
             "| 1.00x (tiny flex 2x4, r=2) |",
             "| words, 20 steps: accuracy: 80.0 % at r=2, full 75.0 % |",
             "| no latency is added after a merge | LoRA paper | not measured in this run |",
+            "| 786,432 of 560,001,024 |",
+            "| 393,216 (0.39 M) of 355,216,384: on the fused c_attn",
+            "the paper's 0.35 M is 0.1 % of the 354.92 M",
+            "| 737,280 (0.74 M) of 774,767,360: ",
         ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }

@@ -115,7 +115,7 @@ impl ModelConfig for BertConfig {
         };
         let raw: Raw = parse(text, path)?;
         let mut problems = raw.problems(variant);
-        let activation = problems.take(Activation::parse(&raw.hidden_act));
+        let activation = problems.take(Activation::parse("hidden_act", &raw.hidden_act));
         problems.none(path)?;
         Ok(Self {
             variant,

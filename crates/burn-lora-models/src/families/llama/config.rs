@@ -6,10 +6,12 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::gguf;
 use super::rope::RopeConfig;
 use crate::config::{Problems, model_type, parse};
 use crate::dropout::Dropouts;
 use crate::footprint::Counted;
+use crate::gguf::GgufFamily;
 use crate::weights::CheckpointKeys;
 use crate::{Description, ModelConfig, ModelError};
 
@@ -113,6 +115,8 @@ fn default_deviation() -> f64 {
 }
 
 impl ModelConfig for LlamaConfig {
+    const GGUF: &'static [GgufFamily] = &[gguf::LLAMA, gguf::QWEN2];
+
     fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
         let variant = match model_type(text, path, &["llama", "mistral", "qwen2", "qwen3"])? {
             "mistral" => Variant::Mistral,

@@ -1,8 +1,9 @@
 //! The decoder's count; see `layer.rs`, `attention.rs` and `fused.rs` for what is counted.
 
 use super::LlamaConfig;
-use crate::footprint::{BatchShape, Counted, Footprint, Learned, LearnedAt, Pass, floats};
-use crate::fused::rows_at_once;
+use crate::footprint::{
+    BatchShape, Counted, Footprint, HeadCount, Learned, LearnedAt, Pass, floats,
+};
 
 /// How often a training step passes over what its layers keep, beside its products: norms, gates, sums
 /// and their backward passes, each a kernel that reads its input once. Measured on SmolLM2-135M.
@@ -50,14 +51,12 @@ impl Counted for LlamaConfig {
         let mixed = tokens * (2 * d + q) + attended * 2 * (q + 2 * kv) + composed;
         let passing = if pass.tracked { gated.max(mixed) } else { 0 };
         let forward = tokens * (2 * d) + (tokens * 3 * inner).max(attended * 2 * (q + 2 * kv));
-        // Some scores at a time, their logarithms and what is taken from them.
-        let judging = 2 * tokens * d + 4 * self.at_once(batch) * self.vocab_size;
 
         Footprint {
             kept: floats(pass.kept),
-            scores: floats(self.scores(batch, learned)),
+            scores: floats(self.output().training(batch, learned)),
             passing: floats(passing),
-            evaluation: floats(forward.max(judging)),
+            evaluation: floats(forward.max(self.output().evaluating(batch))),
         }
     }
 
@@ -100,22 +99,11 @@ impl Counted for LlamaConfig {
 }
 
 impl LlamaConfig {
-    /// The rows that carry loss with their gradients, and the scores: those of some rows at a time, or
-    /// of all where the head itself has an adapter or is trained apart from the embedding.
-    fn scores(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> usize {
-        let stream = 2 * batch.tokens() * self.hidden_size;
-        let gathered = 3 * batch.targets * self.hidden_size;
-        let apart = !self.tie_word_embeddings && learned("lm_head").any();
-        let scores = match apart {
-            // Scores, their logarithms, and the gradients of both.
-            true => 4 * batch.targets * self.vocab_size,
-            false => self.at_once(batch) * self.vocab_size,
-        };
-        stream + gathered + scores
-    }
-
-    /// Rows whose scores exist at a time.
-    fn at_once(&self, batch: &BatchShape) -> usize {
-        rows_at_once(self.vocab_size).min(batch.targets)
+    fn output(&self) -> HeadCount {
+        HeadCount {
+            d: self.hidden_size,
+            vocabulary: self.vocab_size,
+            tied: self.tie_word_embeddings,
+        }
     }
 }

@@ -80,8 +80,8 @@ impl Decoder for LlamaForCausalLM {
         placement: &Placement,
         mut cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
-        let attention = Attention::new(placement, self.rope.at(placement.attended()))
-            .with_dropout(self.config.dropouts.attention());
+        let rope = self.rope.at(placement.attended());
+        let attention = Attention::new(placement, rope, self.config.dropouts.attention());
         let mut x = embed(&self.model.embed_tokens, ids);
         for (index, layer) in self.model.layers.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| (cache, index));

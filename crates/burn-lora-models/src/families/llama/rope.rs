@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::{Map, Value};
 
 use crate::decoder::Positions;
-use crate::decoder::attention::Encoding;
+use crate::fused::Positional;
 
 /// How fast the pairs of a head turn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -192,8 +192,8 @@ impl RopeTables {
     }
 
     /// The turns of these positions.
-    pub(crate) fn at(&self, positions: &Positions) -> Encoding {
-        Encoding::Rotary {
+    pub(crate) fn at(&self, positions: &Positions) -> Positional {
+        Positional::Rotary {
             cos: positions.rows(self.cos.clone()),
             sin: positions.rows(self.sin.clone()),
         }

@@ -7,10 +7,10 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::families::llama::{RopeConfig, RopeScaling};
+use super::super::{RopeConfig, RopeScaling};
 
 /// The tensor: a factor for each pair of a head, fastest pair first.
-pub(in crate::gguf) const ROPE_FACTORS: &str = "rope_freqs.weight";
+pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// What every Llama from 3.1 on has, with a `factor` of its own.
 const LOW_FREQ_FACTOR: f64 = 1.0;
