@@ -103,7 +103,7 @@ fn check_data(reader: &mut Reader<'_>, data: &DataSection) {
 #[rustfmt::skip]
 fn check_train(reader: &mut Reader<'_>, train: &TrainSection, full: bool) {
     if let (Length::Steps(total), Warmup::Steps(warmup)) = (train.length, train.warmup) {
-        reader.refuse_if(warmup >= total, "train.warmup",
+        reader.refuse_if(warmup > total, "train.warmup",
             format!("is {warmup} steps, but the run ends after {total}"), "give fewer steps, or a share below 1");
     }
     let mut rule = |wrong, key, message, help| reader.refuse_if(wrong, key, message, help);

@@ -341,8 +341,8 @@ fn keys_that_contradict_each_other_are_refused() {
         "run.toml:9: adapter.rank: has no meaning with method = \"full\"; leave it out, or write method = \"lora\"",
     );
     check_refused(
-        "[train]\nsteps = 5\nwarmup = 5",
-        "run.toml:9: train.warmup: is 5 steps, but the run ends after 5; give fewer steps, or a share below 1",
+        "[train]\nsteps = 5\nwarmup = 6",
+        "run.toml:9: train.warmup: is 6 steps, but the run ends after 5; give fewer steps, or a share below 1",
     );
     check_refused(
         "[train]\neval_every = 5",
