@@ -207,7 +207,9 @@ fn all_problems_of_all_points_are_found_before_anything_runs() {
     let error = sweep(dir.path(), &sets).unwrap_err().to_string();
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(lines.len(), 2, "{error}");
-    assert!(error.contains("--set adapter.rank=0") && error.contains("--set train.batch_size=x"));
+    assert!(
+        error.contains("override adapter.rank=0") && error.contains("override train.batch_size=x")
+    );
     assert!(!dir.path().join("runs").exists());
 }
 
