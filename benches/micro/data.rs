@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_train::data::{
-    Order, OverLong, RowFile, Sampler, TokenBatch, TokenExample, Tokenization, token_examples,
+use burn_lora_data::{
+    Order, Reading, RowFile, Sampler, TokenBatch, TokenExample, Tokenization, token_examples,
 };
+use burn_lora_models::tokenizer::Tokenizer;
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 
@@ -21,7 +21,7 @@ fn quickstart() -> PathBuf {
 }
 
 fn rows() -> RowFile {
-    RowFile::read(quickstart().join("train.jsonl"), None, None).expect("rows that ship")
+    RowFile::read(quickstart().join("train.jsonl"), &Reading::default()).expect("rows that ship")
 }
 
 fn tokenizer() -> Tokenizer {
@@ -29,7 +29,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 fn tokenization() -> Tokenization {
-    Tokenization { max_length: 256, over_long: OverLong::Cut, separator: String::new(), eos: true }
+    Tokenization { limit: 256.into(), separator: String::new(), eos: true }
 }
 
 fn examples() -> Vec<TokenExample> {

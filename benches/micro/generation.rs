@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn_lora_models::generate::{GenerateOptions, generate};
-use burn_lora_models::llama::LlamaForCausalLM;
 use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_models::{CausalLm, Model};
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 
@@ -23,8 +23,7 @@ fn main() {
 fn greedy(bencher: Bencher<'_, '_>, rows: usize) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/quickstart/model");
     let device = burn_lora::device::parse("cpu").expect("a CPU backend is compiled in");
-    let (model, _) =
-        LlamaForCausalLM::load(&dir, &device, &mut |_, _| {}).expect("a model that ships");
+    let (model, _) = CausalLm::load(&dir, &device, &mut |_, _| {}).expect("a model that ships");
     let tokenizer = Tokenizer::from_dir(&dir).expect("a tokenizer that ships");
     let prompt = tokenizer.encode("wire 120 to Anna for the tickets", true).expect("plain text");
     let options = GenerateOptions { max_new_tokens: NEW, ..GenerateOptions::default() };

@@ -27,9 +27,9 @@ fn device() -> Device {
 
 fn adapted(size: usize, rank: usize, device: &Device) -> Linear {
     let config = LoraConfig::new(rank, 2.0 * rank as f64);
-    let adapter =
-        Adapter::init("default", &config, size, size, 0, device).expect("a rank that fits");
-    attach(LinearConfig::new(size, size).with_bias(false).init(device).no_grad(), "weight", adapter)
+    let linear = LinearConfig::new(size, size).with_bias(false).init(device).no_grad();
+    let adapter = Adapter::init("default", &config, &linear.weight, 0).expect("a rank that fits");
+    attach(linear, "weight", adapter).expect("a linear has a weight")
 }
 
 fn input(size: usize, device: &Device) -> Tensor<2> {

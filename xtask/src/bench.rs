@@ -2,7 +2,7 @@
 //!
 //! - [`matrix`], [`filter`]: which cells; [`cell`], [`workload`], [`products`]: what one process
 //!   measures; [`runner`]: starts the processes, alternating, and writes [`record`]s as they come;
-//! - [`peers`]: PEFT on the same weights and batches; [`quality`]: what methods and ranks come to;
+//! - [`counted`]: parameters of published models; [`peers`]: PEFT on the same weights and batches; [`quality`]: what methods and ranks come to;
 //! - [`statistics`], [`report`], [`compare`]: what the records say.
 
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 
 pub mod cell;
 mod compare;
+mod counted;
 mod filter;
 pub mod machine;
 mod matrix;
@@ -67,11 +68,12 @@ pub struct Bench {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Renders the report of a results file again
+    /// Renders the report of a results file again, or of several: other processors' figures stand beside one another
     Report {
         /// The JSON Lines
-        results: PathBuf,
-        /// Where the report goes [default: beside the results]
+        #[arg(required = true)]
+        results: Vec<PathBuf>,
+        /// Where the report goes [default: beside the first results]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
@@ -99,9 +101,14 @@ pub fn run(bench: &Bench) -> Done {
     match &bench.verb {
         None => measure(bench),
         Some(Verb::Report { results, out }) => {
-            let dir = out.as_deref().or_else(|| results.parent()).unwrap_or(Path::new("."));
-            let report = report::write(&statistics::read(results)?, results, dir)?;
-            println!("{}", report.display());
+            let beside = results.first().and_then(|first| first.parent());
+            let dir = out.as_deref().or(beside).unwrap_or(Path::new("."));
+            let mut lines = Vec::new();
+            for file in results {
+                lines.extend(statistics::read(file)?);
+            }
+            let files: Vec<&Path> = results.iter().map(PathBuf::as_path).collect();
+            println!("{}", report::write(&lines, &files, dir)?.display());
             Ok(())
         }
         Some(Verb::Compare { old, new }) => {
@@ -154,7 +161,7 @@ fn measure(bench: &Bench) -> Done {
     if bench.peers {
         peers::run(&mut runner, bench.python.as_deref())?;
     }
-    println!("{}", report::write(&statistics::read(&results)?, &results, &dir)?.display());
+    println!("{}", report::write(&statistics::read(&results)?, &[&results], &dir)?.display());
     Ok(())
 }
 

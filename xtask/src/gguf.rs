@@ -9,10 +9,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_lora_models::conversation::{Chat, Message};
 use burn_lora_models::generate::{GenerateOptions, generate};
-use burn_lora_models::llama::LlamaForCausalLM;
-use burn_lora_models::template::Message;
 use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_models::{CausalLm, Decoder, Model};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -51,11 +51,11 @@ pub fn run(gguf: &Gguf) -> Done {
     let tokenizer = Tokenizer::from_dir(&file)?;
     let prompt = prompt(&tokenizer)?;
 
-    let (model, report) = LlamaForCausalLM::load(&file, &device, &mut |_, _| {})?;
+    let (model, report) = CausalLm::load(&file, &device, &mut |_, _| {})?;
     println!("{}: {} tensors", file.display(), report.tensors);
     let answer = answer(&model, &tokenizer, &prompt)?;
     println!("{QUESTION}\n{answer}");
-    let vocabulary = model.config().vocab_size;
+    let vocabulary = model.config().vocab_size();
     let batches = [random_rows(vocabulary), vec![prompt]];
     let ours = logits(&model, &batches, &device)?;
     drop(model);
@@ -67,7 +67,7 @@ pub fn run(gguf: &Gguf) -> Done {
     let script = root().join("benches/peers/gguf_to_hf.py").display().to_string();
     let text = |path: &Path| path.display().to_string();
     python::python(&own, &[&script, &text(&file), &text(converted.path())])?;
-    let (model, _) = LlamaForCausalLM::load(converted.path(), &device, &mut |_, _| {})?;
+    let (model, _) = CausalLm::load(converted.path(), &device, &mut |_, _| {})?;
     let theirs = logits(&model, &batches, &device)?;
 
     let [random, asked] = [0, 1].map(|batch| difference(&ours[batch], &theirs[batch]));
@@ -95,14 +95,13 @@ fn verdict(differences: [f64; 2], answer: &str) -> Done {
 
 /// The question as the model's chat template has it.
 fn prompt(tokenizer: &Tokenizer) -> Result<Vec<u32>, Box<dyn std::error::Error>> {
-    let template = tokenizer.template().ok_or("the file has no chat template")?;
-    let text = template.render(&[Message::new("user", QUESTION)], true)?;
-    Ok(tokenizer.encode(&text, false)?)
+    tokenizer.template().ok_or("the file has no chat template")?;
+    Ok(Chat::of(tokenizer).prompt(&[Message::new("user", QUESTION)])?)
 }
 
 /// The likeliest continuation, token by token.
 fn answer(
-    model: &LlamaForCausalLM,
+    model: &CausalLm,
     tokenizer: &Tokenizer,
     prompt: &[u32],
 ) -> Result<String, Box<dyn std::error::Error>> {
@@ -128,7 +127,7 @@ fn random_rows(vocabulary: usize) -> Vec<Vec<u32>> {
 
 /// All logits of each batch, whose rows are of one length.
 fn logits(
-    model: &LlamaForCausalLM,
+    model: &CausalLm,
     batches: &[Vec<Vec<u32>>],
     device: &Device,
 ) -> Result<Vec<Vec<f32>>, Box<dyn std::error::Error>> {

@@ -11,6 +11,7 @@ mod fetch;
 mod gguf;
 mod gpu;
 mod parity;
+mod processor;
 mod python;
 mod quickstart;
 

@@ -14,6 +14,8 @@ use fixture::Fixture;
 pub use measure::largest;
 use measure::{Measured, measure};
 
+use crate::processor;
+
 /// Compare with PEFT, number by number
 #[derive(clap::Args)]
 pub struct Parity {
@@ -48,6 +50,7 @@ pub fn run(parity: &Parity) -> Result<(), Box<dyn std::error::Error>> {
         );
     }
 
+    println!("{}\n", processor::this());
     println!("| model | adapter | base logits | adapted | merged | gradients | curve | steps | |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let (mut failed, mut skipped) = (0, Vec::new());

@@ -1,5 +1,6 @@
 //! `burn-lora`: LoRA fine-tuning from one configuration file.
 
+mod hint;
 mod output;
 mod plain;
 mod terminal;
@@ -7,6 +8,8 @@ mod verbs;
 
 use std::process::ExitCode;
 
+use burn_lora_app::AppError;
+use burn_lora_app::sweep::SweepError;
 use burn_lora_kernels::allocator::keep_large_blocks;
 use burn_lora_train::TrainError;
 use clap::{Parser, Subcommand};
@@ -62,13 +65,25 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what went wrong.
-fn failed(error: TrainError) -> ExitCode {
+/// How a user of the command line gives an override.
+const OVERRIDE: &str = "--set";
+
+/// Says what went wrong, and what can be typed about it.
+fn failed(error: AppError) -> ExitCode {
+    let hint = hint::hint(&error);
     match error {
-        TrainError::Config(errors) => {
-            eprintln!("{:?}", miette::Report::new(errors.naming_overrides("--set")));
+        AppError::Train(TrainError::Config(errors)) => {
+            let report = miette::Report::new(errors.naming_overrides(OVERRIDE));
+            output::note(&format!("{report:?}"));
         }
-        error => eprintln!("error: {error}"),
+        AppError::Sweep(SweepError::Config { errors }) => {
+            let errors = errors.into_iter().map(|e| e.naming_overrides(OVERRIDE)).collect();
+            output::note(&format!("error: {}", SweepError::Config { errors }));
+        }
+        error => output::note(&format!("error: {error}")),
+    }
+    if let Some(hint) = hint {
+        output::note(&format!("hint: {hint}"));
     }
     ExitCode::FAILURE
 }

@@ -1,21 +1,25 @@
-//! Results for programs, on standard output.
+//! Everything that goes to standard output and standard error.
+//!
+//! Results are for programs, too: what cannot be written is an error, but for a pipe that nobody reads any more, which
+//! ends quietly (`burn-lora check run.toml | head -1`). Progress and lines of a run are for whoever looks: that nobody
+//! does, or that a disk is full, is no reason to end a run.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 
+use burn_lora_app::AppError;
 use burn_lora_files::IoError;
-use burn_lora_train::TrainError;
 use serde::Serialize;
 
 /// Writes a result as one JSON object; a number that is not finite is `null`.
-pub fn json(result: &impl Serialize) -> Result<(), TrainError> {
+pub fn json(result: &impl Serialize) -> Result<(), AppError> {
     let mut text = serde_json::to_vec_pretty(result).map_err(|error| failed(error.into()))?;
     text.push(b'\n');
     bytes(&text)
 }
 
 /// Writes what a dry run found: as lines, or as one JSON object with `"dry_run": true` at its head.
-pub fn dry_run(found: &(impl Serialize + Display), as_json: bool) -> Result<(), TrainError> {
+pub fn dry_run(found: &(impl Serialize + Display), as_json: bool) -> Result<(), AppError> {
     #[derive(Serialize)]
     struct DryRun<'a, T> {
         dry_run: bool,
@@ -24,16 +28,67 @@ pub fn dry_run(found: &(impl Serialize + Display), as_json: bool) -> Result<(), 
     }
     match as_json {
         true => json(&DryRun { dry_run: true, found }),
-        false => bytes(format!("{found}\n").as_bytes()),
+        false => line(found),
     }
 }
 
-/// Writes bytes as they are.
-pub fn bytes(bytes: &[u8]) -> Result<(), TrainError> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(failed)
+/// Writes a line of a result.
+pub fn line(text: &(impl Display + ?Sized)) -> Result<(), AppError> {
+    bytes(format!("{text}\n").as_bytes())
 }
 
-fn failed(source: io::Error) -> TrainError {
+/// Writes bytes as they are.
+pub fn bytes(bytes: &[u8]) -> Result<(), AppError> {
+    result(&mut io::stdout().lock(), bytes).map_err(failed)
+}
+
+/// A line to whoever looks on, on standard output.
+pub fn progress(text: &str) {
+    // Nobody has to.
+    let _ = result(&mut io::stdout().lock(), format!("{text}\n").as_bytes());
+}
+
+/// A line to whoever looks on, on standard error.
+pub fn note(text: &str) {
+    prompt(&format!("{text}\n"));
+}
+
+/// Text on standard error without a line's end.
+pub fn prompt(text: &str) {
+    // Where even this cannot be said, nothing can.
+    let _ = result(&mut io::stderr().lock(), text.as_bytes());
+}
+
+fn result(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+fn failed(source: io::Error) -> AppError {
     IoError::at("write", "standard output")(source).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Refusing(ErrorKind);
+
+    impl Write for Refusing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_no_error_and_a_full_disk_is_one() {
+        assert!(result(&mut Refusing(ErrorKind::BrokenPipe), b"a").is_ok());
+        assert!(result(&mut Refusing(ErrorKind::StorageFull), b"a").is_err());
+    }
 }

@@ -1,19 +1,21 @@
 //! Progress on standard error, reports on standard output; with `--json` both on standard error, because
 //! standard output is then one JSON object and nothing else.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
 use burn_lora_train::observe::{Event, Observer};
 use burn_train::Interrupter;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::output;
+
 /// Shows a bar for stages that count, on standard error, and prints lines; a bar only shows on a
 /// terminal. With `json`, lines go to standard error too.
 pub fn observer(json: bool) -> Observer {
     let print = line_printer(json);
-    let bar: RefCell<Option<ProgressBar>> = RefCell::new(None);
+    let bar: Mutex<Option<ProgressBar>> = Mutex::new(None);
     Observer::new(move |event| {
-        let mut bar = bar.borrow_mut();
+        let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Stage(name) => {
                 if let Some(old) = bar.take() {
@@ -44,8 +46,8 @@ pub fn observer(json: bool) -> Observer {
 /// Prints a line to standard output, or to standard error where that is kept for JSON.
 pub fn line_printer(json: bool) -> fn(&str) {
     match json {
-        true => |line| eprintln!("{line}"),
-        false => |line| println!("{line}"),
+        true => output::note,
+        false => output::progress,
     }
 }
 
@@ -63,9 +65,9 @@ pub fn stop_on_interrupt(interrupter: Interrupter, why: &'static str, told: &'st
             std::process::exit(130);
         }
         interrupter.stop(Some(why));
-        eprintln!("{told}");
+        output::note(told);
     });
     if let Err(error) = result {
-        eprintln!("warning: Ctrl-C will end this without a checkpoint: {error}");
+        output::note(&format!("warning: Ctrl-C will end this without a checkpoint: {error}"));
     }
 }

@@ -133,6 +133,7 @@ fn a_dry_merge_says_what_a_merge_writes() {
     let (dir, _) = trained();
     let dir = dir.path();
     let before = files(dir);
+    let mut differences = Vec::new();
     for dtype in ["f32", "bf16"] {
         let out = format!("merged-{dtype}");
         let merge = ["merge", "run", "--out", &out, "--dtype", dtype, "--verify", "--json"];
@@ -141,10 +142,15 @@ fn a_dry_merge_says_what_a_merge_writes() {
         assert!(!dir.join(&out).exists());
         let merged = document(dir, &merge);
         assert_eq!((&merged["out"], &merged["dtype"]), (&json!(out), &json!(dtype)));
-        assert!(merged["difference"].as_f64().unwrap() < 0.5);
+        let [difference, tolerance] =
+            ["difference", "tolerance"].map(|key| merged[key].as_f64().unwrap());
+        assert!(difference <= tolerance, "{merged}");
+        differences.push(difference);
         assert_eq!(planned(&plan), files(&dir.join(&out)));
         fs::remove_dir_all(dir.join(&out)).unwrap();
     }
+    // What verifying measures is rounding: it is there, and much more of it where eight bits are kept.
+    assert!(differences[1] > 10.0 * differences[0], "{differences:?}");
     assert_eq!(files(dir), before, "a dry run writes nothing, and a merge nothing else");
 
     let lines = text(&burn_lora(dir, &["merge", "run", "--dry-run"]).stdout);
@@ -292,8 +298,9 @@ fn init_tells_names_and_files() {
     let lines = text(&burn_lora(dir.path(), &["init"]).stdout);
     let listed = list["configurations"].as_array().unwrap();
     assert_eq!(listed.len(), lines.lines().count());
-    for (ready, line) in listed.iter().zip(lines.lines()) {
-        let (name, summary) = (ready["name"].as_str().unwrap(), ready["summary"].as_str().unwrap());
+    for (preset, line) in listed.iter().zip(lines.lines()) {
+        let (name, summary) =
+            (preset["name"].as_str().unwrap(), preset["summary"].as_str().unwrap());
         assert!(line.starts_with(name) && line.ends_with(summary), "{line}");
     }
     let shown = text(&burn_lora(dir.path(), &["init", "quickstart"]).stdout);
@@ -388,4 +395,16 @@ fn a_dry_run_of_train_writes_nothing() {
     let output = burn_lora(dir.path(), &["train", "run.toml", "--dry-run"]);
     assert!(text(&output.stdout).starts_with("would train into run\n"), "{}", text(&output.stdout));
     assert_eq!(files(dir.path()), before);
+}
+
+#[test]
+fn a_pipe_that_is_closed_ends_a_report_quietly_and_a_run_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    configure(dir.path());
+    for arguments in [&["check", "run.toml"][..], &["init"], &["train", "run.toml"]] {
+        let (output, told) = binary::closed(dir.path(), arguments);
+        assert!(output.success(), "{arguments:?}: {told}");
+        assert!(!told.contains("panicked"), "{arguments:?}: {told}");
+    }
+    assert!(dir.path().join("run/adapter/adapter_model.safetensors").is_file());
 }

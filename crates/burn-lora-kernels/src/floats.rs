@@ -3,6 +3,7 @@
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
+use super::half::{HalfRef, Halves};
 use super::product::MatRef;
 
 /// A Flex tensor of `f32`, to be read by a kernel.
@@ -71,5 +72,34 @@ impl Floats {
         let shape = shape.into();
         assert_eq!(values.len(), shape.num_elements(), "values of a tensor");
         FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
+    }
+}
+
+/// A Flex matrix of f16 or bf16, to be read by a kernel.
+#[derive(Debug, Clone)]
+pub struct HalfMatrix(FlexTensor);
+
+impl HalfMatrix {
+    /// The matrix with its values in order, copied where they were not; none of another type or number
+    /// of dimensions.
+    pub fn contiguous(tensor: FlexTensor) -> Option<Self> {
+        let fits =
+            matches!(tensor.dtype(), DType::F16 | DType::BF16) && tensor.layout().num_dims() == 2;
+        fits.then(|| Self(tensor.to_contiguous()))
+    }
+
+    /// Rows and columns.
+    pub fn dims(&self) -> [usize; 2] {
+        let shape = self.0.layout().shape();
+        [shape[0], shape[1]]
+    }
+
+    /// Its values.
+    pub fn matrix(&self) -> HalfRef<'_> {
+        let values = match self.0.dtype() {
+            DType::F16 => Halves::F16(self.0.as_slice().unwrap_or_default()),
+            _ => Halves::Bf16(self.0.as_slice().unwrap_or_default()),
+        };
+        HalfRef::dense(values, self.dims())
     }
 }

@@ -5,12 +5,13 @@
 //! products, and pass over an element once where composed operations pass over it many times.
 //!
 //! - [`product`]: `dst = lhs rhs` or `dst += lhs rhs` on strided views.
+//! - [`half`]: the same with a matrix held in 16 bits, converted tile by tile.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
 //! - [`rows`]: rows shared out to the cores.
-//! - [`Floats`]: a Flex tensor's values as a slice, and back.
+//! - [`Floats`], [`HalfMatrix`]: a Flex tensor's values as a slice, and back.
 //! - [`allocator`]: large blocks that a process keeps from one step to the next.
 //!
-//! Only for `f32`; all but [`allocator`] with the feature `flex`. `unsafe` is allowed in [`product`]
+//! Arithmetic is `f32` alone; all but [`allocator`] with the feature `flex`. `unsafe` is allowed in [`product`]
 //! and [`allocator`] alone, and in no other crate.
 //!
 //! ```
@@ -27,6 +28,8 @@ pub mod allocator;
 #[cfg(feature = "flex")]
 mod floats;
 #[cfg(feature = "flex")]
+pub mod half;
+#[cfg(feature = "flex")]
 pub mod product;
 #[cfg(feature = "flex")]
 pub mod rows;
@@ -34,4 +37,4 @@ pub mod rows;
 pub mod vector;
 
 #[cfg(feature = "flex")]
-pub use floats::Floats;
+pub use floats::{Floats, HalfMatrix};

@@ -41,6 +41,17 @@ impl<'a> MatRef<'a> {
         Self { data: self.data, shape: [columns, rows], strides: [along, down] }
     }
 
+    /// Rows and columns.
+    pub fn shape(self) -> [usize; 2] {
+        self.shape
+    }
+
+    /// Columns `start..start + count`.
+    pub fn columns(self, start: usize, count: usize) -> Self {
+        let from = (start * self.strides[1]).min(self.data.len());
+        Self::new(&self.data[from..], [self.shape[0], count], self.strides)
+    }
+
     /// Rows `start..start + count`.
     fn rows(self, start: usize, count: usize) -> Self {
         let from = (start * self.strides[0]).min(self.data.len());
@@ -75,6 +86,33 @@ impl<'a> MatMut<'a> {
     /// A view of rows that lie one after the other.
     pub fn dense(data: &'a mut [f32], shape: [usize; 2]) -> Self {
         Self::new(data, shape, shape[1])
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    /// Columns `start..start + count`.
+    ///
+    /// # Panics
+    ///
+    /// Where there are not so many, which is a mistake in a kernel.
+    pub fn columns(&mut self, start: usize, count: usize) -> MatMut<'_> {
+        assert!(start + count <= self.shape[1], "columns beyond the matrix");
+        let from = start.min(self.data.len());
+        MatMut::new(&mut self.data[from..], [self.shape[0], count], self.stride)
+    }
+
+    /// Overwrites the values by those of `from`, row by row, or adds them.
+    pub(crate) fn put(&mut self, accumulate: Accumulate, from: &[f32]) {
+        let width = self.shape[1].max(1);
+        for (row, from) in self.data.chunks_mut(self.stride.max(1)).zip(from.chunks_exact(width)) {
+            match accumulate {
+                Accumulate::Set => row[..width].copy_from_slice(from),
+                Accumulate::Add => row.iter_mut().zip(from).for_each(|(to, more)| *to += more),
+            }
+        }
     }
 }
 

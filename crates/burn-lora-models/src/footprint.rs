@@ -1,51 +1,54 @@
 //! What a training step of a model keeps in memory, counted from shapes alone.
 //!
-//! Each family's file follows that family's forward pass, operation by operation, and adds up what the
-//! backward pass of each keeps: `footprint/llama.rs` mirrors `llama/`, `footprint/bert.rs` mirrors
-//! `bert/`. Whoever changes what a layer computes changes its count there; a test compares the
-//! prediction that is made of it with the measured peak of whole runs.
+//! Each family's `footprint.rs` follows that family's forward pass, operation by operation, and adds up
+//! what the backward pass of each keeps. Whoever changes what a layer computes changes its count
+//! there; a test compares the prediction that is made of it with the measured peak of whole runs.
 //!
 //! Counted for f32 on the CPU backend Flex. Left out: weights, gradients and optimiser, which follow from
 //! the parameters alone, and what an allocator loses to fragments.
 //!
 //! ```
-//! use burn_lora_models::footprint::{BatchShape, Counted, Learned};
-//! use burn_lora_models::llama::LlamaConfig;
+//! use burn_lora_models::footprint::{BatchShape, Learned};
+//! use burn_lora_models::{CausalConfig, ModelConfig};
 //!
 //! let text = r#"{"model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32,
 //!     "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 32}"#;
-//! let config = LlamaConfig::from_json(text, "config.json".as_ref())?;
+//! let config = CausalConfig::from_json(text, "config.json".as_ref())?;
 //! let batch = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };
 //! let queries = |path: &str| match path.ends_with("q_proj") {
-//!     true => Learned::Factors { rank: 4, dropout: false },
+//!     true => Learned::Factors { rank: 4, kept: 4 },
 //!     false => Learned::Nothing,
 //! };
-//! assert!(config.footprint(&batch, &queries).kept > 0);
-//! assert_eq!(config.footprint(&batch, &|_| Learned::Nothing).kept, 0);
+//! let counted = config.about().counted();
+//! assert!(counted.footprint(&batch, &queries).kept > 0);
+//! assert_eq!(counted.footprint(&batch, &|_| Learned::Nothing).kept, 0);
 //! # Ok::<(), burn_lora_models::ModelError>(())
 //! ```
 
-mod bert;
-mod llama;
+mod plain;
+
+pub(crate) use plain::PlainDecoder;
+
+use crate::fused::rows_at_once;
 
 /// What is learned of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Learned {
     /// Nothing: it is frozen.
     Nothing,
-    /// Two factors beside a linear's weight.
+    /// The factors of an adapter beside a linear's weight.
     Factors {
         /// Columns of A and rows of B.
         rank: usize,
-        /// Whether inputs of A are dropped, which keeps a mask of the input's size.
-        dropout: bool,
+        /// Values kept of each row beside the linear's input, such as its low-rank product.
+        kept: usize,
     },
     /// All of it.
     Whole,
 }
 
 impl Learned {
-    fn any(self) -> bool {
+    pub(crate) fn any(self) -> bool {
         self != Self::Nothing
     }
 }
@@ -73,7 +76,7 @@ impl BatchShape {
     }
 
     /// Rows and tokens of each as attention sees them.
-    fn attended(&self) -> (usize, usize) {
+    pub(crate) fn attended(&self) -> (usize, usize) {
         self.segments.unwrap_or((self.rows, self.width))
     }
 }
@@ -106,11 +109,17 @@ pub trait Counted {
     /// Floating-point operations of attention in a training step on a batch, beside the linears'.
     fn attention_flops(&self, batch: &BatchShape) -> f64;
 
+    /// Values of the queries of one token, over all layers.
+    fn attention_width(&self) -> usize;
+
     /// How often a training step passes over what its layers keep, beside its products.
     fn passes(&self) -> f64;
 
     /// Inputs and outputs of the product that each target goes through.
     fn head(&self) -> (usize, usize);
+
+    /// Whether the linear at that path is the head's: it multiplies targets, not every token.
+    fn is_of_head(&self, path: &str) -> bool;
 
     /// Bytes of writing `new` tokens after each of `rows` prompts of `prompt` tokens; 0 of a model that
     /// does not write.
@@ -118,40 +127,76 @@ pub trait Counted {
 }
 
 /// Bytes of so many f32 values.
-fn floats(count: usize) -> u64 {
+pub(crate) fn floats(count: usize) -> u64 {
     4 * count as u64
 }
 
+/// The count of a decoder's head: logits over the vocabulary, and what is made of them.
+pub(crate) struct HeadCount {
+    /// Width of the residual stream.
+    pub(crate) d: usize,
+    pub(crate) vocabulary: usize,
+    /// Whether it is the token table.
+    pub(crate) tied: bool,
+}
+
+impl HeadCount {
+    /// Values in a training step: the rows that carry loss with their gradients, and the logits, those of
+    /// some rows at a time, or of all where the head itself has an adapter or is trained apart from
+    /// the embedding.
+    pub(crate) fn training(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> usize {
+        let stream = 2 * batch.tokens() * self.d;
+        let gathered = 3 * batch.targets * self.d;
+        let apart = !self.tied && learned("lm_head").any();
+        let logits = match apart {
+            // Logits, their logarithms, and the gradients of both.
+            true => 4 * batch.targets * self.vocabulary,
+            false => self.at_once(batch) * self.vocabulary,
+        };
+        stream + gathered + logits
+    }
+
+    /// Values in an evaluation: some logits at a time, their logarithms and what is taken from them.
+    pub(crate) fn evaluating(&self, batch: &BatchShape) -> usize {
+        2 * batch.tokens() * self.d + 4 * self.at_once(batch) * self.vocabulary
+    }
+
+    /// Rows whose logits exist at a time.
+    fn at_once(&self, batch: &BatchShape) -> usize {
+        rows_at_once(self.vocabulary).min(batch.targets)
+    }
+}
+
 /// Counts along a forward pass: which values are tracked, and what is kept of them.
-struct Pass<'a> {
+pub(crate) struct Pass<'a> {
     learned: &'a LearnedAt<'a>,
     /// Whether a gradient is wanted for the stream.
-    tracked: bool,
+    pub(crate) tracked: bool,
     /// Values kept.
-    kept: usize,
+    pub(crate) kept: usize,
 }
 
 impl<'a> Pass<'a> {
-    fn new(learned: &'a LearnedAt<'a>) -> Self {
+    pub(crate) fn new(learned: &'a LearnedAt<'a>) -> Self {
         Self { learned, tracked: false, kept: 0 }
     }
 
     /// Keeps that many values if a gradient passes here.
-    fn keep(&mut self, values: usize) {
+    pub(crate) fn keep(&mut self, values: usize) {
         self.kept += if self.tracked { values } else { 0 };
     }
 
     /// Linears at `paths` that read one input of `rows` times `d_in`. It is kept once, however many of
-    /// them learn; each keeps its low-rank product, and its mask if inputs are dropped.
-    fn linears(&mut self, paths: &[String], rows: usize, d_in: usize) {
+    /// them learn; each keeps what its kind of adapter needs again.
+    pub(crate) fn linears(&mut self, paths: &[String], rows: usize, d_in: usize) {
         let learned: Vec<Learned> = paths.iter().map(|path| (self.learned)(path)).collect();
         if learned.iter().any(|learned| learned.any()) {
             self.kept += rows * d_in;
             self.tracked = true;
         }
         for learned in learned {
-            if let Learned::Factors { rank, dropout } = learned {
-                self.kept += rows * rank + if dropout { rows * d_in } else { 0 };
+            if let Learned::Factors { kept, .. } = learned {
+                self.kept += rows * kept;
             }
         }
     }
@@ -160,10 +205,12 @@ impl<'a> Pass<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bert::BertConfig;
-    use crate::llama::LlamaConfig;
+    use crate::ModelConfig;
+    use crate::families::bert::BertConfig;
+    use crate::families::llama::LlamaConfig;
+    use crate::registry::CausalConfig;
 
-    const FACTORS: Learned = Learned::Factors { rank: 4, dropout: false };
+    const FACTORS: Learned = Learned::Factors { rank: 4, kept: 4 };
     const BATCH: BatchShape = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };
 
     fn llama() -> LlamaConfig {
@@ -200,14 +247,58 @@ mod tests {
         };
         let first = 16.0 + 4.0 + 32.0 + 16.0 + 64.0;
         assert_eq!(kept(&queries), first + (16.0 + first) + 16.0);
-        // Dropout keeps a mask of the size of each input.
-        let dropped = |path: &str| match linears(path) {
-            Learned::Factors { rank, .. } => Learned::Factors { rank, dropout: true },
+        // Whatever else a kind of adapter keeps is kept of each of seven linears.
+        let more = |path: &str| match linears(path) {
+            Learned::Factors { rank, kept } => Learned::Factors { rank, kept: kept + 10 },
             learned => learned,
         };
-        assert_eq!(kept(&dropped) - kept(&linears), 2.0 * (6.0 * 16.0 + 32.0));
+        assert_eq!(kept(&more) - kept(&linears), 2.0 * 7.0 * 10.0);
         // Everything: the embedding's gradient passes the first norm, and there are no factors.
         assert_eq!(kept(&|_| Learned::Whole), 2.0 * (236.0 - 28.0) + 16.0);
+    }
+
+    /// The two families of plain decoders, at the same sizes.
+    fn plain(model_type: &str) -> CausalConfig {
+        let text = format!(
+            r#"{{"model_type": "{model_type}", "vocab_size": 64, "n_layer": 2, "n_head": 4,
+                "n_positions": 32, "n_embd": 16, "hidden_size": 16, "attn_pdrop": 0.5,
+                "embd_pdrop": 0.5, "resid_pdrop": 0.5, "attention_dropout": 0.5,
+                "hidden_dropout": 0.5}}"#
+        );
+        CausalConfig::from_json(&text, "config.json".as_ref()).unwrap()
+    }
+
+    fn plain_kept(config: &CausalConfig, learned: &LearnedAt<'_>) -> f64 {
+        config.about().counted().footprint(&BATCH, learned).kept as f64 / 4.0 / 16.0
+    }
+
+    #[test]
+    fn a_plain_decoders_layer_keeps_what_its_operations_need_again() {
+        let [gpt2, bloom] = ["gpt2", "bloom"].map(plain);
+        // Inputs of the four linears 112, queries, keys and values 48, GELU's input 64, four low-rank
+        // products 16: 240 a layer, and the norms' 16 each, of which the first sees no gradient.
+        let gpt2_linears = |path: &str| match path.contains(".c_") {
+            true => FACTORS,
+            false => Learned::Nothing,
+        };
+        let bloom_linears = |path: &str| match path.contains("dense") || path.contains("query") {
+            true => FACTORS,
+            false => Learned::Nothing,
+        };
+        let kept = 2.0 * 240.0 + 4.0 * 16.0;
+        assert_eq!(plain_kept(&gpt2, &gpt2_linears), kept);
+        assert_eq!(plain_kept(&bloom, &bloom_linears), kept);
+        // Everything: the first norm's, and all that were divided; BLOOM's has one norm more.
+        let whole = |_: &str| Learned::Whole;
+        assert_eq!(plain_kept(&gpt2, &whole), 2.0 * (240.0 - 16.0) + 5.0 * 32.0);
+        assert_eq!(plain_kept(&bloom, &whole), 2.0 * (240.0 - 16.0) + 6.0 * 32.0);
+        // Dropout's masks: of both outputs of a layer; of the probabilities, which then are kept too.
+        let more = |config: CausalConfig, learned: &LearnedAt<'_>| {
+            plain_kept(&config.clone().with_dropout(), learned) - plain_kept(&config, learned)
+        };
+        let masks = 2.0 * (2.0 * 16.0 + 3.0 * 4.0 * 8.0);
+        assert_eq!(more(gpt2, &gpt2_linears), masks);
+        assert_eq!(more(bloom, &bloom_linears), masks);
     }
 
     #[test]
@@ -235,5 +326,10 @@ mod tests {
         let of_tokens = 16 * (16 + 16 + 16 + 32 + 32 + 48 + 32 + 16);
         let of_scores = 2 * (2 * 2 * 8 * 8);
         assert_eq!(config.footprint(&BATCH, &learned).kept, 4 * (of_tokens + of_scores));
+        // Its own dropout keeps masks: of the probabilities, and of both outputs; nothing learns below the
+        // embeddings' one.
+        let dropping = config.clone().with_dropout().footprint(&BATCH, &learned).kept;
+        let masks = 2 * 2 * 8 * 8 + 2 * 16 * 16;
+        assert_eq!(dropping - config.footprint(&BATCH, &learned).kept, 4 * masks);
     }
 }

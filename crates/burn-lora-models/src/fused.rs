@@ -6,7 +6,8 @@
 //!
 //! - [`rms_norm`]: `x / rms(x) · gamma`;
 //! - [`silu_mul`]: `silu(gate) · up`;
-//! - [`rotary_attention`]: rotary positions and causal attention, from the projections' own layout;
+//! - [`gelu_tanh`]: GELU by its tanh approximation;
+//! - [`causal_attention`]: positions and causal attention, from the projections' own layout;
 //! - [`head_loss`]: the output head and the cross-entropy together, in chunks of rows, so that the
 //!   scores over the vocabulary never exist as a whole.
 //!
@@ -26,8 +27,9 @@ mod flex;
 mod tests;
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, ExtensionType, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
+use burn_lora::{Frozen, FrozenBackend, FrozenWeight};
 
 /// Scores over a vocabulary that exist at a time, at most (32 MiB); one row of them, at least.
 pub(crate) const SCORES: usize = 1 << 23;
@@ -60,10 +62,49 @@ pub enum TableGrad<B: Backend> {
     Dense(FloatTensor<B>),
 }
 
+/// How positions enter the scores of an attention.
+#[derive(ExtensionType, Debug, Clone)]
+#[extension_type(fusion: cfg(feature = "cube"))]
+pub enum Encoding<B: Backend> {
+    /// Not at all: the stream has them.
+    Embedded,
+    /// Pairs of queries and keys turn by their position (Su et al. 2021).
+    Rotary {
+        /// Cosines, `[tokens, head_dim / 2]`.
+        cos: FloatTensor<B>,
+        /// Sines, `[tokens, head_dim / 2]`.
+        sin: FloatTensor<B>,
+    },
+    /// A key adds its position times the head's slope (ALiBi, Press et al. 2022).
+    Alibi {
+        /// Slopes, `[heads]`.
+        slopes: FloatTensor<B>,
+    },
+}
+
+/// How the weight of an output head lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadLayout {
+    /// `[vocabulary, d]`: the table of an embedding, that the head is tied to.
+    Table,
+    /// `[d, vocabulary]`: a linear's weight.
+    Linear,
+}
+
+impl HeadLayout {
+    /// How many scores a row gets from a weight of that shape.
+    fn vocabulary(self, dims: [usize; 2]) -> usize {
+        match self {
+            Self::Table => dims[0],
+            Self::Linear => dims[1],
+        }
+    }
+}
+
 /// The fused operations, for every backend.
 ///
-/// What is `[batch, tokens, heads, width]` here comes from a projection as it is; `cos` and `sin`
-/// are `[tokens, width / 2]`, constants.
+/// What is `[batch, tokens, heads, width]` here comes from a projection as it is; an [`Encoding`] is
+/// constant.
 #[backend_extension(
     NdArray: cfg(feature = "ndarray"),
     Flex: cfg(feature = "flex"),
@@ -71,7 +112,7 @@ pub enum TableGrad<B: Backend> {
     Fusion: cfg(feature = "cube"),
     Autodiff
 )]
-pub trait FusedBackend: Backend {
+pub trait FusedBackend: FrozenBackend {
     /// See [`rms_norm`]; x: `[rows, d]`.
     #[fusion(default)]
     fn rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
@@ -105,54 +146,66 @@ pub trait FusedBackend: Backend {
         composed::silu_mul_grad::<Self>(gate, up, dy)
     }
 
-    /// See [`rotary_attention`].
+    /// See [`gelu_tanh`].
     #[fusion(default)]
-    fn rotary_attention(
+    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::gelu_tanh::<Self>(x)
+    }
+
+    /// The gradient of x, given that of the output.
+    #[fusion(default)]
+    fn gelu_tanh_grad(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::gelu_tanh_grad::<Self>(x, dy)
+    }
+
+    /// See [`causal_attention`].
+    #[fusion(default)]
+    fn causal_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
+        #[extension_type] encoding: Encoding<Self>,
     ) -> FloatTensor<Self> {
-        composed::rotary_attention::<Self>(q, k, v, cos, sin)
+        composed::causal_attention::<Self>(q, k, v, encoding)
     }
 
     /// The gradients of q, k and v, given that of the output.
     #[fusion(default)]
-    fn rotary_attention_grad(
+    fn causal_attention_grad(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
+        #[extension_type] encoding: Encoding<Self>,
         dy: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        composed::rotary_attention_grad::<Self>(q, k, v, cos, sin, dy)
+        composed::causal_attention_grad::<Self>(q, k, v, encoding, dy)
     }
 
     /// See [`head_loss`].
     #[fusion(default)]
     fn head_loss(
         hidden: FloatTensor<Self>,
-        table: FloatTensor<Self>,
+        #[extension_type] weight: Frozen<Self>,
+        layout: HeadLayout,
         targets: Vec<i32>,
         table_grad: bool,
     ) -> FloatTensor<Self> {
         let _ = table_grad;
-        let at_once = composed::rows_at_once(table.shape()[0]);
-        composed::head_loss::<Self>(hidden, table, &targets, at_once)
+        let at_once = composed::rows_at_once(layout.vocabulary(weight.dims()));
+        composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once)
     }
 
-    /// The loss with its gradients, that of the table where `table_grad` asks for it.
+    /// The loss with its gradients, that of a dense table where `table_grad` asks for it.
     #[fusion(default)]
     fn head_loss_grad(
         hidden: FloatTensor<Self>,
-        table: FloatTensor<Self>,
+        #[extension_type] weight: Frozen<Self>,
+        layout: HeadLayout,
         targets: Vec<i32>,
         table_grad: bool,
     ) -> HeadGrads<Self> {
-        let at_once = composed::rows_at_once(table.shape()[0]);
-        composed::head_loss_grad::<Self>(hidden, table, &targets, table_grad, at_once)
+        let at_once = composed::rows_at_once(layout.vocabulary(weight.dims()));
+        composed::head_loss_grad::<Self>(hidden, weight, layout, &targets, table_grad, at_once)
     }
 }
 
@@ -178,58 +231,97 @@ pub fn silu_mul<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as FusedBackend>::silu_mul(gate, up))
 }
 
-/// Causal attention with rotary positions from 0, keys shared by groups of query heads:
-/// `softmax(rotated(q) rotated(k)ᵀ / √width) v`.
+/// `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`, element for element (Hendrycks and Gimpel 2016).
+pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as FusedBackend>::gelu_tanh(x.into_dispatch()))
+}
+
+/// How positions enter the scores of an attention: [`Encoding`], of tensors.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "a pass has one")]
+pub enum Positional {
+    /// Not at all: the stream has them.
+    Embedded,
+    /// Pairs of queries and keys turn by their position (Su et al. 2021).
+    Rotary {
+        /// Cosines, `[1, tokens, head_dim / 2]`, constants; over a cache, of each row.
+        cos: Tensor<3>,
+        /// Sines, alike.
+        sin: Tensor<3>,
+    },
+    /// A key adds its position times the head's slope (ALiBi, Press et al. 2022).
+    Alibi {
+        /// Slopes, `[n_heads]`, constants.
+        slopes: Tensor<1>,
+    },
+}
+
+/// Causal attention of rows whose positions count from 0, keys shared by groups of query heads:
+/// `softmax(q kᵀ / √head_dim) v`, with positions as `positional` says.
 ///
 /// # Shapes
 ///
-/// - q: `[batch, tokens, heads, width]`
-/// - k and v: `[batch, tokens, shared, width]`, `shared` divides `heads`
-/// - cos and sin: `[tokens, width / 2]`, constants
+/// - q: `[batch, tokens, n_heads, head_dim]`
+/// - k and v: `[batch, tokens, n_kv_heads, head_dim]`; `n_kv_heads` divides `n_heads`
 /// - output: as q
-pub fn rotary_attention(
+pub fn causal_attention(
     q: Tensor<4>,
     k: Tensor<4>,
     v: Tensor<4>,
-    cos: Tensor<2>,
-    sin: Tensor<2>,
+    positional: Positional,
 ) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as FusedBackend>::rotary_attention(
+    let encoding = match positional {
+        Positional::Embedded => Encoding::Embedded,
+        Positional::Rotary { cos, sin } => {
+            let table = |table: Tensor<3>| table.squeeze_dim::<2>(0).into_dispatch();
+            Encoding::Rotary { cos: table(cos), sin: table(sin) }
+        }
+        Positional::Alibi { slopes } => Encoding::Alibi { slopes: slopes.into_dispatch() },
+    };
+    Tensor::from_dispatch(<Dispatch as FusedBackend>::causal_attention(
         q.into_dispatch(),
         k.into_dispatch(),
         v.into_dispatch(),
-        cos.into_dispatch(),
-        sin.into_dispatch(),
+        encoding,
     ))
 }
 
-/// The sum over rows of `-log softmax(hidden tableᵀ)[target]`, in nats.
+/// The sum over rows of `-log softmax(scores)[target]`, in nats, with `scores = hidden tableᵀ` or, of a
+/// linear's weight, `hidden W`.
 ///
 /// The scores are formed for some rows at a time, and their gradient is taken then and there, so
-/// that memory does not grow with `rows · vocabulary`. The table gets a gradient where it is a
-/// parameter that requires one.
+/// that memory does not grow with `rows · vocabulary`. A table gets a gradient where it is dense and
+/// requires one; a linear's weight is frozen.
 ///
 /// # Shapes
 ///
 /// - hidden: `[rows, d]`
-/// - table: `[vocabulary, d]`
+/// - weight: `[vocabulary, d]` or `[d, vocabulary]`, as `layout` says
 /// - targets: one a row, within the vocabulary
 /// - output: `[1]`
 ///
 /// # Panics
 ///
 /// Where the number of targets is not that of the rows, or a target is outside of the vocabulary.
-pub fn head_loss(hidden: Tensor<2>, table: Tensor<2>, targets: Vec<i32>) -> Tensor<1> {
-    let [vocabulary, _] = table.dims();
+pub fn head_loss(
+    hidden: Tensor<2>,
+    weight: impl Into<FrozenWeight>,
+    layout: HeadLayout,
+    targets: Vec<i32>,
+) -> Tensor<1> {
+    let weight = weight.into();
+    let vocabulary = layout.vocabulary(weight.dims());
     assert_eq!(hidden.dims()[0], targets.len(), "one target a row");
     assert!(
         targets.iter().all(|&target| (0..vocabulary as i64).contains(&i64::from(target))),
         "a target outside of the vocabulary"
     );
-    let table_grad = table.is_require_grad();
+    let table_grad = layout == HeadLayout::Table
+        && matches!(&weight, FrozenWeight::Dense(table) if table.is_require_grad());
     let loss = <Dispatch as FusedBackend>::head_loss(
         hidden.into_dispatch(),
-        table.into_dispatch(),
+        weight.primitive(),
+        layout,
         targets,
         table_grad,
     );

@@ -7,16 +7,16 @@
 //! ```
 //! use std::ops::ControlFlow;
 //! use burn_lora_models::generate::{GenerateOptions, generate};
-//! use burn_lora_models::llama::{LlamaConfig, LlamaForCausalLM};
+//! use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let config = LlamaConfig::from_json(
+//! # let config = CausalConfig::from_json(
 //! #     r#"{"model_type": "llama", "vocab_size": 32, "hidden_size": 8, "intermediate_size": 16,
 //! #         "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64}"#,
 //! #     "config.json".as_ref(),
 //! # )?;
 //! let device = burn_lora::device::parse("cpu")?;
-//! let model = LlamaForCausalLM::random(&config, 0, &device)?;
+//! let model = CausalLm::random(&config, 0, &device)?;
 //! let options = GenerateOptions { max_new_tokens: 4, stop: vec![2], ..Default::default() };
 //! let prompts = [vec![1, 5, 9], vec![1, 7]];
 //! let outputs = generate(&model, &prompts, &options, &mut |row, token| {
@@ -34,14 +34,12 @@ mod sample;
 
 use std::ops::ControlFlow;
 
-use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use sample::Sampler;
 pub use sample::Sampling;
 
-use crate::ModelError;
-use crate::llama::{KvCache, LlamaForCausalLM};
+use crate::{Decoder, KvCache, ModelError};
 
 /// How to generate.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,14 +99,14 @@ struct Row {
 /// No prompts, an empty one, one that is longer than the model's context, a token outside its
 /// vocabulary, sampling options outside their ranges, logits that are not numbers.
 pub fn generate(
-    model: &LlamaForCausalLM,
+    model: &impl Decoder,
     prompts: &[Vec<u32>],
     options: &GenerateOptions,
     on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
 ) -> Result<Vec<Generated>, ModelError> {
     check(model, prompts, options)?;
     let model = model.valid();
-    let context = model.config().max_position_embeddings;
+    let context = model.config().context().unwrap_or(usize::MAX);
     let mut rows: Vec<Row> = (0..prompts.len())
         .map(|row| Row {
             ids: Vec::new(),
@@ -157,11 +155,11 @@ pub fn generate(
 
 /// Runs the new tokens of each row (none for one that has ended) and reads the scores after the last.
 fn last_logits(
-    model: &LlamaForCausalLM,
+    model: &impl Decoder,
     input: &[Vec<u32>],
     cache: &mut KvCache,
 ) -> Result<Vec<Vec<f32>>, ModelError> {
-    let device = model.model.embed_tokens.weight.device();
+    let device = model.devices().swap_remove(0);
     let lengths: Vec<usize> = input.iter().map(Vec::len).collect();
     let tokens = lengths.iter().copied().max().unwrap_or(0);
     let ids: Vec<i32> = input
@@ -183,17 +181,17 @@ fn last_logits(
         .convert::<f32>()
         .try_into_vec::<f32>()
         .map_err(|error| ModelError::Generation { reason: error.to_string() })?;
-    Ok(values.chunks_exact(model.config().vocab_size).map(<[f32]>::to_vec).collect())
+    Ok(values.chunks_exact(model.config().vocab_size()).map(<[f32]>::to_vec).collect())
 }
 
 /// Why [`generate`] refuses this prompt, to be read after its name, if it does.
-pub fn unfit(model: &LlamaForCausalLM, prompt: &[u32]) -> Option<String> {
-    let (context, vocabulary) = (model.config().max_position_embeddings, model.config().vocab_size);
+pub fn unfit(model: &impl Decoder, prompt: &[u32]) -> Option<String> {
+    let vocabulary = model.config().vocab_size();
     if prompt.is_empty() {
         return Some("is empty: begin with at least one token".to_owned());
     }
-    if prompt.len() > context {
-        let length = prompt.len();
+    let length = prompt.len();
+    if let Some(context) = model.config().context().filter(|&context| length > context) {
         return Some(format!("has {length} tokens, the model takes {context}: shorten it"));
     }
     let token = prompt.iter().find(|&&token| token as usize >= vocabulary)?;
@@ -205,7 +203,7 @@ pub fn unfit(model: &LlamaForCausalLM, prompt: &[u32]) -> Option<String> {
 }
 
 fn check(
-    model: &LlamaForCausalLM,
+    model: &impl Decoder,
     prompts: &[Vec<u32>],
     options: &GenerateOptions,
 ) -> Result<(), ModelError> {

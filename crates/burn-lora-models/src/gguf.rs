@@ -19,19 +19,19 @@
 //! A file may come from anywhere. Every count, length and offset in it is compared with the file's size
 //! before anything is allocated or read by it.
 //!
-//! Left out: files in several parts, big-endian files, version 1; architectures other than `llama`
-//! and `qwen2`; rotary positions scaled otherwise than Llama 3's; the quantizations that [`GgmlType::SUPPORTED`] lacks;
-//! SentencePiece and WordPiece tokenizers.
+//! Left out: files in several parts, big-endian files, version 1; architectures other than those of
+//! [`crate::registry`]; the quantizations that [`GgmlType::SUPPORTED`] lacks; SentencePiece and
+//! WordPiece tokenizers.
 
 mod config;
 mod dequantize;
 mod error;
+mod family;
 mod file;
 mod ggml_type;
 mod header;
 mod load;
 mod metadata;
-mod names;
 mod rows;
 mod source;
 mod tokenizer;
@@ -40,10 +40,11 @@ mod tokenizer;
 mod writer;
 
 pub use error::{GgufError, GgufTensorProblem};
+pub use family::{GgufFamily, Names};
 pub use file::{GgufFile, GgufTensor};
 pub use ggml_type::GgmlType;
 pub use metadata::{Array, Metadata, Value};
-pub use names::{gguf_name, hugging_face_key};
 pub use source::GgufSource;
 
 pub(crate) use load::{config_text, is_gguf, load};
+pub(crate) use rows::RowOrder;

@@ -3,11 +3,12 @@
 //! Rendering is that of transformers' `apply_chat_template`: blocks are trimmed, `break` and
 //! `continue` exist, as do `raise_exception`, `strftime_now`, a `tojson` like Python's, the methods
 //! of Python's strings and dictionaries, and `{% generation %}`, whose content is rendered as if the
-//! tags were not there. For training, [`ChatTemplate::prompt_and_answers`] splits a conversation into
-//! what is given and what the assistant writes.
+//! tags were not there. [`ChatTemplate::pieces`] splits a conversation into what is given and what the
+//! assistant writes; as tokens, a [`Chat`](crate::conversation::Chat) has it.
 //!
 //! ```
-//! use burn_lora_models::template::{ChatTemplate, Message};
+//! use burn_lora_models::conversation::Message;
+//! use burn_lora_models::template::ChatTemplate;
 //!
 //! let template = ChatTemplate::parse(
 //!     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>\n{% endfor %}
@@ -16,8 +17,8 @@
 //! let messages = [Message::new("user", "Hi"), Message::new("assistant", "Hello")];
 //! assert_eq!(template.render(&messages[..1], true)?, "<|user|>Hi<|end|>\n<|assistant|>");
 //!
-//! let segments = template.prompt_and_answers(&messages)?;
-//! let learned: Vec<_> = segments.iter().filter(|s| s.learned).map(|s| s.text.as_str()).collect();
+//! let pieces = template.pieces(&messages, false)?;
+//! let learned: Vec<_> = pieces.iter().filter(|p| p.learned).map(|p| p.text.as_str()).collect();
 //! assert_eq!(learned, ["Hello<|end|>"]);
 //! # Ok::<(), burn_lora_models::template::TemplateError>(())
 //! ```
@@ -36,9 +37,8 @@ mod files;
 mod generation;
 mod json;
 mod limits;
-mod message;
+mod pieces;
 mod python;
-mod segments;
 mod time;
 
 #[cfg(test)]
@@ -50,9 +50,9 @@ use minijinja::{AutoEscape, Environment, Value};
 
 pub use error::{Instability, TemplateError};
 pub use limits::Limits;
-pub use message::Message;
-pub use segments::Segment;
+pub use pieces::Piece;
 
+use crate::conversation::Message;
 use error::Raised;
 use limits::Bounded;
 

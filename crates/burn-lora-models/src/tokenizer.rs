@@ -20,8 +20,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+use tokenizers::AddedToken;
 
 use crate::ModelError;
+use crate::conversation::Chat;
 use crate::gguf::{self, GgufFile};
 use crate::template::ChatTemplate;
 
@@ -108,7 +110,7 @@ impl Tokenizer {
         path: PathBuf,
         made: Vec<(&'static str, String)>,
     ) -> Result<Self, ModelError> {
-        let Parts { tokenizer: inner, texts, model, generation, template } = parts;
+        let Parts { tokenizer: mut inner, texts, model, generation, template } = parts;
         let named = |role: &str| {
             text(texts.get(&format!("{role}_token"))).and_then(|text| inner.token_to_id(text))
         };
@@ -128,6 +130,12 @@ impl Tokenizer {
         }
         let one = |role: &str| named(role).or_else(|| numbered(role).first().copied());
         let (pad, bos) = (one("pad"), one("bos"));
+        // Where it is but a word of the vocabulary, its text would be taken apart.
+        let added = inner.get_added_vocabulary().get_added_tokens_decoder();
+        let lacking = eos.first().filter(|id| !added.contains_key(id));
+        if let Some(token) = lacking.and_then(|id| inner.id_to_token(*id)) {
+            inner.add_special_tokens([AddedToken::from(token, true)]).map_err(failed(&path))?;
+        }
         Ok(Self { inner, path, eos, pad, bos, template, made })
     }
 
@@ -147,6 +155,28 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// As [`encode`](Self::encode) with special tokens, at most `max_length` ids, and whether anything
+    /// was cut away. It is the text that is cut, on its right: the special tokens around it stay, as
+    /// Hugging Face's truncation has it; of those behind the text only the last is known of here.
+    ///
+    /// # Errors
+    ///
+    /// What the tokenizer cannot encode.
+    pub fn encode_within(
+        &self,
+        text: &str,
+        max_length: usize,
+    ) -> Result<(Vec<u32>, bool), ModelError> {
+        let ids = self.encode(text, true)?;
+        if ids.len() <= max_length {
+            return Ok((ids, false));
+        }
+        let special = self.encode("", true)?;
+        let last = special.last().copied().filter(|last| ids.last() == Some(last));
+        let kept = max_length.saturating_sub(usize::from(last.is_some()));
+        Ok((ids.into_iter().take(kept).chain(last).collect(), true))
+    }
+
     /// The text of some ids, without the special tokens if `skip_special`.
     ///
     /// # Errors
@@ -161,6 +191,18 @@ impl Tokenizer {
         &self.eos
     }
 
+    /// The text of the token to end texts with in training.
+    pub fn eos_token(&self) -> Option<String> {
+        self.id_to_token(*self.eos.first()?)
+    }
+
+    /// The tokens that generation stops at: those that end a text, and the one that ends an answer of
+    /// a conversation, which base models do not count among them.
+    pub fn stop_ids(&self) -> Vec<u32> {
+        let answer_end = Chat::of(self).answer_end().filter(|id| !self.eos.contains(id));
+        self.eos.iter().copied().chain(answer_end).collect()
+    }
+
     /// The token that fills up a batch, if the files name one.
     pub fn pad_id(&self) -> Option<u32> {
         self.pad
@@ -169,6 +211,11 @@ impl Tokenizer {
     /// The token that begins a text, if the files name one.
     pub fn bos_id(&self) -> Option<u32> {
         self.bos
+    }
+
+    /// Whether a token is one of those added to the vocabulary, which no text is split across.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id)
     }
 
     /// The id of a token, written as in the vocabulary.
@@ -208,19 +255,20 @@ impl Tokenizer {
     }
 
     fn failed(&self, error: tokenizers::Error) -> ModelError {
-        ModelError::Tokenizer { path: self.path.clone(), reason: error.to_string() }
+        failed(&self.path)(error)
     }
+}
+
+/// A failure of the tokenizer of this file.
+fn failed(path: &Path) -> impl Fn(tokenizers::Error) -> ModelError {
+    move |error| ModelError::Tokenizer { path: path.to_owned(), reason: error.to_string() }
 }
 
 /// The tokenizer of a `tokenizer.json`, without the truncation and padding that it asks for.
 fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, ModelError> {
-    let failed = |error: tokenizers::Error| ModelError::Tokenizer {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
-    let mut tokenizer = tokenizers::Tokenizer::from_bytes(json).map_err(failed)?;
+    let mut tokenizer = tokenizers::Tokenizer::from_bytes(json).map_err(failed(path))?;
     tokenizer.with_padding(None);
-    tokenizer.with_truncation(None).map_err(failed)?;
+    tokenizer.with_truncation(None).map_err(failed(path))?;
     Ok(tokenizer)
 }
 

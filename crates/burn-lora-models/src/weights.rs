@@ -11,21 +11,29 @@
 //! - [`Random`]: normal numbers keyed by seed and path;
 //! - `save`: the way back.
 //!
-//! Left out: memory-mapped and quantized weights; everything becomes f32.
+//! A source gives each tensor in the format that is asked for ([`WeightDtype`]): matrices as the model
+//! is to hold them, all else in f32. A tensor that the source has in that format already is not
+//! converted, and no other one exists in f32 beside it.
+//!
+//! Left out: memory-mapped weights, and blocks of quantized ones kept as they are (a further variant of
+//! [`Values`] and of `burn_lora::FrozenWeight`).
 
 mod builder;
 mod checkpoint;
+mod dtype;
 mod load;
 mod manifest;
 mod random;
 mod save;
 
-pub use builder::Builder;
-pub use load::LoadReport;
+pub use builder::{Builder, Storage};
+pub use dtype::{Values, WeightDtype};
+pub use load::{CheckpointKeys, LoadReport};
 pub use random::Random;
 pub use save::SaveDtype;
 
-pub(crate) use load::{Expectation, load};
+pub(crate) use dtype::Number;
+pub(crate) use load::load;
 pub(crate) use manifest::Manifest;
 pub(crate) use save::{file_sizes, save};
 
@@ -36,6 +44,8 @@ use crate::ModelError;
 pub enum Role {
     /// Weight of a linear: `[d_out, d_in]` in files, `[d_in, d_out]` in Burn.
     Linear,
+    /// Weight of a linear that files store as Burn does, `[d_in, d_out]` (transformers' `Conv1D`).
+    Conv1d,
     /// Table of an embedding: `[rows, d]` in both.
     Embedding,
     /// Scale of a norm; starts at one.
@@ -53,12 +63,19 @@ pub struct TensorSpec {
     pub shape: Vec<usize>,
     /// What it is for.
     pub role: Role,
+    /// The format that the model is to hold it in.
+    pub dtype: WeightDtype,
 }
 
 impl TensorSpec {
     /// How many numbers it has.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// How many bytes its numbers take in the model.
+    pub fn bytes(&self) -> u64 {
+        (self.len() * self.dtype.size()) as u64
     }
 
     /// Whether it has no numbers at all.
@@ -69,11 +86,11 @@ impl TensorSpec {
 
 /// Where tensors come from.
 pub trait Source {
-    /// The numbers of one tensor, row by row in Burn's layout: a linear's weight as `[d_in, d_out]`.
-    /// `None` for a dry run: the layer then exists by its shape only.
+    /// The numbers of one tensor in the format of `spec.dtype`, row by row in Burn's layout: a linear's
+    /// weight as `[d_in, d_out]`. `None` for a dry run: the layer then exists by its shape only.
     ///
     /// # Errors
     ///
     /// What the source says when it cannot give the tensor.
-    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Vec<f32>>, ModelError>;
+    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Values>, ModelError>;
 }

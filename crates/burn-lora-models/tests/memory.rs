@@ -1,8 +1,7 @@
 //! How much memory loading takes. A process of its own, since it measures the whole process.
 #![cfg(target_os = "linux")]
 
-use burn_lora_models::SaveDtype;
-use burn_lora_models::llama::{LlamaConfig, LlamaForCausalLM};
+use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, SaveDtype};
 
 /// A line of `/proc/self/status`, in bytes.
 fn status(key: &str) -> usize {
@@ -18,17 +17,17 @@ fn loading_peaks_at_little_more_than_the_weights() {
     let config = r#"{"model_type": "llama", "vocab_size": 24000, "hidden_size": 512,
         "intermediate_size": 2048, "num_hidden_layers": 1, "num_attention_heads": 8,
         "max_position_embeddings": 64}"#;
-    let config = LlamaConfig::from_json(config, "config.json".as_ref()).unwrap();
+    let config = CausalConfig::from_json(config, "config.json".as_ref()).unwrap();
     let device = burn_lora::device::parse("cpu").unwrap();
     let dir = tempfile::tempdir().unwrap();
     // All models are kept: what one gave back would be reused by the next, unmeasured.
-    let mut kept = vec![LlamaForCausalLM::random(&config, 0, &device).unwrap()];
+    let mut kept = vec![CausalLm::random(&config, 0, &device).unwrap()];
     for dtype in [SaveDtype::F32, SaveDtype::Bf16] {
         kept[0].save(dir.path(), dtype).unwrap();
         // Sets the high-water mark back to what is in use now.
         std::fs::write("/proc/self/clear_refs", "5").unwrap();
         let before = status("VmRSS");
-        let (model, report) = LlamaForCausalLM::load(dir.path(), &device, &mut |_, _| {}).unwrap();
+        let (model, report) = CausalLm::load(dir.path(), &device, &mut |_, _| {}).unwrap();
         let peak = status("VmHWM") - before;
         let numbers = burn::module::Module::num_params(&model);
         assert!(numbers > 25_000_000 && report.tensors == 12, "{numbers} {report:?}");

@@ -17,8 +17,9 @@ use crate::Targets;
 /// What to adapt, how, and what else to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct PatchConfig {
-    /// Rank, alpha, dropout, initialisation.
+    /// Kind of adapter, rank, alpha, dropout, initialisation.
     pub lora: LoraConfig,
     /// The linear layers to adapt.
     pub targets: Targets,
@@ -88,6 +89,27 @@ impl PatchConfig {
     /// Sets what is left out.
     pub fn with_exclude<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.exclude = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets a pattern of whole paths that are left out.
+    pub fn with_exclude_regex(mut self, pattern: impl Into<String>) -> Self {
+        self.exclude_regex = Some(pattern.into());
+        self
+    }
+
+    /// Sets the output layers, which `all-linear` leaves out.
+    pub fn with_heads<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.heads = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets what stands before the numbers of layers.
+    pub fn with_layers_pattern<S: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.layers_pattern = names.into_iter().map(Into::into).collect();
         self
     }
 

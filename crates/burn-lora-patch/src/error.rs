@@ -191,9 +191,18 @@ pub enum PatchError {
         /// The layer it was seen on.
         layer: String,
         /// The configuration's value.
-        configured: f64,
+        configured: String,
         /// The model's value.
-        attached: f64,
+        attached: String,
+    },
+    /// A parameter hangs on a weight that adapter files have no name for.
+    #[error(
+        "`{path}` hangs on a weight, but is no factor of a kind of adapter that files have a name \
+         for: nothing was written"
+    )]
+    UnknownFactor {
+        /// The parameter.
+        path: String,
     },
 }
 

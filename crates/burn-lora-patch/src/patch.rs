@@ -22,14 +22,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::Tensor;
-use burn_lora::{Adapter, Adapters};
+use burn::tensor::{DType, FloatDType, Tensor};
+use burn_lora::{Adapter, Adapters, LoraError, Sizes};
 
 use crate::config::PatchConfig;
 use crate::error::PatchError;
 use crate::path::{Trail, join};
 use crate::report::{LayerReport, LayerStatus, PatchReport, SavedModule};
-use crate::rewrite::{attach_sets, sets_by_layer};
+use crate::rewrite::{attach_sets, sets_by_layer, weights};
 use crate::scan::{LinearLayer, ParamInfo, ParamRole, Scan};
 use crate::select::{Selection, Unmatched, select};
 use crate::suggest::quoted;
@@ -45,20 +45,10 @@ use crate::suggest::quoted;
 /// Whatever does not fit, all at once for targets; the model is then as it was.
 pub fn patch<M: Module>(model: &mut M, config: &PatchConfig) -> Result<PatchReport, PatchError> {
     let plan = Plan::new(model, config, Unmatched::Refused)?;
-    let mut sets = BTreeMap::new();
-    for linear in plan.adapted() {
+    let sets = plan.sets(model, |linear, weight| {
         let seed = layer_seed(config.seed, &linear.path);
-        let adapter = Adapter::init(
-            &config.name,
-            &config.lora,
-            linear.d_in,
-            linear.d_out,
-            seed,
-            &linear.device,
-        )
-        .map_err(|source| PatchError::Adapter { layer: linear.path.clone(), source })?;
-        sets.insert(linear.path.clone(), Adapters::single(adapter));
-    }
+        Adapter::init(&config.name, &config.lora, weight, seed)
+    })?;
     *model = attach_sets(freeze(model.clone(), &plan.selection.saved_params), sets);
     Ok(plan.report)
 }
@@ -92,6 +82,22 @@ impl Plan {
             .map_err(|problems| PatchError::Targets { problems })?;
         let report = report(&scan, &selection, config);
         Ok(Self { scan, selection, report })
+    }
+
+    /// A set of one adapter for each layer that gets one, made for that layer's weight.
+    pub(crate) fn sets<M: Module>(
+        &self,
+        model: &M,
+        mut adapter: impl FnMut(&LinearLayer, &Param<Tensor<2>>) -> Result<Adapter, LoraError>,
+    ) -> Result<BTreeMap<String, Adapters>, PatchError> {
+        let layers = self.adapted().map(|linear| (linear.path.clone(), linear)).collect();
+        let mut sets = BTreeMap::new();
+        for (layer, weight) in weights(model, &layers) {
+            let adapter = adapter(layers[&layer], &weight)
+                .map_err(|source| PatchError::Adapter { layer: layer.clone(), source })?;
+            sets.insert(layer, Adapters::single(adapter));
+        }
+        Ok(sets)
     }
 
     /// The linear layers that get an adapter.
@@ -142,7 +148,10 @@ fn report(scan: &Scan, selection: &Selection, config: &PatchConfig) -> PatchRepo
             d_out: linear.d_out,
             status: status.clone(),
             adapter_params: match status {
-                LayerStatus::Adapted => rank.saturating_mul(linear.d_in + linear.d_out),
+                LayerStatus::Adapted => {
+                    let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank };
+                    config.lora.method.count(sizes)
+                }
                 _ => 0,
             },
         })
@@ -174,6 +183,7 @@ fn report(scan: &Scan, selection: &Selection, config: &PatchConfig) -> PatchRepo
     }
     PatchReport {
         name: config.name.clone(),
+        method: config.lora.method,
         rank,
         alpha: config.lora.alpha,
         scale: config.lora.scale(),
@@ -187,7 +197,8 @@ fn report(scan: &Scan, selection: &Selection, config: &PatchConfig) -> PatchRepo
     }
 }
 
-/// Lets exactly the parameters at `trained` require gradients.
+/// Lets exactly the parameters at `trained` require gradients. Those that are held in 16 bits become
+/// f32: updates are far smaller than what 16 bits tell apart.
 pub(crate) fn freeze<M: Module>(model: M, trained: &BTreeSet<String>) -> M {
     struct Freeze<'a> {
         trail: Trail,
@@ -203,7 +214,15 @@ pub(crate) fn freeze<M: Module>(model: M, trained: &BTreeSet<String>) -> M {
         }
 
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.set_require_grad(self.trained.contains(&self.trail.path()))
+            let trained = self.trained.contains(&self.trail.path());
+            let half = |param: &Param<Tensor<D>>| {
+                param.is_initialized() && matches!(param.base().dtype(), DType::F16 | DType::BF16)
+            };
+            let param = match trained && half(&param) {
+                true => param.map(|weight| weight.cast(FloatDType::F32)),
+                false => param,
+            };
+            param.set_require_grad(trained)
         }
     }
     model.map(&mut Freeze { trail: Trail::default(), trained })

@@ -10,9 +10,6 @@
 //! bert.encoder.layer.0.attention.self.query.weight     what this crate, and PEFT, say
 //! ```
 
-use burn::module::Reparameterization;
-use burn_lora::Adapters;
-
 /// The segments on the way from the root of a model to where a traversal stands.
 #[derive(Debug, Default)]
 pub(crate) struct Trail {
@@ -67,13 +64,6 @@ pub(crate) fn is_named(path: &str, entry: &str) -> bool {
         || path.strip_suffix(entry).is_some_and(|rest| !entry.is_empty() && rest.ends_with('.'))
 }
 
-/// The path of a weight, and of what hangs on it: `<weight>.lora.<rest>`.
-pub(crate) fn split_at_adapters(path: &str) -> Option<(&str, &str)> {
-    let mark = format!(".{}.adapters.", Adapters::NAME);
-    let at = path.find(&mark)?;
-    Some((&path[..at], &path[at + mark.len()..]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,14 +82,5 @@ mod tests {
         assert!(!is_named("layers.0.q_proj", "proj"));
         assert!(!is_named("layers.0.q_proj", ""));
         assert!(!is_named("layers.10.q_proj", "0.q_proj"));
-    }
-
-    #[test]
-    fn factors_are_split_from_their_weight() {
-        assert_eq!(
-            split_at_adapters("l.0.q.weight.lora.adapters.1.a"),
-            Some(("l.0.q.weight", "1.a"))
-        );
-        assert_eq!(split_at_adapters("l.0.lora.weight"), None);
     }
 }

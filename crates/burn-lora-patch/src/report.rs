@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use burn_lora::Method;
 use burn_lora_text::grouped;
 
 use crate::error::Role;
@@ -12,6 +13,7 @@ use crate::error::Role;
 #[derive(Debug, Clone, PartialEq)]
 pub struct PatchReport {
     pub(crate) name: String,
+    pub(crate) method: Method,
     pub(crate) rank: usize,
     pub(crate) alpha: f64,
     pub(crate) scale: f64,
@@ -34,7 +36,7 @@ pub struct LayerReport {
     pub d_out: usize,
     /// What became of it.
     pub status: LayerStatus,
-    /// The parameters of its adapter, `rank · (d_in + d_out)`; 0 without one.
+    /// The parameters of its adapter ([`Method::count`]); 0 without one.
     pub adapter_params: usize,
 }
 
@@ -184,8 +186,8 @@ impl fmt::Display for PatchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "adapter `{}`: rank {}, alpha {}, scale {}",
-            self.name, self.rank, self.alpha, self.scale
+            "adapter `{}`: {}, rank {}, alpha {}, scale {}",
+            self.name, self.method, self.rank, self.alpha, self.scale
         )?;
         for role in
             [Role::Target, Role::Exclude, Role::Layer, Role::LayersPattern, Role::ModulesToSave]
@@ -226,6 +228,7 @@ mod tests {
         };
         PatchReport {
             name: "default".into(),
+            method: Method::Lora,
             rank: 4,
             alpha: 8.0,
             scale: 2.0,
@@ -245,7 +248,7 @@ mod tests {
     fn the_report_reads_as_lines() {
         assert_eq!(
             report().to_string(),
-            "adapter `default`: rank 4, alpha 8, scale 2\n\
+            "adapter `default`: lora, rank 4, alpha 8, scale 2\n\
              target: fc1 (1)\n\
              trained whole: classifier (1,234 parameters)\n\
              adapted: 1 of 2 linears\n\

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, Reparameterizer};
 use burn::tensor::Tensor;
-use burn_lora::{Adapters, detach, sets};
+use burn_lora::{Adapters, FrozenWeight, detach, sets};
 
 use crate::error::PatchError;
 use crate::path::{Trail, join, normalized, parent};
@@ -137,10 +137,10 @@ fn rewrite<M: Module>(
     change: impl Fn(Tensor<2>, Adapters) -> (Tensor<2>, Adapters),
 ) -> Result<(), PatchError> {
     let mut changed = BTreeMap::new();
-    for (layer, base) in bases(model, &sets) {
+    for (layer, weight) in weights(model, &sets) {
         let Some(set) = sets.get(&layer) else { continue };
         let was_merged = set.is_merged();
-        let (base, set) = change(base, set.clone());
+        let (base, set) = change(weight.base(), set.clone());
         if set.is_merged() && !is_finite(&layer, &base)? {
             return Err(PatchError::NotFinite { layer });
         }
@@ -161,19 +161,23 @@ fn rewrite<M: Module>(
 }
 
 fn is_finite(layer: &str, weight: &Tensor<2>) -> Result<bool, PatchError> {
-    weight.clone().is_finite().all().try_into_scalar::<bool>().map_err(|error| {
-        PatchError::Unreadable { path: join(layer, "weight"), reason: error.to_string() }
+    FrozenWeight::from(weight.clone()).is_finite().map_err(|error| PatchError::Unreadable {
+        path: join(layer, "weight"),
+        reason: error.to_string(),
     })
 }
 
-/// The stored weights of the layers that carry a set.
-fn bases<M: Module>(model: &M, sets: &BTreeMap<String, Adapters>) -> Vec<(String, Tensor<2>)> {
-    struct Bases<'a> {
+/// The weights of linear layers, which are not initialised by being looked at.
+pub(crate) fn weights<M: Module, T>(
+    model: &M,
+    layers: &BTreeMap<String, T>,
+) -> BTreeMap<String, Param<Tensor<2>>> {
+    struct Weights<'a, T> {
         trail: Trail,
-        sets: &'a BTreeMap<String, Adapters>,
-        found: Vec<(String, Tensor<2>)>,
+        layers: &'a BTreeMap<String, T>,
+        found: BTreeMap<String, Param<Tensor<2>>>,
     }
-    impl ModuleVisitor for Bases<'_> {
+    impl<T> ModuleVisitor for Weights<'_, T> {
         fn enter_module(&mut self, name: &str, _container_type: &str) {
             self.trail.enter(name);
         }
@@ -183,16 +187,17 @@ fn bases<M: Module>(model: &M, sets: &BTreeMap<String, Adapters>) -> Vec<(String
         }
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(layer) = layer_of(&self.trail, self.sets)
-                && let Some(base) = as_rank::<D, 2>(param.base())
+            let any: &dyn Any = param;
+            if let Some(layer) = layer_of(&self.trail, self.layers)
+                && let Some(weight) = any.downcast_ref::<Param<Tensor<2>>>()
             {
-                self.found.push((layer, base));
+                self.found.insert(layer, weight.clone());
             }
         }
     }
-    let mut bases = Bases { trail: Trail::default(), sets, found: Vec::new() };
-    model.visit(&mut bases);
-    bases.found
+    let mut weights = Weights { trail: Trail::default(), layers, found: BTreeMap::new() };
+    model.visit(&mut weights);
+    weights.found
 }
 
 /// The layer whose weight the traversal stands at, if it is one of those asked about.

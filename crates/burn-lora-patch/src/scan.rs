@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
-use crate::path::{Trail, last_segment, parent, split_at_adapters};
+use crate::path::{Trail, last_segment, parent};
 
 /// Everything about a model that patching needs, in the order of traversal.
 #[derive(Debug, Clone, Default)]
@@ -230,12 +230,5 @@ impl ModuleVisitor for Visitor {
             });
         }
         self.scan.params.push(ParamInfo { path, shape, container, id: param.id, role });
-    }
-}
-
-impl ParamInfo {
-    /// For a factor of an adapter of this project: the linear layer it belongs to.
-    pub(crate) fn adapted_layer(&self) -> Option<&str> {
-        split_at_adapters(&self.path).map(|(weight, _)| parent(weight))
     }
 }

@@ -11,23 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
+use burn_lora::Factor;
 
 use crate::error::{KeyProblem, PatchError};
 use crate::path::Trail;
-use crate::peft::keys::Slot;
+use crate::peft::keys::{NamedTensor, Part, Slot};
 use crate::scan::Scan;
 use crate::suggest::nearest;
-
-/// A tensor's values on the host, in PEFT's layout (a linear's weight is `[d_out, d_in]`).
-#[derive(Debug, Clone, PartialEq)]
-pub struct NamedTensor {
-    /// The name, such as `base_model.model.layers.0.q_proj.lora_A.weight`.
-    pub key: String,
-    /// The shape.
-    pub shape: Vec<usize>,
-    /// The values, row by row.
-    pub values: Vec<f32>,
-}
 
 /// The stable name of every trainable parameter, with the identity that Burn keys gradients and
 /// optimiser state by, in the order of traversal.
@@ -36,6 +26,19 @@ pub fn trainable_ids<M: Module>(model: &M) -> Vec<(String, ParamId)> {
     let scan = Scan::of(model);
     let trained = scan.params().iter().filter(|param| tracked.contains(&param.path));
     trained.map(|param| (Slot::of(param).key, param.id)).collect()
+}
+
+/// The identity of every trainable factor, with what it is to its adapter, in the order of traversal.
+pub fn trainable_factors<M: Module>(model: &M) -> Vec<(&'static Factor, ParamId)> {
+    let tracked = tracked(model);
+    let scan = Scan::of(model);
+    let trained = scan.params().iter().filter(|param| tracked.contains(&param.path));
+    trained
+        .filter_map(|param| match Slot::of(param).part {
+            Part::Factor(factor) => Some((factor, param.id)),
+            Part::Base | Part::Unknown => None,
+        })
+        .collect()
 }
 
 /// The values of every trainable parameter, factors and modules trained whole, in the order of

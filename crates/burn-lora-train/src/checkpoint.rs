@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::OptimizerRecord;
-use burn_lora_files::floats;
+use burn_lora_files::{self as files, floats};
 use burn_lora_patch::peft::{self, AdapterConfig};
 use burn_lora_patch::{NamedTensor, set_tensors, trainable_tensors};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::patience::Seen;
-use crate::{TrainError, files};
+use crate::TrainError;
+use crate::early_stopping::Seen;
 
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.bpk";

@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn_lora_files as files;
+use burn_lora_report::tensorboard;
+
+use crate::TrainError;
 use crate::checkpoint::Checkpoints;
 use crate::config::{AdapterSection, Decides, ModelSource, RunConfig};
-use crate::{TrainError, files, tensorboard};
 
 /// The directory of one run.
 #[derive(Debug, Clone)]
@@ -57,6 +60,11 @@ impl RunDirectory {
         self.0.join("report.html")
     }
 
+    /// The run's curves for TensorBoard.
+    pub fn events(&self) -> PathBuf {
+        self.0.join(tensorboard::FILE_NAME)
+    }
+
     /// The adapter of the best evaluation, a PEFT directory.
     pub fn best(&self) -> PathBuf {
         self.0.join("best")
@@ -76,7 +84,7 @@ impl RunDirectory {
 
     /// Where what the run trained lies: its adapter, beside the base that the configuration names; or,
     /// after `method = "full"`, its model, which the configuration is made to name.
-    pub(crate) fn trained(&self, config: &mut RunConfig) -> Option<PathBuf> {
+    pub fn trained(&self, config: &mut RunConfig) -> Option<PathBuf> {
         match config.adapter {
             AdapterSection::Lora(_) => Some(self.adapter()),
             AdapterSection::Full => {
@@ -87,7 +95,11 @@ impl RunDirectory {
     }
 
     /// Writes the resolved configuration.
-    pub(crate) fn write_config(&self, config: &RunConfig) -> Result<(), TrainError> {
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write_config(&self, config: &RunConfig) -> Result<(), TrainError> {
         Ok(files::write(&self.config(), config.to_toml()?.as_bytes())?)
     }
 
@@ -135,8 +147,9 @@ impl RunDirectory {
                     fs::remove_dir_all(&dir).map_err(TrainError::io("remove", &dir))?;
                 }
             }
-            let events = self.0.join(tensorboard::FILE_NAME);
-            for file in [self.config(), self.metrics(), self.loss_plot(), self.report(), events] {
+            for file in
+                [self.config(), self.metrics(), self.loss_plot(), self.report(), self.events()]
+            {
                 if file.exists() {
                     fs::remove_file(&file).map_err(TrainError::io("remove", &file))?;
                 }

@@ -1,14 +1,13 @@
-//! What a command would do, with nothing written.
+//! What a run would do, with nothing written.
 //!
-//! [`dry_run`] is a run up to its first step: configuration, run directory, device, tokenizer, rows and targets are checked as a run checks them, and
-//! its memory and time are planned ([`crate::plan`]). Left out: the base model's weights, which are not
-//! read. [`DryWrite`] is a directory that merging or exporting would write.
-
-mod write;
+//! [`dry_run`] is a run up to its first step: configuration, run directory, device, tokenizer, rows and targets are
+//! checked as a run checks them, and its memory and time are planned ([`crate::plan`]). Left out: the base model's weights, which are not
+//! read.
 
 use std::fmt;
 use std::path::PathBuf;
 
+use burn_lora_files::{lossy, lossy_option};
 use serde::Serialize;
 
 use crate::TrainError;
@@ -17,9 +16,6 @@ use crate::directory::RunDirectory;
 use crate::observe::Observer;
 use crate::plan::{Plan, plan};
 use crate::run::RunOptions;
-use burn_lora_files::{lossy, lossy_option};
-
-pub use write::{DryFile, DryWrite};
 
 /// What a run would do.
 #[derive(Debug, Clone, Serialize)]

@@ -7,15 +7,12 @@ use burn_lora_files::IoError;
 use burn_lora_hub::HubError;
 use burn_lora_models::ModelError;
 use burn_lora_patch::PatchError;
+use burn_lora_report::ReportError;
 use burn_lora_text::size;
 
 use crate::config::{ConfigErrors, UnwritableError};
 use crate::data::DataError;
-use crate::export::ExportError;
-use crate::html::HtmlError;
-use crate::inspect::InspectError;
 use crate::plan::Suggestion;
-use crate::ready::ReadyError;
 
 /// Why a run cannot start, go on or be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,44 +47,15 @@ pub enum TrainError {
         /// What the hub said.
         source: Box<HubError>,
     },
-    /// A dry run would have to download a model.
-    #[error(
-        "`{name}` is not in the cache, and a dry run downloads nothing: run `burn-lora fetch {name}` first"
-    )]
+    /// A model would have to be downloaded where nothing is to be.
+    #[error("`{name}` is not in the cache, and nothing is to be downloaded: fetch it first")]
     NotFetched {
         /// The model.
         name: String,
     },
-    /// A ready configuration.
+    /// What a run measured cannot be drawn.
     #[error(transparent)]
-    Ready(#[from] ReadyError),
-    /// A directory to share.
-    #[error(transparent)]
-    Export(#[from] ExportError),
-    /// An adapter to look into.
-    #[error(transparent)]
-    Inspect(#[from] InspectError),
-    /// A name that no adapter has.
-    #[error("there is no adapter `{name}`; there are: {known}")]
-    UnknownAdapter {
-        /// What was asked for.
-        name: String,
-        /// Those that there are.
-        known: String,
-    },
-    /// A row of a file of prompts that asks for nothing.
-    #[error("{}:{line}: {reason}", path.display())]
-    Prompt {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The page that reports a run.
-    #[error(transparent)]
-    Html(#[from] HtmlError),
+    Report(#[from] ReportError),
     /// A file or directory cannot be read or written.
     #[error(transparent)]
     Io(#[from] IoError),
@@ -101,7 +69,7 @@ pub enum TrainError {
     },
     /// The run directory holds a run already.
     #[error(
-        "`{}` holds a run already: go on with `--resume`, start over with `--overwrite`, or name another `[output] dir`",
+        "`{}` holds a run already: go on with it, start over, or name another `[output] dir`",
         dir.display()
     )]
     Exists {
@@ -109,7 +77,7 @@ pub enum TrainError {
         dir: PathBuf,
     },
     /// There is nothing to resume.
-    #[error("`{}` holds no checkpoint to resume from: start without `--resume`", dir.display())]
+    #[error("`{}` holds no checkpoint to resume from: start anew", dir.display())]
     NothingToResume {
         /// The run directory.
         dir: PathBuf,
@@ -138,7 +106,7 @@ pub enum TrainError {
     },
     /// The run needs more memory than there is.
     #[error(
-        "this run needs {} of memory and there are {}: {}; `burn-lora plan` shows what needs it, and `--no-memory-check` starts all the same",
+        "this run needs {} of memory and there are {}: {}",
         size(*needed), size(*free),
         suggestion.as_ref().map_or_else(
             || "no smaller batch or shorter row makes it fit, so take a smaller model".to_owned(),
@@ -179,18 +147,21 @@ pub enum TrainError {
         /// The value.
         value: f64,
     },
-    /// burn-train stopped the run.
-    #[error("training stopped: {0}")]
-    Training(String),
-    /// The merged model answers differently.
-    #[error(
-        "the merged model's logits differ from the adapted model's by {difference:.2e}, more than {tolerance:.0e}: it was not written"
-    )]
-    MergeDiffers {
-        /// The largest absolute difference.
-        difference: f64,
-        /// What is allowed.
-        tolerance: f64,
+    /// The loss on held-out rows is NaN or infinite.
+    #[error("{}", not_finite_held_out(*step, *value))]
+    EvaluationNotFinite {
+        /// The steps taken before the evaluation; none where a finished run is evaluated.
+        step: Option<usize>,
+        /// The value.
+        value: f64,
+    },
+    /// Burn, or its data loader, stopped.
+    #[error("{doing} failed: {source}")]
+    Burn {
+        /// What was done.
+        doing: &'static str,
+        /// What Burn says.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The run has nothing to merge or to evaluate.
     #[error("`{}` is no finished run: it has no `{missing}`", dir.display())]
@@ -210,6 +181,19 @@ pub enum TrainError {
     },
 }
 
+fn not_finite_held_out(step: Option<usize>, value: f64) -> String {
+    match step {
+        None => format!("the held-out loss is {value}: the weights are broken, or the rows are"),
+        Some(0) => format!(
+            "before the first step the held-out loss is {value}: the base model's weights are broken, or the rows are"
+        ),
+        Some(step) => format!(
+            "after step {step} the held-out loss is {value}, so the run stopped. Lower `[train] learning_rate` or \
+             `[adapter] alpha`, or lengthen `warmup`"
+        ),
+    }
+}
+
 impl From<HubError> for TrainError {
     fn from(error: HubError) -> Self {
         Self::Hub(Box::new(error))
@@ -224,5 +208,13 @@ impl TrainError {
     ) -> impl FnOnce(std::io::Error) -> Self {
         let at = IoError::at(action, path);
         move |source| at(source).into()
+    }
+
+    /// For `map_err` on what Burn does.
+    pub(crate) fn burn<E>(doing: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        move |source| Self::Burn { doing, source: source.into() }
     }
 }

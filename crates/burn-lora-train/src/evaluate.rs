@@ -3,19 +3,22 @@
 use std::fmt;
 use std::path::Path;
 
+use burn::data::dataloader::DataLoader;
+use burn::data::dataset::DatasetError;
 use burn::module::Module;
 use burn_lora_patch::peft;
-use burn_train::InferenceStep;
+use burn_lora_report::figure;
+use burn_lora_report::record::EvalRecord;
+use burn_lora_report::sample::{Sample, Scores};
 
-use crate::TrainError;
 use crate::directory::RunDirectory;
-use crate::learner::{Objective, OptimizerTap, Trainee};
+use crate::learner::{Micro, Objective, OptimizerTap, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::Tally;
 use crate::observe::Observer;
-use crate::prepare::{Adapt, Prepared, Run, prepare};
-use crate::score::{Sample, Scores, Scoring};
-use burn::data::dataloader::DataLoader;
+use crate::prepare::{Adapt, Kind, Run, prepare};
+use crate::samples::scoring;
+use crate::{TrainError, with_model};
 
 /// The measures of one evaluation.
 #[derive(Debug, Clone)]
@@ -30,22 +33,64 @@ pub struct Evaluation {
     pub scores: Scores,
 }
 
+impl Evaluation {
+    /// The measures under the names that `metrics.jsonl` has; `step` is 0, which the files do not say.
+    pub fn record(&self) -> EvalRecord {
+        record(0, &self.tally, &self.scores)
+    }
+}
+
 impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "held-out loss: {:.4}", self.tally.mean_loss())?;
-        if self.classifies {
-            write!(f, "\naccuracy: {:.1} %", 100.0 * self.tally.accuracy())?;
-        } else {
-            write!(f, "\nperplexity: {:.3}", self.tally.perplexity())?;
-        }
-        if let Some(share) = self.scores.exact_match {
-            write!(f, "\nexact match: {:.1} %", 100.0 * share)?;
-        }
-        if let Some(bleu) = &self.scores.bleu {
-            write!(f, "\n{bleu}")?;
-        }
-        Ok(())
+        let record = self.record();
+        let figures = figure::telling(self.classifies);
+        // BLEU tells its parts, below.
+        let lines: Vec<String> = figures
+            .iter()
+            .filter(|figure| figure.tag != figure::BLEU.tag)
+            .filter_map(|figure| Some(format!("{}: {}", figure.name, figure.shown(&record)?)))
+            .chain(self.scores.bleu.map(|bleu| bleu.to_string()))
+            .collect();
+        f.write_str(&lines.join("\n"))
     }
+}
+
+/// What an evaluation after `step` steps measured.
+pub(crate) fn record(step: usize, tally: &Tally, scores: &Scores) -> EvalRecord {
+    EvalRecord {
+        step,
+        eval_loss: tally.mean_loss(),
+        perplexity: tally.perplexity(),
+        accuracy: tally.accuracy(),
+        exact_match: scores.exact_match,
+        bleu: scores.bleu.map(|bleu| bleu.score),
+    }
+}
+
+/// Adds up what the batches measure, and tells of each.
+///
+/// # Errors
+///
+/// A batch or a number that cannot be read; a loss that is not finite. `step` says after how many steps, where
+/// that is known.
+pub(crate) fn tallied<M: Objective>(
+    trainee: &Trainee<M>,
+    batches: impl Iterator<Item = Result<Micro<M::Batch>, DatasetError>>,
+    step: Option<usize>,
+    mut told: impl FnMut(usize, Tally),
+) -> Result<Tally, TrainError> {
+    let mut sum = Tally::default();
+    for (index, micro) in batches.enumerate() {
+        let micro = micro.map_err(TrainError::burn("reading a held-out batch"))?;
+        let tally =
+            trainee.measure(&micro).map_err(TrainError::burn("reading the held-out loss"))?;
+        if !tally.loss.is_finite() {
+            return Err(TrainError::EvaluationNotFinite { step, value: tally.loss });
+        }
+        sum.add(tally);
+        told(index + 1, tally);
+    }
+    Ok(sum)
 }
 
 /// Evaluates a finished run on its held-out rows; `overrides` change its configuration, such as
@@ -62,10 +107,10 @@ pub fn evaluate(
     let directory = RunDirectory::new(dir);
     let mut config = directory.read_config(overrides)?;
     let adapter = directory.trained(&mut config);
-    match prepare(config, Adapt::Base, observer)? {
-        Prepared::Causal(run) => measure(run, adapter.as_deref(), observer),
-        Prepared::Classifier(run) => measure(run, adapter.as_deref(), observer),
-    }
+    with_model!(Kind::of(&config, observer)?, Model => {
+        let run = prepare::<Model>(config, Adapt::Base, observer)?;
+        measure(run, adapter.as_deref(), observer)
+    })
 }
 
 fn measure<M: Objective>(
@@ -79,23 +124,21 @@ fn measure<M: Objective>(
     let rows = run.eval.as_ref().unwrap_or(&run.train);
     let (make, batches) = rows.evaluation(run.config.train.batch_size);
     let trainee = Trainee::new(run.model, OptimizerTap::default()).valid();
-    let mut tally = Tally::default();
     observer.stage("evaluating");
-    for (done, micro) in StepLoader::new(make, 0..batches).iter().enumerate() {
+    let loader = StepLoader::new(make, 0..batches);
+    let tally = tallied(&trainee, loader.iter(), None, |done, _| {
         observer.progress(done as u64, batches as u64);
-        let micro = micro.map_err(|error| TrainError::Training(error.to_string()))?;
-        tally.add(InferenceStep::step(&trainee, micro));
-    }
+    })?;
     observer.done();
     let mut samples = Vec::new();
-    let scoring = Scoring::from(&run.config.train);
-    if scoring.is_asked() {
+    let asked = scoring(&run.config.train);
+    if asked.is_asked() {
         observer.stage("generating");
         let max_tokens = run.config.data.generate_max_tokens;
         samples = trainee.model.samples(&run.tokenizer, &run.prompts, max_tokens, observer)?;
         observer.done();
     }
     let classifies = M::TASK == burn_lora_patch::TaskType::SeqCls;
-    let scores = scoring.scores(&samples);
+    let scores = asked.scores(&samples);
     Ok(Evaluation { tally, classifies, samples, scores })
 }

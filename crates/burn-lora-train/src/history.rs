@@ -4,79 +4,15 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use burn_lora_files as files;
+use burn_lora_report::record::Record;
 
-use crate::{TrainError, files};
+use crate::TrainError;
 
-/// What one optimiser step measured.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct StepRecord {
-    /// The step, counted from 1.
-    pub step: usize,
-    /// Loss per target, in nats.
-    pub loss: f64,
-    /// The learning rate the step was taken with.
-    pub learning_rate: f64,
-    /// The norm of all gradients together, before clipping.
-    pub gradient_norm: f64,
-    /// Targets of the step.
-    pub targets: usize,
-    /// Tokens read, padding left out.
-    pub tokens: usize,
-    /// Wall-clock seconds of the step: forward, backward, optimiser.
-    pub seconds: f64,
-}
-
-/// What one evaluation measured.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct EvalRecord {
-    /// The steps taken before it.
-    pub step: usize,
-    /// Loss per held-out target, in nats.
-    #[serde(deserialize_with = "infinite_where_null")]
-    pub eval_loss: f64,
-    /// `exp` of it; beyond any number from a loss of about 709.8 on.
-    #[serde(deserialize_with = "infinite_where_null")]
-    pub perplexity: f64,
-    /// The share of held-out targets predicted exactly, 0 to 1.
-    pub accuracy: f64,
-    /// The share of generated texts that equal the expected ones, 0 to 1, where they were scored.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub exact_match: Option<f64>,
-    /// BLEU of the generated texts, 0 to 1, where it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub bleu: Option<f64>,
-}
-
-/// JSON has no infinity: it is written as `null`, as what is no number is.
-fn infinite_where_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
-}
-
-/// A line of the file.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Record {
-    /// Of a step.
-    Step(StepRecord),
-    /// Of an evaluation.
-    Eval(EvalRecord),
-}
-
-impl Record {
-    fn step(&self) -> usize {
-        match self {
-            Self::Step(record) => record.step,
-            Self::Eval(record) => record.step,
-        }
-    }
-}
-
-/// The records of a run, in memory and in its file.
-#[derive(Debug)]
+/// The records of a run, in memory and, where it has one, in its file.
+#[derive(Debug, Default)]
 pub struct History {
-    path: PathBuf,
-    file: File,
+    file: Option<(PathBuf, File)>,
     records: Vec<Record>,
 }
 
@@ -97,7 +33,7 @@ impl History {
         files::write(path, &text)?;
         let file =
             OpenOptions::new().append(true).open(path).map_err(TrainError::io("write", path))?;
-        Ok(Self { path: path.to_owned(), file, records })
+        Ok(Self { file: Some((path.to_owned(), file)), records })
     }
 
     /// Reads the records of a file. A last line without its end is one that was being written when
@@ -122,9 +58,14 @@ impl History {
     }
 
     /// Adds a record to memory and file.
-    pub(crate) fn push(&mut self, record: Record) -> Result<(), TrainError> {
-        let line = line(&record, &self.path)?;
-        self.file.write_all(&line).map_err(TrainError::io("write", &self.path))?;
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn push(&mut self, record: Record) -> Result<(), TrainError> {
+        if let Some((path, file)) = &mut self.file {
+            file.write_all(&line(&record, path)?).map_err(TrainError::io("write", &*path))?;
+        }
         self.records.push(record);
         Ok(())
     }
@@ -144,6 +85,8 @@ fn line(record: &Record, path: &Path) -> Result<Vec<u8>, TrainError> {
 
 #[cfg(test)]
 mod tests {
+    use burn_lora_report::record::{EvalRecord, StepRecord};
+
     use super::*;
 
     fn record(step: usize) -> Record {

@@ -11,27 +11,28 @@ mod causal;
 mod classify;
 mod tap;
 
-use std::path::Path;
-
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::module::{Module, ModuleDisplay};
+use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_lora_models::footprint::{BatchShape, Counted};
+use burn::tensor::{Device, Int, Tensor, TensorData, TensorReadError};
+use burn_lora_models::footprint::BatchShape;
 use burn_lora_models::loss::{cross_entropy, smoothed_cross_entropy};
 use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_models::{ModelError, SaveDtype};
+use burn_lora_models::{Description, Model};
 use burn_lora_patch::TaskType;
+use burn_lora_report::sample::Sample;
 use burn_train::{InferenceStep, TrainOutput, TrainStep};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
+use crate::config::RunConfig;
 use crate::data::Prompt;
 use crate::metrics::Tally;
 use crate::observe::Observer;
-use crate::score::Sample;
+use crate::prepare::{Files, ReadRows};
 
+pub use burn_lora_models::{CausalLm, SequenceClassifier};
 pub use tap::OptimizerTap;
 
 /// A batch that knows its targets: tokens that carry loss, or rows to classify.
@@ -50,12 +51,29 @@ pub trait Batch: Clone + Send + Sync + 'static {
 }
 
 /// A model that can be trained: it turns a batch into scores of its targets.
-pub trait Objective: Module + ModuleDisplay + 'static {
+pub trait Objective: Model + 'static {
     /// What it reads.
     type Batch: Batch;
 
     /// What PEFT calls this kind of training.
     const TASK: TaskType;
+
+    /// The rows of data files, as its batches are made of them; the configuration is told what the data
+    /// decide.
+    ///
+    /// # Errors
+    ///
+    /// Rows that are not of this kind.
+    fn read(
+        files: Files,
+        tokenizer: &Tokenizer,
+        config: &mut RunConfig,
+    ) -> Result<ReadRows<Self::Batch>, TrainError>;
+
+    /// The configuration of a model for what the run is to learn: its classes, for one.
+    fn with_task(config: Self::Config, _run: &RunConfig) -> Self::Config {
+        config
+    }
 
     /// Scores of the classes for each target of the batch, `[targets, classes]`.
     fn scores(&self, batch: &Self::Batch, device: &Device) -> Tensor<2>;
@@ -66,12 +84,17 @@ pub trait Objective: Module + ModuleDisplay + 'static {
     }
 
     /// The summed loss, in nats, and how many targets have the highest score, without a backward pass.
-    fn measure(&self, batch: &Self::Batch, device: &Device) -> (f64, usize) {
+    ///
+    /// # Errors
+    ///
+    /// The device does not give the numbers.
+    fn measure(
+        &self,
+        batch: &Self::Batch,
+        device: &Device,
+    ) -> Result<(f64, usize), TensorReadError> {
         judge(self.scores(batch, device), batch.target_ids())
     }
-
-    /// What its training steps are counted by.
-    fn counted(&self) -> &dyn Counted;
 
     /// Scores of seeded random token rows, to compare two models of one shape with.
     fn probe(&self, device: &Device) -> Tensor<2>;
@@ -88,20 +111,6 @@ pub trait Objective: Module + ModuleDisplay + 'static {
         max_tokens: usize,
         observer: &Observer,
     ) -> Result<Vec<Sample>, TrainError>;
-
-    /// Writes the model as a Hugging Face directory.
-    ///
-    /// # Errors
-    ///
-    /// What the file system says.
-    fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError>;
-
-    /// The names of the files that [`save`](Self::save) writes, with their sizes in bytes.
-    ///
-    /// # Errors
-    ///
-    /// None that a model can cause.
-    fn file_sizes(&self, dtype: SaveDtype) -> Result<Vec<(&'static str, u64)>, ModelError>;
 }
 
 /// One micro-batch of a step.
@@ -136,6 +145,19 @@ impl<M: Module> Trainee<M> {
     pub fn with_label_smoothing(mut self, share: f64) -> Self {
         self.label_smoothing = share;
         self
+    }
+
+    /// The loss and the right answers of a micro-batch, without a backward pass.
+    ///
+    /// # Errors
+    ///
+    /// The device does not give the numbers.
+    pub fn measure(&self, micro: &Micro<M::Batch>) -> Result<Tally, TensorReadError>
+    where
+        M: Objective,
+    {
+        let (loss, correct) = self.model.measure(&micro.batch, &self.device())?;
+        Ok(tally(loss, correct, &micro.batch))
     }
 
     fn device(&self) -> Device {
@@ -181,8 +203,8 @@ impl<M: Objective> InferenceStep for Trainee<M> {
     type Output = Tally;
 
     fn step(&self, micro: Self::Input) -> Tally {
-        let (loss, correct) = self.model.measure(&micro.batch, &self.device());
-        tally(loss, correct, &micro.batch)
+        // burn-train leaves no room for an error here: one that matters is asked for with `measure`.
+        self.measure(&micro).unwrap_or_else(|_| tally(f64::NAN, 0, &micro.batch))
     }
 }
 
@@ -191,11 +213,11 @@ fn tally(loss: f64, correct: usize, batch: &impl Batch) -> Tally {
 }
 
 /// The summed cross-entropy of the scores, in nats, and how often the target has the highest.
-fn judge(scores: Tensor<2>, targets: Vec<i32>) -> (f64, usize) {
+fn judge(scores: Tensor<2>, targets: Vec<i32>) -> Result<(f64, usize), TensorReadError> {
     let right = scores.clone().argmax(1).equal(column(targets.clone(), &scores)).int().sum();
-    let correct = right.try_into_scalar::<i64>().map_or(0, |count| count.max(0) as usize);
-    let loss = cross_entropy(scores, targets).try_into_scalar::<f32>();
-    (loss.map_or(f64::NAN, f64::from), correct)
+    let correct = right.try_into_scalar::<i64>()?.max(0) as usize;
+    let loss = cross_entropy(scores, targets).try_into_scalar::<f32>()?;
+    Ok((f64::from(loss), correct))
 }
 
 /// The targets as `[targets, 1]`, where the scores are.
@@ -205,12 +227,13 @@ fn column(targets: Vec<i32>, scores: &Tensor<2>) -> Tensor<2, Int> {
 }
 
 /// Rows of random ids of a vocabulary, the same in every process, and their lengths.
-fn probe_ids(vocabulary: usize, width: usize, device: &Device) -> (Tensor<2, Int>, Vec<usize>) {
+fn probe_ids(about: &dyn Description, device: &Device) -> (Tensor<2, Int>, Vec<usize>) {
     const ROWS: usize = 4;
+    const WIDTH: usize = 32;
+    let width = about.context().map_or(WIDTH, |context| context.min(WIDTH));
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let count = ROWS * width;
-    let random: Vec<u32> =
-        (0..count).map(|_| rng.random_range(0..vocabulary.max(1) as u32)).collect();
+    let vocabulary = about.vocab_size().max(1) as u32;
+    let random: Vec<u32> = (0..ROWS * width).map(|_| rng.random_range(0..vocabulary)).collect();
     (ids(&random, [ROWS, width], device), vec![width; ROWS])
 }
 

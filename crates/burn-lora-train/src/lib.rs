@@ -1,12 +1,12 @@
-//! LoRA runs on Burn: configuration, data, learners, the step loop, checkpoints, evaluation, merging.
+//! LoRA runs on Burn: everything a run needs, its loop, its checkpoints, its evaluation.
 //!
 //! - [`config::RunConfig`]: one TOML file describes a run; all its problems are reported at once.
-//! - [`data`]: JSONL rows, tokenised, masked and batched.
+//! - [`data`]: rows, tokenised, masked and batched, a crate of its own.
+//! - [`prepare`]: everything a run needs, checked, without running it.
 //! - [`run::train`]: the run. burn-train's learner, metrics, renderer, early stopping and
 //!   interrupter, in a loop that counts steps.
-//! - [`prepare`]: everything a run needs, checked, without running it.
 //! - [`plan`]: the memory and the time that a run will take, before it takes them.
-//! - [`evaluate::evaluate`], [`merge::merge`]: what a run left, measured and merged.
+//! - [`evaluate::evaluate`]: what a run left, measured.
 //!
 //! This crate prints nothing and reads no arguments: see [`observe::Observer`].
 //!
@@ -21,51 +21,35 @@
 //! # Ok::<(), burn_lora_train::TrainError>(())
 //! ```
 
-mod base;
-pub mod bleu;
-pub mod chat;
+mod artifacts;
+pub mod base;
 pub mod checkpoint;
 pub mod clip;
-pub mod config;
-pub mod data;
+pub use burn_lora_config as config;
 pub mod directory;
 pub mod dry_run;
-mod encode;
+pub mod early_stopping;
 mod error;
 pub mod evaluate;
-pub mod export;
-pub mod generator;
+mod fit;
 pub mod history;
-pub mod html;
 mod ids;
-pub mod inspect;
 pub mod learner;
-mod left_behind;
 mod loader;
-mod located;
-pub mod merge;
+pub mod located;
 pub mod metrics;
 pub mod observe;
 mod optimizer;
-pub mod patience;
 pub mod plan;
-mod plot;
 pub mod prepare;
-pub mod prompts_file;
-pub mod ready;
-pub mod rows;
 pub mod run;
-mod sample;
+pub mod samples;
 pub mod schedule;
-pub mod score;
 pub mod silent;
 mod strategy;
-pub mod summary;
-pub mod sweep;
 pub mod system_memory;
-pub mod tensorboard;
 
-use burn_lora_files as files;
-use burn_lora_text as suggest;
+pub use burn_lora_data as data;
 pub use error::TrainError;
-pub use located::{fetch, fetch_dry_run, located};
+pub use fit::take_steps;
+pub use located::located;

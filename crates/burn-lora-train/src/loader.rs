@@ -10,10 +10,8 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
+use crate::data::MakeStep;
 use crate::learner::{Batch, Micro};
-
-/// Makes the micro-batches of a step.
-pub(crate) type MakeStep<B> = Arc<dyn Fn(usize) -> Vec<B> + Send + Sync>;
 
 /// The micro-batches of a range of steps.
 pub(crate) struct StepLoader<B> {

@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_lora_hub::{Files, Hub, HubError, HubId, HubOptions, Location, Snapshot};
+use burn_lora_hub::{Files, Hub, HubError, HubId, HubOptions, Location};
 
 use crate::TrainError;
 use crate::observe::Observer;
@@ -45,7 +45,7 @@ pub fn located(text: &Path, observer: &Observer) -> Result<PathBuf, TrainError> 
 /// # Errors
 ///
 /// What is neither a path nor a model of the hub, or not in the cache.
-pub(crate) fn present(text: &Path) -> Result<(), TrainError> {
+pub fn present(text: &Path) -> Result<(), TrainError> {
     if text.exists() {
         return Ok(());
     }
@@ -63,38 +63,12 @@ pub(crate) fn present(text: &Path) -> Result<(), TrainError> {
     }
 }
 
-/// Brings a model of the hub up to date in the cache; `gguf` names a file to take instead of the
-/// safetensors. What is then there is told.
+/// Fetches what the hub has of a model, and tells how far it is.
 ///
 /// # Errors
 ///
-/// What is no id, what the hub does not have or does not give, a connection that fails.
-pub fn fetch(id: &str, gguf: Option<&str>, observer: &Observer) -> Result<Snapshot, TrainError> {
-    let (hub, id, files) = asked(id, gguf)?;
-    download(&hub, &id, &files, observer)?;
-    Ok(hub.cached_snapshot(&id, &files)?)
-}
-
-/// What [`fetch`] would download, without doing so.
-///
-/// # Errors
-///
-/// Those of [`fetch`] that come before the first file.
-pub fn fetch_dry_run(id: &str, gguf: Option<&str>) -> Result<Snapshot, TrainError> {
-    let (hub, id, files) = asked(id, gguf)?;
-    Ok(hub.plan(&id, &files)?)
-}
-
-fn asked(id: &str, gguf: Option<&str>) -> Result<(Hub, HubId, Files), TrainError> {
-    let id = HubId::parse(id)?;
-    let files = match gguf {
-        Some(name) => Files::Gguf(name.to_owned()),
-        None => Files::Safetensors,
-    };
-    Ok((Hub::new(HubOptions::from_env()?)?, id, files))
-}
-
-fn download(
+/// What the hub does not have or does not give, a connection that fails.
+pub fn download(
     hub: &Hub,
     id: &HubId,
     files: &Files,

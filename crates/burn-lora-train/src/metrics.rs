@@ -14,6 +14,10 @@ use burn_train::metric::{
 };
 use serde::Serialize;
 
+use burn_lora_report::figure::{self, Figure};
+
+use crate::config;
+
 /// Sums over the targets of some batches: tokens that carry loss, or rows to classify.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Tally {
@@ -49,6 +53,16 @@ impl Tally {
     /// The share of targets predicted exactly, 0 to 1.
     pub fn accuracy(&self) -> f64 {
         if self.targets == 0 { 0.0 } else { self.correct as f64 / self.targets as f64 }
+    }
+}
+
+/// The figure that a configuration's `[train] metric` names.
+pub fn figure(metric: config::Metric) -> Figure {
+    match metric {
+        config::Metric::Loss => figure::LOSS,
+        config::Metric::Accuracy => figure::ACCURACY,
+        config::Metric::ExactMatch => figure::EXACT_MATCH,
+        config::Metric::Bleu => figure::BLEU,
     }
 }
 

@@ -1,6 +1,6 @@
-//! What a long operation tells whoever started it. This crate prints nothing itself.
+//! What a long operation tells whoever started it. Nothing here prints.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Something worth telling a person who waits.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,14 +21,14 @@ pub enum Event {
     Line(String),
 }
 
-/// Is told of every [`Event`]. Clones share the same listener.
+/// Is told of every [`Event`], on whichever thread it comes. Clones share the same listener.
 #[derive(Clone)]
-pub struct Observer(Rc<dyn Fn(Event)>);
+pub struct Observer(Arc<dyn Fn(Event) + Send + Sync>);
 
 impl Observer {
     /// Calls `listen` with every event.
-    pub fn new(listen: impl Fn(Event) + 'static) -> Self {
-        Self(Rc::new(listen))
+    pub fn new(listen: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(listen))
     }
 
     /// Listens to nothing.
@@ -36,19 +36,39 @@ impl Observer {
         Self::new(|_| {})
     }
 
-    pub(crate) fn stage(&self, name: impl Into<String>) {
+    /// A new stage begins.
+    pub fn stage(&self, name: impl Into<String>) {
         (self.0)(Event::Stage(name.into()));
     }
 
-    pub(crate) fn progress(&self, done: u64, total: u64) {
+    /// So much of the stage is done.
+    pub fn progress(&self, done: u64, total: u64) {
         (self.0)(Event::Progress { done, total });
     }
 
-    pub(crate) fn done(&self) {
+    /// The last stage has ended.
+    pub fn done(&self) {
         (self.0)(Event::Done);
     }
 
-    pub(crate) fn line(&self, text: impl Into<String>) {
+    /// A line of a report.
+    pub fn line(&self, text: impl Into<String>) {
         (self.0)(Event::Line(text.into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn a_run_on_another_thread_can_tell_of_itself() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let listener = heard.clone();
+        let observer = Observer::new(move |event| listener.lock().unwrap().push(event));
+        std::thread::spawn(move || observer.line("step 1")).join().unwrap();
+        assert_eq!(*heard.lock().unwrap(), [Event::Line("step 1".to_owned())]);
     }
 }

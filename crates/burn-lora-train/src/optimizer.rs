@@ -10,7 +10,7 @@ mod on_host;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamGroup, ParamId};
 use burn::optim::{AdamWConfig, ModuleOptimizer};
-use burn_lora_patch::trainable_ids;
+use burn_lora_patch::{trainable_factors, trainable_ids};
 use burn_lora_text::nearest_ends;
 
 use on_host::OnHost;
@@ -18,9 +18,6 @@ use on_host::OnHost;
 use crate::TrainError;
 use crate::config::TrainSection;
 use crate::schedule::{LearningRate, Scheduler};
-
-/// How factor B ends in the names of trained parameters.
-const FACTOR_B: &str = ".lora_B.weight";
 
 /// The optimiser of the model's trained parameters.
 ///
@@ -75,7 +72,7 @@ pub(crate) fn scheduler<M: Module>(
     if lora_plus == 1.0 {
         return base;
     }
-    let factors = trainable_ids(model).into_iter().filter(|(name, _)| name.ends_with(FACTOR_B));
+    let factors = trainable_factors(model).into_iter().filter(|(factor, _)| factor.lora_plus);
     let ids = factors.map(|(_, id)| id).collect();
     let faster = Scheduler::starting_at(rate.times(lora_plus), step);
     base.with_group(ParamGroup::from_ids(ids), faster)
@@ -141,7 +138,7 @@ mod tests {
         let b = Tensor::<2>::ones([2, 2], &device);
         let adapter = Adapter::from_factors("default", a, b, config.scale(), 0.0).unwrap();
         let model = LinearConfig::new(3, 2).init(&device).no_grad();
-        let model = ids::stable(attach(model, "weight", adapter));
+        let model = ids::stable(attach(model, "weight", adapter).unwrap());
         let rate = LearningRate::new(Schedule::Constant, 1e-3, 0.0, 10);
         let mut scheduler = scheduler(&model, &rate, 16.0, 0);
         let mut optimizer = adamw(&model, &section("weight_decay = 0.0")).unwrap();
@@ -151,7 +148,7 @@ mod tests {
         let grads = GradientsParams::from_grads(grads, &model);
         let model = optimizer.step(scheduler.step(), model, grads);
         for ((name, after), (_, before)) in trained(&model).iter().zip(&before) {
-            let expected = if name.ends_with(FACTOR_B) { 16e-3 } else { 1e-3 };
+            let expected = if name.ends_with(".lora_B.weight") { 16e-3 } else { 1e-3 };
             for (after, before) in after.iter().zip(before) {
                 let step = f64::from(before - after);
                 assert!((step / expected - 1.0).abs() < 1e-3, "{name}: {step}");

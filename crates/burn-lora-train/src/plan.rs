@@ -22,14 +22,14 @@
 
 mod batches;
 mod limit;
+mod lines;
 mod memory;
 mod pace;
-mod report;
-mod suggest;
+mod suggestion;
 
 use std::collections::HashMap;
 
-use burn::tensor::Device;
+use burn_lora::Sizes;
 use burn_lora_models::footprint::Learned;
 use burn_lora_patch::{
     LayerReport, LayerStatus, ParamInfo, ParamRole, PatchReport, SavedModule, Scan,
@@ -39,8 +39,8 @@ use serde::Serialize;
 use crate::config::{AdapterSection, RunConfig};
 use crate::learner::Objective;
 use crate::observe::Observer;
-use crate::prepare::{Read, ReadRun, patch_config, read};
-use crate::{TrainError, base, system_memory};
+use crate::prepare::{Kind, ReadRun, patch_config, read};
+use crate::{TrainError, base, system_memory, with_model};
 
 use batches::Batches;
 use memory::Needs;
@@ -48,7 +48,8 @@ use memory::Needs;
 pub use limit::Limit;
 pub use memory::Memory;
 pub use pace::Pace;
-pub use suggest::Suggestion;
+pub use suggestion::Suggestion;
+use suggestion::{resized, suggestion};
 
 /// What a run will need, and whether it is there.
 #[derive(Debug, Clone, Serialize)]
@@ -90,34 +91,20 @@ pub struct LargestBatch {
 ///
 /// Whatever is wrong with configuration, device, tokenizer, data, the model's configuration or targets.
 pub fn plan(config: RunConfig, observer: &Observer) -> Result<Plan, TrainError> {
-    let read = read(config, observer)?;
-    match &read {
-        Read::Causal(run) => {
-            with_pace(run, &outline(run, observer, base::causal_outline)?, observer)
-        }
-        Read::Classifier(run) => {
-            with_pace(run, &outline(run, observer, base::classifier_outline)?, observer)
-        }
-    }
+    with_model!(Kind::of(&config, observer)?, Model => {
+        with_pace::<Model>(&read::<Model>(config, observer)?, observer)
+    })
 }
 
 /// The memory of a run that has been read, before its model is. `process` is what the process has
 /// resident without a model, where it holds one already.
-pub(crate) fn memory_plan(
-    read: &Read,
+pub(crate) fn memory_plan<M: Objective>(
+    run: &ReadRun<M::Batch>,
     process: Option<u64>,
     observer: &Observer,
 ) -> Result<Plan, TrainError> {
-    Ok(match read {
-        Read::Causal(run) => {
-            let outline = outline(run, observer, base::causal_outline)?;
-            memory_of(run, &outline, &Batches::of(run), process)
-        }
-        Read::Classifier(run) => {
-            let outline = outline(run, observer, base::classifier_outline)?;
-            memory_of(run, &outline, &Batches::of(run), process)
-        }
-    })
+    let outline = outline::<M>(run, observer)?;
+    Ok(memory_of(run, &outline, &Batches::of(run), process))
 }
 
 impl Plan {
@@ -126,7 +113,7 @@ impl Plan {
     /// # Errors
     ///
     /// It needs more memory than there is.
-    pub(crate) fn admit(&self) -> Result<(), TrainError> {
+    pub fn admit(&self) -> Result<(), TrainError> {
         match self.limit {
             Some(limit) if !self.fits => Err(TrainError::TooLarge {
                 needed: self.memory.peak,
@@ -151,18 +138,21 @@ struct Outline<M> {
 fn outline<M: Objective>(
     run: &ReadRun<M::Batch>,
     observer: &Observer,
-    build: impl Fn(&RunConfig, &Device, &Observer) -> Result<M, TrainError>,
 ) -> Result<Outline<M>, TrainError> {
-    let model = build(&run.config, &run.device, observer)?;
+    let model = base::outline::<M>(&run.config, &run.device, observer)?;
     let scan = Scan::of(&model);
     let AdapterSection::Lora(section) = &run.config.adapter else {
         return Ok(Outline { model, scan, report: None, linears: HashMap::new() });
     };
     let config = patch_config(section, M::TASK, run.config.train.seed);
     let report = burn_lora_patch::plan(&model, &config)?;
-    let factors = Learned::Factors { rank: section.lora.rank, dropout: section.lora.dropout > 0.0 };
+    let (method, rank) = (section.lora.method, section.lora.rank);
     let learned = |layer: &LayerReport| match layer.status {
-        LayerStatus::Adapted => Some((layer.path.clone(), factors)),
+        LayerStatus::Adapted => {
+            let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
+            let kept = method.kept(sizes, section.lora.dropout > 0.0);
+            Some((layer.path.clone(), Learned::Factors { rank, kept }))
+        }
         LayerStatus::TrainedWhole => Some((layer.path.clone(), Learned::Whole)),
         _ => None,
     };
@@ -219,10 +209,9 @@ fn memory_of<M: Objective>(
     let limit = burn_lora::device::is_cpu(&run.device).then(Limit::now).flatten();
     let fits = limit.is_none_or(|limit| memory.peak <= limit.bytes);
     let suggestion = match limit {
-        Some(limit) if !fits => suggest::suggestion(&run.config, &largest, |shape, train| {
-            let evaluation = evaluation.map(|of| {
-                suggest::resized(&of, of.rows.min(train.batch_size), of.width.min(shape.width))
-            });
+        Some(limit) if !fits => suggestion(&run.config, &largest, |shape, train| {
+            let evaluation = evaluation
+                .map(|of| resized(&of, of.rows.min(train.batch_size), of.width.min(shape.width)));
             needs.memory(outline, shape, evaluation.as_ref(), train).peak <= limit.bytes
         }),
         _ => None,
@@ -235,9 +224,9 @@ fn memory_of<M: Objective>(
 
 fn with_pace<M: Objective>(
     run: &ReadRun<M::Batch>,
-    outline: &Outline<M>,
     observer: &Observer,
 ) -> Result<Plan, TrainError> {
+    let outline = &outline::<M>(run, observer)?;
     let batches = Batches::of(run);
     let mut plan = memory_of(run, outline, &batches, None);
     if plan.fits {

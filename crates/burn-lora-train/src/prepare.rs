@@ -2,6 +2,7 @@
 //!
 //! `check`, `train` and `eval` all start here, so that what `check` accepts the others can use. Cheap things come first: a mistake in the data shows before the weights are read.
 
+mod kind;
 mod read;
 
 use std::path::Path;
@@ -9,31 +10,22 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_lora_models::LoadReport;
-use burn_lora_models::bert::SequenceClassifier;
-use burn_lora_models::llama::LlamaForCausalLM;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::peft::AdapterConfig;
-use burn_lora_patch::{PatchConfig, PatchReport, patch};
+use burn_lora_patch::{LayerStatus, PatchConfig, PatchReport, patch};
 use burn_lora_text::grouped;
 
 use crate::base::BaseCache;
 use crate::config::{AdapterSection, LoraSection, ModelSource, RunConfig};
-use crate::data::Prompt;
-use crate::learner::{Batch, Objective};
+use crate::data::{Prompt, Rows};
+use crate::learner::Objective;
 use crate::observe::Observer;
-use crate::rows::Rows;
 use crate::{TrainError, ids};
 
-pub(crate) use read::{Read, ReadRun, read};
+pub use kind::Kind;
+pub use read::{Files, ReadRows, reading};
 
-/// A run of either kind.
-#[allow(clippy::large_enum_variant, reason = "one exists at a time")]
-pub enum Prepared {
-    /// A decoder and text.
-    Causal(Run<LlamaForCausalLM>),
-    /// An encoder and labelled rows.
-    Classifier(Run<SequenceClassifier>),
-}
+pub(crate) use read::{ReadRun, draw, label_rows, read, token_rows};
 
 /// Everything a run of a model of type `M` needs.
 pub struct Run<M: Objective> {
@@ -57,12 +49,14 @@ pub struct Run<M: Objective> {
     pub sample: String,
     /// What loading and reading came to, line by line.
     pub notes: Vec<String>,
+    /// Bytes of the files that the model was loaded from; 0 where it is random.
+    pub loaded_bytes: u64,
 }
 
 impl<M: Objective> Run<M> {
     /// The optimiser steps of one pass over the training rows.
     pub fn steps_per_epoch(&self) -> usize {
-        self.train.training(&self.config.train).1
+        self.train.training(draw(&self.config.train)).1
     }
 
     /// How many parameters are trained.
@@ -102,62 +96,42 @@ pub enum Adapt {
     Base,
 }
 
-/// Prepares a run.
+/// Prepares a run of a model of type `M`: that of the configuration's [`Kind`].
 ///
 /// # Errors
 ///
 /// Whatever is wrong with device, tokenizer, data, model or targets.
-pub fn prepare(
+pub fn prepare<M: Objective>(
     config: RunConfig,
     adapt: Adapt,
     observer: &Observer,
-) -> Result<Prepared, TrainError> {
-    build(None, read(config, observer)?, adapt, observer)
+) -> Result<Run<M>, TrainError> {
+    build(None, read::<M>(config, observer)?, adapt, observer)
 }
 
 /// The run of what was read: the model is loaded, or taken from those of earlier runs, and adapted.
-pub(crate) fn build(
+pub(crate) fn build<M: Objective>(
     bases: Option<&BaseCache>,
-    read: Read,
+    read: ReadRun<M::Batch>,
     adapt: Adapt,
     observer: &Observer,
-) -> Result<Prepared, TrainError> {
-    Ok(match read {
-        Read::Causal(read) => {
-            let (model, loaded) = BaseCache::causal(bases, &read.config, &read.device, observer)?;
-            fits(read.config.data.max_length, model.config().max_position_embeddings)?;
-            Prepared::Causal(read.run(model, &loaded, adapt)?)
-        }
-        Read::Classifier(read) => {
-            let (model, loaded) =
-                BaseCache::classifier(bases, &read.config, &read.device, observer)?;
-            fits(read.config.data.max_length, model.config().max_tokens())?;
-            Prepared::Classifier(read.run(model, &loaded, adapt)?)
-        }
+) -> Result<Run<M>, TrainError> {
+    let (model, loaded) = BaseCache::load::<M>(bases, &read.config, &read.device, observer)?;
+    fits(read.config.data.max_length, model.config().context())?;
+    let (model, patched) = adapted(model, &read.config, adapt)?;
+    Ok(Run {
+        config: read.config,
+        device: read.device,
+        tokenizer: read.tokenizer,
+        model,
+        patched,
+        train: read.train,
+        eval: read.eval,
+        prompts: read.prompts,
+        sample: read.sample,
+        notes: [read.notes, load_notes(&loaded)].concat(),
+        loaded_bytes: loaded.bytes,
     })
-}
-
-impl<B: Batch> ReadRun<B> {
-    fn run<M: Objective<Batch = B>>(
-        self,
-        model: M,
-        loaded: &LoadReport,
-        adapt: Adapt,
-    ) -> Result<Run<M>, TrainError> {
-        let (model, patched) = adapted(model, &self.config, adapt)?;
-        Ok(Run {
-            config: self.config,
-            device: self.device,
-            tokenizer: self.tokenizer,
-            model,
-            patched,
-            train: self.train,
-            eval: self.eval,
-            prompts: self.prompts,
-            sample: self.sample,
-            notes: [self.notes, load_notes(loaded)].concat(),
-        })
-    }
 }
 
 fn load_notes(report: &LoadReport) -> Vec<String> {
@@ -173,11 +147,11 @@ fn load_notes(report: &LoadReport) -> Vec<String> {
     .collect()
 }
 
-fn fits(max_length: usize, limit: usize) -> Result<(), TrainError> {
-    if max_length > limit {
-        return Err(TrainError::TooLong { max_length, limit });
+fn fits(max_length: usize, context: Option<usize>) -> Result<(), TrainError> {
+    match context {
+        Some(limit) if max_length > limit => Err(TrainError::TooLong { max_length, limit }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Patches the model where an adapter is to be trained, and gives every parameter an identity that
@@ -191,7 +165,9 @@ fn adapted<M: Objective>(
     if let (AdapterSection::Lora(section), Adapt::Fresh) = (&config.adapter, adapt) {
         let patch_config = patch_config(section, M::TASK, config.train.seed);
         let report = patch(&mut model, &patch_config)?;
-        let mut adapter = AdapterConfig::from_patch(&patch_config);
+        let adapted = report.layers().iter().filter(|layer| layer.status == LayerStatus::Adapted);
+        let conv1d = adapted.clone().any(|layer| model.config().is_conv1d(&layer.path));
+        let mut adapter = AdapterConfig::from_patch(&patch_config).with_fan_in_fan_out(conv1d);
         if let ModelSource::Pretrained(dir) = &config.model.source {
             adapter = adapter.with_base_model(base_name(dir));
         }

@@ -3,35 +3,35 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 
+use burn::optim::ModuleOptimizer;
 use burn_lora_models::SaveDtype;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::peft::{self, AdapterConfig};
-use burn_train::logger::InMemoryMetricLogger;
-use burn_train::metric::LearningRateMetric;
+use burn_lora_report::figure::Figure;
+use burn_lora_report::record::{Record, Totals, first_and_last};
+use burn_lora_report::sample::{Sample, Scores, Scoring};
+use burn_lora_report::summary::Summary;
+use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
-use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use crate::base::BaseCache;
 use crate::checkpoint::{Checkpoints, Restored, State, restore};
-use crate::config::{ModelSource, RunConfig, TrainSection};
+use crate::config::{RunConfig, TrainSection};
 use crate::data::Prompt;
 use crate::directory::RunDirectory;
-use crate::history::{History, Record};
-use crate::learner::{Objective, OptimizerTap, Trainee};
-use crate::loader::StepLoader;
-use crate::metrics::{Measure, TargetMean};
+use crate::early_stopping::{EarlyStopping, Seen};
+use crate::fit::{Fit, Fitted};
+use crate::history::History;
+use crate::learner::{Objective, OptimizerTap};
+use crate::metrics::figure;
 use crate::observe::Observer;
-use crate::optimizer::{adamw, scheduler};
-use crate::patience::{Patience, Seen};
+use crate::optimizer::adamw;
 use crate::plan::memory_plan;
-use crate::prepare::{Adapt, Prepared, Run, build, read};
-use crate::schedule::LearningRate;
-use crate::score::{Sample, Scores, Scoring};
-use crate::strategy::{Hooks, StepPlan, StepStrategy};
-use crate::summary::Summary;
-use crate::{TrainError, files, left_behind, located, system_memory};
+use crate::prepare::{Adapt, Kind, Run, build, draw, read};
+use crate::samples::scoring;
+use crate::strategy::Hooks;
+use crate::{TrainError, artifacts, system_memory, with_model};
 
 /// How to start a run, beside its configuration.
 #[derive(Default)]
@@ -62,7 +62,11 @@ pub fn train(
 }
 
 /// [`train`], with base models of earlier runs to take up.
-pub(crate) fn train_on(
+///
+/// # Errors
+///
+/// Those of [`train`].
+pub fn train_on(
     bases: Option<&BaseCache>,
     config: RunConfig,
     options: RunOptions,
@@ -71,17 +75,27 @@ pub(crate) fn train_on(
     let directory = RunDirectory::new(&config.output.dir);
     directory.check(&config, options.resume, options.overwrite)?;
     set_threads(&config.train)?;
-    let read = read(config, observer)?;
+    with_model!(Kind::of(&config, observer)?, Model => {
+        train_as::<Model>(bases, config, &directory, options, observer)
+    })
+}
+
+fn train_as<M: Objective>(
+    bases: Option<&BaseCache>,
+    config: RunConfig,
+    directory: &RunDirectory,
+    options: RunOptions,
+    observer: &Observer,
+) -> Result<Summary, TrainError> {
+    let read = read::<M>(config, observer)?;
     if !options.no_memory_check {
         let process = bases.and_then(BaseCache::process);
-        memory_plan(&read, process, observer)?.admit()?;
+        memory_plan::<M>(&read, process, observer)?.admit()?;
     }
     // Only now: a run that cannot start must not remove the one that it would replace.
-    let resumed = directory.claim(read.config(), options.resume, options.overwrite)?;
-    match build(bases, read, Adapt::Fresh, observer)? {
-        Prepared::Causal(run) => fit(run, &directory, resumed, options, observer),
-        Prepared::Classifier(run) => fit(run, &directory, resumed, options, observer),
-    }
+    let resumed = directory.claim(&read.config, options.resume, options.overwrite)?;
+    let run = build::<M>(bases, read, Adapt::Fresh, observer)?;
+    fit(run, directory, resumed, options, observer)
 }
 
 fn set_threads(train: &TrainSection) -> Result<(), TrainError> {
@@ -93,6 +107,7 @@ fn set_threads(train: &TrainSection) -> Result<(), TrainError> {
     }
 }
 
+/// The run, from its model to what it leaves.
 fn fit<M: Objective>(
     mut run: Run<M>,
     directory: &RunDirectory,
@@ -100,157 +115,167 @@ fn fit<M: Objective>(
     options: RunOptions,
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
+    tell(&run, observer);
+    directory.write_config(&run.config)?;
+    let start = Start::of(&mut run, resumed.as_deref(), observer)?;
+    let sizes = Sizes::of(&run);
+    let config = &run.config;
+    let (make_step, per_epoch) = run.train.training(draw(&config.train));
+    let steps = config.train.length.steps(per_epoch);
+    let held_out = match &run.eval {
+        Some(rows) => rows.evaluation(config.train.batch_size),
+        None => (make_step.clone(), 0),
+    };
+    let tap = OptimizerTap::default();
+    let early_stopping =
+        EarlyStopping::new(config.train.early_stopping.unwrap_or(0), start.state.seen);
+    let scored = Rc::default();
+    let fit = Fit {
+        model: run.model,
+        device: run.device,
+        optimizer: start.optimizer,
+        train: &config.train,
+        start: start.state.step,
+        steps,
+        make_step,
+        held_out,
+        tap: tap.clone(),
+        early_stopping: early_stopping.clone(),
+        history: History::open(&directory.metrics(), start.state.step)?,
+        hooks: Box::new(RunHooks {
+            tokenizer: run.tokenizer.clone(),
+            prompts: run.prompts,
+            scoring: scoring(&config.train),
+            shown: config.train.samples,
+            max_tokens: config.data.generate_max_tokens,
+            last: steps,
+            adapter: run.patched.as_ref().map(|(_, config)| config.clone()),
+            best: config.train.keep_best.then(|| directory.best()),
+            checkpoints: Checkpoints::new(directory.checkpoints(), config.train.keep),
+            tap,
+            early_stopping,
+            seed: config.train.seed,
+            scored: Rc::clone(&scored),
+            observer: observer.clone(),
+        }),
+        renderer: options.renderer,
+        interrupter: options.interrupter,
+    };
+    observer.stage("training");
+    let fitted = fit.launch();
+    observer.done();
+    let Fitted { model, history, interrupted } = fitted?;
+
+    let patched = run.patched.as_ref();
+    let adapter = patched.map(|(_, config)| config);
+    let adapter_bytes = save(&model, adapter, &run.tokenizer, directory)?;
+    let mut summary = sizes.summary::<M>(directory, steps, history.records());
+    summary.stopped = interrupted.or_else(|| ended_early(&summary, &figure(config.train.metric)));
+    summary.adapter_bytes = adapter_bytes.map(|adapter| (adapter, run.loaded_bytes));
+    summary.samples = compared(&scored.borrow(), config.train.samples);
+    let report = patched.map_or_else(String::new, |(report, _)| report.to_string());
+    artifacts::write(directory, config, history.records(), &summary, &report, observer);
+    Ok(summary)
+}
+
+/// What preparing came to.
+fn tell<M: Objective>(run: &Run<M>, observer: &Observer) {
     for note in &run.notes {
         observer.line(note);
     }
     if let Some((report, _)) = &run.patched {
         observer.line(report.to_string());
     }
-    let (trainable, trained, total) = (run.trainable_line(), run.trained(), run.total());
-    directory.write_config(&run.config)?;
+}
 
-    let mut optimizer = adamw(&run.model, &run.config.train)?;
-    let mut state = State { step: 0, seed: run.config.train.seed, seen: Seen::default() };
-    if let Some(path) = &resumed {
-        let Restored { state: found, optimizer: record } = restore(&mut run.model, path)?;
-        if let Some(record) = record {
-            optimizer = optimizer.load_record(record);
-        }
-        observer.line(format!("resumed from {} at step {}", path.display(), found.step));
-        state = found;
+/// Where a run begins: at its first step, or where a checkpoint left it.
+struct Start {
+    optimizer: ModuleOptimizer,
+    state: State,
+}
+
+impl Start {
+    /// Reads the checkpoint, if there is one, into the run's model.
+    fn of<M: Objective>(
+        run: &mut Run<M>,
+        resumed: Option<&Path>,
+        observer: &Observer,
+    ) -> Result<Self, TrainError> {
+        let optimizer = adamw(&run.model, &run.config.train)?;
+        let Some(path) = resumed else {
+            let state = State { step: 0, seed: run.config.train.seed, seen: Seen::default() };
+            return Ok(Self { optimizer, state });
+        };
+        let Restored { state, optimizer: record } = restore(&mut run.model, path)?;
+        observer.line(format!("resumed from {} at step {}", path.display(), state.step));
+        let optimizer = match record {
+            Some(record) => optimizer.load_record(record),
+            None => optimizer,
+        };
+        Ok(Self { optimizer, state })
     }
+}
 
-    let train = run.config.train.clone();
-    let (make_step, per_epoch) = run.train.training(&train);
-    let steps = train.length.steps(per_epoch);
-    let (make_eval, eval_batches) = match &run.eval {
-        Some(rows) => rows.evaluation(train.batch_size),
-        None => (make_step.clone(), 0),
+/// Writes what was trained: the adapter, whose size in bytes is returned, or the model with its tokenizer.
+fn save<M: Objective>(
+    model: &M,
+    adapter: Option<&AdapterConfig>,
+    tokenizer: &Tokenizer,
+    directory: &RunDirectory,
+) -> Result<Option<u64>, TrainError> {
+    let Some(config) = adapter else {
+        model.save(&directory.model(), SaveDtype::F32)?;
+        write_tokenizer(tokenizer, &directory.model())?;
+        return Ok(None);
     };
-    let plan = StepPlan {
-        start: state.step,
-        steps,
-        clip: train.clip.unwrap_or(0.0),
-        eval_every: train.eval_every,
-        save_every: train.save_every,
-        seed: train.seed,
-    };
-    let rate =
-        LearningRate::new(train.schedule, train.learning_rate, train.warmup.steps(steps), steps);
-    let tap = OptimizerTap::default();
-    let patience = Patience::new(train.early_stopping.unwrap_or(0), state.seen);
-    let scored = Rc::new(RefCell::new(Vec::new()));
-    let adapter = run.patched.as_ref().map(|(_, config)| config.clone());
-    let rounds = plan.rounds();
-    let strategy = Arc::new(StepStrategy {
-        device: run.device.clone(),
-        tap: tap.clone(),
-        patience: patience.clone(),
-        metric: train.metric,
-        history: RefCell::new(History::open(&directory.metrics(), state.step)?),
-        hooks: Box::new(RunHooks {
-            tokenizer: run.tokenizer.clone(),
-            prompts: run.prompts.clone(),
-            scoring: Scoring::from(&train),
-            shown: train.samples,
-            max_tokens: run.config.data.generate_max_tokens,
-            last: steps,
-            adapter: adapter.clone(),
-            best: train.keep_best.then(|| directory.best()),
-            checkpoints: Checkpoints::new(directory.checkpoints(), train.keep),
-            tap: tap.clone(),
-            patience: patience.clone(),
-            seed: train.seed,
-            scored: scored.clone(),
-            observer: observer.clone(),
-        }),
-        error: RefCell::new(None),
-        plan,
-    });
+    peft::save(model, directory.adapter(), config)?;
+    let path = directory.adapter().join(peft::TENSORS_FILE);
+    Ok(Some(std::fs::metadata(&path).map_err(TrainError::io("read", path))?.len()))
+}
 
-    let rates = scheduler(&run.model, &rate, train.lora_plus, state.step);
-    let trainee = Trainee::new(run.model, tap).with_label_smoothing(train.label_smoothing);
-    let learner = Learner::new(trainee, optimizer, rates);
-    let mut training = SupervisedTraining::new(
-        directory.path(),
-        Arc::new(StepLoader::new(make_step, state.step..steps)),
-        Arc::new(StepLoader::new(make_eval, 0..eval_batches)),
-    )
-    .with_training_strategy(TrainingStrategy::Custom(strategy.clone()))
-    .with_metric_logger(InMemoryMetricLogger::new())
-    .with_application_logger(None)
-    .with_interrupter(options.interrupter)
-    .early_stopping(patience)
-    .num_epochs(rounds)
-    .metric_train_numeric(TargetMean::new(Measure::Loss))
-    .metric_train_numeric(LearningRateMetric::new());
-    if eval_batches > 0 {
-        training = training
-            .metric_valid_numeric(TargetMean::new(Measure::Loss))
-            .metric_valid_numeric(TargetMean::new(Measure::Accuracy));
-    }
-    if let Some(renderer) = options.renderer {
-        training = training.renderer(renderer);
-    }
-    observer.stage("training");
-    let result = training.launch(learner);
-    // The renderer restores the terminal when it goes.
-    drop(result.renderer);
-    observer.done();
-    if let Some(error) = strategy.error.take() {
-        return Err(error);
-    }
-    if let Some(error) = result.error {
-        return Err(TrainError::Training(error.to_string()));
+/// How large the model is, told before the learner takes it.
+struct Sizes {
+    trainable: String,
+    trained: usize,
+    total: usize,
+}
+
+impl Sizes {
+    fn of<M: Objective>(run: &Run<M>) -> Self {
+        Self { trainable: run.trainable_line(), trained: run.trained(), total: run.total() }
     }
 
-    let model = result.model.model;
-    let adapter_bytes = match &adapter {
-        Some(config) => {
-            peft::save(&model, directory.adapter(), config)?;
-            let base = match &run.config.model.source {
-                ModelSource::Pretrained(dir) => weight_bytes(&located(dir, observer)?),
-                ModelSource::Random(_) => 0,
-            };
-            Some((weight_bytes(&directory.adapter()), base))
-        }
-        None => {
-            model.save(&directory.model(), SaveDtype::F32)?;
-            copy_tokenizer(&run.tokenizer, &directory.model())?;
-            None
-        }
-    };
-    let history = strategy.history.borrow();
-    let mut summary = Summary {
-        dir: directory.path().to_owned(),
-        steps: (0, steps),
-        stopped: result.interrupted.map(|i| i.reason.unwrap_or_else(|| "interrupted".to_owned())),
-        evaluations: Summary::evaluations(history.records()),
-        classifies: M::TASK == burn_lora_patch::TaskType::SeqCls,
-        seconds: 0.0,
-        tokens: 0,
-        rows: 0,
-        trainable,
-        trained,
-        total,
-        adapter_bytes,
-        peak_memory: system_memory::peak(),
-        samples: compared(&scored.borrow(), train.samples),
-    };
-    for record in history.records() {
-        if let Record::Step(record) = record {
-            summary.steps.0 = record.step;
-            summary.seconds += record.seconds;
-            summary.tokens += record.tokens;
-            summary.rows += if summary.classifies { record.targets } else { 0 };
+    fn summary<M: Objective>(
+        self,
+        directory: &RunDirectory,
+        steps: usize,
+        records: &[Record],
+    ) -> Summary {
+        let classifies = M::TASK == burn_lora_patch::TaskType::SeqCls;
+        let totals = Totals::of(records);
+        Summary {
+            dir: directory.path().to_owned(),
+            steps: (totals.steps, steps),
+            stopped: None,
+            evaluations: first_and_last(records),
+            classifies,
+            seconds: totals.seconds,
+            tokens: totals.tokens,
+            rows: if classifies { totals.targets } else { 0 },
+            trainable: self.trainable,
+            trained: self.trained,
+            total: self.total,
+            adapter_bytes: None,
+            peak_memory: system_memory::peak(),
+            samples: Vec::new(),
         }
     }
-    if summary.stopped.is_none() && summary.steps.0 < steps {
-        summary.stopped = Some("held-out loss no longer improved".to_owned());
-    }
-    let report = run.patched.map_or_else(String::new, |(report, _)| report.to_string());
-    left_behind::write(directory, &run.config, history.records(), &summary, &report)?;
-    Ok(summary)
+}
+
+/// Why a run that nobody stopped took fewer steps than it could: its metric no longer got better.
+fn ended_early(summary: &Summary, figure: &Figure) -> Option<String> {
+    let (taken, steps) = summary.steps;
+    (taken < steps).then(|| format!("{} no longer improved", figure.name))
 }
 
 /// Pairs the samples of the first evaluation with those of the last.
@@ -263,22 +288,14 @@ fn compared(scored: &[(usize, Vec<Sample>)], shown: usize) -> Vec<(Option<Sample
     after.iter().take(shown).enumerate().map(pair).collect()
 }
 
-fn weight_bytes(dir: &Path) -> u64 {
-    if dir.is_file() {
-        return std::fs::metadata(dir).map_or(0, |meta| meta.len());
-    }
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
-    let weights = entries.flatten().filter(|entry| {
-        entry.path().extension().is_some_and(|extension| extension == "safetensors")
-    });
-    // A model's directory may hold links into a cache.
-    weights.filter_map(|entry| std::fs::metadata(entry.path()).ok()).map(|meta| meta.len()).sum()
-}
-
-/// Copies the tokenizer's files beside a model's.
-pub(crate) fn copy_tokenizer(tokenizer: &Tokenizer, dir: &Path) -> Result<(), TrainError> {
+/// Writes the tokenizer's files beside a model's.
+///
+/// # Errors
+///
+/// A file cannot be written.
+pub fn write_tokenizer(tokenizer: &Tokenizer, dir: &Path) -> Result<(), TrainError> {
     for (name, bytes) in tokenizer.files()? {
-        files::write(&dir.join(name), &bytes)?;
+        burn_lora_files::write(&dir.join(name), &bytes)?;
     }
     Ok(())
 }
@@ -299,7 +316,7 @@ struct RunHooks {
     best: Option<PathBuf>,
     checkpoints: Checkpoints,
     tap: OptimizerTap,
-    patience: Patience,
+    early_stopping: EarlyStopping,
     seed: u64,
     scored: Rc<RefCell<Scored>>,
     observer: Observer,
@@ -331,7 +348,7 @@ impl<M: Objective> Hooks<M> for RunHooks {
     }
 
     fn save(&self, model: &M, step: usize) -> Result<(), TrainError> {
-        let state = State { step, seed: self.seed, seen: self.patience.seen() };
+        let state = State { step, seed: self.seed, seen: self.early_stopping.seen() };
         self.checkpoints.save(model, self.adapter.as_ref(), self.tap.take(), &state)?;
         Ok(())
     }

@@ -14,8 +14,6 @@
 //! assert_eq!(schedule.rate(6), 0.5e-3);
 //! ```
 
-use std::f64::consts::PI;
-
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 
 use crate::config::Schedule;
@@ -48,12 +46,7 @@ impl LearningRate {
         }
         let rest = (self.steps as f64 - self.warmup).max(1.0);
         let done = ((step - self.warmup) / rest).min(1.0);
-        self.peak
-            * match self.decay {
-                Schedule::Cosine => 0.5 * (1.0 + (PI * done).cos()),
-                Schedule::Linear => 1.0 - done,
-                Schedule::Constant => 1.0,
-            }
+        self.peak * self.decay.factor(done)
     }
 }
 
@@ -91,6 +84,8 @@ impl LrScheduler for Scheduler {
 
 #[cfg(test)]
 mod tests {
+    use std::f64::consts::PI;
+
     use super::*;
 
     /// The formula of the PyTorch recipe that the E2E figures were measured with, step by step.

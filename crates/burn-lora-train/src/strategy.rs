@@ -13,19 +13,21 @@ use burn::data::dataloader::{DataLoaderIterator, Progress};
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
 use burn::tensor::Device;
+use burn_lora_report::figure::Figure;
+use burn_lora_report::record::{Record, StepRecord};
+use burn_lora_report::sample::Scores;
 use burn_train::{
-    EventProcessorTraining, InferenceStep, Learner, LearnerEvent, SupervisedLearningStrategy,
+    EventProcessorTraining, Learner, LearnerEvent, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
 
 use crate::TrainError;
 use crate::clip::clip_by_global_norm;
-use crate::config::Metric;
-use crate::history::{EvalRecord, History, Record, StepRecord};
+use crate::early_stopping::EarlyStopping;
+use crate::evaluate::{record, tallied};
+use crate::history::History;
 use crate::learner::{Micro, Objective, OptimizerTap, Trainee};
 use crate::metrics::Tally;
-use crate::patience::{Patience, cost};
-use crate::score::Scores;
 
 /// When what happens.
 #[derive(Debug, Clone)]
@@ -72,6 +74,14 @@ impl StepPlan {
 
 /// What the loop asks of whoever runs it.
 pub(crate) trait Hooks<M> {
+    /// A step was taken; forward and backward took `gradients` of its seconds.
+    fn stepped(&self, _record: &StepRecord, _gradients: f64) {}
+
+    /// Whether checkpoints are written at all.
+    fn saves(&self) -> bool {
+        true
+    }
+
     /// Scores generated text of the model as it is after `step` steps, where that is asked for.
     fn score(&self, model: &M, step: usize) -> Result<Scores, TrainError>;
 
@@ -87,8 +97,9 @@ pub(crate) struct StepStrategy<M> {
     pub plan: StepPlan,
     pub device: Device,
     pub tap: OptimizerTap,
-    pub patience: Patience,
-    pub metric: Metric,
+    pub early_stopping: EarlyStopping,
+    /// What decides which evaluation is best.
+    pub figure: Figure,
     pub history: RefCell<History>,
     pub hooks: Box<dyn Hooks<M>>,
     /// The first error of the run.
@@ -134,7 +145,8 @@ impl<M: Objective> StepStrategy<M> {
             // Asked once a step: whoever stops the run gets a checkpoint of a whole step.
             let stopping = interrupter.should_stop();
             let done = step + 1;
-            let saves = stopping || self.plan.due(self.plan.save_every, done);
+            let saves =
+                self.hooks.saves() && (stopping || self.plan.due(self.plan.save_every, done));
             if saves {
                 self.tap.request();
             }
@@ -185,7 +197,7 @@ impl<M: Objective> StepStrategy<M> {
         let mut tally = Tally::default();
         let mut accumulator = GradientsAccumulator::new();
         for micro in &mut *batches {
-            let micro = micro.map_err(|error| TrainError::Training(error.to_string()))?;
+            let micro = micro.map_err(TrainError::burn("reading a batch"))?;
             let last = micro.last;
             let output = learner.train_step(micro);
             tally.add(output.item);
@@ -195,8 +207,9 @@ impl<M: Objective> StepStrategy<M> {
             }
         }
         let mut grads = accumulator.grads();
+        let gradients = started.elapsed().as_secs_f64();
         let norm = clip_by_global_norm(&learner.model(), &mut grads, self.plan.clip)
-            .map_err(|error| TrainError::Training(error.to_string()))?;
+            .map_err(TrainError::burn("reading the gradient norm"))?;
         for (what, value) in [("loss", tally.loss), ("gradient norm", norm)] {
             if !value.is_finite() {
                 return Err(TrainError::NotFinite { step: step + 1, what, value });
@@ -204,7 +217,7 @@ impl<M: Objective> StepStrategy<M> {
         }
         learner.lr_step();
         learner.optimizer_step(grads);
-        self.history.borrow_mut().push(Record::Step(StepRecord {
+        let record = StepRecord {
             step: step + 1,
             loss: tally.mean_loss(),
             learning_rate: learner.lr_current().base(),
@@ -212,7 +225,9 @@ impl<M: Objective> StepStrategy<M> {
             targets: tally.targets,
             tokens: tally.tokens,
             seconds: started.elapsed().as_secs_f64(),
-        }))?;
+        };
+        self.hooks.stepped(&record, gradients);
+        self.history.borrow_mut().push(Record::Step(record))?;
         Ok(tally)
     }
 
@@ -237,32 +252,21 @@ impl<M: Objective> StepStrategy<M> {
             let start = LearnerEvent::StartSplit { epoch_number, total_items: total };
             interrupter.fail_on_error(events.process_valid(start));
         }
-        let mut tally = Tally::default();
-        for (index, micro) in valid.iter().enumerate() {
-            let micro = micro.map_err(|error| TrainError::Training(error.to_string()))?;
-            let output = InferenceStep::step(&model, micro);
-            tally.add(output);
+        let tally = tallied(&model, valid.iter(), Some(step), |done, tally| {
             if round.is_some() {
-                let progress = Progress::new(index + 1, total, Some("batches".to_owned()));
-                let item = TrainingItem::new(output, progress, Some(index + 1), None);
+                let progress = Progress::new(done, total, Some("batches".to_owned()));
+                let item = TrainingItem::new(tally, progress, Some(done), None);
                 let event = LearnerEvent::ProcessedItem(item);
                 interrupter.fail_on_error(events.process_valid(event));
             }
-        }
+        })?;
         if let Some(round) = round {
             interrupter.fail_on_error(events.process_valid(LearnerEvent::EndSplit(round)));
         }
         let scores = self.hooks.score(&model.model, step)?;
-        let record = EvalRecord {
-            step,
-            eval_loss: tally.mean_loss(),
-            perplexity: tally.perplexity(),
-            accuracy: tally.accuracy(),
-            exact_match: scores.exact_match,
-            bleu: scores.bleu.map(|bleu| bleu.score),
-        };
+        let record = record(step, &tally, &scores);
         // The evaluation before training is none that training could be stopped at.
-        if step > 0 && self.patience.note(cost(self.metric, &record)) {
+        if step > 0 && self.early_stopping.note(self.figure.cost(&record)) {
             self.hooks.best(&learner.model().model)?;
         }
         self.history.borrow_mut().push(Record::Eval(record))

@@ -14,6 +14,7 @@ fn resuming_equals_never_stopping_bit_for_bit_with_dropout_and_accumulation() {
     let tiny = Tiny::new();
     let settings = [
         "adapter.dropout=0.2",
+        "model.dropout=true",
         "train.batch_size=2",
         "train.accumulate=2",
         "train.save_every=3",
@@ -48,4 +49,8 @@ fn resuming_equals_never_stopping_bit_for_bit_with_dropout_and_accumulation() {
     };
     assert_eq!(losses("lost"), losses("whole"));
     assert_eq!(losses("whole").len(), 6);
+
+    // The base's own dropout did act.
+    tiny.train("without", &[&settings[..], &["model.dropout=false"]].concat(), false);
+    assert_ne!(losses("without"), losses("whole"));
 }

@@ -3,47 +3,35 @@
 mod tiny;
 
 use std::fs;
-use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
 
-use burn_lora_models::SaveDtype;
+use burn_lora_report::summary::Summary;
 use burn_lora_train::TrainError;
-use burn_lora_train::bleu::{Case, corpus_bleu};
 use burn_lora_train::dry_run::dry_run;
 use burn_lora_train::evaluate::evaluate;
-use burn_lora_train::generator::{Generator, Writing};
-use burn_lora_train::merge::{MergeOptions, merge};
-use burn_lora_train::observe::Observer;
+use burn_lora_train::observe::{Event, Observer};
 use burn_lora_train::plan::plan;
 use burn_lora_train::run::{RunOptions, train};
-use safetensors::SafeTensors;
 use tiny::Tiny;
-
-fn values(bytes: &[u8]) -> Vec<f32> {
-    let file = SafeTensors::deserialize(bytes).unwrap();
-    let mut names = file.names();
-    names.sort();
-    let data = names.into_iter().map(|name| file.tensor(name).unwrap().data().to_vec());
-    data.flat_map(|bytes| {
-        bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect::<Vec<_>>()
-    })
-    .collect()
-}
 
 #[test]
 fn accumulating_k_batches_equals_one_batch_of_k_times_the_rows() {
-    // Rows differ in their targets, so a mean of means would differ. The two sum in another order:
-    // float32 rounding, which AdamW can turn into a different step only where a gradient is all
-    // rounding; three steps keep that small against the learning rate of 0.02.
+    // Rows differ in their targets, so a mean of means would differ. One step from equal weights: before it the two
+    // sums have the same float32 terms in another order. AdamW makes every gradient a step of the learning rate's
+    // size, whichever its own, so that the adapters themselves say nothing of how near the gradients were; their norm
+    // and the loss do, and after three steps the loss of the models that came of them.
     let tiny = Tiny::new();
     let one = ["train.steps=3", "train.batch_size=4"];
     let four = ["train.steps=3", "train.batch_size=1", "train.accumulate=4"];
     let first = tiny.train("one", &one, false);
     let second = tiny.train("four", &four, false);
-    let (one, four) = (values(&tiny.adapter("one")), values(&tiny.adapter("four")));
-    let apart = one.iter().zip(&four).filter(|(a, b)| (*a - *b).abs() > 1e-4).count();
-    assert!(apart * 200 < one.len(), "{apart} of {} values differ", one.len());
-    let loss =
-        |summary: burn_lora_train::summary::Summary| summary.evaluations.unwrap().1.eval_loss;
+    let (whole, parts) = (first_step(&tiny, "one"), first_step(&tiny, "four"));
+    assert_eq!((&whole["targets"], &whole["tokens"]), (&parts["targets"], &parts["tokens"]));
+    for figure in ["loss", "gradient_norm"] {
+        let (one, four) = (whole[figure].as_f64().unwrap(), parts[figure].as_f64().unwrap());
+        assert!((one - four).abs() < 1e-5 * one, "{figure}: {one} and {four}");
+    }
+    let loss = |summary: Summary| summary.evaluations.unwrap()[1].eval_loss;
     let (first, second) = (loss(first), loss(second));
     assert!((first - second).abs() < 1e-3, "{first} and {second}");
 }
@@ -52,7 +40,7 @@ fn accumulating_k_batches_equals_one_batch_of_k_times_the_rows() {
 fn a_run_learns_and_leaves_what_it_should() {
     let tiny = Tiny::new();
     let summary = tiny.train("run", &["train.steps=20", "train.exact_match=true"], false);
-    let (before, after) = summary.evaluations.unwrap();
+    let [before, after] = summary.evaluations.unwrap();
     assert!(after.eval_loss < 0.8 * before.eval_loss, "{before:?} to {after:?}");
     assert!(before.exact_match.is_some() && after.exact_match.is_some());
     assert_eq!(summary.samples.len(), 1);
@@ -83,94 +71,14 @@ fn a_run_learns_and_leaves_what_it_should() {
 }
 
 #[test]
-fn the_bleu_of_a_run_is_that_of_what_its_model_writes_against_all_references() {
-    let tiny = Tiny::new();
-    let prompts = ["say 1 the red door the red door ", "say 2 the red door "];
-    let references = [
-        ["a red door it is", "The red door the red door the red door 1"],
-        ["the red door the red door 2", "two doors, both of them red"],
-    ];
-    // The same texts, once as a row a prompt and once as a row a text, those of a prompt apart.
-    let mut lists = String::new();
-    for (prompt, references) in prompts.iter().zip(&references) {
-        let row = serde_json::json!({"prompt": prompt, "references": references});
-        lists += &format!("{row}\n");
-    }
-    let mut pairs = String::new();
-    for index in 0..2 {
-        for (prompt, references) in prompts.iter().zip(&references) {
-            let row = serde_json::json!({"prompt": prompt, "completion": references[index]});
-            pairs += &format!("{row}\n");
-        }
-    }
-    fs::write(tiny.path("lists.jsonl"), lists).unwrap();
-    fs::write(tiny.path("pairs.jsonl"), pairs).unwrap();
-    let eval = |name: &str| format!("data.eval={:?}", tiny.path(name).display().to_string());
-    let (lists, pairs) = (eval("lists.jsonl"), eval("pairs.jsonl"));
-    let settings = ["train.steps=20", "train.bleu=true", "data.generate_max_tokens=12", &lists];
-    let after = tiny.train("run", &settings, false).evaluations.unwrap().1;
-
-    let generator = Generator::open(&tiny.path("run"), &[], "cpu", &Observer::silent()).unwrap();
-    let ids = prompts.map(|prompt| generator.prompt(prompt).unwrap());
-    let how = Writing { max_tokens: 12, sampling: Default::default() };
-    let outputs = generator.write_all(&ids, &how).unwrap();
-    let expected = corpus_bleu(&outputs, &references, Case::Ignored).unwrap();
-    assert!(expected.score > 0.0, "{outputs:?}");
-    assert_eq!((after.bleu, after.exact_match), (Some(expected.score), None));
-    for (rows, samples) in [(lists, 2), (pairs, 4)] {
-        let set = [rows, "train.exact_match=true".to_owned()];
-        let evaluation = evaluate(&tiny.path("run"), &set, &Observer::silent()).unwrap();
-        assert_eq!(evaluation.samples.len(), samples);
-        assert_eq!(evaluation.scores.bleu, Some(expected));
-        let lines = evaluation.to_string();
-        assert!(lines.contains("\nexact match: "), "{lines}");
-        assert!(lines.ends_with(&format!("\n{expected}")), "{lines}");
-    }
-}
-
-#[test]
-fn merged_models_answer_as_the_adapted_one_and_are_refused_where_they_do_not() {
-    let tiny = Tiny::new();
-    tiny.train("run", &["train.steps=10"], false);
-    let options = |out: &str, tolerance| MergeOptions {
-        out: tiny.path(out),
-        dtype: SaveDtype::F32,
-        tolerance: Some(tolerance),
-    };
-    let refused = merge(&tiny.path("run"), &options("strict", -1.0), &Observer::silent());
-    assert!(matches!(refused, Err(TrainError::MergeDiffers { .. })));
-    assert!(!tiny.path("strict").exists());
-
-    let merged = merge(&tiny.path("run"), &options("merged", 1e-3), &Observer::silent()).unwrap();
-    assert!(merged.difference.unwrap() < 1e-3);
-    let write = |path: &str, scale: f64| {
-        let path = tiny.path(path);
-        let mut generator = Generator::open(&path, &[], "cpu", &Observer::silent()).unwrap();
-        generator.set_scale(scale).unwrap();
-        let prompt = generator.prompt("say 1 the red door the red door ").unwrap();
-        let how = Writing { max_tokens: 8, sampling: Default::default() };
-        let text = generator.write(prompt.clone(), &how, &mut |_| ControlFlow::Continue(()));
-        let text = text.unwrap();
-        assert_eq!(generator.write_all(&[prompt], &how).unwrap(), std::slice::from_ref(&text));
-        text
-    };
-    assert_eq!(write("merged", 1.0), write("run", 1.0));
-    assert_eq!(write("model", 1.0), write("run", 0.0), "a scale of 0 is the base");
-}
-
-#[test]
 fn training_every_parameter_leaves_a_model() {
     let tiny = Tiny::new();
     let full = ["adapter.method=full", "train.steps=8", "train.learning_rate=0.005"];
     let summary = tiny.train("full", &full, false);
-    let (before, after) = summary.evaluations.unwrap();
+    let [before, after] = summary.evaluations.unwrap();
     assert!(after.eval_loss < before.eval_loss);
     assert!(tiny.path("full/model/model.safetensors").exists());
     assert!(!tiny.path("full/adapter").exists());
-    let options =
-        MergeOptions { out: tiny.path("whole"), dtype: SaveDtype::F32, tolerance: Some(1e-6) };
-    let merged = merge(&tiny.path("full"), &options, &Observer::silent()).unwrap();
-    assert_eq!(merged.difference, Some(0.0), "there is nothing to merge, and the model is written");
     let evaluation = evaluate(&tiny.path("full"), &[], &Observer::silent()).unwrap();
     assert!((evaluation.tally.mean_loss() - after.eval_loss).abs() < 1e-5);
 }
@@ -263,7 +171,7 @@ fn smoothed_labels_cost_more_and_train_all_the_same() {
     let loss = |run: &str| first_step(&tiny, run)["loss"].as_f64().unwrap();
     // The model is far from knowing: spreading a tenth over unlikely tokens costs something.
     assert_ne!(loss("plain"), loss("smooth"));
-    let (before, after) = summary.evaluations.unwrap();
+    let [before, after] = summary.evaluations.unwrap();
     assert!(after.eval_loss < 0.9 * before.eval_loss, "{before:?} to {after:?}");
 }
 
@@ -289,9 +197,7 @@ fn a_run_that_does_not_fit_is_refused_before_the_run_that_it_would_replace_is_re
         assert!(matches!(dry, Err(TrainError::TooLarge { .. })));
         let error = train(config(), options, &Observer::silent()).unwrap_err();
         assert!(matches!(error, TrainError::TooLarge { .. }), "{error}");
-        for part in ["--no-memory-check", "smaller model"] {
-            assert!(error.to_string().contains(part), "{error}");
-        }
+        assert!(error.to_string().contains("smaller model"), "{error}");
     }
     assert!(tiny.path("run/adapter/adapter_model.safetensors").exists());
 }
@@ -318,4 +224,83 @@ fn a_dry_run_says_what_would_be_done_and_writes_nothing() {
     let newest = tiny.path("run/checkpoints/step-000002");
     assert_eq!(dry(false, true).unwrap().resumes_from, Some(newest));
     assert_eq!(fs::read(tiny.path("run/metrics.jsonl")).unwrap(), before);
+}
+
+#[test]
+fn a_plot_that_cannot_be_written_costs_no_run_and_no_other_file() {
+    let tiny = Tiny::new();
+    // Something of somebody's lies where the plot goes.
+    fs::create_dir_all(tiny.path("run/loss.svg/mine")).unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = heard.clone();
+    let observer = Observer::new(move |event| {
+        if let Event::Line(line) = event {
+            listener.lock().unwrap().push(line);
+        }
+    });
+    let config = tiny.config("run", &["train.steps=1"]);
+    assert_eq!(train(config, tiny::silent(), &observer).unwrap().steps, (1, 1));
+    let heard = heard.lock().unwrap();
+    assert!(heard.iter().any(|line| line.starts_with("warning: ") && line.contains("loss.svg")));
+    for file in ["adapter/adapter_model.safetensors", "report.html", "metrics.jsonl"] {
+        assert!(tiny.path("run").join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn a_run_that_ends_early_names_the_metric_that_no_longer_improved() {
+    let tiny = Tiny::new();
+    for (metric, name) in [("loss", "held-out loss"), ("exact-match", "exact match")] {
+        let metric = format!("train.metric={metric}");
+        // A rate of almost nothing: no evaluation is better than the first one after training began.
+        let settings = [
+            metric.as_str(),
+            "train.exact_match=true",
+            "train.learning_rate=1e-30",
+            "train.warmup=0",
+            "train.steps=9",
+            "train.eval_every=1",
+            "train.early_stopping=2",
+        ];
+        let summary = tiny.train(name, &settings, false);
+        assert_eq!(summary.steps, (3, 9), "{name}");
+        assert_eq!(summary.stopped, Some(format!("{name} no longer improved")));
+    }
+}
+
+#[test]
+fn a_base_that_is_gone_after_training_is_not_looked_for_again() {
+    let tiny = Tiny::new();
+    let bytes = fs::metadata(tiny.path("model/model.safetensors")).unwrap().len();
+    let model = tiny.path("model");
+    // The base goes as the first step is reported, as a cache that is cleaned meanwhile would.
+    let observer = Observer::new(move |event| {
+        if event == Event::Stage("training".to_owned()) {
+            fs::remove_dir_all(&model).unwrap();
+        }
+    });
+    let config = tiny.config("run", &["train.steps=1"]);
+    let summary = train(config, tiny::silent(), &observer).unwrap();
+    let (_, base) = summary.adapter_bytes.unwrap();
+    // The header of the file is not among the tensors.
+    assert!(base <= bytes && base + 8192 > bytes, "{base} of {bytes}");
+}
+
+#[test]
+fn a_held_out_loss_that_is_not_finite_stops_the_run_with_its_step() {
+    let tiny = Tiny::new();
+    let wild = [
+        "train.learning_rate=1e30",
+        "train.clip=0",
+        "train.warmup=0",
+        "train.steps=1",
+        "train.schedule=constant",
+    ];
+    let error = train(tiny.config("wild", &wild), tiny::silent(), &Observer::silent());
+    match error.unwrap_err() {
+        TrainError::EvaluationNotFinite { step: Some(1), value } => assert!(!value.is_finite()),
+        other => panic!("{other}"),
+    }
+    let records = fs::read_to_string(tiny.path("wild/metrics.jsonl")).unwrap();
+    assert_eq!(records.lines().count(), 2, "the evaluation before and the step: {records}");
 }

@@ -1,25 +1,160 @@
-//! One named adapter of one linear layer: its two factors and what scales them.
+//! One named adapter of one linear layer, of any kind: its factors and what scales them.
 //!
-//! The factors are a Burn module, so that optimisers, records and device moves see them as they see
-//! any parameter. Everything else is plain data that a change replaces.
+//! A kind of adapter is one file of this folder that implements [`Adaptation`], and one line of the
+//! table in `kinds.rs`. Everything outside asks the protocol or the table ([`Method`]) and knows no
+//! kind: what is trained, counted and planned, the names in files, the forward pass, the merged
+//! weight.
+//!
+//! # What several adapters on one weight are
+//!
+//! An adapter says which weight `W'` it makes of the frozen `W`. It need not be a sum with something
+//! that `W` does not enter (DoRA scales columns). The weight that several compose is
+//!
+//! ```text
+//! W + Σ multiplier · (W' − W)        each W' made of the frozen W, not of another adapter's result
+//! ```
+//!
+//! so that the order does not matter, a multiplier of 0 gives the base model and 1 a lone adapter as
+//! it was trained, for every kind.
 
-use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+mod dora;
+mod kinds;
+mod lora;
 
-use crate::{LoraConfig, LoraError, init};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Distribution, Tensor, TensorData};
 
-/// The low-rank change of one weight, `multiplier · scale · A B`.
+use crate::{FrozenWeight, LoraConfig, LoraError};
+use kinds::Factors;
+pub use kinds::Method;
+
+/// What a kind of adapter says of itself.
 ///
 /// # Shapes
 ///
-/// - `a`: `[d_in, rank]`
-/// - `b`: `[rank, d_out]`
+/// - x: `[rows, d_in]`, weight: `[d_in, d_out]`, results of `forward` and `branch`: `[rows, d_out]`
+pub(crate) trait Adaptation: Module {
+    /// What is trained, one for each parameter, in the order of the fields.
+    const FACTORS: &'static [Factor];
+    /// The key of `adapter_config.json` that PEFT sets to `true` for this kind.
+    const SWITCH: Option<&'static str>;
+
+    /// Factors to start training from, for the weight given: `W' = W`.
+    fn init(config: &LoraConfig, weight: &Param<Tensor<2>>, seed: u64) -> Result<Self, LoraError>;
+
+    /// Factors of known values, for the weight given.
+    fn given(values: &mut Given<'_>, weight: &Param<Tensor<2>>) -> Result<Self, LoraError>;
+
+    /// The sizes that the factors have.
+    fn sizes(&self) -> Sizes;
+
+    /// Values that a training step keeps for the backward pass, a row, beside the layer's input.
+    fn kept(sizes: Sizes, dropout: bool) -> usize;
+
+    /// `x (W + multiplier · (W' − W))`: one adapter alone.
+    fn forward(&self, input: Input, strength: Strength) -> Tensor<2>;
+
+    /// `multiplier · x (W' − W)`: what an adapter adds beside others.
+    fn branch(&self, input: Input, strength: Strength) -> Tensor<2>;
+
+    /// `multiplier · (W' − W)`, dense, for merging and for model code that knows no adapters.
+    fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2>;
+}
+
+/// One trained tensor of a kind of adapter.
+#[derive(Debug)]
+pub struct Factor {
+    /// The name of its field, the last segment of its parameter's path.
+    pub name: &'static str,
+    /// What follows the layer's path in PEFT's files.
+    pub key: &'static str,
+    /// Whether LoRA+ (arXiv 2402.12354) trains it at the larger rate, as PEFT does: B and all vectors.
+    pub lora_plus: bool,
+    shape: fn(Sizes) -> Vec<usize>,
+}
+
+impl Factor {
+    /// The shape as Burn stores it. PEFT's files have the dimensions the other way round.
+    pub fn shape(&self, sizes: Sizes) -> Vec<usize> {
+        (self.shape)(sizes)
+    }
+}
+
+/// The sizes that the shapes of factors follow from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Input features of the layer.
+    pub d_in: usize,
+    /// Output features of the layer.
+    pub d_out: usize,
+    /// Columns of A and rows of B.
+    pub rank: usize,
+}
+
+/// How much of an adapter is in force.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strength {
+    /// `alpha / rank` or `alpha / √rank`: a part of the adapter.
+    pub(crate) scale: f64,
+    /// The share of the change at run time.
+    pub(crate) multiplier: f64,
+}
+
+/// What a forward pass is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Input {
+    /// The layer's input, `[rows, d_in]`.
+    pub(crate) x: Tensor<2>,
+    /// The frozen weight, `[d_in, d_out]`.
+    pub(crate) weight: FrozenWeight,
+    /// Zeros where an element is dropped and `1 / (1 - p)` elsewhere, `[rows, d_in]`.
+    pub(crate) mask: Option<Tensor<2>>,
+}
+
+impl Input {
+    /// `x`, or what dropout leaves of it.
+    pub(crate) fn dropped(&self) -> Tensor<2> {
+        match self.mask.clone() {
+            Some(mask) => self.x.clone() * mask,
+            None => self.x.clone(),
+        }
+    }
+}
+
+/// Values of factors by name, each in Burn's layout.
+pub(crate) struct Given<'a> {
+    sizes: Sizes,
+    weight: &'a Param<Tensor<2>>,
+    factors: &'static [Factor],
+    values: &'a mut dyn FnMut(&'static Factor) -> Vec<f32>,
+}
+
+impl Given<'_> {
+    /// The factor of that name as a parameter.
+    pub(crate) fn param<const D: usize>(
+        &mut self,
+        name: &str,
+    ) -> Result<Param<Tensor<D>>, LoraError> {
+        let unfit =
+            |shape, count| LoraError::FactorValues { factor: name.to_owned(), shape, count };
+        let Some(factor) = self.factors.iter().find(|factor| factor.name == name) else {
+            return Err(unfit(Vec::new(), 0));
+        };
+        let (shape, values) = (factor.shape(self.sizes), (self.values)(factor));
+        if shape.len() != D || shape.iter().product::<usize>() != values.len() {
+            return Err(unfit(shape, values.len()));
+        }
+        let data = TensorData::new(values, shape);
+        Ok(Param::from_tensor(Tensor::from_data(data, &self.weight.lazy_device())))
+    }
+}
+
+/// The change of one weight: factors of some kind, and how much of them is in force.
+///
+/// Its parameters appear below it as `factors.<Kind>.<name>`.
 #[derive(Module, Debug)]
 pub struct Adapter {
-    /// Factor A, `[d_in, rank]`, trainable.
-    pub a: Param<Tensor<2>>,
-    /// Factor B, `[rank, d_out]`, trainable; starts at zero.
-    pub b: Param<Tensor<2>>,
+    factors: Factors,
     name: String,
     scale: f64,
     multiplier: f64,
@@ -28,28 +163,51 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// A fresh adapter: A drawn as `config.init` says from a generator seeded with `seed`, B zero.
+    /// A fresh adapter of the kind `config.method` for `weight: [d_in, d_out]`, which it leaves as it
+    /// is: A drawn as `config.init` says from a generator seeded with `seed`, B zero.
     ///
     /// # Errors
     ///
-    /// The first problem of `config`.
+    /// The first problem of `config`; a weight without inputs or outputs.
     pub fn init(
         name: &str,
         config: &LoraConfig,
-        d_in: usize,
-        d_out: usize,
+        weight: &Param<Tensor<2>>,
         seed: u64,
-        device: &Device,
     ) -> Result<Self, LoraError> {
         if let Err(mut problems) = config.validate() {
             return Err(problems.swap_remove(0));
         }
-        let a = init::factor_a(config.init, d_in, config.rank, seed, device)?;
-        let b = Tensor::zeros([config.rank, d_out], device);
-        Self::from_factors(name, a, b, config.scale(), config.dropout)
+        sizes(config.rank, weight)?;
+        Self::new(name, Factors::init(config, weight, seed)?, config.scale(), config.dropout)
     }
 
-    /// An adapter with given factors, `a: [d_in, rank]` and `b: [rank, d_out]`, both trainable.
+    /// An adapter as `config` describes it, for `weight: [d_in, d_out]`, with the values that
+    /// `values` gives for each factor, in Burn's layout ([`Factor::shape`]).
+    ///
+    /// # Errors
+    ///
+    /// The first problem of `config`; a weight without inputs or outputs; a wrong number of values.
+    pub fn from_values(
+        name: &str,
+        config: &LoraConfig,
+        weight: &Param<Tensor<2>>,
+        mut values: impl FnMut(&'static Factor) -> Vec<f32>,
+    ) -> Result<Self, LoraError> {
+        if let Err(mut problems) = config.validate() {
+            return Err(problems.swap_remove(0));
+        }
+        let mut given = Given {
+            sizes: sizes(config.rank, weight)?,
+            weight,
+            factors: config.method.factors(),
+            values: &mut values,
+        };
+        let factors = Factors::given(config.method, &mut given, weight)?;
+        Self::new(name, factors, config.scale(), config.dropout)
+    }
+
+    /// A LoRA adapter with given factors, `a: [d_in, rank]` and `b: [rank, d_out]`, both trainable.
     ///
     /// # Errors
     ///
@@ -62,28 +220,17 @@ impl Adapter {
         scale: f64,
         dropout: f64,
     ) -> Result<Self, LoraError> {
-        let (shape_a, shape_b) = (a.dims(), b.dims());
-        if shape_a[1] != shape_b[0] {
-            return Err(LoraError::FactorShapes { a: shape_a, b: shape_b });
-        }
-        if shape_a[1] == 0 {
-            return Err(LoraError::Rank { rank: 0 });
-        }
+        Self::new(name, Factors::Lora(lora::Lora::of(a, b)?), scale, dropout)
+    }
+
+    fn new(name: &str, factors: Factors, scale: f64, dropout: f64) -> Result<Self, LoraError> {
         if !scale.is_finite() {
             return Err(LoraError::Scale { scale });
         }
         if !(0.0..1.0).contains(&dropout) {
             return Err(LoraError::Dropout { dropout });
         }
-        Ok(Self {
-            a: Param::from_tensor(a),
-            b: Param::from_tensor(b),
-            name: name.to_owned(),
-            scale,
-            multiplier: 1.0,
-            dropout,
-            active: true,
-        })
+        Ok(Self { factors, name: name.to_owned(), scale, multiplier: 1.0, dropout, active: true })
     }
 
     /// The name that tells this adapter from others on the same weight; PEFT's is `default`.
@@ -91,9 +238,20 @@ impl Adapter {
         &self.name
     }
 
+    /// The kind of adapter.
+    pub fn method(&self) -> Method {
+        self.factors.method()
+    }
+
     /// The number of columns of A.
     pub fn rank(&self) -> usize {
-        self.a.lazy_shape()[1]
+        self.factors.sizes().rank
+    }
+
+    /// The shape of the weight that the factors are for, `[d_in, d_out]`.
+    pub fn weight_shape(&self) -> [usize; 2] {
+        let Sizes { d_in, d_out, .. } = self.factors.sizes();
+        [d_in, d_out]
     }
 
     /// `alpha / rank` or `alpha / √rank`, without the multiplier.
@@ -101,7 +259,7 @@ impl Adapter {
         self.scale
     }
 
-    /// What the scale is multiplied by at run time: 0 gives the base model, 1 the adapter as trained.
+    /// The share of the change that is in force: 0 gives the base model, 1 the adapter as trained.
     pub fn multiplier(&self) -> f64 {
         self.multiplier
     }
@@ -128,16 +286,78 @@ impl Adapter {
         self
     }
 
-    /// The scale in force: scale times multiplier, or 0 when inactive.
-    pub(crate) fn effective_scale(&self) -> f64 {
-        if self.active { self.scale * self.multiplier } else { 0.0 }
+    /// The factor of that name ([`Factor::name`]), such as `"a"`, if this kind has one of so many
+    /// dimensions.
+    pub fn factor<const D: usize>(&self, name: &str) -> Option<Param<Tensor<D>>> {
+        struct Find<'a, const D: usize> {
+            name: &'a str,
+            at: String,
+            found: Option<Param<Tensor<D>>>,
+        }
+        impl<const D: usize> ModuleVisitor for Find<'_, D> {
+            fn enter_module(&mut self, name: &str, _container_type: &str) {
+                name.clone_into(&mut self.at);
+            }
+
+            fn visit_float<const E: usize>(&mut self, param: &Param<Tensor<E>>) {
+                let param: &dyn std::any::Any = param;
+                if self.at == self.name
+                    && let Some(param) = param.downcast_ref::<Param<Tensor<D>>>()
+                {
+                    self.found = Some(param.clone());
+                }
+            }
+        }
+        let mut find = Find { name, at: String::new(), found: None };
+        self.factors.visit(&mut find);
+        find.found
     }
 
-    /// The dense change of the weight, `multiplier · scale · A B`, `[d_in, d_out]`.
+    /// Whether the adapter changes the output: active, with a multiplier other than zero.
+    pub(crate) fn is_effective(&self) -> bool {
+        self.active && self.multiplier != 0.0
+    }
+
+    /// `x W'`, `x: [rows, d_in]`, as if this adapter were alone on `weight`.
+    pub(crate) fn forward(&self, x: Tensor<2>, weight: FrozenWeight) -> Tensor<2> {
+        self.factors.forward(self.input(x, weight), self.strength())
+    }
+
+    /// What this adapter adds to the output beside others, `[rows, d_out]`.
+    pub(crate) fn branch(&self, x: Tensor<2>, weight: FrozenWeight) -> Tensor<2> {
+        self.factors.branch(self.input(x, weight), self.strength())
+    }
+
+    /// The dense change of `weight`, `[d_in, d_out]`, both in f32.
     ///
     /// For merging only: training and inference through [`LoraForward`](crate::LoraForward) never
     /// form it.
-    pub fn delta(&self) -> Tensor<2> {
-        self.a.val().matmul(self.b.val()).mul_scalar(self.effective_scale())
+    pub fn change(&self, weight: Tensor<2>) -> Tensor<2> {
+        match self.is_effective() {
+            true => self.factors.change(weight, self.strength()),
+            false => weight.zeros_like(),
+        }
+    }
+
+    fn strength(&self) -> Strength {
+        Strength { scale: self.scale, multiplier: self.multiplier }
+    }
+
+    fn input(&self, x: Tensor<2>, weight: FrozenWeight) -> Input {
+        let mask = (self.dropout > 0.0 && x.device().is_autodiff()).then(|| {
+            let keep = 1.0 - self.dropout;
+            x.random_like(Distribution::Bernoulli(keep)).detach().div_scalar(keep)
+        });
+        Input { x, weight, mask }
+    }
+}
+
+/// The sizes of an adapter of a weight, where there is anything to adapt.
+fn sizes(rank: usize, weight: &Param<Tensor<2>>) -> Result<Sizes, LoraError> {
+    let shape = weight.lazy_shape();
+    match (shape[0], shape[1]) {
+        (0, d_out) => Err(LoraError::Weight { d_in: 0, d_out }),
+        (d_in, 0) => Err(LoraError::Weight { d_in, d_out: 0 }),
+        (d_in, d_out) => Ok(Sizes { d_in, d_out, rank }),
     }
 }

@@ -6,14 +6,15 @@
 
 use std::cell::RefCell;
 
-use burn::module::{Module, ModuleVisitor, Param, Reparameterization, Reparameterizer};
+use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization, Reparameterizer};
 use burn::tensor::Tensor;
 
-use crate::Adapter;
+use crate::{Adapter, Factor, FrozenWeight, LoraError, Method};
 
-/// The adapters of one weight, in the order they were added.
+/// The adapters of one weight, in the order they were added; at least one.
 ///
-/// Parameters appear at `<weight>.lora.adapters.<index>.{a,b}`.
+/// Their parameters appear at `<weight>.lora.adapters.<index>.factors.<Kind>.<factor>`
+/// ([`FactorPath`]).
 #[derive(Module, Debug)]
 pub struct Adapters {
     adapters: Vec<Adapter>,
@@ -47,6 +48,12 @@ impl Adapters {
         self
     }
 
+    /// The set without the adapter of that name; none where that was the last.
+    pub fn without(mut self, name: &str) -> Option<Self> {
+        self.adapters.retain(|adapter| adapter.name() != name);
+        (!self.adapters.is_empty()).then_some(self)
+    }
+
     /// The set with every adapter replaced by what `change` makes of it.
     pub fn map(mut self, change: impl FnMut(Adapter) -> Adapter) -> Self {
         self.adapters = self.adapters.into_iter().map(change).collect();
@@ -58,13 +65,23 @@ impl Adapters {
         self.unmerged.is_some()
     }
 
-    /// The adapters that change the output: active, with a scale other than zero, not merged.
-    pub(crate) fn effective(&self) -> impl Iterator<Item = &Adapter> {
-        let merged = self.is_merged();
-        self.iter().filter(move |adapter| !merged && adapter.effective_scale() != 0.0)
+    /// `x W'`, `x: [rows, d_in]` and `weight: [d_in, d_out]`, with the change of every adapter that
+    /// is in force; none where there is no such adapter, or the base holds the change already.
+    pub(crate) fn forward(&self, x: &Tensor<2>, weight: &FrozenWeight) -> Option<Tensor<2>> {
+        let mut effective = self.effective();
+        let first = effective.next()?;
+        let y = first.forward(x.clone(), weight.clone());
+        Some(effective.fold(y, |y, adapter| y + adapter.branch(x.clone(), weight.clone())))
     }
 
-    /// `base + Σ delta` over the active adapters, and the set that knows it is merged.
+    /// The adapters that change the output: in force, and not merged.
+    fn effective(&self) -> impl Iterator<Item = &Adapter> {
+        let merged = self.is_merged();
+        self.iter().filter(move |adapter| !merged && adapter.is_effective())
+    }
+
+    /// The base with the change of every adapter in force, dense in f32 whatever kind the base is, and
+    /// the set that knows it is merged.
     ///
     /// The untouched base is kept (a reference, not a copy), so that [`unmerge`](Self::unmerge) is
     /// exact. Merging a merged set changes nothing.
@@ -90,7 +107,9 @@ impl Adapters {
     }
 
     fn composed(&self, base: Tensor<2>) -> Tensor<2> {
-        self.effective().fold(base, |weight, adapter| weight + adapter.delta())
+        let dense = FrozenWeight::from(base).dense();
+        self.effective()
+            .fold(dense.clone(), |weight, adapter| weight + adapter.change(dense.clone()))
     }
 }
 
@@ -105,6 +124,36 @@ impl Reparameterization for Adapters {
         let shape = base.shape();
         let [rows, columns] = [shape[0], shape.num_elements() / shape[0].max(1)];
         self.composed(base.reshape([rows, columns])).reshape(shape)
+    }
+}
+
+/// The place of a factor in a model, read from the path of its parameter.
+#[derive(Debug)]
+pub struct FactorPath<'a> {
+    /// The path of the weight that the adapter hangs on.
+    pub weight: &'a str,
+    /// Which of the weight's adapters.
+    pub index: usize,
+    /// The kind of adapter.
+    pub method: Method,
+    /// Which factor of that kind.
+    pub factor: &'static Factor,
+}
+
+impl<'a> FactorPath<'a> {
+    /// The place; none of a path that is no factor's of a kind in the table.
+    pub fn parse(path: &'a str) -> Option<Self> {
+        let mark = format!(".{}.adapters.", Adapters::NAME);
+        let (weight, below) = path.rsplit_once(mark.as_str())?;
+        let mut segments = below.split('.');
+        let index = segments.next()?.parse().ok()?;
+        let ("factors", kind, name, None) =
+            (segments.next()?, segments.next()?, segments.next()?, segments.next())
+        else {
+            return None;
+        };
+        let method = *Method::ALL.iter().find(|method| method.segment() == kind)?;
+        Some(Self { weight, index, method, factor: method.factor(name)? })
     }
 }
 
@@ -128,16 +177,18 @@ fn intercept(set: &Adapters) -> bool {
 ///
 /// It is Burn's only way to take a reparameterization off, and the only one to reach what hangs on
 /// a parameter from outside of its module: visitors and mappers are shown the parameter without it.
+///
+/// A walk inside of a walk (a module whose `materialize` reads the sets of another model) has notes
+/// of its own; the outer one goes on where it was.
 fn materialize_without<M: Module>(model: M) -> (M, Vec<Adapters>) {
     /// Ends the interception also when `materialize` panics.
-    struct Stop;
-    impl Drop for Stop {
+    struct Outer(Option<Vec<Adapters>>);
+    impl Drop for Outer {
         fn drop(&mut self) {
-            INTERCEPTED.set(None);
+            INTERCEPTED.set(self.0.take());
         }
     }
-    INTERCEPTED.set(Some(Vec::new()));
-    let _stop = Stop;
+    let _outer = Outer(INTERCEPTED.replace(Some(Vec::new())));
     let model = model.materialize();
     (model, INTERCEPTED.take().unwrap_or_default())
 }
@@ -151,50 +202,105 @@ pub fn detach<M: Module>(model: M) -> M {
 
 /// Every [`Adapters`] of the model with the path of the weight it hangs on, as a `ModuleVisitor`
 /// spells it (`layers.0.fc.weight`), in the order of the fields.
+///
+/// # Panics
+///
+/// Where a hand-written `Module` shows other sets to `visit` than to `materialize`: changing sets
+/// would then put them on wrong weights.
 pub fn sets<M: Module>(model: &M) -> Vec<(String, Adapters)> {
-    #[derive(Default)]
-    struct Paths {
-        segments: Vec<String>,
-        found: Vec<String>,
-    }
-    impl ModuleVisitor for Paths {
-        fn enter_module(&mut self, name: &str, container_type: &str) {
-            // The path so far ends in the reparameterization's name, which the weight's has not.
-            if container_type == "Struct:Adapters"
-                && name == "adapters"
-                && let Some((last, weight)) = self.segments.split_last()
-                && last == Adapters::NAME
-            {
-                self.found.push(weight.join("."));
-            }
-            self.segments.push(name.to_owned());
-        }
-
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.segments.pop();
-        }
-    }
-    let mut paths = Paths::default();
-    model.visit(&mut paths);
-    if paths.found.is_empty() {
+    let shown = Shown::of(model);
+    if shown.is_empty() {
         return Vec::new();
     }
-    // Both walks go through the fields in the order of their declaration.
-    let (_, sets) = materialize_without(model.clone());
-    paths.found.into_iter().zip(sets).collect()
+    let (_, mut met) = materialize_without(model.clone());
+    // The walks may differ in their order: what tells sets apart are the identities of their
+    // parameters.
+    let paired: Vec<(String, Adapters)> = shown
+        .into_iter()
+        .map_while(|(path, id)| {
+            let at = met.iter().position(|set| first_param(set) == Some(id))?;
+            Some((path, met.remove(at)))
+        })
+        .collect();
+    assert!(
+        met.is_empty() && paired.len() == Shown::of(model).len(),
+        "a module's `visit` and `materialize` do not reach the same adapters: both must go through \
+         every field",
+    );
+    paired
+}
+
+/// The sets that a visitor is shown: the path of each weight, and the identity of the first
+/// parameter below.
+#[derive(Default)]
+struct Shown {
+    segments: Vec<String>,
+    /// The weight of a set whose first parameter has not come yet.
+    weight: Option<String>,
+    found: Vec<(String, ParamId)>,
+}
+
+impl Shown {
+    fn of<M: Module>(model: &M) -> Vec<(String, ParamId)> {
+        let mut shown = Self::default();
+        model.visit(&mut shown);
+        shown.found
+    }
+}
+
+impl ModuleVisitor for Shown {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        // The path so far ends in the reparameterization's name, which the weight's has not.
+        if container_type == "Struct:Adapters"
+            && name == "adapters"
+            && let Some((last, weight)) = self.segments.split_last()
+            && last == Adapters::NAME
+        {
+            self.weight = Some(weight.join("."));
+        }
+        self.segments.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.segments.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(weight) = self.weight.take() {
+            self.found.push((weight, param.id));
+        }
+    }
+}
+
+/// The identity of the first parameter of a set.
+fn first_param(set: &Adapters) -> Option<ParamId> {
+    struct First(Option<ParamId>);
+    impl ModuleVisitor for First {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.get_or_insert(param.id);
+        }
+    }
+    let mut first = First(None);
+    set.visit(&mut first);
+    first.0
 }
 
 /// Attaches `adapter` to the one weight at `path` (as a `ModuleVisitor` spells it, such as
 /// `"weight"` in a `Linear` or `"layers.0.fc.weight"`), and freezes that weight.
 ///
-/// A path that does not exist leaves the module as it is; patching a whole model, with checks and a
-/// report, is what the crate `burn-lora-patch` is for.
-pub fn attach<M: Module>(module: M, path: &str, adapter: Adapter) -> M {
+/// Patching a whole model, with checks and a report, is what the crate `burn-lora-patch` is for.
+///
+/// # Errors
+///
+/// No weight of two dimensions has that path; it is of another shape than the adapter was made for.
+pub fn attach<M: Module>(module: M, path: &str, adapter: Adapter) -> Result<M, LoraError> {
     struct Attach<'a> {
         path: &'a str,
         adapter: Option<Adapter>,
+        others: Vec<String>,
+        failed: Option<LoraError>,
     }
-    impl Reparameterizer for Attach<'_> {
+    impl Reparameterizer for &mut Attach<'_> {
         type Reparam = Adapters;
 
         fn reparameterize<const D: usize>(
@@ -202,11 +308,32 @@ pub fn attach<M: Module>(module: M, path: &str, adapter: Adapter) -> M {
             path: &str,
             param: Param<Tensor<D>>,
         ) -> (Param<Tensor<D>>, Option<Adapters>) {
-            match self.adapter.take_if(|_| path == self.path) {
-                Some(adapter) => (param.set_require_grad(false), Some(Adapters::single(adapter))),
-                None => (param, None),
+            if D != 2 {
+                return (param, None);
             }
+            let Some(adapter) = self.adapter.take_if(|_| path == self.path) else {
+                self.others.push(path.to_owned());
+                return (param, None);
+            };
+            let shape = param.lazy_shape();
+            let (made_for, found) = (adapter.weight_shape(), [shape[0], shape[1]]);
+            if made_for != found {
+                let path = path.to_owned();
+                self.failed = Some(LoraError::WeightShape { path, made_for, found });
+                return (param, None);
+            }
+            (param.set_require_grad(false), Some(Adapters::single(adapter)))
         }
     }
-    module.apply_reparameterization(Attach { path, adapter: Some(adapter) })
+    let mut attach = Attach { path, adapter: Some(adapter), others: Vec::new(), failed: None };
+    let attached = module.apply_reparameterization(&mut attach);
+    let Attach { adapter, mut others, failed, .. } = attach;
+    if adapter.is_some() {
+        others.truncate(LISTED);
+        return Err(LoraError::UnknownWeight { path: path.to_owned(), weights: others });
+    }
+    failed.map_or(Ok(attached), Err)
 }
+
+/// How many weights an error lists.
+const LISTED: usize = 8;

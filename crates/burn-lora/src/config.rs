@@ -12,12 +12,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::LoraError;
+use crate::{LoraError, Method};
 
-/// The hyper-parameters of a LoRA adapter, named and defaulted as in PEFT's `LoraConfig`.
+/// The hyper-parameters of an adapter, named and defaulted as in PEFT's `LoraConfig`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct LoraConfig {
+    /// The kind of adapter.
+    #[serde(default)]
+    pub method: Method,
     /// The number of columns of A and rows of B, `r`. At least 1.
     pub rank: usize,
     /// The numerator of the scale. At least 0.
@@ -36,6 +40,7 @@ pub struct LoraConfig {
 /// The distribution that factor A is drawn from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Init {
     /// Uniform on `±1/√d_in`: `kaiming_uniform(a = √5)`, the default of PEFT and of the paper's code.
     #[default]
@@ -60,7 +65,20 @@ impl Init {
 impl LoraConfig {
     /// A configuration without dropout, with the classic scale and the default initialisation.
     pub fn new(rank: usize, alpha: f64) -> Self {
-        Self { rank, alpha, dropout: 0.0, rslora: false, init: Init::default() }
+        Self {
+            method: Method::default(),
+            rank,
+            alpha,
+            dropout: 0.0,
+            rslora: false,
+            init: Init::default(),
+        }
+    }
+
+    /// Sets the kind of adapter.
+    pub fn with_method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
     }
 
     /// Sets the dropout probability of A's input.

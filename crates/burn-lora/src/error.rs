@@ -36,6 +36,44 @@ pub enum LoraError {
         /// The scale asked for.
         scale: f64,
     },
+    /// The weight has no inputs or no outputs.
+    #[error(
+        "the weight is [{d_in}, {d_out}]: there is nothing to adapt in a linear layer without inputs or outputs"
+    )]
+    Weight {
+        /// Input features.
+        d_in: usize,
+        /// Output features.
+        d_out: usize,
+    },
+    /// No weight has the path that an adapter was to be attached to.
+    #[error("there is no weight `{path}` of two dimensions: {}", match weights.as_slice() { [] => "the module has none".to_owned(), weights => format!("there are {}", weights.join(", ")) })]
+    UnknownWeight {
+        /// The path asked for.
+        path: String,
+        /// The weights there are, a few of them.
+        weights: Vec<String>,
+    },
+    /// The weight is not of the shape that the adapter was made for.
+    #[error("the adapter is for a weight [{}, {}], but `{path}` is [{}, {}]", made_for[0], made_for[1], found[0], found[1])]
+    WeightShape {
+        /// The path of the weight.
+        path: String,
+        /// What the adapter was made for, `[d_in, d_out]`.
+        made_for: [usize; 2],
+        /// The shape of the weight.
+        found: [usize; 2],
+    },
+    /// The values of a factor are not as many as it has.
+    #[error("factor `{factor}` is of shape {shape:?}, but {count} values are given")]
+    FactorValues {
+        /// The name of the factor.
+        factor: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// How many values were given.
+        count: usize,
+    },
     /// The two factors do not agree on the rank.
     #[error(
         "factor A is {a:?} and factor B is {b:?}: A is [d_in, rank] and B is [rank, d_out], with the same rank"

@@ -3,15 +3,27 @@
 //! The backends' generators are global to the process; a generator per factor makes an adapter's
 //! start the same on every backend and in any order of creation.
 
+use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal, Uniform};
 
-use crate::{Init, LoraError};
+use crate::{Init, LoraConfig, LoraError};
 
-/// Factor A, `[d_in, rank]`, as PEFT's `reset_lora_parameters` starts it.
-pub(crate) fn factor_a(
+/// Both factors for a weight: A, `[d_in, rank]`, as PEFT's `reset_lora_parameters` starts it, and B,
+/// `[rank, d_out]`, of zeros.
+pub(crate) fn factors(
+    config: &LoraConfig,
+    weight: &Param<Tensor<2>>,
+    seed: u64,
+) -> Result<(Tensor<2>, Tensor<2>), LoraError> {
+    let (shape, device) = (weight.lazy_shape(), weight.lazy_device());
+    let a = factor_a(config.init, shape[0], config.rank, seed, &device)?;
+    Ok((a, Tensor::zeros([config.rank, shape[1]], &device)))
+}
+
+fn factor_a(
     init: Init,
     d_in: usize,
     rank: usize,
@@ -22,9 +34,9 @@ pub(crate) fn factor_a(
     let count = d_in * rank;
     let values: Vec<f32> = match init {
         Init::Kaiming => {
-            let bound = 1.0 / (d_in.max(1) as f32).sqrt();
-            let uniform =
-                Uniform::new_inclusive(-bound, bound).map_err(|_| LoraError::Rank { rank })?;
+            let bound = 1.0 / (d_in as f32).sqrt();
+            let uniform = Uniform::new_inclusive(-bound, bound)
+                .map_err(|_| LoraError::Weight { d_in, d_out: rank })?;
             uniform.sample_iter(&mut rng).take(count).collect()
         }
         Init::Gaussian => {

@@ -10,10 +10,12 @@
 //! The product `A B` is never formed while training, and neither is a gradient of `W`: see
 //! [`lora_linear`] for the operation and its hand-derived backward.
 //!
-//! - [`LoraConfig`]: rank, alpha, dropout, rsLoRA, initialisation.
-//! - [`Adapter`]: two factors with a name; [`Adapters`]: the set that hangs on one weight, attached
+//! - [`LoraConfig`]: kind, rank, alpha, dropout, rsLoRA, initialisation.
+//! - [`Method`]: the table of kinds of adapter, LoRA and DoRA, with the [`Factor`]s of each.
+//! - [`Adapter`]: factors with a name; [`Adapters`]: the set that hangs on one weight, attached
 //!   through Burn's `Reparameterization`, so that no model code changes.
 //! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path.
+//! - [`FrozenWeight`]: what multiplies, in whatever number format it is held.
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
 //! - [`device::parse`]: the one place where a backend is chosen, from a string.
 //!
@@ -28,7 +30,8 @@
 //! let device = burn_lora::device::parse("auto")?;
 //! let config = LoraConfig::new(8, 16.0);
 //! let linear = LinearConfig::new(32, 64).init(&device);
-//! let linear = attach(linear, "weight", Adapter::init("default", &config, 32, 64, 0, &device)?);
+//! let adapter = Adapter::init("default", &config, &linear.weight, 0)?;
+//! let linear = attach(linear, "weight", adapter)?;
 //!
 //! let x = Tensor::<3>::random([2, 5, 32], Distribution::Default, &device);
 //! assert_eq!(linear.lora_forward(x).dims(), [2, 5, 64]);
@@ -44,14 +47,18 @@ mod adapter;
 mod adapters;
 mod config;
 pub mod device;
+mod embedding;
 mod error;
 mod forward;
 mod init;
 mod op;
 
-pub use adapter::Adapter;
-pub use adapters::{Adapters, attach, detach, sets};
+pub use adapter::{Adapter, Factor, Method, Sizes};
+pub use adapters::{Adapters, FactorPath, attach, detach, sets};
 pub use config::{Init, LoraConfig};
+pub use embedding::{embed, unembed};
 pub use error::LoraError;
 pub use forward::LoraForward;
-pub use op::{Branch, Frozen, Lora, LoraBackend, Mask, lora_linear};
+#[cfg(feature = "flex")]
+pub use op::FlexWeight;
+pub use op::{Branch, Frozen, FrozenBackend, FrozenWeight, Lora, LoraBackend, Mask, lora_linear};

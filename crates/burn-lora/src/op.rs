@@ -5,16 +5,21 @@
 //! backward derived by hand (see `op/autodiff.rs`). [`lora_linear`] is the same on tensors.
 //!
 //! What multiplies and what is learned are kept apart: [`Frozen`] is asked to multiply and is never
-//! assumed to be dense, [`Lora`] holds the factors.
+//! assumed to be dense (see `op/frozen.rs`), [`Lora`] holds the factors.
 
 mod autodiff;
 mod backends;
 mod composed;
 #[cfg(feature = "flex")]
 mod flex;
+mod frozen;
 
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
+
+#[cfg(feature = "flex")]
+pub use frozen::FlexWeight;
+pub use frozen::{Frozen, FrozenBackend, FrozenWeight};
 
 /// The adapter of one layer as primitives of backend `B`.
 #[derive(ExtensionType, Debug, Clone)]
@@ -26,15 +31,6 @@ pub struct Lora<B: Backend> {
     pub b: FloatTensor<B>,
     /// What the low-rank product is multiplied by.
     pub scale: f64,
-}
-
-/// The frozen weight of one layer: something that can multiply, from both sides.
-#[derive(ExtensionType, Debug, Clone)]
-#[extension_type(fusion: cfg(feature = "cube"))]
-#[non_exhaustive]
-pub enum Frozen<B: Backend> {
-    /// A dense matrix, `[d_in, d_out]`.
-    Dense(FloatTensor<B>),
 }
 
 /// What A's input is multiplied by, element for element, while training with dropout.
@@ -57,22 +53,6 @@ pub struct Branch<B: Backend> {
     pub low: FloatTensor<B>,
 }
 
-impl<B: Backend> Frozen<B> {
-    /// `x W`, `x: [rows, d_in]` to `[rows, d_out]`.
-    pub fn multiply(self, x: FloatTensor<B>) -> FloatTensor<B> {
-        match self {
-            Self::Dense(weight) => B::float_matmul(x, weight),
-        }
-    }
-
-    /// `dy Wᵀ`, `dy: [rows, d_out]` to `[rows, d_in]`.
-    pub fn multiply_transposed(self, dy: FloatTensor<B>) -> FloatTensor<B> {
-        match self {
-            Self::Dense(weight) => B::float_matmul(dy, B::float_transpose(weight)),
-        }
-    }
-}
-
 impl<B: Backend> Mask<B> {
     /// The masked `x: [rows, d_in]`, or `x` itself.
     pub fn apply(self, x: FloatTensor<B>) -> FloatTensor<B> {
@@ -91,7 +71,7 @@ impl<B: Backend> Mask<B> {
     Fusion: cfg(feature = "cube"),
     Autodiff
 )]
-pub trait LoraBackend: Backend {
+pub trait LoraBackend: FrozenBackend {
     /// `x W + scale · (mask(x) A) B` for `x: [rows, d_in]`, with the low-rank activation beside it.
     ///
     /// The scale goes into the low-rank activation, `[rows, rank]`, not into the output.
@@ -148,7 +128,7 @@ pub trait LoraBackend: Backend {
 /// - output: `[rows, d_out]`
 pub fn lora_linear(
     x: Tensor<2>,
-    weight: Tensor<2>,
+    weight: impl Into<FrozenWeight>,
     a: Tensor<2>,
     b: Tensor<2>,
     scale: f64,
@@ -156,7 +136,7 @@ pub fn lora_linear(
 ) -> Tensor<2> {
     let lora = Lora { a: a.into_dispatch(), b: b.into_dispatch(), scale };
     let mask = mask.map_or(Mask::Off, |mask| Mask::On(mask.into_dispatch()));
-    let weight = Frozen::Dense(weight.into_dispatch());
+    let weight = weight.into().primitive();
     Tensor::from_dispatch(<Dispatch as LoraBackend>::lora_linear(
         x.into_dispatch(),
         weight,

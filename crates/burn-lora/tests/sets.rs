@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Tensor};
 use burn_lora::{
-    Adapter, Adapters, Init, LoraConfig, LoraError, LoraForward, attach, detach, sets,
+    Adapter, Adapters, Init, LoraConfig, LoraError, LoraForward, Method, attach, detach, sets,
 };
 
 /// Two ways to the same float32 sums, as a share of the largest result. An output is a sum of 24 + 4
@@ -48,11 +48,15 @@ fn adapter(name: &str, device: &Device) -> Adapter {
 }
 
 fn adapted(device: &Device) -> Linear {
-    attach(LinearConfig::new(24, 10).init(device), "weight", adapter("default", device))
+    attach(LinearConfig::new(24, 10).init(device), "weight", adapter("default", device)).unwrap()
 }
 
 fn input(device: &Device) -> Tensor<3> {
     Tensor::random([2, 3, 24], Distribution::Default, device)
+}
+
+fn factor(adapter: &Adapter, name: &str) -> Vec<f32> {
+    values(adapter.factor::<2>(name).unwrap().val())
 }
 
 fn set(linear: &Linear) -> &Adapters {
@@ -162,7 +166,7 @@ fn detaching_gives_the_base_back_bit_for_bit() {
     let device = device();
     let plain = LinearConfig::new(24, 10).init(&device);
     let before = values(plain.weight.val());
-    let detached = detach(attach(plain.clone(), "weight", adapter("default", &device)));
+    let detached = detach(attach(plain.clone(), "weight", adapter("default", &device)).unwrap());
     assert_eq!(values(detached.weight.val()), before);
     assert_eq!(detached.num_params(), plain.num_params());
     assert_eq!(detached.weight.id, plain.weight.id);
@@ -183,8 +187,8 @@ fn sets_come_with_the_paths_of_their_weights() {
     let device = device();
     let linear = || LinearConfig::new(24, 10).init(&device);
     let model = Two { first: linear(), plain: linear(), last: linear() };
-    let model = attach(model, "last.weight", adapter("l", &device));
-    let model = attach(model, "first.weight", adapter("f", &device));
+    let model = attach(model, "last.weight", adapter("l", &device)).unwrap();
+    let model = attach(model, "first.weight", adapter("f", &device)).unwrap();
     let found: Vec<(String, String)> = sets(&model)
         .into_iter()
         .map(|(path, set)| (path, set.iter().map(Adapter::name).collect()))
@@ -208,10 +212,12 @@ fn a_fresh_adapter_starts_at_the_base() {
     let device = device();
     let plain = LinearConfig::new(24, 10).init(&device);
     let x = input(&device);
-    for init in [Init::Kaiming, Init::Gaussian] {
-        let config = LoraConfig::new(4, 8.0).with_init(init);
-        let fresh = Adapter::init("default", &config, 24, 10, 5, &device).unwrap();
-        let linear = attach(plain.clone(), "weight", fresh);
+    for (method, init) in
+        Method::ALL.iter().flat_map(|method| [(*method, Init::Kaiming), (*method, Init::Gaussian)])
+    {
+        let config = LoraConfig::new(4, 8.0).with_method(method).with_init(init);
+        let fresh = Adapter::init("default", &config, &plain.weight, 5).unwrap();
+        let linear = attach(plain.clone(), "weight", fresh).unwrap();
         check_repeated(linear.lora_forward(x.clone()), plain.forward(x.clone()), "fresh");
     }
 }
@@ -223,7 +229,7 @@ fn a_step_changes_both_factors_and_leaves_the_base_bit_for_bit() {
     let weight = values(linear.weight.base());
     let factors = |linear: &Linear| {
         let adapter = set(linear).get("default").unwrap().clone();
-        (values(adapter.a.val()), values(adapter.b.val()))
+        (factor(&adapter, "a"), factor(&adapter, "b"))
     };
     let (a, b) = factors(&linear);
     let mut optimizer = AdamWConfig::new().init();
@@ -249,7 +255,7 @@ fn dropout_acts_in_training_only_and_keeps_the_mean() {
         let adapter = Adapter::from_factors("default", a, b, 1.0, dropout).unwrap();
         let mut linear = LinearConfig::new(24, 10).with_bias(false).init(device);
         linear.weight = linear.weight.map(|weight| weight.zeros_like());
-        attach(linear, "weight", adapter)
+        attach(linear, "weight", adapter).unwrap()
     };
     let x = Tensor::<2>::ones([4000, 24], &device);
     let kept = build(&device, 0.0).lora_forward(x.clone());
@@ -276,4 +282,32 @@ fn factors_that_do_not_fit_are_refused_with_both_shapes() {
     let b = Tensor::<2>::zeros([5, 10], &device);
     let error = Adapter::from_factors("default", a, b, 1.0, 0.0).unwrap_err();
     assert_eq!(error, LoraError::FactorShapes { a: [24, 4], b: [5, 10] });
+}
+
+#[test]
+fn an_adapter_of_nothing_is_refused() {
+    let device = device();
+    let empty = Param::from_tensor(Tensor::<2>::zeros([0, 10], &device));
+    for method in Method::ALL {
+        let config = LoraConfig::new(4, 8.0).with_method(*method);
+        let error = Adapter::init("default", &config, &empty, 0).unwrap_err();
+        assert_eq!(error, LoraError::Weight { d_in: 0, d_out: 10 });
+    }
+}
+
+/// It was once left without a word, and the model trained nothing.
+#[test]
+fn attaching_to_a_path_that_does_not_exist_is_an_error_with_those_that_do() {
+    let device = device();
+    let plain = || LinearConfig::new(24, 10).init(&device);
+    let model = Two { first: plain(), plain: plain(), last: plain() };
+    let error = attach(model.clone(), "frist.weight", adapter("x", &device)).unwrap_err();
+    let LoraError::UnknownWeight { path, weights } = &error else { panic!("{error}") };
+    assert_eq!((path.as_str(), weights.len()), ("frist.weight", 3));
+    assert!(error.to_string().contains("first.weight"), "{error}");
+
+    let wide = Two { first: LinearConfig::new(24, 11).init(&device), ..model };
+    let error = attach(wide, "first.weight", adapter("x", &device)).unwrap_err();
+    let path = "first.weight".to_owned();
+    assert_eq!(error, LoraError::WeightShape { path, made_for: [24, 10], found: [24, 11] });
 }

@@ -84,7 +84,8 @@ impl Case {
         };
         let a = to_tensor(&inputs.a, [self.d_in, self.rank], device);
         let b = to_tensor(&inputs.b, [self.rank, self.d_out], device);
-        attach(linear, "weight", Adapter::from_factors("default", a, b, self.scale, 0.0).unwrap())
+        let adapter = Adapter::from_factors("default", a, b, self.scale, 0.0).unwrap();
+        attach(linear, "weight", adapter).unwrap()
     }
 
     fn expected(&self, inputs: &Inputs) -> Expected {
@@ -103,7 +104,8 @@ impl Case {
 
 fn factors(linear: &Linear) -> (Tensor<2>, Tensor<2>) {
     let adapter = linear.weight.reparameterization::<Adapters>().unwrap().get("default").unwrap();
-    (adapter.a.val(), adapter.b.val())
+    let factor = |name: &str| adapter.factor::<2>(name).unwrap().val();
+    (factor("a"), factor("b"))
 }
 
 /// x as `[rows, d_in]` (2-D) or as `[1, rows, d_in]` and `[rows, 1, d_in]` (3-D).

@@ -1,24 +1,24 @@
 //! One cell in a process of its own: builds the model, takes the steps, says what they cost.
 //!
-//! The process reads an [`Order`] as JSON from its standard input and prints a [`Measured`] as JSON.
-//! Model, loss, clipping and AdamW are the trainer's own; what is left out is its loop around them
-//! (metrics, checkpoints, data).
+//! The process reads an [`Order`] as JSON from its standard input and prints a [`Measured`] as JSON. Steps are taken by the trainer's own
+//! loop ([`take_steps`]); what is left out of a run is data, evaluations and checkpoints.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::module::{Lora as BurnLora, Module, ParamGroup};
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::module::{Module, ParamGroup};
 use burn::tensor::Device;
 use burn_lora::LoraConfig;
-use burn_lora_models::bert::SequenceClassifier;
-use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::weights::Storage;
+use burn_lora_models::{CausalLm, ClassifierConfig, Model, SequenceClassifier};
 use burn_lora_patch::peft::{self, AdapterConfig, LoadOptions};
 use burn_lora_patch::{LayerStatus, PatchConfig, Targets, TaskType, merge, patch, plan};
-use burn_lora_train::clip::clip_by_global_norm;
-use burn_lora_train::learner::{Batch, Objective};
-use burn_lora_train::system_memory;
+use burn_lora_report::record::StepRecord;
+use burn_lora_train::config::{RunConfig, TrainSection};
+use burn_lora_train::learner::Objective;
+use burn_lora_train::{system_memory, take_steps};
 use serde::{Deserialize, Serialize};
 
 use super::matrix::Shape;
@@ -68,23 +68,24 @@ pub fn measure(order: &Order) -> Result<Measured, String> {
     };
     let shape = Shape::parse(&order.config, "config.json".as_ref())?;
     match &shape {
-        Shape::Llama(config) => {
-            let model = match &order.given {
-                Some(dir) => {
-                    LlamaForCausalLM::load(&dir.join("model"), &device, &mut |_, _| {})
-                        .map_err(said)?
-                        .0
-                }
-                None => LlamaForCausalLM::random(config, order.seed, &device).map_err(said)?,
-            };
-            run(order, &shape, model, config.vocab_size, Rows::tokens, &device)
+        Shape::Decoder(config) => {
+            let model: CausalLm = built(order, config, &device)?;
+            run(order, &shape, model, Rows::tokens, &device)
         }
-        Shape::Bert(config) => {
-            let labelled = config.clone().with_num_labels(CLASSES);
-            let model = SequenceClassifier::random(&labelled, order.seed, &device).map_err(said)?;
-            let batch = |rows: &Rows| rows.labels(CLASSES);
-            run(order, &shape, model, config.vocab_size, batch, &device)
+        Shape::Encoder(config) => {
+            let config = config.clone().with_num_labels(CLASSES);
+            let model: SequenceClassifier = built(order, &config, &device)?;
+            run(order, &shape, model, |rows: &Rows| rows.labels(CLASSES), &device)
         }
+    }
+}
+
+/// The model that was given, or a random one.
+fn built<M: Model>(order: &Order, config: &M::Config, device: &Device) -> Result<M, String> {
+    let at = Storage { device, dtype: order.cell.dtype };
+    match &order.given {
+        Some(dir) => Ok(M::load(&dir.join("model"), at, &mut |_, _| {}).map_err(said)?.0),
+        None => M::random(config, order.seed, at).map_err(said),
     }
 }
 
@@ -96,7 +97,6 @@ fn run<M: Objective>(
     order: &Order,
     shape: &Shape,
     model: M,
-    vocabulary: usize,
     batch: impl Fn(&Rows) -> M::Batch,
     device: &Device,
 ) -> Result<Measured, String> {
@@ -105,7 +105,7 @@ fn run<M: Objective>(
         Some(dir) => Workload::read(&dir.join("batches.json"))?,
         None => {
             let steps = order.warmup + order.steps;
-            Workload::random(cell, vocabulary, 0, steps, order.seed)
+            Workload::random(cell, shape.about().vocab_size(), 0, steps, order.seed)
         }
     };
     let batches: Vec<M::Batch> = workload.batches.iter().map(batch).collect();
@@ -122,7 +122,7 @@ fn run<M: Objective>(
         infer(order, model, &batches, device, &mut measured)?;
     } else {
         let model = adapted(order, model, &mut measured)?;
-        train(order, &workload, model, &batches, device, &mut measured)?;
+        train(order, &workload, model, batches, device, &mut measured)?;
     }
     measured.peak_bytes =
         system_memory::peak().ok_or("the peak memory of this process is not known here")?;
@@ -137,9 +137,12 @@ fn run<M: Objective>(
 /// Rank `r`, alpha `2 r`, every linear but the head.
 pub fn patching(task: TaskType, cell: &Cell, seed: u64) -> PatchConfig {
     let rank = cell.rank.unwrap_or(1);
-    PatchConfig::new(LoraConfig::new(rank, 2.0 * rank as f64), Targets::AllLinear)
-        .with_task_type(task)
-        .with_seed(seed)
+    let kind = match cell.method {
+        Method::Dora => burn_lora::Method::Dora,
+        Method::Full | Method::Lora | Method::Composed | Method::Merged => burn_lora::Method::Lora,
+    };
+    let lora = LoraConfig::new(rank, 2.0 * rank as f64).with_method(kind);
+    PatchConfig::new(lora, Targets::AllLinear).with_task_type(task).with_seed(seed)
 }
 
 /// The model with what the method trains attached to it, and everything else frozen.
@@ -154,7 +157,7 @@ fn adapted<M: Objective>(
     (measured.parameters, measured.trainable) = (base, base);
     match cell.method {
         Method::Full => {}
-        Method::Lora => {
+        Method::Lora | Method::Dora => {
             let report = match &order.given {
                 Some(dir) => {
                     let options = LoadOptions { trainable: true, ..LoadOptions::default() };
@@ -175,7 +178,7 @@ fn adapted<M: Objective>(
                 .map(|layer| format!("{}.weight", layer.path))
                 .collect();
             let rank = cell.rank.unwrap_or(1);
-            let lora = BurnLora::new(rank, 2.0 * rank as f64)
+            let lora = burn::module::Lora::new(rank, 2.0 * rank as f64)
                 .set_param_group(ParamGroup::from_paths(weights));
             model = model.apply_lora(lora);
             measured.trainable = report.trainable() as u64;
@@ -197,42 +200,40 @@ fn adapter_bytes<M: Module>(model: &M, config: &PatchConfig) -> Result<u64, Stri
 fn train<M: Objective>(
     order: &Order,
     workload: &Workload,
-    mut model: M,
-    batches: &[M::Batch],
+    model: M,
+    batches: Vec<M::Batch>,
     device: &Device,
     measured: &mut Measured,
 ) -> Result<(), String> {
-    let mut optimizer = AdamWConfig::new()
-        .with_beta_1(0.9)
-        .with_beta_2(0.999)
-        .with_epsilon(1e-8)
-        .with_weight_decay(workload.weight_decay as f32)
-        .init();
-    let rate = ModuleLearningRate::from(workload.learning_rate);
-    for (step, batch) in batches.iter().enumerate() {
-        let targets = batch.targets().max(1) as f64;
-        let started = Instant::now();
-        let loss = model.loss(batch, device);
-        // Reading it makes a lazy backend finish the forward pass.
-        let value = f64::from(loss.clone().try_into_scalar::<f32>().map_err(said)?) / targets;
-        let forward = started.elapsed().as_secs_f64();
-        let grads = loss.mul_scalar(1.0 / targets).backward();
-        let mut grads = GradientsParams::from_grads(grads, &model);
-        device.sync().map_err(said)?;
-        let backward = started.elapsed().as_secs_f64() - forward;
-        clip_by_global_norm(&model, &mut grads, workload.clip).map_err(said)?;
-        model = optimizer.step(rate.clone(), model, grads);
-        device.sync().map_err(said)?;
-        let optimizer = started.elapsed().as_secs_f64() - forward - backward;
-        measured.losses.push(value);
+    let told: Rc<RefCell<Vec<(StepRecord, f64, f64)>>> = Rc::default();
+    let listener = told.clone();
+    let stepped = move |record: &StepRecord, gradients: f64| {
+        listener.borrow_mut().push((*record, gradients, now()));
+    };
+    take_steps(model, device, &train_section(workload)?, batches, stepped).map_err(said)?;
+    for (step, (record, gradients, at)) in told.take().into_iter().enumerate() {
+        measured.losses.push(record.loss);
         if step == 0 {
-            measured.first_step_seconds = now() - order.started;
+            measured.first_step_seconds = at - order.started;
         }
         if step >= order.warmup {
-            measured.steps.push(StepTimes { forward, backward, optimizer });
+            let optimizer = record.seconds - gradients;
+            measured.steps.push(StepTimes { gradients, optimizer });
         }
     }
     Ok(())
+}
+
+/// `[train]` of a run that takes the workload's steps.
+fn train_section(workload: &Workload) -> Result<TrainSection, String> {
+    let Workload { learning_rate, weight_decay, clip, batches, .. } = workload;
+    let text = format!(
+        "[model]\npath = '.'\n[data]\ntrain = '.'\n[output]\ndir = '.'\n[train]\nsteps = {}\n\
+         schedule = 'constant'\nwarmup = 0\nlearning_rate = {learning_rate}\n\
+         weight_decay = {weight_decay}\nclip = {clip}\n",
+        batches.len()
+    );
+    Ok(RunConfig::parse(&text, "the workload", &[]).map_err(said)?.train)
 }
 
 /// Alternates between the base, the adapted and the merged model.
@@ -274,45 +275,31 @@ fn infer<M: Objective>(
     Ok(())
 }
 
-/// How many bytes a cell is sure to need: weights, gradients, AdamW's moments, and the scores.
+/// How many bytes a cell is sure to need: weights, gradients, AdamW's moments, and the logits of an inference cell.
 ///
-/// Counted on the configuration; building the model would take the memory in question.
-pub fn least_bytes(cell: &Cell, shape: &Shape) -> u64 {
+/// Counted on the shape; building the model would take the memory in question.
+///
+/// # Errors
+///
+/// A line that says what is wrong with the shape.
+pub fn least_bytes(cell: &Cell, shape: &Shape) -> Result<u64, String> {
+    let report = shape.planned(&patching(TaskType::CausalLm, cell, 0))?;
+    let base = (report.total() - report.trainable()) as u64;
     let copies = match cell.method {
         Method::Full => 4,
         Method::Composed | Method::Merged => 2,
-        Method::Lora => 1,
+        Method::Lora | Method::Dora => 1,
     };
-    let vocabulary = match shape {
-        Shape::Llama(config) => config.vocab_size,
-        Shape::Bert(_) => CLASSES,
-    };
-    let scores = match cell.method {
-        Method::Merged => cell.tokens() * vocabulary,
+    let logits = match cell.method {
+        Method::Merged => cell.tokens() * shape.classes(),
         _ => 0,
     };
-    4 * (parameters(shape) * copies + scores) as u64
-}
-
-/// Parameters of the matrices of a model, counted on its configuration.
-fn parameters(shape: &Shape) -> usize {
-    match shape {
-        Shape::Llama(c) => {
-            let across = (c.num_attention_heads + c.num_key_value_heads) * c.head_dim;
-            let block = 2 * c.hidden_size * across + 3 * c.hidden_size * c.intermediate_size;
-            let tables = if c.tie_word_embeddings { 1 } else { 2 };
-            c.num_hidden_layers * block + tables * c.vocab_size * c.hidden_size
-        }
-        Shape::Bert(c) => {
-            let block = 4 * c.hidden_size * c.hidden_size + 2 * c.hidden_size * c.intermediate_size;
-            c.num_hidden_layers * block + c.vocab_size * c.hidden_size
-        }
-    }
+    Ok(cell.dtype.size() as u64 * base * copies + 4 * logits as u64)
 }
 
 #[cfg(test)]
 mod tests {
-    use burn_lora_patch::Scan;
+    use burn_lora_models::weights::WeightDtype;
 
     use super::*;
 
@@ -326,6 +313,7 @@ mod tests {
             cell: Cell {
                 model: "tiny".into(),
                 backend: "flex".into(),
+                dtype: WeightDtype::F32,
                 batch: 2,
                 length: 8,
                 method,
@@ -343,9 +331,9 @@ mod tests {
 
     #[test]
     fn every_method_starts_from_the_same_loss_and_is_measured() {
-        let [full, lora, composed] =
-            [Method::Full, Method::Lora, Method::Composed].map(|m| measure(&order(m)).unwrap());
-        for measured in [&full, &lora, &composed] {
+        let methods = [Method::Full, Method::Lora, Method::Composed, Method::Dora];
+        let [full, lora, composed, dora] = methods.map(|method| measure(&order(method)).unwrap());
+        for measured in [&full, &lora, &composed, &dora] {
             assert_eq!((measured.losses.len(), measured.steps.len()), (3, 2));
             // B starts at zero: the first loss is the base model's, whatever is attached.
             let off = (measured.losses[0] - full.losses[0]).abs();
@@ -356,10 +344,22 @@ mod tests {
         // Per block, at rank 2: q and o 16 + 16, k and v 16 + 8, gate, up and down 16 + 24.
         let factors = 2 * 2 * (2 * 32 + 2 * 24 + 3 * 40);
         assert_eq!((lora.trainable, composed.trainable), (factors, factors));
+        // A magnitude a column: q and o 16, k and v 8, gate and up 24, down 16.
+        assert_eq!(dora.trainable, factors + 2 * (2 * 16 + 2 * 8 + 2 * 24 + 16));
         assert_eq!(full.trainable, full.parameters);
         assert_eq!(lora.parameters, full.parameters + factors);
         assert_eq!(lora.checkpoint_bytes, 12 * factors);
         assert!(lora.adapter_bytes.unwrap() > 4 * factors);
+    }
+
+    /// Rounding to 8 bits moves a loss of ln 64 by far less than a hundredth, but moves it.
+    #[test]
+    fn half_precision_weights_are_what_the_steps_are_taken_on() {
+        let mut half = order(Method::Lora);
+        half.cell.dtype = WeightDtype::Bf16;
+        let [half, whole] = [half, order(Method::Lora)].map(|order| measure(&order).unwrap());
+        let off = (half.losses[0] - whole.losses[0]).abs();
+        assert!(off > 0.0 && off < 1e-2, "{off}");
     }
 
     #[test]
@@ -370,18 +370,14 @@ mod tests {
         }
     }
 
+    /// Per block, q and o 16 x 16, k and v 16 x 8, gate, up and down 16 x 24; the table 64 x 16; norms of 16, two a block and one.
     #[test]
-    fn the_count_from_a_configuration_is_that_of_the_matrices() {
+    fn the_least_memory_is_counted_on_the_shape() {
         let shape = Shape::parse(CONFIG, "config.json".as_ref()).unwrap();
-        let Shape::Llama(config) = &shape else { panic!("a decoder") };
-        let device = burn_lora::device::parse("cpu").unwrap();
-        let model = LlamaForCausalLM::random(config, 0, &device).unwrap();
-        let matrices: usize = Scan::of(&model)
-            .params()
-            .iter()
-            .filter(|param| param.shape.len() == 2)
-            .map(|param| param.count())
-            .sum();
-        assert_eq!(parameters(&shape), matrices);
+        let base = 2 * (2 * 256 + 2 * 128 + 3 * 384) + 1024 + 5 * 16;
+        let least = |method| least_bytes(&order(method).cell, &shape).unwrap();
+        assert_eq!(least(Method::Lora), 4 * base);
+        assert_eq!(least(Method::Full), 16 * base);
+        assert_eq!(least(Method::Merged), 8 * base + 4 * 16 * 64);
     }
 }

@@ -13,11 +13,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::record::{Cell, Line, Run};
+use super::record::{Cell, Line, Measured, Run};
 use super::report::excused;
-use super::report::numbers::{memory, ratio, seconds, significant};
-use super::report::table::Table;
-use super::statistics::{Spread, Summary, summaries};
+use super::report::figure::Figure;
+use super::report::markdown::Table;
+use super::report::numbers::ratio;
+use super::statistics::Spread;
 
 /// The share of the old median that a median must differ by.
 const LEAST: f64 = 0.02;
@@ -40,16 +41,14 @@ pub enum Verdict {
 pub struct Change {
     /// The cell.
     pub cell: Cell,
-    /// The figure's name.
-    pub figure: &'static str,
+    /// The figure.
+    pub figure: Figure,
     /// What it was.
     pub old: Spread,
     /// What it is.
     pub new: Spread,
     /// What that says.
     pub verdict: Verdict,
-    /// As a reader sees a value.
-    words: fn(f64) -> String,
 }
 
 /// What two results files say about one another.
@@ -67,62 +66,45 @@ pub struct Comparison {
     pub added: Vec<Cell>,
 }
 
-/// A figure: what it is called, which side is good, and how it is found and written.
-struct Figure {
-    name: &'static str,
-    more_is_better: bool,
-    of: fn(&Summary) -> Option<Spread>,
-    words: fn(f64) -> String,
-}
-
+/// What is compared.
 const FIGURES: [Figure; 6] = [
-    Figure {
-        name: "tokens/s",
-        more_is_better: true,
-        of: Summary::tokens_per_second,
-        words: significant,
-    },
-    Figure {
-        name: "latency, base",
-        more_is_better: false,
-        of: |summary| summary.latency(|latency| &latency.base),
-        words: seconds,
-    },
-    Figure {
-        name: "latency, adapter",
-        more_is_better: false,
-        of: |summary| summary.latency(|latency| &latency.adapter),
-        words: seconds,
-    },
-    Figure {
-        name: "latency, merged",
-        more_is_better: false,
-        of: |summary| summary.latency(|latency| &latency.merged),
-        words: seconds,
-    },
-    Figure { name: "peak memory", more_is_better: false, of: Summary::peak, words: memory },
-    Figure { name: "first step", more_is_better: false, of: Summary::first_step, words: seconds },
+    Figure::Tokens,
+    Figure::Base,
+    Figure::Attached,
+    Figure::Merged,
+    Figure::Peak,
+    Figure::FirstStep,
 ];
+
+/// What each process of each cell measured. Where a resumed run repeats a process, the last one counts.
+type Cells<'a> = BTreeMap<&'a Cell, BTreeMap<usize, &'a Measured>>;
+
+fn cells(lines: &[Line]) -> Cells<'_> {
+    let mut cells = Cells::new();
+    for line in lines {
+        if let Line::Sample(sample) = line {
+            cells.entry(&sample.cell).or_default().insert(sample.repeat, &sample.measured);
+        }
+    }
+    cells
+}
 
 /// Holds the new lines against the old ones.
 pub fn compare(old: &[Line], new: &[Line]) -> Comparison {
-    let by_cell = |lines| -> BTreeMap<Cell, Summary> {
-        summaries(lines).into_iter().map(|summary| (summary.cell.clone(), summary)).collect()
-    };
-    let (before, after) = (by_cell(old), by_cell(new));
+    let (before, after) = (cells(old), cells(new));
     let failed: BTreeMap<&Cell, String> = excused(new)
         .into_iter()
         .filter(|one| one.how == "failed")
-        .map(|one| (&one.excuse.cell, one.reason()))
+        .map(|one| (one.cell, one.reason))
         .collect();
     let mut found = Comparison {
         circumstances: circumstances(old, new),
         changes: Vec::new(),
         broken: Vec::new(),
         gone: Vec::new(),
-        added: after.keys().filter(|cell| !before.contains_key(cell)).cloned().collect(),
+        added: after.keys().filter(|cell| !before.contains_key(*cell)).copied().cloned().collect(),
     };
-    for (cell, old) in &before {
+    for (&cell, old) in &before {
         if let Some(reason) = failed.get(cell) {
             found.broken.push((cell.clone(), reason.clone()));
         }
@@ -135,23 +117,24 @@ pub fn compare(old: &[Line], new: &[Line]) -> Comparison {
     found
 }
 
-fn changes(cell: &Cell, old: &Summary, new: &Summary) -> Vec<Change> {
-    let change = |figure: &Figure| {
-        let (before, after) = ((figure.of)(old)?, (figure.of)(new)?);
-        Some(Change {
-            cell: cell.clone(),
-            figure: figure.name,
-            old: before,
-            new: after,
-            verdict: verdict(
-                interval(before, old.processes.len()),
-                interval(after, new.processes.len()),
-                figure.more_is_better,
-            ),
-            words: figure.words,
-        })
+fn changes(
+    cell: &Cell,
+    old: &BTreeMap<usize, &Measured>,
+    new: &BTreeMap<usize, &Measured>,
+) -> Vec<Change> {
+    let change = |figure: Figure| {
+        let spread = |processes: &BTreeMap<usize, &Measured>| {
+            Spread::of(processes.values().filter_map(|one| figure.of(cell, one)).collect())
+        };
+        let (before, after) = (spread(old)?, spread(new)?);
+        let verdict = verdict(
+            interval(before, old.len()),
+            interval(after, new.len()),
+            figure.more_is_better(),
+        );
+        Some(Change { cell: cell.clone(), figure, old: before, new: after, verdict })
     };
-    FIGURES.iter().filter_map(change).collect()
+    FIGURES.into_iter().filter_map(change).collect()
 }
 
 /// What is known of a figure that so many processes measured.
@@ -193,7 +176,7 @@ fn circumstances(old: &[Line], new: &[Line]) -> Vec<String> {
         return vec!["A file does not say on what machine it was taken.".to_owned()];
     };
     let values: [Circumstance; 4] = [
-        ("different machines: processor", |run| run.machine.cpu.clone()),
+        ("different machines: processor", |run| run.machine.processor()),
         ("different machines: logical processors", |run| run.machine.processors.to_string()),
         ("versions", |run| format!("{:?}", run.versions)),
         ("commit", |run| run.commit.clone()),
@@ -219,31 +202,26 @@ impl fmt::Display for Comparison {
         for line in &self.circumstances {
             writeln!(f, "{line}")?;
         }
-        let mut table = Table::new(&["cell", "figure", "old", "new", "new / old", ""]);
+        let mut table = Table::new(["cell", "figure", "old", "new", "new / old", ""]);
         for change in &self.changes {
             let verdict = match change.verdict {
                 Verdict::Better => "better",
                 Verdict::Same => "",
                 Verdict::Worse => "WORSE",
             };
-            let side = |spread: Spread| {
-                let Spread { median, least, most } = spread;
+            let side = |Spread { median, least, most }: Spread| {
+                let words = |value| change.figure.words(value);
                 match least < most {
-                    true => format!(
-                        "{} ({} to {})",
-                        (change.words)(median),
-                        (change.words)(least),
-                        (change.words)(most)
-                    ),
-                    false => (change.words)(median),
+                    true => format!("{} ({} to {})", words(median), words(least), words(most)),
+                    false => words(median),
                 }
             };
             table.row([
                 change.cell.to_string(),
-                change.figure.to_owned(),
+                change.figure.name().to_owned(),
                 side(change.old),
                 side(change.new),
-                ratio(change.new.median, change.old.median),
+                ratio(change.new.median / change.old.median),
                 verdict.to_owned(),
             ]);
         }
@@ -267,9 +245,8 @@ impl fmt::Display for Comparison {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::tests::{run, sample};
     use super::super::record::{Excuse, Latency, Method};
-    use super::super::report::tests::run;
-    use super::super::statistics::tests::sample;
     use super::*;
 
     /// A cell of full fine-tuning whose processes take these seconds a step.
@@ -317,7 +294,7 @@ mod tests {
         };
         let found = compare(&merged(1.0, 200), &merged(1.5, 100));
         let verdicts: Vec<(&str, Verdict)> =
-            found.changes.iter().map(|change| (change.figure, change.verdict)).collect();
+            found.changes.iter().map(|change| (change.figure.name(), change.verdict)).collect();
         assert_eq!(
             verdicts,
             [
@@ -358,7 +335,7 @@ mod tests {
     #[test]
     fn different_machines_are_said_on_top() {
         let text = compare(&[run("A")], &[run("B")]).to_string();
-        assert!(text.starts_with("different machines: processor: A -> B"), "{text}");
+        assert!(text.starts_with("different machines: processor: A (AVX2) -> B (AVX2)"), "{text}");
         assert!(compare(&[run("A")], &[run("A")]).circumstances.is_empty());
     }
 }

@@ -17,6 +17,7 @@ enum Axis {
     Method,
     Rank,
     Backend,
+    Dtype,
     Batch,
     Length,
 }
@@ -28,7 +29,7 @@ pub enum FilterError {
     #[error("`{0}` is no filter: write an axis and values, such as rank=8,16")]
     Form(String),
     /// No such axis.
-    #[error("there is no axis `{0}`: there are model, method, rank, backend, batch, length")]
+    #[error("there is no axis `{0}`: there are model, method, rank, backend, dtype, batch, length")]
     Axis(String),
 }
 
@@ -43,6 +44,7 @@ impl FromStr for Filter {
             "method" => Axis::Method,
             "rank" => Axis::Rank,
             "backend" => Axis::Backend,
+            "dtype" => Axis::Dtype,
             "batch" => Axis::Batch,
             "length" => Axis::Length,
             other => return Err(FilterError::Axis(other.to_owned())),
@@ -71,6 +73,10 @@ impl Filter {
                 None => return true,
             },
             Axis::Backend => cell.backend.clone(),
+            Axis::Dtype => serde_json::to_value(cell.dtype).map_or_else(
+                |_| String::new(),
+                |name| name.as_str().unwrap_or_default().to_owned(),
+            ),
             Axis::Batch => cell.batch.to_string(),
             Axis::Length => cell.length.to_string(),
         };

@@ -7,24 +7,19 @@ use std::process::Command;
 use burn_lora_train::system_memory;
 
 use super::record::Machine;
+use crate::processor::{self, Processor};
 
 /// This machine.
 pub fn this() -> Machine {
-    let cpu = file("/proc/cpuinfo")
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-        .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned());
-    let kernel = file("/proc/sys/kernel/osrelease");
+    let Processor { name, instructions } = processor::this();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     Machine {
-        cpu,
+        cpu: name,
+        instructions: instructions.to_owned(),
         processors: std::thread::available_parallelism().map_or(1, usize::from),
         memory: system_memory::total().unwrap_or(0),
         os: format!("{} {}", std::env::consts::OS, kernel.trim()),
     }
-}
-
-fn file(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
 }
 
 /// The tree's commit, `-dirty` where it has changes; empty outside of git.

@@ -6,10 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use burn_lora_models::bert::BertConfig;
-use burn_lora_models::llama::LlamaConfig;
+use burn_lora_models::weights::WeightDtype;
+use burn_lora_models::{
+    Architecture, CausalConfig, CausalLm, ClassifierConfig, Description, Model, ModelConfig,
+    SequenceClassifier, SequenceClassifierConfig,
+};
+use burn_lora_patch::{PatchConfig, PatchReport, plan};
 use serde::Deserialize;
 
+use super::cell::CLASSES;
 use super::filter::Filter;
 use super::record::{Cell, Method};
 
@@ -48,8 +53,14 @@ pub struct Sweep {
     #[serde(default)]
     rank: Vec<usize>,
     backend: Vec<String>,
+    #[serde(default = "f32_alone")]
+    dtype: Vec<WeightDtype>,
     batch: Vec<usize>,
     length: Vec<usize>,
+}
+
+fn f32_alone() -> Vec<WeightDtype> {
+    vec![WeightDtype::F32]
 }
 
 /// Keys that a cell must agree with to be left out.
@@ -60,6 +71,7 @@ pub struct LeaveOut {
     method: Option<Method>,
     rank: Option<usize>,
     backend: Option<String>,
+    dtype: Option<WeightDtype>,
     batch: Option<usize>,
     length: Option<usize>,
 }
@@ -70,6 +82,7 @@ impl LeaveOut {
             && self.method.is_none_or(|method| method == cell.method)
             && self.rank.is_none_or(|rank| Some(rank) == cell.rank)
             && self.backend.as_ref().is_none_or(|backend| *backend == cell.backend)
+            && self.dtype.is_none_or(|dtype| dtype == cell.dtype)
             && self.batch.is_none_or(|batch| batch == cell.batch)
             && self.length.is_none_or(|length| length == cell.length)
     }
@@ -106,11 +119,12 @@ pub enum MatrixError {
 
 /// The configuration of a model of the matrix, in Hugging Face's words.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "a handful exist at a time")]
 pub enum Shape {
     /// A decoder.
-    Llama(LlamaConfig),
+    Decoder(CausalConfig),
     /// An encoder with a classification head.
-    Bert(BertConfig),
+    Encoder(SequenceClassifierConfig),
 }
 
 impl Shape {
@@ -120,23 +134,55 @@ impl Shape {
     ///
     /// What the model's own configuration says.
     pub fn parse(json: &str, path: &Path) -> Result<Self, String> {
-        match LlamaConfig::from_json(json, path) {
-            Ok(config) => Ok(Self::Llama(config)),
-            Err(llama) => match BertConfig::from_json(json, path) {
-                Ok(config) => Ok(Self::Bert(config)),
-                Err(_) if json.contains("\"llama\"") => Err(llama.to_string()),
-                Err(bert) => Err(bert.to_string()),
-            },
+        let shape = Architecture::of_json(json, path).and_then(|architecture| {
+            Ok(match architecture.is_causal() {
+                true => Self::Decoder(CausalConfig::from_json(json, path)?),
+                false => Self::Encoder(SequenceClassifierConfig::from_json(json, path)?),
+            })
+        });
+        shape.map_err(|error| error.to_string())
+    }
+
+    /// What there is to know of either.
+    pub fn about(&self) -> &dyn Description {
+        match self {
+            Self::Decoder(config) => config.about(),
+            Self::Encoder(config) => config.about(),
+        }
+    }
+
+    /// What would be adapted of a model of this shape, which is made without its weights.
+    ///
+    /// # Errors
+    ///
+    /// What the model or the targets say.
+    pub fn planned(&self, config: &PatchConfig) -> Result<PatchReport, String> {
+        match self {
+            Self::Decoder(shape) => planned::<CausalLm>(shape, config),
+            Self::Encoder(shape) => {
+                planned::<SequenceClassifier>(&shape.clone().with_num_labels(CLASSES), config)
+            }
+        }
+    }
+
+    /// The columns of its logits.
+    pub fn classes(&self) -> usize {
+        match self {
+            Self::Decoder(config) => config.about().vocab_size(),
+            Self::Encoder(_) => CLASSES,
         }
     }
 
     /// Tokens that a row may have.
     fn limit(&self) -> usize {
-        match self {
-            Self::Llama(config) => config.max_position_embeddings,
-            Self::Bert(config) => config.max_tokens(),
-        }
+        self.about().context().unwrap_or(usize::MAX)
     }
+}
+
+fn planned<M: Model>(shape: &M::Config, config: &PatchConfig) -> Result<PatchReport, String> {
+    let device = burn_lora::device::parse("cpu").map_err(|error| error.to_string())?;
+    let model = M::outline(shape, &device).map_err(|error| error.to_string())?;
+    plan(&model, config).map_err(|error| error.to_string())
 }
 
 impl Matrix {
@@ -196,6 +242,14 @@ impl Matrix {
             if sweep.rank.contains(&0) || sweep.batch.contains(&0) || sweep.length.contains(&0) {
                 problems.push(format!("sweep \"{question}\": an axis holds a 0"));
             }
+            let trains_weights =
+                |method: &Method| matches!(method, Method::Full | Method::Composed);
+            let is_half = |dtype: &WeightDtype| *dtype != WeightDtype::F32;
+            if sweep.dtype.iter().any(is_half) && sweep.method.iter().any(trains_weights) {
+                problems.push(format!(
+                    "sweep \"{question}\": full and composed take their gradients in f32 alone"
+                ));
+            }
             for model in &sweep.model {
                 match limits.get(model) {
                     None if self.models.contains_key(model) => {}
@@ -219,33 +273,33 @@ impl Matrix {
 
 impl Sweep {
     fn cells(&self) -> Vec<Cell> {
-        let mut cells = Vec::new();
-        for model in &self.model {
-            for backend in &self.backend {
-                for &batch in &self.batch {
-                    for &length in &self.length {
-                        for &method in &self.method {
-                            let cell = |rank| Cell {
-                                model: model.clone(),
-                                backend: backend.clone(),
-                                batch,
-                                length,
-                                method,
-                                rank,
-                            };
-                            match method.has_rank() {
-                                true => {
-                                    cells.extend(self.rank.iter().map(|&rank| cell(Some(rank))))
-                                }
-                                false => cells.push(cell(None)),
-                            }
-                        }
-                    }
-                }
+        let mut cells = vec![];
+        let Self { model, method, backend, dtype, batch, length, .. } = self;
+        let ranks: Vec<Option<usize>> = self.rank.iter().copied().map(Some).collect();
+        for (model, backend, &dtype) in product(model, backend, dtype) {
+            for (&batch, &length, &method) in product(batch, length, method) {
+                let ranks = if method.has_rank() { &ranks[..] } else { &[None] };
+                cells.extend(ranks.iter().map(|&rank| Cell {
+                    model: model.clone(),
+                    backend: backend.clone(),
+                    dtype,
+                    batch,
+                    length,
+                    method,
+                    rank,
+                }));
             }
         }
         cells
     }
+}
+
+fn product<'a, A, B, C>(
+    a: &'a [A],
+    b: &'a [B],
+    c: &'a [C],
+) -> impl Iterator<Item = (&'a A, &'a B, &'a C)> {
+    a.iter().flat_map(move |a| b.iter().flat_map(move |b| c.iter().map(move |c| (a, b, c))))
 }
 
 #[cfg(test)]
@@ -315,6 +369,23 @@ method = "full"
             names(matrix.cells(false, &filters)),
             ["tiny full flex 1x8", "tiny lora r=2 flex 1x8"]
         );
+    }
+
+    #[test]
+    fn the_matrix_of_the_repository_can_be_measured() {
+        let matrix = Matrix::read(&crate::root().join("benches/matrix.toml")).unwrap();
+        let small = matrix.cells(false, &[]).len();
+        assert!(small > 0 && matrix.cells(true, &[]).len() > small);
+    }
+
+    #[test]
+    fn what_is_trained_whole_is_not_held_in_half_precision() {
+        let text = TEXT.replacen(
+            "backend = [\"flex\", \"cuda\"]",
+            "backend = [\"flex\"]\ndtype = [\"f32\", \"bf16\"]",
+            1,
+        );
+        assert!(read(&text).unwrap_err().to_string().contains("in f32 alone"));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use burn_lora_models::SaveDtype;
-use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::weights::WeightDtype;
+use burn_lora_models::{CausalLm, Model, ModelConfig, SaveDtype};
 use burn_lora_patch::peft::{self, AdapterConfig};
 use burn_lora_patch::{TaskType, patch};
 use serde::{Deserialize, Serialize};
@@ -102,6 +102,7 @@ pub fn run(
         let cell = Cell {
             model: MODEL.to_owned(),
             backend: "flex".to_owned(),
+            dtype: WeightDtype::F32,
             batch,
             length,
             method,
@@ -203,19 +204,19 @@ fn peft(python: &Path, order: &Order, dir: &Path) -> Result<Answer, String> {
 /// A line that says what could not be done.
 pub fn prepare(Preparation { order, masked, dir }: &Preparation) -> Result<(), String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
-    let Shape::Llama(config) = Shape::parse(&order.config, "config.json".as_ref())? else {
+    let Shape::Decoder(config) = Shape::parse(&order.config, "config.json".as_ref())? else {
         return Err("peers are compared on decoders".to_owned());
     };
     let device = burn_lora::device::parse("cpu").map_err(|error| said(&error))?;
-    let mut model =
-        LlamaForCausalLM::random(&config, order.seed, &device).map_err(|error| said(&error))?;
+    let mut model = CausalLm::random(&config, order.seed, &device).map_err(|error| said(&error))?;
     model.save(&dir.join("model"), SaveDtype::F32).map_err(|error| said(&error))?;
     let patching = patching(TaskType::CausalLm, &order.cell, order.seed);
     patch(&mut model, &patching).map_err(|error| said(&error))?;
     let adapter = AdapterConfig::from_patch(&patching);
     peft::save(&model, dir.join("adapter"), &adapter).map_err(|error| said(&error))?;
     let steps = order.warmup + order.steps;
-    let workload = Workload::random(&order.cell, config.vocab_size, *masked, steps, order.seed);
+    let workload =
+        Workload::random(&order.cell, config.about().vocab_size(), *masked, steps, order.seed);
     let text = serde_json::to_string(&workload).map_err(|error| said(&error))?;
     std::fs::write(dir.join("batches.json"), text).map_err(|error| said(&error))
 }

@@ -41,7 +41,13 @@ impl Products {
             let rank = cell.rank.unwrap_or(0);
             match cell.method {
                 Method::Full | Method::Merged => {}
-                Method::Lora => {
+                Method::Lora | Method::Dora => {
+                    if cell.method == Method::Dora {
+                        // The columns' norms, of which nothing goes back.
+                        add([rank, d_in, d_out]);
+                        add([rank, d_in, rank]);
+                        add([rank, rank, d_out]);
+                    }
                     add([tokens, d_in, rank]);
                     add([tokens, rank, d_out]);
                     add([rank, tokens, d_out]);
@@ -56,26 +62,24 @@ impl Products {
                 }
             }
         }
-        let (blocks, across, causal) = match shape {
-            Shape::Llama(config) => {
-                let (d, vocabulary) = (config.hidden_size, config.vocab_size);
-                add([tokens, d, vocabulary]);
-                if trains {
-                    add([tokens, vocabulary, d]);
-                }
-                if cell.method == Method::Full {
-                    add([vocabulary, tokens, d]);
-                }
-                (config.num_hidden_layers, config.num_attention_heads * config.head_dim, true)
+        let causal = matches!(shape, Shape::Decoder(_));
+        if causal {
+            let (d, vocabulary) = shape.about().counted().head();
+            add([tokens, d, vocabulary]);
+            if trains {
+                add([tokens, vocabulary, d]);
             }
-            Shape::Bert(config) => (config.num_hidden_layers, config.hidden_size, false),
-        };
+            if cell.method == Method::Full {
+                add([vocabulary, tokens, d]);
+            }
+        }
         // Scores and mixtures: two products forward, four backward; half of them where no token
         // sees the ones after it.
         let pairs = (cell.batch * cell.length * cell.length) as f64;
         let passes = if trains { 6.0 } else { 2.0 };
         let seen = if causal { 0.5 } else { 1.0 };
-        let attention = 2.0 * passes * seen * pairs * (blocks * across) as f64;
+        let attention =
+            2.0 * passes * seen * pairs * shape.about().counted().attention_width() as f64;
         Self { shapes, attention }
     }
 
@@ -113,10 +117,19 @@ fn time([m, k, n]: Product, device: &Device) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn_lora_models::weights::WeightDtype;
 
     fn cell(method: Method) -> Cell {
         let rank = method.has_rank().then_some(2);
-        Cell { model: "m".into(), backend: "flex".into(), batch: 3, length: 5, method, rank }
+        Cell {
+            model: "m".into(),
+            backend: "flex".into(),
+            dtype: WeightDtype::F32,
+            batch: 3,
+            length: 5,
+            method,
+            rank,
+        }
     }
 
     fn shape() -> Shape {
@@ -135,6 +148,8 @@ mod tests {
         assert_eq!(flops(Method::Merged), linear + head + pairs);
         assert_eq!(flops(Method::Full), 3.0 * linear + 3.0 * head + 3.0 * pairs);
         assert_eq!(flops(Method::Lora), 2.0 * linear + 3.0 * skinny + 2.0 * head + 3.0 * pairs);
+        let norms = 2.0 * (2.0 * 4.0 * 8.0 + 2.0 * 4.0 * 2.0 + 2.0 * 2.0 * 8.0);
+        assert_eq!(flops(Method::Dora) - flops(Method::Lora), norms);
         let composed = 3.0 * 2.0 * 4.0 * 2.0 * 8.0;
         assert_eq!(flops(Method::Composed), 3.0 * linear + composed + 2.0 * head + 3.0 * pairs);
     }

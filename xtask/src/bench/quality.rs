@@ -6,11 +6,11 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use burn_lora_report::summary::Summary;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
 use burn_lora_train::silent::SilentRenderer;
-use burn_lora_train::summary::Summary;
 use clap::Args;
 use toml::Table;
 
@@ -98,7 +98,7 @@ fn changed(
 }
 
 fn outcome(task: &str, rank: Option<usize>, summary: &Summary) -> Option<Outcome> {
-    let (before, after) = summary.evaluations?;
+    let [before, after] = summary.evaluations?;
     let (metric, before_value, after_value) = match (before.exact_match, after.exact_match) {
         (before, Some(after)) => ("exact match", before, after),
         _ => ("accuracy", Some(before.accuracy), after.accuracy),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use burn_lora_models::weights::WeightDtype;
 use serde::{Deserialize, Serialize};
 
 /// One line of a results file.
@@ -52,12 +53,25 @@ pub struct Run {
 pub struct Machine {
     /// The processor's name.
     pub cpu: String,
+    /// The widest vector instructions that it has, such as `AVX-512`; empty where an older file does not say.
+    #[serde(default)]
+    pub instructions: String,
     /// Logical processors that this process may use.
     pub processors: usize,
     /// All memory, in bytes.
     pub memory: u64,
     /// Kernel's name.
     pub os: String,
+}
+
+impl Machine {
+    /// What figures belong to: `AMD EPYC (AVX2)`.
+    pub fn processor(&self) -> String {
+        match self.instructions.as_str() {
+            "" => self.cpu.clone(),
+            instructions => format!("{} ({instructions})", self.cpu),
+        }
+    }
 }
 
 /// What a cell does with the model.
@@ -70,6 +84,8 @@ pub enum Method {
     Lora,
     /// Trains the factors of Burn's own `apply_lora` on the same model.
     Composed,
+    /// Trains factors and magnitudes (DoRA).
+    Dora,
     /// Inference: the base model, with an adapter, and merged, one after the other.
     Merged,
 }
@@ -81,6 +97,7 @@ impl Method {
             Self::Full => "full",
             Self::Lora => "lora",
             Self::Composed => "composed",
+            Self::Dora => "dora",
             Self::Merged => "merged",
         }
     }
@@ -91,6 +108,19 @@ impl Method {
     }
 }
 
+/// What a name says of a dtype: nothing of f32.
+pub fn dtype_label(dtype: WeightDtype) -> &'static str {
+    match dtype {
+        WeightDtype::F32 => "",
+        WeightDtype::F16 => "f16",
+        WeightDtype::Bf16 => "bf16",
+    }
+}
+
+fn is_f32(dtype: &WeightDtype) -> bool {
+    *dtype == WeightDtype::F32
+}
+
 /// A point of the matrix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cell {
@@ -98,6 +128,9 @@ pub struct Cell {
     pub model: String,
     /// The backend's name.
     pub backend: String,
+    /// What the model's matrices are held in.
+    #[serde(default, skip_serializing_if = "is_f32")]
+    pub dtype: WeightDtype,
     /// Rows of a batch.
     pub batch: usize,
     /// Tokens of a row, all of them carrying loss.
@@ -120,6 +153,9 @@ impl fmt::Display for Cell {
         write!(f, "{} {}", self.model, self.method.name())?;
         if let Some(rank) = self.rank {
             write!(f, " r={rank}")?;
+        }
+        if !is_f32(&self.dtype) {
+            write!(f, " {}", dtype_label(self.dtype))?;
         }
         write!(f, " {} {}x{}", self.backend, self.batch, self.length)
     }
@@ -168,21 +204,39 @@ pub struct Measured {
     pub device_bytes: Option<u64>,
 }
 
-/// One training step, in seconds.
+/// One training step of the trainer's loop, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StepTimesFile")]
 pub struct StepTimes {
-    /// To the loss.
-    pub forward: f64,
-    /// To the gradients.
-    pub backward: f64,
+    /// Forward to the loss and backward to the gradients.
+    pub gradients: f64,
     /// Clipping and AdamW.
     pub optimizer: f64,
+}
+
+/// Older files know the two passes apart.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StepTimesFile {
+    Apart { forward: f64, backward: f64, optimizer: f64 },
+    Together { gradients: f64, optimizer: f64 },
+}
+
+impl From<StepTimesFile> for StepTimes {
+    fn from(file: StepTimesFile) -> Self {
+        match file {
+            StepTimesFile::Apart { forward, backward, optimizer } => {
+                Self { gradients: forward + backward, optimizer }
+            }
+            StepTimesFile::Together { gradients, optimizer } => Self { gradients, optimizer },
+        }
+    }
 }
 
 impl StepTimes {
     /// The whole step.
     pub fn total(&self) -> f64 {
-        self.forward + self.backward + self.optimizer
+        self.gradients + self.optimizer
     }
 }
 
@@ -250,4 +304,103 @@ pub struct Quality {
     pub after: f64,
     /// Held-out loss after, in nats per target.
     pub eval_loss: f64,
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A run on a processor.
+    pub fn run(cpu: &str) -> Line {
+        let versions = [("burn", "0.22.1"), ("rustc", "rustc 1.95.0")];
+        Line::Run(Run {
+            started: 0,
+            machine: Machine {
+                cpu: cpu.to_owned(),
+                instructions: "AVX2".to_owned(),
+                processors: 2,
+                memory: 8 << 30,
+                os: "linux".to_owned(),
+            },
+            features: vec!["flex".to_owned()],
+            versions: versions.map(|(name, version)| (name.to_owned(), version.to_owned())).into(),
+            commit: String::new(),
+            command: "bench".to_owned(),
+            repeats: 3,
+            seed: 0,
+        })
+    }
+
+    /// A sample of a cell of 8 tokens whose steps take these seconds.
+    pub fn sample(method: Method, rank: Option<usize>, repeat: usize, steps: &[f64]) -> Line {
+        let times = |&total: &f64| StepTimes { gradients: 0.75 * total, optimizer: 0.25 * total };
+        Line::Sample(Sample {
+            cell: Cell {
+                model: "tiny".into(),
+                backend: "flex".into(),
+                dtype: WeightDtype::F32,
+                batch: 2,
+                length: 4,
+                method,
+                rank,
+            },
+            repeat,
+            measured: Measured {
+                parameters: 1000,
+                trainable: 100,
+                adapter_bytes: rank.map(|_| 400),
+                checkpoint_bytes: if rank.is_some() { 1200 } else { 12_000 },
+                peak_bytes: 1 << 20,
+                first_step_seconds: 0.5,
+                steps: steps.iter().map(times).collect(),
+                losses: vec![2.0],
+                latency: None,
+                flops: 80.0,
+                products_seconds: 1.0,
+                device_bytes: None,
+            },
+        })
+    }
+
+    /// A process of a library on a workload of 200 tokens.
+    pub fn peer(who: &str, step_seconds: &[f64], losses: Vec<f64>) -> Line {
+        Line::Peer(Peer {
+            workload: "all".to_owned(),
+            who: who.to_owned(),
+            version: "1.0".to_owned(),
+            repeat: 0,
+            tokens: 200,
+            step_seconds: step_seconds.to_vec(),
+            losses,
+            peak_bytes: 1 << 20,
+            first_step_seconds: 1.0,
+        })
+    }
+
+    /// An outcome on a task.
+    pub fn outcome(rank: Option<usize>, after: f64) -> Line {
+        Line::Quality(Quality {
+            task: "words".to_owned(),
+            metric: "accuracy".to_owned(),
+            method: if rank.is_some() { Method::Lora } else { Method::Full },
+            rank,
+            steps: 20,
+            trainable: 1234,
+            before: Some(0.25),
+            after,
+            eval_loss: 0.5,
+        })
+    }
+
+    #[test]
+    fn older_files_are_read_with_the_same_step() {
+        let step = |text| serde_json::from_str::<StepTimes>(text).unwrap();
+        let expected = StepTimes { gradients: 0.75, optimizer: 0.25 };
+        assert_eq!(step(r#"{"forward": 0.5, "backward": 0.25, "optimizer": 0.25}"#), expected);
+        assert_eq!(step(&serde_json::to_string(&expected).unwrap()), expected);
+        let cell =
+            r#"{"model": "m", "backend": "flex", "batch": 1, "length": 2, "method": "full"}"#;
+        let cell: Cell = serde_json::from_str(cell).unwrap();
+        assert_eq!((cell.dtype, cell.to_string().as_str()), (WeightDtype::F32, "m full flex 1x2"));
+    }
 }

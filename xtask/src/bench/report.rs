@@ -1,42 +1,28 @@
-//! `report.md`: what a results file says, a question a section, with plots beside it.
+//! `report.md`: what results files say, a question a section, with plots beside it.
 //!
-//! - [`circumstances`]: on what and how; [`rank`], [`versus`], [`backend`], [`growth`],
-//!   [`inference`], [`limit`]: the matrix; [`peers`], [`quality`], [`claims`]: held against others;
-//!   [`excuses`]: what is missing;
-//! - [`conditions`]: what may be compared; [`costs`], [`numbers`]: figures as text;
-//! - [`section`](mod@section), [`table`], [`curves`], [`bars`], [`frame`], [`axis`]: what sections
-//!   are made of.
+//! - [`row`], [`figure`]: the lines of the files as rows of labels and figures;
+//! - [`questions`]: the tables and plots, declared; [`question`]: what a declaration is made of, and how it is carried out;
+//! - [`circumstances`]: on what and how; [`claims`]: what others published; [`excuses`]: what is missing;
+//! - [`markdown`], [`plot`], [`numbers`]: what sections are written with.
 
 use std::path::{Path, PathBuf};
 
 use super::record::Line;
-use super::statistics::summaries;
 
-mod axis;
-mod backend;
-mod bars;
 mod circumstances;
 mod claims;
-mod conditions;
-mod costs;
-mod curves;
 mod excuses;
-mod frame;
-mod growth;
-mod inference;
-mod limit;
+pub mod figure;
+pub mod markdown;
 pub mod numbers;
-mod peers;
-mod quality;
-mod rank;
-mod section;
-pub mod table;
-mod versus;
+mod plot;
+mod question;
+mod questions;
+pub mod row;
 
-pub use claims::Claim;
 pub use excuses::excused;
-use frame::DrawError;
-use section::Section;
+use markdown::Section;
+use plot::DrawError;
 
 /// A report that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -54,28 +40,13 @@ pub enum ReportError {
     },
 }
 
-/// Renders the lines of a results file into a directory: `report.md`, whose path is returned, and
-/// plots.
+/// Renders the lines of results files into a directory: `report.md`, whose path is returned, and plots.
 ///
 /// # Errors
 ///
 /// A plot that cannot be drawn, or a file that cannot be written.
-pub fn write(lines: &[Line], results: &Path, out_dir: &Path) -> Result<PathBuf, ReportError> {
-    write_with_claims(lines, results, out_dir, &[])
-}
-
-/// The same, with rows for the table of published figures that were not measured but counted.
-///
-/// # Errors
-///
-/// A plot that cannot be drawn, or a file that cannot be written.
-pub fn write_with_claims(
-    lines: &[Line],
-    results: &Path,
-    out_dir: &Path,
-    claims: &[Claim],
-) -> Result<PathBuf, ReportError> {
-    let sections = sections(lines, results, claims).map_err(ReportError::Draw)?;
+pub fn write(lines: &[Line], results: &[&Path], out_dir: &Path) -> Result<PathBuf, ReportError> {
+    let sections = sections(lines, results).map_err(ReportError::Draw)?;
     std::fs::create_dir_all(out_dir)
         .map_err(|reason| ReportError::Write { path: out_dir.to_owned(), reason })?;
     let file = |name: &str, text: &str| {
@@ -92,72 +63,118 @@ pub fn write_with_claims(
     file("report.md", &format!("# Benchmark report\n\n{}", parts.join("\n")))
 }
 
-fn sections(lines: &[Line], results: &Path, claims: &[Claim]) -> Result<Vec<Section>, DrawError> {
-    let found = conditions::by_size(summaries(lines));
-    let excused = excused(lines);
-    Ok(vec![
-        circumstances::section(lines, results),
-        rank::section(&found)?,
-        versus::full(&found)?,
-        versus::composed(&found)?,
-        backend::section(&found, &excused)?,
-        growth::with_size(&found)?,
-        growth::with_tokens(&found)?,
-        inference::section(&found)?,
-        limit::section(&found)?,
-        peers::section(lines)?,
-        quality::section(lines)?,
-        claims::section(&found, lines, claims),
-        excuses::section(&excused),
-    ])
+fn sections(lines: &[Line], results: &[&Path]) -> Result<Vec<Section>, DrawError> {
+    let rows = row::rows(lines);
+    let names: Vec<String> = results.iter().map(|path| format!("`{}`", path.display())).collect();
+    let mut sections = vec![circumstances::section(lines, &names.join(", "))];
+    for question in questions::QUESTIONS {
+        sections.push(question.section(&rows)?);
+    }
+    sections.extend([claims::section(&rows), excuses::section(lines)]);
+    Ok(sections)
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
-    use crate::bench::record::Method;
-    use crate::bench::statistics::tests::sample;
+    use crate::bench::record::tests::{outcome, peer, run, sample};
+    use crate::bench::record::{Latency, Method};
 
-    pub use circumstances::tests::run;
-
-    #[test]
-    fn a_report_and_its_plots_are_written() {
+    fn written(lines: &[Line]) -> (tempfile::TempDir, String) {
         let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("new");
-        let lines = [
+        let path = write(lines, &["results.jsonl".as_ref()], dir.path()).unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        (dir, text)
+    }
+
+    fn changed(line: Line, change: impl FnOnce(&mut crate::bench::record::Sample)) -> Line {
+        let Line::Sample(mut sample) = line else { panic!("a sample") };
+        change(&mut sample);
+        Line::Sample(sample)
+    }
+
+    /// Every value is counted by hand from 8 tokens a step and the seconds given.
+    #[test]
+    fn every_question_is_answered_with_the_figures_of_the_lines_and_every_linked_plot_exists() {
+        let latency = Latency { base: vec![0.1], adapter: vec![0.12], merged: vec![0.099] };
+        let (dir, text) = written(&[
             run("A"),
             sample(Method::Lora, Some(1), 0, &[1.0]),
             sample(Method::Lora, Some(2), 0, &[2.0]),
+            sample(Method::Lora, Some(2), 1, &[4.0]),
             sample(Method::Full, None, 0, &[4.0]),
-        ];
-        let path = write(&lines, "results.jsonl".as_ref(), &out).unwrap();
-        assert_eq!(path, out.join("report.md"));
-        let text = std::fs::read_to_string(path).unwrap();
-        assert!(text.contains("| 2 | 4.00 |"), "{text}");
-        // Every plot that is linked exists.
+            sample(Method::Composed, Some(1), 0, &[3.0]),
+            changed(sample(Method::Full, None, 0, &[2.0]), |one| {
+                one.cell.model = "b".into();
+                one.measured.parameters = 10;
+            }),
+            changed(sample(Method::Full, None, 0, &[16.0]), |one| one.cell.length = 16),
+            changed(sample(Method::Full, None, 0, &[2.0]), |one| one.cell.backend = "cuda".into()),
+            changed(sample(Method::Merged, Some(2), 0, &[]), |one| {
+                one.measured.latency = Some(latency);
+            }),
+            peer("burn-lora", &[2.0], vec![3.0, 2.0]),
+            peer("PEFT", &[4.0], vec![3.0, 2.5]),
+            outcome(Some(2), 0.7),
+            outcome(None, 0.9),
+        ]);
+        for part in [
+            // Half the range of 2 and 4 tokens a second is a third of their middle.
+            "| lora r=1 | 8.00 | 750 ms | 250 ms | 1.00 MiB | 100 |",
+            "| lora r=2 | 3.00 ± 33.3 % | 2.25 s | 750 ms | 1.00 MiB | 100 |",
+            "| full | 2.00 | 3.00 s | 1.00 s |",
+            "![tokens/s over rank: tiny flex 2x4](rank-tokens-1.svg)",
+            "| tiny flex 2x4 | r=1 | 2.00 | 8.00 | 4.00x | 1.00 MiB | 1.00 MiB | 1.00x | 0.0114 MiB | 0.00114 MiB | 0.100x | 10.0 % |",
+            "| tiny flex 2x4 | r=1 | 2.67 | 8.00 | 3.00x |",
+            "| tiny full cuda 2x4 | 2.00 | 4.00 | 2.00x |",
+            "| full | b | 10 | 4.00 | 2.00 s | 1.00 MiB |",
+            "| full | 2x16 | 32 | 2.00 | 16.0 s | 1.00 MiB |",
+            "| 100 ms | 120 ms | 99.0 ms | 1.20x | 0.990x |",
+            "| tiny full flex 2x4 | 0.0000000800 |",
+            "| all | 50.0 | 100 | 2.00x |",
+            "| 5.0e-1 nats |",
+            "### words, 20 steps: accuracy",
+            "| lora r=2 | 1,234 | 70.0 % | 0.5000 |",
+            "| untrained | 0 | 25.0 % | n/a |",
+            "No cell of LoRA was measured with DoRA too.",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
         let links: Vec<&str> = text
             .split("](")
             .skip(1)
             .filter_map(|rest| rest.split(')').next())
             .filter(|link| link.ends_with(".svg"))
             .collect();
-        assert!(links.len() >= 4, "{links:?}");
+        assert!(links.len() >= 10, "{links:?}");
         for link in links {
-            let svg = std::fs::read_to_string(out.join(link)).unwrap();
+            let svg = std::fs::read_to_string(dir.path().join(link)).unwrap();
             assert!(svg.contains("height=\"480\"") && svg.ends_with("</svg>\n"), "{link}");
         }
     }
 
     #[test]
     fn without_cells_every_question_is_a_line_and_no_table_is_empty() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = write(&[], "results.jsonl".as_ref(), dir.path()).unwrap();
-        let text = std::fs::read_to_string(path).unwrap();
-        assert!(text.contains("No two cells of LoRA differ only in their rank."), "{text}");
-        assert!(text.contains("No inference was measured."), "{text}");
+        let (dir, text) = written(&[]);
+        for question in questions::QUESTIONS {
+            assert!(text.contains(question.missing), "{} is not in {text}", question.missing);
+        }
         // The published figures are the one table there is.
         assert_eq!(text.matches("\n| --- ").count(), 1, "{text}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn figures_of_two_processors_stand_side_by_side_and_are_never_taken_together() {
+        let peers =
+            |ours: f64| [peer("burn-lora", &[ours], vec![3.0]), peer("PEFT", &[4.0], vec![3.0])];
+        let lines = [vec![run("A")], peers(2.0).into(), vec![run("B")], peers(8.0).into()].concat();
+        let (_, text) = written(&lines);
+        for part in
+            ["| all | A (AVX2) | 50.0 | 100 | 2.00x |", "| all | B (AVX2) | 50.0 | 25.0 | 0.500x |"]
+        {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
     }
 
     #[test]
@@ -165,7 +182,7 @@ pub mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let error = write(&[], "r".as_ref(), &file.join("out")).unwrap_err().to_string();
+        let error = write(&[], &[], &file.join("out")).unwrap_err().to_string();
         assert!(error.starts_with("cannot write") && error.contains("out"), "{error}");
     }
 }

@@ -119,7 +119,7 @@ impl<'a> Runner<'a> {
         }
         let config = self.matrix.config(&cell.model)?;
         let shape = Shape::parse(&config, "config.json".as_ref()).ok()?;
-        let (needed, free) = (least_bytes(cell, &shape), system_memory::available()?);
+        let (needed, free) = (least_bytes(cell, &shape).ok()?, system_memory::available()?);
         (needed > free).then(|| {
             let gib = |bytes: u64| bytes as f64 / (1_u64 << 30) as f64;
             format!("needs {:.1} GiB at least, {:.1} GiB are free", gib(needed), gib(free))

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use burn_lora_train::data::{LabelBatch, TokenBatch};
+use burn_lora_data::{LabelBatch, TokenBatch};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,8 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
+    use burn_lora_models::weights::WeightDtype;
+
     use super::*;
     use crate::bench::record::Method;
 
@@ -129,6 +131,7 @@ mod tests {
         let cell = Cell {
             model: String::new(),
             backend: String::new(),
+            dtype: WeightDtype::F32,
             batch: 2,
             length: 3,
             method: Method::Full,

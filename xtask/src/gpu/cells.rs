@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use burn_lora_models::weights::WeightDtype;
 use clap::Args;
 
 use super::line::{self, CellLine, Line};
@@ -50,6 +51,7 @@ pub fn run(cells: &Cells) -> Done {
         let cell = Cell {
             model: cells.model.file_name().unwrap_or_default().display().to_string(),
             backend: cells.at.device.clone(),
+            dtype: WeightDtype::F32,
             batch: cells.batch,
             length: cells.length,
             method,

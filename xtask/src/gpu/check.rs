@@ -8,7 +8,9 @@
 use burn::tensor::activation::{log_softmax, silu, softmax};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_lora::lora_linear;
-use burn_lora_models::fused::{head_loss, rms_norm, rotary_attention, silu_mul};
+use burn_lora_models::fused::{
+    HeadLayout, Positional, causal_attention, head_loss, rms_norm, silu_mul,
+};
 use clap::Args;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -180,7 +182,11 @@ impl<F: FnMut(String, String, f64) -> Result<bool, Box<dyn std::error::Error>>> 
             &format!("attention {tokens}x{heads}/{shared}"),
             ["q", "k", "v"],
             &inputs,
-            |side, [q, k, v]| rotary_attention(q, k, v, side.constant(&cos), side.constant(&sin)),
+            |side, [q, k, v]| {
+                let table = |table| side.constant::<2>(table).unsqueeze::<3>();
+                let positional = Positional::Rotary { cos: table(&cos), sin: table(&sin) };
+                causal_attention(q, k, v, positional)
+            },
             |side, [q, k, v]| attention_by_formula(side, [q, k, v], &cos, &sin),
         )
     }
@@ -193,7 +199,9 @@ impl<F: FnMut(String, String, f64) -> Result<bool, Box<dyn std::error::Error>>> 
             &format!("head_loss {rows}x{vocabulary}"),
             ["hidden", "table"],
             &inputs,
-            |_, [hidden, table]| head_loss(hidden, table, targets.clone()).unsqueeze(),
+            |_, [hidden, table]| {
+                head_loss(hidden, table, HeadLayout::Table, targets.clone()).unsqueeze()
+            },
             |side, [hidden, table]| {
                 let logs = log_softmax(hidden.matmul(table.transpose()), 1);
                 logs.gather(1, side.index(&targets)).sum().neg().unsqueeze()

@@ -41,7 +41,7 @@ pub fn run(quickstart: &Quickstart) -> Done {
     let summary = train(config, options, &Observer::silent())?;
     let exact_match = summary
         .evaluations
-        .and_then(|(before, after)| Some((before.exact_match?, after.exact_match?)));
+        .and_then(|[before, after]| Some((before.exact_match?, after.exact_match?)));
     let steps = steps(&std::fs::read_to_string(out.join("metrics.jsonl"))?);
     let seconds: Vec<f64> = steps.iter().map(|(_, seconds)| *seconds).collect();
     let outcome = Outcome {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::module::{ModuleMapper, Param, ParamId};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
-use burn_lora_models::bert::SequenceClassifier;
-use burn_lora_models::llama::LlamaForCausalLM;
-use burn_lora_models::{Model, ModelError};
+use burn_lora_models::{
+    Architecture, CausalLm, Classifier, Decoder, Model, ModelError, SequenceClassifier,
+};
 use burn_lora_patch::peft::{self, LoadOptions};
 use burn_lora_patch::{PatchError, merge_and_unload, trainable_ids};
 
@@ -54,11 +54,11 @@ struct Batch {
 }
 
 /// A model of either kind: flat logits, `[rows, classes]`.
-trait Logits: Module + burn::module::ModuleDisplay {
+trait Logits: Model {
     fn flat(&self, batch: &Batch) -> Tensor<2>;
 }
 
-impl Logits for LlamaForCausalLM {
+impl Logits for CausalLm {
     fn flat(&self, batch: &Batch) -> Tensor<2> {
         let logits = self.logits(self.hidden(batch.ids.clone(), &batch.lengths, None));
         let [rows, tokens, classes] = logits.dims();
@@ -73,10 +73,9 @@ impl Logits for SequenceClassifier {
 }
 
 pub fn measure(fixture: &Fixture, device: &Device) -> Result<Measured, Failure> {
-    let loaded = Model::load(&fixture.dir, None, 0, device, &mut |_, _| {});
-    match loaded {
-        Ok((Model::Causal(model), _)) => compare(model, fixture, true, device),
-        Ok((Model::Classifier(model), _)) => compare(model, fixture, false, device),
+    match Architecture::of_dir(&fixture.dir) {
+        Ok(architecture) if architecture.is_causal() => compare::<CausalLm>(fixture, true, device),
+        Ok(_) => compare::<SequenceClassifier>(fixture, false, device),
         Err(error @ ModelError::UnknownArchitecture { .. }) => {
             Err(Failure::Unsupported(error.to_string()))
         }
@@ -85,11 +84,11 @@ pub fn measure(fixture: &Fixture, device: &Device) -> Result<Measured, Failure> 
 }
 
 fn compare<M: Logits>(
-    model: M,
     fixture: &Fixture,
     causal: bool,
     device: &Device,
 ) -> Result<Measured, Failure> {
+    let (model, _) = M::load(&fixture.dir, device, &mut |_, _| {})?;
     let batch = batch(&read(&fixture.dir.join("batch.safetensors"))?, causal, device)?;
     let base = read(&fixture.dir.join("base.safetensors"))?;
     let expected = read(&fixture.adapter_dir().join("expected.safetensors"))?;
@@ -197,7 +196,9 @@ fn gradient_difference<M: Logits>(
     }
     let mut worst = 0.0_f64;
     for (key, id) in ids {
-        let expected = get(expected, &format!("grad.{key}"))?;
+        // PEFT's files leave out `.weight` after some names that its parameters have it in.
+        let expected = get(expected, &format!("grad.{key}"))
+            .or_else(|_| get(expected, &format!("grad.{key}.weight")))?;
         let got = gradient(&grads, id, expected.shape.len())
             .ok_or_else(|| format!("`{key}` has no gradient"))?;
         let got: Vec<f32> = got.try_to_vec()?;

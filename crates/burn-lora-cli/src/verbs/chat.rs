@@ -1,14 +1,14 @@
 //! `burn-lora chat MODEL`: a conversation on the terminal, with adapters to switch between.
 
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use std::path::PathBuf;
 
-use burn_lora_train::TrainError;
-use burn_lora_train::chat::{Change, Command, Help, Input, Session};
-use burn_lora_train::generator::{Generator, NamedAdapter, Writing};
+use burn_lora_app::AppError;
+use burn_lora_app::chat::{Change, Command, Help, Input, Session};
+use burn_lora_app::generator::{Generator, NamedAdapter, Writing};
 
 use super::generate::{Choice, print};
-use crate::terminal;
+use crate::{output, terminal};
 
 /// Talk to a model, with or without adapters
 #[derive(clap::Args)]
@@ -29,7 +29,7 @@ pub struct Chat {
 }
 
 impl Chat {
-    pub fn run(self) -> Result<(), TrainError> {
+    pub fn run(self) -> Result<(), AppError> {
         let adapters: Vec<NamedAdapter> =
             self.adapter.iter().map(|text| NamedAdapter::parse(text)).collect();
         let observer = terminal::observer(false);
@@ -39,12 +39,10 @@ impl Chat {
             change(&mut generator, &mut session, Command::System(Some(text)))?;
         }
         let how = self.choice.writing();
-        eprintln!("/help shows the commands, /quit ends");
+        output::note("/help shows the commands, /quit ends");
         let mut lines = std::io::stdin().lock().lines();
         loop {
-            eprint!("{}> ", generator.selected().unwrap_or("base"));
-            // A prompt that cannot be shown is no reason to stop reading.
-            let _ = std::io::stderr().flush();
+            output::prompt(&format!("{}> ", generator.selected().unwrap_or("base")));
             let Some(Ok(line)) = lines.next() else { break };
             match Input::parse(&line) {
                 Ok(Input::Empty) => {}
@@ -54,7 +52,7 @@ impl Chat {
                         break;
                     }
                 }
-                Err(error) => eprintln!("{error}"),
+                Err(error) => output::note(&error.to_string()),
             }
         }
         Ok(())
@@ -67,24 +65,27 @@ fn answer(
     session: &mut Session,
     text: String,
     how: &Writing,
-) -> Result<(), TrainError> {
-    let room = generator.context().saturating_sub(how.max_tokens).max(1);
+) -> Result<(), AppError> {
+    let context = generator.context().unwrap_or(usize::MAX);
+    let room = context.saturating_sub(how.max_tokens).max(1);
     let count = |messages: &[_]| generator.conversation(messages).map_or(0, |ids| ids.len());
     let asked = session.ask(text).and_then(|()| session.fit(room, &count));
     match asked {
         Ok(0) => {}
-        Ok(dropped) => eprintln!("(the first {dropped} turns no longer fit and are forgotten)"),
+        Ok(dropped) => {
+            output::note(&format!("(the first {dropped} turns no longer fit and are forgotten)"));
+        }
         Err(error) => {
-            eprintln!("{error}");
+            output::note(&error.to_string());
             session.undo();
             return Ok(());
         }
     }
     let prompt = generator.conversation(&session.messages())?;
     let answer = generator.write(prompt, how, &mut print)?;
-    println!();
+    output::line("")?;
     if let Err(error) = session.answer(answer) {
-        eprintln!("{error}");
+        output::note(&error.to_string());
     }
     Ok(())
 }
@@ -94,23 +95,23 @@ fn change(
     generator: &mut Generator,
     session: &mut Session,
     command: Command,
-) -> Result<bool, TrainError> {
+) -> Result<bool, AppError> {
     let known: Vec<String> = generator.adapters().into_iter().map(str::to_owned).collect();
     match session.apply(command, &known) {
         Ok(Change::Nothing) => {}
         Ok(Change::Switch { adapter, scale }) => generator.select(adapter.as_deref(), scale)?,
         Ok(Change::Scale(scale)) => generator.set_scale(scale)?,
         Ok(Change::ShowAdapters) if known.is_empty() => {
-            eprintln!("there are none: --adapter NAME=DIR")
+            output::note("there are none: --adapter NAME=DIR");
         }
-        Ok(Change::ShowAdapters) => eprintln!("{}", known.join("\n")),
+        Ok(Change::ShowAdapters) => output::note(&known.join("\n")),
         Ok(Change::ShowHelp) => {
             for Help { usage, does, .. } in Help::ALL {
-                eprintln!("{usage:16} {does}");
+                output::note(&format!("{usage:16} {does}"));
             }
         }
         Ok(Change::Quit) => return Ok(true),
-        Err(error) => eprintln!("{error}"),
+        Err(error) => output::note(&error.to_string()),
     }
     Ok(false)
 }

@@ -4,10 +4,11 @@ mod view;
 
 use std::path::PathBuf;
 
-use burn_lora_train::TrainError;
+use burn_lora_app::AppError;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::learner::Objective;
-use burn_lora_train::prepare::{Adapt, Prepared, Run, prepare};
+use burn_lora_train::prepare::{Adapt, Kind, Run, prepare};
+use burn_lora_train::with_model;
 
 use super::Overrides;
 use crate::{output, terminal};
@@ -29,41 +30,32 @@ pub struct Check {
 }
 
 impl Check {
-    pub fn run(self) -> Result<(), TrainError> {
+    pub fn run(self) -> Result<(), AppError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
         let observer = terminal::observer(self.json);
-        match prepare(config, Adapt::Fresh, &observer)? {
-            Prepared::Causal(run) => self.tell(&run),
-            Prepared::Classifier(run) => self.tell(&run),
-        }
+        with_model!(Kind::of(&config, &observer)?, Model => {
+            self.tell(&prepare::<Model>(config, Adapt::Fresh, &observer)?)
+        })
     }
 
-    fn tell<M: Objective>(&self, run: &Run<M>) -> Result<(), TrainError> {
+    fn tell<M: Objective>(&self, run: &Run<M>) -> Result<(), AppError> {
         if self.json {
             return output::json(&Checked::of(run, self.layers));
         }
-        show(run, self.layers);
-        Ok(())
-    }
-}
-
-fn show<M: Objective>(run: &Run<M>, layers: bool) {
-    for note in &run.notes {
-        println!("{note}");
-    }
-    match &run.patched {
-        Some((report, _)) => {
-            println!("{report}");
-            if layers {
-                println!("{}", report.table());
+        let mut text = run.notes.iter().map(|note| format!("{note}\n")).collect::<String>();
+        match &run.patched {
+            Some((report, _)) => {
+                text += &format!("{report}\n");
+                if self.layers {
+                    text += &format!("{}\n", report.table());
+                }
             }
+            None => text += &format!("{}\n", run.trainable_line()),
         }
-        None => println!("{}", run.trainable_line()),
+        let steps = run.config.train.length.steps(run.steps_per_epoch());
+        let rows = run.config.train.batch_size * run.config.train.accumulate;
+        text +=
+            &format!("steps: {steps} of {rows} rows\n\nthe first training row:\n{}", run.sample);
+        output::line(&text)
     }
-    let steps = run.config.train.length.steps(run.steps_per_epoch());
-    println!(
-        "steps: {steps} of {} rows",
-        run.config.train.batch_size * run.config.train.accumulate
-    );
-    println!("\nthe first training row:\n{}", run.sample);
 }

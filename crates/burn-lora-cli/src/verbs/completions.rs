@@ -1,6 +1,6 @@
 //! `burn-lora completions SHELL`: what a shell needs to complete commands and options.
 
-use burn_lora_train::TrainError;
+use burn_lora_app::AppError;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
@@ -15,7 +15,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub fn run(self) -> Result<(), TrainError> {
+    pub fn run(self) -> Result<(), AppError> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "burn-lora", &mut script);
         output::bytes(&script)

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use burn_lora_train::TrainError;
-use burn_lora_train::bleu::Bleu;
+use burn_lora_app::AppError;
+use burn_lora_report::bleu::Bleu;
 use burn_lora_train::evaluate::{Evaluation, evaluate};
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ pub struct Eval {
 }
 
 impl Eval {
-    pub fn run(self) -> Result<(), TrainError> {
+    pub fn run(self) -> Result<(), AppError> {
         let observer = terminal::observer(self.json);
         let mut overrides = self.overrides.set;
         let scores = [(self.exact_match, "exact_match"), (self.bleu, "bleu")];
@@ -39,12 +39,11 @@ impl Eval {
         if self.json {
             return output::json(&Figures::from(&evaluation));
         }
-        println!("{evaluation}");
-        Ok(())
+        output::line(&evaluation)
     }
 }
 
-/// An evaluation as JSON, with the names that `metrics.jsonl` has.
+/// An evaluation as JSON, with the names that `metrics.jsonl` has; `step` is not among them.
 #[derive(Serialize)]
 struct Figures {
     eval_loss: f64,

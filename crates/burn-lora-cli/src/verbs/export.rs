@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use burn_lora_app::AppError;
+use burn_lora_app::export::{ExportOptions, export, export_dry_run};
 use burn_lora_models::SaveDtype;
-use burn_lora_train::TrainError;
-use burn_lora_train::export::{ExportOptions, export, export_dry_run};
 use clap::ValueHint;
 
 use crate::{output, terminal};
@@ -33,7 +33,7 @@ pub struct Export {
 }
 
 impl Export {
-    pub fn run(self) -> Result<(), TrainError> {
+    pub fn run(self) -> Result<(), AppError> {
         let options = ExportOptions {
             out: self.out,
             merged: self.merged.then_some(SaveDtype::F32),
@@ -47,11 +47,10 @@ impl Export {
         if self.json {
             return output::json(&exported);
         }
-        println!("exported: {}", exported.out.display());
+        output::line(&format!("exported: {}", exported.out.display()))?;
         for name in &exported.files {
-            println!("  {name}");
+            output::line(&format!("  {name}"))?;
         }
-        println!("README.md states no licence yet: choose one before you share it");
-        Ok(())
+        output::line("README.md states no licence yet: choose one before you share it")
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use burn_lora_app::AppError;
+use burn_lora_app::fetch::{fetch, fetch_dry_run};
 use burn_lora_hub::{Snapshot, SnapshotFile};
 use burn_lora_text::size;
-use burn_lora_train::{TrainError, fetch, fetch_dry_run};
 use serde::Serialize;
 
 use crate::{output, terminal};
@@ -26,7 +27,7 @@ pub struct Fetch {
 }
 
 impl Fetch {
-    pub fn run(self) -> Result<(), TrainError> {
+    pub fn run(self) -> Result<(), AppError> {
         if self.dry_run {
             let snapshot = fetch_dry_run(&self.id, self.gguf.as_deref())?;
             return output::dry_run(&Model::new(&self.id, &snapshot), self.json);
@@ -35,8 +36,7 @@ impl Fetch {
         if self.json {
             return output::json(&Model::new(&self.id, &snapshot));
         }
-        println!("{}", snapshot.directory.display());
-        Ok(())
+        output::line(&snapshot.directory.display())
     }
 }
 

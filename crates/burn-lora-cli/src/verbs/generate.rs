@@ -5,10 +5,10 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use burn_lora_app::AppError;
+use burn_lora_app::generator::{Generator, NamedAdapter, Writing, Written};
+use burn_lora_app::prompts_file::{Prompts, check_file, continue_file};
 use burn_lora_models::generate::Sampling;
-use burn_lora_train::TrainError;
-use burn_lora_train::generator::{Generator, NamedAdapter, Writing, Written};
-use burn_lora_train::prompts_file::{Prompts, check_file, continue_file};
 use serde::Serialize;
 
 use crate::{output, terminal};
@@ -111,7 +111,11 @@ impl fmt::Display for Checked {
         let Prompts { rows, longest_prompt, context } = self.prompts;
         let over = if self.replaces { ", over the file that is there" } else { "" };
         writeln!(f, "would write {} with {rows} rows{over}", self.output)?;
-        write!(f, "  the longest prompt has {longest_prompt} tokens, the model takes {context}")
+        write!(f, "  the longest prompt has {longest_prompt} tokens, the model takes ")?;
+        match context {
+            Some(context) => write!(f, "{context}"),
+            None => f.write_str("any number"),
+        }
     }
 }
 
@@ -125,7 +129,7 @@ pub fn print(text: &str) -> ControlFlow<()> {
 }
 
 impl Generate {
-    pub fn run(self) -> Result<(), TrainError> {
+    pub fn run(self) -> Result<(), AppError> {
         let observer = terminal::observer(self.json);
         if self.dry_run {
             Generator::present(&self.model)?;
@@ -147,8 +151,7 @@ impl Generate {
             if self.json {
                 return output::json(&ContinuedFile { rows, output });
             }
-            println!("{rows} rows: {output}");
-            return Ok(());
+            return output::line(&format!("{rows} rows: {output}"));
         }
         let text = self.prompt.unwrap_or_default();
         let prompt = generator.prompt(&text)?;
@@ -157,7 +160,6 @@ impl Generate {
             return output::json(&Continued { prompt: &text, written });
         }
         generator.write(prompt, &how, &mut print)?;
-        println!();
-        Ok(())
+        output::line("")
     }
 }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use burn_lora_train::TrainError;
+use burn_lora_app::AppError;
+use burn_lora_app::presets::{self, Fill};
 use burn_lora_train::config::RunConfig;
-use burn_lora_train::ready::{self, Fill};
 use clap::ValueHint;
 use serde::Serialize;
 
@@ -36,21 +36,21 @@ pub struct Init {
 }
 
 impl Init {
-    pub fn run(self) -> Result<(), TrainError> {
+    pub fn run(self) -> Result<(), AppError> {
         let Some(name) = self.name else {
             return match self.json {
                 true => {
-                    output::json(&Listed { configurations: ready::ALL.map(Named::from).into() })
+                    output::json(&Listed { configurations: presets::ALL.map(Named::from).into() })
                 }
                 false => output::bytes(list().as_bytes()),
             };
         };
         let eval_stays = self.data.is_some() && self.eval.is_none();
         let fill = Fill { model: self.model, data: self.data, eval: self.eval, dir: self.dir };
-        let text = ready::find(&name)?.filled(&fill)?;
+        let text = presets::find(&name)?.filled(&fill)?;
         let config = RunConfig::parse(&text, &name, &[])?;
         if let Some(path) = &self.out {
-            ready::write_new(path, &text)?;
+            presets::write_new(path, &text)?;
         }
         let out = self.out.map(|path| path.display().to_string());
         match (self.json, &out) {
@@ -59,7 +59,8 @@ impl Init {
             (false, Some(out)) => output::bytes(format!("written: {out}\n").as_bytes())?,
         }
         if let Some(eval) = config.data.eval.filter(|_| eval_stays) {
-            eprintln!("note: [data] eval is still {}; --eval fills it in", eval.display());
+            let eval = eval.display();
+            output::note(&format!("note: [data] eval is still {eval}; --eval fills it in"));
         }
         Ok(())
     }
@@ -77,9 +78,9 @@ struct Named {
     summary: String,
 }
 
-impl From<ready::Ready> for Named {
-    fn from(ready: ready::Ready) -> Self {
-        Self { name: ready.name, summary: ready.summary() }
+impl From<presets::Preset> for Named {
+    fn from(preset: presets::Preset) -> Self {
+        Self { name: preset.name, summary: preset.summary() }
     }
 }
 
@@ -95,7 +96,7 @@ struct Made<'a> {
 
 /// A line for each configuration.
 fn list() -> String {
-    let width = ready::ALL.iter().map(|ready| ready.name.len()).max().unwrap_or(0);
-    let line = |ready: &ready::Ready| format!("{:width$}  {}\n", ready.name, ready.summary());
-    ready::ALL.iter().map(line).collect()
+    let width = presets::ALL.iter().map(|preset| preset.name.len()).max().unwrap_or(0);
+    let line = |preset: &presets::Preset| format!("{:width$}  {}\n", preset.name, preset.summary());
+    presets::ALL.iter().map(line).collect()
 }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use burn_lora_train::TrainError;
-use burn_lora_train::inspect::inspect;
+use burn_lora_app::AppError;
+use burn_lora_app::inspect::inspect;
 use clap::ValueHint;
 
 use crate::output;
@@ -20,7 +20,7 @@ pub struct Inspect {
 }
 
 impl Inspect {
-    pub fn run(self) -> Result<(), TrainError> {
+    pub fn run(self) -> Result<(), AppError> {
         let inspection = inspect(&self.adapter)?;
         match self.json {
             true => output::json(&inspection),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use burn_lora_train::TrainError;
+use burn_lora_app::AppError;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::plan::plan;
 use clap::ValueHint;
@@ -34,7 +34,7 @@ impl Plan {
         }
     }
 
-    fn fits(self) -> Result<bool, TrainError> {
+    fn fits(self) -> Result<bool, AppError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
         let observer = terminal::observer(self.json);
         let plan = plan(config, &observer)?;

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use burn_lora_train::sweep::{self, Grid, PointState, Results, SweepError};
+use burn_lora_app::AppError;
+use burn_lora_app::sweep::{self, Grid, PointState, Results, SweepError};
 use burn_train::Interrupter;
 use clap::ValueHint;
 
-use crate::{output, terminal};
+use crate::{failed, output, terminal};
 
 /// Fine-tune with every combination of some values, and compare
 #[derive(clap::Args)]
@@ -37,27 +38,25 @@ pub struct Sweep {
 impl Sweep {
     /// Fails where the sweep cannot run, or where no point of it came to anything.
     pub fn run(self) -> ExitCode {
-        if self.dry_run {
-            return self.told_dry();
-        }
-        let told = self.sweep().map_err(|error| error.to_string()).and_then(|results| {
-            self.tell(&results).map_err(|error| error.to_string()).map(|()| results)
-        });
-        match told {
-            Ok(results) if results.points.iter().all(|row| row.state == PointState::Failed) => {
-                ExitCode::FAILURE
-            }
-            Ok(_) => ExitCode::SUCCESS,
-            Err(error) => failed(&error),
+        match self.told() {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => failed(error),
         }
     }
 
-    fn told_dry(&self) -> ExitCode {
-        let dry = self.read().and_then(|sweep| sweep.dry_run());
-        let told = dry
-            .map_err(|error| error.to_string())
-            .and_then(|dry| output::dry_run(&dry, self.json).map_err(|error| error.to_string()));
-        told.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+    /// Whether something came of it.
+    fn told(&self) -> Result<bool, AppError> {
+        if self.dry_run {
+            output::dry_run(&self.read()?.dry_run()?, self.json)?;
+            return Ok(true);
+        }
+        let results = self.sweep()?;
+        match self.json {
+            true => output::json(&results)?,
+            false => output::bytes(format!("\n{results}").as_bytes())?,
+        }
+        Ok(results.points.iter().any(|row| row.state != PointState::Failed))
     }
 
     fn read(&self) -> Result<sweep::Sweep, SweepError> {
@@ -76,16 +75,4 @@ impl Sweep {
         );
         sweep.run(&interrupter, &terminal::observer(self.json))
     }
-
-    fn tell(&self, results: &Results) -> Result<(), burn_lora_train::TrainError> {
-        if self.json {
-            return output::json(results);
-        }
-        output::bytes(format!("\n{results}").as_bytes())
-    }
-}
-
-fn failed(error: &str) -> ExitCode {
-    eprintln!("error: {error}");
-    ExitCode::FAILURE
 }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use burn_lora_train::TrainError;
+use burn_lora_app::AppError;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::dry_run::dry_run;
 use burn_lora_train::run::{RunOptions, train};
@@ -42,7 +42,7 @@ pub struct Train {
 }
 
 impl Train {
-    pub fn run(self) -> Result<(), TrainError> {
+    pub fn run(self) -> Result<(), AppError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
         let interrupter = Interrupter::new();
         terminal::stop_on_interrupt(
@@ -70,7 +70,6 @@ impl Train {
         if self.json {
             return output::json(&summary.figures());
         }
-        println!("\n{summary}");
-        Ok(())
+        output::line(&format!("\n{summary}"))
     }
 }

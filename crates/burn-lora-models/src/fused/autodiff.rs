@@ -11,8 +11,9 @@ use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use burn_lora::Frozen;
 
-use super::{FusedBackend, HeadGrads, TableGrad, composed};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, TableGrad, composed};
 
 #[derive(Debug)]
 struct RmsNorm;
@@ -57,16 +58,32 @@ impl<B: FusedBackend> Backward<B, 2> for SiluMul {
 }
 
 #[derive(Debug)]
-struct RotaryAttention;
+struct GeluTanh;
 
-impl<B: FusedBackend> Backward<B, 3> for RotaryAttention {
-    /// q, k, v, cos, sin.
-    type State = [FloatTensor<B>; 5];
+impl<B: FusedBackend> Backward<B, 1> for GeluTanh {
+    /// x.
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [node_x] = ops.parents;
+        let dy = grads.consume::<B>(&ops.node);
+        if let Some(node) = node_x {
+            grads.register::<B>(node.id, B::gelu_tanh_grad(ops.state, dy));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct CausalAttention;
+
+impl<B: FusedBackend> Backward<B, 3> for CausalAttention {
+    /// q, k, v and how positions enter.
+    type State = ([FloatTensor<B>; 3], Encoding<B>);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = grads.consume::<B>(&ops.node);
-        let [q, k, v, cos, sin] = ops.state;
-        let (dq, dk, dv) = B::rotary_attention_grad(q, k, v, cos, sin, dy);
+        let ([q, k, v], encoding) = ops.state;
+        let (dq, dk, dv) = B::causal_attention_grad(q, k, v, encoding, dy);
         for (node, grad) in ops.parents.into_iter().zip([dq, dk, dv]) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, grad);
@@ -75,10 +92,27 @@ impl<B: FusedBackend> Backward<B, 3> for RotaryAttention {
     }
 }
 
+/// With a frozen weight.
 #[derive(Debug)]
 struct HeadLoss;
 
-impl<B: FusedBackend> Backward<B, 2> for HeadLoss {
+impl<B: FusedBackend> Backward<B, 1> for HeadLoss {
+    /// The gradient of the rows for an incoming gradient of 1.
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = B::float_reshape(grads.consume::<B>(&ops.node), Shape::new([1, 1]));
+        if let [Some(node)] = ops.parents {
+            grads.register::<B>(node.id, B::float_mul(ops.state, dy));
+        }
+    }
+}
+
+/// With a table that is trained.
+#[derive(Debug)]
+struct TrainedHeadLoss;
+
+impl<B: FusedBackend> Backward<B, 2> for TrainedHeadLoss {
     /// The gradients for an incoming gradient of 1.
     type State = (FloatTensor<B>, TableGrad<B>);
 
@@ -120,41 +154,76 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         }
     }
 
-    fn rotary_attention(
+    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let x = x.into_primitive();
+        match GeluTanh.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = B::gelu_tanh(x.clone());
+                prep.finish(x, y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::gelu_tanh(x)),
+        }
+    }
+
+    fn causal_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
+        encoding: Encoding<Self>,
     ) -> FloatTensor<Self> {
         let nodes = [q.node(), k.node(), v.node()];
-        let [q, k, v, cos, sin] = [q, k, v, cos, sin].map(|tensor| tensor.into_primitive());
-        match RotaryAttention.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let saved = [&q, &k, &v, &cos, &sin].map(Clone::clone);
-                prep.finish(saved, B::rotary_attention(q, k, v, cos, sin))
+        let [q, k, v] = [q, k, v].map(|tensor| tensor.into_primitive());
+        let encoding = match encoding {
+            Encoding::Embedded => Encoding::<B>::Embedded,
+            Encoding::Rotary { cos, sin } => {
+                Encoding::Rotary { cos: cos.into_primitive(), sin: sin.into_primitive() }
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::rotary_attention(q, k, v, cos, sin)),
+            Encoding::Alibi { slopes } => Encoding::Alibi { slopes: slopes.into_primitive() },
+        };
+        match CausalAttention.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let saved = ([&q, &k, &v].map(Clone::clone), encoding.clone());
+                prep.finish(saved, B::causal_attention(q, k, v, encoding))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::causal_attention(q, k, v, encoding)),
         }
     }
 
     fn head_loss(
         hidden: FloatTensor<Self>,
-        table: FloatTensor<Self>,
+        weight: Frozen<Self>,
+        layout: HeadLayout,
         targets: Vec<i32>,
         table_grad: bool,
     ) -> FloatTensor<Self> {
-        let nodes = [hidden.node(), table.node()];
-        let (hidden, table) = (hidden.into_primitive(), table.into_primitive());
-        match HeadLoss.prepare::<C>(nodes).compute_bound().stateful() {
+        let node = hidden.node();
+        // Only a dense table is ever trained.
+        let table = match &weight {
+            Frozen::Dense(table) if table_grad => Some(table.node()),
+            _ => None,
+        };
+        let (hidden, weight) = (hidden.into_primitive(), weight.untracked());
+        let Some(table) = table else {
+            return match HeadLoss.prepare::<C>([node]).compute_bound().stateful() {
+                OpsKind::Tracked(prep) => {
+                    let grads = B::head_loss_grad(hidden, weight, layout, targets, false);
+                    prep.finish(grads.hidden, grads.loss)
+                }
+                OpsKind::UnTracked(prep) => {
+                    prep.finish(B::head_loss(hidden, weight, layout, targets, false))
+                }
+            };
+        };
+        match TrainedHeadLoss.prepare::<C>([node, table]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let HeadGrads { loss, hidden, table } =
-                    B::head_loss_grad(hidden, table, targets, table_grad);
+                    B::head_loss_grad(hidden, weight, layout, targets, true);
                 debug_assert_eq!(loss.rank(), 1);
                 prep.finish((hidden, table), loss)
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(B::head_loss(hidden, table, targets, table_grad))
+                prep.finish(B::head_loss(hidden, weight, layout, targets, false))
             }
         }
     }

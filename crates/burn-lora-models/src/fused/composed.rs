@@ -7,8 +7,9 @@
 use burn::backend::tensor::{BoolTensor, Device, FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{IndexingUpdateOp, Shape, Slice, TensorData};
+use burn_lora::Frozen;
 
-use super::{HeadGrads, TableGrad};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, TableGrad};
 
 /// A score that must not count: far below any score, and finite.
 const MASKED: f32 = -1e30;
@@ -85,6 +86,41 @@ pub(super) fn silu_mul_grad<B: Backend>(
     (dgate, B::float_mul(dy, silu))
 }
 
+/// `√(2/π)`.
+const STEEPNESS: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+/// What the cube counts in GELU's approximation.
+const CUBIC: f64 = 0.044715;
+
+/// `tanh(√(2/π) (x + 0.044715 x³))`, and `x²`.
+fn gelu_parts<B: Backend>(x: FloatTensor<B>) -> (FloatTensor<B>, FloatTensor<B>) {
+    let square = B::float_mul(x.clone(), x.clone());
+    let inner = B::float_add_scalar(
+        B::float_mul_scalar(square.clone(), (STEEPNESS * CUBIC).into()),
+        STEEPNESS.into(),
+    );
+    (B::float_tanh(B::float_mul(inner, x)), square)
+}
+
+pub(super) fn gelu_tanh<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let (tanh, _) = gelu_parts::<B>(x.clone());
+    B::float_mul(B::float_mul_scalar(x, 0.5.into()), B::float_add_scalar(tanh, 1.0.into()))
+}
+
+/// With `t` the hyperbolic tangent and `u` its argument: `dx = dy/2 (1 + t + x (1 - t²) u')`,
+/// `u' = √(2/π) (1 + 3 · 0.044715 x²)`.
+pub(super) fn gelu_tanh_grad<B: Backend>(x: FloatTensor<B>, dy: FloatTensor<B>) -> FloatTensor<B> {
+    let (tanh, square) = gelu_parts::<B>(x.clone());
+    let slope = B::float_add_scalar(
+        B::float_mul_scalar(square, (3.0 * STEEPNESS * CUBIC).into()),
+        STEEPNESS.into(),
+    );
+    let flat =
+        B::float_add_scalar(B::float_neg(B::float_mul(tanh.clone(), tanh.clone())), 1.0.into());
+    let along = B::float_mul(B::float_mul(x, flat), slope);
+    let total = B::float_add_scalar(B::float_add(tanh, along), 1.0.into());
+    B::float_mul(B::float_mul_scalar(dy, 0.5.into()), total)
+}
+
 /// Sizes of an attention.
 #[derive(Clone, Copy)]
 struct Sizes {
@@ -159,58 +195,94 @@ fn later<B: Backend>(sizes: Sizes, device: &Device<B>) -> BoolTensor<B> {
     B::bool_expand(later, Shape::new([batch, heads, tokens, tokens]))
 }
 
+/// Queries or keys as the scores take them.
+fn placed<B: Backend>(x: FloatTensor<B>, encoding: &Encoding<B>) -> FloatTensor<B> {
+    match encoding {
+        Encoding::Rotary { cos, sin } => rotate::<B>(x, cos.clone(), sin.clone()),
+        Encoding::Embedded | Encoding::Alibi { .. } => x,
+    }
+}
+
+/// The gradient of queries or keys, given that of what the scores take.
+fn placed_grad<B: Backend>(dx: FloatTensor<B>, encoding: &Encoding<B>) -> FloatTensor<B> {
+    match encoding {
+        Encoding::Rotary { cos, sin } => rotate::<B>(dx, cos.clone(), B::float_neg(sin.clone())),
+        Encoding::Embedded | Encoding::Alibi { .. } => dx,
+    }
+}
+
+/// Scores `[batch, heads, tokens, tokens]` with what positions add to them.
+fn biased<B: Backend>(
+    scores: FloatTensor<B>,
+    encoding: &Encoding<B>,
+    sizes: Sizes,
+) -> FloatTensor<B> {
+    let Encoding::Alibi { slopes } = encoding else { return scores };
+    let Sizes { tokens, heads, .. } = sizes;
+    let (device, dtype) = (scores.device(), scores.dtype());
+    let settings = get_or_init_device_settings::<B>(&device);
+    let positions = B::int_arange(0..tokens as i64, &device, settings.int_dtype);
+    let positions = B::int_into_float(positions, dtype.into());
+    let positions = B::float_reshape(positions, Shape::new([1, 1, 1, tokens]));
+    let slopes = B::float_reshape(slopes.clone(), Shape::new([1, heads, 1, 1]));
+    B::float_add(scores, B::float_mul(slopes, positions))
+}
+
 /// The causal softmax of `[batch, shared, rows, width]` against `[batch, shared, tokens, width]`.
-fn probabilities<B: Backend>(q: FloatTensor<B>, k: FloatTensor<B>, sizes: Sizes) -> FloatTensor<B> {
+fn probabilities<B: Backend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    encoding: &Encoding<B>,
+    sizes: Sizes,
+) -> FloatTensor<B> {
     let Sizes { batch, tokens, heads, shared, .. } = sizes;
     let mask = later::<B>(sizes, &q.device());
     let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3));
     let scores = B::float_reshape(scores, Shape::new([batch, heads, tokens, tokens]));
+    let scores = biased::<B>(scores, encoding, sizes);
     let scores = B::float_mask_fill(scores, mask, MASKED.into());
     let shape = Shape::new([batch, shared, sizes.rows(), tokens]);
     B::float_reshape(B::softmax(scores, 3), shape)
 }
 
-pub(super) fn rotary_attention<B: Backend>(
+pub(super) fn causal_attention<B: Backend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     v: FloatTensor<B>,
-    cos: FloatTensor<B>,
-    sin: FloatTensor<B>,
+    encoding: Encoding<B>,
 ) -> FloatTensor<B> {
     let sizes = Sizes::of::<B>(&q, &k);
-    let q = B::float_mul_scalar(rotate::<B>(q, cos.clone(), sin.clone()), sizes.scale().into());
-    let k = B::float_swap_dims(rotate::<B>(k, cos, sin), 1, 2);
-    let weights = probabilities::<B>(sizes.stack::<B>(q), k, sizes);
+    let q = B::float_mul_scalar(placed::<B>(q, &encoding), sizes.scale().into());
+    let k = B::float_swap_dims(placed::<B>(k, &encoding), 1, 2);
+    let weights = probabilities::<B>(sizes.stack::<B>(q), k, &encoding, sizes);
     sizes.unstack::<B>(B::float_matmul(weights, B::float_swap_dims(v, 1, 2)))
 }
 
 /// With `P` the probabilities: `dV = Pᵀ dO`, `dP = dO Vᵀ`, `dS = P (dP - Σ P dP)`, `dQ = dS K`,
 /// `dK = dSᵀ Q`, and the rotations backwards.
-pub(super) fn rotary_attention_grad<B: Backend>(
+pub(super) fn causal_attention_grad<B: Backend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     v: FloatTensor<B>,
-    cos: FloatTensor<B>,
-    sin: FloatTensor<B>,
+    encoding: Encoding<B>,
     dy: FloatTensor<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let sizes = Sizes::of::<B>(&q, &k);
-    let q = B::float_mul_scalar(rotate::<B>(q, cos.clone(), sin.clone()), sizes.scale().into());
+    let q = B::float_mul_scalar(placed::<B>(q, &encoding), sizes.scale().into());
     let q = sizes.stack::<B>(q);
-    let k = B::float_swap_dims(rotate::<B>(k, cos.clone(), sin.clone()), 1, 2);
+    let k = B::float_swap_dims(placed::<B>(k, &encoding), 1, 2);
     let v = B::float_swap_dims(v, 1, 2);
     let dy = sizes.stack::<B>(dy);
-    let weights = probabilities::<B>(q.clone(), k.clone(), sizes);
+    let weights = probabilities::<B>(q.clone(), k.clone(), &encoding, sizes);
     let dv = B::float_matmul(B::float_swap_dims(weights.clone(), 2, 3), dy.clone());
     let dweights = B::float_matmul(dy, B::float_swap_dims(v, 2, 3));
     let along = B::float_sum_dim(B::float_mul(weights.clone(), dweights.clone()), 3);
     let dscores = B::float_mul(weights, B::float_sub(dweights, along));
     let dq = B::float_mul_scalar(B::float_matmul(dscores.clone(), k), sizes.scale().into());
     let dk = B::float_matmul(B::float_swap_dims(dscores, 2, 3), q);
-    let back = B::float_neg(sin);
     (
-        rotate::<B>(sizes.unstack::<B>(dq), cos.clone(), back.clone()),
-        rotate::<B>(B::float_swap_dims(dk, 1, 2), cos, back),
+        placed_grad::<B>(sizes.unstack::<B>(dq), &encoding),
+        placed_grad::<B>(B::float_swap_dims(dk, 1, 2), &encoding),
         B::float_swap_dims(dv, 1, 2),
     )
 }
@@ -231,8 +303,16 @@ fn chunks(rows: usize, at_once: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// The logarithms of the softmax of some rows' scores, `[rows, vocabulary]`.
-fn log_probabilities<B: Backend>(hidden: FloatTensor<B>, table: FloatTensor<B>) -> FloatTensor<B> {
-    B::log_softmax(B::float_matmul(hidden, B::float_transpose(table)), 1)
+fn log_probabilities<B: FusedBackend>(
+    hidden: FloatTensor<B>,
+    weight: Frozen<B>,
+    layout: HeadLayout,
+) -> FloatTensor<B> {
+    let scores = match layout {
+        HeadLayout::Table => weight.multiply_transposed(hidden),
+        HeadLayout::Linear => weight.multiply(hidden),
+    };
+    B::log_softmax(scores, 1)
 }
 
 /// `-Σ logs[target]`, `[1]`.
@@ -240,9 +320,10 @@ fn missing<B: Backend>(logs: FloatTensor<B>, targets: IntTensor<B>) -> FloatTens
     B::float_neg(B::float_sum(B::float_gather(1, logs, targets)))
 }
 
-pub(super) fn head_loss<B: Backend>(
+pub(super) fn head_loss<B: FusedBackend>(
     hidden: FloatTensor<B>,
-    table: FloatTensor<B>,
+    weight: Frozen<B>,
+    layout: HeadLayout,
     targets: &[i32],
     at_once: usize,
 ) -> FloatTensor<B> {
@@ -252,16 +333,17 @@ pub(super) fn head_loss<B: Backend>(
     chunks(targets.len(), at_once).fold(loss, |loss, (from, to)| {
         let rows = B::float_slice(hidden.clone(), &span(from, to));
         let targets = B::int_slice(targets_on_device.clone(), &span(from, to));
-        let logs = log_probabilities::<B>(rows, table.clone());
+        let logs = log_probabilities::<B>(rows, weight.clone(), layout);
         B::float_add(loss, missing::<B>(logs, targets))
     })
 }
 
 /// With `P` the softmax of the scores and `T` one where a target is: `dS = P - T`,
 /// `dhidden = dS table`, `dtable = dSᵀ hidden`.
-pub(super) fn head_loss_grad<B: Backend>(
+pub(super) fn head_loss_grad<B: FusedBackend>(
     hidden: FloatTensor<B>,
-    table: FloatTensor<B>,
+    weight: Frozen<B>,
+    layout: HeadLayout,
     targets: &[i32],
     table_grad: bool,
     at_once: usize,
@@ -274,7 +356,7 @@ pub(super) fn head_loss_grad<B: Backend>(
     for (from, to) in chunks(targets.len(), at_once) {
         let rows = B::float_slice(hidden.clone(), &span(from, to));
         let targets = B::int_slice(targets_on_device.clone(), &span(from, to));
-        let logs = log_probabilities::<B>(rows.clone(), table.clone());
+        let logs = log_probabilities::<B>(rows.clone(), weight.clone(), layout);
         loss = B::float_add(loss, missing::<B>(logs.clone(), targets.clone()));
         let one_a_row = Shape::new([to - from, 1]);
         let minus_one = B::float_full(one_a_row, (-1.0_f32).into(), &device, dtype.into());
@@ -287,7 +369,10 @@ pub(super) fn head_loss_grad<B: Backend>(
                 None => of_rows,
             });
         }
-        hidden_grads.push(B::float_matmul(dscores, table.clone()));
+        hidden_grads.push(match layout {
+            HeadLayout::Table => weight.clone().multiply(dscores),
+            HeadLayout::Linear => weight.clone().multiply_transposed(dscores),
+        });
     }
     HeadGrads {
         loss,
@@ -298,7 +383,10 @@ pub(super) fn head_loss_grad<B: Backend>(
         },
         table: match (table_sum, table_grad) {
             (Some(sum), _) => TableGrad::Dense(sum),
-            (None, true) => TableGrad::Dense(B::float_zeros(table.shape(), &device, dtype.into())),
+            (None, true) => {
+                let shape = Shape::new(weight.dims());
+                TableGrad::Dense(B::float_zeros(shape, &device, dtype.into()))
+            }
             (None, false) => TableGrad::Skipped,
         },
     }

@@ -2,14 +2,17 @@
 
 mod attention;
 mod gate;
+mod gelu;
 mod loss;
 mod norm;
 
+use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Flex, TensorMetadata};
+use burn_lora::Frozen;
 use burn_lora_kernels::Floats;
 
-use super::{FusedBackend, HeadGrads, composed};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, composed};
+use loss::Head;
 
 /// The values of all of them in order, or none where one is not `f32`.
 fn all<const N: usize>(tensors: [&FloatTensor<Flex>; N]) -> Option<[Floats; N]> {
@@ -56,59 +59,77 @@ impl FusedBackend for Flex {
         }
     }
 
-    fn rotary_attention(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        match all([&q, &k, &v, &cos, &sin]) {
-            Some(inputs) => attention::forward(&inputs),
-            None => composed::rotary_attention::<Self>(q, k, v, cos, sin),
+    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        match all([&x]) {
+            Some([x]) => gelu::forward(&x),
+            None => composed::gelu_tanh::<Self>(x),
         }
     }
 
-    fn rotary_attention_grad(
+    fn gelu_tanh_grad(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        match all([&x, &dy]) {
+            Some([x, dy]) => gelu::backward(&x, &dy),
+            None => composed::gelu_tanh_grad::<Self>(x, dy),
+        }
+    }
+
+    fn causal_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        cos: FloatTensor<Self>,
-        sin: FloatTensor<Self>,
+        encoding: Encoding<Self>,
+    ) -> FloatTensor<Self> {
+        match (all([&q, &k, &v]), attention::Positions::of(&encoding)) {
+            (Some(inputs), Some(positions)) => attention::forward(&inputs, &positions),
+            _ => composed::causal_attention::<Self>(q, k, v, encoding),
+        }
+    }
+
+    fn causal_attention_grad(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        encoding: Encoding<Self>,
         dy: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        match (all([&q, &k, &v, &cos, &sin]), Floats::contiguous(dy.clone())) {
-            (Some(inputs), Some(dy)) => attention::backward(&inputs, &dy),
-            _ => composed::rotary_attention_grad::<Self>(q, k, v, cos, sin, dy),
+        match (all([&q, &k, &v, &dy]), attention::Positions::of(&encoding)) {
+            (Some([q, k, v, dy]), Some(positions)) => {
+                attention::backward(&[q, k, v], &positions, &dy)
+            }
+            _ => composed::causal_attention_grad::<Self>(q, k, v, encoding, dy),
         }
     }
 
     fn head_loss(
         hidden: FloatTensor<Self>,
-        table: FloatTensor<Self>,
+        weight: Frozen<Self>,
+        layout: HeadLayout,
         targets: Vec<i32>,
         _: bool,
     ) -> FloatTensor<Self> {
-        match (Floats::contiguous(hidden.clone()), Floats::strided(table.clone())) {
-            (Some(hidden), Some(table)) => loss::forward(&hidden, &table, &targets),
+        match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout)) {
+            (Some(hidden), Some(head)) => loss::forward(&hidden, &head, &targets),
             _ => {
-                let at_once = super::rows_at_once(table.shape()[0]);
-                composed::head_loss::<Self>(hidden, table, &targets, at_once)
+                let at_once = super::rows_at_once(layout.vocabulary(weight.dims()));
+                composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once)
             }
         }
     }
 
     fn head_loss_grad(
         hidden: FloatTensor<Self>,
-        table: FloatTensor<Self>,
+        weight: Frozen<Self>,
+        layout: HeadLayout,
         targets: Vec<i32>,
         table_grad: bool,
     ) -> HeadGrads<Self> {
-        match (Floats::contiguous(hidden.clone()), Floats::strided(table.clone())) {
-            (Some(hidden), Some(table)) => loss::backward(&hidden, &table, &targets, table_grad),
+        match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout)) {
+            (Some(hidden), Some(head)) => loss::backward(&hidden, &head, &targets, table_grad),
             _ => {
-                let at_once = super::rows_at_once(table.shape()[0]);
-                composed::head_loss_grad::<Self>(hidden, table, &targets, table_grad, at_once)
+                let at_once = super::rows_at_once(layout.vocabulary(weight.dims()));
+                composed::head_loss_grad::<Self>(
+                    hidden, weight, layout, &targets, table_grad, at_once,
+                )
             }
         }
     }

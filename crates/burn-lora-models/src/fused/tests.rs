@@ -4,10 +4,10 @@
 //! Tolerance: both sides compute in f32, with sums of up to some thousand terms in another order;
 //! 2e-5 of the largest value is an order of magnitude above what was seen.
 
-use burn::tensor::activation::{log_softmax, silu, softmax};
+use burn::tensor::activation::{gelu_approximate, log_softmax, silu, softmax};
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
-use super::{head_loss, rms_norm, rotary_attention, silu_mul};
+use super::{HeadLayout, Positional, causal_attention, gelu_tanh, head_loss, rms_norm, silu_mul};
 
 /// The first GPU where one is compiled in and there, so that the same tests hold the composed bodies
 /// on wgpu and CUDA; the CPU elsewhere.
@@ -95,13 +95,28 @@ fn silu_mul_equals_its_formula() {
     }
 }
 
+#[test]
+fn gelu_tanh_equals_its_formula() {
+    let device = device();
+    for shape in [[1, 8], [3, 17], [300, 200]] {
+        // Far into both tails.
+        let inputs = [random(shape, &device) * 5.0];
+        let got = traced(&inputs, |[x]| gelu_tanh(x.clone()));
+        let expected = traced(&inputs, |[x]| gelu_approximate(x.clone()));
+        check_alike(&got, &expected, "gelu_tanh");
+    }
+}
+
 /// Keys and values repeated for every query head, whole scores, a mask.
-fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], cos: &Tensor<2>, sin: &Tensor<2>) -> Tensor<4> {
+fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], positional: &Positional) -> Tensor<4> {
     let [batch, tokens, heads, width] = q.dims();
     let shared = k.dims()[2];
     let turn = |x: &Tensor<4>| {
+        let Positional::Rotary { cos, sin } = positional else {
+            return x.clone().swap_dims(1, 2);
+        };
         let half = width / 2;
-        let table = |t: &Tensor<2>| t.clone().reshape([1, tokens, 1, half]);
+        let table = |t: &Tensor<3>| t.clone().reshape([1, tokens, 1, half]);
         let (a, b) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
         let (cos, sin) = (table(cos), table(sin));
         Tensor::cat(vec![a.clone() * cos.clone() - b.clone() * sin.clone(), b * cos + a * sin], 3)
@@ -119,11 +134,23 @@ fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], cos: &Tensor<2>, sin: &Tenso
         .collect();
     let mask = Tensor::<4>::from_data(TensorData::new(mask, [1, 1, tokens, tokens]), &q.device());
     let scores = q.matmul(k.swap_dims(2, 3)) / (width as f64).sqrt() + mask;
+    let scores = match positional {
+        // By distance, as the paper has it: each head's slope times how far behind a key stands.
+        Positional::Alibi { slopes } => {
+            let distance: Vec<f32> = (0..tokens * tokens)
+                .map(|at| (at % tokens) as f32 - (at / tokens) as f32)
+                .collect();
+            let distance = TensorData::new(distance, [1, 1, tokens, tokens]);
+            let distance = Tensor::<4>::from_data(distance, &scores.device());
+            scores + distance * slopes.clone().reshape([1, heads, 1, 1])
+        }
+        Positional::Embedded | Positional::Rotary { .. } => scores,
+    };
     softmax(scores, 3).matmul(v).swap_dims(1, 2)
 }
 
 #[test]
-fn rotary_attention_equals_its_formula() {
+fn causal_attention_equals_its_formula() {
     let device = device();
     // batch, tokens, query heads, key heads, width: one token; a group; several tiles, the last of
     // them short.
@@ -133,14 +160,21 @@ fn rotary_attention_equals_its_formula() {
         let q = random([batch, tokens, heads, width], &device);
         let k = random([batch, tokens, shared, width], &device);
         let v = random([batch, tokens, shared, width], &device);
-        let angles = random([tokens, width / 2], &device.clone().without_autodiff());
-        let (cos, sin) = (angles.clone().cos(), angles.sin());
+        let constants = device.clone().without_autodiff();
+        let angles = random([1, tokens, width / 2], &constants);
+        let slopes = random([heads], &constants);
         let inputs = [q, k, v];
-        let got = traced(&inputs, |[q, k, v]| {
-            rotary_attention(q.clone(), k.clone(), v.clone(), cos.clone(), sin.clone())
-        });
-        let expected = traced(&inputs, |inputs| attention_by_formula(inputs, &cos, &sin));
-        check_alike(&got, &expected, "rotary_attention");
+        for positional in [
+            Positional::Embedded,
+            Positional::Rotary { cos: angles.clone().cos(), sin: angles.sin() },
+            Positional::Alibi { slopes },
+        ] {
+            let got = traced(&inputs, |[q, k, v]| {
+                causal_attention(q.clone(), k.clone(), v.clone(), positional.clone())
+            });
+            let expected = traced(&inputs, |inputs| attention_by_formula(inputs, &positional));
+            check_alike(&got, &expected, &format!("{positional:?}"));
+        }
     }
 }
 
@@ -155,7 +189,8 @@ fn head_loss_equals_log_softmax_in_one_chunk_and_in_many() {
         let column = Tensor::<2, Int>::from_data(column, &device);
         // A factor, so that the incoming gradient is not 1.
         let got = traced(&inputs, |[hidden, table]| {
-            head_loss(hidden.clone(), table.clone(), targets.clone()).unsqueeze() * 3.0
+            head_loss(hidden.clone(), table.clone(), HeadLayout::Table, targets.clone()).unsqueeze()
+                * 3.0
         });
         let expected = traced(&inputs, |[hidden, table]| {
             let logs = log_softmax(hidden.clone().matmul(table.clone().transpose()), 1);
@@ -171,11 +206,12 @@ fn a_frozen_table_gets_no_gradient_and_the_rows_the_same() {
     let hidden = random::<2>([9, 4], &device).require_grad();
     let table = random::<2>([20, 4], &device);
     let targets = vec![3; 9];
-    let grads = head_loss(hidden.clone(), table.clone(), targets.clone()).backward();
+    let grads =
+        head_loss(hidden.clone(), table.clone(), HeadLayout::Table, targets.clone()).backward();
     assert!(table.grad(&grads).is_none());
     let frozen = values(hidden.grad(&grads).unwrap());
     let table = table.require_grad();
-    let grads = head_loss(hidden.clone(), table.clone(), targets).backward();
+    let grads = head_loss(hidden.clone(), table.clone(), HeadLayout::Table, targets).backward();
     assert!(table.grad(&grads).is_some());
     assert_eq!(values(hidden.grad(&grads).unwrap()), frozen);
 }
@@ -184,7 +220,8 @@ fn a_frozen_table_gets_no_gradient_and_the_rows_the_same() {
 #[should_panic(expected = "outside of the vocabulary")]
 fn a_target_outside_of_the_vocabulary_is_refused() {
     let device = device();
-    head_loss(random([1, 4], &device), random([3, 4], &device), vec![3]);
+    let table = random::<2>([3, 4], &device);
+    head_loss(random([1, 4], &device), table, HeadLayout::Table, vec![3]);
 }
 
 #[cfg(feature = "flex")]
@@ -195,7 +232,10 @@ mod twins {
     use burn::backend::tensor::FloatTensor;
 
     use super::check_close;
-    use crate::fused::{FusedBackend, HeadGrads, TableGrad, composed};
+    use crate::fused::{Encoding, FusedBackend, HeadGrads, HeadLayout, TableGrad, composed};
+    use burn::backend::ops::FloatTensorOps;
+    use burn::tensor::FloatDType;
+    use burn_lora::Frozen;
     use burn_lora_kernels::Floats;
 
     fn tensor(shape: &[usize], seed: usize) -> FloatTensor<Flex> {
@@ -233,57 +273,101 @@ mod twins {
             "silu_mul",
         );
         let got = Flex::silu_mul_grad(x.clone(), up.clone(), dy.clone());
-        let expected = composed::silu_mul_grad::<Flex>(x, up, dy);
+        let expected = composed::silu_mul_grad::<Flex>(x, up, dy.clone());
         check(got.0, expected.0, "gate");
         check(got.1, expected.1, "up");
+        let x = tensor(&shape, 1);
+        check(Flex::gelu_tanh(x.clone()), composed::gelu_tanh::<Flex>(x.clone()), "gelu");
+        check(
+            Flex::gelu_tanh_grad(x.clone(), dy.clone()),
+            composed::gelu_tanh_grad::<Flex>(x, dy),
+            "gelu_tanh_grad",
+        );
     }
 
     #[test]
     fn attention() {
         let q = tensor(&[2, 70, 4, 6], 1);
         let [k, v] = [2, 3].map(|seed| tensor(&[2, 70, 2, 6], seed));
-        let [cos, sin] = [4, 5].map(|seed| tensor(&[70, 3], seed));
         let dy = tensor(&[2, 70, 4, 6], 6);
-        let call = |f: fn(_, _, _, _, _) -> _| {
-            f(q.clone(), k.clone(), v.clone(), cos.clone(), sin.clone())
-        };
-        check(call(Flex::rotary_attention), call(composed::rotary_attention::<Flex>), "output");
-        let got = Flex::rotary_attention_grad(
-            q.clone(),
-            k.clone(),
-            v.clone(),
-            cos.clone(),
-            sin.clone(),
-            dy.clone(),
-        );
-        let expected = composed::rotary_attention_grad::<Flex>(q, k, v, cos, sin, dy);
-        check(got.0, expected.0, "q");
-        check(got.1, expected.1, "k");
-        check(got.2, expected.2, "v");
+        for encoding in [
+            Encoding::Embedded,
+            Encoding::Rotary { cos: tensor(&[70, 3], 4), sin: tensor(&[70, 3], 5) },
+            Encoding::Alibi { slopes: tensor(&[4], 7) },
+        ] {
+            let inputs = || (q.clone(), k.clone(), v.clone());
+            let (a, b, c) = inputs();
+            let got = Flex::causal_attention(a, b, c, encoding.clone());
+            let (a, b, c) = inputs();
+            check(got, composed::causal_attention::<Flex>(a, b, c, encoding.clone()), "output");
+            let (a, b, c) = inputs();
+            let got = Flex::causal_attention_grad(a, b, c, encoding.clone(), dy.clone());
+            let (a, b, c) = inputs();
+            let expected = composed::causal_attention_grad::<Flex>(a, b, c, encoding, dy.clone());
+            check(got.0, expected.0, "q");
+            check(got.1, expected.1, "k");
+            check(got.2, expected.2, "v");
+        }
     }
 
     /// In one chunk, in several with a short last one, and row by row.
     #[test]
     fn loss() {
-        let (hidden, table) = (tensor(&[11, 8], 1), tensor(&[30, 8], 2));
+        let (hidden, table) = (tensor(&[11, 8], 1), Frozen::Dense(tensor(&[30, 8], 2)));
         let targets: Vec<i32> = (0..11).map(|row| row * 2).collect();
         let parts = |grads: HeadGrads<Flex>| match grads.table {
             TableGrad::Dense(table) => [grads.loss, grads.hidden, table],
             TableGrad::Skipped => panic!("a gradient that was asked for"),
         };
         for at_once in [11, 4, 1] {
-            let inputs = || (hidden.clone(), table.clone());
+            let inputs = || (hidden.clone(), table.clone(), HeadLayout::Table);
             check(
-                Flex::head_loss(inputs().0, inputs().1, targets.clone(), false),
-                composed::head_loss::<Flex>(inputs().0, inputs().1, &targets, at_once),
+                Flex::head_loss(inputs().0, inputs().1, inputs().2, targets.clone(), false),
+                composed::head_loss::<Flex>(inputs().0, inputs().1, inputs().2, &targets, at_once),
                 "loss",
             );
-            let got = Flex::head_loss_grad(inputs().0, inputs().1, targets.clone(), true);
-            let (hidden, table) = inputs();
-            let expected = composed::head_loss_grad::<Flex>(hidden, table, &targets, true, at_once);
+            let (hidden, table, layout) = inputs();
+            let got = Flex::head_loss_grad(hidden, table, layout, targets.clone(), true);
+            let (hidden, table, layout) = inputs();
+            let expected =
+                composed::head_loss_grad::<Flex>(hidden, table, layout, &targets, true, at_once);
             for (index, (got, expected)) in parts(got).into_iter().zip(parts(expected)).enumerate()
             {
                 check(got, expected, &format!("part {index} of {at_once} rows at once"));
+            }
+        }
+    }
+
+    /// Tied and untied heads of 16 bits, with more columns than a tile, against the dense f32 weight of
+    /// the same values.
+    #[test]
+    fn loss_with_a_head_of_sixteen_bits() {
+        let hidden = tensor(&[11, 8], 1);
+        let targets: Vec<i32> = (0..11).map(|row| row * 27).collect();
+        for format in [FloatDType::F16, FloatDType::BF16] {
+            for (layout, shape) in [(HeadLayout::Table, [300, 8]), (HeadLayout::Linear, [8, 300])] {
+                let half = Flex::float_cast(tensor(&shape, 2), format);
+                let dense = Flex::float_cast(half.clone(), FloatDType::F32);
+                let (half, dense) = (Frozen::Half(half), Frozen::Dense(dense));
+                let loss = |weight| {
+                    Flex::head_loss(hidden.clone(), weight, layout, targets.clone(), false)
+                };
+                check(loss(half.clone()), loss(dense.clone()), "loss");
+                let grads = |weight| {
+                    Flex::head_loss_grad(hidden.clone(), weight, layout, targets.clone(), false)
+                };
+                let (got, expected) = (grads(half), grads(dense.clone()));
+                check(got.hidden, expected.hidden.clone(), "hidden");
+                check(got.loss, expected.loss, "loss beside its gradient");
+                let composed = composed::head_loss_grad::<Flex>(
+                    hidden.clone(),
+                    dense,
+                    layout,
+                    &targets,
+                    false,
+                    4,
+                );
+                check(expected.hidden, composed.hidden, "the kernel of the dense head");
             }
         }
     }

@@ -80,7 +80,7 @@ impl GgufFile {
         &self.metadata
     }
 
-    /// All tensors, by name. [`hugging_face_key`](super::hugging_face_key) gives the key of each.
+    /// All tensors, by name.
     pub fn tensors(&self) -> impl Iterator<Item = &GgufTensor> {
         self.tensors.values()
     }

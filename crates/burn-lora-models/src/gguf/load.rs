@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
-
 use super::{GgufFile, GgufSource};
 use crate::ModelError;
-use crate::weights::{Builder, LoadReport, Manifest};
+use crate::weights::{Builder, LoadReport, Manifest, Storage};
 
 /// Whether the path is that of a GGUF file, by its name.
 pub(crate) fn is_gguf(path: &Path) -> bool {
@@ -21,15 +19,15 @@ pub(crate) fn config_text(path: &Path) -> Result<String, ModelError> {
 /// Builds a model from the file at `path`; `build` runs twice, as for a directory.
 pub(crate) fn load<M>(
     path: &Path,
-    device: &Device,
+    at: Storage<'_>,
     progress: &mut dyn FnMut(u64, u64),
     build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
 ) -> Result<(M, LoadReport), ModelError> {
     let mut manifest = Manifest::default();
-    build(&mut Builder::new(&mut manifest, device))?;
+    build(&mut Builder::new(&mut manifest, at))?;
     let mut source = GgufSource::new(GgufFile::open(path)?, &manifest.specs, progress)?;
     let report = source.report();
-    Ok((build(&mut Builder::new(&mut source, device))?, report))
+    Ok((build(&mut Builder::new(&mut source, at))?, report))
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ impl Metadata {
     }
 
     /// A text.
-    pub(super) fn text(&self, key: &str) -> Result<Option<&str>, GgufError> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&str>, GgufError> {
         self.typed(key, "a text", |value| match value {
             Value::Text(text) => Some(text.as_str()),
             _ => None,
@@ -119,12 +119,12 @@ impl Metadata {
     }
 
     /// A size, a count or an id.
-    pub(super) fn index(&self, key: &str) -> Result<Option<usize>, GgufError> {
+    pub(crate) fn index(&self, key: &str) -> Result<Option<usize>, GgufError> {
         self.typed(key, "an integer of at least 0", Value::index)
     }
 
     /// A count that some files give once a layer: allowed where it is the same for all.
-    pub(super) fn count(&self, key: &str) -> Result<Option<usize>, GgufError> {
+    pub(crate) fn count(&self, key: &str) -> Result<Option<usize>, GgufError> {
         self.typed(key, "one integer of at least 0, the same for every layer,", |value| {
             let Value::Array(array) = value else { return value.index() };
             match array {
@@ -137,7 +137,7 @@ impl Metadata {
 
     /// A finite number. One in single precision becomes the number that its shortest decimal means,
     /// so that 1e-5 is 1e-5 and not 0.000009999999747378752.
-    pub(super) fn number(&self, key: &str) -> Result<Option<f64>, GgufError> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, GgufError> {
         self.typed(key, "a finite number", |value| {
             match value {
                 Value::F32(value) => value.to_string().parse().ok(),
@@ -151,7 +151,7 @@ impl Metadata {
     }
 
     /// A truth value.
-    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, GgufError> {
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, GgufError> {
         self.typed(key, "a truth value", |value| match value {
             Value::Bool(value) => Some(*value),
             _ => None,
@@ -159,7 +159,7 @@ impl Metadata {
     }
 
     /// Texts.
-    pub(super) fn texts(&self, key: &str) -> Result<Option<&[String]>, GgufError> {
+    pub(crate) fn texts(&self, key: &str) -> Result<Option<&[String]>, GgufError> {
         self.typed(key, "an array of texts", |value| match value {
             Value::Array(Array::Text(texts)) => Some(texts.as_slice()),
             _ => None,
@@ -167,12 +167,12 @@ impl Metadata {
     }
 
     /// `value`, or an error that names the key that was looked up for it.
-    pub(super) fn needed<T>(&self, key: &str, value: Option<T>) -> Result<T, GgufError> {
+    pub(crate) fn needed<T>(&self, key: &str, value: Option<T>) -> Result<T, GgufError> {
         value.ok_or_else(|| GgufError::MissingKey { path: self.path.clone(), key: key.to_owned() })
     }
 
     /// The error for a value that is not as it should be.
-    pub(super) fn unfit(&self, key: &str, found: String, expected: &'static str) -> GgufError {
+    pub(crate) fn unfit(&self, key: &str, found: String, expected: &'static str) -> GgufError {
         GgufError::KeyValue { path: self.path.clone(), key: key.to_owned(), found, expected }
     }
 

@@ -2,18 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::config::{GgufArchitecture, ROPE_FACTORS};
 use super::file::CHUNK;
-use super::names::{gguf_name, hugging_face_key};
 use super::rows::RowOrder;
 use super::{GgufError, GgufFile, GgufTensor, GgufTensorProblem};
 use crate::ModelError;
-use crate::weights::{LoadReport, Role, Source, TensorSpec};
+use crate::weights::{LoadReport, Number, Role, Source, TensorSpec, Values, WeightDtype};
 
 /// Rows that are transposed together: runs of that many numbers are written.
 const ROWS: usize = 64;
 
-/// The tensors of a file under their Hugging Face keys, in f32 and in Burn's layout.
+/// The tensors of a file under their Hugging Face keys, in Burn's layout.
 ///
 /// It is made from the list of what a model needs, which is compared with the file as a whole
 /// before anything is read. Beside a tensor that is asked for, only a chunk is held.
@@ -39,35 +37,35 @@ impl<'a> GgufSource<'a> {
         specs: &[TensorSpec],
         progress: &'a mut dyn FnMut(u64, u64),
     ) -> Result<Self, GgufError> {
-        let architecture = file.architecture()?;
-        let heads = file.heads(architecture)?;
+        let family = file.family()?;
         let mut problems = Vec::new();
         let mut tensors = BTreeMap::new();
         for spec in specs {
             let key = spec.key.clone();
-            let Some(tensor) = gguf_name(&key).and_then(|name| file.tensor(&name)) else {
+            let Some(tensor) = family.names.gguf(&key).and_then(|name| file.tensor(&name)) else {
                 problems.push(GgufTensorProblem::Missing { key });
                 continue;
             };
             let name = tensor.name.clone();
-            if tensor.shape != spec.shape {
-                let (found, expected) = (tensor.shape.clone(), spec.shape.clone());
+            let expected = stored(spec);
+            if tensor.shape != expected {
+                let found = tensor.shape.clone();
                 problems.push(GgufTensorProblem::Shape { tensor: name, found, expected });
             } else if !tensor.ggml_type.is_supported() {
                 let found = tensor.ggml_type;
                 problems.push(GgufTensorProblem::Quantization { tensor: name, found });
             } else {
-                let order = row_order(&file, architecture, heads, tensor)?;
+                let order = (family.rows)(&file, tensor)?;
                 tensors.insert(key, (tensor.clone(), order));
             }
         }
         let wanted: BTreeSet<&str> = specs.iter().map(|spec| spec.key.as_str()).collect();
         for tensor in file.tensors() {
             // What it says, the configuration says.
-            if tensor.name == ROPE_FACTORS && architecture == GgufArchitecture::Llama {
+            if family.told.contains(&tensor.name.as_str()) {
                 continue;
             }
-            let key = hugging_face_key(&tensor.name);
+            let key = family.names.hugging_face(&tensor.name);
             if !key.is_some_and(|key| wanted.contains(key.as_str())) {
                 problems.push(GgufTensorProblem::Surplus { tensor: tensor.name.clone() });
             }
@@ -85,20 +83,21 @@ impl<'a> GgufSource<'a> {
         LoadReport { tensors: self.tensors.len(), bytes: self.total, ..LoadReport::default() }
     }
 
-    fn read(&mut self, spec: &TensorSpec) -> Result<Vec<f32>, GgufError> {
+    fn read<T: Number>(&mut self, spec: &TensorSpec) -> Result<Vec<T>, GgufError> {
         let path = || self.file.path().to_owned();
         let Some((tensor, order)) = self.tensors.get(&spec.key) else {
             return Err(GgufError::NoTensor { path: path(), tensor: spec.key.clone() });
         };
-        if tensor.shape != spec.shape {
+        let expected = stored(spec);
+        if tensor.shape != expected {
             let problem = GgufTensorProblem::Shape {
                 tensor: tensor.name.clone(),
                 found: tensor.shape.clone(),
-                expected: spec.shape.clone(),
+                expected,
             };
             return Err(GgufError::Tensors { path: path(), problems: vec![problem] });
         }
-        let mut values = vec![0_f32; tensor.numbers()];
+        let mut values = vec![T::zeroed(); tensor.numbers()];
         if values.is_empty() {
             return Ok(values);
         }
@@ -108,7 +107,7 @@ impl<'a> GgufSource<'a> {
             [] => 1,
         };
         let height = values.len() / width;
-        let transposed = spec.role == Role::Linear;
+        let transposed = matches!(spec.role, Role::Linear | Role::Conv1d);
         let numbers = if transposed { ROWS * width } else { CHUNK };
         let (done, total, progress) = (&mut self.done, self.total, &mut self.progress);
         self.file.chunks(tensor, numbers, &mut |first, floats, bytes| {
@@ -116,14 +115,18 @@ impl<'a> GgufSource<'a> {
                 for column in 0..width {
                     let out = &mut values[column * height..][..height];
                     for (row, float) in floats[column..].iter().step_by(width).enumerate() {
-                        out[order.hugging_face(first / width + row)] = *float;
+                        let at = order.hugging_face(first / width + row, height);
+                        out[at] = T::from_f32(*float);
                     }
                 }
             } else if *order == RowOrder::Same {
-                values[first..][..floats.len()].copy_from_slice(floats);
+                for (value, float) in values[first..].iter_mut().zip(floats) {
+                    *value = T::from_f32(*float);
+                }
             } else {
                 for (at, float) in (first..).zip(floats) {
-                    values[order.hugging_face(at / width) * width + at % width] = *float;
+                    let at = order.hugging_face(at / width, height) * width + at % width;
+                    values[at] = T::from_f32(*float);
                 }
             }
             *done += bytes;
@@ -134,33 +137,20 @@ impl<'a> GgufSource<'a> {
 }
 
 impl Source for GgufSource<'_> {
-    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Vec<f32>>, ModelError> {
-        Ok(Some(self.read(spec)?))
+    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Values>, ModelError> {
+        Ok(Some(match spec.dtype {
+            WeightDtype::F32 => Values::F32(self.read(spec)?),
+            WeightDtype::F16 => Values::F16(self.read(spec)?),
+            WeightDtype::Bf16 => Values::Bf16(self.read(spec)?),
+        }))
     }
 }
 
-/// How the rows of a tensor lie in the file.
-fn row_order(
-    file: &GgufFile,
-    architecture: GgufArchitecture,
-    (heads, shared): (usize, usize),
-    tensor: &GgufTensor,
-) -> Result<RowOrder, GgufError> {
-    let module = tensor.name.rsplit('.').nth(1);
-    let heads = match (architecture, module) {
-        (GgufArchitecture::Llama, Some("attn_q")) => heads,
-        (GgufArchitecture::Llama, Some("attn_k")) => shared,
-        _ => return Ok(RowOrder::Same),
-    };
-    let rows = tensor.shape.first().copied().unwrap_or(1);
-    match heads.checked_mul(2) {
-        Some(halves) if rows.is_multiple_of(halves) => {
-            Ok(RowOrder::Interleaved { head_dim: rows / heads })
-        }
-        _ => {
-            let path = file.path().to_owned();
-            Err(GgufError::Heads { path, tensor: tensor.name.clone(), rows, heads })
-        }
+/// The shape of a tensor in a file, where every linear is `[d_out, d_in]`.
+fn stored(spec: &TensorSpec) -> Vec<usize> {
+    match spec.role {
+        Role::Conv1d => spec.shape.iter().rev().copied().collect(),
+        _ => spec.shape.clone(),
     }
 }
 

@@ -212,15 +212,15 @@ fn a_value_nested_too_deep_is_refused_when_printed() {
     }
 }
 
-/// What of the conversation is learned, and that all segments make the whole text.
+/// What of the conversation is learned, and that all pieces make the whole text.
 fn check_learned(template: &ChatTemplate, messages: &[Message], learned: &[&str]) {
-    let segments = template.prompt_and_answers(messages).unwrap();
-    let whole: String = segments.iter().map(|segment| segment.text.as_str()).collect();
+    let pieces = template.pieces(messages, false).unwrap();
+    let whole: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
     assert_eq!(whole, template.render(messages, false).unwrap());
     let found: Vec<_> =
-        segments.iter().filter(|segment| segment.learned).map(|s| s.text.as_str()).collect();
+        pieces.iter().filter(|piece| piece.learned).map(|s| s.text.as_str()).collect();
     assert_eq!(found, learned);
-    assert!(segments.iter().all(|segment| !segment.text.is_empty()));
+    assert!(pieces.iter().all(|piece| !piece.text.is_empty()));
 }
 
 #[test]
@@ -237,16 +237,16 @@ fn an_answer_is_learned_with_the_token_that_ends_it() {
 }
 
 #[test]
-fn the_segments_of_a_conversation_stand_in_its_order() {
+fn the_pieces_of_a_conversation_stand_in_its_order() {
     let messages = turns(&[("system", "S"), ("user", "Hi"), ("assistant", "A"), ("user", "B")]);
-    let segments = template(ZEPHYR).prompt_and_answers(&messages).unwrap();
-    let segment = |text: &str, learned| Segment { text: text.to_owned(), learned };
+    let pieces = template(ZEPHYR).pieces(&messages, false).unwrap();
+    let piece = |text: &str, learned| Piece { text: text.to_owned(), learned };
     assert_eq!(
-        segments,
+        pieces,
         [
-            segment("<|system|>\nS</s>\n<|user|>\nHi</s>\n<|assistant|>\n", false),
-            segment("A</s>", true),
-            segment("\n<|user|>\nB</s>\n", false),
+            piece("<|system|>\nS</s>\n<|user|>\nHi</s>\n<|assistant|>\n", false),
+            piece("A</s>", true),
+            piece("\n<|user|>\nB</s>\n", false),
         ]
     );
 }
@@ -289,7 +289,7 @@ fn a_template_that_rewrites_earlier_answers_is_refused_with_the_message() {
         ("assistant", "hm</think>c"),
         ("user", "d"),
     ]);
-    let error = template.prompt_and_answers(&messages).unwrap_err();
+    let error = template.pieces(&messages, false).unwrap_err();
     assert!(
         matches!(error, TemplateError::Unstable { message: 3, change: Instability::Later }),
         "{error:?}"
@@ -302,7 +302,7 @@ fn a_prompt_that_is_not_how_the_answer_begins_is_refused() {
     let source = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}\
                   {% if add_generation_prompt %}<assistant><no_thoughts>{% endif %}";
     let messages = turns(&[("user", "a"), ("assistant", "b")]);
-    let error = ChatTemplate::parse(source).unwrap().prompt_and_answers(&messages).unwrap_err();
+    let error = ChatTemplate::parse(source).unwrap().pieces(&messages, false).unwrap_err();
     assert!(
         matches!(error, TemplateError::Unstable { message: 1, change: Instability::Prompt }),
         "{error:?}"
@@ -313,7 +313,7 @@ fn a_prompt_that_is_not_how_the_answer_begins_is_refused() {
 fn a_beginning_that_cannot_be_written_is_named() {
     let source = "{% if messages | length == 1 %}{{ raise_exception('two, please') }}{% endif %}";
     let messages = turns(&[("user", "a"), ("assistant", "b")]);
-    let error = ChatTemplate::parse(source).unwrap().prompt_and_answers(&messages).unwrap_err();
+    let error = ChatTemplate::parse(source).unwrap().pieces(&messages, false).unwrap_err();
     assert_eq!(
         error.to_string(),
         "messages[1]: the conversation up to here cannot be written: the chat template refuses \
@@ -324,9 +324,9 @@ fn a_beginning_that_cannot_be_written_is_named() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever is said, the segments make the text, and each answer is learned where it stands.
+    /// Whatever is said, the pieces make the text, and each answer is learned where it stands.
     #[test]
-    fn segments_make_the_whole_text(
+    fn pieces_make_the_whole_text(
         says in proptest::collection::vec("[ab<|>\n é]{0,6}", 1..7),
         system in proptest::option::of("[ab \n]{0,6}"),
     ) {
@@ -336,10 +336,10 @@ proptest! {
         }
         for source in [SMOLLM2, QWEN25, LLAMA2, LLAMA31, MISTRAL, ZEPHYR, GENERATION] {
             let template = template(source);
-            let segments = template.prompt_and_answers(&messages).unwrap();
-            let whole: String = segments.iter().map(|segment| segment.text.as_str()).collect();
+            let pieces = template.pieces(&messages, false).unwrap();
+            let whole: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
             prop_assert_eq!(&whole, &template.render(&messages, false).unwrap());
-            let answers: Vec<_> = segments.iter().filter(|segment| segment.learned).collect();
+            let answers: Vec<_> = pieces.iter().filter(|piece| piece.learned).collect();
             prop_assert_eq!(answers.len(), says.len() / 2);
             for (answer, said) in answers.iter().zip(says.iter().skip(1).step_by(2)) {
                 prop_assert!(answer.text.contains(said.trim()));

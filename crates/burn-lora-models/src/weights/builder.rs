@@ -2,9 +2,9 @@
 
 use burn::module::{Param, ParamId};
 use burn::nn::{Embedding, LayerNorm, LayerNormConfig, Linear, RmsNorm};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
-use super::{Role, Source, TensorSpec};
+use super::{Role, Source, TensorSpec, WeightDtype};
 use crate::ModelError;
 
 /// Builds layers at a path, from a source, on a device.
@@ -23,24 +23,41 @@ use crate::ModelError;
 /// ```
 pub struct Builder<'a> {
     source: &'a mut dyn Source,
-    device: &'a Device,
+    at: Storage<'a>,
     path: String,
+}
+
+/// Where a model's parameters are made, and in which number format its matrices are held. A device
+/// alone stands for f32.
+#[derive(Debug, Clone, Copy)]
+pub struct Storage<'a> {
+    /// The device.
+    pub device: &'a Device,
+    /// The format of matrices. Those of 16 bits are frozen.
+    pub dtype: WeightDtype,
+}
+
+impl<'a> From<&'a Device> for Storage<'a> {
+    fn from(device: &'a Device) -> Self {
+        Self { device, dtype: WeightDtype::F32 }
+    }
 }
 
 impl<'a> Builder<'a> {
     /// A builder at the root.
-    pub fn new(source: &'a mut dyn Source, device: &'a Device) -> Self {
-        Self { source, device, path: String::new() }
+    pub fn new(source: &'a mut dyn Source, at: impl Into<Storage<'a>>) -> Self {
+        Self { source, at: at.into(), path: String::new() }
     }
 
     /// A builder one level (or, with dots in the name, several) below.
     pub fn at(&mut self, name: &str) -> Builder<'_> {
-        Builder { path: self.key(name), source: &mut *self.source, device: self.device }
+        let path = self.key(name);
+        Builder { path, source: &mut *self.source, at: self.at }
     }
 
     /// The device that the layers are made on.
     pub fn device(&self) -> &Device {
-        self.device
+        self.at.device
     }
 
     /// A linear: `weight [d_in, d_out]`, `bias [d_out]`.
@@ -61,6 +78,19 @@ impl<'a> Builder<'a> {
             true => Some(layer.param("bias", [d_out], Role::Bias, [d_out])?),
             false => None,
         };
+        Ok(Linear { weight, bias })
+    }
+
+    /// A linear with a bias whose weight files store `[d_in, d_out]`, as Burn does (transformers'
+    /// `Conv1D`).
+    ///
+    /// # Errors
+    ///
+    /// What the source says.
+    pub fn conv1d(&mut self, name: &str, d_in: usize, d_out: usize) -> Result<Linear, ModelError> {
+        let mut layer = self.at(name);
+        let weight = layer.param("weight", [d_in, d_out], Role::Conv1d, [d_in, d_out])?;
+        let bias = Some(layer.param("bias", [d_out], Role::Bias, [d_out])?);
         Ok(Linear { weight, bias })
     }
 
@@ -104,7 +134,7 @@ impl<'a> Builder<'a> {
         let gamma = layer.param("weight", [d], Role::Scale, [d])?;
         let beta = layer.param("bias", [d], Role::Bias, [d])?;
         // Burn gives no other way to set epsilon; the parameters it makes are lazy and dropped.
-        let mut norm = LayerNormConfig::new(d).with_epsilon(epsilon).init(self.device);
+        let mut norm = LayerNormConfig::new(d).with_epsilon(epsilon).init(self.at.device);
         norm.gamma = gamma;
         norm.beta = Some(beta);
         Ok(norm)
@@ -124,16 +154,22 @@ impl<'a> Builder<'a> {
         role: Role,
         shape: [usize; D],
     ) -> Result<Param<Tensor<D>>, ModelError> {
-        let spec = TensorSpec { key: self.key(name), shape: stored.to_vec(), role };
-        Ok(match self.source.values(&spec)? {
-            Some(values) => Param::from_data(TensorData::new(values, shape), self.device),
+        let Storage { device, dtype } = self.at;
+        let dtype = dtype.of_role(role);
+        let spec = TensorSpec { key: self.key(name), shape: stored.to_vec(), role, dtype };
+        let trainable = dtype == WeightDtype::F32;
+        let param = match self.source.values(&spec)? {
+            Some(values) => device.memory_persistent_allocations(values.data(shape), |data| {
+                Param::from_tensor(Tensor::from_data(data, (device, dtype.dtype())))
+            }),
             None => Param::uninitialized(
                 ParamId::new(),
-                move |device, _| Tensor::zeros(shape, device),
-                self.device.clone(),
-                true,
+                move |device, _| Tensor::zeros(shape, (device, dtype.dtype())),
+                device.clone(),
+                trainable,
                 shape.into(),
             ),
-        })
+        };
+        Ok(if trainable { param } else { param.set_require_grad(false) })
     }
 }

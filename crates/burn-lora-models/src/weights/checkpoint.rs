@@ -9,7 +9,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
-use super::{Role, TensorSpec};
+use super::{Number, Role, TensorSpec};
 use crate::{ModelError, TensorProblem};
 
 /// A longer header is refused; the format's own reader draws the line there too.
@@ -144,20 +144,20 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Reads one tensor into Burn's layout. `entry` must have the spec's shape and a float dtype.
+    /// Reads one tensor into Burn's layout, as numbers of `T`. `entry` must have the spec's shape and a float dtype.
     /// `read` is told of every chunk, in bytes of the file.
     ///
     /// Beside the result only one chunk is held, so that loading peaks at the size of the weights.
-    pub(crate) fn read(
+    pub(crate) fn read<T: Number>(
         &mut self,
         entry: &Entry,
         spec: &TensorSpec,
         read: &mut dyn FnMut(u64),
-    ) -> Result<Vec<f32>, ModelError> {
+    ) -> Result<Vec<T>, ModelError> {
         let Shard { path, file } = &mut self.shards[entry.shard];
         let failed = |path: &Path| ModelError::io("read", path);
         file.seek(SeekFrom::Start(entry.start)).map_err(failed(path))?;
-        let mut values = vec![0_f32; spec.len()];
+        let mut values = vec![T::zeroed(); spec.len()];
         let width = match spec.role {
             Role::Linear => spec.shape.get(1).copied().unwrap_or(1),
             _ => 1,
@@ -165,13 +165,11 @@ impl Checkpoint {
         if width == 0 || values.is_empty() {
             return Ok(values);
         }
-        if spec.role != Role::Linear && entry.dtype == Dtype::F32 {
-            for chunk in bytemuck::cast_slice_mut::<f32, u8>(&mut values).chunks_mut(CHUNK) {
+        let as_it_is = entry.dtype == T::DTYPE && cfg!(target_endian = "little");
+        if spec.role != Role::Linear && as_it_is {
+            for chunk in bytemuck::cast_slice_mut::<T, u8>(&mut values).chunks_mut(CHUNK) {
                 file.read_exact(chunk).map_err(failed(path))?;
                 read(chunk.len() as u64);
-            }
-            if cfg!(target_endian = "big") {
-                values.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits().swap_bytes()));
             }
             return Ok(values);
         }
@@ -182,22 +180,22 @@ impl Checkpoint {
             _ => CHUNK / size,
         };
         let mut bytes = vec![0; rows.min(height) * width * size];
-        let mut floats = vec![0_f32; rows.min(height) * width];
+        let mut numbers = vec![T::zeroed(); rows.min(height) * width];
         for first in (0..height).step_by(rows) {
             let count = rows.min(height - first);
             let bytes = &mut bytes[..count * width * size];
-            let floats = &mut floats[..count * width];
+            let numbers = &mut numbers[..count * width];
             file.read_exact(bytes).map_err(failed(path))?;
-            decode(entry.dtype, bytes, floats);
+            decode(entry.dtype, bytes, numbers);
             if spec.role == Role::Linear {
                 for column in 0..width {
                     let run = &mut values[column * height + first..][..count];
                     for (row, value) in run.iter_mut().enumerate() {
-                        *value = floats[row * width + column];
+                        *value = numbers[row * width + column];
                     }
                 }
             } else {
-                values[first..first + count].copy_from_slice(floats);
+                values[first..first + count].copy_from_slice(numbers);
             }
             read(bytes.len() as u64);
         }
@@ -210,23 +208,23 @@ pub(crate) fn is_float(dtype: Dtype) -> bool {
     matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
 }
 
-fn decode(dtype: Dtype, bytes: &[u8], floats: &mut [f32]) {
+fn decode<T: Number>(dtype: Dtype, bytes: &[u8], numbers: &mut [T]) {
     let (halves, _) = bytes.as_chunks::<2>();
     match dtype {
         Dtype::F16 => {
-            for (float, half) in floats.iter_mut().zip(halves) {
-                *float = half::f16::from_le_bytes(*half).to_f32();
+            for (number, half) in numbers.iter_mut().zip(halves) {
+                *number = T::from_f16(half::f16::from_le_bytes(*half));
             }
         }
         Dtype::BF16 => {
-            for (float, half) in floats.iter_mut().zip(halves) {
-                *float = half::bf16::from_le_bytes(*half).to_f32();
+            for (number, half) in numbers.iter_mut().zip(halves) {
+                *number = T::from_bf16(half::bf16::from_le_bytes(*half));
             }
         }
         _ => {
             let (words, _) = bytes.as_chunks::<4>();
-            for (float, word) in floats.iter_mut().zip(words) {
-                *float = f32::from_le_bytes(*word);
+            for (number, word) in numbers.iter_mut().zip(words) {
+                *number = T::from_f32(f32::from_le_bytes(*word));
             }
         }
     }

@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn::tensor::Device;
-
 use super::checkpoint::{Checkpoint, Entry, is_float};
 use super::manifest::Manifest;
-use super::{Builder, Random, Source, TensorSpec};
+use super::{Builder, Random, Source, Storage, TensorSpec, Values, WeightDtype};
 use crate::{ModelError, TensorProblem};
 
 /// What loading a checkpoint came to.
@@ -24,32 +22,33 @@ pub struct LoadReport {
     pub tolerated: Vec<String>,
 }
 
-/// How a family's checkpoints may differ from its models.
-pub(crate) struct Expectation<'a> {
-    /// The task model's key prefix, `bert.`, that a bare base model's files lack.
-    pub(crate) prefix: &'a str,
+/// How the keys of a family's checkpoints may differ from its models'.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckpointKeys {
+    /// The task model's key prefix, such as `model.`, that a bare base model's files lack.
+    pub prefix: &'static str,
     /// Groups of keys, by prefix, that start afresh where a file has none of the group.
-    pub(crate) fresh: &'a [&'a str],
+    pub fresh: &'static [&'static str],
     /// Whether a surplus key, without the prefix, is harmless.
-    pub(crate) tolerated: fn(&str) -> bool,
-    /// What fresh tensors start from.
-    pub(crate) random: Random,
+    pub tolerated: fn(&str) -> bool,
 }
 
 /// Builds a model from the checkpoint in `dir`.
 ///
-/// `build` runs twice: dry, for the list of tensors, and for good.
+/// `build` runs twice: dry, for the list of tensors, and for good. What may start afresh comes from
+/// `random`.
 pub(crate) fn load<M>(
     dir: &Path,
-    device: &Device,
-    expectation: Expectation<'_>,
+    at: Storage<'_>,
+    keys: &CheckpointKeys,
+    random: Random,
     progress: &mut dyn FnMut(u64, u64),
     build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
 ) -> Result<(M, LoadReport), ModelError> {
     let mut manifest = Manifest::default();
-    build(&mut Builder::new(&mut manifest, device))?;
+    build(&mut Builder::new(&mut manifest, at))?;
     let checkpoint = Checkpoint::open(dir)?;
-    let plan = plan(dir, &manifest.specs, &checkpoint, &expectation)?;
+    let plan = plan(dir, &manifest.specs, &checkpoint, keys)?;
     let report = LoadReport {
         tensors: plan.entries.len(),
         bytes: plan.entries.values().map(|entry| entry.len).sum(),
@@ -59,13 +58,13 @@ pub(crate) fn load<M>(
     let mut source = Reader {
         checkpoint,
         entries: plan.entries,
-        random: expectation.random,
+        random,
         done: 0,
         total: report.bytes,
         progress,
     };
     (source.progress)(0, report.bytes);
-    Ok((build(&mut Builder::new(&mut source, device))?, report))
+    Ok((build(&mut Builder::new(&mut source, at))?, report))
 }
 
 struct Plan {
@@ -79,20 +78,20 @@ fn plan(
     dir: &Path,
     specs: &[TensorSpec],
     checkpoint: &Checkpoint,
-    expectation: &Expectation<'_>,
+    keys: &CheckpointKeys,
 ) -> Result<Plan, ModelError> {
     let mut used = BTreeSet::new();
     let mut found = BTreeMap::new();
     for spec in specs {
-        let key = names(&spec.key, expectation.prefix)
-            .find_map(|name| checkpoint.tensors.get_key_value(&name));
+        let key =
+            names(&spec.key, keys.prefix).find_map(|name| checkpoint.tensors.get_key_value(&name));
         if let Some((key, entry)) = key {
             used.insert(key.as_str());
             found.insert(spec.key.as_str(), (key, entry));
         }
     }
     let starts_fresh = |key: &str| {
-        expectation.fresh.iter().any(|group| {
+        keys.fresh.iter().any(|group| {
             key.starts_with(group) && !found.keys().any(|found| found.starts_with(group))
         })
     };
@@ -121,7 +120,7 @@ fn plan(
         if used.contains(key.as_str()) {
             continue;
         }
-        match (expectation.tolerated)(key.strip_prefix(expectation.prefix).unwrap_or(key)) {
+        match (keys.tolerated)(key.strip_prefix(keys.prefix).unwrap_or(key)) {
             true => plan.tolerated.push(key.clone()),
             false => problems.push(TensorProblem::Surplus {
                 key: key.clone(),
@@ -161,15 +160,19 @@ struct Reader<'a> {
 }
 
 impl Source for Reader<'_> {
-    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Vec<f32>>, ModelError> {
+    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Values>, ModelError> {
         let Some(entry) = self.entries.get(&spec.key) else {
             return self.random.values(spec);
         };
         let (done, total, progress) = (&mut self.done, self.total, &mut self.progress);
-        let values = self.checkpoint.read(entry, spec, &mut |bytes| {
+        let read = &mut |bytes| {
             *done += bytes;
             progress(*done, total);
-        })?;
-        Ok(Some(values))
+        };
+        Ok(Some(match spec.dtype {
+            WeightDtype::F32 => Values::F32(self.checkpoint.read(entry, spec, read)?),
+            WeightDtype::F16 => Values::F16(self.checkpoint.read(entry, spec, read)?),
+            WeightDtype::Bf16 => Values::Bf16(self.checkpoint.read(entry, spec, read)?),
+        }))
     }
 }

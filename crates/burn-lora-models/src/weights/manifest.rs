@@ -1,6 +1,6 @@
 //! The dry run: what a model would ask for.
 
-use super::{Source, TensorSpec};
+use super::{Source, TensorSpec, Values};
 use crate::ModelError;
 
 /// Notes every tensor that is asked for and gives none.
@@ -10,7 +10,7 @@ pub(crate) struct Manifest {
 }
 
 impl Source for Manifest {
-    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Vec<f32>>, ModelError> {
+    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Values>, ModelError> {
         self.specs.push(spec.clone());
         Ok(None)
     }

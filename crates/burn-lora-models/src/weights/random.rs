@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Role, Source, TensorSpec};
+use super::{Role, Source, TensorSpec, Values};
 use crate::ModelError;
 
 /// Normal numbers for matrices and embeddings, ones for scales, zeros for biases.
@@ -24,13 +24,16 @@ impl Random {
 }
 
 impl Source for Random {
-    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Vec<f32>>, ModelError> {
+    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Values>, ModelError> {
         let len = spec.len();
-        Ok(Some(match spec.role {
+        let values = match spec.role {
             Role::Scale => vec![1.0; len],
             Role::Bias => vec![0.0; len],
-            Role::Linear | Role::Embedding => normal(self.seed, &spec.key, self.std, len),
-        }))
+            Role::Linear | Role::Conv1d | Role::Embedding => {
+                normal(self.seed, &spec.key, self.std, len)
+            }
+        };
+        Ok(Some(Values::rounded(values, spec.dtype)))
     }
 }
 
@@ -63,9 +66,18 @@ fn generator(seed: u64, path: &str) -> ChaCha8Rng {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weights::WeightDtype;
 
     fn spec(key: &str, role: Role) -> TensorSpec {
-        TensorSpec { key: key.into(), shape: vec![100, 101], role }
+        let dtype = WeightDtype::F32;
+        TensorSpec { key: key.into(), shape: vec![100, 101], role, dtype }
+    }
+
+    fn values(mut source: Random, spec: &TensorSpec) -> Vec<f32> {
+        match source.values(spec).unwrap().unwrap() {
+            Values::F32(values) => values,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -73,9 +85,9 @@ mod tests {
         let draw = |seed, key| {
             let mut source = Random::new(seed, 0.02);
             source.values(&spec("other", Role::Linear)).unwrap();
-            source.values(&spec(key, Role::Linear)).unwrap().unwrap()
+            values(source, &spec(key, Role::Linear))
         };
-        let alone = Random::new(5, 0.02).values(&spec("a", Role::Linear)).unwrap().unwrap();
+        let alone = values(Random::new(5, 0.02), &spec("a", Role::Linear));
         assert_eq!(draw(5, "a"), alone);
         assert_ne!(draw(6, "a"), alone);
         assert_ne!(draw(5, "b"), alone);
@@ -83,7 +95,7 @@ mod tests {
 
     #[test]
     fn matrices_are_normal_with_the_given_deviation() {
-        let values = Random::new(1, 0.02).values(&spec("a", Role::Embedding)).unwrap().unwrap();
+        let values = values(Random::new(1, 0.02), &spec("a", Role::Embedding));
         let n = values.len() as f64;
         assert_eq!(n, 10_100.0);
         let moment = |power: i32| values.iter().map(|&v| f64::from(v).powi(power)).sum::<f64>() / n;
@@ -96,8 +108,8 @@ mod tests {
 
     #[test]
     fn scales_are_one_and_biases_zero() {
-        let mut source = Random::new(1, 0.02);
-        assert!(source.values(&spec("a", Role::Scale)).unwrap().unwrap().iter().all(|&v| v == 1.0));
-        assert!(source.values(&spec("a", Role::Bias)).unwrap().unwrap().iter().all(|&v| v == 0.0));
+        let all = |role| values(Random::new(1, 0.02), &spec("a", role));
+        assert!(all(Role::Scale).iter().all(|&v| v == 1.0));
+        assert!(all(Role::Bias).iter().all(|&v| v == 0.0));
     }
 }

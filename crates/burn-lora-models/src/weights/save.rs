@@ -7,12 +7,12 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use burn_lora_patch::atomic;
+use burn_lora_files::{atomic, floats};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::ModelError;
+use crate::{Description, ModelError};
 
 const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
@@ -38,19 +38,6 @@ impl SaveDtype {
             Self::Bf16 => Dtype::BF16,
         }
     }
-
-    fn encode(self, values: &[f32], bytes: &mut Vec<u8>) {
-        bytes.clear();
-        match self {
-            Self::F32 => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
-            Self::F16 => {
-                bytes.extend(values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()))
-            }
-            Self::Bf16 => {
-                bytes.extend(values.iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()))
-            }
-        }
-    }
 }
 
 /// Writes `model.safetensors` and `config.json` into `dir`, each atomically. What hangs on a
@@ -59,16 +46,16 @@ pub(crate) fn save(
     model: &impl Module,
     dir: &Path,
     dtype: SaveDtype,
-    config: &str,
+    about: &dyn Description,
 ) -> Result<(), ModelError> {
     std::fs::create_dir_all(dir).map_err(ModelError::io("create", dir))?;
-    let mut collector = Collector::default();
+    let mut collector = Collector::of(about);
     model.visit(&mut collector);
     let path = dir.join(WEIGHTS);
     atomic::write(&path, |file| write(file, collector.tensors, dtype))
         .map_err(ModelError::io("write", &path))?;
     let path = dir.join(CONFIG);
-    atomic::write(&path, |file| file.write_all(config.as_bytes()))
+    atomic::write(&path, |file| file.write_all(about.to_json().as_bytes()))
         .map_err(ModelError::io("write", &path))
 }
 
@@ -76,15 +63,15 @@ pub(crate) fn save(
 pub(crate) fn file_sizes(
     model: &impl Module,
     dtype: SaveDtype,
-    config: &str,
+    about: &dyn Description,
 ) -> Result<Vec<(&'static str, u64)>, ModelError> {
-    let mut collector = Collector::default();
+    let mut collector = Collector::of(about);
     model.visit(&mut collector);
     let header =
         header(&collector.tensors, dtype).map_err(ModelError::io("write", WEIGHTS.as_ref()))?;
     let values: usize = collector.tensors.iter().map(|tensor| tensor.bytes(dtype)).sum();
     let weights = size_of::<u64>() + header.len() + values;
-    Ok(vec![(WEIGHTS, weights as u64), (CONFIG, config.len() as u64)])
+    Ok(vec![(WEIGHTS, weights as u64), (CONFIG, about.to_json().len() as u64)])
 }
 
 /// The header of the file, without the length that stands before it.
@@ -120,7 +107,8 @@ fn write(
     let mut bytes = Vec::new();
     for tensor in tensors {
         let values = (tensor.values)().map_err(std::io::Error::other)?;
-        dtype.encode(&values, &mut bytes);
+        bytes.clear();
+        floats::encode(dtype.dtype(), &values, &mut bytes);
         file.write_all(&bytes)?;
     }
     Ok(())
@@ -144,14 +132,20 @@ impl Collected {
 }
 
 /// Collects a model's tensors under their Hugging Face keys.
-#[derive(Default)]
-struct Collector {
+struct Collector<'a> {
+    about: &'a dyn Description,
     path: Vec<String>,
     containers: Vec<String>,
     tensors: Vec<Collected>,
 }
 
-impl ModuleVisitor for Collector {
+impl<'a> Collector<'a> {
+    fn of(about: &'a dyn Description) -> Self {
+        Self { about, path: Vec::new(), containers: Vec::new(), tensors: Vec::new() }
+    }
+}
+
+impl ModuleVisitor for Collector<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.path.push(name.trim_end_matches('_').to_owned());
         self.containers.push(container.to_owned());
@@ -172,9 +166,13 @@ impl ModuleVisitor for Collector {
             "beta" => "bias",
             name => name,
         };
-        let key = path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
+        let path = path.join(".");
+        let key = match path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        };
         let linear = self.containers.last().is_some_and(|container| container == "Struct:Linear");
-        let tensor = match linear && D == 2 {
+        let tensor = match linear && D == 2 && !self.about.is_conv1d(&path) {
             true => param.base().transpose(),
             false => param.base(),
         };

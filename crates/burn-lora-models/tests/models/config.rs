@@ -3,11 +3,14 @@
 use std::f64::consts::PI;
 use std::path::Path;
 
-use burn_lora_models::ModelError;
-use burn_lora_models::bert::BertConfig;
-use burn_lora_models::config::Architecture;
-use burn_lora_models::llama::{LlamaConfig, RopeConfig, RopeScaling};
+use burn_lora_models::families::bert::BertConfig;
+use burn_lora_models::families::llama::{LlamaConfig, RopeConfig, RopeScaling};
+use burn_lora_models::{
+    Architecture, CausalConfig, CausalLm, ClassifierConfig, Model, ModelConfig, ModelError,
+};
 use serde_json::{Value, json};
+
+use crate::fixture::{Copy, Stored, device};
 
 fn llama(changes: Value) -> Result<LlamaConfig, ModelError> {
     let mut config = json!({
@@ -162,7 +165,7 @@ fn problems_of_a_configuration_come_all_at_once() {
 fn sliding_windows_are_refused_where_they_are_in_use() {
     let mistral = |window: Value| llama(json!({"model_type": "mistral", "sliding_window": window}));
     check_refused(mistral(json!(32)), &["`sliding_window` is 32"]);
-    assert_eq!(mistral(json!(64)).unwrap().architecture, Architecture::Mistral);
+    mistral(json!(64)).unwrap();
     mistral(Value::Null).unwrap();
     let qwen = |changes: Value| {
         let mut all = json!({"model_type": "qwen2", "sliding_window": 32});
@@ -195,6 +198,10 @@ fn architectures_that_do_not_exist_are_answered_with_those_that_do() {
     check_refused(llama(json!({"model_type": "gemma"})), &["`gemma`", "`llama`", "`qwen3`"]);
     check_refused(llama(json!({"model_type": null})), &["missing", "`llama`"]);
     check_refused(bert(json!({"model_type": "llama"})), &["`llama`", "`bert`, `roberta`"]);
+    for architecture in Architecture::all() {
+        let json = json!({"model_type": architecture.model_type()}).to_string();
+        assert_eq!(Architecture::of_json(&json, Path::new("config.json")).unwrap(), architecture);
+    }
     let message = Architecture::of_json("{", Path::new("dir/config.json")).unwrap_err().to_string();
     assert!(message.contains("dir/config.json"), "{message}");
 }
@@ -207,4 +214,47 @@ fn classes_are_named_by_id2label() {
     assert_eq!(bert(named).unwrap().with_num_labels(1).labels, ["LABEL_0"]);
     assert_eq!(bert(json!({})).unwrap().labels.len(), 2);
     assert_eq!(bert(json!({"num_labels": 4})).unwrap().labels.len(), 4);
+}
+
+#[test]
+fn gpt2_and_bloom_read_the_published_files_keys() {
+    let of = |text: &str| CausalConfig::from_json(text, Path::new("dir/config.json"));
+    // What bloom-560m's file says; n_embed and num_attention_heads are its spelling.
+    let config = of(
+        r#"{"apply_residual_connection_post_layernorm": false, "attention_softmax_in_fp32": true,
+            "model_type": "bloom", "n_embed": 1024, "n_inner": null, "n_layer": 24,
+            "num_attention_heads": 16, "offset_alibi": 100, "vocab_size": 250880}"#,
+    )
+    .unwrap();
+    assert_eq!((config.about().vocab_size(), config.about().context()), (250_880, None));
+    let config = of(r#"{"model_type": "gpt2", "n_ctx": 1024, "n_embd": 768, "n_layer": 12}"#);
+    assert_eq!(config.unwrap().about().context(), Some(1024));
+
+    let residual = r#"{"model_type": "bloom", "apply_residual_connection_post_layernorm": true}"#;
+    check_refused(of(residual), &["`apply_residual_connection_post_layernorm` is true"]);
+    let changed = r#"{"model_type": "gpt2", "n_head": 5, "add_cross_attention": true,
+        "scale_attn_weights": false, "scale_attn_by_inverse_layer_idx": true, "attn_pdrop": 1.0,
+        "activation_function": "silu"}"#;
+    let parts = [
+        "6 problems",
+        "`n_embd` (768) is not a multiple of `n_head` (5)",
+        "`add_cross_attention` is true: only false is supported",
+        "`scale_attn_weights` is false: only true is supported",
+        "`scale_attn_by_inverse_layer_idx` is true",
+        "`attn_pdrop` is 1",
+        "`activation_function` is `silu`",
+    ];
+    check_refused(of(changed), &parts);
+}
+
+/// The first checkpoints hold masks and a copy of the table, and have no prefix.
+#[test]
+fn a_gpt2_of_the_first_checkpoints_loads() {
+    let mut copy = Copy::of("gpt2");
+    let mask = Stored::from_floats(vec![1, 1, 2, 2], &[1.0, 0.0, 1.0, 1.0]);
+    copy.tensors.insert("transformer.h.0.attn.bias".into(), mask.clone());
+    copy.tensors.insert("transformer.h.0.attn.masked_bias".into(), mask);
+    copy.rename(|key| key.strip_prefix("transformer.").unwrap_or(key).to_owned());
+    let (_, report) = CausalLm::load(copy.write(), &device(), &mut |_, _| {}).unwrap();
+    assert_eq!(report.tolerated, ["h.0.attn.bias", "h.0.attn.masked_bias"]);
 }

@@ -12,6 +12,9 @@ pub fn golden(architecture: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden").join(architecture)
 }
 
+/// The golden decoders.
+pub const DECODERS: [&str; 5] = ["llama", "qwen2", "qwen3", "gpt2", "bloom"];
+
 pub fn device() -> Device {
     burn_lora::device::parse("cpu").unwrap()
 }

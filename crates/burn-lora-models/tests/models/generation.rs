@@ -4,30 +4,26 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_lora_models::generate::{End, GenerateOptions, Generated, Sampling, generate};
-use burn_lora_models::llama::{KvCache, LlamaForCausalLM};
+use burn_lora_models::{CausalLm, Decoder, KvCache, Model};
 
-use crate::fixture::{Batch, device, floats, golden, largest_difference};
+use crate::fixture::{Batch, DECODERS, device, floats, golden, largest_difference};
 
-fn model(architecture: &str) -> LlamaForCausalLM {
-    LlamaForCausalLM::load(&golden(architecture), &device(), &mut |_, _| {}).unwrap().0
+fn model(architecture: &str) -> CausalLm {
+    CausalLm::load(&golden(architecture), &device(), &mut |_, _| {}).unwrap().0
 }
 
-fn run(
-    model: &LlamaForCausalLM,
-    prompts: &[Vec<u32>],
-    options: &GenerateOptions,
-) -> Vec<Generated> {
+fn run(model: &CausalLm, prompts: &[Vec<u32>], options: &GenerateOptions) -> Vec<Generated> {
     generate(model, prompts, options, &mut |_, _| ControlFlow::Continue(())).unwrap()
 }
 
 /// Greedy, by a whole forward pass for each token.
-fn uncached(model: &LlamaForCausalLM, prompt: &[u32], count: usize) -> Vec<u32> {
+fn uncached(model: &CausalLm, prompt: &[u32], count: usize) -> Vec<u32> {
     let mut ids: Vec<i32> = prompt.iter().map(|&id| id as i32).collect();
     for _ in 0..count {
         let input = TensorData::new(ids.clone(), [1, ids.len()]);
         let input = Tensor::<2, Int>::from_data(input, &device());
         let logits = floats(model.logits(model.hidden(input, &[ids.len()], None)));
-        let last = &logits[logits.len() - model.config().vocab_size..];
+        let last = &logits[logits.len() - model.config().vocab_size()..];
         let best = (0..last.len()).max_by(|&a, &b| last[a].total_cmp(&last[b])).unwrap();
         ids.push(best as i32);
     }
@@ -44,7 +40,7 @@ fn options(max_new_tokens: usize) -> GenerateOptions {
 
 #[test]
 fn the_cache_changes_nothing_whatever_the_lengths_in_a_batch() {
-    for architecture in ["llama", "qwen2", "qwen3"] {
+    for architecture in DECODERS {
         let model = model(architecture);
         let outputs = run(&model, &prompts(), &options(12));
         for (prompt, output) in prompts().iter().zip(outputs) {
@@ -57,8 +53,14 @@ fn the_cache_changes_nothing_whatever_the_lengths_in_a_batch() {
 /// Logits, not only their largest: the golden batch in pieces of several tokens.
 #[test]
 fn a_sequence_in_pieces_gives_the_logits_of_the_whole() {
-    let model = model("llama");
-    let batch = Batch::of("llama");
+    for architecture in DECODERS {
+        check_pieces(architecture);
+    }
+}
+
+fn check_pieces(architecture: &str) {
+    let model = model(architecture);
+    let batch = Batch::of(architecture);
     let ids = batch.ids(&device());
     let whole = floats(model.logits(model.hidden(ids.clone(), &batch.lengths, None)));
     let mut cache = KvCache::new();
@@ -158,7 +160,7 @@ fn tokens_are_told_as_they_come_and_can_be_broken_off() {
 #[test]
 fn a_model_that_trains_generates_the_same() {
     let (training, _) =
-        LlamaForCausalLM::load(&golden("llama"), &device().autodiff(), &mut |_, _| {}).unwrap();
+        CausalLm::load(&golden("llama"), &device().autodiff(), &mut |_, _| {}).unwrap();
     let plain = run(&model("llama"), &prompts(), &options(6));
     assert_eq!(run(&training, &prompts(), &options(6)), plain);
 }

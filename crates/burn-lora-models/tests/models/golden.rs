@@ -2,18 +2,19 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
-use burn_lora_models::Model;
-use burn_lora_models::bert::SequenceClassifier;
-use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::{
+    Architecture, CausalConfig, CausalLm, Classifier, Decoder, Model, ModelConfig,
+    SequenceClassifier,
+};
 
-use crate::fixture::{Batch, device, floats, golden, largest_difference, read};
+use crate::fixture::{Batch, Copy, DECODERS, device, floats, golden, largest_difference, read};
 
 /// f32 products of at most a few hundred terms in another order: logits of size 1 agree to 1e-5 or
 /// so, and anything wrong (a transpose, a norm, a position) shows from 1e-2 on.
 const TOLERANCE: f32 = 1e-4;
 
 /// The rows of a causal model's logits that are inside the mask.
-fn check_causal_logits(model: &LlamaForCausalLM, architecture: &str, device: &Device) {
+fn check_causal_logits(model: &CausalLm, architecture: &str, device: &Device) {
     let batch = Batch::of(architecture);
     let logits = model.logits(model.hidden(batch.ids(device), &batch.lengths, None));
     let expected = read(&golden(architecture).join("base.safetensors"));
@@ -27,7 +28,7 @@ fn check_causal_logits(model: &LlamaForCausalLM, architecture: &str, device: &De
 
 fn check_causal(architecture: &str) {
     let (plain, autodiff) = (device(), device().autodiff());
-    let load = |device| LlamaForCausalLM::load(&golden(architecture), device, &mut |_, _| {});
+    let load = |device| CausalLm::load(&golden(architecture), device, &mut |_, _| {});
     let (model, report) = load(&plain).unwrap();
     assert!(report.fresh.is_empty() && report.tolerated.is_empty(), "{report:?}");
     check_causal_logits(&model, architecture, &plain);
@@ -53,12 +54,23 @@ fn qwen3_computes_what_transformers_computes() {
 }
 
 #[test]
+fn gpt2_computes_what_transformers_computes() {
+    check_causal("gpt2");
+}
+
+#[test]
+fn bloom_computes_what_transformers_computes() {
+    check_causal("bloom");
+}
+
+#[test]
 fn bert_computes_what_transformers_computes() {
     let batch = Batch::of("bert");
     let expected = read(&golden("bert").join("base.safetensors"));
     for device in [device(), device().autodiff()] {
         let (model, report) =
-            SequenceClassifier::load(&golden("bert"), None, 0, &device, &mut |_, _| {}).unwrap();
+            SequenceClassifier::load_with_head(&golden("bert"), None, 0, &device, &mut |_, _| {})
+                .unwrap();
         assert!(report.fresh.is_empty() && report.tolerated.is_empty(), "{report:?}");
         let logits = model.logits(batch.ids(&device), &batch.lengths);
         assert_eq!(logits.dims().to_vec(), expected["logits"].shape);
@@ -80,13 +92,14 @@ fn padding_is_not_seen() {
     }
     let batch = Batch::of("llama");
     assert_ne!(batch.ids, other.ids);
-    let (model, _) = LlamaForCausalLM::load(&golden("llama"), &device, &mut |_, _| {}).unwrap();
+    let (model, _) = CausalLm::load(&golden("llama"), &device, &mut |_, _| {}).unwrap();
     let hidden = |batch: &Batch| floats(model.hidden(batch.ids(&device), &batch.lengths, None));
     let inside = |row: usize| row % batch.tokens < batch.lengths[row / batch.tokens];
     assert_eq!(largest_difference(&hidden(&batch), &hidden(&other), 48, inside), 0.0);
 
     let (model, _) =
-        SequenceClassifier::load(&golden("bert"), None, 0, &device, &mut |_, _| {}).unwrap();
+        SequenceClassifier::load_with_head(&golden("bert"), None, 0, &device, &mut |_, _| {})
+            .unwrap();
     let logits = |batch: &Batch| floats(model.logits(batch.ids(&device), &batch.lengths));
     assert_eq!(logits(&batch), logits(&other));
 }
@@ -106,10 +119,9 @@ fn all_parameters_are_trainable() {
     }
 
     let device = device().autodiff();
-    for architecture in ["llama", "qwen2", "qwen3"] {
+    for architecture in DECODERS {
         let batch = Batch::of(architecture);
-        let (model, _) =
-            LlamaForCausalLM::load(&golden(architecture), &device, &mut |_, _| {}).unwrap();
+        let (model, _) = CausalLm::load(&golden(architecture), &device, &mut |_, _| {}).unwrap();
         let logits = model.logits(model.hidden(batch.ids(&device), &batch.lengths, None));
         let gradients = logits.powi_scalar(2).mean().backward();
         let mut untouched = Untouched(&gradients, 0);
@@ -119,12 +131,36 @@ fn all_parameters_are_trainable() {
 }
 
 #[test]
-fn any_model_opens_by_its_model_type() {
-    let open = |name: &str| Model::load(&golden(name), None, 0, &device(), &mut |_, _| {});
-    assert!(matches!(open("qwen3").unwrap().0, Model::Causal(_)));
-    assert!(matches!(open("bert").unwrap().0, Model::Classifier(SequenceClassifier::Bert(_))));
-    let message = open("gpt2").unwrap_err().to_string();
-    for word in ["config.json", "`gpt2`", "`llama`", "`mistral`", "`qwen3`", "`roberta`"] {
-        assert!(message.contains(word), "{message}");
+fn what_a_directory_holds_is_known_by_its_model_type() {
+    let of = |name: &str| Architecture::of_dir(&golden(name));
+    assert!(of("qwen3").unwrap().is_causal());
+    assert!(!of("bert").unwrap().is_causal());
+}
+
+/// Attention that drops runs composed, and what it drops here is as good as nothing: it must be what
+/// the fused one gives, with every family's positions.
+#[test]
+fn a_dropout_that_drops_nothing_changes_nothing() {
+    let device = device().autodiff();
+    for architecture in DECODERS {
+        let mut copy = Copy::of(architecture);
+        for key in ["attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop"] {
+            copy.config[key] = 1e-12.into();
+        }
+        let path = copy.write();
+        let config = CausalConfig::from_path(path).unwrap();
+        let load = |config: &CausalConfig| {
+            CausalLm::load_as(config, path, 0, &device, &mut |_, _| {}).unwrap().0
+        };
+        let batch = Batch::of(architecture);
+        let hidden =
+            |model: CausalLm| floats(model.hidden(batch.ids(&device), &batch.lengths, None));
+        let (plain, dropping) = (load(&config), load(&config.with_dropout()));
+        let [plain, dropping] = [plain, dropping].map(hidden);
+        let inside = |row: usize| row % batch.tokens < batch.lengths[row / batch.tokens];
+        let difference = largest_difference(&plain, &dropping, 48, inside);
+        // Values around 1, the same sums in another order.
+        assert!(difference < 1e-5, "{architecture}: {difference}");
+        assert_ne!(plain, dropping, "{architecture}: the same path was taken");
     }
 }

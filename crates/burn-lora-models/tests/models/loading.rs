@@ -1,24 +1,24 @@
 //! Every way in which a directory's files may differ, sound or not.
 
-use burn_lora_models::bert::SequenceClassifier;
-use burn_lora_models::llama::LlamaForCausalLM;
-use burn_lora_models::{LoadReport, ModelError, TensorProblem};
+use burn_lora_models::{
+    CausalLm, Classifier, Decoder, LoadReport, Model, ModelError, SequenceClassifier, TensorProblem,
+};
 use safetensors::Dtype;
 
 use crate::fixture::{Batch, Copy, Stored, device, floats, golden, write};
 
-fn load_causal(dir: &std::path::Path) -> Result<(LlamaForCausalLM, LoadReport), ModelError> {
-    LlamaForCausalLM::load(dir, &device(), &mut |_, _| {})
+fn load_causal(dir: &std::path::Path) -> Result<(CausalLm, LoadReport), ModelError> {
+    CausalLm::load(dir, &device(), &mut |_, _| {})
 }
 
 fn load_classifier(
     dir: &std::path::Path,
     num_labels: Option<usize>,
 ) -> Result<(SequenceClassifier, LoadReport), ModelError> {
-    SequenceClassifier::load(dir, num_labels, 0, &device(), &mut |_, _| {})
+    SequenceClassifier::load_with_head(dir, num_labels, 0, &device(), &mut |_, _| {})
 }
 
-fn causal_logits(model: &LlamaForCausalLM) -> Vec<f32> {
+fn causal_logits(model: &CausalLm) -> Vec<f32> {
     let batch = Batch::of("qwen2");
     floats(model.logits(model.hidden(batch.ids(&device()), &batch.lengths, None)))
 }
@@ -113,7 +113,7 @@ fn bf16_is_read_exactly() {
 #[test]
 fn progress_ends_at_the_bytes_of_the_weights() {
     let mut seen = Vec::new();
-    let (_, report) = LlamaForCausalLM::load(&golden("qwen2"), &device(), &mut |done, total| {
+    let (_, report) = CausalLm::load(&golden("qwen2"), &device(), &mut |done, total| {
         seen.push((done, total));
     })
     .unwrap();
@@ -182,11 +182,11 @@ fn a_bare_encoder_without_a_head_gets_one_from_the_seed() {
     copy.rename(|key| key.strip_prefix("bert.").unwrap_or(key).to_owned());
     copy.write();
     let load = |seed| {
-        SequenceClassifier::load(copy.path(), Some(9), seed, &device(), &mut |_, _| {}).unwrap()
+        SequenceClassifier::load_with_head(copy.path(), Some(9), seed, &device(), &mut |_, _| {})
+            .unwrap()
     };
     let (model, report) = load(1);
     assert_eq!(report.fresh, ["classifier.weight", "classifier.bias"]);
-    assert_eq!(model.config().labels.len(), 9);
     assert_eq!(class_logits(&model).len(), 3 * 9);
     assert_eq!(class_logits(&model), class_logits(&load(1).0));
     assert_ne!(class_logits(&model), class_logits(&load(2).0));

@@ -1,6 +1,7 @@
 //! Models against what transformers computed, and loading against every way a directory can differ.
 
 mod config;
+mod conversation;
 mod fixture;
 mod generation;
 mod golden;

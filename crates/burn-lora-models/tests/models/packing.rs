@@ -1,9 +1,9 @@
 //! Several texts in one row against each in a row of its own.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use burn_lora_models::llama::LlamaForCausalLM;
+use burn_lora_models::{CausalLm, Decoder, Model};
 
-use crate::fixture::{device, floats, golden, largest_difference};
+use crate::fixture::{DECODERS, device, floats, golden, largest_difference};
 
 fn ids(rows: &[Vec<i32>], width: usize) -> Tensor<2, Int> {
     let padded = rows.iter().flat_map(|row| {
@@ -27,9 +27,8 @@ const TOLERANCE: f32 = 1e-5;
 fn segments_of_a_row_come_out_as_they_would_alone() {
     let texts: [Vec<i32>; 4] =
         [vec![5, 9, 200, 3], vec![17, 4], vec![80, 81, 82, 83, 84, 85], vec![7, 8, 9]];
-    for architecture in ["llama", "qwen2", "qwen3"] {
-        let (model, _) =
-            LlamaForCausalLM::load(&golden(architecture), &device(), &mut |_, _| {}).unwrap();
+    for architecture in DECODERS {
+        let (model, _) = CausalLm::load(&golden(architecture), &device(), &mut |_, _| {}).unwrap();
         let rows = [[&texts[0][..], &texts[1]].concat(), [&texts[2][..], &texts[3]].concat()];
         let segments = [vec![4, 2], vec![6, 3]];
         let packed = model.hidden_packed(ids(&rows, 10), &segments);

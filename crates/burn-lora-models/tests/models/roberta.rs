@@ -4,7 +4,7 @@
 //! with the pooler's product for its head's first layer, its head is BERT's: the logits must be
 //! those that transformers computed for BERT.
 
-use burn_lora_models::bert::SequenceClassifier;
+use burn_lora_models::{Classifier, Model, SequenceClassifier};
 
 use crate::fixture::{Batch, Copy, Stored, device, floats, golden, largest_difference, read};
 
@@ -37,10 +37,10 @@ fn roberta_computes_what_bert_computes_with_its_positions_moved() {
     let copy = roberta();
     let device = device();
     let (model, report) =
-        SequenceClassifier::load(copy.write(), None, 0, &device, &mut |_, _| {}).unwrap();
+        SequenceClassifier::load_with_head(copy.write(), None, 0, &device, &mut |_, _| {}).unwrap();
     assert!(matches!(model, SequenceClassifier::Roberta(_)));
     assert!(report.fresh.is_empty(), "{report:?}");
-    assert_eq!(model.config().max_tokens(), 64);
+    assert_eq!(model.config().context(), Some(64));
     let batch = Batch::of("bert");
     let logits = floats(model.logits(batch.ids(&device), &batch.lengths));
     let expected = read(&golden("bert").join("base.safetensors"));
@@ -57,7 +57,8 @@ fn a_pre_trained_roberta_gets_a_fresh_head_and_keeps_no_other() {
     copy.tensors
         .insert("roberta.pooler.dense.bias".into(), Stored::from_floats(vec![48], &[0.0; 48]));
     let (_, report) =
-        SequenceClassifier::load(copy.write(), Some(7), 0, &device(), &mut |_, _| {}).unwrap();
+        SequenceClassifier::load_with_head(copy.write(), Some(7), 0, &device(), &mut |_, _| {})
+            .unwrap();
     let fresh = ["dense.weight", "dense.bias", "out_proj.weight", "out_proj.bias"];
     assert_eq!(report.fresh, fresh.map(|name| format!("classifier.{name}")));
     assert_eq!(report.tolerated, ["lm_head.bias", "roberta.pooler.dense.bias"]);

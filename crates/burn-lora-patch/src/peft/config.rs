@@ -189,7 +189,24 @@ impl<T: Clone> OneOrMany<T> {
     }
 }
 
+/// The keys whose truth value stands for a kind of adapter.
+const SWITCHES: [&str; 2] = ["use_dora", "use_qalora"];
+
 impl AdapterConfig {
+    /// Which kinds of adapter the file asks for, by the keys that are `true`; none is plain LoRA.
+    pub(super) fn switches(&self) -> impl Iterator<Item = &'static str> {
+        let on = [self.use_dora, self.use_qalora];
+        SWITCHES.into_iter().zip(on).filter(|(_, on)| *on).map(|(key, _)| key)
+    }
+
+    /// Asks for the kind of adapter of that key, which must be one of [`SWITCHES`].
+    pub(super) fn switch_on(&mut self, key: &str) {
+        let switches = [&mut self.use_dora, &mut self.use_qalora];
+        for (name, switch) in SWITCHES.into_iter().zip(switches) {
+            *switch |= name == key;
+        }
+    }
+
     /// The file's text: keys sorted, two spaces, as PEFT writes it.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Between what a patch is made from and what PEFT's files say.
 
-use burn_lora::{Init, LoraConfig};
+use burn_lora::{Init, LoraConfig, Method};
 use serde_json::Value;
 
 use super::config::{AdapterConfig, Modules, OneOrMany};
@@ -39,11 +39,11 @@ impl AdapterConfig {
                 modules_to_save.push((*head).to_owned());
             }
         }
-        Self {
+        let mut file = Self {
             exclude_modules: exclude,
             init_lora_weights: match config.lora.init {
-                Init::Kaiming => Value::Bool(true),
                 Init::Gaussian => Value::String("gaussian".to_owned()),
+                _ => Value::Bool(true),
             },
             layers_pattern: (!config.layers_pattern.is_empty())
                 .then(|| OneOrMany::Many(config.layers_pattern.clone())),
@@ -60,12 +60,25 @@ impl AdapterConfig {
             task_type: config.task_type.map(|task| task.as_str().to_owned()),
             use_rslora: config.lora.rslora,
             ..Self::default()
+        };
+        if let Some(key) = config.lora.method.switch() {
+            file.switch_on(key);
         }
+        file
     }
 
     /// Sets the base model's name or path.
     pub fn with_base_model(mut self, name: impl Into<String>) -> Self {
         self.base_model_name_or_path = Some(name.into());
+        self
+    }
+
+    /// Says whether the base's files store the adapted weights `[d_in, d_out]` (transformers' `Conv1D`).
+    ///
+    /// Nothing here depends on it: a weight is `[d_in, d_out]` once it is read, and the factors' files have
+    /// one layout. PEFT wants to be told.
+    pub fn with_fan_in_fan_out(mut self, fan_in_fan_out: bool) -> Self {
+        self.fan_in_fan_out = fan_in_fan_out;
         self
     }
 
@@ -99,6 +112,10 @@ impl AdapterConfig {
             Some(Modules::Pattern(pattern)) => Targets::Regex(pattern.clone()),
             Some(Modules::Names(names)) => Targets::Names(names.clone()),
         };
+        let method = self.method().unwrap_or_else(|problem| {
+            unsupported.push(problem);
+            Method::default()
+        });
         if !unsupported.is_empty() {
             return Err(unsupported);
         }
@@ -113,6 +130,7 @@ impl AdapterConfig {
             Some(Modules::Pattern(pattern)) => (Vec::new(), Some(pattern)),
         };
         let lora = LoraConfig::new(self.r, self.lora_alpha)
+            .with_method(method)
             .with_dropout(self.lora_dropout)
             .with_rslora(self.use_rslora)
             .with_init(init);
@@ -142,6 +160,20 @@ impl AdapterConfig {
         Ok(LoadedConfig { patch, warnings })
     }
 
+    /// The kind of adapter of the table.
+    fn method(&self) -> Result<Method, String> {
+        let switches: Vec<&str> = self.switches().collect();
+        match switches.as_slice() {
+            [] => Ok(Method::default()),
+            [only] => Method::ALL
+                .iter()
+                .copied()
+                .find(|method| method.switch() == Some(*only))
+                .ok_or_else(|| format!("{only} = true")),
+            several => Err(format!("{} = true: one kind at a time", several.join(" = true, "))),
+        }
+    }
+
     /// Every setting that changes what the adapter computes and is not supported yet.
     fn unsupported(&self) -> Vec<String> {
         let mut found = Vec::new();
@@ -157,16 +189,13 @@ impl AdapterConfig {
             _ => true,
         };
         let map = |map: &serde_json::Map<String, Value>| Value::Object(map.clone());
-        check("use_dora", self.use_dora, &true, "");
         check("lora_bias", self.lora_bias, &true, "");
         check("bias", self.bias != "none", &Value::from(self.bias.as_str()), "");
         check("rank_pattern", !self.rank_pattern.is_empty(), &map(&self.rank_pattern), "");
         check("alpha_pattern", !self.alpha_pattern.is_empty(), &map(&self.alpha_pattern), "");
         let parameters = self.target_parameters.clone().unwrap_or_default();
         check("target_parameters", !parameters.is_empty(), &Value::from(parameters), "");
-        check("fan_in_fan_out", self.fan_in_fan_out, &true, " (weights of GPT-2's Conv1D)");
         check("ensure_weight_tying", self.ensure_weight_tying, &true, "");
-        check("use_qalora", self.use_qalora, &true, "");
         let values = [
             ("trainable_token_indices", &self.trainable_token_indices),
             ("layer_replication", &self.layer_replication),

@@ -1,16 +1,32 @@
 //! The name and the layout of a parameter in a PEFT file.
+//!
+//! The names of factors are those of the adapter crate's table of kinds
+//! ([`Method`](burn_lora::Method)). A parameter that hangs on a weight and is no factor of that table
+//! keeps its own path, which is nobody else's key, and is written to no file.
+
+use burn_lora::{Factor, FactorPath, Sizes};
 
 use crate::path::{join, last_segment, parent};
-use crate::scan::{ParamInfo, ParamRole};
-use crate::tensors::NamedTensor;
+use crate::scan::{LinearLayer, ParamInfo, ParamRole};
+
+/// A tensor's values on the host, in PEFT's layout (a linear's weight is `[d_out, d_in]`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedTensor {
+    /// The name, such as `base_model.model.layers.0.q_proj.lora_A.weight`.
+    pub key: String,
+    /// The shape.
+    pub shape: Vec<usize>,
+    /// The values, row by row.
+    pub values: Vec<f32>,
+}
 
 /// What every key starts with.
-pub(crate) const PREFIX: &str = "base_model.model";
+const PREFIX: &str = "base_model.model";
 
 /// One parameter's place in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Slot {
-    /// The parameter's path in the model.
+    /// The parameter's path in the model; empty where the parameter is still to be made.
     pub(crate) path: String,
     /// The key in the file.
     pub(crate) key: String,
@@ -18,60 +34,67 @@ pub(crate) struct Slot {
     pub(crate) shape: Vec<usize>,
     /// Whether file and model have rows and columns exchanged.
     pub(crate) transposed: bool,
-    /// The factor's linear layer, if it is one.
-    pub(crate) factor_of: Option<String>,
+    /// What the parameter is to an adapter.
+    pub(crate) part: Part,
 }
 
-/// Which of the two factors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Factor {
-    /// `[d_in, rank]` in Burn, `[rank, d_in]` in a file.
-    A,
-    /// `[rank, d_out]` in Burn, `[d_out, rank]` in a file.
-    B,
-}
-
-impl Factor {
-    /// The key of this factor of a linear layer.
-    pub(crate) fn key(self, layer: &str) -> String {
-        let name = match self {
-            Self::A => "lora_A.weight",
-            Self::B => "lora_B.weight",
-        };
-        format!("{PREFIX}.{}", join(layer, name))
-    }
+/// What a parameter is to an adapter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    /// A factor of the table.
+    Factor(&'static Factor),
+    /// Of the base model.
+    Base,
+    /// Something that hangs on a weight, and that no file has a name for.
+    Unknown,
 }
 
 impl Slot {
     /// The place of a parameter.
     pub(crate) fn of(param: &ParamInfo) -> Self {
-        if let (ParamRole::Factor, Some(layer)) = (param.role, param.adapted_layer()) {
-            let factor = if last_segment(&param.path) == "a" { Factor::A } else { Factor::B };
-            return Self {
-                path: param.path.clone(),
-                key: factor.key(layer),
-                shape: param.shape.iter().rev().copied().collect(),
-                transposed: true,
-                factor_of: Some(layer.to_owned()),
+        let path = param.path.clone();
+        if param.role != ParamRole::Factor {
+            let name = match (last_segment(&path), param.container.ends_with("Norm")) {
+                ("gamma", true) => "weight",
+                ("beta", true) => "bias",
+                (name, _) => name,
             };
+            let matrix = param.container == "Linear" && name == "weight" && param.shape.len() == 2;
+            let key = prefixed(parent(&path), name);
+            return Self::new(path, key, param.shape.clone(), matrix, Part::Base);
         }
-        let name = match (last_segment(&param.path), param.container.ends_with("Norm")) {
-            ("gamma", true) => "weight",
-            ("beta", true) => "bias",
-            (name, _) => name,
-        };
-        let transposed = param.container == "Linear" && name == "weight" && param.shape.len() == 2;
-        let mut shape = param.shape.clone();
+        match FactorPath::parse(&path) {
+            Some(FactorPath { weight, factor, .. }) => {
+                let key = prefixed(parent(weight), factor.key);
+                Self::new(path, key, param.shape.clone(), true, Part::Factor(factor))
+            }
+            None => {
+                let key = prefixed("", &path);
+                Self::new(path, key, param.shape.clone(), false, Part::Unknown)
+            }
+        }
+    }
+
+    /// The place of a factor of a linear layer's adapter.
+    pub(crate) fn factor(factor: &'static Factor, layer: &LinearLayer, rank: usize) -> Self {
+        let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
+        let key = prefixed(&layer.path, factor.key);
+        Self::new(String::new(), key, factor.shape(sizes), true, Part::Factor(factor))
+    }
+
+    /// From a shape as Burn has it.
+    fn new(path: String, key: String, mut shape: Vec<usize>, transposed: bool, part: Part) -> Self {
         if transposed {
             shape.reverse();
         }
-        Self {
-            path: param.path.clone(),
-            key: format!("{PREFIX}.{}", join(parent(&param.path), name)),
-            shape,
-            transposed,
-            factor_of: None,
-        }
+        Self { path, key, shape, transposed, part }
+    }
+
+    /// Which dimension in the file is the rank.
+    pub(crate) fn rank_at(&self) -> Option<usize> {
+        let Part::Factor(factor) = self.part else { return None };
+        let shape = |rank| factor.shape(Sizes { d_in: 0, d_out: 0, rank }).into_iter().rev();
+        shape(1).zip(shape(2)).position(|(one, two)| one != two)
     }
 
     /// Values as Burn stores them, as the file has them.
@@ -92,6 +115,11 @@ impl Slot {
     }
 }
 
+/// The key of a parameter of a module.
+pub(crate) fn prefixed(module: &str, name: &str) -> String {
+    format!("{PREFIX}.{}", join(module, name))
+}
+
 /// `[rows, columns]` to `[columns, rows]`.
 pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let mut transposed = Vec::with_capacity(values.len());
@@ -104,6 +132,7 @@ pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32>
 #[cfg(test)]
 mod tests {
     use burn::module::ParamId;
+    use burn_lora::Method;
     use proptest::prelude::*;
 
     use super::*;
@@ -120,12 +149,21 @@ mod tests {
 
     #[test]
     fn keys_and_shapes_are_pefts() {
-        let a = slot("l.0.q.weight.lora.adapters.0.a", "Adapter", &[8, 2], ParamRole::Factor);
-        assert_eq!(a.key, "base_model.model.l.0.q.lora_A.weight");
-        assert_eq!(a.shape, [2, 8]);
-        let b = slot("l.0.q.weight.lora.adapters.0.b", "Adapter", &[2, 6], ParamRole::Factor);
-        assert_eq!(b.key, "base_model.model.l.0.q.lora_B.weight");
-        assert_eq!(b.shape, [6, 2]);
+        let factor = |end: &str, shape: &[usize]| {
+            let path = format!("l.0.q.weight.lora.adapters.0.factors.{end}");
+            slot(&path, "Dora", shape, ParamRole::Factor)
+        };
+        for kind in ["Lora", "Dora"] {
+            let a = factor(&format!("{kind}.a"), &[8, 2]);
+            assert_eq!(a.key, "base_model.model.l.0.q.lora_A.weight");
+            assert_eq!((&a.shape[..], a.rank_at()), (&[2, 8][..], Some(0)));
+            let b = factor(&format!("{kind}.b"), &[2, 6]);
+            assert_eq!(b.key, "base_model.model.l.0.q.lora_B.weight");
+            assert_eq!((&b.shape[..], b.rank_at()), (&[6, 2][..], Some(1)));
+        }
+        let magnitude = factor("Dora.magnitude", &[6]);
+        assert_eq!(magnitude.key, "base_model.model.l.0.q.lora_magnitude_vector");
+        assert_eq!((&magnitude.shape[..], magnitude.rank_at()), (&[6][..], None));
         let linear = slot("head.weight", "Linear", &[8, 3], ParamRole::Base);
         assert_eq!(
             (linear.key.as_str(), &linear.shape[..]),
@@ -146,6 +184,23 @@ mod tests {
             slot("weight", "Linear", &[1, 2], ParamRole::Base).key,
             "base_model.model.weight"
         );
+    }
+
+    /// A third factor was once written as B, over B's own values.
+    #[test]
+    fn a_factor_that_no_table_knows_gets_no_ones_key() {
+        let known = |key: &str| {
+            let factors = Method::ALL.iter().flat_map(|method| method.factors());
+            factors.into_iter().any(|factor| key.ends_with(factor.key))
+        };
+        for end in ["0.factors.Lora.c", "0.factors.Lora.magnitude", "0.factors.Loha.a", "0.a", "x"]
+        {
+            let path = format!("l.0.q.weight.lora.adapters.{end}");
+            let slot = slot(&path, "Lora", &[8, 2], ParamRole::Factor);
+            assert!(matches!(slot.part, Part::Unknown), "{path}");
+            assert_eq!(slot.key, format!("base_model.model.{path}"));
+            assert!(!known(&slot.key), "{path}");
+        }
     }
 
     #[test]

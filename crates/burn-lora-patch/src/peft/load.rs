@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use burn_lora::{Adapter, Adapters};
+use burn_lora::{Adapter, LoraConfig};
 use half::{bf16, f16};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::config::read_config;
 use super::files::{CONFIG_FILE, TENSORS_FILE, read};
-use super::keys::{Factor, Slot, transpose};
+use super::keys::{Part, Slot};
 use crate::error::{KeyProblem, PatchError};
 use crate::patch::{Plan, freeze};
 use crate::report::PatchReport;
@@ -76,7 +75,7 @@ pub fn load<M: Module>(
     }
 
     let rank = config.lora.rank;
-    let slots = slots(&plan, rank);
+    let slots = slots(&plan, &config.lora);
     let shapes = tensors.iter().map(|(key, view)| (key.as_str(), view.shape()));
     let mut problems: Vec<KeyProblem> = compare(&slots, shapes)
         .into_iter()
@@ -98,26 +97,17 @@ pub fn load<M: Module>(
         return Err(PatchError::Keys { origin: path.display().to_string(), problems });
     }
 
-    let mut sets = BTreeMap::new();
-    for linear in plan.adapted() {
-        let mut factor = |factor: Factor, rows: usize, columns: usize| {
-            let values = values.remove(factor.key(&linear.path).as_str()).unwrap_or_default();
-            stored(&values, rows, columns, &linear.device)
+    let sets = plan.sets(model, |linear, weight| {
+        let values = |factor| {
+            let slot = Slot::factor(factor, linear, rank);
+            slot.stored(values.remove(slot.key.as_str()).unwrap_or_default())
         };
-        let a = factor(Factor::A, rank, linear.d_in);
-        let b = factor(Factor::B, linear.d_out, rank);
-        let mut adapter =
-            Adapter::from_factors(&config.name, a, b, config.lora.scale(), config.lora.dropout)
-                .map_err(|source| PatchError::Adapter { layer: linear.path.clone(), source })?;
-        if !options.trainable {
-            adapter.a = adapter.a.set_require_grad(false);
-            adapter.b = adapter.b.set_require_grad(false);
-        }
-        sets.insert(linear.path.clone(), Adapters::single(adapter));
-    }
+        let adapter = Adapter::from_values(&config.name, &config.lora, weight, values)?;
+        Ok(if options.trainable { adapter } else { adapter.no_grad() })
+    })?;
     let saved = slots
         .iter()
-        .filter(|slot| slot.factor_of.is_none())
+        .filter(|slot| matches!(slot.part, Part::Base))
         .filter_map(|slot| {
             Some((slot.path.clone(), slot.stored(values.remove(slot.key.as_str())?)))
         })
@@ -134,17 +124,10 @@ pub fn load<M: Module>(
 }
 
 /// The places that the model and the configuration have for tensors.
-fn slots(plan: &Plan, rank: usize) -> Vec<Slot> {
+fn slots(plan: &Plan, lora: &LoraConfig) -> Vec<Slot> {
     let factors = plan.adapted().flat_map(|linear| {
-        [(Factor::A, vec![rank, linear.d_in]), (Factor::B, vec![linear.d_out, rank])].map(
-            |(factor, shape)| Slot {
-                path: String::new(),
-                key: factor.key(&linear.path),
-                shape,
-                transposed: true,
-                factor_of: Some(linear.path.clone()),
-            },
-        )
+        let factors = lora.method.factors().iter();
+        factors.map(|factor| Slot::factor(factor, linear, lora.rank))
     });
     let params = plan.scan.params().iter();
     let saved = params.filter(|param| plan.selection.saved_params.contains(&param.path));
@@ -154,11 +137,14 @@ fn slots(plan: &Plan, rank: usize) -> Vec<Slot> {
 /// A wrong shape is a wrong rank where a factor differs in nothing else.
 fn as_rank_problem(problem: KeyProblem, slots: &[Slot], configured: usize) -> KeyProblem {
     let KeyProblem::Shape { key, found, expected } = problem else { return problem };
-    let is_factor = slots.iter().any(|slot| slot.key == key && slot.factor_of.is_some());
-    let at = usize::from(!key.ends_with("lora_A.weight"));
-    match (found.as_slice(), expected.as_slice()) {
-        (&[f0, f1], &[e0, e1]) if is_factor && [f0, f1][1 - at] == [e0, e1][1 - at] => {
-            KeyProblem::Rank { key, rank: [f0, f1][at], found, expected, configured }
+    let rank_at = slots.iter().find(|slot| slot.key == key).and_then(Slot::rank_at);
+    let differs = |at: usize| found.get(at) != expected.get(at);
+    match rank_at {
+        Some(at)
+            if found.len() == expected.len()
+                && (0..found.len()).all(|i| i == at || !differs(i)) =>
+        {
+            KeyProblem::Rank { key, rank: found[at], found, expected, configured }
         }
         _ => KeyProblem::Shape { key, found, expected },
     }
@@ -178,10 +164,4 @@ fn as_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
         Dtype::BF16 => Some(pairs().map(|bytes| bf16::from_le_bytes(bytes).to_f32()).collect()),
         _ => None,
     }
-}
-
-/// A matrix of the file, `[rows, columns]`, as Burn stores it: `[columns, rows]`.
-fn stored(values: &[f32], rows: usize, columns: usize, device: &Device) -> Tensor<2> {
-    let data = TensorData::new(transpose(values, rows, columns), [columns, rows]);
-    Tensor::from_data(data, (device, DType::F32))
 }

@@ -7,11 +7,14 @@
 //! | --- | --- | --- |
 //! | factor A | `base_model.model.<layer>.lora_A.weight` | `[rank, d_in]`, Burn's `a` transposed |
 //! | factor B | `base_model.model.<layer>.lora_B.weight` | `[d_out, rank]`, Burn's `b` transposed |
+//! | DoRA's magnitudes | `base_model.model.<layer>.lora_magnitude_vector` | `[d_out]` |
 //! | linear trained whole | `base_model.model.<module>.weight`, `.bias` | `[d_out, d_in]`, `[d_out]` |
 //! | norm trained whole | `base_model.model.<module>.weight`, `.bias` | Burn's `gamma`, `beta` |
 //!
-//! LoRA and rsLoRA on linear layers are supported, both ways. Whatever else a file asks for (DoRA,
-//! ranks by pattern, embeddings, biases) is refused, all of it in one error.
+//! The names of factors come from the table of kinds in the adapter crate
+//! ([`Method::factors`](burn_lora::Method::factors)). LoRA, rsLoRA and DoRA on linear layers are
+//! supported, both ways. Whatever else a file asks for (ranks by pattern, embeddings, biases) is
+//! refused, all of it in one error.
 //!
 //! ```
 //! use burn::nn::transformer::TransformerEncoderConfig;

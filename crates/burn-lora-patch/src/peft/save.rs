@@ -1,6 +1,7 @@
 //! Saving the adapter of a model as a PEFT directory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::config::{AdapterConfig, Modules};
 use super::files::{CONFIG_FILE, TENSORS_FILE, write_whole};
-use super::keys::Slot;
+use super::keys::{Part, Slot};
 use crate::config::PatchConfig;
 use crate::error::PatchError;
 use crate::report::LayerStatus;
@@ -59,6 +60,9 @@ pub fn save<M: Module>(
         .filter(|param| param.role == ParamRole::Factor || saved.contains(&param.path))
         .map(Slot::of)
         .collect();
+    if let Some(slot) = slots.iter().find(|slot| matches!(slot.part, Part::Unknown)) {
+        return Err(PatchError::UnknownFactor { path: slot.path.clone() });
+    }
     let tensors = serialized(model, slots)?;
     let text = resolved(config, &scan, &patch, &sets).to_json().map_err(|error| {
         PatchError::Config { path: config_path.clone(), reason: error.to_string() }
@@ -88,15 +92,19 @@ fn check_settings(
     for (layer, adapter) in
         sets.iter().flat_map(|(layer, set)| set.iter().map(move |adapter| (layer, adapter)))
     {
-        let mismatch = |setting, configured, attached| {
+        let mismatch = |setting, configured: &dyn Display, attached: &dyn Display| {
+            let (configured, attached) = (configured.to_string(), attached.to_string());
             Err(PatchError::Mismatch { setting, layer: layer.clone(), configured, attached })
         };
+        if adapter.method() != patch.lora.method {
+            return mismatch("method", &patch.lora.method, &adapter.method());
+        }
         if adapter.rank() != patch.lora.rank {
-            return mismatch("rank", patch.lora.rank as f64, adapter.rank() as f64);
+            return mismatch("rank", &patch.lora.rank, &adapter.rank());
         }
         let (configured, attached) = (patch.lora.scale(), adapter.scale());
         if (configured - attached).abs() > 1e-9 * configured.abs().max(1.0) {
-            return mismatch("scale", configured, attached);
+            return mismatch("scale", &configured, &attached);
         }
     }
     Ok(())

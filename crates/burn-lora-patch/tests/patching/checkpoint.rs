@@ -35,7 +35,7 @@ fn names_and_layouts_are_pefts() {
             ("base_model.model.classifier.bias", &[3][..]),
         ]
     );
-    let stored = &params(&model)["model.layers.0.fc1.weight.lora.adapters.0.a"].0;
+    let stored = &params(&model)["model.layers.0.fc1.weight.lora.adapters.0.factors.Lora.a"].0;
     // Row k of the file is column k of Burn's A, [6, 2].
     for k in 0..2 {
         for row in 0..6 {

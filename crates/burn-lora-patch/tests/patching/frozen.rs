@@ -14,8 +14,8 @@ fn exactly_the_factors_and_the_saved_modules_require_gradients() {
         [
             "classifier.bias",
             "classifier.weight",
-            "model.layers.0.fc1.weight.lora.adapters.0.a",
-            "model.layers.0.fc1.weight.lora.adapters.0.b",
+            "model.layers.0.fc1.weight.lora.adapters.0.factors.Lora.a",
+            "model.layers.0.fc1.weight.lora.adapters.0.factors.Lora.b",
         ]
     );
 }
@@ -49,7 +49,9 @@ fn a_factor_s_start_depends_on_the_seed_and_its_layer_only() {
     let start = |targets: Targets, seed: u64, layer: usize| {
         let mut model = Mlp::new(&cpu());
         patch(&mut model, &config(targets).with_seed(seed)).unwrap();
-        params(&model)[&format!("model.layers.{layer}.fc1.weight.lora.adapters.0.a")].0.clone()
+        params(&model)[&format!("model.layers.{layer}.fc1.weight.lora.adapters.0.factors.Lora.a")]
+            .0
+            .clone()
     };
     let alone = start(Targets::names(["1.fc1"]), 7, 1);
     assert_eq!(alone, start(Targets::AllLinear, 7, 1));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_lora::{Init, LoraConfig};
+use burn_lora::{Init, LoraConfig, Method};
 use burn_lora_patch::peft::{AdapterConfig, CONFIG_FILE, Modules, OneOrMany, read_config};
 use burn_lora_patch::{PatchConfig, PatchError, Targets, TaskType};
 
@@ -47,18 +47,20 @@ fn there_are_41_keys_and_no_others() {
 }
 
 #[test]
-fn lora_and_rslora_are_understood() {
-    for dir in golden(&["lora", "rslora", "partial"]) {
-        // GPT-2's Conv1D stores its weights the other way round, which is not supported yet.
+fn lora_rslora_and_dora_are_understood() {
+    for dir in golden(&["lora", "rslora", "partial", "dora"]) {
         let config = read_config(&dir).unwrap();
-        if config.fan_in_fan_out {
-            assert!(config.to_patch().unwrap_err()[0].starts_with("fan_in_fan_out = true"));
-            continue;
-        }
+        // GPT-2's files store their weights the other way round; the factors' do not.
+        let conv1d = dir.components().any(|part| part.as_os_str() == "gpt2");
+        assert_eq!(config.fan_in_fan_out, conv1d);
         let loaded = config.to_patch().unwrap();
+        let again = AdapterConfig::from_patch(&loaded.patch).with_fan_in_fan_out(conv1d);
+        assert_eq!(again.fan_in_fan_out, conv1d);
         assert!(loaded.warnings.is_empty());
         assert_eq!((loaded.patch.lora.rank, loaded.patch.lora.alpha), (4, 8.0));
         assert_eq!(loaded.patch.lora.rslora, dir.ends_with("rslora"));
+        assert_eq!(loaded.patch.lora.method == Method::Dora, dir.ends_with("dora"));
+        assert_eq!(AdapterConfig::from_patch(&loaded.patch).use_dora, dir.ends_with("dora"));
         let bert = dir.components().any(|part| part.as_os_str() == "bert");
         assert_eq!(loaded.patch.task_type == Some(TaskType::SeqCls), bert);
         assert!(loaded.patch.modules_to_save.is_empty(), "the task says which heads");
@@ -70,26 +72,25 @@ fn lora_and_rslora_are_understood() {
 
 #[test]
 fn what_is_not_supported_is_listed_all_at_once() {
-    for dir in golden(&["dora", "patterns"]) {
+    for dir in golden(&["patterns"]) {
         let settings = read_config(&dir).unwrap().to_patch().unwrap_err().join("\n");
-        let expected: &[&str] = if dir.ends_with("dora") {
-            &["use_dora = true"]
-        } else {
-            &["rank_pattern = {", "alpha_pattern = {"]
-        };
-        assert!(expected.iter().all(|part| settings.contains(part)), "{settings}");
+        for part in ["rank_pattern = {", "alpha_pattern = {"] {
+            assert!(settings.contains(part), "{settings}");
+        }
     }
     let text = r#"{
         "peft_type": "LORA", "target_modules": ["q"], "bias": "all", "lora_bias": true,
         "layer_replication": [[0, 2], [1, 3]], "target_parameters": ["experts.weight"],
-        "trainable_token_indices": [1], "fan_in_fan_out": true, "init_lora_weights": "pissa_niter_4",
+        "trainable_token_indices": [1], "init_lora_weights": "pissa_niter_4",
         "ensure_weight_tying": true, "use_qalora": true, "use_bdlora": {}, "velora_config": {"rank": 1},
         "kasa_config": {"beta": 1}, "arrow_config": {"top_k": 3}, "monteclora_config": {"n": 1},
         "alora_invocation_tokens": [3], "task_type": "SEQ_CLASS"
     }"#;
     let config: AdapterConfig = serde_json::from_str(text).unwrap();
     let settings = config.to_patch().unwrap_err();
-    assert_eq!(settings.len(), 15, "{settings:#?}");
+    assert_eq!(settings.len(), 14, "{settings:#?}");
+    let both = AdapterConfig { use_dora: true, ..config };
+    assert!(both.to_patch().unwrap_err().join("\n").contains("use_dora = true, use_qalora = true"));
     let joined = settings.join("\n");
     for part in [
         "bias = \"all\"",

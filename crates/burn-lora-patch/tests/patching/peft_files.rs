@@ -48,10 +48,14 @@ fn what_is_saved_loads_into_the_base_bit_for_bit() {
         config(Targets::Regex(r".*\.fc\d".into())).with_layers([1]),
         config(Targets::names(["model.layers.0.fc1", "fc2"])).with_layers([1]),
         config(Targets::names(["fc1"])).with_modules_to_save(["norm", "embed"]),
-        PatchConfig {
-            lora: burn_lora::LoraConfig::new(3, 5.5).with_rslora(true),
-            ..config(Targets::names(["self"]))
-        },
+        PatchConfig::new(
+            burn_lora::LoraConfig::new(3, 5.5).with_rslora(true),
+            Targets::names(["self"]),
+        ),
+        PatchConfig::new(
+            burn_lora::LoraConfig::new(2, 4.0).with_method(burn_lora::Method::Dora),
+            Targets::AllLinear,
+        ),
     ] {
         let (model, dir) = saved(&config);
         let mut loaded = Mlp::new(&cpu());
@@ -60,6 +64,31 @@ fn what_is_saved_loads_into_the_base_bit_for_bit() {
         assert_eq!(logits(&loaded), logits(&model));
         assert!(report.warnings().is_empty(), "{report}");
     }
+}
+
+/// DoRA's norms follow from the base that it is loaded onto, which a file says nothing of.
+#[test]
+fn a_dora_directory_has_magnitudes_and_a_switch_and_is_the_same_on_the_same_base() {
+    let lora = burn_lora::LoraConfig::new(2, 4.0).with_method(burn_lora::Method::Dora);
+    let config = PatchConfig::new(lora.with_rslora(true), Targets::names(["0.fc1"]));
+    let (model, dir) = saved(&config);
+    let written = read_config(dir.path()).unwrap();
+    assert!(written.use_dora && written.use_rslora);
+    let bytes = fs::read(dir.path().join(TENSORS_FILE)).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let shape = |name: &str| {
+        let key = format!("base_model.model.model.layers.0.fc1.{name}");
+        file.tensor(&key).unwrap().shape().to_vec()
+    };
+    assert_eq!(shape("lora_A.weight"), [2, 6]);
+    assert_eq!(shape("lora_B.weight"), [10, 2]);
+    assert_eq!(shape("lora_magnitude_vector"), [10]);
+    assert_eq!(file.len(), 3);
+    let mut loaded = Mlp::new(&cpu());
+    load(&mut loaded, dir.path(), &LoadOptions::default()).unwrap();
+    assert_eq!(logits(&loaded), logits(&model));
+    assert_ne!(logits(&loaded), logits(&Mlp::new(&cpu())));
+    assert_eq!(bits(&unload(loaded)), bits(&Mlp::new(&cpu())));
 }
 
 #[test]
@@ -171,7 +200,9 @@ fn saving_what_does_not_fit_the_configuration_is_refused_before_writing() {
     assert!(matches!(error, PatchError::Mismatch { setting: "rank", .. }), "{error}");
     let error = check(&model, &AdapterConfig { lora_alpha: 5.0, ..peft.clone() });
     assert!(matches!(error, PatchError::Mismatch { setting: "scale", .. }), "{error}");
-    let error = check(&model, &AdapterConfig { use_dora: true, ..peft });
+    let error = check(&model, &AdapterConfig { use_dora: true, ..peft.clone() });
+    assert!(matches!(error, PatchError::Mismatch { setting: "method", .. }), "{error}");
+    let error = check(&model, &AdapterConfig { use_qalora: true, ..peft });
     assert!(matches!(error, PatchError::Unsupported { .. }), "{error}");
 }
 
@@ -179,10 +210,13 @@ fn saving_what_does_not_fit_the_configuration_is_refused_before_writing() {
 #[test]
 fn saving_several_adapters_at_once_is_refused() {
     let lora = burn_lora::LoraConfig::new(2, 4.0);
-    let adapter = |name: &str| burn_lora::Adapter::init(name, &lora, 6, 10, 0, &cpu()).unwrap();
-    let path = |layer: usize| format!("model.layers.{layer}.fc1.weight");
-    let model = burn_lora::attach(Mlp::new(&cpu()), &path(0), adapter("a"));
-    let model = burn_lora::attach(model, &path(1), adapter("b"));
+    let attach = |model: Mlp, layer: usize, name: &str| {
+        let weight = &model.model.layers[layer].fc1.weight;
+        let adapter = burn_lora::Adapter::init(name, &lora, weight, 0).unwrap();
+        let path = format!("model.layers.{layer}.fc1.weight");
+        burn_lora::attach(model, &path, adapter).unwrap()
+    };
+    let model = attach(attach(Mlp::new(&cpu()), 0, "a"), 1, "b");
     let dir = tempfile::tempdir().unwrap();
     let peft = AdapterConfig::from_patch(&config(Targets::names(["fc1"])));
     let error = save(&model, dir.path(), &peft).unwrap_err();
@@ -295,9 +329,9 @@ fn half_precision_is_read_and_integers_are_refused() {
     load(&mut model, dir.path(), &LoadOptions::default()).unwrap();
     let stored = crate::mlp::params(&model);
     // Quarters are exact in both types; the file's rows are Burn's columns.
-    let a = &stored["model.layers.0.fc1.weight.lora.adapters.0.a"].0;
+    let a = &stored["model.layers.0.fc1.weight.lora.adapters.0.factors.Lora.a"].0;
     assert_eq!(a[..4], [0.0, 1.5, 0.25, 1.75]);
-    let b = &stored["model.layers.0.fc1.weight.lora.adapters.0.b"].0;
+    let b = &stored["model.layers.0.fc1.weight.lora.adapters.0.factors.Lora.b"].0;
     assert_eq!(b[..3], [0.0, 0.5, 1.0]);
 
     let problems =
@@ -390,8 +424,8 @@ fn a_broken_or_foreign_configuration_is_refused() {
             "no linear layer is left",
         ),
         (
-            r#"{"peft_type": "LORA", "target_modules": ["0.fc1"], "use_dora": true}"#,
-            "use_dora = true",
+            r#"{"peft_type": "LORA", "target_modules": ["0.fc1"], "use_qalora": true}"#,
+            "use_qalora = true",
         ),
         (
             r#"{"peft_type": "LORA", "target_modules": ["0.fc1"], "lora_dropout": 1.5}"#,

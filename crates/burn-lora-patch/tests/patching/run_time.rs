@@ -21,8 +21,8 @@ const FC1: &str = "model.layers.0.fc1.weight";
 fn merged_by_hand(model: &Mlp, scale: f64) -> Vec<f64> {
     let params = params(model);
     let values = |path: &str| params[path].0.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
-    let (w, a) = (values(FC1), values(&format!("{FC1}.lora.adapters.0.a")));
-    let b = values(&format!("{FC1}.lora.adapters.0.b"));
+    let (w, a) = (values(FC1), values(&format!("{FC1}.lora.adapters.0.factors.Lora.a")));
+    let b = values(&format!("{FC1}.lora.adapters.0.factors.Lora.b"));
     let rank = a.len() / WIDTH;
     (0..WIDTH * HIDDEN)
         .map(|at| {
@@ -108,7 +108,7 @@ fn merging_what_is_not_finite_names_the_layer_and_changes_nothing() {
     for broken in [f32::NAN, f32::INFINITY] {
         let mut model = patched(Targets::AllLinear);
         let set = model.model.layers[1].fc2.weight.reparameterization::<burn_lora::Adapters>();
-        let factor = set.unwrap().iter().next().unwrap().b.id;
+        let factor = set.unwrap().iter().next().unwrap().factor::<2>("b").unwrap().id;
         model = model.map(&mut Break { factor, value: broken });
         let before = bits(&model);
         let error = merge(&mut model).unwrap_err();

@@ -3,21 +3,21 @@
 //! Only positions that carry loss reach the output head: with prompts masked, most rows of the
 //! `[tokens, vocabulary]` product would be thrown away.
 
-use std::path::Path;
-
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_lora_models::footprint::{BatchShape, Counted};
+use burn::tensor::{Device, Int, Tensor, TensorData, TensorReadError};
+use burn_lora_models::footprint::BatchShape;
 use burn_lora_models::fused::rows_at_once;
-use burn_lora_models::llama::LlamaForCausalLM;
 use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_models::{ModelError, SaveDtype};
+use burn_lora_models::{CausalLm, Decoder, Model};
 use burn_lora_patch::TaskType;
+use burn_lora_report::sample::Sample;
 
 use super::{Batch, Objective, ids, judge, probe_ids};
 use crate::TrainError;
+use crate::config::RunConfig;
 use crate::data::{Prompt, TokenBatch};
 use crate::observe::Observer;
-use crate::score::{Sample, generate_samples};
+use crate::prepare::{Files, ReadRows, token_rows};
+use crate::samples::generate_samples;
 
 impl Batch for TokenBatch {
     fn target_ids(&self) -> Vec<i32> {
@@ -40,10 +40,18 @@ impl Batch for TokenBatch {
     }
 }
 
-impl Objective for LlamaForCausalLM {
+impl Objective for CausalLm {
     type Batch = TokenBatch;
 
     const TASK: TaskType = TaskType::CausalLm;
+
+    fn read(
+        files: Files,
+        tokenizer: &Tokenizer,
+        config: &mut RunConfig,
+    ) -> Result<ReadRows<Self::Batch>, TrainError> {
+        token_rows(files, tokenizer, config)
+    }
 
     fn scores(&self, batch: &TokenBatch, device: &Device) -> Tensor<2> {
         self.logits(target_rows(self, batch, device))
@@ -51,34 +59,33 @@ impl Objective for LlamaForCausalLM {
 
     fn loss(&self, batch: &TokenBatch, device: &Device) -> Tensor<1> {
         let hidden = target_rows(self, batch, device);
-        Self::loss(self, hidden, batch.target_ids())
+        Decoder::loss(self, hidden, batch.target_ids())
     }
 
     /// A share of the targets at a time: the scores of all would be the largest thing in memory.
-    fn measure(&self, batch: &TokenBatch, device: &Device) -> (f64, usize) {
+    fn measure(
+        &self,
+        batch: &TokenBatch,
+        device: &Device,
+    ) -> Result<(f64, usize), TensorReadError> {
         let hidden = target_rows(self, batch, device);
         let targets = batch.target_ids();
-        let at_once = rows_at_once(self.config().vocab_size);
+        let at_once = rows_at_once(self.config().vocab_size());
         let (mut loss, mut correct) = (0.0, 0);
         for (index, targets) in targets.chunks(at_once).enumerate() {
             let rows = hidden.clone().narrow(0, index * at_once, targets.len());
-            let (of_rows, right) = judge(self.logits(rows), targets.to_vec());
+            let (of_rows, right) = judge(self.logits(rows), targets.to_vec())?;
             loss += of_rows;
             correct += right;
         }
-        (loss, correct)
-    }
-
-    fn counted(&self) -> &dyn Counted {
-        self.config()
+        Ok((loss, correct))
     }
 
     fn probe(&self, device: &Device) -> Tensor<2> {
-        let width = self.config().max_position_embeddings.min(32);
-        let (ids, lengths) = probe_ids(self.config().vocab_size, width, device);
-        let [rows, _] = ids.dims();
+        let (ids, lengths) = probe_ids(self.config(), device);
         let logits = self.logits(self.hidden(ids, &lengths, None));
-        logits.reshape([rows * width, self.config().vocab_size])
+        let [rows, tokens, vocabulary] = logits.dims();
+        logits.reshape([rows * tokens, vocabulary])
     }
 
     fn samples(
@@ -90,18 +97,10 @@ impl Objective for LlamaForCausalLM {
     ) -> Result<Vec<Sample>, TrainError> {
         generate_samples(self, tokenizer, prompts, max_tokens, observer)
     }
-
-    fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
-        Self::save(self, dir, dtype)
-    }
-
-    fn file_sizes(&self, dtype: SaveDtype) -> Result<Vec<(&'static str, u64)>, ModelError> {
-        Self::file_sizes(self, dtype)
-    }
 }
 
 /// The stream where a token that carries loss is predicted, `[targets, hidden]`.
-fn target_rows(model: &LlamaForCausalLM, batch: &TokenBatch, device: &Device) -> Tensor<2> {
+fn target_rows(model: &CausalLm, batch: &TokenBatch, device: &Device) -> Tensor<2> {
     let ids = ids(&batch.ids, [batch.rows, batch.width], device);
     let hidden = match batch.is_packed() {
         true => model.hidden_packed(ids, &batch.segments),

@@ -1,19 +1,18 @@
 //! Classification of whole rows with an encoder.
 
-use std::path::Path;
-
 use burn::tensor::{Device, Tensor};
-use burn_lora_models::bert::SequenceClassifier;
-use burn_lora_models::footprint::{BatchShape, Counted};
+use burn_lora_models::footprint::BatchShape;
 use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_models::{ModelError, SaveDtype};
+use burn_lora_models::{Classifier, ClassifierConfig, Model, SequenceClassifier};
 use burn_lora_patch::TaskType;
+use burn_lora_report::sample::Sample;
 
 use super::{Batch, Objective, ids, probe_ids};
 use crate::TrainError;
+use crate::config::RunConfig;
 use crate::data::{LabelBatch, Prompt};
 use crate::observe::Observer;
-use crate::score::Sample;
+use crate::prepare::{Files, ReadRows, label_rows};
 
 impl Batch for LabelBatch {
     fn target_ids(&self) -> Vec<i32> {
@@ -34,17 +33,24 @@ impl Objective for SequenceClassifier {
 
     const TASK: TaskType = TaskType::SeqCls;
 
+    fn read(
+        files: Files,
+        tokenizer: &Tokenizer,
+        config: &mut RunConfig,
+    ) -> Result<ReadRows<Self::Batch>, TrainError> {
+        label_rows(files, tokenizer, config)
+    }
+
+    fn with_task(config: Self::Config, run: &RunConfig) -> Self::Config {
+        config.with_labels(run.data.labels.clone().unwrap_or_default())
+    }
+
     fn scores(&self, batch: &LabelBatch, device: &Device) -> Tensor<2> {
         self.logits(ids(&batch.ids, [batch.rows, batch.width], device), &batch.lengths)
     }
 
-    fn counted(&self) -> &dyn Counted {
-        self.config()
-    }
-
     fn probe(&self, device: &Device) -> Tensor<2> {
-        let width = self.config().max_tokens().min(32);
-        let (ids, lengths) = probe_ids(self.config().vocab_size, width, device);
+        let (ids, lengths) = probe_ids(self.config(), device);
         self.logits(ids, &lengths)
     }
 
@@ -56,13 +62,5 @@ impl Objective for SequenceClassifier {
         _: &Observer,
     ) -> Result<Vec<Sample>, TrainError> {
         Ok(Vec::new())
-    }
-
-    fn save(&self, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
-        Self::save(self, dir, dtype)
-    }
-
-    fn file_sizes(&self, dtype: SaveDtype) -> Result<Vec<(&'static str, u64)>, ModelError> {
-        Self::file_sizes(self, dtype)
     }
 }

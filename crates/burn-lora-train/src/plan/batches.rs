@@ -2,9 +2,10 @@
 
 use burn_lora_models::footprint::BatchShape;
 
+use crate::data::Rows;
 use crate::learner::Batch;
 use crate::prepare::ReadRun;
-use crate::rows::Rows;
+use crate::prepare::draw;
 
 /// Steps that are looked at, at most: those of a longer run are like them.
 const LOOKED_AT: usize = 5_000;
@@ -24,7 +25,7 @@ pub(super) struct Batches {
 impl Batches {
     pub(super) fn of<B: Batch>(run: &ReadRun<B>) -> Self {
         let train = &run.config.train;
-        let (make, per_epoch) = run.train.training(train);
+        let (make, per_epoch) = run.train.training(draw(train));
         let steps = train.length.steps(per_epoch);
         let looked_at = steps.min(LOOKED_AT);
         let shapes = |batches: Vec<B>| batches.iter().map(Batch::shape).collect::<Vec<_>>();

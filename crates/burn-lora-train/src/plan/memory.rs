@@ -8,7 +8,7 @@ use super::Outline;
 use crate::config::TrainSection;
 use crate::learner::Objective;
 use crate::prepare::ReadRun;
-use crate::score::ROWS;
+use crate::samples::ROWS;
 
 /// What the allocator loses to fragments of blocks that come and go, as a share of those.
 const FRAGMENTS: f64 = 0.05;
@@ -92,7 +92,7 @@ impl Needs {
             generating: if rows == 0 {
                 0
             } else {
-                outline.model.counted().generating(rows, longest, new)
+                outline.model.config().counted().generating(rows, longest, new)
             },
         }
     }
@@ -155,6 +155,6 @@ impl<M: Objective> Outline<M> {
 
     /// The footprint of a training step on a batch.
     pub(super) fn footprint(&self, batch: &BatchShape) -> Footprint {
-        self.model.counted().footprint(batch, &|path| self.learned(path))
+        self.model.config().counted().footprint(batch, &|path| self.learned(path))
     }
 }

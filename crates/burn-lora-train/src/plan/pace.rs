@@ -85,7 +85,7 @@ pub(super) fn measured<M: Objective>(
             total.1 += per_row.forward + per_row.input_gradient;
         }
     }
-    let counted = outline.model.counted();
+    let counted = outline.model.config().counted();
     let head_row = products(rows.min(128), counted.head(), &device)?;
     let flops_per_second = total.0 / total.1;
     let values_per_second = adding(&device)?;
@@ -95,7 +95,9 @@ pub(super) fn measured<M: Objective>(
         let rows = batch.tokens() as f64;
         let mut tracked = outline.report.is_none();
         // Scores are formed for targets only, as counted below.
-        for linear in outline.scan.linears().iter().filter(|linear| linear.path != "lm_head") {
+        for linear in
+            outline.scan.linears().iter().filter(|linear| !counted.is_of_head(&linear.path))
+        {
             let Some(per_row) = shapes.get(&(linear.d_in, linear.d_out)) else { continue };
             seconds += rows * per_row.forward;
             if tracked {
@@ -155,7 +157,7 @@ fn mean<const D: usize>(
     device: &Device,
     compute: impl Fn() -> Tensor<D>,
 ) -> Result<f64, TrainError> {
-    let sync = || device.sync().map_err(|error| TrainError::Training(error.to_string()));
+    let sync = || device.sync().map_err(TrainError::burn("waiting for the device"));
     // The first one may compile, or wake threads up.
     drop(compute());
     sync()?;

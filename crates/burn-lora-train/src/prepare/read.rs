@@ -6,32 +6,15 @@
 use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
 
-use crate::config::{DataSection, RunConfig};
+use crate::config::{DataSection, RunConfig, TrainSection};
 use crate::data::{
-    Classes, DataReport, LabelBatch, Limit, Packed, Prompt, RowFile, TokenBatch, TokenExample,
-    Tokenization, label_examples, pack, prompts, token_examples,
+    Classes, DataReport, Draw, LabelBatch, Limit, Order, Packed, Prompt, Reading, RowFile, Rows,
+    Squad, TokenBatch, TokenExample, Tokenization, label_examples, pack, prompts, show,
+    token_examples,
 };
+use crate::learner::Objective;
 use crate::observe::Observer;
-use crate::rows::Rows;
 use crate::{TrainError, base};
-
-/// What a run of either kind has read.
-#[allow(clippy::large_enum_variant, reason = "one exists at a time")]
-pub(crate) enum Read {
-    /// For a decoder.
-    Causal(ReadRun<TokenBatch>),
-    /// For an encoder with a head.
-    Classifier(ReadRun<LabelBatch>),
-}
-
-impl Read {
-    pub(crate) fn config(&self) -> &RunConfig {
-        match self {
-            Self::Causal(run) => &run.config,
-            Self::Classifier(run) => &run.config,
-        }
-    }
-}
 
 /// A run without its model; see [`Run`](super::Run) for what the fields are.
 pub(crate) struct ReadRun<B> {
@@ -45,92 +28,130 @@ pub(crate) struct ReadRun<B> {
     pub notes: Vec<String>,
 }
 
+/// The rows of a run, as batches of one kind are made of them.
+pub struct ReadRows<B> {
+    train: Rows<B>,
+    eval: Option<Rows<B>>,
+    prompts: Vec<Prompt>,
+    sample: String,
+    notes: Vec<String>,
+}
+
 /// Reads what the configuration names, but for the model's weights.
-pub(crate) fn read(mut config: RunConfig, observer: &Observer) -> Result<Read, TrainError> {
+pub(crate) fn read<M: Objective>(
+    mut config: RunConfig,
+    observer: &Observer,
+) -> Result<ReadRun<M::Batch>, TrainError> {
     let device = burn_lora::device::parse(&config.train.device)?.autodiff();
-    let causal = base::architecture(&config.model.source, observer)?.is_causal();
     observer.stage("reading the data");
     let tokenizer = base::tokenizer(&config, observer)?;
-    let data = &config.data;
-    let Files { train, eval } = files(data, config.train.seed)?;
+    let files = files(&config.data, config.train.seed)?;
+    let rows = M::read(files, &tokenizer, &mut config)?;
+    let ReadRows { train, eval, prompts, sample, notes } = rows;
+    Ok(ReadRun { config, device, tokenizer, train, eval, prompts, sample, notes })
+}
+
+/// Any id of the vocabulary serves as padding, which is masked everywhere.
+fn padding(tokenizer: &Tokenizer) -> u32 {
+    tokenizer.pad_id().unwrap_or(0)
+}
+
+/// Texts, as tokens that carry loss or not.
+pub(crate) fn token_rows(
+    files: Files,
+    tokenizer: &Tokenizer,
+    config: &RunConfig,
+) -> Result<ReadRows<TokenBatch>, TrainError> {
+    let (data, pad) = (&config.data, padding(tokenizer));
+    let how = tokenization(data);
     let mut notes = Vec::new();
     let mut note = |report: DataReport| notes.push(report.to_string());
-    // Padding is masked everywhere; any id of the vocabulary serves.
-    let pad = tokenizer.pad_id().unwrap_or(0);
-
-    if causal {
-        let how = Tokenization::from(data);
-        let mut examples = Vec::with_capacity(train.len());
-        for (file, weight) in &train {
-            let (of_file, report) = token_examples(file, &tokenizer, &how)?;
-            note(report);
-            examples.push((of_file, *weight));
-        }
-        let first = examples.iter().find_map(|(of_file, _)| of_file.first());
-        let sample = crate::sample::tokens(first, &tokenizer);
-        let train = match data.packing {
-            true => Rows::of_packs(packed(examples, data.max_length), pad),
-            false => Rows::of_tokens(examples, pad),
-        };
-        let mut held_out = None;
-        let mut held_prompts = Vec::new();
-        if let Some(file) = &eval {
-            let (examples, report) = token_examples(file, &tokenizer, &how)?;
-            note(report);
-            held_out = Some(Rows::<TokenBatch>::of_tokens(vec![(examples, 1.0)], pad));
-            held_prompts = prompts(file, &tokenizer, &how)?;
-        }
-        return Ok(Read::Causal(ReadRun {
-            device,
-            tokenizer,
-            train,
-            eval: held_out,
-            prompts: held_prompts,
-            sample,
-            notes,
-            config,
-        }));
+    let mut examples = Vec::with_capacity(files.train.len());
+    for (file, weight) in &files.train {
+        let (of_file, report) = token_examples(file, tokenizer, &how)?;
+        note(report);
+        examples.push((of_file, *weight));
     }
+    let first = examples.iter().find_map(|(of_file, _)| of_file.first());
+    let sample = show::tokens(first, tokenizer);
+    let train = match data.packing {
+        true => Rows::of_packs(packed(examples, data.max_length), pad),
+        false => Rows::of_tokens(examples, pad),
+    };
+    let mut eval = None;
+    let mut held_prompts = Vec::new();
+    if let Some(file) = &files.eval {
+        let (examples, report) = token_examples(file, tokenizer, &how)?;
+        note(report);
+        eval = Some(Rows::<TokenBatch>::of_tokens(vec![(examples, 1.0)], pad));
+        held_prompts = prompts(file, tokenizer, &how)?;
+    }
+    Ok(ReadRows { train, eval, prompts: held_prompts, sample, notes })
+}
 
+/// Texts with labels; the configuration is told which classes there are.
+pub(crate) fn label_rows(
+    files: Files,
+    tokenizer: &Tokenizer,
+    config: &mut RunConfig,
+) -> Result<ReadRows<LabelBatch>, TrainError> {
+    let (data, pad) = (&config.data, padding(tokenizer));
     if data.packing {
         return Err(TrainError::Packing);
     }
     let classes = match &data.labels {
         Some(names) => Classes::named(names.clone()),
-        None => Classes::of(train.iter().map(|(file, _)| file))?,
+        None => Classes::of(files.train.iter().map(|(file, _)| file))?,
     };
-    let limit = Limit::from(&Tokenization::from(data));
-    let mut examples = Vec::with_capacity(train.len());
-    for (file, weight) in &train {
-        let (of_file, report) = label_examples(file, &tokenizer, &classes, limit)?;
+    let limit = tokenization(data).limit;
+    let mut notes = Vec::new();
+    let mut note = |report: DataReport| notes.push(report.to_string());
+    let mut examples = Vec::with_capacity(files.train.len());
+    for (file, weight) in &files.train {
+        let (of_file, report) = label_examples(file, tokenizer, &classes, limit)?;
         note(report);
         examples.push((of_file, *weight));
     }
     let first = examples.iter().find_map(|(of_file, _)| of_file.first());
-    let sample = crate::sample::label(first, &tokenizer, &classes);
+    let sample = show::label(first, tokenizer, &classes);
     let train = Rows::of_labels(examples, pad);
-    let mut held_out = None;
-    if let Some(file) = &eval {
-        let (examples, report) = label_examples(file, &tokenizer, &classes, limit)?;
+    let mut eval = None;
+    if let Some(file) = &files.eval {
+        let (examples, report) = label_examples(file, tokenizer, &classes, limit)?;
         note(report);
-        held_out = Some(Rows::<LabelBatch>::of_labels(vec![(examples, 1.0)], pad));
+        eval = Some(Rows::<LabelBatch>::of_labels(vec![(examples, 1.0)], pad));
     }
     // The order of the classes is the order of the head's outputs: a run must not lose it.
     config.data.labels = Some(classes.names().to_vec());
-    Ok(Read::Classifier(ReadRun {
-        device,
-        tokenizer,
-        train,
-        eval: held_out,
-        prompts: Vec::new(),
-        sample,
-        notes,
-        config,
-    }))
+    Ok(ReadRows { train, eval, prompts: Vec::new(), sample, notes })
+}
+
+/// How the configuration has files read; at most `limit` rows of each.
+pub fn reading(data: &DataSection, limit: Option<usize>) -> Reading {
+    let (template, no_answer) = (data.squad_template.clone(), data.squad_no_answer.clone());
+    Reading { format: data.format, limit, squad: Squad { template, no_answer } }
+}
+
+fn tokenization(data: &DataSection) -> Tokenization {
+    Tokenization {
+        limit: Limit { max_length: data.max_length, over_long: data.over_long },
+        separator: data.separator.clone(),
+        eos: data.eos,
+    }
+}
+
+/// How the configuration has the rows of steps drawn.
+pub(crate) fn draw(train: &TrainSection) -> Draw {
+    Draw {
+        batch_size: train.batch_size,
+        accumulate: train.accumulate,
+        seed: train.seed,
+        order: Order::training(train.shuffle, train.group_by_length),
+    }
 }
 
 /// The data files of a run.
-struct Files {
+pub struct Files {
     /// Those to train on, each with its weight.
     train: Vec<(RowFile, f64)>,
     /// The one to evaluate on, or what was held out of the one to train on.
@@ -140,10 +161,10 @@ struct Files {
 fn files(data: &DataSection, seed: u64) -> Result<Files, TrainError> {
     let mut train = Vec::with_capacity(data.train.len());
     for source in &data.train {
-        train.push((source.read(data.format)?, source.weight));
+        train.push((source.read(&reading(data, None))?, source.weight));
     }
     let mut eval = match &data.eval {
-        Some(path) => Some(RowFile::read(path, data.format, data.eval_limit)?),
+        Some(path) => Some(RowFile::read(path, &reading(data, data.eval_limit))?),
         None => None,
     };
     // The configuration sees to it that there is one file to hold rows out of.

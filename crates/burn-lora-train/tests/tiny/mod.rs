@@ -3,13 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_lora_models::SaveDtype;
-use burn_lora_models::llama::{LlamaConfig, LlamaForCausalLM};
+use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, SaveDtype};
+use burn_lora_report::summary::Summary;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
 use burn_lora_train::silent::SilentRenderer;
-use burn_lora_train::summary::Summary;
 
 pub struct Tiny {
     dir: tempfile::TempDir,
@@ -17,21 +16,21 @@ pub struct Tiny {
 
 impl Tiny {
     pub fn new() -> Self {
-        let tiny = Self { dir: tempfile::tempdir().unwrap() };
-        let model = tiny.path("model");
-        let config = LlamaConfig::from_json(
+        Self::of(
             r#"{"model_type": "llama", "vocab_size": 2048, "hidden_size": 32, "intermediate_size": 64,
                 "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
                 "max_position_embeddings": 64, "tie_word_embeddings": true, "rms_norm_eps": 1e-5,
-                "initializer_range": 0.2}"#,
-            "config.json".as_ref(),
+                "initializer_range": 0.2, "attention_dropout": 0.3}"#,
         )
-        .unwrap();
+    }
+
+    /// With a model of that `config.json`, of 2048 tokens.
+    pub fn of(config: &str) -> Self {
+        let tiny = Self { dir: tempfile::tempdir().unwrap() };
+        let model = tiny.path("model");
+        let config = CausalConfig::from_json(config, "config.json".as_ref()).unwrap();
         let device = burn_lora::device::parse("cpu").unwrap();
-        LlamaForCausalLM::random(&config, 1, &device)
-            .unwrap()
-            .save(&model, SaveDtype::F32)
-            .unwrap();
+        CausalLm::random(&config, 1, &device).unwrap().save(&model, SaveDtype::F32).unwrap();
         let tokenizer =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/quickstart/model");
         for file in ["tokenizer.json", "tokenizer_config.json"] {
@@ -68,6 +67,7 @@ impl Tiny {
     }
 
     /// The bytes of a run's trained adapter.
+    #[allow(dead_code, reason = "not every binary of tests has use for it")]
     pub fn adapter(&self, run: &str) -> Vec<u8> {
         fs::read(self.path(run).join("adapter/adapter_model.safetensors")).unwrap()
     }

@@ -72,9 +72,7 @@ impl<B: LoraBackend, C: CheckpointStrategy> LoraBackend for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), lora.a.node(), lora.b.node()];
         let x = x.into_primitive();
-        let weight = match weight {
-            Frozen::Dense(weight) => Frozen::<B>::Dense(weight.into_primitive()),
-        };
+        let weight = weight.untracked();
         let lora =
             Lora::<B> { a: lora.a.into_primitive(), b: lora.b.into_primitive(), scale: lora.scale };
         let mask = match mask {

@@ -1,12 +1,11 @@
 //! The operation made of what every backend has: the default bodies, and the twin that kernels are
 //! tested against.
 
-use burn::backend::Backend;
 use burn::backend::tensor::FloatTensor;
 
-use super::{Branch, Frozen, Lora, Mask};
+use super::{Branch, Frozen, FrozenBackend, Lora, Mask};
 
-pub(super) fn branch<B: Backend>(
+pub(super) fn branch<B: FrozenBackend>(
     x: FloatTensor<B>,
     weight: Frozen<B>,
     lora: Lora<B>,
@@ -18,7 +17,7 @@ pub(super) fn branch<B: Backend>(
     Branch { y, low }
 }
 
-pub(super) fn input_grad<B: Backend>(
+pub(super) fn input_grad<B: FrozenBackend>(
     dy: FloatTensor<B>,
     dlow: FloatTensor<B>,
     weight: Frozen<B>,

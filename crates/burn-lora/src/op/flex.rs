@@ -18,33 +18,32 @@ impl LoraBackend for Flex {
         lora: Lora<Self>,
         mask: Mask<Self>,
     ) -> Branch<Self> {
-        let Frozen::Dense(dense) = &weight;
         let input = match &mask {
             Mask::Off => x.clone(),
             Mask::On(_) => mask.clone().apply(x.clone()),
         };
         let views = (
-            Floats::strided(x.clone()),
             Floats::strided(input),
-            Floats::strided(dense.clone()),
             Floats::strided(lora.a.clone()),
             Floats::strided(lora.b.clone()),
         );
-        let (Some(rows), Some(input), Some(dense), Some(a), Some(b)) = views else {
+        let (Some(input), Some(a), Some(b)) = views else {
             return composed::branch(x, weight, lora, mask);
         };
-        let (count, rank, d_out) = (rows.dims()[0], a.dims()[1], dense.dims()[1]);
+        let (count, rank, d_out) = (input.dims()[0], a.dims()[1], b.dims()[1]);
         let mut low = times(input.matrix(), a.matrix(), [count, rank]);
         vector::vectorised(|| vector::scale(&mut low, lora.scale as f32));
-        let mut y = times(rows.matrix(), dense.matrix(), [count, d_out]);
+        let Some(mut y) = Floats::contiguous(weight.clone().multiply(x.clone())) else {
+            return composed::branch(x, weight, lora, mask);
+        };
         product(
-            MatMut::dense(&mut y, [count, d_out]),
+            MatMut::dense(y.values_mut(), [count, d_out]),
             Accumulate::Add,
             MatRef::dense(&low, [count, rank]),
             b.matrix(),
             Threads::All,
         );
-        Branch { y: Floats::tensor(y, [count, d_out]), low: Floats::tensor(low, [count, rank]) }
+        Branch { y: y.into_tensor(), low: Floats::tensor(low, [count, rank]) }
     }
 
     fn lora_product(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -76,27 +75,24 @@ impl LoraBackend for Flex {
         a: FloatTensor<Self>,
         mask: Mask<Self>,
     ) -> FloatTensor<Self> {
-        let Frozen::Dense(dense) = &weight;
-        let views = (
-            Floats::strided(dy.clone()),
-            Floats::strided(dlow.clone()),
-            Floats::strided(dense.clone()),
-            Floats::strided(a.clone()),
-        );
+        let views = (Floats::strided(dlow.clone()), Floats::strided(a.clone()));
         // A mask acts on the low-rank part alone, which then has to be a tensor of its own.
-        let (Mask::Off, (Some(dy), Some(dlow), Some(dense), Some(a))) = (&mask, views) else {
+        let (Mask::Off, (Some(low), Some(factor))) = (&mask, views) else {
             return composed::input_grad(dy, dlow, weight, a, mask);
         };
-        let shape = [dy.dims()[0], dense.dims()[0]];
-        let mut dx = times(dy.matrix(), dense.matrix().transposed(), shape);
+        let dx = weight.clone().multiply_transposed(dy.clone());
+        let Some(mut dx) = Floats::contiguous(dx) else {
+            return composed::input_grad(dy, dlow, weight, a, mask);
+        };
+        let shape = [low.dims()[0], factor.dims()[0]];
         product(
-            MatMut::dense(&mut dx, shape),
+            MatMut::dense(dx.values_mut(), shape),
             Accumulate::Add,
-            dlow.matrix(),
-            a.matrix().transposed(),
+            low.matrix(),
+            factor.matrix().transposed(),
             Threads::All,
         );
-        Floats::tensor(dx, shape)
+        dx.into_tensor()
     }
 }
 

@@ -27,12 +27,12 @@ impl Matrix {
         Self { rows, columns, values: values.collect() }
     }
 
-    fn from_fn(rows: usize, columns: usize, f: impl Fn(usize, usize) -> f64) -> Self {
+    pub fn from_fn(rows: usize, columns: usize, f: impl Fn(usize, usize) -> f64) -> Self {
         let values = (0..rows * columns).map(|i| f(i / columns, i % columns)).collect();
         Self { rows, columns, values }
     }
 
-    fn at(&self, row: usize, column: usize) -> f64 {
+    pub fn at(&self, row: usize, column: usize) -> f64 {
         self.values[row * self.columns + column]
     }
 
@@ -47,7 +47,7 @@ impl Matrix {
         Self::from_fn(self.columns, self.rows, |i, j| self.at(j, i))
     }
 
-    fn zip(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
+    pub fn zip(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
         Self::from_fn(self.rows, self.columns, |i, j| f(self.at(i, j), other.at(i, j)))
     }
 

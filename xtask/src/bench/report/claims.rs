@@ -1,157 +1,182 @@
-//! What others published, and what was measured here beside it.
+//! What others published, and what was measured or counted here beside it. Another claim is an entry of [`CLAIMS`].
 
-use super::conditions::{Conditions, Pair, sizes, with_full};
-use super::costs::quotient;
-use super::inference::latencies;
-use super::numbers::{memory, percent, ratio};
-use super::quality::tasks;
-use super::section::Section;
-use super::table::Table;
-use crate::bench::record::{Line, Method};
-use crate::bench::statistics::Summary;
+use super::figure::Figure;
+use super::markdown::{Section, Table};
+use super::numbers::{count, memory, percent, ratio, significant};
+use super::question::Pair;
+use super::questions::{DORA, FULL, INFERENCE};
+use super::row::{Key, Row};
+use crate::bench::counted::{self, Counted};
 
-/// A published figure and ours.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Claim {
-    /// What was said.
-    pub claim: String,
-    /// By whom.
-    pub source: String,
-    /// What we have to put beside it.
-    pub ours: String,
-}
+/// A published figure, by whom, and what there is to put beside it.
+struct Claim(&'static str, &'static str, fn(&[Row]) -> Option<String>);
 
-impl Claim {
-    fn new(claim: &str, source: &str, ours: Option<String>) -> Self {
-        Self {
-            claim: claim.to_owned(),
-            source: source.to_owned(),
-            ours: ours.unwrap_or_else(|| "not measured in this run".to_owned()),
-        }
-    }
-}
+const CLAIMS: [Claim; 11] = [
+    Claim(
+        "BLOOM-560m, r=8 on query_key_value: 786,432 of 560,001,024 parameters are trained",
+        "PEFT documentation",
+        |_| counts(&counted::BLOOM_560M),
+    ),
+    Claim(
+        "GPT-2 M, r=4 on q and v: 0.35 M of 354.92 M parameters are trained",
+        "LoRA paper",
+        |_| gpt2(&counted::GPT2_MEDIUM, 354.92e6, 0.35),
+    ),
+    Claim(
+        "GPT-2 L, r=4 on q and v: 0.77 M of 774.03 M parameters are trained",
+        "LoRA paper",
+        |_| gpt2(&counted::GPT2_LARGE, 774.03e6, 0.77),
+    ),
+    Claim(
+        "checkpoint of GPT-3: from 350 GB to 35 MB, 10,000 times smaller",
+        "LoRA paper",
+        checkpoint,
+    ),
+    Claim("memory in training: a third of full fine-tuning's", "LoRA paper", |rows| {
+        let pair = largest(FULL.pairs(rows))?;
+        Some(format!("{} ({})", ratio(pair.ratio(Figure::Peak)?), name(pair.row)))
+    }),
+    Claim("throughput over full fine-tuning: +25 % to +33 %", "LoRA paper", faster),
+    Claim(
+        "throughput over full fine-tuning: 2.28 times (Llama-3.2-3B)",
+        "PEFT's MetaMathQA comparison",
+        faster,
+    ),
+    Claim("DoRA over LoRA: +26 % time, +10 % memory", "PEFT's MetaMathQA comparison", |rows| {
+        let pair = largest(DORA.pairs(rows))?;
+        let time = 1.0 / pair.ratio(Figure::Tokens)?;
+        let memory = pair.ratio(Figure::Peak)?;
+        Some(format!("{} time, {} memory ({})", change(time), change(memory), name(pair.row)))
+    }),
+    Claim("no latency is added after a merge", "LoRA paper", |rows| {
+        let row = largest(INFERENCE.pairs(rows))?.row;
+        let ratio = ratio(row.value(Figure::MergedRatio)?);
+        Some(format!("merged / base {ratio} ({})", name(row)))
+    }),
+    Claim("quality on a par with full fine-tuning or better", "LoRA paper", quality),
+    Claim(
+        "the adapter's file: 175 times smaller than the model's",
+        "PEFT's MetaMathQA comparison",
+        |rows| {
+            let row = largest(FULL.pairs(rows))?.row;
+            let times = 4.0 * row.value(Figure::Size)? / row.value(Figure::Adapter)?;
+            Some(format!("{} times smaller ({})", significant(times), name(row)))
+        },
+    ),
+];
 
-/// The table: what the results answer, and the rows that are handed in.
-pub fn section(found: &[Summary], lines: &[Line], given: &[Claim]) -> Section {
-    let mut table = Table::new(&["published", "by", "here"]);
-    for Claim { claim, source, ours } in computed(found, lines).iter().chain(given) {
-        table.row([claim.clone(), source.clone(), ours.clone()]);
+/// All of them in a table.
+pub fn section(rows: &[Row]) -> Section {
+    let mut table = Table::new(["published", "by", "here"]);
+    for Claim(claim, by, here) in CLAIMS {
+        let here = here(rows).unwrap_or_else(|| "not measured in this run".to_owned());
+        table.row([claim.to_owned(), by.to_owned(), here]);
     }
     let mut section = Section::new("Published figures beside ours");
     section.block(
-        "Other models on other machines: the direction compares, the size does not. Ours are of \
-         the largest model that was measured both ways.",
+        "Counts are of the published models' shapes. What is measured is of other models on other \
+         machines: the direction compares, the size does not. Ours are of the largest model that \
+         was measured both ways.",
     );
     section.block(table);
     section
 }
 
-fn computed(found: &[Summary], lines: &[Line]) -> Vec<Claim> {
-    let (lora, peft) = ("LoRA paper", "PEFT documentation");
-    let largest = largest(found);
-    let faster = largest.and_then(|Pair { lora, other }| {
-        let ratio = quotient(lora.tokens_per_second(), other.tokens_per_second())?;
-        let change = percent((ratio - 1.0).abs());
-        let sign = if ratio < 1.0 { '-' } else { '+' };
-        Some(format!(
-            "{sign}{change}, {} times ({})",
-            super::numbers::significant(ratio),
-            name(lora)
-        ))
-    });
-    let smaller = largest.and_then(|Pair { lora, other }| {
-        let quotient = quotient(lora.peak(), other.peak())?;
-        Some(format!("{} ({})", ratio(quotient, 1.0), name(lora)))
-    });
-    let missing = |model: &str| Some(format!("{model} is not among the architectures here yet"));
-    vec![
-        Claim::new(
-            "BLOOM-560m, r=8 on query_key_value: 786,432 of 560,001,024 parameters are trained",
-            peft,
-            missing("BLOOM"),
-        ),
-        Claim::new(
-            "GPT-2 M, r=4 on q and v: 0.35 M parameters are trained",
-            lora,
-            missing("GPT-2"),
-        ),
-        Claim::new(
-            "checkpoint of GPT-3: from 350 GB to 35 MB, 10,000 times smaller",
-            lora,
-            checkpoint(found),
-        ),
-        Claim::new("memory in training: a third of full fine-tuning's", lora, smaller),
-        Claim::new("throughput over full fine-tuning: +25 % to +33 %", lora, faster.clone()),
-        Claim::new(
-            "throughput over full fine-tuning: 2.28 times (Llama-3.2-3B)",
-            "PEFT's MetaMathQA comparison",
-            faster,
-        ),
-        Claim::new("no latency is added after a merge", lora, merged(found)),
-        Claim::new("quality on a par with full fine-tuning or better", lora, quality(lines)),
-    ]
-}
-
 /// The pair of the largest model, and of its pairs the one with the most tokens a step.
-fn largest(found: &[Summary]) -> Option<Pair<'_>> {
-    let sizes = sizes(found);
-    with_full(found).into_iter().max_by_key(|pair| {
-        let cell = &pair.lora.cell;
-        (sizes.get(cell.model.as_str()).copied(), cell.tokens())
+fn largest(pairs: Vec<Pair<'_>>) -> Option<Pair<'_>> {
+    let key = |pair: &Pair<'_>| {
+        let value = |figure| pair.row.value(figure).unwrap_or(0.0);
+        (value(Figure::Size), value(Figure::BatchTokens))
+    };
+    pairs.into_iter().max_by(|one, other| {
+        let (one, other) = (key(one), key(other));
+        one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1))
     })
 }
 
-/// The model, its conditions, and the rank.
-fn name(summary: &Summary) -> String {
-    let rank = summary.cell.rank.map_or_else(String::new, |rank| format!(", r={rank}"));
-    format!("{}{rank}", Conditions::of(&summary.cell))
+/// The model, its conditions and the rank.
+fn name(row: &Row) -> String {
+    let conditions =
+        row.labels(&[Key::Model, Key::Dtype, Key::Backend, Key::Batch, Key::Processor]);
+    format!("{conditions}, {}", row.label(Key::Rank))
 }
 
-/// Full fine-tuning's checkpoint over that of the smallest rank.
-fn checkpoint(found: &[Summary]) -> Option<String> {
-    let full = largest(found)?.other;
-    let of_model = |summary: &&Summary| {
-        summary.cell.model == full.cell.model && summary.cell.method == Method::Lora
-    };
-    let smallest = found.iter().filter(of_model).min_by_key(|summary| summary.cell.rank)?;
-    let bytes = |summary: &Summary| Some(summary.any()?.checkpoint_bytes as f64);
-    let (large, small) = (bytes(full)?, bytes(smallest)?);
-    let rank = smallest.cell.rank?;
-    let times = super::numbers::significant(large / small);
+/// `+25.0 %` of 1.25.
+fn change(ratio: f64) -> String {
+    let sign = if ratio < 1.0 { '-' } else { '+' };
+    format!("{sign}{}", percent((ratio - 1.0).abs()))
+}
+
+fn counts(published: &Counted) -> Option<String> {
+    let (trained, total) = published.counts().ok()?;
+    Some(format!("{} of {}", count(trained), count(total)))
+}
+
+/// The paper trains q and v with factors of their own, `2 · (4 d + 4 d)` a layer; the fused projection takes one pair of factors,
+/// `4 d + 4 · 3 d`, which is as many.
+fn gpt2(published: &Counted, size: f64, millions: f64) -> Option<String> {
+    let (trained, total) = published.counts().ok()?;
+    let all = total - trained;
     Some(format!(
-        "from {} to {}, {times} times smaller ({}, r={rank}, with AdamW's moments)",
-        memory(large),
-        memory(small),
-        full.cell.model
+        "{} ({:.2} M) of {}: on the fused c_attn, whose one pair of factors holds as many as two \
+         pairs on q and v; the paper's {millions} M is {:.1} % of the {:.2} M that it gives for \
+         the model, which has {} parameters here",
+        count(trained),
+        trained as f64 / 1e6,
+        count(total),
+        100.0 * millions * 1e6 / size,
+        size / 1e6,
+        count(all),
     ))
 }
 
-/// Merged latency over the base model's, on the largest model.
-fn merged(found: &[Summary]) -> Option<String> {
-    let sizes = sizes(found);
-    let measured = found.iter().filter(|summary| summary.cell.method == Method::Merged);
-    let summary = measured.max_by_key(|summary| {
-        (sizes.get(summary.cell.model.as_str()).copied(), summary.cell.tokens())
-    })?;
-    let [base, _, merged] = latencies(summary);
-    let quotient = quotient(merged, base)?;
-    Some(format!("merged / base {} ({})", ratio(quotient, 1.0), name(summary)))
+fn faster(rows: &[Row]) -> Option<String> {
+    let pair = largest(FULL.pairs(rows))?;
+    let ratio = pair.ratio(Figure::Tokens)?;
+    Some(format!("{}, {} times ({})", change(ratio), significant(ratio), name(pair.row)))
+}
+
+/// Full fine-tuning's checkpoint over that of LoRA's smallest rank.
+fn checkpoint(rows: &[Row]) -> Option<String> {
+    let full = largest(FULL.pairs(rows))?.base?;
+    let smallest = rows
+        .iter()
+        .filter(|row| row.label(Key::Method) == "lora" && row.agrees(full, &[Key::Model]))
+        .min_by(|one, other| {
+            let rank = |row: &Row| row.value(Figure::Rank).unwrap_or(f64::INFINITY);
+            rank(one).total_cmp(&rank(other))
+        })?;
+    let (large, small) = (full.value(Figure::Checkpoint)?, smallest.value(Figure::Checkpoint)?);
+    Some(format!(
+        "from {} to {}, {} times smaller ({}, {}, with AdamW's moments)",
+        memory(large),
+        memory(small),
+        significant(large / small),
+        full.label(Key::Model),
+        smallest.label(Key::Rank),
+    ))
 }
 
 /// LoRA's best rank beside full fine-tuning, task by task.
-fn quality(lines: &[Line]) -> Option<String> {
-    let tasks = tasks(lines);
-    let words: Vec<String> = tasks
-        .iter()
-        .filter_map(|((task, metric, _), outcomes)| {
-            let full = outcomes.iter().find(|outcome| outcome.method == Method::Full)?;
-            let best = outcomes
-                .iter()
-                .filter(|outcome| outcome.method == Method::Lora)
-                .max_by(|one, other| one.after.total_cmp(&other.after))?;
-            let rank = best.rank.map_or_else(String::new, |rank| format!(" at r={rank}"));
-            let (best, full) = (percent(best.after), percent(full.after));
-            Some(format!("{task}: {metric} {best}{rank}, full {full}"))
+fn quality(rows: &[Row]) -> Option<String> {
+    let right = |row: &Row| row.value(Figure::Right).unwrap_or(0.0);
+    let outcomes = |method: &'static str| {
+        let of =
+            move |row: &&Row| row.label(Key::Kind) == "outcome" && row.label(Key::Method) == method;
+        rows.iter().filter(of)
+    };
+    let words: Vec<String> = outcomes("full")
+        .filter_map(|full| {
+            let best = outcomes("lora")
+                .filter(|row| row.agrees(full, &[Key::Task, Key::Processor]))
+                .max_by(|one, other| right(one).total_cmp(&right(other)))?;
+            Some(format!(
+                "{}: {} at {}, full {}",
+                full.label(Key::Task),
+                percent(right(best)),
+                best.label(Key::Rank),
+                percent(right(full)),
+            ))
         })
         .collect();
     (!words.is_empty()).then(|| words.join("; "))
@@ -160,9 +185,9 @@ fn quality(lines: &[Line]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::report::quality::tests::outcome;
-    use crate::bench::statistics::summaries;
-    use crate::bench::statistics::tests::sample;
+    use crate::bench::record::tests::{outcome, sample};
+    use crate::bench::record::{Line, Method};
+    use crate::bench::report::row::rows;
 
     #[test]
     fn our_figures_are_those_of_the_largest_model() {
@@ -182,16 +207,17 @@ mod tests {
             small.measured.parameters = 10;
             lines.push(Line::Sample(small));
         }
-        let given = Claim::new("a", "b", Some("c".to_owned()));
-        let text = section(&summaries(&lines), &lines, &[given]).markdown();
+        let text = section(&rows(&lines)).markdown();
         for part in [
             "| +150 %, 2.50 times (tiny flex 2x4, r=2) |",
             "| from 0.0114 MiB to 0.00114 MiB, 10.0 times smaller (tiny, r=2",
             "| 1.00x (tiny flex 2x4, r=2) |",
-            "| words: accuracy 80.0 % at r=2, full 75.0 % |",
+            "| words, 20 steps: accuracy: 80.0 % at r=2, full 75.0 % |",
             "| no latency is added after a merge | LoRA paper | not measured in this run |",
-            "BLOOM is not among the architectures here yet",
-            "| a | b | c |",
+            "| 786,432 of 560,001,024 |",
+            "| 393,216 (0.39 M) of 355,216,384: on the fused c_attn",
+            "the paper's 0.35 M is 0.1 % of the 354.92 M",
+            "| 737,280 (0.74 M) of 774,767,360: ",
         ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
@@ -199,9 +225,6 @@ mod tests {
 
     #[test]
     fn slower_is_said_with_a_minus() {
-        let lines =
-            [sample(Method::Lora, Some(2), 0, &[4.0]), sample(Method::Full, None, 0, &[3.0])];
-        let text = section(&summaries(&lines), &lines, &[]).markdown();
-        assert!(text.contains("| -25.0 %, 0.750 times"), "{text}");
+        assert_eq!([0.75, 1.25].map(change), ["-25.0 %", "+25.0 %"]);
     }
 }

@@ -2,24 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::section::Section;
-use super::table::Table;
-use crate::bench::record::{Cell, Excuse, Line};
+use super::markdown::{Section, Table};
+use crate::bench::record::{Cell, Line};
 
 /// A cell that was skipped or that failed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Excused<'a> {
+    /// The cell.
+    pub cell: &'a Cell,
     /// `skipped` or `failed`.
     pub how: &'static str,
-    /// The cell and why.
-    pub excuse: &'a Excuse,
-}
-
-impl Excused<'_> {
     /// Why, on one line.
-    pub fn reason(&self) -> String {
-        self.excuse.reason.split_whitespace().collect::<Vec<_>>().join(" ")
-    }
+    pub reason: String,
 }
 
 /// Each cell's last excuse; a cell that was measured after it needs none.
@@ -35,31 +29,31 @@ pub fn excused(lines: &[Line]) -> Vec<Excused<'_>> {
             }
             _ => continue,
         };
-        cells.insert(&excuse.cell, Excused { how, excuse });
+        let reason = excuse.reason.split_whitespace().collect::<Vec<_>>().join(" ");
+        cells.insert(&excuse.cell, Excused { cell: &excuse.cell, how, reason });
     }
     cells.into_values().collect()
 }
 
 /// All of them in a table.
-pub fn section(excused: &[Excused<'_>]) -> Section {
-    let title = "Skipped and failed";
-    if excused.is_empty() {
-        return Section::unanswered(title, "None.");
+pub fn section(lines: &[Line]) -> Section {
+    let mut section = Section::new("Skipped and failed");
+    let mut table = Table::new(["cell", "", "why"]);
+    for Excused { cell, how, reason } in excused(lines) {
+        table.row([cell.to_string(), how.to_owned(), reason]);
     }
-    let mut table = Table::new(&["cell", "", "why"]);
-    for one in excused {
-        table.row([one.excuse.cell.to_string(), one.how.to_owned(), one.reason()]);
+    match table.is_empty() {
+        true => section.block("None."),
+        false => section.block(table),
     }
-    let mut section = Section::new(title);
-    section.block(table);
     section
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::record::Method;
-    use crate::bench::statistics::tests::sample;
+    use crate::bench::record::tests::sample;
+    use crate::bench::record::{Excuse, Method};
 
     #[test]
     fn a_cell_that_was_measured_after_all_needs_no_excuse() {
@@ -67,8 +61,7 @@ mod tests {
         let Line::Sample(one) = &measured else { panic!("a sample") };
         let failed = Line::Failed(Excuse { cell: one.cell.clone(), reason: "out\nof it".into() });
         assert!(excused(&[failed.clone(), measured.clone()]).is_empty());
-        let lines = [measured, failed];
-        let text = section(&excused(&lines)).markdown();
+        let text = section(&[measured, failed]).markdown();
         assert!(text.contains("| tiny full flex 2x4 | failed | out of it |"), "{text}");
     }
 }

@@ -11,10 +11,36 @@ use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
 use burn_lora_kernels::vector::{dot, exp_sum, max, scale, vectorised};
 use rayon::prelude::*;
 
+use crate::fused::Encoding;
+
 /// Queries whose scores exist at a time.
 const TILE: usize = 64;
 
-/// Sizes, and the rotary tables.
+/// How positions enter the scores.
+pub(super) enum Positions {
+    /// Not at all.
+    Embedded,
+    /// Cosines and sines, `[tokens, width / 2]` each.
+    Rotary(Floats, Floats),
+    /// Slopes of the heads.
+    Alibi(Floats),
+}
+
+impl Positions {
+    /// None where the numbers are not `f32`.
+    pub(super) fn of(encoding: &Encoding<Flex>) -> Option<Self> {
+        Some(match encoding {
+            Encoding::Embedded => Self::Embedded,
+            Encoding::Rotary { cos, sin } => {
+                let [cos, sin] = super::all([cos, sin])?;
+                Self::Rotary(cos, sin)
+            }
+            Encoding::Alibi { slopes } => Self::Alibi(Floats::contiguous(slopes.clone())?),
+        })
+    }
+}
+
+/// Sizes, and how positions enter.
 #[derive(Clone, Copy)]
 struct Frame<'a> {
     batch: usize,
@@ -22,12 +48,11 @@ struct Frame<'a> {
     heads: usize,
     shared: usize,
     width: usize,
-    cos: &'a [f32],
-    sin: &'a [f32],
+    positions: &'a Positions,
 }
 
 impl<'a> Frame<'a> {
-    fn of([q, k, _, cos, sin]: &'a [Floats; 5]) -> Self {
+    fn of([q, k, _]: &[Floats; 3], positions: &'a Positions) -> Self {
         let (sizes, shared) = (q.dims(), k.dims()[2]);
         Self {
             batch: sizes[0],
@@ -35,8 +60,15 @@ impl<'a> Frame<'a> {
             heads: sizes[2],
             shared,
             width: sizes[3],
-            cos: cos.values(),
-            sin: sin.values(),
+            positions,
+        }
+    }
+
+    /// What a key adds to a head's scores for each position that it stands further on.
+    fn slope(&self, head: usize) -> f32 {
+        match self.positions {
+            Positions::Alibi(slopes) => slopes.values()[head],
+            Positions::Embedded | Positions::Rotary(..) => 0.0,
         }
     }
 
@@ -64,7 +96,7 @@ impl<'a> Frame<'a> {
         MatRef::new(&values[start..], [to - from, self.width], [of * self.width, 1])
     }
 
-    /// A head with its pairs turned, times `by`, `[tokens, width]`.
+    /// A head as the scores take it, its pairs turned where they turn, times `by`, `[tokens, width]`.
     fn turned(&self, values: &[f32], row: usize, head: usize, of: usize, by: f32) -> Vec<f32> {
         let mut out = vec![0.0; self.tokens * self.width];
         let start = self.start(row, head, of);
@@ -76,12 +108,15 @@ impl<'a> Frame<'a> {
         out
     }
 
-    /// Turns the pairs of one token's head, forwards or (`direction` -1) backwards, times `by`.
+    /// Turns the pairs of one token's head, forwards or (`direction` -1) backwards, where they turn; times
+    /// `by`.
     #[inline(always)]
     fn turn(&self, x: &mut [f32], token: usize, by: f32, direction: f32) {
+        let Positions::Rotary(cos, sin) = self.positions else { return scale(x, by) };
         let half = self.width / 2;
         let (first, second) = x.split_at_mut(half);
-        let (cos, sin) = (&self.cos[token * half..][..half], &self.sin[token * half..][..half]);
+        let (cos, sin) =
+            (&cos.values()[token * half..][..half], &sin.values()[token * half..][..half]);
         for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
             let (cos, sin) = (cos * by, sin * by * direction);
             (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
@@ -99,8 +134,15 @@ impl<'a> Frame<'a> {
         (0..tokens).step_by(TILE).map(move |from| (from, (from + TILE).min(tokens)))
     }
 
-    /// The probabilities of queries `from..to` over keys `0..to`.
-    fn probabilities(&self, q: &[f32], k: &[f32], (from, to): (usize, usize), out: &mut [f32]) {
+    /// The probabilities of a head's queries `from..to` over keys `0..to`.
+    fn probabilities(
+        &self,
+        head: usize,
+        q: &[f32],
+        k: &[f32],
+        (from, to): (usize, usize),
+        out: &mut [f32],
+    ) {
         let (rows, width) = (to - from, self.width);
         product(
             MatMut::dense(out, [rows, to]),
@@ -109,9 +151,15 @@ impl<'a> Frame<'a> {
             MatRef::dense(k, [to, width]).transposed(),
             Threads::One,
         );
+        let slope = self.slope(head);
         for (index, row) in out.chunks_exact_mut(to).enumerate() {
             let (seen, unseen) = row.split_at_mut(from + index + 1);
             unseen.fill(0.0);
+            if slope != 0.0 {
+                for (position, score) in seen.iter_mut().enumerate() {
+                    *score += slope * position as f32;
+                }
+            }
             let sum = exp_sum(seen, max(seen));
             scale(seen, 1.0 / sum);
         }
@@ -135,9 +183,9 @@ impl<'a> Frame<'a> {
     }
 }
 
-pub(super) fn forward(inputs: &[Floats; 5]) -> FloatTensor<Flex> {
-    let frame = Frame::of(inputs);
-    let [q, k, v, ..] = inputs.each_ref().map(Floats::values);
+pub(super) fn forward(inputs: &[Floats; 3], positions: &Positions) -> FloatTensor<Flex> {
+    let frame = Frame::of(inputs, positions);
+    let [q, k, v] = inputs.each_ref().map(Floats::values);
     let heads: Vec<Vec<f32>> = frame
         .tasks()
         .map(|(row, shared)| vectorised(|| attend(&frame, q, k, v, row, shared)))
@@ -161,10 +209,11 @@ fn attend(
     let mut out = vec![0.0; group * tokens * width];
     let mut weights = vec![0.0; TILE.min(tokens) * tokens];
     for (index, out) in out.chunks_exact_mut(tokens * width).enumerate() {
-        let queries = frame.turned(q, row, shared * group + index, frame.heads, frame.scale());
+        let head = shared * group + index;
+        let queries = frame.turned(q, row, head, frame.heads, frame.scale());
         for (from, to) in frame.tiles() {
             let weights = &mut weights[..(to - from) * to];
-            frame.probabilities(&queries, &keys, (from, to), weights);
+            frame.probabilities(head, &queries, &keys, (from, to), weights);
             product(
                 MatMut::dense(&mut out[from * width..to * width], [to - from, width]),
                 Accumulate::Set,
@@ -178,11 +227,12 @@ fn attend(
 }
 
 pub(super) fn backward(
-    inputs: &[Floats; 5],
+    inputs: &[Floats; 3],
+    positions: &Positions,
     dy: &Floats,
 ) -> (FloatTensor<Flex>, FloatTensor<Flex>, FloatTensor<Flex>) {
-    let frame = Frame::of(inputs);
-    let [q, k, v, ..] = inputs.each_ref().map(Floats::values);
+    let frame = Frame::of(inputs, positions);
+    let [q, k, v] = inputs.each_ref().map(Floats::values);
     let grads: Vec<[Vec<f32>; 3]> = frame
         .tasks()
         .map(|(row, shared)| {
@@ -227,7 +277,7 @@ fn attend_grad(
             let dscores = &mut dscores[..rows * to];
             let dy = frame.view(dy, (row, head, frame.heads), (from, to));
             let values = frame.view(v, (row, shared, frame.shared), (0, to));
-            frame.probabilities(&queries, &keys, (from, to), weights);
+            frame.probabilities(head, &queries, &keys, (from, to), weights);
             product(
                 MatMut::dense(dscores, [rows, to]),
                 Accumulate::Set,

@@ -2,11 +2,47 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
+use burn_lora::{FlexWeight, Frozen};
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
 use burn_lora_kernels::vector::{exp_sum, max, scale, vectorised};
 use burn_lora_kernels::{Floats, rows};
 
-use crate::fused::{HeadGrads, TableGrad, rows_at_once};
+use crate::fused::{HeadGrads, HeadLayout, TableGrad, rows_at_once};
+
+/// The head's weight, ready to be multiplied with.
+pub(super) struct Head {
+    weight: FlexWeight,
+    layout: HeadLayout,
+}
+
+impl Head {
+    /// None of a weight that the kernels do not read.
+    pub(super) fn new(weight: &Frozen<Flex>, layout: HeadLayout) -> Option<Self> {
+        Some(Self { weight: FlexWeight::new(weight)?, layout })
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.layout.vocabulary(self.weight.dims())
+    }
+
+    /// `scores = hidden tableᵀ`.
+    fn scores(&self, scores: MatMut<'_>, hidden: MatRef<'_>) {
+        match self.layout {
+            HeadLayout::Table => self.weight.multiply_transposed(scores, Accumulate::Set, hidden),
+            HeadLayout::Linear => self.weight.multiply(scores, Accumulate::Set, hidden),
+        }
+    }
+
+    /// `dhidden = dscores table`.
+    fn dhidden(&self, dhidden: MatMut<'_>, dscores: MatRef<'_>) {
+        match self.layout {
+            HeadLayout::Table => self.weight.multiply(dhidden, Accumulate::Set, dscores),
+            HeadLayout::Linear => {
+                self.weight.multiply_transposed(dhidden, Accumulate::Set, dscores);
+            }
+        }
+    }
+}
 
 /// Equal chunks of `rows` rows, of as many as may have scores at a time.
 fn chunk(rows: usize, vocabulary: usize) -> usize {
@@ -17,24 +53,19 @@ fn chunk(rows: usize, vocabulary: usize) -> usize {
 /// those of each row; gives the loss.
 fn each_chunk(
     hidden: &Floats,
-    table: &Floats,
+    head: &Head,
     targets: &[i32],
     mut f: impl FnMut(usize, &mut [f32], &[f32]),
 ) -> f32 {
-    let (vocabulary, width) = (table.dims()[0], table.dims()[1]);
+    let (vocabulary, width) = (head.vocabulary(), hidden.dims()[1]);
     let size = chunk(targets.len(), vocabulary);
     let mut scores = vec![0.0; size * vocabulary];
     let mut loss = 0.0_f64;
     for (index, targets) in targets.chunks(size).enumerate() {
         let (first, count) = (index * size, targets.len());
         let scores = &mut scores[..count * vocabulary];
-        product(
-            MatMut::dense(scores, [count, vocabulary]),
-            Accumulate::Set,
-            MatRef::dense(&hidden.values()[first * width..], [count, width]),
-            table.matrix().transposed(),
-            Threads::All,
-        );
+        let rows = MatRef::dense(&hidden.values()[first * width..], [count, width]);
+        head.scores(MatMut::dense(scores, [count, vocabulary]), rows);
         // Per row: the score of the target, then the logarithm that it is measured against.
         let right: Vec<f32> = (scores.chunks_exact(vocabulary).zip(targets))
             .map(|(row, &target)| row[target as usize])
@@ -64,21 +95,21 @@ fn exponentials(scores: &mut [f32], vocabulary: usize, normed: &mut [f32]) {
     );
 }
 
-pub(super) fn forward(hidden: &Floats, table: &Floats, targets: &[i32]) -> FloatTensor<Flex> {
-    let loss = each_chunk(hidden, table, targets, |_, _, _| {});
+pub(super) fn forward(hidden: &Floats, head: &Head, targets: &[i32]) -> FloatTensor<Flex> {
+    let loss = each_chunk(hidden, head, targets, |_, _, _| {});
     Floats::tensor(vec![loss], [1])
 }
 
 pub(super) fn backward(
     hidden: &Floats,
-    table: &Floats,
+    head: &Head,
     targets: &[i32],
     table_grad: bool,
 ) -> HeadGrads<Flex> {
-    let (vocabulary, width) = (table.dims()[0], table.dims()[1]);
+    let (vocabulary, width) = (head.vocabulary(), hidden.dims()[1]);
     let mut dhidden = vec![0.0; targets.len() * width];
     let mut dtable = if table_grad { vec![0.0; vocabulary * width] } else { Vec::new() };
-    let loss = each_chunk(hidden, table, targets, |first, scores, sums| {
+    let loss = each_chunk(hidden, head, targets, |first, scores, sums| {
         let count = sums.len();
         rows::share(scores, vocabulary, |row, chunk| {
             for (index, scores) in chunk.chunks_exact_mut(vocabulary).enumerate() {
@@ -87,13 +118,8 @@ pub(super) fn backward(
             }
         });
         let dscores = MatRef::dense(scores, [count, vocabulary]);
-        product(
-            MatMut::dense(&mut dhidden[first * width..][..count * width], [count, width]),
-            Accumulate::Set,
-            dscores,
-            table.matrix(),
-            Threads::All,
-        );
+        let rows = &mut dhidden[first * width..][..count * width];
+        head.dhidden(MatMut::dense(rows, [count, width]), dscores);
         if table_grad {
             product(
                 MatMut::dense(&mut dtable, [vocabulary, width]),

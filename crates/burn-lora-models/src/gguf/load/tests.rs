@@ -3,15 +3,15 @@
 use std::f64::consts::PI;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
-use super::super::gguf_name;
 use super::super::writer::Writer;
-use super::*;
-use crate::SaveDtype;
-use crate::llama::{LlamaConfig, LlamaForCausalLM};
+use crate::families::llama::{LlamaConfig, LlamaForCausalLM};
+use crate::registry::gguf_families;
+use crate::{CausalLm, SaveDtype};
+use crate::{Decoder, Model, ModelConfig};
 
 /// Four pairs a head, of which one is fast, one slow, and one between.
 const HEAD_DIM: usize = 8;
@@ -83,8 +83,14 @@ fn writer(dir: &Path) -> Writer {
             true => side_by_side(&values, view.shape()[1]),
             false => values,
         };
-        writer.f32s(&gguf_name(key).unwrap(), view.shape(), &values)
+        writer.f32s(&name("llama", key), view.shape(), &values)
     })
+}
+
+/// What a file of that architecture calls the tensor with a key.
+fn name(architecture: &str, key: &str) -> String {
+    let family = gguf_families().find(|family| family.architecture == architecture).unwrap();
+    family.names.gguf(key).unwrap()
 }
 
 /// Rows `i` and `i + HEAD_DIM / 2` of each head, one after the other.
@@ -144,4 +150,79 @@ fn a_model_with_factors_is_saved_with_their_setting() {
     let config: Value = serde_json::from_slice(&config).unwrap();
     assert_eq!(config["rope_scaling"], llama3());
     assert_eq!(logits(&loaded(&saved)), logits(&model));
+}
+
+/// A golden model as llama.cpp's conversion writes it. `convert` is what it does to a tensor's values beside
+/// naming it: it is given the key and the shape, and changes both.
+fn golden(
+    architecture: &str,
+    metadata: Writer,
+    convert: impl Fn(&str, &mut Vec<usize>, Vec<f32>) -> Vec<f32>,
+) -> (PathBuf, Writer) {
+    let dir =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden").join(architecture);
+    let bytes = std::fs::read(dir.join("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let writer = tensors.iter().fold(metadata, |writer, (key, view)| {
+        let (numbers, _) = view.data().as_chunks();
+        let values: Vec<f32> = numbers.iter().map(|&number| f32::from_le_bytes(number)).collect();
+        let mut shape = view.shape().to_vec();
+        let values = convert(key, &mut shape, values);
+        writer.f32s(&name(architecture, key), &shape, &values)
+    });
+    (dir, writer)
+}
+
+fn metadata(architecture: &str) -> Writer {
+    let key = |name: &str| format!("{architecture}.{name}");
+    Writer::new()
+        .text("general.architecture", architecture)
+        .u32(&key("block_count"), 3)
+        .u32(&key("context_length"), 64)
+        .u32(&key("embedding_length"), 48)
+        .u32(&key("feed_forward_length"), 192)
+        .u32(&key("attention.head_count"), 4)
+        .f32(&key("attention.layer_norm_epsilon"), 1e-5)
+}
+
+/// The file gives the directory's model, bit for bit.
+fn check_golden((dir, writer): (PathBuf, Writer)) {
+    let place = tempfile::tempdir().unwrap();
+    let load = |path: &Path| CausalLm::load(path, &device(), &mut |_, _| {}).unwrap().0;
+    let ids: Vec<i32> = (0..TOKENS as i32).map(|at| at * at % 211).collect();
+    let ids = Tensor::<1, Int>::from_ints(ids.as_slice(), &device()).reshape([1, TOKENS]);
+    let logits = |model: CausalLm| {
+        let hidden = model.hidden(ids.clone(), &[TOKENS], None);
+        model.logits(hidden).into_data().try_into_vec::<f32>().unwrap()
+    };
+    let file = written(&writer, place.path().join("model.gguf"));
+    assert_eq!(logits(load(&file)), logits(load(&dir)));
+}
+
+/// Conversion turns every linear to `[d_out, d_in]`.
+#[test]
+fn a_gpt2_of_a_file_is_the_one_of_a_directory() {
+    check_golden(golden("gpt2", metadata("gpt2"), |key, shape, values| {
+        if !key.ends_with(".weight") || !(key.contains(".c_")) {
+            return values;
+        }
+        let [rows, columns] = shape[..] else { panic!("a matrix") };
+        shape.reverse();
+        (0..rows * columns).map(|at| values[at % rows * columns + at / rows]).collect()
+    }));
+}
+
+/// Conversion takes `[n_head, 3, head_dim]` rows apart into queries, keys and values.
+#[test]
+fn a_bloom_of_a_file_is_the_one_of_a_directory() {
+    const HEADS: usize = 4;
+    check_golden(golden("bloom", metadata("bloom"), |key, shape, values| {
+        if !key.contains("query_key_value") {
+            return values;
+        }
+        let part = values.len() / shape[0] * (shape[0] / HEADS / 3);
+        let parts: Vec<&[f32]> = values.chunks(part).collect();
+        let order = (0..3).flat_map(|of| (0..HEADS).map(move |head| head * 3 + of));
+        order.flat_map(|at| parts[at].to_vec()).collect()
+    }));
 }

@@ -3,7 +3,7 @@ use super::super::{GgmlType, GgufError};
 use super::*;
 
 fn spec(key: &str, shape: &[usize], role: Role) -> TensorSpec {
-    TensorSpec { key: key.into(), shape: shape.to_vec(), role }
+    TensorSpec { key: key.into(), shape: shape.to_vec(), role, dtype: WeightDtype::F32 }
 }
 
 /// What the tiny models need.
@@ -35,7 +35,10 @@ fn values(writer: &Writer, specs: &[TensorSpec], key: &str) -> Vec<f32> {
     let mut ignore = |_, _| {};
     let mut source = GgufSource::new(writer.open().unwrap(), specs, &mut ignore).unwrap();
     let spec = specs.iter().find(|spec| spec.key == key).unwrap();
-    source.values(spec).unwrap().unwrap()
+    match source.values(spec).unwrap() {
+        Some(Values::F32(values)) => values,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn problems(writer: &Writer, specs: &[TensorSpec]) -> Vec<GgufTensorProblem> {
@@ -139,7 +142,7 @@ fn progress_ends_at_the_bytes_of_the_file() {
     let mut source = GgufSource::new(tiny_qwen2().open().unwrap(), &specs, &mut note).unwrap();
     let report = source.report();
     for spec in &specs {
-        assert_eq!(source.values(spec).unwrap().unwrap().len(), spec.len());
+        assert!(source.values(spec).unwrap().is_some());
     }
     // 20 + 4 + 16 + 8 + 8 + 16 + 4 + 24 + 24 + 24 + 4 + 4 + 2 + 2 numbers of four bytes.
     assert_eq!((report.tensors, report.bytes), (14, 640));

@@ -8,6 +8,8 @@ const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Digits in threes.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Everything between spaces and punctuation, with the space before it, as BLOOM cuts it.
+const BLOOM: &str = r" ?[^(\s|[.,!?…。，、।۔،])]+";
 /// What llama.cpp does for tokenizers that its conversion did not know: each cuts the pieces that
 /// the one before left.
 const DEFAULT: [&str; 4] = [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"];
@@ -23,18 +25,21 @@ pub(super) enum PreTokenizer {
     Llama3,
     /// GPT-2.
     Gpt2,
+    /// BLOOM.
+    Bloom,
     /// None in particular.
     Default,
 }
 
 /// The names in files.
-const NAMES: [(&str, PreTokenizer); 7] = [
+const NAMES: [(&str, PreTokenizer); 8] = [
     ("smollm", PreTokenizer::Smollm),
     ("qwen2", PreTokenizer::Qwen2),
     ("llama-bpe", PreTokenizer::Llama3),
     ("llama3", PreTokenizer::Llama3),
     ("llama-v3", PreTokenizer::Llama3),
     ("gpt-2", PreTokenizer::Gpt2),
+    ("bloom", PreTokenizer::Bloom),
     ("default", PreTokenizer::Default),
 ];
 
@@ -59,6 +64,7 @@ impl PreTokenizer {
             }
             Self::Qwen2 => vec![split(QWEN2)],
             Self::Llama3 => vec![split(LLAMA3)],
+            Self::Bloom => vec![split(BLOOM)],
             Self::Default => DEFAULT.map(split).to_vec(),
         };
         let bytes = json!({

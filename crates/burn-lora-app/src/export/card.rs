@@ -1,0 +1,488 @@
+//! The model card: what a model is, where it comes from, how it did and how it is loaded, as Markdown
+//! with the front matter that model hubs read.
+
+use std::fmt::{self, Write};
+
+use burn_lora_patch::peft::{AdapterConfig, Modules};
+use burn_lora_report::figure;
+use burn_lora_report::record::EvalRecord;
+use burn_lora_text::grouped;
+
+/// What a card says.
+#[derive(Debug, Clone)]
+pub(super) struct Card<'a> {
+    /// The run's name.
+    pub(super) title: String,
+    /// What was fine-tuned.
+    pub(super) base: Base,
+    /// What stands beside the card.
+    pub(super) weights: Weights,
+    /// The adapter that was trained, if one was.
+    pub(super) adapter: Option<&'a AdapterConfig>,
+    /// Whether targets are rows to classify.
+    pub(super) classifies: bool,
+    /// The data files.
+    pub(super) rows: Vec<Rows>,
+    /// The classes, in the order of the model's outputs.
+    pub(super) labels: &'a [String],
+    /// What ends a prompt.
+    pub(super) separator: &'a str,
+    /// The steps that were taken.
+    pub(super) steps: usize,
+    /// The first and the last evaluation.
+    pub(super) evaluations: Option<[EvalRecord; 2]>,
+}
+
+/// A base model, as others know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Base {
+    /// A model of the hub.
+    Hub { repo: String, revision: Option<String> },
+    /// A path, which means little elsewhere.
+    Path(String),
+    /// None: the start was random.
+    Random,
+}
+
+/// What weights stand beside a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weights {
+    /// An adapter.
+    Adapter,
+    /// Base and adapter as one model.
+    Merged,
+    /// A model of which every parameter was trained.
+    Full,
+}
+
+/// A data file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Rows {
+    /// `training` or `evaluation`.
+    pub(super) purpose: &'static str,
+    /// The file.
+    pub(super) file: String,
+    /// How many rows it has, where it can be read.
+    pub(super) count: Option<usize>,
+    /// How often each row was in an epoch.
+    pub(super) weight: f64,
+    /// The share of the rows that was held out.
+    pub(super) held_out: Option<f64>,
+}
+
+impl fmt::Display for Card<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.front_matter(f)?;
+        writeln!(f, "\n# {}\n", line(&self.title))?;
+        let what = match self.weights {
+            Weights::Adapter => "A LoRA adapter, in PEFT's format,",
+            Weights::Merged => "A model with a LoRA adapter merged into it,",
+            Weights::Full => "A model",
+        };
+        writeln!(f, "{what} trained with burn-lora {}.\n", env!("CARGO_PKG_VERSION"))?;
+        self.facts(f)?;
+        self.figures(f)?;
+        self.loading(f)?;
+        writeln!(
+            f,
+            "\n## Licence\n\nNone is stated yet: choose one, write it here and as `license:` into the first \
+             lines of this file. The licences of the base model and of the data bind it."
+        )
+    }
+}
+
+impl Card<'_> {
+    fn front_matter(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "---")?;
+        if let Base::Hub { repo, .. } = &self.base {
+            writeln!(f, "base_model: {repo}")?;
+        }
+        let library = if self.weights == Weights::Adapter { "peft" } else { "transformers" };
+        let pipeline = if self.classifies { "text-classification" } else { "text-generation" };
+        writeln!(f, "library_name: {library}\npipeline_tag: {pipeline}\ntags:\n- burn-lora")?;
+        if self.adapter.is_some() {
+            writeln!(f, "- lora")?;
+        }
+        writeln!(f, "# license: yours to choose\n---")
+    }
+
+    fn facts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.base {
+            Base::Hub { repo, revision } => {
+                write!(f, "- base model: {}", code(repo))?;
+                match revision {
+                    Some(revision) => writeln!(f, ", revision {}", code(revision))?,
+                    None => writeln!(f)?,
+                }
+            }
+            Base::Path(path) => {
+                writeln!(f, "- base model: {}, a path where it was trained", code(path))?
+            }
+            Base::Random => writeln!(f, "- base model: none, from random weights")?,
+        }
+        match self.adapter {
+            Some(adapter) => {
+                let rslora = if adapter.use_rslora { " with rsLoRA's scale" } else { "" };
+                let (rank, alpha) = (adapter.r, adapter.lora_alpha);
+                writeln!(f, "- method: LoRA{rslora}, rank {rank}, alpha {alpha}")?;
+                writeln!(f, "- targets: {}", targets(adapter))?;
+                if let Some(modules) = adapter.modules_to_save.as_deref().filter(|m| !m.is_empty())
+                {
+                    writeln!(f, "- trained whole, where the model has them: {}", codes(modules))?;
+                }
+            }
+            None => writeln!(f, "- method: every parameter trained")?,
+        }
+        for Rows { purpose, file, count, weight, held_out } in &self.rows {
+            let count = count.map_or_else(|| "not counted".to_owned(), grouped);
+            write!(f, "- {purpose} rows: {count} ({})", code(file))?;
+            if *weight != 1.0 {
+                write!(f, ", weight {weight}")?;
+            }
+            if let Some(share) = held_out {
+                write!(f, ", of which a share of {share} was held out")?;
+            }
+            writeln!(f)?;
+        }
+        if self.steps > 0 {
+            writeln!(f, "- steps: {}", grouped(self.steps))?;
+        }
+        if self.classifies && !self.labels.is_empty() {
+            writeln!(f, "- classes, in the order of the outputs: {}", codes(self.labels))?;
+        }
+        if !self.classifies && !self.separator.is_empty() {
+            writeln!(f, "- a prompt ends with {}", code(&format!("{:?}", self.separator)))?;
+        }
+        Ok(())
+    }
+
+    /// The held-out figures, side by side where there are two evaluations.
+    fn figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some([before, after]) = self.evaluations else { return Ok(()) };
+        let records = if before.step == after.step { vec![after] } else { vec![before, after] };
+        let cells = |value: &dyn Fn(&EvalRecord) -> String| {
+            records.iter().map(value).collect::<Vec<_>>().join(" | ")
+        };
+        writeln!(f, "\n## Held-out rows\n")?;
+        writeln!(f, "| | {} |", cells(&|record| format!("after {} steps", grouped(record.step))))?;
+        writeln!(f, "| --- |{}", " --- |".repeat(records.len()))?;
+        for figure in figure::telling(self.classifies) {
+            if records.iter().any(|record| figure.value(record).is_some()) {
+                let shown = cells(&|record| figure.shown(record).unwrap_or_default());
+                writeln!(f, "| {} | {shown} |", figure.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn loading(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let base = match &self.base {
+            Base::Hub { repo, .. } => repo.as_str(),
+            Base::Path(path) => path.as_str(),
+            Base::Random => "BASE",
+        };
+        let class = match self.classifies {
+            true => "AutoModelForSequenceClassification",
+            false => "AutoModelForCausalLM",
+        };
+        writeln!(f, "\n## Loading it\n\n`DIR` is this directory. In Python:\n")?;
+        let mut python = String::new();
+        if self.weights == Weights::Adapter {
+            let mut arguments = format!("{base:?}");
+            if let Base::Hub { revision: Some(revision), .. } = &self.base {
+                write!(arguments, ", revision={revision:?}")?;
+            }
+            if self.classifies && !self.labels.is_empty() {
+                write!(arguments, ", num_labels={}", self.labels.len())?;
+            }
+            write!(
+                python,
+                "from peft import PeftModel\nfrom transformers import {class}, AutoTokenizer\n\n\
+                 base = {class}.from_pretrained({arguments})\n\
+                 model = PeftModel.from_pretrained(base, \"DIR\")\n"
+            )?;
+        } else {
+            write!(
+                python,
+                "from transformers import {class}, AutoTokenizer\n\n\
+                 model = {class}.from_pretrained(\"DIR\")\n"
+            )?;
+        }
+        python.push_str("tokenizer = AutoTokenizer.from_pretrained(\"DIR\")");
+        writeln!(f, "{}", block("python", &python))?;
+        writeln!(f, "\nWith burn-lora:\n")?;
+        let (name, burn) = self.with_burn_lora(base);
+        writeln!(f, "{}", block(name, &burn))
+    }
+
+    fn with_burn_lora(&self, base: &str) -> (&'static str, String) {
+        let adapter = self.weights == Weights::Adapter;
+        if !self.classifies {
+            let command = match adapter {
+                true => format!("burn-lora generate {} --adapter DIR --prompt \"…\"", quoted(base)),
+                false => "burn-lora generate DIR --prompt \"…\"".to_owned(),
+            };
+            return ("console", command);
+        }
+        let load = |dir: &str, labels: &str| {
+            let model = "SequenceClassifier::load_with_head";
+            format!("{model}({dir:?}.as_ref(), {labels}, 0, &device, &mut |_, _| {{}})?;")
+        };
+        let rust = match adapter {
+            true => format!(
+                "let (mut model, _) = {}\npeft::load(&mut model, \"DIR\", &peft::LoadOptions::default())?;",
+                load(base, &format!("Some({})", self.labels.len()))
+            ),
+            false => format!("let (model, _) = {}", load("DIR", "None")),
+        };
+        ("rust", rust)
+    }
+}
+
+fn targets(adapter: &AdapterConfig) -> String {
+    match &adapter.target_modules {
+        None => "none".to_owned(),
+        Some(Modules::Pattern(pattern)) => format!("{}, a pattern", code(pattern)),
+        Some(Modules::Names(names)) => codes(names),
+    }
+}
+
+/// A text as an argument of a shell, where it needs quotes.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("{text:?}") }
+}
+
+/// A text on one line, with nothing in it that Markdown or HTML would take for its own.
+fn line(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            c if c.is_control() => escaped.push(' '),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '&' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// A text as code, on one line.
+fn code(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let fence = "`".repeat(longest_run(&text) + 1);
+    // A space keeps a backtick at the end apart from the fence, and is not shown.
+    let pad = if text.contains('`') { " " } else { "" };
+    format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+fn codes(texts: &[String]) -> String {
+    texts.iter().map(|text| code(text)).collect::<Vec<_>>().join(", ")
+}
+
+/// Lines as a block of code.
+fn block(language: &str, text: &str) -> String {
+    let fence = "`".repeat(longest_run(text).max(2) + 1);
+    format!("{fence}{language}\n{text}\n{fence}")
+}
+
+/// The longest run of backticks.
+fn longest_run(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(step: usize, eval_loss: f64, accuracy: f64, exact_match: Option<f64>) -> EvalRecord {
+        let (perplexity, bleu) = (2.0 * eval_loss, exact_match.map(|share| share / 2.0));
+        EvalRecord { step, eval_loss, perplexity, accuracy, exact_match, bleu }
+    }
+
+    fn adapter() -> AdapterConfig {
+        AdapterConfig {
+            r: 16,
+            lora_alpha: 32.0,
+            target_modules: Some(Modules::Names(vec!["q_proj".into(), "up_proj".into()])),
+            ..AdapterConfig::default()
+        }
+    }
+
+    fn card(adapter: &AdapterConfig) -> Card<'_> {
+        Card {
+            title: "quick_start".into(),
+            base: Base::Hub { repo: "org/name".into(), revision: None },
+            weights: Weights::Adapter,
+            adapter: Some(adapter),
+            classifies: false,
+            rows: vec![Rows {
+                purpose: "training",
+                file: "train.jsonl".into(),
+                count: Some(2000),
+                weight: 1.0,
+                held_out: None,
+            }],
+            labels: &[],
+            separator: "\n",
+            steps: 450,
+            evaluations: Some([
+                record(0, 4.9919, 0.25, Some(0.0)),
+                record(450, 0.0267, 0.5, Some(0.915)),
+            ]),
+        }
+    }
+
+    #[test]
+    fn the_card_of_an_adapter_reads_like_this() {
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = format!(
+            r##"---
+base_model: org/name
+library_name: peft
+pipeline_tag: text-generation
+tags:
+- burn-lora
+- lora
+# license: yours to choose
+---
+
+# quick\_start
+
+A LoRA adapter, in PEFT's format, trained with burn-lora {version}.
+
+- base model: `org/name`
+- method: LoRA, rank 16, alpha 32
+- targets: `q_proj`, `up_proj`
+- training rows: 2,000 (`train.jsonl`)
+- steps: 450
+- a prompt ends with `"\n"`
+
+## Held-out rows
+
+| | after 0 steps | after 450 steps |
+| --- | --- | --- |
+| held-out loss | 4.9919 | 0.0267 |
+| perplexity | 9.984 | 0.053 |
+| exact match | 0.0 % | 91.5 % |
+| BLEU | 0.00 | 45.75 |
+
+## Loading it
+
+`DIR` is this directory. In Python:
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = AutoModelForCausalLM.from_pretrained("org/name")
+model = PeftModel.from_pretrained(base, "DIR")
+tokenizer = AutoTokenizer.from_pretrained("DIR")
+```
+
+With burn-lora:
+
+```console
+burn-lora generate org/name --adapter DIR --prompt "…"
+```
+
+## Licence
+
+None is stated yet: choose one, write it here and as `license:` into the first lines of this file. The licences of the base model and of the data bind it.
+"##
+        );
+        assert_eq!(card(&adapter()).to_string(), expected);
+    }
+
+    fn check_says(card: &Card<'_>, lines: &[&str]) {
+        let text = card.to_string();
+        for line in lines {
+            assert!(text.lines().any(|other| other == *line), "no line {line:?} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_classifier_names_its_classes_and_accuracy() {
+        let adapter =
+            AdapterConfig { modules_to_save: Some(vec!["classifier".into()]), ..adapter() };
+        let labels = ["no".to_owned(), "yes".to_owned()];
+        let base = Base::Hub { repo: "org/name".into(), revision: Some("v1".into()) };
+        let card = Card { classifies: true, labels: &labels, base, ..card(&adapter) };
+        check_says(
+            &card,
+            &[
+                "pipeline_tag: text-classification",
+                "- base model: `org/name`, revision `v1`",
+                "- trained whole, where the model has them: `classifier`",
+                "- classes, in the order of the outputs: `no`, `yes`",
+                "| accuracy | 25.0 % | 50.0 % |",
+                "base = AutoModelForSequenceClassification.from_pretrained(\"org/name\", revision=\"v1\", num_labels=2)",
+                "let (mut model, _) = SequenceClassifier::load_with_head(\"org/name\".as_ref(), Some(2), 0, &device, &mut |_, _| {})?;",
+            ],
+        );
+        assert!(!card.to_string().contains("perplexity"));
+    }
+
+    #[test]
+    fn a_whole_model_is_loaded_without_peft() {
+        let merged = adapter();
+        let card = Card { weights: Weights::Merged, ..card(&merged) };
+        check_says(
+            &card,
+            &[
+                "library_name: transformers",
+                "model = AutoModelForCausalLM.from_pretrained(\"DIR\")",
+                "burn-lora generate DIR --prompt \"…\"",
+            ],
+        );
+        let full = Card { weights: Weights::Full, adapter: None, base: Base::Random, ..card };
+        check_says(
+            &full,
+            &["- base model: none, from random weights", "- method: every parameter trained"],
+        );
+        assert!(!full.to_string().contains("- lora\n"), "no LoRA in it");
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_or_said() {
+        let adapter = adapter();
+        let rows = Rows {
+            purpose: "training",
+            file: "t.jsonl".into(),
+            count: None,
+            weight: 0.5,
+            held_out: Some(0.05),
+        };
+        let once = record(10, 1.0, 0.0, None);
+        let card = Card {
+            base: Base::Path("models/my base".into()),
+            rows: vec![rows],
+            evaluations: Some([once, once]),
+            ..card(&adapter)
+        };
+        check_says(
+            &card,
+            &[
+                "- base model: `models/my base`, a path where it was trained",
+                "- training rows: not counted (`t.jsonl`), weight 0.5, of which a share of 0.05 was held out",
+                "| | after 10 steps |",
+                "| --- | --- |",
+                "burn-lora generate \"models/my base\" --adapter DIR --prompt \"…\"",
+            ],
+        );
+        let text = card.to_string();
+        assert!(!text.contains("base_model:") && !text.contains("exact match"), "{text}");
+        let without = Card { evaluations: None, ..card };
+        assert!(!without.to_string().contains("Held-out"));
+    }
+
+    #[test]
+    fn names_cannot_break_the_page() {
+        assert_eq!(code("a`b"), "`` a`b ``");
+        assert_eq!(code("a\nb"), "`a b`");
+        assert_eq!(line("a_b\n<i>"), "a\\_b \\<i\\>");
+        assert_eq!(block("text", "```"), "````text\n```\n````");
+    }
+}

@@ -1,0 +1,424 @@
+//! What an adapter is, from its two files alone: no model is needed, and no setting is refused that
+//! PEFT may have written.
+//!
+//! Norms are Frobenius norms, in float64. That of the change `scale · B A` tells which layers an
+//! adapter moves and how far; it is computed from the factors ([`product_norm`]), never from a matrix of the
+//! weight's shape. Left out: what DoRA's magnitudes add, and the values of what is no pair of
+//! matrices (embeddings, convolutions, modules trained whole), which is listed with its shapes.
+
+mod lines;
+mod norms;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn_lora_files::floats::values_f64;
+use burn_lora_patch::PatchError;
+use burn_lora_patch::peft::{self, AdapterConfig, CONFIG_FILE, Modules, TENSORS_FILE};
+use burn_lora_train::TrainError;
+use burn_lora_train::directory::RunDirectory;
+use regex::Regex;
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use serde::Serialize;
+
+use crate::AppError;
+
+pub use norms::product_norm;
+
+/// What PEFT puts before a layer's path.
+const PREFIX: &str = "base_model.model.";
+/// What ends the key of factor A, `[rank, d_in]`.
+const A: &str = ".lora_A.weight";
+/// What ends the key of factor B, `[d_out, rank]`.
+const B: &str = ".lora_B.weight";
+
+/// An adapter, as its files have it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Inspection {
+    /// The adapter's directory.
+    pub directory: PathBuf,
+    /// The size of its tensor file.
+    pub bytes: u64,
+    /// The base model's name or path.
+    pub base_model: Option<String>,
+    /// What PEFT calls the task, such as `CAUSAL_LM`.
+    pub task: Option<String>,
+    /// The rank that layers have unless a pattern gives them another.
+    pub rank: usize,
+    /// The alpha that layers have unless a pattern gives them another.
+    pub alpha: f64,
+    /// Whether the scale is alpha / √rank.
+    pub rslora: bool,
+    /// Whether magnitudes are learned apart.
+    pub dora: bool,
+    /// The targets: names, or one pattern.
+    pub targets: Vec<String>,
+    /// The layers with factors, those of a stack in its order.
+    pub layers: Vec<AdaptedLayer>,
+    /// Everything else in the file, such as modules trained whole.
+    pub others: Vec<OtherTensor>,
+    /// Over all layers.
+    pub totals: Totals,
+    /// What should be looked at.
+    pub notes: Vec<String>,
+}
+
+/// A layer with its factors.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AdaptedLayer {
+    /// The layer's path in the model.
+    pub path: String,
+    /// The rank, as the factors have it.
+    pub rank: usize,
+    /// The numerator of the scale.
+    pub alpha: f64,
+    /// What `B A` is multiplied with.
+    pub scale: f64,
+    /// The shape of A, `[rank, d_in]`.
+    pub shape_a: [usize; 2],
+    /// The shape of B, `[d_out, rank]`.
+    pub shape_b: [usize; 2],
+    /// The number format, such as `f32`; both where the factors differ.
+    pub dtype: String,
+    /// ‖A‖.
+    pub norm_a: f64,
+    /// ‖B‖; 0 in a layer that has not been trained.
+    pub norm_b: f64,
+    /// ‖scale · B A‖.
+    pub norm_change: f64,
+}
+
+/// A tensor that is no factor of a linear layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OtherTensor {
+    /// Its name, without what PEFT puts before all names.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its number format.
+    pub dtype: String,
+}
+
+/// Sums over an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Totals {
+    /// Layers with factors.
+    pub layers: usize,
+    /// Numbers in the factors.
+    pub factor_parameters: usize,
+    /// Numbers in everything else.
+    pub other_parameters: usize,
+    /// The norm of all layers' changes as one vector: the root of the sum of their squares.
+    pub norm_change: f64,
+}
+
+/// Why an adapter cannot be inspected, beside what is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// The run trained a whole model.
+    #[error(
+        "`{}` trained every parameter: it has a model, but no adapter to inspect",
+        run.display()
+    )]
+    Full {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// One factor of a layer is missing.
+    #[error("`{}` has no `{missing}` beside the other factor: save or copy it again", file.display())]
+    Unpaired {
+        /// The tensor file.
+        file: PathBuf,
+        /// The key that is missing.
+        missing: String,
+    },
+    /// The factors of a layer cannot be multiplied.
+    #[error(
+        "`{}`: the factors of `{layer}` do not fit: A is {a:?} and should be [rank, d_in], B is {b:?} and should be [d_out, rank]",
+        file.display()
+    )]
+    Shapes {
+        /// The tensor file.
+        file: PathBuf,
+        /// The layer.
+        layer: String,
+        /// The shape of A.
+        a: [usize; 2],
+        /// The shape of B.
+        b: [usize; 2],
+    },
+    /// A factor has numbers that are not read.
+    #[error("`{}`: `{key}` is {dtype}, which is not read: f16, bf16, f32 and f64 are", file.display())]
+    Dtype {
+        /// The tensor file.
+        file: PathBuf,
+        /// The tensor.
+        key: String,
+        /// Its number format.
+        dtype: String,
+    },
+    /// A pattern of layers cannot be used.
+    #[error("`{}`: `alpha_pattern` has `{pattern}`: {reason}", file.display())]
+    Pattern {
+        /// The configuration.
+        file: PathBuf,
+        /// The pattern.
+        pattern: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Inspects the adapter in a PEFT directory, or that of a run.
+///
+/// # Errors
+///
+/// No adapter at `path`, files that are damaged, factors that do not fit each other.
+///
+/// ```no_run
+/// let inspection = burn_lora_app::inspect::inspect("runs/quickstart".as_ref())?;
+/// println!("{inspection}");
+/// # Ok::<(), burn_lora_app::AppError>(())
+/// ```
+pub fn inspect(path: &Path) -> Result<Inspection, AppError> {
+    let directory = adapter_of(path)?;
+    let config = peft::read_config(&directory)?;
+    let alphas = Alphas::new(&config, &directory.join(CONFIG_FILE))?;
+    let file = directory.join(TENSORS_FILE);
+    if !file.is_file() {
+        let note = String::new();
+        return Err(
+            PatchError::NoAdapterFile { dir: directory, missing: TENSORS_FILE, note }.into()
+        );
+    }
+    let bytes = burn_lora_files::read(&file)?;
+    let tensors = SafeTensors::deserialize(&bytes)
+        .map_err(|error| PatchError::Damaged { path: file.clone(), reason: error.to_string() })?;
+    let Sorted { pairs, others } = sorted(&tensors, &file)?;
+    let mut layers = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        layers.push(pair.inspected(&config, &alphas, &file)?);
+    }
+    let others: Vec<_> = others.into_iter().map(OtherTensor::of).collect();
+    Ok(Inspection {
+        directory,
+        bytes: bytes.len() as u64,
+        totals: Totals::of(&layers, &others),
+        notes: notes(&config, &layers),
+        base_model: config.base_model_name_or_path,
+        task: config.task_type,
+        rank: config.r,
+        alpha: config.lora_alpha,
+        rslora: config.use_rslora,
+        dora: config.use_dora,
+        targets: match config.target_modules {
+            None => Vec::new(),
+            Some(Modules::Pattern(pattern)) => vec![pattern],
+            Some(Modules::Names(names)) => names,
+        },
+        layers,
+        others,
+    })
+}
+
+/// The directory of the adapter that `path` is, or that the run at `path` trained.
+fn adapter_of(path: &Path) -> Result<PathBuf, AppError> {
+    let run = RunDirectory::new(path);
+    if path.join(CONFIG_FILE).exists() || !run.config().exists() {
+        return Ok(path.to_owned());
+    }
+    match (run.adapter().is_dir(), run.model().is_dir()) {
+        (true, _) => Ok(run.adapter()),
+        (false, true) => Err(InspectError::Full { run: path.to_owned() }.into()),
+        (false, false) => {
+            Err(TrainError::Unfinished { dir: path.to_owned(), missing: "adapter" }.into())
+        }
+    }
+}
+
+/// Two matrices that are the factors of one layer.
+struct Pair<'a> {
+    layer: String,
+    a: (TensorView<'a>, [usize; 2]),
+    b: (TensorView<'a>, [usize; 2]),
+}
+
+/// The tensors of a file: the factors of layers, and all others by their keys; both in their order.
+struct Sorted<'a> {
+    pairs: Vec<Pair<'a>>,
+    others: Vec<(String, TensorView<'a>)>,
+}
+
+fn sorted<'a>(tensors: &SafeTensors<'a>, file: &Path) -> Result<Sorted<'a>, InspectError> {
+    let mut all: BTreeMap<String, TensorView<'a>> = tensors.tensors().into_iter().collect();
+    let ends = |key: &String| key.ends_with(A) || key.ends_with(B);
+    let stems = all.keys().filter(|key| ends(key)).map(|key| key[..key.len() - A.len()].to_owned());
+    let mut stems: Vec<String> = stems.collect();
+    stems.sort_by_cached_key(|stem| in_order(stem));
+    stems.dedup();
+    let mut pairs = Vec::new();
+    for stem in stems {
+        let [key_a, key_b] = [A, B].map(|end| format!("{stem}{end}"));
+        let (a, b) = match (all.remove(&key_a), all.remove(&key_b)) {
+            (Some(a), Some(b)) => (a, b),
+            (a, _) => {
+                let missing = if a.is_some() { key_b } else { key_a };
+                return Err(InspectError::Unpaired { file: file.to_owned(), missing });
+            }
+        };
+        match (a.shape(), b.shape()) {
+            (&[a0, a1], &[b0, b1]) => {
+                let layer = stem.strip_prefix(PREFIX).unwrap_or(&stem).to_owned();
+                pairs.push(Pair { layer, a: (a, [a0, a1]), b: (b, [b0, b1]) });
+            }
+            // Those of a convolution.
+            _ => all.extend([(key_a, a), (key_b, b)]),
+        }
+    }
+    let mut others: Vec<_> = all.into_iter().collect();
+    others.sort_by_cached_key(|(key, _)| in_order(key));
+    Ok(Sorted { pairs, others })
+}
+
+/// Sorts paths so that layer 10 comes after layer 2.
+fn in_order(path: &str) -> Vec<(u64, String)> {
+    let segment = |text: &str| match text.parse() {
+        Ok(number) => (number, String::new()),
+        Err(_) => (u64::MAX, text.to_owned()),
+    };
+    path.split('.').map(segment).collect()
+}
+
+impl Pair<'_> {
+    fn inspected(
+        self,
+        config: &AdapterConfig,
+        alphas: &Alphas,
+        file: &Path,
+    ) -> Result<AdaptedLayer, InspectError> {
+        let Pair { layer, a: (a, shape_a), b: (b, shape_b) } = self;
+        let rank = shape_a[0];
+        if rank == 0 || shape_b[1] != rank {
+            let (file, a, b) = (file.to_owned(), shape_a, shape_b);
+            return Err(InspectError::Shapes { file, layer, a, b });
+        }
+        let values = |view: &TensorView<'_>, end: &str| {
+            values_f64(view).ok_or_else(|| InspectError::Dtype {
+                file: file.to_owned(),
+                key: format!("{layer}{end}"),
+                dtype: dtype(view),
+            })
+        };
+        let (values_a, values_b) = (values(&a, A)?, values(&b, B)?);
+        let alpha = alphas.of(&layer);
+        let of_rank = rank as f64;
+        let scale = if config.use_rslora { alpha / of_rank.sqrt() } else { alpha / of_rank };
+        let (dtype_a, dtype_b) = (dtype(&a), dtype(&b));
+        Ok(AdaptedLayer {
+            path: layer,
+            rank,
+            alpha,
+            scale,
+            shape_a,
+            shape_b,
+            dtype: if dtype_a == dtype_b { dtype_a } else { format!("{dtype_a}, {dtype_b}") },
+            norm_a: norms::norm(&values_a),
+            norm_b: norms::norm(&values_b),
+            norm_change: scale.abs() * product_norm(&values_a, &values_b, rank),
+        })
+    }
+}
+
+/// The alpha of every layer: that of the first pattern that fits, or the one for all.
+struct Alphas {
+    patterns: Vec<(Regex, f64)>,
+    default: f64,
+}
+
+impl Alphas {
+    fn new(config: &AdapterConfig, file: &Path) -> Result<Self, InspectError> {
+        let mut patterns = Vec::with_capacity(config.alpha_pattern.len());
+        for (pattern, value) in &config.alpha_pattern {
+            let failed = |reason: String| InspectError::Pattern {
+                file: file.to_owned(),
+                pattern: pattern.clone(),
+                reason,
+            };
+            let alpha = value.as_f64().ok_or_else(|| failed(format!("{value} is no number")))?;
+            // PEFT's `re.match(rf"(.*\.)?({key})$", path)`.
+            let regex = Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"));
+            patterns.push((regex.map_err(|error| failed(error.to_string()))?, alpha));
+        }
+        Ok(Self { patterns, default: config.lora_alpha })
+    }
+
+    fn of(&self, layer: &str) -> f64 {
+        let fitting = self.patterns.iter().find(|(regex, _)| regex.is_match(layer));
+        fitting.map_or(self.default, |(_, alpha)| *alpha)
+    }
+}
+
+impl OtherTensor {
+    fn of((key, view): (String, TensorView<'_>)) -> Self {
+        let name = key.strip_prefix(PREFIX).unwrap_or(&key).to_owned();
+        Self { name, shape: view.shape().to_vec(), dtype: dtype(&view) }
+    }
+
+    /// How many numbers it has.
+    pub fn parameters(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+impl AdaptedLayer {
+    /// How many numbers its factors have.
+    pub fn parameters(&self) -> usize {
+        let [a, b] = [self.shape_a, self.shape_b].map(|[rows, columns]| rows * columns);
+        a + b
+    }
+}
+
+impl Totals {
+    fn of(layers: &[AdaptedLayer], others: &[OtherTensor]) -> Self {
+        Self {
+            layers: layers.len(),
+            factor_parameters: layers.iter().map(AdaptedLayer::parameters).sum(),
+            other_parameters: others.iter().map(OtherTensor::parameters).sum(),
+            norm_change: layers.iter().map(|layer| layer.norm_change.powi(2)).sum::<f64>().sqrt(),
+        }
+    }
+}
+
+/// The name of a tensor's number format, in small letters.
+fn dtype(view: &TensorView<'_>) -> String {
+    view.dtype().to_string().to_lowercase()
+}
+
+fn notes(config: &AdapterConfig, layers: &[AdaptedLayer]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if layers.is_empty() {
+        notes.push("there is no layer with factors".to_owned());
+    }
+    let broken = |layer: &&AdaptedLayer| !(layer.norm_a + layer.norm_b).is_finite();
+    if let Some(layer) = layers.iter().find(broken) {
+        let count = layers.iter().filter(broken).count();
+        let (total, path) = (layers.len(), &layer.path);
+        notes.push(format!(
+            "{count} of {total} layers hold values that are not finite, the first is {path}"
+        ));
+    }
+    let untrained = layers.iter().filter(|layer| layer.norm_b == 0.0).count();
+    if untrained > 0 {
+        let total = layers.len();
+        notes.push(format!("{untrained} of {total} layers change nothing: their B is zero"));
+    }
+    if config.use_dora {
+        notes.push("DoRA: magnitudes act on top of the changes whose norms stand here".to_owned());
+    }
+    notes
+}

@@ -1,0 +1,161 @@
+//! Prompts from a JSON Lines file, continued in batches into another one.
+//!
+//! A row has `prompt`, or `messages` of which the last is not the assistant's. What is written is the
+//! row with `output` added, in the same order.
+
+use std::path::Path;
+
+use burn_lora_files as files;
+use burn_lora_models::ModelError;
+use burn_lora_models::conversation::Message;
+use burn_lora_train::observe::Observer;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::AppError;
+use crate::generator::{Generator, Writing};
+
+/// Rows that are continued together.
+const BATCH: usize = 8;
+
+/// What a file of prompts holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Prompts {
+    /// How many there are.
+    pub rows: usize,
+    /// Tokens of the longest.
+    pub longest_prompt: usize,
+    /// How many tokens the model reads and writes together; none where it has no limit.
+    pub context: Option<usize>,
+}
+
+/// Reads and checks every row of `input`, and writes nothing.
+///
+/// # Errors
+///
+/// Those of [`continue_file`] that come before the first continuation.
+pub fn check_file(generator: &Generator, input: &Path, how: &Writing) -> Result<Prompts, AppError> {
+    let rows = read(generator, input, how)?;
+    Ok(Prompts {
+        rows: rows.len(),
+        longest_prompt: rows.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0),
+        context: generator.context(),
+    })
+}
+
+/// Continues every row of `input` into `output`, making the directories above it; how many rows there were.
+///
+/// # Errors
+///
+/// A row that is none or has a prompt that the model cannot read, named by file and line and found before
+/// any is continued; sampling that is out of range; a file that cannot be read or written.
+pub fn continue_file(
+    generator: &Generator,
+    input: &Path,
+    output: &Path,
+    how: &Writing,
+    observer: &Observer,
+) -> Result<usize, AppError> {
+    let rows = read(generator, input, how)?;
+    observer.stage("generating");
+    let total = rows.len() as u64;
+    let (mut lines, mut done) = (String::new(), 0);
+    for batch in rows.chunks(BATCH) {
+        let prompts: Vec<Vec<u32>> = batch.iter().map(|(_, ids)| ids.clone()).collect();
+        for ((row, _), text) in batch.iter().zip(generator.write_all(&prompts, how)?) {
+            let mut row = row.clone();
+            row.insert("output".to_owned(), text.into());
+            lines.push_str(&Value::Object(row).to_string());
+            lines.push('\n');
+        }
+        done += batch.len() as u64;
+        observer.progress(done, total);
+    }
+    observer.done();
+    files::write(output, lines.as_bytes())?;
+    Ok(rows.len())
+}
+
+/// Each row of the file, and the tokens of its prompt.
+type Rows = Vec<(Map<String, Value>, Vec<u32>)>;
+
+fn read(generator: &Generator, input: &Path, how: &Writing) -> Result<Rows, AppError> {
+    how.sampling.check().map_err(|reason| ModelError::Generation { reason })?;
+    let text = files::read_text(input)?;
+    let mut rows = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let refused =
+            |reason: String| AppError::Prompt { path: input.to_owned(), line: index + 1, reason };
+        let row: Map<String, Value> =
+            serde_json::from_str(line).map_err(|error| refused(error.to_string()))?;
+        let ids = match asked(&row).map_err(refused)? {
+            Asked::Prompt(text) => generator.prompt(text)?,
+            Asked::Conversation(messages) => generator.conversation(&messages)?,
+        };
+        if let Some(problem) = generator.unfit(&ids) {
+            return Err(refused(format!("the prompt {problem}")));
+        }
+        rows.push((row, ids));
+    }
+    Ok(rows)
+}
+
+/// What a row asks for.
+#[derive(Debug, PartialEq)]
+enum Asked<'a> {
+    Prompt(&'a str),
+    Conversation(Vec<Message>),
+}
+
+fn asked(row: &Map<String, Value>) -> Result<Asked<'_>, String> {
+    if let Some(Value::String(prompt)) = row.get("prompt") {
+        return Ok(Asked::Prompt(prompt));
+    }
+    let Some(Value::Array(messages)) = row.get("messages") else {
+        let keys: Vec<&str> = row.keys().map(String::as_str).collect();
+        return Err(format!(
+            "expected `prompt` (a text) or `messages` (a list); found: {}",
+            keys.join(", ")
+        ));
+    };
+    let message = |value: &Value| {
+        let part = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        Some(Message::new(part("role")?, part("content")?))
+    };
+    let messages: Option<Vec<Message>> = messages.iter().map(message).collect();
+    match messages {
+        Some(messages) if messages.last().is_some_and(|last| !last.is_answer()) => {
+            Ok(Asked::Conversation(messages))
+        }
+        Some(_) => Err("`messages` must end with what is to be answered".to_owned()),
+        None => Err("a message needs `role` and `content`, texts both".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_row_asks_with_a_prompt_or_with_messages() {
+        assert_eq!(asked(&row(json!({"prompt": "a", "id": 3}))), Ok(Asked::Prompt("a")));
+        let chat = row(json!({"messages": [{"role": "user", "content": "b"}]}));
+        let expected = vec![Message::new("user", "b")];
+        assert_eq!(asked(&chat), Ok(Asked::Conversation(expected)));
+    }
+
+    #[test]
+    fn what_asks_for_nothing_is_refused_with_what_was_found() {
+        let refused = |value| asked(&row(value)).unwrap_err();
+        assert!(refused(json!({"text": "a", "id": 1})).contains("found: text, id"));
+        assert!(refused(json!({"messages": [{"role": "user"}]})).contains("`content`"));
+        let answered = json!({"messages": [{"role": "assistant", "content": "b"}]});
+        assert!(refused(answered).contains("answered"));
+    }
+}

@@ -1,0 +1,215 @@
+//! Every ready configuration, planned and run for a few steps, on models of their bases' real shapes with
+//! random weights and on made-up rows of the format that it asks for.
+//!
+//! What the plan says of memory is compared with what the run then had resident: within a quarter.
+
+mod binary;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use binary::{burn_lora, text};
+use burn_lora_app::presets;
+use burn_lora_models::{
+    CausalConfig, CausalLm, ClassifierConfig, Model, ModelConfig, SaveDtype, SequenceClassifier,
+    SequenceClassifierConfig,
+};
+use serde_json::{Value, json};
+
+const QUICKSTART: [&str; 3] = ["quickstart", "full-fine-tuning", "pretrain-quickstart"];
+const MINILM: [&str; 1] = ["minilm-banking77"];
+const SMOLLM2: [&str; 3] = ["smollm2-e2e", "smollm2-chat", "continued-pretraining"];
+
+#[test]
+fn every_ready_configuration_is_run_by_a_test() {
+    let mut run: Vec<&str> = [&QUICKSTART[..], &MINILM, &SMOLLM2].concat();
+    let mut all = presets::ALL.map(|ready| ready.name);
+    run.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(run, all);
+}
+
+#[test]
+fn configurations_on_the_quickstarts_model_run_as_planned() {
+    let place = Place::new();
+    let model = Place::quickstart("model");
+    for name in QUICKSTART {
+        let config = place.dir.path().join("config.toml");
+        // The pre-training starts from nothing: there is no model to fill in.
+        let base = (name != "pretrain-quickstart").then_some(model.as_path());
+        let rows = place.rows("pairs.jsonl", &pairs());
+        place.init(name, base, &rows, Some(&rows), &config);
+        let mut sets = vec!["train.steps=3".to_owned()];
+        if base.is_none() {
+            sets.push(format!("model.config={:?}", model.join("config.json").display()));
+            sets.push(format!("model.tokenizer={:?}", model.display()));
+        }
+        place.check_run(name, &config, &sets);
+    }
+}
+
+#[test]
+fn a_classifier_of_minilms_shape_runs_as_planned() {
+    let place = Place::new();
+    let labels: Vec<String> = (0..77).map(|label| format!("intent {label:02}")).collect();
+    let config = json!({
+        "model_type": "bert", "vocab_size": 30522, "hidden_size": 384, "intermediate_size": 1536,
+        "num_hidden_layers": 6, "num_attention_heads": 12, "max_position_embeddings": 512,
+        "hidden_act": "gelu", "layer_norm_eps": 1e-12, "pad_token_id": 0
+    });
+    let config =
+        SequenceClassifierConfig::from_json(&config.to_string(), "config.json".as_ref()).unwrap();
+    let device = burn_lora::device::parse("cpu").unwrap();
+    let random = SequenceClassifier::random(&config.with_labels(labels.clone()), 1, &device);
+    let model = place.model(|dir| random.unwrap().save(dir, SaveDtype::F32).unwrap());
+    let questions = quickstart_rows();
+    let row =
+        |(index, row): (usize, &Row)| json!({"text": row.prompt, "label": labels[index % 77]});
+    let rows: Vec<Value> = questions.iter().enumerate().map(row).collect();
+    let rows = place.rows("labelled.jsonl", &rows);
+    for name in MINILM {
+        let config = place.dir.path().join("config.toml");
+        place.init(name, Some(&model), &rows, Some(&rows), &config);
+        place.check_run(name, &config, &["train.steps=3".to_owned()]);
+    }
+}
+
+#[test]
+fn decoders_of_smollm2s_shape_run_as_planned() {
+    let place = Place::new();
+    let config = json!({
+        "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536,
+        "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
+        "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 100000.0,
+        "tie_word_embeddings": true
+    });
+    let config = CausalConfig::from_json(&config.to_string(), "config.json".as_ref()).unwrap();
+    let device = burn_lora::device::parse("cpu").unwrap();
+    let random = CausalLm::random(&config, 1, &device);
+    let model = place.model(|dir| random.unwrap().save(dir, SaveDtype::F32).unwrap());
+
+    let rows = quickstart_rows();
+    let referenced =
+        |row: &Row| json!({"prompt": row.prompt, "references": [row.completion, "it"]});
+    let referenced: Vec<Value> = rows.iter().take(8).map(referenced).collect();
+    let turn = |role, content: &str| json!({"role": role, "content": content});
+    let chats = rows.chunks(2).take(40).map(|rows| {
+        let turns = rows.iter();
+        let turns = turns.flat_map(|r| [turn("user", &r.prompt), turn("assistant", &r.completion)]);
+        json!({"messages": turns.collect::<Vec<_>>()})
+    });
+    let chats: Vec<Value> = chats.collect();
+    let texts = rows.chunks(5).take(60).map(|rows| {
+        let text: Vec<&str> = rows.iter().map(|row| row.completion.as_str()).collect();
+        json!({"text": text.join(" ")})
+    });
+    let texts: Vec<Value> = texts.collect();
+
+    for name in SMOLLM2 {
+        let config = place.dir.path().join("config.toml");
+        let (train, eval) = match name {
+            "smollm2-e2e" => (pairs(), Some(place.rows("references.jsonl", &referenced))),
+            "smollm2-chat" => (chats.clone(), None),
+            _ => (texts.clone(), None),
+        };
+        let train = place.rows(&format!("{name}.jsonl"), &train);
+        place.init(name, Some(&model), &train, eval.as_deref(), &config);
+        let sets = ["train.steps=2", "data.generate_max_tokens=8"].map(str::to_owned);
+        place.check_run(name, &config, &sets);
+    }
+}
+
+/// A row of the quickstart's.
+struct Row {
+    prompt: String,
+    completion: String,
+}
+
+fn quickstart_rows() -> Vec<Row> {
+    let text = fs::read_to_string(Place::quickstart("train.jsonl")).unwrap();
+    let row = |line: &str| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| row[key].as_str().unwrap().to_owned();
+        Row { prompt: text("prompt"), completion: text("completion") }
+    };
+    text.lines().take(320).map(row).collect()
+}
+
+fn pairs() -> Vec<Value> {
+    let pair = |row: Row| json!({"prompt": row.prompt, "completion": row.completion});
+    quickstart_rows().into_iter().take(48).map(pair).collect()
+}
+
+/// A directory of its own for a model, rows and runs.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn quickstart(file: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/quickstart").join(file)
+    }
+
+    /// A model's directory as `save` fills it, with the quickstart's tokenizer.
+    fn model(&self, save: impl FnOnce(&Path)) -> PathBuf {
+        let dir = self.dir.path().join("model");
+        save(&dir);
+        for file in ["tokenizer.json", "tokenizer_config.json"] {
+            fs::copy(Self::quickstart("model").join(file), dir.join(file)).unwrap();
+        }
+        dir
+    }
+
+    fn rows(&self, name: &str, rows: &[Value]) -> PathBuf {
+        let path = self.dir.path().join(name);
+        let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+        fs::write(&path, lines.join("\n")).unwrap();
+        path
+    }
+
+    /// Writes the ready configuration with these places filled in.
+    fn init(&self, name: &str, model: Option<&Path>, data: &Path, eval: Option<&Path>, to: &Path) {
+        let run = self.dir.path().join("runs").join(name);
+        let places = [("--model", model), ("--data", Some(data)), ("--eval", eval)];
+        let places =
+            places.into_iter().chain([("--dir", Some(run.as_path())), ("--out", Some(to))]);
+        let mut arguments = vec!["init", name];
+        for (flag, path) in places {
+            if let Some(path) = path {
+                arguments.extend([flag, path.to_str().unwrap()]);
+            }
+        }
+        let _ = fs::remove_file(to);
+        let output = burn_lora(self.dir.path(), &arguments);
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+    }
+
+    /// Plans the run, runs it, and compares what was said with what came.
+    fn check_run(&self, name: &str, config: &Path, sets: &[String]) {
+        let document = |verb: &str| {
+            let mut arguments = vec![verb, config.to_str().unwrap(), "--json"];
+            arguments.extend(sets.iter().flat_map(|set| ["--set", set.as_str()]));
+            let output = burn_lora(self.dir.path(), &arguments);
+            assert!(output.status.success(), "{name} {verb}: {}", text(&output.stderr));
+            serde_json::from_slice::<Value>(&output.stdout).unwrap()
+        };
+        let (plan, run) = (document("plan"), document("train"));
+        for count in ["trainable", "total"] {
+            assert_eq!(plan[count], run[count], "{name}: {count}");
+        }
+        assert_eq!(plan["steps"], run["steps"], "{name}");
+        assert!(run["after"]["eval_loss"].as_f64().is_some_and(f64::is_finite), "{name}: {run}");
+        // Systems that do not tell what a process has resident have nothing to compare.
+        if let Some(measured) = run["peak_memory"].as_f64() {
+            let planned = plan["memory"]["peak"].as_f64().unwrap();
+            let ratio = planned / measured;
+            let mib = |bytes: f64| bytes / f64::from(1 << 20);
+            println!("{name}: planned {:.0}, measured {:.0} MiB", mib(planned), mib(measured));
+            assert!((ratio - 1.0).abs() < 0.25, "{name}: {ratio:.3} of what came\n{plan:#}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `[adapter]`.
+
+use std::collections::BTreeMap;
+
+use burn_lora::{Init, LoraConfig, Method};
+use burn_lora_patch::{Targets, TargetsForm};
+use toml::de::DeValue;
+use toml::{Spanned, Value};
+
+use crate::allowed::{Allowed, Mismatch, flag, list, name, names, number, text, whole, word};
+use crate::keys::{Key, Part, UnwritableError, Written, keys};
+use crate::named::Named;
+use crate::reader::Reader;
+
+/// `[adapter]`: the parameters that are trained.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AdapterSection {
+    /// Any other `method`: the factors of adapted linears.
+    Lora(LoraSection),
+    /// `method = "full"`: every parameter.
+    Full,
+}
+
+/// What is trained of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trained {
+    /// An adapter of some kind.
+    Adapter(Method),
+    /// Every parameter.
+    Full,
+}
+
+impl Named for Trained {
+    const ALL: &'static [Self] = &{
+        let mut all = [Self::Full; Method::ALL.len() + 1];
+        let mut at = 0;
+        while at < Method::ALL.len() {
+            all[at] = Self::Adapter(Method::ALL[at]);
+            at += 1;
+        }
+        all
+    };
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Adapter(method) => method.as_str(),
+            Self::Full => "full",
+        }
+    }
+}
+
+keys! {
+    /// The key that says which others `[adapter]` has.
+    pub struct MethodKey in "adapter" {
+        /// Train low-rank factors (`dora`: and the magnitude of each column), or every parameter, for which the other keys of this section mean nothing.
+        method: Trained = Trained::Adapter(Method::Lora), word();
+    }
+}
+
+keys! {
+    /// The keys of `[adapter]` that `method = "full"` has not.
+    pub struct LoraSection in "adapter" {
+        part lora: LoraConfig, "Kind, rank, alpha, dropout, rsLoRA, initialisation.";
+
+        /// The linear layers to adapt: exact paths or endings of them; a regex matches the whole path.
+        targets: Targets = Targets::AllLinear, targets();
+        /// Layers that `targets` would match but that are left alone.
+        exclude: Vec<String> = vec![], names("module names");
+        /// Adapt only these layers of the stack.
+        layers_to_transform: Option<Vec<usize>> = None => "all",
+            list(whole(0..)).called("list of layer numbers from 0").optional();
+        /// Names of the lists of layers that the numbers count in, such as ["layers"].
+        layers_pattern: Vec<String> = vec![], names("names");
+        /// Modules trained whole and saved beside the factors; a classification head always is.
+        modules_to_save: Vec<String> = vec![], names("module names");
+    }
+}
+
+keys! {
+    impl LoraConfig in "adapter" from LoraConfig::new(rank, alpha) => {
+        /// Columns of factor A and rows of factor B.
+        rank: usize = 8, whole(1..);
+        /// Numerator of the scale.
+        alpha: f64 = 2.0 * rank as f64 => "2 · `rank`", number(0.0..);
+        /// Probability that an input of A is zeroed while training.
+        dropout: f64 = 0.0, number(0.0..1.0);
+        /// Scale by alpha / √rank instead of alpha / rank.
+        rslora: bool = false, flag();
+        /// How A starts; B starts at zero.
+        init: Init = Init::Kaiming, word();
+    }
+}
+
+impl Part for AdapterSection {
+    fn keys() -> Vec<Key> {
+        MethodKey::keys().into_iter().chain(LoraSection::keys()).collect()
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        match MethodKey::read(reader) {
+            Some(MethodKey { method: Trained::Full }) => Some(Self::Full),
+            key => {
+                let section = LoraSection::read(reader);
+                let Some(MethodKey { method: Trained::Adapter(method) }) = key else { return None };
+                section.map(|mut section| {
+                    section.lora.method = method;
+                    Self::Lora(section)
+                })
+            }
+        }
+    }
+
+    fn write(&self, out: &mut Vec<Written>) -> Result<(), UnwritableError> {
+        match self {
+            Self::Lora(section) => {
+                MethodKey { method: Trained::Adapter(section.lora.method) }.write(out)?;
+                section.write(out)
+            }
+            Self::Full => MethodKey { method: Trained::Full }.write(out),
+        }
+    }
+}
+
+/// Targets in the forms that they have in every file.
+fn targets() -> Allowed<Targets> {
+    let read = |value: &Spanned<DeValue<'_>>| {
+        let form = match value.get_ref() {
+            DeValue::Table(table) => {
+                let entries = table
+                    .iter()
+                    .map(|(key, value)| Ok((key.get_ref().to_string(), text().read(value)?)));
+                TargetsForm::Pattern(entries.collect::<Result<BTreeMap<_, _>, _>>()?)
+            }
+            DeValue::String(word) => TargetsForm::Word(word.to_string()),
+            _ => TargetsForm::Names(list(name()).read(value)?),
+        };
+        Targets::try_from(form).map_err(|error| Mismatch::found(value, error.found()))
+    };
+    let write = |targets: &Targets| match TargetsForm::from(targets.clone()) {
+        TargetsForm::Word(word) => Value::from(word),
+        TargetsForm::Names(names) => Value::from(names),
+        TargetsForm::Pattern(entries) => Value::from(entries),
+    };
+    Allowed::new(TargetsForm::WORDS, read, write)
+}

@@ -1,0 +1,94 @@
+//! `[model]`.
+
+use std::path::{Path, PathBuf};
+
+use crate::allowed::{flag, path_of, word};
+use crate::keys::{Key, Part, UnwritableError, Written, keys};
+use crate::named::named;
+use crate::reader::Reader;
+
+keys! {
+    /// `[model]`: what is trained.
+    pub struct ModelSection in "model" {
+        part source: ModelSource, "Where the weights come from.";
+
+        /// Directory that holds tokenizer.json.
+        tokenizer: PathBuf = source.path().to_owned() => "`path`", path_of("a directory");
+        /// Number format to compute in.
+        dtype: Dtype = Dtype::F32, word();
+        /// Adapt the random start of `config` all the same, to measure its memory and speed: no other use is in it.
+        random: bool = false, flag();
+        /// Drop while training what the model's config.json says, beside what the adapter drops.
+        dropout: bool = false, flag();
+    }
+}
+
+named! {
+    /// A number format to compute in.
+    pub enum Dtype {
+        /// 32-bit floating point.
+        F32 = "f32",
+    }
+}
+
+/// Where a model's weights come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// A Hugging Face directory with weights, a GGUF file, or a model of the hub.
+    Pretrained(PathBuf),
+    /// Random weights for the architecture in this config.json.
+    Random(PathBuf),
+}
+
+keys! {
+    /// The keys of a [`ModelSource`], of which one is given.
+    pub struct SourceKeys in "model" {
+        /// The base model: a Hugging Face directory (config.json, safetensors, tokenizer.json), a GGUF file, or
+        /// `org/name`, with `@revision` if need be.
+        path: Option<PathBuf> = None => "required, unless `config` is given",
+            path_of("a directory or .gguf file, or a model of the hub").optional();
+        /// A model's config.json, to start from random weights; needs `method = "full"`, or `random`, and a `tokenizer`.
+        config: Option<PathBuf> = None, path_of("a file").optional();
+    }
+}
+
+impl ModelSource {
+    /// What was given.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Pretrained(path) | Self::Random(path) => path,
+        }
+    }
+}
+
+impl Part for ModelSource {
+    fn keys() -> Vec<Key> {
+        SourceKeys::keys()
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        match SourceKeys::read(reader)? {
+            SourceKeys { path: Some(path), .. } => Some(Self::Pretrained(path)),
+            SourceKeys { config: Some(_), .. } if !reader.has("model.tokenizer") => {
+                let help =
+                    "write `tokenizer = …`, a directory with tokenizer.json: a config has none";
+                reader.missing("model.tokenizer", help);
+                None
+            }
+            SourceKeys { config: Some(config), .. } => Some(Self::Random(config)),
+            SourceKeys { path: None, config: None } => {
+                let help = "write `path = …`, the directory of the base model";
+                reader.missing("model.path", help);
+                None
+            }
+        }
+    }
+
+    fn write(&self, out: &mut Vec<Written>) -> Result<(), UnwritableError> {
+        let (path, config) = match self.clone() {
+            Self::Pretrained(path) => (Some(path), None),
+            Self::Random(config) => (None, Some(config)),
+        };
+        SourceKeys { path, config }.write(out)
+    }
+}

@@ -1,0 +1,99 @@
+//! The classes of a classification, in the order of the model's outputs.
+
+use std::collections::{BTreeSet, HashMap};
+
+use burn_lora_text::nearest;
+
+use crate::error::DataError;
+use crate::format::{Format, Holds};
+use crate::row::{Label, Row};
+use crate::row_file::RowFile;
+
+/// The names of the classes; the index of a name is the model's output for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Classes {
+    names: Vec<String>,
+    index: HashMap<String, usize>,
+    /// Whether a number stands for a place in the list rather than for a name.
+    numbered: bool,
+}
+
+impl Classes {
+    /// Classes by name. A label that is a number counts in this list, from 0.
+    pub fn named(names: Vec<String>) -> Self {
+        Self { numbered: true, ..Self::new(names) }
+    }
+
+    /// The classes of some files: their different labels, numbers by value and names by their characters.
+    ///
+    /// # Errors
+    ///
+    /// Rows that are no classification, or labels of which some are numbers and others names.
+    pub fn of<'a>(files: impl IntoIterator<Item = &'a RowFile>) -> Result<Self, DataError> {
+        let mut labels = BTreeSet::new();
+        let rows = files.into_iter().flat_map(|file| file.rows.iter().map(move |row| (file, row)));
+        for (file, placed) in rows {
+            let Row::Classification { label, .. } = &placed.row else {
+                return Err(other_format(file));
+            };
+            if let Some(first) = labels.first()
+                && std::mem::discriminant::<Label>(first) != std::mem::discriminant(label)
+            {
+                return Err(DataError::MixedLabels {
+                    path: file.path.clone(),
+                    place: placed.place.clone(),
+                    label: label.clone(),
+                });
+            }
+            labels.insert(label.clone());
+        }
+        Ok(Self::new(labels.iter().map(Label::to_string).collect()))
+    }
+
+    fn new(names: Vec<String>) -> Self {
+        let index = names.iter().enumerate().map(|(index, name)| (name.clone(), index)).collect();
+        Self { names, index, numbered: false }
+    }
+
+    /// The names, in the order of the model's outputs.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// How many classes there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is no class at all.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The class that a label means, if it is one of these.
+    pub fn index(&self, label: &Label) -> Option<usize> {
+        match label {
+            Label::Number(number) if self.numbered => {
+                usize::try_from(*number).ok().filter(|index| *index < self.len())
+            }
+            label => self.index.get(&label.to_string()).copied(),
+        }
+    }
+
+    /// The name that is most like a label, if any is like it.
+    pub(crate) fn nearest(&self, label: &Label) -> Option<String> {
+        nearest(&label.to_string(), &self.names).cloned()
+    }
+}
+
+pub(crate) fn other_format(file: &RowFile) -> DataError {
+    let labels = file.format.spec().holds == Holds::Label;
+    let others =
+        Format::ALL.iter().filter(|format| (format.spec().holds == Holds::Label) != labels);
+    let names: Vec<_> = others.map(|format| format.name()).collect();
+    DataError::OtherFormat {
+        path: file.path.clone(),
+        found: file.format,
+        expected: names.join(" or "),
+    }
+}

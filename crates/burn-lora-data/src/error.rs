@@ -1,0 +1,205 @@
+//! What can be wrong with data, one variant per cause.
+
+use std::path::{Path, PathBuf};
+
+use burn_lora_models::ModelError;
+
+use crate::format::Format;
+use crate::over_long::LongRow;
+use crate::problem::BrokenRow;
+use crate::row::{Label, Place};
+
+/// Rows that are listed one by one; a file in a wrong format has as many broken ones as rows.
+const LISTED: usize = 10;
+
+/// Data that cannot be trained or evaluated on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The file cannot be read.
+    #[error("{}: the data file cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The data file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file has no rows.
+    #[error("{}: the file has no rows: {remedy}", path.display())]
+    NoRows {
+        /// The data file.
+        path: PathBuf,
+        /// What a file of its kind should hold.
+        remedy: &'static str,
+    },
+    /// The file is of a kind that this build does not read.
+    #[error(
+        "{}: this build does not read such files: build with `--features {feature}`, or convert the file to JSON Lines",
+        path.display()
+    )]
+    NeedsFeature {
+        /// The data file.
+        path: PathBuf,
+        /// The cargo feature to build with.
+        feature: &'static str,
+    },
+    /// A Parquet file cannot be read.
+    #[error("{}: the Parquet file cannot be read: {reason}", path.display())]
+    Parquet {
+        /// The data file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Rows that are not what the file's format asks for.
+    #[error("{}", list_rows(path, rows))]
+    BrokenRows {
+        /// The data file.
+        path: PathBuf,
+        /// Every broken row, in the order of the file.
+        rows: Vec<BrokenRow>,
+    },
+    /// The rows are of a format that this use of them does not take.
+    #[error(
+        "{}: the rows are {found}, but {expected} rows are needed here",
+        path.display()
+    )]
+    OtherFormat {
+        /// The data file.
+        path: PathBuf,
+        /// The format of the file.
+        found: Format,
+        /// The formats that would do, in words.
+        expected: String,
+    },
+    /// A label that is not among the classes.
+    #[error("{}{place}: label `{label}` is not one of the {classes} classes{}", path.display(), hint(nearest.as_deref()))]
+    UnknownLabel {
+        /// The data file.
+        path: PathBuf,
+        /// Where the row stands.
+        place: Place,
+        /// The label.
+        label: Label,
+        /// How many classes there are.
+        classes: usize,
+        /// The class with the nearest name.
+        nearest: Option<String>,
+    },
+    /// Some labels are numbers and others names.
+    #[error(
+        "{}{place}: label `{label}` is a {}, but the labels before it are {}: use one kind in the whole file",
+        path.display(),
+        if matches!(label, Label::Number(_)) { "number" } else { "name" },
+        if matches!(label, Label::Number(_)) { "names" } else { "numbers" },
+    )]
+    MixedLabels {
+        /// The data file.
+        path: PathBuf,
+        /// Where the first row of the other kind stands.
+        place: Place,
+        /// Its label.
+        label: Label,
+    },
+    /// No row has anything to learn.
+    #[error(
+        "{}: none of the {rows} rows has a target within {max_length} tokens: raise data.max_length",
+        path.display()
+    )]
+    NoTargets {
+        /// The data file.
+        path: PathBuf,
+        /// How many rows there are.
+        rows: usize,
+        /// The longest row allowed.
+        max_length: usize,
+    },
+    /// Rows longer than is allowed, where such rows are refused.
+    #[error("{}", list_long(path, rows, *max_length))]
+    OverLong {
+        /// The data file.
+        path: PathBuf,
+        /// Every row that is too long, in the order of the file.
+        rows: Vec<LongRow>,
+        /// The longest row allowed, in tokens.
+        max_length: usize,
+    },
+    /// A file's weight is no number to multiply its rows by.
+    #[error("{}: weight = {weight} is not above 0 and at most {most}", path.display())]
+    Weight {
+        /// The data file.
+        path: PathBuf,
+        /// The weight.
+        weight: f64,
+        /// The largest weight allowed.
+        most: f64,
+    },
+    /// The share of rows to hold out is no share.
+    #[error("{}: held_out = {share} is not above 0 and below 1", path.display())]
+    HeldOutShare {
+        /// The data file.
+        path: PathBuf,
+        /// The share.
+        share: f64,
+    },
+    /// The file cannot be divided into rows to train on and rows to hold out.
+    #[error(
+        "{}: the file has a single {unit}, but holding out needs one to train on and one to evaluate on: add {unit}s, or leave held_out out",
+        path.display()
+    )]
+    NothingToHoldOut {
+        /// The data file.
+        path: PathBuf,
+        /// What is held out: `row` or `article`.
+        unit: &'static str,
+    },
+    /// The end token is asked for, but the tokenizer has none.
+    #[error(
+        "data.eos is true, but the tokenizer names no end token (eos_token): set data.eos = false, or name one in tokenizer_config.json"
+    )]
+    NoEndToken,
+    /// A row cannot be tokenised.
+    #[error("{}{place}: the row cannot be tokenised: {source}", path.display())]
+    Encode {
+        /// The data file.
+        path: PathBuf,
+        /// Where the row stands.
+        place: Place,
+        /// What the tokenizer says.
+        source: Box<ModelError>,
+    },
+}
+
+fn list_rows(path: &Path, rows: &[BrokenRow]) -> String {
+    let mut lines: Vec<_> = rows
+        .iter()
+        .take(LISTED)
+        .map(|row| format!("{}{}: {}", path.display(), row.place, row.problem))
+        .collect();
+    if rows.len() > LISTED {
+        lines.push(format!("{}: and {} more rows", path.display(), rows.len() - LISTED));
+    }
+    lines.join("\n")
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!(": did you mean `{name}`?")).unwrap_or_default()
+}
+
+fn list_long(path: &Path, rows: &[LongRow], max_length: usize) -> String {
+    let mut lines: Vec<_> = rows
+        .iter()
+        .take(LISTED)
+        .map(|LongRow { place, length }| {
+            format!(
+                "{}{place}: {length} tokens, but at most {max_length} are allowed",
+                path.display()
+            )
+        })
+        .collect();
+    if rows.len() > LISTED {
+        lines.push(format!("{}: and {} more rows", path.display(), rows.len() - LISTED));
+    }
+    lines.push("raise data.max_length, or let over-long rows be cut or dropped".to_owned());
+    lines.join("\n")
+}

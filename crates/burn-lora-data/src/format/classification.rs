@@ -1,0 +1,29 @@
+//! `text` and `label`: a text and its class.
+
+use serde_json::Value;
+
+use super::{Holds, Key, Spec};
+use crate::object::{Object, string, wrong};
+use crate::problem::RowProblem;
+use crate::row::{Label, Row};
+
+pub(super) const SPEC: Spec = Spec {
+    name: "classification",
+    keys: &[
+        Key::new("text", &["sentence", "content", "document"]),
+        Key::new("label", &["labels", "class", "category", "intent"]),
+    ],
+    optional: &[],
+    holds: Holds::Label,
+    read: |row, _| Ok(Row::Classification { text: string(row, "text")?, label: label(row)? }),
+};
+
+fn label(row: &Object) -> Result<Label, RowProblem> {
+    let value = row.get("label");
+    let label = match value {
+        Some(Value::String(name)) => Some(Label::Name(name.clone())),
+        Some(Value::Number(number)) => number.as_i64().map(Label::Number),
+        _ => None,
+    };
+    label.ok_or_else(|| wrong("label", "a string or a whole number", value))
+}

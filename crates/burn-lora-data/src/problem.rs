@@ -1,0 +1,122 @@
+//! What can be wrong with one row of a file.
+
+use burn_lora_text::listed;
+
+use crate::format::Format;
+use crate::row::Place;
+
+/// A row that is not what its file's format asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenRow {
+    /// Where it stands.
+    pub place: Place,
+    /// What is wrong with it.
+    pub problem: RowProblem,
+}
+
+/// What is wrong with one row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowProblem {
+    /// What should be JSON is not.
+    #[error("not JSON (column {column}): {message}; {expected}")]
+    NotJson {
+        /// Where the parser stopped, from 1.
+        column: usize,
+        /// What it says.
+        message: String,
+        /// What stands in such a file.
+        expected: &'static str,
+    },
+    /// The file is one JSON object, but not one of articles.
+    #[error(
+        "the file is one object with the keys {}: a .json file is a list of objects, an object a line, or SQuAD's `data` of `paragraphs` of `qas`",
+        listed(found)
+    )]
+    NoArticles {
+        /// The keys of the object.
+        found: Vec<String>,
+    },
+    /// What stands there is JSON, but not an object.
+    #[error("the line is not a JSON object: write {{\"key\": value, …}}")]
+    NotObject,
+    /// A row of a CSV file has more or fewer cells than the header.
+    #[error(
+        "the row has {found} cells, but the header names {keys}: a cell with commas, quotes or line breaks stands in \"…\", a quote within it is doubled"
+    )]
+    Cells {
+        /// Cells of the row.
+        found: usize,
+        /// Keys that the header names.
+        keys: usize,
+    },
+    /// The header of a CSV file has a key twice.
+    #[error("the header names `{key}` twice: name every column once")]
+    NamedTwice {
+        /// The key.
+        key: String,
+    },
+    /// A quoted cell of a CSV file goes on to the end of the file.
+    #[error("the quote that opens a cell here is never closed; a quote within a cell is doubled")]
+    OpenQuote,
+    /// A row of a CSV file cannot be read.
+    #[error("not CSV: {message}")]
+    NotCsv {
+        /// What the parser says.
+        message: String,
+    },
+    /// Keys that no format has.
+    #[error("the keys {} fit no format: {advice}", listed(found))]
+    NoFormat {
+        /// The keys of the row.
+        found: Vec<String>,
+        /// What to do.
+        advice: String,
+    },
+    /// Keys that the format needs are missing.
+    #[error(
+        "the file is {format}, but the row has no {}; its keys are {}{}",
+        listed(missing),
+        listed(found),
+        other_format(*other)
+    )]
+    Keys {
+        /// The format of the file.
+        format: Format,
+        /// The keys that are missing.
+        missing: Vec<&'static str>,
+        /// The keys of the row.
+        found: Vec<String>,
+        /// The format that the row would fit.
+        other: Option<Format>,
+    },
+    /// A value of the wrong type.
+    #[error("`{key}` must be {expected}, but is {found}")]
+    Type {
+        /// Path of the value.
+        key: String,
+        /// What must stand there.
+        expected: &'static str,
+        /// What stands there.
+        found: &'static str,
+    },
+    /// A list of references with nothing in it.
+    #[error("`references` is an empty list: write at least one text, as [\"…\"]")]
+    NoReferences,
+    /// A text of a list, without a word.
+    #[error("`{key}` is empty: write a text that is right for the prompt, or leave it out")]
+    Empty {
+        /// Path of the text.
+        key: String,
+    },
+    /// A conversation in which there is nothing to learn.
+    #[error("no message has the role `assistant`; the roles are {}", listed(roles))]
+    NoAssistant {
+        /// The roles that there are.
+        roles: Vec<String>,
+    },
+}
+
+fn other_format(other: Option<Format>) -> String {
+    other.map(|format| format!(", which fit format = \"{format}\"")).unwrap_or_default()
+}

@@ -1,0 +1,87 @@
+//! Data files as JSON objects, each with the place that it stands at, whatever the file's kind.
+//!
+//! | extension | content |
+//! | --- | --- |
+//! | `.json` | one list of objects, SQuAD's articles of paragraphs of questions, or lines as below |
+//! | `.csv` | a header row of keys, then a row of values a line (RFC 4180) |
+//! | `.parquet` | columns of strings and whole numbers, lists of references and of conversations' turns |
+//! | any other | JSON Lines: one object a line |
+//!
+//! Each kind of text has a file of its own, and a line in [`KINDS`].
+
+mod array;
+mod articles;
+mod csv;
+mod lines;
+#[cfg(feature = "parquet")]
+mod parquet;
+
+use std::path::Path;
+
+use crate::error::DataError;
+use crate::object::Object;
+use crate::problem::RowProblem;
+use crate::row::Place;
+
+/// A row before its format is known, or what is wrong with it.
+pub(crate) struct Found {
+    pub(crate) place: Place,
+    /// The number of its article, where the file has articles.
+    pub(crate) article: Option<usize>,
+    pub(crate) object: Result<Object, RowProblem>,
+}
+
+impl Found {
+    fn at(line: usize, object: Result<Object, RowProblem>) -> Self {
+        Self { place: Place::Line(line), article: None, object }
+    }
+}
+
+/// The rows of a text.
+type Objects<'a> = Box<dyn Iterator<Item = Found> + 'a>;
+
+/// A kind of text file.
+struct Kind {
+    /// Its extension; any where absent.
+    extension: Option<&'static str>,
+    /// Whether a text of that extension is one.
+    is: fn(&str) -> bool,
+    objects: for<'a> fn(&'a str) -> Objects<'a>,
+    /// What a file without rows should hold.
+    remedy: &'static str,
+}
+
+/// The kinds, in the order in which they are tried; the last one is whatever no other is.
+const KINDS: [Kind; 4] = [csv::KIND, array::KIND, articles::KIND, lines::KIND];
+
+/// The objects of a text file, and what to write into it if there are none.
+pub(crate) fn text<'a>(text: &'a str, path: &Path) -> (Objects<'a>, &'static str) {
+    // An editor's byte order mark is no part of the first row.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let fits = |kind: &&Kind| {
+        kind.extension.is_none_or(|extension| has_extension(path, extension)) && (kind.is)(text)
+    };
+    let kind = KINDS.iter().find(fits).unwrap_or(&lines::KIND);
+    ((kind.objects)(text), kind.remedy)
+}
+
+/// What a Parquet file without rows should hold.
+pub(crate) const BINARY_REMEDY: &str = "write at least one";
+
+/// The objects of a file that is no text, at most `limit`; nothing of a file that is text.
+pub(crate) fn binary(path: &Path, limit: usize) -> Result<Option<Vec<Found>>, DataError> {
+    if !has_extension(path, "parquet") {
+        return Ok(None);
+    }
+    #[cfg(feature = "parquet")]
+    return parquet::objects(path, limit).map(Some);
+    #[cfg(not(feature = "parquet"))]
+    {
+        let _ = limit;
+        Err(DataError::NeedsFeature { path: path.to_owned(), feature: "parquet" })
+    }
+}
+
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|of_path| of_path.eq_ignore_ascii_case(extension))
+}

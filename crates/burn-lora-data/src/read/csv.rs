@@ -1,0 +1,114 @@
+//! Comma-separated values: the first row names the keys, every further row is an object of strings.
+//!
+//! A cell with commas, quotes or line breaks stands in quotes, a quote within it is doubled (RFC
+//! 4180). A `label` that is written as a whole number is one, so that classes are ordered by value;
+//! an empty one is none.
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+use serde_json::Value;
+
+use super::{Found, Kind, Objects};
+use crate::object::Object;
+use crate::problem::RowProblem;
+
+pub(super) const KIND: Kind = Kind {
+    extension: Some("csv"),
+    is: |_| true,
+    objects,
+    remedy: "write a header row, then a row of values a line",
+};
+
+fn objects(text: &str) -> Objects<'_> {
+    let alone = |line, problem| Box::new(std::iter::once(Found::at(line, Err(problem))));
+    // The parser takes the end of the file for the end of the cell; every row in it would be lost.
+    if let Some(line) = open_quote(text) {
+        return alone(line, RowProblem::OpenQuote);
+    }
+    let mut builder = ReaderBuilder::new();
+    let mut reader = builder.flexible(true).trim(Trim::Headers).from_reader(text.as_bytes());
+    let header = match reader.headers() {
+        Ok(header) => header.clone(),
+        Err(error) => return alone(1, not_csv(&error)),
+    };
+    let mut lines = Lines { text, at: 0, line: 1 };
+    let twice =
+        header.iter().enumerate().find(|(at, key)| header.iter().take(*at).any(|k| k == *key));
+    if let Some((_, key)) = twice {
+        return alone(lines.of(0), RowProblem::NamedTwice { key: key.to_owned() });
+    }
+    Box::new(reader.into_records().map(move |record| match record {
+        Ok(record) => {
+            let start = record.position().map_or(0, csv::Position::byte);
+            Found::at(lines.of(start), object(&header, &record))
+        }
+        Err(error) => {
+            let start = error.position().map_or(0, csv::Position::byte);
+            Found::at(lines.of(start), Err(not_csv(&error)))
+        }
+    }))
+}
+
+fn object(header: &StringRecord, record: &StringRecord) -> Result<Object, RowProblem> {
+    if header.len() != record.len() {
+        return Err(RowProblem::Cells { found: record.len(), keys: header.len() });
+    }
+    let value = |key: &str, cell: &str| match cell.parse::<i64>() {
+        _ if key != "label" => cell.into(),
+        _ if cell.is_empty() => Value::Null,
+        // `007` and `+7` are names.
+        Ok(number) if number.to_string() == cell => number.into(),
+        _ => cell.into(),
+    };
+    Ok(header.iter().zip(record).map(|(key, cell)| (key.to_owned(), value(key, cell))).collect())
+}
+
+fn not_csv(error: &csv::Error) -> RowProblem {
+    RowProblem::NotCsv { message: error.to_string() }
+}
+
+/// Line numbers of rising places in a text.
+///
+/// The parser's own line is that of the byte where it went on, which may be the rest of the line
+/// break before, or an empty line.
+struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    /// The line of the first byte from `start` on that is no line break.
+    fn of(&mut self, start: u64) -> usize {
+        let bytes = self.text.as_bytes();
+        while let Some(byte) = bytes.get(self.at)
+            && ((self.at as u64) < start || matches!(byte, b'\r' | b'\n'))
+        {
+            self.line += usize::from(*byte == b'\n');
+            self.at += 1;
+        }
+        self.line
+    }
+}
+
+/// The line on which a quote opens that nothing closes.
+fn open_quote(text: &str) -> Option<usize> {
+    let mut bytes = text.bytes().peekable();
+    let (mut line, mut starts_cell, mut opened) = (1, true, None);
+    while let Some(byte) = bytes.next() {
+        line += usize::from(byte == b'\n');
+        match byte {
+            b'"' if opened.is_some() => {
+                if bytes.next_if_eq(&b'"').is_none() {
+                    opened = None;
+                }
+            }
+            _ if opened.is_some() => {}
+            b'"' if starts_cell => {
+                opened = Some(line);
+                starts_cell = false;
+            }
+            _ => starts_cell = matches!(byte, b',' | b'\r' | b'\n'),
+        }
+    }
+    opened
+}

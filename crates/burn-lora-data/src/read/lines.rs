@@ -1,0 +1,31 @@
+//! JSON Lines: one object a line; empty lines are passed over.
+
+use serde_json::Value;
+
+use super::{Found, Kind, Objects};
+use crate::object::Object;
+use crate::problem::RowProblem;
+
+pub(super) const KIND: Kind =
+    Kind { extension: None, is: |_| true, objects, remedy: "write one JSON object a line" };
+
+fn objects(text: &str) -> Objects<'_> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    Box::new(lines.map(|(index, line)| Found::at(index + 1, object(line))))
+}
+
+/// Reads a text that is one object.
+pub(super) fn object(text: &str) -> Result<Object, RowProblem> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(RowProblem::NotObject),
+        Err(error) => Err(not_json(&error, "every line is one whole JSON object")),
+    }
+}
+
+/// What the parser says, without its own line, which counts from the start of what it was given.
+pub(super) fn not_json(error: &serde_json::Error, expected: &'static str) -> RowProblem {
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+    RowProblem::NotJson { column: error.column(), message, expected }
+}

@@ -1,0 +1,121 @@
+//! The rows of a data file, all of one format.
+
+use std::path::{Path, PathBuf};
+
+use crate::advice::advice;
+use crate::error::DataError;
+use crate::format::{Format, Squad};
+use crate::object::Object;
+use crate::problem::{BrokenRow, RowProblem};
+use crate::read::{self, Found};
+use crate::row::{PlacedRow, Row};
+
+/// Which of a file's rows there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Portion {
+    /// All, or those within a limit.
+    Whole,
+    /// Those to train on, after others were held out.
+    Kept {
+        /// How many were.
+        held_out: usize,
+    },
+    /// Those held out.
+    HeldOut {
+        /// How many rows there were before.
+        of: usize,
+    },
+}
+
+/// How a file is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reading {
+    /// What every row holds; found from the keys of the first row where absent.
+    pub format: Option<Format>,
+    /// How many of the first rows are read; all where absent.
+    pub limit: Option<usize>,
+    /// How questions on a text are written.
+    pub squad: Squad,
+}
+
+/// The rows of a data file; there is at least one, and all are of one format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowFile {
+    /// The file, for messages.
+    pub path: PathBuf,
+    /// What every row holds.
+    pub format: Format,
+    /// Which of the file's rows these are.
+    pub portion: Portion,
+    /// The rows, in the order of the file; empty lines are passed over.
+    pub rows: Vec<PlacedRow>,
+}
+
+impl RowFile {
+    /// Reads the file at `path`.
+    ///
+    /// What kind of file it is, its extension says: `.csv`, `.parquet`, `.json` with one list of
+    /// objects or SQuAD's articles, and JSON Lines otherwise.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or has no rows, and all broken rows at once; a Parquet file in a
+    /// build without the feature `parquet`.
+    pub fn read(path: impl AsRef<Path>, reading: &Reading) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        if let Some(objects) = read::binary(path, reading.limit.unwrap_or(usize::MAX))? {
+            return Self::collect(objects.into_iter(), path, reading, read::BINARY_REMEDY);
+        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| DataError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(&text, path, reading)
+    }
+
+    /// Reads rows from the text of the file `path`, as [`read`](Self::read) does.
+    ///
+    /// # Errors
+    ///
+    /// A text without rows, and all broken rows at once.
+    pub fn parse(text: &str, path: &Path, reading: &Reading) -> Result<Self, DataError> {
+        let (objects, remedy) = read::text(text, path);
+        Self::collect(objects, path, reading, remedy)
+    }
+
+    fn collect(
+        objects: impl Iterator<Item = Found>,
+        path: &Path,
+        reading: &Reading,
+        remedy: &'static str,
+    ) -> Result<Self, DataError> {
+        let mut format = reading.format;
+        let mut rows = Vec::new();
+        let mut broken = Vec::new();
+        for Found { place, article, object } in objects.take(reading.limit.unwrap_or(usize::MAX)) {
+            match object.and_then(|object| row(&object, &mut format, reading)) {
+                Ok(row) => rows.push(PlacedRow { place, article, row }),
+                Err(problem) => broken.push(BrokenRow { place, problem }),
+            }
+        }
+        let path = path.to_owned();
+        match format {
+            _ if !broken.is_empty() => Err(DataError::BrokenRows { path, rows: broken }),
+            Some(format) if !rows.is_empty() => {
+                Ok(Self { path, format, portion: Portion::Whole, rows })
+            }
+            _ => Err(DataError::NoRows { path, remedy }),
+        }
+    }
+}
+
+/// Reads one object; the first whose keys fit a format settles the file's.
+fn row(object: &Object, format: &mut Option<Format>, reading: &Reading) -> Result<Row, RowProblem> {
+    let found = match *format {
+        Some(format) => format,
+        None => Format::of(object).ok_or_else(|| {
+            let found: Vec<_> = object.keys().cloned().collect();
+            RowProblem::NoFormat { advice: advice(&found), found }
+        })?,
+    };
+    *format = Some(found);
+    found.read(object, reading)
+}

@@ -1,0 +1,174 @@
+//! A conversation as the tokens of a model: the one room in which it is written, for training and for
+//! generation alike.
+//!
+//! A [`Chat`] is made of a tokenizer and knows one [`ChatFormat`]: the chat template of the model's
+//! files, or else ChatML where the vocabulary has its tokens, or else lines. The two that stand here
+//! are templates as well, so that one walk over the conversation serves all three:
+//!
+//! | format | a turn | the prompt for an answer | written before the text |
+//! | --- | --- | --- | --- |
+//! | template | as the model's files have it | `add_generation_prompt` | nothing: the template writes it |
+//! | ChatML | `<\|im_start\|>role\ncontent<\|im_end\|>\n` | `<\|im_start\|>assistant\n` | the tokenizer's special tokens |
+//! | lines | `role: content\n`, answers closed by the end token | `assistant:` | the tokenizer's special tokens |
+//!
+//! What is learned of an answer is its content and the token that closes it, so that the model also
+//! learns to stop. Every prompt and every answer is encoded by itself. Hence the law that training
+//! rests on: the tokens of a training row up to an answer are, token by token, the [prompt](Chat::prompt)
+//! for the messages before that answer.
+//!
+//! ```no_run
+//! use burn_lora_models::conversation::{Chat, Message};
+//! use burn_lora_models::tokenizer::Tokenizer;
+//!
+//! let tokenizer = Tokenizer::from_dir("models/smollm2-135m".as_ref())?;
+//! let chat = Chat::of(&tokenizer);
+//! let messages = [Message::new("user", "Hi"), Message::new("assistant", "Hello")];
+//! let prompt = chat.prompt(&messages[..1])?;
+//! let segments = chat.prompt_and_answers(&messages)?;
+//! assert_eq!(segments[0].ids, prompt);
+//! assert!(segments[1].learned);
+//! # Ok::<(), burn_lora_models::ModelError>(())
+//! ```
+//!
+//! Left out: images, and tools that a template is to be told of.
+
+mod message;
+
+use std::borrow::Cow;
+
+pub use message::Message;
+
+use crate::ModelError;
+use crate::template::{ChatTemplate, Piece, TemplateError};
+use crate::tokenizer::Tokenizer;
+
+const CHAT_ML: &str = "{% for message in messages %}\
+    {{ '<|im_start|>' ~ message.role ~ '\\n' ~ message.content ~ '<|im_end|>\\n' }}{% endfor %}\
+    {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+// The space goes with the answer, as it does in the words of most vocabularies.
+const LINES: &str = "{% for message in messages %}{{ message.role ~ ': ' ~ message.content }}\
+    {% if message.role == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}\
+    {% if add_generation_prompt %}assistant:{% endif %}";
+
+/// How conversations are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChatFormat {
+    /// As the chat template of the model's files says.
+    Template,
+    /// Turns between `<|im_start|>` and `<|im_end|>`, which the vocabulary has.
+    ChatMl,
+    /// A line a turn.
+    Lines,
+}
+
+/// A run of tokens that either all carry loss or all do not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// The token ids, not empty.
+    pub ids: Vec<u32>,
+    /// Whether the assistant writes them.
+    pub learned: bool,
+}
+
+/// Writes conversations as tokens.
+#[derive(Debug, Clone)]
+pub struct Chat<'a> {
+    tokenizer: &'a Tokenizer,
+    format: ChatFormat,
+    template: Cow<'a, ChatTemplate>,
+}
+
+impl<'a> Chat<'a> {
+    /// Conversations as the tokenizer's model knows them.
+    pub fn of(tokenizer: &'a Tokenizer) -> Self {
+        let is_token =
+            |token: &str| tokenizer.token_to_id(token).is_some_and(|id| tokenizer.is_added(id));
+        let (format, template) = match tokenizer.template() {
+            Some(template) => (ChatFormat::Template, Cow::Borrowed(template)),
+            None if ["<|im_start|>", "<|im_end|>"].into_iter().all(is_token) => {
+                (ChatFormat::ChatMl, Cow::Owned(built_in(CHAT_ML)))
+            }
+            None => (ChatFormat::Lines, Cow::Owned(lines(tokenizer.eos_token().as_deref()))),
+        };
+        Self { tokenizer, format, template }
+    }
+
+    /// The same without an end token behind the answers of [lines](ChatFormat::Lines), which the
+    /// line break ends then.
+    #[must_use]
+    pub fn without_end_token(mut self) -> Self {
+        if self.format == ChatFormat::Lines {
+            self.template = Cow::Owned(lines(None));
+        }
+        self
+    }
+
+    /// How conversations are written.
+    pub fn format(&self) -> ChatFormat {
+        self.format
+    }
+
+    /// The tokens that an answer to the messages is generated from.
+    ///
+    /// A template that cannot be trained with, since it writes turns otherwise once others follow
+    /// them, still writes prompts.
+    ///
+    /// # Errors
+    ///
+    /// What the template refuses, or a text that cannot be encoded.
+    pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
+        let pieces = match self.template.pieces(messages, true) {
+            Err(TemplateError::Unstable { .. } | TemplateError::Beginning { .. }) => {
+                let text = self.template.render(messages, true)?;
+                vec![Piece { text, learned: false }]
+            }
+            pieces => pieces?,
+        };
+        Ok(self.encode(pieces)?.into_iter().flat_map(|segment| segment.ids).collect())
+    }
+
+    /// The tokens of a conversation up to the end of its last answer, in segments: those learned are
+    /// the answers. Of a conversation without an answer there are none.
+    ///
+    /// # Errors
+    ///
+    /// What the template refuses, a template that writes a turn otherwise once others follow it, or a
+    /// text that cannot be encoded.
+    pub fn prompt_and_answers(&self, messages: &[Message]) -> Result<Vec<Segment>, ModelError> {
+        let mut pieces = self.template.pieces(messages, false)?;
+        // What follows the last answer has no bearing on any target.
+        pieces.truncate(pieces.iter().rposition(|piece| piece.learned).map_or(0, |at| at + 1));
+        self.encode(pieces)
+    }
+
+    /// The token that closes an answer, where an added one does: what a model that was trained on
+    /// conversations ends its answers with.
+    pub fn answer_end(&self) -> Option<u32> {
+        let messages = [Message::new("user", "a"), Message::new("assistant", "a")];
+        let segments = self.prompt_and_answers(&messages).ok()?;
+        let last = *segments.last()?.ids.last()?;
+        self.tokenizer.is_added(last).then_some(last)
+    }
+
+    fn encode(&self, pieces: Vec<Piece>) -> Result<Vec<Segment>, ModelError> {
+        // Whatever begins a text is written once: by the template of the model's files, or here.
+        let mut special = self.format != ChatFormat::Template;
+        let mut segments = Vec::with_capacity(pieces.len());
+        for Piece { text, learned } in pieces {
+            let ids = self.tokenizer.encode(&text, std::mem::take(&mut special))?;
+            if !ids.is_empty() {
+                segments.push(Segment { ids, learned });
+            }
+        }
+        Ok(segments)
+    }
+}
+
+fn lines(end: Option<&str>) -> ChatTemplate {
+    built_in(LINES).with_variable("eos_token", &end.unwrap_or_default().into())
+}
+
+fn built_in(source: &str) -> ChatTemplate {
+    ChatTemplate::parse(source).expect("the templates of this file are Jinja, as its tests show")
+}

@@ -1,0 +1,175 @@
+//! Causal self-attention of one pass, whatever the family: over whole rows, over packed segments, or over
+//! a cache.
+//!
+//! Whole rows run fused (see [`crate::fused`]); over a cache, and where probabilities are dropped in
+//! training, it is composed.
+
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::cache::KvCache;
+use super::placement::{Placement, Positions, causal};
+use crate::dropout::Dropout;
+use crate::fused::{Positional, causal_attention};
+
+/// What all layers of one pass share.
+#[derive(Debug, Clone)]
+pub(crate) struct Attention<'a> {
+    placement: &'a Placement,
+    positional: Positional,
+    dropout: Dropout,
+    /// Added to composed scores, `[1 or batch, 1 or n_heads, 1 or tokens, seen]`: what must not be seen,
+    /// and what positions add.
+    bias: Option<Tensor<4>>,
+}
+
+impl<'a> Attention<'a> {
+    /// For a pass whose tokens stand where `placement` says; in training, probabilities of keys drop out.
+    pub(crate) fn new(placement: &'a Placement, positional: Positional, dropout: Dropout) -> Self {
+        let mask = match dropout.is_on() && !placement.is_cached() {
+            true => causal(placement.attended().columns(), placement.device()),
+            false => placement.mask().cloned(),
+        };
+        let bias = match &positional {
+            Positional::Alibi { slopes } if dropout.is_on() || placement.is_cached() => {
+                let keys = columns(placement.keys(), placement.device());
+                let bias = slopes.clone().reshape([1, -1, 1, 1]) * keys;
+                Some(match mask {
+                    Some(mask) => bias + mask,
+                    None => bias,
+                })
+            }
+            _ => mask,
+        };
+        Self { placement, positional, dropout, bias }
+    }
+
+    /// `softmax(q kᵀ / √head_dim) v`, causal; with a cache, over what it holds of the layer and the new
+    /// tokens, which it takes up.
+    ///
+    /// # Shapes
+    ///
+    /// - q: `[batch, tokens, n_heads, head_dim]`, and the output
+    /// - k and v: `[batch, tokens, n_kv_heads, head_dim]`
+    pub(crate) fn of(
+        &self,
+        qkv: [Tensor<4>; 3],
+        cache: Option<(&mut KvCache, usize)>,
+    ) -> Tensor<4> {
+        let [batch, ..] = qkv[0].dims();
+        match (cache, self.placement.segments()) {
+            (Some((cache, layer)), _) => self.cached(qkv, cache, layer),
+            (None, None) => self.whole(qkv),
+            (None, Some(packed)) => {
+                packed.put_back(self.whole(qkv.map(|x| packed.take_out(x))), batch)
+            }
+        }
+    }
+
+    fn whole(&self, [q, k, v]: [Tensor<4>; 3]) -> Tensor<4> {
+        if self.dropout.acts_on(&q) {
+            let [q, k] = [q, k].map(|x| self.turned(x).swap_dims(1, 2));
+            return self.composed([q, k, v.swap_dims(1, 2)]);
+        }
+        causal_attention(q, k, v, self.positional.clone())
+    }
+
+    fn cached(&self, [q, k, v]: [Tensor<4>; 3], cache: &mut KvCache, layer: usize) -> Tensor<4> {
+        let [q, k] = [q, k].map(|x| self.turned(x).swap_dims(1, 2));
+        let (k, v) = cache.extend(layer, k, v.swap_dims(1, 2));
+        self.composed([q, k, v])
+    }
+
+    /// x: `[batch, tokens, heads, head_dim]`, output alike.
+    fn turned(&self, x: Tensor<4>) -> Tensor<4> {
+        match &self.positional {
+            Positional::Rotary { cos, sin } => rotate(x, cos.clone(), sin.clone()),
+            Positional::Embedded | Positional::Alibi { .. } => x,
+        }
+    }
+
+    /// Attention of queries and keys that were turned, over the keys that `bias` lets them see.
+    ///
+    /// # Shapes
+    ///
+    /// - q: `[batch, n_heads, tokens, head_dim]`
+    /// - k and v: `[batch, n_kv_heads, seen, head_dim]`
+    /// - output: `[batch, tokens, n_heads, head_dim]`
+    fn composed(&self, [q, k, v]: [Tensor<4>; 3]) -> Tensor<4> {
+        let [batch, heads, tokens, head_dim] = q.dims();
+        let [_, kv_heads, seen, _] = k.dims();
+        // The queries that share a key are stacked as further rows of one product, so that keys
+        // and values are not repeated: [batch, kv_heads, group * tokens, ..].
+        let rows = heads / kv_heads * tokens;
+        let q = q.mul_scalar((head_dim as f64).powf(-0.5));
+        let scores = q.reshape([batch, kv_heads, rows, head_dim]).matmul(k.swap_dims(2, 3));
+        let scores = match &self.bias {
+            Some(bias) => (scores.reshape([batch, heads, tokens, seen]) + bias.clone())
+                .reshape([batch, kv_heads, rows, seen]),
+            None => scores,
+        };
+        let probabilities = self.dropout.forward(softmax(scores, 3));
+        probabilities.matmul(v).reshape([batch, heads, tokens, head_dim]).swap_dims(1, 2)
+    }
+}
+
+/// The slopes of ALiBi's heads, `[n_heads]`, constants on the device: a geometric series from
+/// `2^(-8 / n)` for `n` heads, a power of two; for other numbers, those of the power of two below, and
+/// every other one of the next power's.
+pub(crate) fn alibi(n_heads: usize, device: &Device) -> Positional {
+    let slopes: Vec<f32> = slopes(n_heads).into_iter().map(|slope| slope as f32).collect();
+    let data = TensorData::new(slopes, [n_heads]);
+    Positional::Alibi { slopes: Tensor::from_data(data, &device.clone().without_autodiff()) }
+}
+
+fn slopes(n_heads: usize) -> Vec<f64> {
+    let power = 1 << n_heads.max(1).ilog2();
+    let series = |of: usize, every: usize, count: usize| {
+        (0..count).map(move |k| 2_f64.powf(-8.0 * (every * k + 1) as f64 / of as f64))
+    };
+    series(power, 1, power).chain(series(2 * power, 2, n_heads - power)).collect()
+}
+
+/// Positions as `[1 or batch, 1, 1, columns]`.
+fn columns(positions: &Positions, device: &Device) -> Tensor<4> {
+    let columns = positions.columns();
+    let values: Vec<f32> = match positions {
+        Positions::Range { first, columns } => {
+            (*first..first + columns).map(|position| position as f32).collect()
+        }
+        Positions::Each { positions, .. } => positions.iter().map(|&p| p as f32).collect(),
+    };
+    let rows = values.len().checked_div(columns).unwrap_or(0);
+    Tensor::from_data(TensorData::new(values, [rows, 1, 1, columns]), device)
+}
+
+/// Turns the pairs `(x_i, x_(i + head_dim / 2))` of each head. x: `[batch, tokens, heads, head_dim]`.
+fn rotate(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
+    let half = x.dims()[3] / 2;
+    let table = |table: Tensor<3>| table.unsqueeze_dim::<4>(2);
+    let (cos, sin) = (table(cos), table(sin));
+    let first = x.clone().narrow(3, 0, half);
+    let second = x.narrow(3, half, half);
+    let turned_first = first.clone() * cos.clone() - second.clone() * sin.clone();
+    let turned_second = second * cos + first * sin;
+    Tensor::cat(vec![turned_first, turned_second], 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slopes;
+
+    /// Press et al. 2022, section 3: 8 heads are 1/2, 1/4, … 1/256, and 16 heads go by square roots.
+    #[test]
+    fn slopes_are_those_of_the_paper() {
+        assert_eq!(slopes(8), (1..=8).map(|k| 0.5_f64.powi(k)).collect::<Vec<_>>());
+        let sixteen = slopes(16);
+        for (k, slope) in sixteen.iter().enumerate() {
+            assert!((slope - 0.5_f64.powf((k + 1) as f64 / 2.0)).abs() < 1e-15);
+        }
+        // Twelve: the eight, and four of the sixteen.
+        let expected = [&slopes(8)[..], &[sixteen[0], sixteen[2], sixteen[4], sixteen[6]]].concat();
+        assert_eq!(slopes(12), expected);
+        assert_eq!(slopes(1), [2_f64.powi(-8)]);
+    }
+}

@@ -1,0 +1,139 @@
+//! One layer: attention, then two products, each added to its input and normed after.
+
+// `LayerNorm` is Hugging Face's name of a field, and so the module's path.
+#![allow(non_snake_case)]
+
+use burn::module::Module;
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::Tensor;
+use burn::tensor::activation::softmax;
+use burn_lora::LoraForward;
+
+use super::config::BertConfig;
+use crate::ModelError;
+use crate::activation::Activation;
+use crate::dropout::Dropout;
+use crate::weights::Builder;
+
+/// Queries, keys and values.
+#[derive(Module, Debug)]
+pub struct BertSelfAttention {
+    /// Queries.
+    pub query: Linear,
+    /// Keys.
+    pub key: Linear,
+    /// Values.
+    pub value: Linear,
+    heads: usize,
+    #[module(skip)]
+    dropout: Dropout,
+}
+
+impl BertSelfAttention {
+    fn build(config: &BertConfig, mut at: Builder<'_>) -> Result<Self, ModelError> {
+        let d = config.hidden_size;
+        Ok(Self {
+            query: at.linear("query", d, d, true)?,
+            key: at.linear("key", d, d, true)?,
+            value: at.linear("value", d, d, true)?,
+            heads: config.num_attention_heads,
+            dropout: config.dropouts.attention(),
+        })
+    }
+
+    fn forward(&self, x: Tensor<3>, mask: Option<&Tensor<4>>) -> Tensor<3> {
+        let [batch, tokens, d] = x.dims();
+        let width = d / self.heads;
+        let heads = |linear: &Linear, x: Tensor<3>| {
+            linear.lora_forward(x).reshape([batch, tokens, self.heads, width]).swap_dims(1, 2)
+        };
+        let q = heads(&self.query, x.clone()).mul_scalar((width as f64).powf(-0.5));
+        let k = heads(&self.key, x.clone());
+        let v = heads(&self.value, x);
+        let scores = q.matmul(k.swap_dims(2, 3));
+        let scores = match mask {
+            Some(mask) => scores + mask.clone(),
+            None => scores,
+        };
+        let probabilities = self.dropout.forward(softmax(scores, 3));
+        probabilities.matmul(v).swap_dims(1, 2).reshape([batch, tokens, d])
+    }
+}
+
+/// A product that is added to the residual stream, and the norm after.
+#[derive(Module, Debug)]
+pub struct BertResidual {
+    /// The product.
+    pub dense: Linear,
+    /// Over the sum.
+    pub LayerNorm: LayerNorm,
+    #[module(skip)]
+    dropout: Dropout,
+}
+
+impl BertResidual {
+    fn build(config: &BertConfig, d_in: usize, mut at: Builder<'_>) -> Result<Self, ModelError> {
+        let d = config.hidden_size;
+        Ok(Self {
+            dense: at.linear("dense", d_in, d, true)?,
+            LayerNorm: at.layer_norm("LayerNorm", d, config.layer_norm_eps)?,
+            dropout: config.dropouts.residual(),
+        })
+    }
+
+    fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        self.LayerNorm.forward(self.dropout.forward(self.dense.lora_forward(x)) + residual)
+    }
+}
+
+/// The attention of one layer.
+#[derive(Module, Debug)]
+pub struct BertAttention {
+    /// `self` in Hugging Face's paths, a keyword here.
+    pub self_: BertSelfAttention,
+    /// Back to the residual stream.
+    pub output: BertResidual,
+}
+
+/// A product alone.
+#[derive(Module, Debug)]
+pub struct BertDense {
+    /// The product.
+    pub dense: Linear,
+}
+
+/// One layer.
+#[derive(Module, Debug)]
+pub struct BertLayer {
+    /// Attention.
+    pub attention: BertAttention,
+    /// The wide product.
+    pub intermediate: BertDense,
+    /// Back to the residual stream.
+    pub output: BertResidual,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl BertLayer {
+    pub(super) fn build(config: &BertConfig, mut at: Builder<'_>) -> Result<Self, ModelError> {
+        let (d, inner) = (config.hidden_size, config.intermediate_size);
+        Ok(Self {
+            attention: BertAttention {
+                self_: BertSelfAttention::build(config, at.at("attention.self"))?,
+                output: BertResidual::build(config, d, at.at("attention.output"))?,
+            },
+            intermediate: BertDense { dense: at.linear("intermediate.dense", d, inner, true)? },
+            output: BertResidual::build(config, inner, at.at("output"))?,
+            activation: config.activation,
+        })
+    }
+
+    /// x: `[batch, tokens, hidden]`, output alike.
+    pub(super) fn forward(&self, x: Tensor<3>, mask: Option<&Tensor<4>>) -> Tensor<3> {
+        let mixed = self.attention.self_.forward(x.clone(), mask);
+        let x = self.attention.output.forward(mixed, x);
+        let wide = self.activation.apply(self.intermediate.dense.lora_forward(x.clone()));
+        self.output.forward(wide, x)
+    }
+}

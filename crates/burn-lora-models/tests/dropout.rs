@@ -1,0 +1,357 @@
+//! A model's own dropout, forward and backward, against the formulas in float64 with the same masks.
+//!
+//! Alone in its binary and one test: what is dropped comes from the device's generator, which Burn's CPU
+//! backend shares among all threads of a process.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Distribution, Int, Tensor};
+use burn_lora_models::families::bert::{BertConfig, BertForSequenceClassification};
+use burn_lora_models::families::llama::{LlamaConfig, LlamaForCausalLM};
+use burn_lora_models::{Classifier, Decoder, Model, ModelConfig, SaveDtype};
+use safetensors::SafeTensors;
+
+const ROWS: usize = 2;
+const TOKENS: usize = 3;
+const LENGTHS: [usize; ROWS] = [3, 2];
+const IDS: [[usize; TOKENS]; ROWS] = [[1, 5, 2], [7, 3, 0]];
+const D: usize = 8;
+const INNER: usize = 12;
+const HEADS: usize = 2;
+const WIDTH: usize = D / HEADS;
+const SEED: u64 = 7;
+
+/// The weights of a model by their keys in a file, linears as `[d_out, d_in]`.
+type Weights = BTreeMap<String, Vec<f64>>;
+
+fn weights<M: Model>(model: &M) -> Weights {
+    let dir = tempfile::tempdir().unwrap();
+    model.save(dir.path(), SaveDtype::F32).unwrap();
+    let bytes = std::fs::read(dir.path().join("model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let value = |word: &[u8; 4]| f64::from(f32::from_le_bytes(*word));
+    file.iter()
+        .map(|(key, view)| {
+            (key.to_owned(), view.data().as_chunks::<4>().0.iter().map(value).collect())
+        })
+        .collect()
+}
+
+/// The next mask that the device's generator gives, of zeros and `1 / keep`.
+fn mask<const N: usize>(shape: [usize; N], probability: f64, device: &Device) -> Vec<f64> {
+    let keep = 1.0 - probability;
+    let drawn = Tensor::<N>::zeros(shape, device).random_like(Distribution::Bernoulli(keep));
+    floats(drawn).into_iter().map(|kept| kept / keep).collect()
+}
+
+fn floats<const N: usize>(tensor: Tensor<N>) -> Vec<f64> {
+    let values: Vec<f32> = tensor.into_data().try_to_vec().unwrap();
+    values.into_iter().map(f64::from).collect()
+}
+
+fn ids(device: &Device) -> Tensor<2, Int> {
+    Tensor::from_ints(IDS.map(|row| row.map(|id| id as i32)), device)
+}
+
+fn times(x: &[f64], mask: &[f64]) -> Vec<f64> {
+    assert_eq!(x.len(), mask.len());
+    x.iter().zip(mask).map(|(x, m)| x * m).collect()
+}
+
+fn plus(x: &[f64], y: &[f64]) -> Vec<f64> {
+    assert_eq!(x.len(), y.len());
+    x.iter().zip(y).map(|(x, y)| x + y).collect()
+}
+
+/// `x Wᵀ + b` of the linear at `path`.
+fn linear(weights: &Weights, path: &str, x: &[f64], d_in: usize) -> Vec<f64> {
+    let weight = &weights[&format!("{path}.weight")];
+    let bias = weights.get(&format!("{path}.bias"));
+    let product = |row: &[f64]| -> Vec<f64> {
+        let dot = |w: &[f64]| w.iter().zip(row).map(|(w, x)| w * x).sum::<f64>();
+        let outputs = weight.chunks(d_in).map(dot);
+        outputs.enumerate().map(|(o, y)| y + bias.map_or(0.0, |bias| bias[o])).collect()
+    };
+    x.chunks(d_in).flat_map(product).collect()
+}
+
+/// Attention of queries, keys and values `[ROWS, TOKENS, heads, WIDTH]`, the keys shared by groups; the
+/// mask is of `[ROWS, HEADS, TOKENS, TOKENS]`.
+fn attention(
+    [q, k, v]: [&[f64]; 3],
+    kv_heads: usize,
+    sees: impl Fn(usize, usize, usize) -> bool,
+    mask: &[f64],
+) -> Vec<f64> {
+    let mut output = vec![0.0; ROWS * TOKENS * D];
+    let at = |row: usize, token: usize, heads: usize, head: usize| {
+        ((row * TOKENS + token) * heads + head) * WIDTH
+    };
+    for (row, head, t) in (0..ROWS)
+        .flat_map(|row| (0..HEADS).map(move |head| (row, head)))
+        .flat_map(|(row, head)| (0..TOKENS).map(move |t| (row, head, t)))
+    {
+        let kv_head = head / (HEADS / kv_heads);
+        let exp: Vec<f64> = (0..TOKENS)
+            .map(|s| {
+                let (from, to) = (at(row, t, HEADS, head), at(row, s, kv_heads, kv_head));
+                let score: f64 = (0..WIDTH).map(|i| q[from + i] * k[to + i]).sum();
+                if sees(row, t, s) { (score / (WIDTH as f64).sqrt()).exp() } else { 0.0 }
+            })
+            .collect();
+        let sum: f64 = exp.iter().sum();
+        for (s, exp) in exp.iter().enumerate() {
+            let kept = mask[((row * HEADS + head) * TOKENS + t) * TOKENS + s];
+            for i in 0..WIDTH {
+                let value = v[at(row, s, kv_heads, kv_head) + i];
+                output[at(row, t, HEADS, head) + i] += exp / sum * kept * value;
+            }
+        }
+    }
+    output
+}
+
+/// A sum of the logits that every one of them weighs otherwise in.
+fn loss(logits: &[f64]) -> f64 {
+    logits.iter().enumerate().map(|(index, logit)| coefficient(index) * logit).sum()
+}
+
+fn coefficient(index: usize) -> f64 {
+    (index * 7 % 5) as f64 - 1.5
+}
+
+fn loss_of<const N: usize>(logits: Tensor<N>) -> Tensor<1> {
+    let coefficients: Vec<f32> =
+        (0..logits.shape().num_elements()).map(|index| coefficient(index) as f32).collect();
+    let [count] = [coefficients.len()];
+    let device = logits.device();
+    (logits.reshape([count]) * Tensor::<1>::from_floats(coefficients.as_slice(), &device)).sum()
+}
+
+/// Compares logits, and the gradients of some linears, with those of the formula.
+fn check(
+    weights: &Weights,
+    formula: impl Fn(&Weights) -> Vec<f64>,
+    logits: &[f64],
+    gradients: &[(&str, Vec<f64>)],
+) {
+    let expected = formula(weights);
+    // Sums of tens of f32 products of size 1, and a norm.
+    for (logit, expected) in logits.iter().zip(&expected) {
+        assert!((logit - expected).abs() < 2e-5, "{logit} instead of {expected}");
+    }
+    assert_eq!(logits.len(), expected.len());
+    for (key, gradient) in gradients {
+        let size = gradient.iter().fold(0.0_f64, |size, g| size.max(g.abs()));
+        assert!(size > 1e-3, "{key} has a gradient");
+        for (index, gradient) in gradient.iter().enumerate() {
+            // The central difference of float64 is right to 1e-9; the gradient is f32.
+            let at = |step: f64| {
+                let mut weights = weights.clone();
+                weights.get_mut(*key).unwrap()[index] += step;
+                loss(&formula(&weights))
+            };
+            let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+            let allowed = 2e-5 * size.max(1.0);
+            assert!(
+                (gradient - expected).abs() < allowed,
+                "{key}[{index}]: {gradient} instead of {expected}"
+            );
+        }
+    }
+}
+
+/// The gradient of a linear's weight, `[d_out, d_in]` as in a file.
+fn gradient(weight: &Param<Tensor<2>>, grads: &burn::tensor::Gradients) -> Vec<f64> {
+    floats(weight.val().grad(grads).unwrap().transpose())
+}
+
+fn bert_norm(weights: &Weights, path: &str, x: &[f64]) -> Vec<f64> {
+    let (gamma, beta) = (&weights[&format!("{path}.weight")], &weights[&format!("{path}.bias")]);
+    let normed = |row: &[f64]| {
+        let mean = row.iter().sum::<f64>() / D as f64;
+        let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / D as f64;
+        let root = (variance + 1e-5).sqrt();
+        let values = row.iter().zip(gamma).zip(beta);
+        values.map(|((x, g), b)| (x - mean) / root * g + b).collect::<Vec<_>>()
+    };
+    x.chunks(D).flat_map(normed).collect()
+}
+
+fn bert(weights: &Weights, masks: &[Vec<f64>]) -> Vec<f64> {
+    let mut masks = masks.iter();
+    let mut dropped = |x: &[f64]| times(x, masks.next().unwrap());
+    let table = |name: &str, row: usize| {
+        &weights[&format!("bert.embeddings.{name}_embeddings.weight")][row * D..][..D]
+    };
+    let embedded: Vec<f64> = IDS
+        .iter()
+        .flat_map(|row| row.iter().enumerate())
+        .flat_map(|(position, &id)| {
+            let sum = plus(table("word", id), table("position", position));
+            plus(&sum, table("token_type", 0))
+        })
+        .collect();
+    let x = dropped(&bert_norm(weights, "bert.embeddings.LayerNorm", &embedded));
+
+    let at = |name: &str| format!("bert.encoder.layer.0.{name}");
+    let project = |name: &str| linear(weights, &at(&format!("attention.self.{name}")), &x, D);
+    let (q, k, v) = (project("query"), project("key"), project("value"));
+    let ones = vec![1.0; ROWS * HEADS * TOKENS * TOKENS];
+    let mask = dropped(&ones);
+    let mixed = attention([&q, &k, &v], HEADS, |row, _, s| s < LENGTHS[row], &mask);
+    let mixed = dropped(&linear(weights, &at("attention.output.dense"), &mixed, D));
+    let x = bert_norm(weights, &at("attention.output.LayerNorm"), &plus(&mixed, &x));
+    let wide: Vec<f64> = linear(weights, &at("intermediate.dense"), &x, D)
+        .into_iter()
+        .map(|x| {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+            0.5 * x * (1.0 + inner.tanh())
+        })
+        .collect();
+    let wide = dropped(&linear(weights, &at("output.dense"), &wide, INNER));
+    let x = bert_norm(weights, &at("output.LayerNorm"), &plus(&wide, &x));
+
+    let first: Vec<f64> = x.chunks(TOKENS * D).flat_map(|row| row[..D].to_vec()).collect();
+    let pooled = linear(weights, "bert.pooler.dense", &first, D);
+    let pooled = dropped(&pooled.into_iter().map(f64::tanh).collect::<Vec<_>>());
+    linear(weights, "classifier", &pooled, D)
+}
+
+fn check_bert(device: &Device) {
+    let text = r#"{"model_type": "bert", "vocab_size": 11, "hidden_size": 8, "intermediate_size": 12,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 4,
+        "hidden_act": "gelu_new", "layer_norm_eps": 1e-5, "num_labels": 3, "initializer_range": 0.5,
+        "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3, "classifier_dropout": 0.4}"#;
+    let config = BertConfig::from_json(text, "config.json".as_ref()).unwrap();
+    let build =
+        |config: &BertConfig| BertForSequenceClassification::random(config, 1, device).unwrap();
+    let (model, off) = (build(&config.clone().with_dropout()), build(&config));
+    let weights = weights(&model);
+
+    device.seed(SEED);
+    let logits = model.logits(ids(device), &LENGTHS);
+    device.seed(SEED);
+    let stream = [ROWS, TOKENS, D];
+    let masks = [
+        mask(stream, 0.2, device),
+        mask([ROWS, HEADS, TOKENS, TOKENS], 0.3, device),
+        mask(stream, 0.2, device),
+        mask(stream, 0.2, device),
+        mask([ROWS, D], 0.4, device),
+    ];
+    assert!(masks.iter().flatten().any(|&kept| kept == 0.0));
+    let grads = loss_of(logits.clone()).backward();
+    let layer = &model.bert.encoder.layer[0];
+    let of = |weight: &Param<Tensor<2>>| gradient(weight, &grads);
+    let gradients = [
+        (
+            "bert.encoder.layer.0.attention.self.query.weight",
+            of(&layer.attention.self_.query.weight),
+        ),
+        (
+            "bert.encoder.layer.0.attention.self.value.weight",
+            of(&layer.attention.self_.value.weight),
+        ),
+        (
+            "bert.encoder.layer.0.attention.output.dense.weight",
+            of(&layer.attention.output.dense.weight),
+        ),
+        ("bert.encoder.layer.0.output.dense.weight", of(&layer.output.dense.weight)),
+        ("classifier.weight", of(&model.classifier.weight)),
+    ];
+    check(&weights, |weights| bert(weights, &masks), &floats(logits), &gradients);
+
+    // What is not asked for, and what is not training, drops nothing.
+    let ones = masks.map(|mask| vec![1.0; mask.len()]);
+    let formula = |weights: &Weights| bert(weights, &ones);
+    check(&weights, formula, &floats(off.logits(ids(device), &LENGTHS)), &[]);
+    let plain = device.clone().without_autodiff();
+    check(&weights, formula, &floats(model.valid().logits(ids(&plain), &LENGTHS)), &[]);
+}
+
+fn llama_norm(weights: &Weights, path: &str, x: &[f64]) -> Vec<f64> {
+    let gamma = &weights[&format!("{path}.weight")];
+    let normed = |row: &[f64]| {
+        let root = (row.iter().map(|x| x * x).sum::<f64>() / D as f64 + 1e-5).sqrt();
+        row.iter().zip(gamma).map(|(x, g)| x / root * g).collect::<Vec<_>>()
+    };
+    x.chunks(D).flat_map(normed).collect()
+}
+
+/// Turns pairs `(x_i, x_(i + WIDTH / 2))` of every head by `position / 10000^(2i / WIDTH)`.
+fn rotated(x: &[f64], heads: usize) -> Vec<f64> {
+    let half = WIDTH / 2;
+    let mut turned = x.to_vec();
+    for (index, head) in turned.chunks_mut(WIDTH).enumerate() {
+        let position = (index / heads % TOKENS) as f64;
+        for i in 0..half {
+            let angle = position / 10_000_f64.powf(2.0 * i as f64 / WIDTH as f64);
+            let (a, b) = (head[i], head[i + half]);
+            head[i] = a * angle.cos() - b * angle.sin();
+            head[i + half] = b * angle.cos() + a * angle.sin();
+        }
+    }
+    turned
+}
+
+fn llama(weights: &Weights, mask: &[f64]) -> Vec<f64> {
+    let table = &weights["model.embed_tokens.weight"];
+    let x: Vec<f64> = IDS.iter().flatten().flat_map(|id| table[id * D..][..D].to_vec()).collect();
+    let at = |name: &str| format!("model.layers.0.{name}");
+    let normed = llama_norm(weights, &at("input_layernorm"), &x);
+    let project = |name: &str| linear(weights, &at(&format!("self_attn.{name}_proj")), &normed, D);
+    let (q, k, v) = (rotated(&project("q"), HEADS), rotated(&project("k"), 1), project("v"));
+    let mixed = attention([&q, &k, &v], 1, |_, t, s| s <= t, mask);
+    let x = plus(&x, &linear(weights, &at("self_attn.o_proj"), &mixed, D));
+    let normed = llama_norm(weights, &at("post_attention_layernorm"), &x);
+    let gate = linear(weights, &at("mlp.gate_proj"), &normed, D);
+    let up = linear(weights, &at("mlp.up_proj"), &normed, D);
+    let gated: Vec<f64> = gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
+    let x = plus(&x, &linear(weights, &at("mlp.down_proj"), &gated, INNER));
+    let head = BTreeMap::from([("head.weight".to_owned(), table.clone())]);
+    linear(&head, "head", &llama_norm(weights, "model.norm", &x), D)
+}
+
+fn check_llama(device: &Device) {
+    let text = r#"{"model_type": "llama", "vocab_size": 11, "hidden_size": 8, "intermediate_size": 12,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "max_position_embeddings": 4, "rms_norm_eps": 1e-5, "tie_word_embeddings": true,
+        "initializer_range": 0.5, "attention_dropout": 0.3}"#;
+    let config = LlamaConfig::from_json(text, "config.json".as_ref()).unwrap();
+    let build = |config: &LlamaConfig| LlamaForCausalLM::random(config, 1, device).unwrap();
+    let (model, off) = (build(&config.clone().with_dropout()), build(&config));
+    let weights = weights(&model);
+    let forward = |model: &LlamaForCausalLM, device: &Device| {
+        model.logits(model.hidden(ids(device), &[TOKENS; ROWS], None))
+    };
+
+    device.seed(SEED);
+    let logits = forward(&model, device);
+    device.seed(SEED);
+    // Both heads share the keys: their queries are rows of one product.
+    let mask = mask([ROWS, 1, HEADS * TOKENS, TOKENS], 0.3, device);
+    assert!(mask.contains(&0.0));
+    let grads = loss_of(logits.clone()).backward();
+    let attention = &model.model.layers[0].self_attn;
+    let gradients = [
+        ("model.layers.0.self_attn.q_proj.weight", gradient(&attention.q_proj.weight, &grads)),
+        ("model.layers.0.self_attn.k_proj.weight", gradient(&attention.k_proj.weight, &grads)),
+        ("model.layers.0.self_attn.v_proj.weight", gradient(&attention.v_proj.weight, &grads)),
+    ];
+    check(&weights, |weights| llama(weights, &mask), &floats(logits), &gradients);
+
+    let ones = vec![1.0; mask.len()];
+    let formula = |weights: &Weights| llama(weights, &ones);
+    check(&weights, formula, &floats(forward(&off, device)), &[]);
+    let plain = device.clone().without_autodiff();
+    check(&weights, formula, &floats(forward(&model.valid(), &plain)), &[]);
+}
+
+#[test]
+fn dropout_is_the_formulas_with_the_masks_that_were_drawn() {
+    let device = burn_lora::device::parse("cpu").unwrap().autodiff();
+    check_bert(&device);
+    check_llama(&device);
+}

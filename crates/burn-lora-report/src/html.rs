@@ -1,0 +1,83 @@
+//! One HTML file that reports a run: its curves, samples before and after, evaluations, configuration.
+//!
+//! It opens without a network and without JavaScript: plots are inline SVG, the style is inside, and a content
+//! security policy forbids the browser to load anything. Light or dark is the reader's setting; a phone shows
+//! one column. Whatever came from a user, a model or a file is escaped and is text, never markup.
+//!
+//! What has nothing to show is left out with its heading. Curves cannot be zoomed into; [`crate::tensorboard`]
+//! is for that.
+//!
+//! ```
+//! use burn_lora_report::html::{RunReport, render};
+//!
+//! let report = RunReport {
+//!     title: "quickstart <1>",
+//!     summary_lines: &["held-out loss: 3.2104 -> 0.8731"],
+//!     ..RunReport::default()
+//! };
+//! let page = render(&report)?;
+//! assert!(page.starts_with("<!DOCTYPE html>") && page.contains("quickstart &lt;1&gt;"));
+//! # Ok::<(), burn_lora_report::ReportError>(())
+//! ```
+
+mod escape;
+mod sections;
+
+use crate::ReportError;
+use crate::record::Record;
+use crate::sample::Sample;
+use escape::escaped;
+
+/// The page's look.
+const STYLE: &str = include_str!("html/style.css");
+
+/// What a page says. All texts are plain ones.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunReport<'a> {
+    /// The heading, and the browser tab's name.
+    pub title: &'a str,
+    /// The resolved configuration, as TOML.
+    pub config_toml: &'a str,
+    /// What the run came to; `name: value` becomes a name with its value.
+    pub summary_lines: &'a [&'a str],
+    /// What `metrics.jsonl` holds.
+    pub records: &'a [Record],
+    /// The same prompts before and after, as in [`crate::summary::Summary`].
+    pub samples: &'a [(Option<Sample>, Sample)],
+    /// What was adapted, as the patch report prints it.
+    pub patch_report: &'a str,
+    /// Names and values of what else is worth knowing: machine, device, version, time.
+    pub facts: &'a [(&'a str, &'a str)],
+}
+
+/// The page.
+///
+/// # Errors
+///
+/// A plot cannot be drawn.
+pub fn render(report: &RunReport<'_>) -> Result<String, ReportError> {
+    let title = escaped(report.title);
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1 dir=\"auto\">{title}</h1>\n"
+    );
+    for section in [
+        sections::Section::new("Summary", sections::lines(report.summary_lines)),
+        sections::Section::new("Curves", sections::curves(report.records)?),
+        sections::Section::new("Samples", sections::samples(report.samples)),
+        sections::Section::new("Evaluations", sections::evaluations(report.records)),
+        sections::Section::new("Adapted model", sections::text(report.patch_report)),
+        sections::Section::new("Configuration", sections::text(report.config_toml)),
+        sections::Section::new("Machine and time", sections::facts(report.facts)),
+    ] {
+        section.write(&mut page);
+    }
+    page.push_str("</main>\n</body>\n</html>\n");
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! DoRA (arXiv 2402.09353): direction and magnitude of each column of the weight, learned apart.
+//!
+//! ```text
+//! V  = W + scale · A B                        [d_in, d_out]
+//! W' = V ∘ g      g = m / ‖V‖                 m and ‖V‖, of each column: [d_out]
+//! ```
+//!
+//! The norm is a constant of the step: no gradient passes through it (section 4.3). It is computed
+//! without forming `V`, column by column from
+//!
+//! ```text
+//! ‖V‖² = ‖W‖² + 2 scale · Σ_rank (Aᵀ W) ∘ B + scale² · Σ_rank (Aᵀ A B) ∘ B
+//! ```
+//!
+//! where `‖W‖²` is computed once and `Aᵀ W`, `[rank, d_out]`, is a product that the frozen weight is
+//! asked for. So a training step makes nothing of the shape of `W`, where PEFT forms `A B`.
+//!
+//! With dropout the columns that are scaled see the dropped input `x_d`, as in PEFT, the rest of the
+//! base's output the whole one: `y = (x − x_d) W + g ∘ (x_d W + scale · x_d A B)`.
+//!
+//! Left out: a cache of `g` for inference. It costs a product of `rank` rows in every pass: merge the
+//! adapter before long texts are written token by token.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+use super::lora::{A, B};
+use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
+use crate::{FrozenWeight, LoraConfig, LoraError, init, lora_linear};
+
+/// The magnitudes `m`, `[d_out]`. PEFT saves them without the `.weight` of the parameter.
+const MAGNITUDE: Factor = Factor {
+    name: "magnitude",
+    key: "lora_magnitude_vector",
+    lora_plus: true,
+    shape: |sizes| vec![sizes.d_out],
+};
+
+/// Two factors whose product turns the columns, and the lengths of the columns.
+#[derive(Module, Debug)]
+pub(crate) struct Dora {
+    /// `[d_in, rank]`.
+    a: Param<Tensor<2>>,
+    /// `[rank, d_out]`; starts at zero.
+    b: Param<Tensor<2>>,
+    /// `[d_out]`; starts at the norms of the weight's columns.
+    magnitude: Param<Tensor<1>>,
+    /// `‖W‖²` of each column, `[d_out]`. A plain tensor, not a parameter: it follows from the weight.
+    squares: Tensor<1>,
+}
+
+impl Dora {
+    /// `x V`, `x: [rows, d_in]`.
+    fn turned(&self, x: Tensor<2>, weight: FrozenWeight, scale: f64) -> Tensor<2> {
+        lora_linear(x, weight, self.a.val(), self.b.val(), scale, None)
+    }
+
+    /// `g` for the frozen weight, `[1, d_out]`: a function of the magnitudes alone to a gradient.
+    fn gain(&self, weight: &FrozenWeight, scale: f64) -> Tensor<2> {
+        let (a, b) = (constant(self.a.val()), constant(self.b.val()));
+        let a_t = a.clone().transpose();
+        let cross = (weight.multiply(a_t.clone()) * b.clone()).sum_dim(0);
+        let own = (a_t.matmul(a).matmul(b.clone()) * b).sum_dim(0);
+        let squares = self.squares.clone().unsqueeze::<2>()
+            + cross.mul_scalar(2.0 * scale)
+            + own.mul_scalar(scale * scale);
+        // A column of zeros has no direction: its gain is large, but what it scales is zero.
+        let norms = squares.clamp_min(f32::MIN_POSITIVE).sqrt();
+        self.magnitude.val().unsqueeze::<2>() / norms
+    }
+}
+
+/// The tensor's values, which no gradient reaches: `detach` alone makes a new leaf of a tracked one.
+fn constant<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    tensor.detach().set_require_grad(false)
+}
+
+/// `‖W‖²` of each column, `[d_out]`.
+fn squares(weight: &Param<Tensor<2>>) -> Tensor<1> {
+    FrozenWeight::from(constant(weight.base())).column_norms_squared()
+}
+
+impl Adaptation for Dora {
+    const FACTORS: &'static [Factor] = &[A, B, MAGNITUDE];
+    const SWITCH: Option<&'static str> = Some("use_dora");
+
+    fn init(config: &LoraConfig, weight: &Param<Tensor<2>>, seed: u64) -> Result<Self, LoraError> {
+        let (a, b) = init::factors(config, weight, seed)?;
+        let squares = squares(weight);
+        Ok(Self {
+            a: Param::from_tensor(a),
+            b: Param::from_tensor(b),
+            magnitude: Param::from_tensor(squares.clone().sqrt()),
+            squares,
+        })
+    }
+
+    fn given(values: &mut Given<'_>, weight: &Param<Tensor<2>>) -> Result<Self, LoraError> {
+        Ok(Self {
+            a: values.param("a")?,
+            b: values.param("b")?,
+            magnitude: values.param("magnitude")?,
+            squares: squares(weight),
+        })
+    }
+
+    fn sizes(&self) -> Sizes {
+        let ([d_in, rank], [_, d_out]) = (self.a.dims(), self.b.dims());
+        Sizes { d_in, d_out, rank }
+    }
+
+    fn kept(sizes: Sizes, dropout: bool) -> usize {
+        // The low-rank activation, the output before it is scaled; the dropped input and its mask.
+        sizes.rank + sizes.d_out + if dropout { 2 * sizes.d_in } else { 0 }
+    }
+
+    fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
+        if strength.multiplier != 1.0 {
+            return input.weight.multiply(input.x.clone()) + self.branch(input, strength);
+        }
+        let gain = self.gain(&input.weight, strength.scale);
+        let dropped = input.dropped();
+        let turned = self.turned(dropped.clone(), input.weight.clone(), strength.scale) * gain;
+        match input.mask {
+            Some(_) => turned + input.weight.multiply(input.x - dropped),
+            None => turned,
+        }
+    }
+
+    fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
+        let gain = self.gain(&input.weight, strength.scale);
+        let dropped = input.dropped();
+        let turned = self.turned(dropped.clone(), input.weight.clone(), strength.scale) * gain;
+        (turned - input.weight.multiply(dropped)).mul_scalar(strength.multiplier)
+    }
+
+    fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2> {
+        let turned = self.a.val().matmul(self.b.val()).mul_scalar(strength.scale) + weight.clone();
+        let frozen = FrozenWeight::from(constant(weight.clone()));
+        let turned = turned * self.gain(&frozen, strength.scale);
+        (turned - weight).mul_scalar(strength.multiplier)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! The table of kinds of adapter: one line each. All that depends on a kind is looked up here.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::dora::Dora;
+use super::lora::Lora;
+use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
+use crate::{LoraConfig, LoraError};
+
+macro_rules! kinds {
+    ($($(#[$about:meta])* $Kind:ident = $word:literal),+ $(,)?) => {
+        /// The kinds of adapter, by the words of configuration files.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum Method {
+            $($(#[$about])* #[serde(rename = $word)] $Kind,)+
+        }
+
+        impl Method {
+            /// All kinds.
+            pub const ALL: &'static [Self] = &[$(Self::$Kind),+];
+
+            /// The word of configuration files.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$Kind => $word,)+ }
+            }
+
+            /// What is trained, in the order of traversal.
+            pub fn factors(self) -> &'static [Factor] {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::FACTORS,)+ }
+            }
+
+            /// The key of `adapter_config.json` that PEFT sets to `true` for this kind.
+            pub fn switch(self) -> Option<&'static str> {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::SWITCH,)+ }
+            }
+
+            /// Values that a training step keeps for the backward pass, for each row of the layer's
+            /// input and beside that input itself.
+            pub fn kept(self, sizes: Sizes, dropout: bool) -> usize {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::kept(sizes, dropout),)+ }
+            }
+
+            /// The segment that stands for this kind in the paths of its parameters.
+            pub(crate) fn segment(self) -> &'static str {
+                match self { $(Self::$Kind => stringify!($Kind),)+ }
+            }
+        }
+
+        /// The factors of an adapter of any kind.
+        #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "one an adapted layer")]
+        pub(crate) enum Factors {
+            $(
+                #[doc = $word]
+                $Kind($Kind),
+            )+
+        }
+
+        impl Factors {
+            pub(super) fn init(
+                config: &LoraConfig,
+                weight: &Param<Tensor<2>>,
+                seed: u64,
+            ) -> Result<Self, LoraError> {
+                match config.method {
+                    $(Method::$Kind => $Kind::init(config, weight, seed).map(Self::$Kind),)+
+                }
+            }
+
+            pub(super) fn given(
+                method: Method,
+                values: &mut Given<'_>,
+                weight: &Param<Tensor<2>>,
+            ) -> Result<Self, LoraError> {
+                match method {
+                    $(Method::$Kind => $Kind::given(values, weight).map(Self::$Kind),)+
+                }
+            }
+
+            pub(super) fn method(&self) -> Method {
+                match self { $(Self::$Kind(_) => Method::$Kind,)+ }
+            }
+
+            pub(super) fn sizes(&self) -> Sizes {
+                match self { $(Self::$Kind(factors) => factors.sizes(),)+ }
+            }
+
+            pub(super) fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
+                match self { $(Self::$Kind(factors) => factors.forward(input, strength),)+ }
+            }
+
+            pub(super) fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
+                match self { $(Self::$Kind(factors) => factors.branch(input, strength),)+ }
+            }
+
+            pub(super) fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2> {
+                match self { $(Self::$Kind(factors) => factors.change(weight, strength),)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Low-rank adaptation: `W' = W + scale · A B` (arXiv 2106.09685).
+    #[default]
+    Lora = "lora",
+    /// Weight-decomposed: the columns of `W + scale · A B`, each with a magnitude of its own
+    /// (arXiv 2402.09353).
+    Dora = "dora",
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Method {
+    /// The factor of that name.
+    pub fn factor(self, name: &str) -> Option<&'static Factor> {
+        self.factors().iter().find(|factor| factor.name == name)
+    }
+
+    /// How many parameters an adapter has.
+    pub fn count(self, sizes: Sizes) -> usize {
+        let sizes = self.factors().iter().map(|factor| factor.shape(sizes));
+        sizes
+            .map(|shape| shape.into_iter().fold(1, usize::saturating_mul))
+            .fold(0, usize::saturating_add)
+    }
+}

@@ -1,0 +1,84 @@
+//! A frozen weight's products on Flex.
+
+use burn::backend::tensor::FloatTensor;
+use burn_flex::Flex;
+
+use super::{Frozen, FrozenBackend, composed_multiply, composed_multiply_transposed};
+use burn_lora_kernels::half::half_product;
+use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+use burn_lora_kernels::{Floats, HalfMatrix};
+
+/// A frozen weight as Flex's kernels multiply with it: into memory that is there already.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum FlexWeight {
+    /// A matrix of f32, as it lies.
+    Dense(Floats),
+    /// A matrix of 16 bits, converted tile by tile.
+    Half(HalfMatrix),
+}
+
+impl FlexWeight {
+    /// The weight's view; none of a kind or a format that the kernels do not read.
+    pub fn new(weight: &Frozen<Flex>) -> Option<Self> {
+        match weight {
+            Frozen::Dense(weight) => Floats::strided(weight.clone()).map(Self::Dense),
+            Frozen::Half(weight) => HalfMatrix::contiguous(weight.clone()).map(Self::Half),
+        }
+    }
+
+    /// `[d_in, d_out]`.
+    pub fn dims(&self) -> [usize; 2] {
+        match self {
+            Self::Dense(weight) => [weight.dims()[0], weight.dims()[1]],
+            Self::Half(weight) => weight.dims(),
+        }
+    }
+
+    /// `dst = x W` or `dst += x W`, `x: [rows, d_in]`, `dst: [rows, d_out]`.
+    pub fn multiply(&self, dst: MatMut<'_>, accumulate: Accumulate, x: MatRef<'_>) {
+        match self {
+            Self::Dense(weight) => product(dst, accumulate, x, weight.matrix(), Threads::All),
+            Self::Half(weight) => half_product(dst, accumulate, x, weight.matrix(), Threads::All),
+        }
+    }
+
+    /// `dst = dy Wᵀ` or `dst += dy Wᵀ`, `dy: [rows, d_out]`, `dst: [rows, d_in]`.
+    pub fn multiply_transposed(&self, dst: MatMut<'_>, accumulate: Accumulate, dy: MatRef<'_>) {
+        match self {
+            Self::Dense(weight) => {
+                product(dst, accumulate, dy, weight.matrix().transposed(), Threads::All);
+            }
+            Self::Half(weight) => {
+                half_product(dst, accumulate, dy, weight.matrix().transposed(), Threads::All);
+            }
+        }
+    }
+}
+
+impl FrozenBackend for Flex {
+    fn frozen_multiply(x: FloatTensor<Self>, weight: Frozen<Self>) -> FloatTensor<Self> {
+        let (Some(rows), Some(view)) = (Floats::strided(x.clone()), FlexWeight::new(&weight))
+        else {
+            return composed_multiply(x, weight);
+        };
+        let shape = [rows.dims()[0], view.dims()[1]];
+        let mut y = vec![0.0; shape[0] * shape[1]];
+        view.multiply(MatMut::dense(&mut y, shape), Accumulate::Set, rows.matrix());
+        Floats::tensor(y, shape)
+    }
+
+    fn frozen_multiply_transposed(
+        dy: FloatTensor<Self>,
+        weight: Frozen<Self>,
+    ) -> FloatTensor<Self> {
+        let (Some(rows), Some(view)) = (Floats::strided(dy.clone()), FlexWeight::new(&weight))
+        else {
+            return composed_multiply_transposed(dy, weight);
+        };
+        let shape = [rows.dims()[0], view.dims()[0]];
+        let mut x = vec![0.0; shape[0] * shape[1]];
+        view.multiply_transposed(MatMut::dense(&mut x, shape), Accumulate::Set, rows.matrix());
+        Floats::tensor(x, shape)
+    }
+}

@@ -1,0 +1,297 @@
+//! Every question of every kind of frozen weight against float64, written out by hand, on odd shapes and
+//! on every backend compiled in that has the format.
+//!
+//! Tolerance: a weight is rounded to its format first, and float64 computes with the rounded one. A sum
+//! of `n` products in f32, in any order and with the products rounded or not, is off by at most
+//! `n u / (1 - n u)` of the sum of the products' sizes, `u = 2^-24` (Higham, Accuracy and Stability of
+//! Numerical Algorithms, section 3.1).
+
+mod reference;
+
+use burn::module::Param;
+use burn::nn::{Embedding, Linear};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_lora::{Adapter, Adapters, FrozenWeight, LoraForward, attach, embed, unembed};
+use half::{bf16, f16};
+use proptest::prelude::*;
+use reference::Matrix;
+
+const FORMATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+/// Every backend with every format that it has, without autodiff.
+fn cases() -> Vec<(Device, DType)> {
+    let devices = burn_lora::device::compiled().into_iter();
+    let devices = devices.filter_map(|name| burn_lora::device::parse(name).ok());
+    let cases: Vec<_> = devices
+        .flat_map(|device| FORMATS.map(|format| (device.clone(), format)))
+        .filter(|(device, format)| device.supports_dtype(*format))
+        .collect();
+    assert!(cases.iter().any(|(_, format)| *format == DType::BF16) || !cfg!(feature = "flex"));
+    cases
+}
+
+fn rounded(value: f64, format: DType) -> f64 {
+    match format {
+        DType::F16 => f16::from_f32(value as f32).to_f64(),
+        DType::BF16 => bf16::from_f32(value as f32).to_f64(),
+        _ => f64::from(value as f32),
+    }
+}
+
+/// A weight, and its values in float64.
+fn weight(
+    shape: [usize; 2],
+    seed: u64,
+    (device, format): &(Device, DType),
+) -> (FrozenWeight, Matrix) {
+    let mut matrix = Matrix::random(shape[0], shape[1], seed);
+    matrix.values.iter_mut().for_each(|value| *value = rounded(*value, *format));
+    let values: Vec<f32> = matrix.values.iter().map(|&value| value as f32).collect();
+    let tensor = Tensor::<2>::from_data(TensorData::new(values, shape), (device, DType::F32));
+    let weight = FrozenWeight::from(tensor.cast(*format));
+    assert_eq!(weight.dtype(), *format);
+    (weight, matrix)
+}
+
+fn tensor<const D: usize>(matrix: &Matrix, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let values: Vec<f32> = matrix.values.iter().map(|&value| value as f32).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    assert_eq!(tensor.dtype(), DType::F32, "activations are f32");
+    tensor.into_data().try_into_vec().unwrap()
+}
+
+/// The matrix with the sizes of its values.
+fn sizes(matrix: &Matrix) -> Matrix {
+    let values = matrix.values.iter().map(|value| value.abs()).collect();
+    Matrix { values, ..matrix.clone() }
+}
+
+/// `n u / (1 - n u)`, and one for the rounding of what is compared with.
+fn gamma(n: usize) -> f64 {
+    let nu = (n + 1) as f64 * 2.0_f64.powi(-24);
+    nu / (1.0 - nu)
+}
+
+/// Sums of `terms` products each, whose sizes are summed in `sizes`.
+fn check(what: &str, got: &[f32], expected: &Matrix, sizes: &Matrix, terms: usize) {
+    assert_eq!(got.len(), expected.values.len(), "{what}: size");
+    for (i, (&got, expected)) in got.iter().zip(&expected.values).enumerate() {
+        let off = (f64::from(got) - expected).abs();
+        let allowed = gamma(terms) * sizes.values[i];
+        assert!(off <= allowed, "{what}[{i}]: {got} instead of {expected}, allowed {allowed:e}");
+    }
+}
+
+#[test]
+fn products_and_their_gradients_equal_float64() {
+    for case in cases() {
+        for rows in [1, 3, 129] {
+            for [d_in, d_out] in [[17, 64], [64, 577], [577, 17]] {
+                let device = case.0.clone().autodiff();
+                let (w, matrix) = weight([d_in, d_out], 1, &(device.clone(), case.1));
+                let what = format!("{:?} {rows} {d_in} {d_out}", case.1);
+                let x = Matrix::random(rows, d_in, 2);
+                let y = Matrix::random(rows, d_out, 3);
+                let transposed = matrix.transposed();
+
+                let input = tensor(&x, [rows, d_in], &device).require_grad();
+                let output = w.multiply(input.clone());
+                let weighted = output.clone() * tensor(&y, [rows, d_out], &device);
+                let grads = weighted.sum().backward();
+                let of_x = (x.times(&matrix), sizes(&x).times(&sizes(&matrix)));
+                let of_y = (y.times(&transposed), sizes(&y).times(&sizes(&transposed)));
+                check(&what, &values(output), &of_x.0, &of_x.1, d_in);
+                let grad = values(input.grad(&grads).unwrap());
+                check(&format!("{what} dx"), &grad, &of_y.0, &of_y.1, d_out);
+
+                // And from the other side.
+                let input = tensor(&y, [rows, d_out], &device).require_grad();
+                let output = w.multiply_transposed(input.clone());
+                let weighted = output.clone() * tensor(&x, [rows, d_in], &device);
+                let grads = weighted.sum().backward();
+                check(&format!("{what} transposed"), &values(output), &of_y.0, &of_y.1, d_out);
+                let grad = values(input.grad(&grads).unwrap());
+                check(&format!("{what} dy"), &grad, &of_x.0, &of_x.1, d_in);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_and_dense_values_are_exact() {
+    for case in cases() {
+        let (w, matrix) = weight([129, 17], 1, &case);
+        let expected: Vec<f32> = matrix.values.iter().map(|&value| value as f32).collect();
+        assert_eq!(values(w.dense()), expected, "{case:?}");
+        let ids = [128, 0, 5, 5];
+        let rows = w.gather(Tensor::<1, Int>::from_data(TensorData::from(ids), &case.0));
+        let of = |id: usize| expected[id * 17..][..17].to_vec();
+        assert_eq!(values(rows), ids.map(|id| of(id as usize)).concat(), "{case:?}");
+        assert_eq!(w.bytes(), (129 * 17 * case.1.size()) as u64);
+        assert_eq!(w.dims(), [129, 17]);
+    }
+}
+
+#[test]
+fn norms_of_columns_equal_float64_over_several_tiles() {
+    for case in cases() {
+        // The last has more rows than a tile of 2^20 numbers.
+        for shape in [[1, 3], [129, 17], [1100, 1000]] {
+            let (w, matrix) = weight(shape, 1, &case);
+            let ones = Matrix { rows: 1, columns: shape[0], values: vec![1.0; shape[0]] };
+            let squares = matrix.values.iter().map(|value| value * value).collect();
+            let expected = ones.times(&Matrix { values: squares, ..matrix });
+            let got = values(w.column_norms_squared());
+            check("norms", &got, &expected, &expected, shape[0]);
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_found_in_any_tile() {
+    for (device, format) in cases() {
+        for (at, value) in [(0, f32::NAN), (1100 * 1000 - 1, f32::INFINITY), (7, f32::NEG_INFINITY)]
+        {
+            let mut values = vec![1.0_f32; 1100 * 1000];
+            let finite = |values: &[f32]| {
+                let data = TensorData::new(values.to_vec(), [1100, 1000]);
+                let tensor = Tensor::<2>::from_data(data, &device).cast(format);
+                FrozenWeight::from(tensor).is_finite().unwrap()
+            };
+            assert!(finite(&values));
+            values[at] = value;
+            assert!(!finite(&values), "{format:?} {at}");
+        }
+    }
+}
+
+#[test]
+fn an_adapted_half_linear_equals_float64_with_its_gradients() {
+    for (device, format) in cases() {
+        let device = device.autodiff();
+        for [rows, d_in, d_out] in [[1, 17, 64], [3, 64, 577], [129, 577, 17]] {
+            let (w, matrix) = weight([d_in, d_out], 1, &(device.clone(), format));
+            let (FrozenWeight::Dense(w) | FrozenWeight::Half(w)) = w else { unreachable!() };
+            let [x, dy] =
+                [(rows, d_in, 2), (rows, d_out, 3)].map(|(r, c, s)| Matrix::random(r, c, s));
+            let [a, b] = [(d_in, 4, 4), (4, d_out, 5)].map(|(r, c, s)| Matrix::random(r, c, s));
+            let bias = Matrix::random(1, d_out, 6);
+            let linear = Linear {
+                weight: Param::from_tensor(w).set_require_grad(false),
+                bias: Some(Param::from_tensor(tensor(&bias, [d_out], &device))),
+            };
+            let plain = linear.lora_forward(tensor::<2>(&x, [rows, d_in], &device));
+            let factors = (tensor(&a, [d_in, 4], &device), tensor(&b, [4, d_out], &device));
+            let adapter = Adapter::from_factors("default", factors.0, factors.1, 0.5, 0.0).unwrap();
+            let linear = attach(linear, "weight", adapter).unwrap();
+            let input = tensor::<2>(&x, [rows, d_in], &device).require_grad();
+            let y = linear.lora_forward(input.clone());
+            let composed = linear.forward(input.clone().detach());
+            let grads = (y.clone() * tensor(&dy, [rows, d_out], &device)).sum().backward();
+
+            let expected = reference::expected(&x, &matrix, &a, &b, Some(&bias), 0.5, None, &dy);
+            // As `values.rs` argues: f32 sums of a few hundred products of values around 1.
+            let close = |what: &str, got: Vec<f32>, expected: &Matrix| {
+                let largest = expected.values.iter().fold(1e-3_f64, |m, v| m.max(v.abs()));
+                let allowed = Matrix { values: vec![largest; got.len()], ..expected.clone() };
+                check(&format!("{format:?} {what}"), &got, expected, &allowed, 1700);
+            };
+            close("y", values(y), &expected.y);
+            close(
+                "the dense weight that Burn's own linear composes",
+                values(composed),
+                &expected.y,
+            );
+            close("dx", values(input.grad(&grads).unwrap()), &expected.dx);
+            let set = linear.weight.reparameterization::<Adapters>().unwrap();
+            let adapter = set.get("default").unwrap();
+            let factor = |name: &str| adapter.factor::<2>(name).unwrap().val();
+            close("da", values(factor("a").grad(&grads).unwrap()), &expected.da);
+            close("db", values(factor("b").grad(&grads).unwrap()), &expected.db);
+            let base = x.times(&matrix);
+            let with_bias = Matrix {
+                values: base
+                    .values
+                    .iter()
+                    .enumerate()
+                    .map(|(i, v)| v + bias.values[i % d_out])
+                    .collect(),
+                ..base
+            };
+            close("without an adapter", values(plain), &with_bias);
+        }
+    }
+}
+
+#[test]
+fn merging_is_dense_in_f32_and_unmerging_gives_the_half_back() {
+    for case in cases() {
+        let (w, matrix) = weight([17, 64], 1, &case);
+        let (FrozenWeight::Dense(base) | FrozenWeight::Half(base)) = w else { unreachable!() };
+        let [a, b] = [(17, 4, 4), (4, 64, 5)].map(|(r, c, s)| Matrix::random(r, c, s));
+        let adapter = Adapter::from_factors(
+            "default",
+            tensor(&a, [17, 4], &case.0),
+            tensor(&b, [4, 64], &case.0),
+            2.0,
+            0.0,
+        );
+        let before = base.to_data();
+        let (merged, set) = Adapters::single(adapter.unwrap()).merge(base);
+        let delta = a.times(&b).scaled(2.0);
+        let expected = matrix.plus(&delta);
+        let allowed = sizes(&matrix).plus(&sizes(&a).times(&sizes(&b)).scaled(2.0));
+        check("merged", &values(merged.clone()), &expected, &allowed, 5);
+        let (back, _) = set.unmerge(merged);
+        assert_eq!(back.to_data(), before);
+    }
+}
+
+#[test]
+fn an_embedding_gives_f32_rows_and_scores_in_every_format() {
+    for case in cases() {
+        let (w, matrix) = weight([33, 17], 1, &case);
+        let (FrozenWeight::Dense(table) | FrozenWeight::Half(table)) = w else { unreachable!() };
+        let embedding = Embedding { weight: Param::from_tensor(table).set_require_grad(false) };
+        let ids = [[32, 0, 7], [7, 7, 1]];
+        let rows = embed(&embedding, Tensor::<2, Int>::from_data(TensorData::from(ids), &case.0));
+        assert_eq!(rows.dims(), [2, 3, 17]);
+        let of = |id: usize| matrix.values[id * 17..][..17].iter().map(|&v| v as f32);
+        let expected: Vec<f32> = ids.concat().into_iter().flat_map(|id| of(id as usize)).collect();
+        assert_eq!(values(rows), expected);
+
+        let hidden = Matrix::random(6, 17, 2);
+        let scores = unembed(&embedding, tensor(&hidden, [2, 3, 17], &case.0));
+        assert_eq!(scores.dims(), [2, 3, 33]);
+        let table = matrix.transposed();
+        let allowed = sizes(&hidden).times(&sizes(&table));
+        check("scores", &values(scores), &hidden.times(&table), &allowed, 17);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Both sides are sums of the same products in f32 in some order, so that each is within the bound of
+    /// the exact sum.
+    #[test]
+    fn a_half_product_is_that_of_its_dense_values(
+        rows in 1..140_usize, d_in in 1..700_usize, d_out in 1..300_usize, seed in 0..1000_u64,
+    ) {
+        for case in cases() {
+            let (w, matrix) = weight([d_in, d_out], seed, &case);
+            let x = Matrix::random(rows, d_in, seed + 1);
+            let input = tensor(&x, [rows, d_in], &case.0);
+            let half = values(w.multiply(input.clone()));
+            let dense = values(FrozenWeight::from(w.dense()).multiply(input));
+            let allowed = sizes(&x).times(&sizes(&matrix));
+            for ((half, dense), allowed) in half.iter().zip(&dense).zip(&allowed.values) {
+                let off = f64::from(half - dense).abs();
+                prop_assert!(off <= 2.0 * gamma(d_in) * allowed, "{half} instead of {dense}");
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Laws of every kind of adapter in the table, and of several on one weight.
+
+use std::collections::BTreeSet;
+
+use burn::module::{Module, ModuleVisitor, Param, Reparameterizer};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Distribution, FloatDType, Tensor};
+use burn_lora::{
+    Adapter, Adapters, FactorPath, LoraConfig, LoraForward, Method, Sizes, attach, detach,
+};
+
+const SIZES: Sizes = Sizes { d_in: 24, d_out: 10, rank: 4 };
+
+/// As in `tests/sets.rs`, for sums of 24 + 4 products; DoRA's gain adds a norm of 24 squares and a
+/// quotient to what is compared, and a difference of two outputs is compared with a change.
+const TOLERANCE: f32 = 2e-5;
+
+fn device() -> Device {
+    burn_lora::device::parse("auto").unwrap()
+}
+
+fn plain(device: &Device) -> Linear {
+    // Random, not as a layer starts: its outputs are then of one sign and size.
+    let weight = Tensor::random([SIZES.d_in, SIZES.d_out], Distribution::Default, device);
+    Linear { weight: Param::from_tensor(weight), ..LinearConfig::new(1, SIZES.d_out).init(device) }
+}
+
+/// An adapter whose factors are all other than at the start of training.
+fn moved(name: &str, method: Method, linear: &Linear) -> Adapter {
+    let config = LoraConfig::new(SIZES.rank, 6.0).with_method(method);
+    let mut value = 0.1;
+    Adapter::from_values(name, &config, &linear.weight, |factor| {
+        let count = factor.shape(SIZES).iter().product();
+        let next = |_| {
+            value = (value * 7.3_f32 + 0.31) % 1.0;
+            value
+        };
+        (0..count).map(next).collect()
+    })
+    .unwrap()
+}
+
+fn check_close<const D: usize>(what: &str, left: Tensor<D>, right: Tensor<D>) {
+    let largest: f32 = right.clone().abs().max().into_scalar();
+    let off: f32 = (left - right).abs().max().into_scalar();
+    assert!(off <= TOLERANCE * largest, "{what}: off by {off} of {largest}");
+}
+
+/// Attaches a whole set to the weight.
+struct Put(Option<Adapters>);
+
+impl Reparameterizer for Put {
+    type Reparam = Adapters;
+
+    fn reparameterize<const D: usize>(
+        &mut self,
+        path: &str,
+        param: Param<Tensor<D>>,
+    ) -> (Param<Tensor<D>>, Option<Adapters>) {
+        (param, if path == "weight" { self.0.take() } else { None })
+    }
+}
+
+/// The table, the files' names and the count speak of exactly the parameters that there are.
+#[test]
+fn the_table_lists_every_parameter_of_its_kind_with_its_shape() {
+    struct Seen {
+        path: Vec<String>,
+        factors: Vec<(String, Vec<usize>)>,
+    }
+    impl ModuleVisitor for Seen {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if self.path.len() > 1 {
+                self.factors.push((self.path.join("."), param.dims().to_vec()));
+            }
+        }
+    }
+    let linear = plain(&device());
+    for &method in Method::ALL {
+        let adapted = attach(linear.clone(), "weight", moved("x", method, &linear)).unwrap();
+        let mut seen = Seen { path: Vec::new(), factors: Vec::new() };
+        adapted.visit(&mut seen);
+        let table = method.factors();
+        assert_eq!(seen.factors.len(), table.len(), "{method}");
+        for ((path, shape), factor) in seen.factors.iter().zip(table) {
+            let place = FactorPath::parse(path).unwrap_or_else(|| panic!("{path} is not found"));
+            assert_eq!((place.weight, place.index, place.method), ("weight", 0, method));
+            assert_eq!(place.factor.name, factor.name);
+            assert_eq!(*shape, factor.shape(SIZES), "{path}");
+        }
+        let keys: BTreeSet<&str> = table.iter().map(|factor| factor.key).collect();
+        assert_eq!(keys.len(), table.len(), "{method}: two factors have one key");
+        let more = adapted.num_params() - linear.num_params();
+        assert_eq!(method.count(SIZES), more, "{method}");
+        assert_eq!(serde_json::to_value(method).unwrap(), method.as_str());
+    }
+}
+
+#[test]
+fn a_path_that_is_no_factors_is_not_taken_for_one() {
+    let parse = |below: &str| FactorPath::parse(&format!("l.0.q.weight.lora.{below}")).is_some();
+    assert!(parse("adapters.12.factors.Dora.magnitude"));
+    for below in [
+        "adapters.0.factors.Lora.magnitude",
+        "adapters.0.factors.Lora.c",
+        "adapters.0.factors.Nora.a",
+        "adapters.x.factors.Lora.a",
+        "adapters.0.factors.Lora.a.b",
+        "adapters.0.a",
+    ] {
+        assert!(!parse(below), "{below}");
+    }
+}
+
+#[test]
+fn every_kind_composes_merges_and_multiplies_alike() {
+    let device = device();
+    let linear = plain(&device);
+    let x = Tensor::<3>::random([2, 3, SIZES.d_in], Distribution::Default, &device);
+    let base = linear.forward(x.clone());
+    for &method in Method::ALL {
+        let adapter = moved("x", method, &linear);
+        let adapted = attach(linear.clone(), "weight", adapter.clone()).unwrap();
+        let full = adapted.lora_forward(x.clone());
+        assert!((full.clone() - base.clone()).abs().max().into_scalar::<f32>() > 0.1, "{method}");
+        check_close("composed", adapted.forward(x.clone()), full.clone());
+
+        let (merged, set) = Adapters::single(adapter.clone()).merge(linear.weight.base());
+        let mut folded = linear.clone();
+        folded.weight = folded.weight.map(|_| merged.clone());
+        check_close("merged", folded.forward(x.clone()), full.clone());
+        let back: Vec<f32> = set.unmerge(merged).0.into_data().try_to_vec().unwrap();
+        let before: Vec<f32> = linear.weight.base().into_data().try_to_vec().unwrap();
+        assert_eq!(back, before, "{method}: unmerging is exact");
+
+        for multiplier in [0.0, 0.5, 2.0] {
+            let set = Adapters::single(adapter.clone().with_multiplier(multiplier));
+            let dialled = linear.clone().apply_reparameterization(Put(Some(set)));
+            let dialled = dialled.no_grad();
+            let expected = base.clone() + (full.clone() - base.clone()) * multiplier;
+            check_close("multiplier, factored", dialled.lora_forward(x.clone()), expected.clone());
+            check_close("multiplier, composed", dialled.forward(x.clone()), expected);
+        }
+    }
+}
+
+/// What several make of a weight does not depend on their order: each changes the frozen weight.
+#[test]
+fn several_adapters_of_any_kinds_add_their_changes_in_any_order() {
+    let device = device();
+    let linear = plain(&device).no_grad();
+    let x = Tensor::<2>::random([5, SIZES.d_in], Distribution::Default, &device);
+    let base = linear.forward(x.clone());
+    let with = |set: Adapters| linear.clone().apply_reparameterization(Put(Some(set)));
+    for &first in Method::ALL {
+        for &second in Method::ALL {
+            let one = moved("one", first, &linear).with_multiplier(0.5);
+            let two = moved("two", second, &linear);
+            let alone = |a: &Adapter| with(Adapters::single(a.clone())).lora_forward(x.clone());
+            let expected = alone(&one) + alone(&two) - base.clone();
+            let orders = [
+                Adapters::single(one.clone()).with(two.clone()),
+                Adapters::single(two.clone()).with(one.clone()),
+            ];
+            for set in orders {
+                check_close(
+                    "factored",
+                    with(set.clone()).lora_forward(x.clone()),
+                    expected.clone(),
+                );
+                check_close("composed", with(set).forward(x.clone()), expected.clone());
+            }
+        }
+    }
+}
+
+/// A weight of half precision is the f32 weight of the same values, whatever hangs on it.
+#[test]
+fn every_kind_runs_on_a_weight_of_half_precision() {
+    let device = device();
+    let mut dense = plain(&device).no_grad();
+    let half = dense.weight.val().cast(FloatDType::BF16);
+    dense.weight = dense.weight.map(|_| half.clone().cast(FloatDType::F32));
+    let mut stored = dense.clone();
+    stored.weight = stored.weight.map(|_| half);
+    let x = Tensor::<2>::random([5, SIZES.d_in], Distribution::Default, &device);
+    for &method in Method::ALL {
+        let outputs = [&dense, &stored].map(|linear| {
+            let adapter = moved("x", method, linear);
+            let (merged, _) = Adapters::single(adapter.clone()).merge(linear.weight.base());
+            let adapted = attach(linear.clone(), "weight", adapter).unwrap();
+            (adapted.lora_forward(x.clone()), merged)
+        });
+        let [(dense, merged_dense), (half, merged_half)] = outputs;
+        check_close("factored", half, dense);
+        check_close("merged", merged_half, merged_dense);
+    }
+}
+
+#[test]
+fn a_set_without_its_last_adapter_is_none() {
+    let linear = plain(&device());
+    let set = Adapters::single(moved("one", Method::Lora, &linear));
+    let both = set.clone().with(moved("two", Method::Dora, &linear));
+    let names: Vec<String> =
+        both.without("one").unwrap().iter().map(|adapter| adapter.name().to_owned()).collect();
+    assert_eq!(names, ["two"]);
+    assert!(set.without("one").is_none());
+    assert_eq!(detach(linear.clone()).num_params(), linear.num_params());
+}
