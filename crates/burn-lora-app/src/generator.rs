@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn_lora_models::conversation::{Chat, Message};
 use burn_lora_models::generate::{GenerateOptions, Sampling, generate, unfit};
 use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_models::{CausalLm, Model};
+use burn_lora_models::{CausalLm, Model, Storage, WeightDtype};
 use burn_lora_patch::{peft, set_multiplier};
 use burn_lora_train::config::ModelSource;
 use burn_lora_train::directory::RunDirectory;
@@ -105,14 +105,14 @@ impl Generator {
         observer: &Observer,
     ) -> Result<Self, AppError> {
         let device = burn_lora::device::parse(device)?;
-        let Place { base, tokenizer, separator, eos, trained } = Place::of(path)?;
+        let Place { base, tokenizer, separator, eos, trained, dtype } = Place::of(path)?;
         let mut adapters = adapters.to_vec();
         adapters.extend(trained.map(|dir| NamedAdapter { name: OWN.to_owned(), dir }));
         let (base, tokenizer) = (located(&base, observer)?, located(&tokenizer, observer)?);
         observer.stage("loading the model");
         let tokenizer = Tokenizer::from_dir(&tokenizer)?;
         let progress = &mut |done, total| observer.progress(done, total);
-        let (base, _) = CausalLm::load(&base, &device, progress)?;
+        let (base, _) = CausalLm::load(&base, Storage { device: &device, dtype }, progress)?;
         let first = adapters.first().map(|adapter| adapter.name.clone());
         let mut generator = Self { base, tokenizer, separator, eos, adapters, active: None };
         generator.select(first.as_deref(), 1.0)?;
@@ -288,6 +288,8 @@ struct Place {
     eos: bool,
     /// The adapter that the run trained, if this is a run with one.
     trained: Option<PathBuf>,
+    /// The format that the run held its base in.
+    dtype: WeightDtype,
 }
 
 impl Place {
@@ -301,6 +303,7 @@ impl Place {
                 separator: String::new(),
                 eos: true,
                 trained: None,
+                dtype: WeightDtype::F32,
             });
         }
         let mut config = run.read_config(&[])?;
@@ -310,8 +313,8 @@ impl Place {
             ModelSource::Pretrained(dir) => dir,
             ModelSource::Random(_) => base,
         };
-        let (tokenizer, data) = (config.model.tokenizer, config.data);
-        Ok(Self { base, tokenizer, separator: data.separator, eos: data.eos, trained })
+        let (tokenizer, data, dtype) = (config.model.tokenizer, config.data, config.model.dtype);
+        Ok(Self { base, tokenizer, separator: data.separator, eos: data.eos, trained, dtype })
     }
 }
 

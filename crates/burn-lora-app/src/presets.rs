@@ -38,12 +38,13 @@ macro_rules! preset {
 }
 
 /// The configurations, the simplest first.
-pub const ALL: [Preset; 7] = [
+pub const ALL: [Preset; 8] = [
     preset!("quickstart"),
     preset!("full-fine-tuning"),
     preset!("minilm-banking77"),
     preset!("smollm2-e2e"),
     preset!("smollm2-chat"),
+    preset!("bloom-squad"),
     preset!("continued-pretraining"),
     preset!("pretrain-quickstart"),
 ];

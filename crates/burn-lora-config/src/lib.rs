@@ -56,7 +56,7 @@ pub use keys::{Decides, UnwritableError};
 pub use named::Named;
 pub use reference::reference;
 pub use sections::{
-    AdapterSection, DataSection, Dtype, Length, LoraSection, Metric, ModelSection, ModelSource,
+    AdapterSection, DataSection, Length, LoraSection, Metric, ModelSection, ModelSource,
     OutputSection, RunConfig, Schedule, TrainSection, Warmup,
 };
 

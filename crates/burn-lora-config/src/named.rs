@@ -50,4 +50,9 @@ macro_rules! named_elsewhere {
 
 pub(crate) use named;
 
-named_elsewhere!(burn_lora::Init, burn_lora_data::Format, burn_lora_data::OverLong);
+named_elsewhere!(
+    burn_lora::Init,
+    burn_lora_data::Format,
+    burn_lora_data::OverLong,
+    burn_lora_models::WeightDtype
+);

@@ -5,6 +5,7 @@ use crate::sections::{
     AdapterSection, DataSection, Length, Metric, ModelSection, ModelSource, TrainSection, Warmup,
 };
 use burn_lora_data::{Format, Squad};
+use burn_lora_models::WeightDtype;
 
 /// Two keys of which only one can hold, and what to do. In a file the second is refused beside the
 /// first; an override drops the other one.
@@ -58,6 +59,9 @@ pub(crate) fn check(
         let wrong = model.random && !random;
         let help = "leave it out, or give `config` in place of `path`";
         reader.refuse_if(wrong, "model.random", "is said of a model that there is", help);
+        let wrong = full && model.dtype != WeightDtype::F32;
+        let help = "leave it out: what is trained is f32, or write method = \"lora\"";
+        reader.refuse_if(wrong, "model.dtype", "holds weights that cannot be trained", help);
     }
     if let Some(data) = data {
         check_data(reader, data);
@@ -99,7 +103,7 @@ fn check_data(reader: &mut Reader<'_>, data: &DataSection) {
 #[rustfmt::skip]
 fn check_train(reader: &mut Reader<'_>, train: &TrainSection, full: bool) {
     if let (Length::Steps(total), Warmup::Steps(warmup)) = (train.length, train.warmup) {
-        reader.refuse_if(warmup >= total, "train.warmup",
+        reader.refuse_if(warmup > total, "train.warmup",
             format!("is {warmup} steps, but the run ends after {total}"), "give fewer steps, or a share below 1");
     }
     let mut rule = |wrong, key, message, help| reader.refuse_if(wrong, key, message, help);

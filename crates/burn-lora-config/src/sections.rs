@@ -11,7 +11,7 @@ mod train;
 
 pub use adapter::{AdapterSection, LoraSection};
 pub use data::DataSection;
-pub use model::{Dtype, ModelSection, ModelSource};
+pub use model::{ModelSection, ModelSource};
 pub use schedule::Schedule;
 pub use train::{Length, Metric, OutputSection, TrainSection, Warmup};
 

@@ -1,4 +1,5 @@
 use burn_lora::{Init, LoraConfig};
+use burn_lora_models::WeightDtype;
 use burn_lora_patch::Targets;
 use miette::Diagnostic;
 
@@ -101,7 +102,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
             model: ModelSection {
                 source: ModelSource::Pretrained("models/tiny".into()),
                 tokenizer: "models/tiny".into(),
-                dtype: Dtype::F32,
+                dtype: WeightDtype::F32,
                 random: false,
                 dropout: false,
             },
@@ -340,8 +341,8 @@ fn keys_that_contradict_each_other_are_refused() {
         "run.toml:9: adapter.rank: has no meaning with method = \"full\"; leave it out, or write method = \"lora\"",
     );
     check_refused(
-        "[train]\nsteps = 5\nwarmup = 5",
-        "run.toml:9: train.warmup: is 5 steps, but the run ends after 5; give fewer steps, or a share below 1",
+        "[train]\nsteps = 5\nwarmup = 6",
+        "run.toml:9: train.warmup: is 6 steps, but the run ends after 5; give fewer steps, or a share below 1",
     );
     check_refused(
         "[train]\neval_every = 5",
@@ -364,6 +365,18 @@ fn keys_that_contradict_each_other_are_refused() {
         problems(&beside, &[]),
         [
             "run.toml:3: model.config: cannot stand beside `path`; keep `path` to train a model that there is, `config` for a random start"
+        ]
+    );
+}
+
+#[test]
+fn weights_of_sixteen_bits_are_not_trained() {
+    let half = LEAST.replace("[data]", "dtype = \"bf16\"\n[data]");
+    assert_eq!(read(&half, &[]).unwrap().model.dtype, WeightDtype::Bf16);
+    assert_eq!(
+        problems(&half, &["adapter.method=full"]),
+        [
+            "run.toml:3: model.dtype: holds weights that cannot be trained; leave it out: what is trained is f32, or write method = \"lora\""
         ]
     );
 }

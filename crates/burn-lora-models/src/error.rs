@@ -65,6 +65,26 @@ pub enum ModelError {
         /// Every problem found: key, value, what is allowed.
         problems: Vec<String>,
     },
+    /// A device that cannot hold weights in the format that was asked for.
+    #[error(
+        "weights cannot be held as {dtype} on {device}, which lacks that format; f32 works everywhere"
+    )]
+    WeightDtype {
+        /// The format.
+        dtype: &'static str,
+        /// The device.
+        device: String,
+    },
+    /// A weight that 16 bits cannot hold.
+    #[error(
+        "`{key}` has a number that {dtype} cannot hold (or none that is finite); bf16 has the range of f32"
+    )]
+    WeightRange {
+        /// The tensor's key.
+        key: String,
+        /// The format.
+        dtype: &'static str,
+    },
     /// A safetensors file is damaged.
     #[error("`{}` is not a sound safetensors file: {reason}", path.display())]
     Safetensors {

@@ -67,4 +67,4 @@ pub use model::{Description, Model, ModelConfig};
 pub use registry::{
     Architecture, CausalConfig, CausalLm, SequenceClassifier, SequenceClassifierConfig,
 };
-pub use weights::{LoadReport, SaveDtype};
+pub use weights::{LoadReport, SaveDtype, Storage, WeightDtype};

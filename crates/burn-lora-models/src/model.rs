@@ -119,7 +119,7 @@ pub trait Model: Module + ModuleDisplay {
     ///
     /// # Errors
     ///
-    /// Files that cannot be read or are damaged, a configuration that is not supported, and all at
+    /// A number format that the device lacks, files that cannot be read or are damaged, a configuration that is not supported, and all at
     /// once the tensors that are missing, surplus or of another shape; nothing is read before
     /// they fit.
     fn load<'a>(
@@ -143,12 +143,13 @@ pub trait Model: Module + ModuleDisplay {
         at: impl Into<Storage<'a>>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Self, LoadReport), ModelError> {
+        let at = at.into().supported()?;
         let build = |root: &mut Builder<'_>| Self::build(config, root);
         if gguf::is_gguf(dir) {
-            return gguf::load(dir, at.into(), progress, build);
+            return gguf::load(dir, at, progress, build);
         }
         let random = Random::new(seed, config.about().initializer_range());
-        load(dir, at.into(), &config.about().checkpoint_keys(), random, progress, build)
+        load(dir, at, &config.about().checkpoint_keys(), random, progress, build)
     }
 
     /// A model with seeded random weights: normal with `initializer_range` as standard deviation,
@@ -156,13 +157,13 @@ pub trait Model: Module + ModuleDisplay {
     ///
     /// # Errors
     ///
-    /// None that a checked configuration can cause.
+    /// A number format that the device lacks.
     fn random<'a>(
         config: &Self::Config,
         seed: u64,
         at: impl Into<Storage<'a>>,
     ) -> Result<Self, ModelError> {
-        let at: Storage<'_> = at.into();
+        let at: Storage<'_> = at.into().supported()?;
         let mut source = Random::new(seed, config.about().initializer_range());
         Self::build(config, &mut Builder::new(&mut source, at))
     }
@@ -171,9 +172,9 @@ pub trait Model: Module + ModuleDisplay {
     ///
     /// # Errors
     ///
-    /// None that a checked configuration can cause.
+    /// A number format that the device lacks.
     fn outline<'a>(config: &Self::Config, at: impl Into<Storage<'a>>) -> Result<Self, ModelError> {
-        let at: Storage<'_> = at.into();
+        let at: Storage<'_> = at.into().supported()?;
         Self::build(config, &mut Builder::new(&mut Manifest::default(), at))
     }
 

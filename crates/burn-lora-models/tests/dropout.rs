@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_lora_models::families::bert::{BertConfig, BertForSequenceClassification};
+use burn_lora_models::families::bloom::BloomForCausalLM;
+use burn_lora_models::families::gpt2::Gpt2LMHeadModel;
 use burn_lora_models::families::llama::{LlamaConfig, LlamaForCausalLM};
 use burn_lora_models::{Classifier, Decoder, Model, ModelConfig, SaveDtype};
 use safetensors::SafeTensors;
@@ -77,11 +79,12 @@ fn linear(weights: &Weights, path: &str, x: &[f64], d_in: usize) -> Vec<f64> {
 }
 
 /// Attention of queries, keys and values `[ROWS, TOKENS, heads, WIDTH]`, the keys shared by groups; the
-/// mask is of `[ROWS, HEADS, TOKENS, TOKENS]`.
+/// mask is of `[ROWS, HEADS, TOKENS, TOKENS]`. What row, head, token and key add to a score, none where the
+/// token does not see the key.
 fn attention(
     [q, k, v]: [&[f64]; 3],
     kv_heads: usize,
-    sees: impl Fn(usize, usize, usize) -> bool,
+    bias: impl Fn(usize, usize, usize, usize) -> Option<f64>,
     mask: &[f64],
 ) -> Vec<f64> {
     let mut output = vec![0.0; ROWS * TOKENS * D];
@@ -97,7 +100,8 @@ fn attention(
             .map(|s| {
                 let (from, to) = (at(row, t, HEADS, head), at(row, s, kv_heads, kv_head));
                 let score: f64 = (0..WIDTH).map(|i| q[from + i] * k[to + i]).sum();
-                if sees(row, t, s) { (score / (WIDTH as f64).sqrt()).exp() } else { 0.0 }
+                let score = score / (WIDTH as f64).sqrt();
+                bias(row, head, t, s).map_or(0.0, |bias| (score + bias).exp())
             })
             .collect();
         let sum: f64 = exp.iter().sum();
@@ -167,7 +171,13 @@ fn gradient(weight: &Param<Tensor<2>>, grads: &burn::tensor::Gradients) -> Vec<f
     floats(weight.val().grad(grads).unwrap().transpose())
 }
 
-fn bert_norm(weights: &Weights, path: &str, x: &[f64]) -> Vec<f64> {
+/// By its tanh approximation.
+fn gelu(x: f64) -> f64 {
+    let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+    0.5 * x * (1.0 + inner.tanh())
+}
+
+fn layer_norm(weights: &Weights, path: &str, x: &[f64]) -> Vec<f64> {
     let (gamma, beta) = (&weights[&format!("{path}.weight")], &weights[&format!("{path}.bias")]);
     let normed = |row: &[f64]| {
         let mean = row.iter().sum::<f64>() / D as f64;
@@ -193,25 +203,21 @@ fn bert(weights: &Weights, masks: &[Vec<f64>]) -> Vec<f64> {
             plus(&sum, table("token_type", 0))
         })
         .collect();
-    let x = dropped(&bert_norm(weights, "bert.embeddings.LayerNorm", &embedded));
+    let x = dropped(&layer_norm(weights, "bert.embeddings.LayerNorm", &embedded));
 
     let at = |name: &str| format!("bert.encoder.layer.0.{name}");
     let project = |name: &str| linear(weights, &at(&format!("attention.self.{name}")), &x, D);
     let (q, k, v) = (project("query"), project("key"), project("value"));
     let ones = vec![1.0; ROWS * HEADS * TOKENS * TOKENS];
     let mask = dropped(&ones);
-    let mixed = attention([&q, &k, &v], HEADS, |row, _, s| s < LENGTHS[row], &mask);
+    let mixed =
+        attention([&q, &k, &v], HEADS, |row, _, _, s| (s < LENGTHS[row]).then_some(0.0), &mask);
     let mixed = dropped(&linear(weights, &at("attention.output.dense"), &mixed, D));
-    let x = bert_norm(weights, &at("attention.output.LayerNorm"), &plus(&mixed, &x));
-    let wide: Vec<f64> = linear(weights, &at("intermediate.dense"), &x, D)
-        .into_iter()
-        .map(|x| {
-            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-            0.5 * x * (1.0 + inner.tanh())
-        })
-        .collect();
+    let x = layer_norm(weights, &at("attention.output.LayerNorm"), &plus(&mixed, &x));
+    let wide: Vec<f64> =
+        linear(weights, &at("intermediate.dense"), &x, D).into_iter().map(gelu).collect();
     let wide = dropped(&linear(weights, &at("output.dense"), &wide, INNER));
-    let x = bert_norm(weights, &at("output.LayerNorm"), &plus(&wide, &x));
+    let x = layer_norm(weights, &at("output.LayerNorm"), &plus(&wide, &x));
 
     let first: Vec<f64> = x.chunks(TOKENS * D).flat_map(|row| row[..D].to_vec()).collect();
     let pooled = linear(weights, "bert.pooler.dense", &first, D);
@@ -303,7 +309,7 @@ fn llama(weights: &Weights, mask: &[f64]) -> Vec<f64> {
     let normed = llama_norm(weights, &at("input_layernorm"), &x);
     let project = |name: &str| linear(weights, &at(&format!("self_attn.{name}_proj")), &normed, D);
     let (q, k, v) = (rotated(&project("q"), HEADS), rotated(&project("k"), 1), project("v"));
-    let mixed = attention([&q, &k, &v], 1, |_, t, s| s <= t, mask);
+    let mixed = attention([&q, &k, &v], 1, |_, _, t, s| (s <= t).then_some(0.0), mask);
     let x = plus(&x, &linear(weights, &at("self_attn.o_proj"), &mixed, D));
     let normed = llama_norm(weights, &at("post_attention_layernorm"), &x);
     let gate = linear(weights, &at("mlp.gate_proj"), &normed, D);
@@ -349,9 +355,157 @@ fn check_llama(device: &Device) {
     check(&weights, formula, &floats(forward(&model.valid(), &plain)), &[]);
 }
 
+/// What tells GPT-2 and BLOOM apart.
+struct Plain {
+    config: &'static str,
+    /// Paths of the two tables, or of the one.
+    tables: &'static [&'static str],
+    embedding_norm: Option<&'static str>,
+    drops_embeddings: bool,
+    /// Paths in the block: norms; queries, keys and values; after attention; the two linears.
+    norms: [&'static str; 2],
+    linears: [&'static str; 4],
+    inner: usize,
+    /// Whether queries, keys and values come head by head.
+    interleaved: bool,
+    /// What a key's position adds, by head.
+    slopes: [f64; HEADS],
+}
+
+const GPT2: Plain = Plain {
+    config: r#"{"model_type": "gpt2", "vocab_size": 11, "n_embd": 8, "n_inner": 12, "n_layer": 1, "n_head": 2,
+        "n_positions": 4, "initializer_range": 0.5, "embd_pdrop": 0.2, "attn_pdrop": 0.3, "resid_pdrop": 0.4}"#,
+    tables: &["transformer.wte.weight", "transformer.wpe.weight"],
+    embedding_norm: None,
+    drops_embeddings: true,
+    norms: ["ln_1", "ln_2"],
+    linears: ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"],
+    inner: INNER,
+    interleaved: false,
+    slopes: [0.0; HEADS],
+};
+
+/// Slopes as in Press et al. 2022, section 3: of two heads, 2⁻⁴ and 2⁻⁸.
+const BLOOM: Plain = Plain {
+    config: r#"{"model_type": "bloom", "vocab_size": 11, "hidden_size": 8, "n_layer": 1, "n_head": 2,
+        "initializer_range": 0.5, "attention_dropout": 0.3, "hidden_dropout": 0.4}"#,
+    tables: &["transformer.word_embeddings.weight"],
+    embedding_norm: Some("transformer.word_embeddings_layernorm"),
+    drops_embeddings: false,
+    norms: ["input_layernorm", "post_attention_layernorm"],
+    linears: [
+        "self_attention.query_key_value",
+        "self_attention.dense",
+        "mlp.dense_h_to_4h",
+        "mlp.dense_4h_to_h",
+    ],
+    inner: 4 * D,
+    interleaved: true,
+    slopes: [1.0 / 16.0, 1.0 / 256.0],
+};
+
+impl Plain {
+    fn formula(&self, weights: &Weights, masks: &[Vec<f64>]) -> Vec<f64> {
+        let mut masks = masks.iter();
+        let mut dropped = |x: &[f64]| times(x, masks.next().unwrap());
+        let table = &weights[self.tables[0]];
+        let token = |id: usize| table[id * D..][..D].to_vec();
+        let mut x: Vec<f64> = IDS.iter().flatten().flat_map(|&id| token(id)).collect();
+        if let [_, positions] = self.tables {
+            let positions = &weights[*positions][..TOKENS * D];
+            x = x.chunks(TOKENS * D).flat_map(|row| plus(row, positions)).collect();
+        }
+        if let Some(norm) = self.embedding_norm {
+            x = layer_norm(weights, norm, &x);
+        }
+        if self.drops_embeddings {
+            x = dropped(&x);
+        }
+        let at = |name: &str| format!("transformer.h.0.{name}");
+        let [qkv, mixed, wide, narrow] = self.linears.map(at);
+        let [first, second] = self.norms.map(at);
+        let qkv = linear(weights, &qkv, &layer_norm(weights, &first, &x), D);
+        let part = |index: usize| -> Vec<f64> {
+            match self.interleaved {
+                true => qkv
+                    .chunks(3 * WIDTH)
+                    .flat_map(|head| head[index * WIDTH..][..WIDTH].to_vec())
+                    .collect(),
+                false => {
+                    qkv.chunks(3 * D).flat_map(|token| token[index * D..][..D].to_vec()).collect()
+                }
+            }
+        };
+        let bias =
+            |_, head: usize, t: usize, s: usize| (s <= t).then(|| self.slopes[head] * s as f64);
+        let mask = dropped(&[1.0; ROWS * HEADS * TOKENS * TOKENS]);
+        let attended = attention([&part(0), &part(1), &part(2)], HEADS, bias, &mask);
+        x = plus(&x, &dropped(&linear(weights, &mixed, &attended, D)));
+        let wide = linear(weights, &wide, &layer_norm(weights, &second, &x), D);
+        let wide: Vec<f64> = wide.into_iter().map(gelu).collect();
+        x = plus(&x, &dropped(&linear(weights, &narrow, &wide, self.inner)));
+        let head = BTreeMap::from([("head.weight".to_owned(), table.clone())]);
+        linear(&head, "head", &layer_norm(weights, "transformer.ln_f", &x), D)
+    }
+
+    /// Of a model, the model without dropout, and how to find the linears in a block of it.
+    fn check<M: Decoder>(&self, device: &Device, of: impl Fn(&M) -> [&Param<Tensor<2>>; 4]) {
+        let config = M::Config::from_json(self.config, "config.json".as_ref()).unwrap();
+        let build = |config: &M::Config| M::random(config, 1, device).unwrap();
+        let (model, off) = (build(&config.clone().with_dropout()), build(&config));
+        let mut weights = weights(&model);
+        let keys = self.linears.map(|name| format!("transformer.h.0.{name}.weight"));
+        if !self.interleaved {
+            // Files of GPT-2 have them as `[d_in, d_out]`.
+            for (key, d_in) in keys.iter().zip([D, D, D, self.inner]) {
+                let weight = &weights[key];
+                let d_out = weight.len() / d_in;
+                let swapped = (0..d_out).flat_map(|o| (0..d_in).map(move |i| (i, o)));
+                let swapped = swapped.map(|(i, o)| weight[i * d_out + o]).collect();
+                weights.insert(key.clone(), swapped);
+            }
+        }
+        let forward = |model: &M, device: &Device| {
+            model.logits(model.hidden(ids(device), &[TOKENS; ROWS], None))
+        };
+        device.seed(SEED);
+        let logits = forward(&model, device);
+        device.seed(SEED);
+        let stream = [ROWS, TOKENS, D];
+        let embeddings = self.drops_embeddings.then(|| mask(stream, 0.2, device));
+        let mut masks: Vec<Vec<f64>> = embeddings.into_iter().collect();
+        masks.push(mask([ROWS, HEADS, TOKENS, TOKENS], 0.3, device));
+        masks.push(mask(stream, 0.4, device));
+        masks.push(mask(stream, 0.4, device));
+        let grads = loss_of(logits.clone()).backward();
+        let gradients = of(&model).map(|weight| gradient(weight, &grads));
+        let gradients: Vec<(&str, Vec<f64>)> =
+            keys.iter().map(String::as_str).zip(gradients).collect();
+        check(&weights, |weights| self.formula(weights, &masks), &floats(logits), &gradients);
+
+        let ones: Vec<Vec<f64>> = masks.iter().map(|mask| vec![1.0; mask.len()]).collect();
+        let formula = |weights: &Weights| self.formula(weights, &ones);
+        check(&weights, formula, &floats(forward(&off, device)), &[]);
+        let plain = device.clone().without_autodiff();
+        check(&weights, formula, &floats(forward(&model.valid(), &plain)), &[]);
+    }
+}
+
 #[test]
 fn dropout_is_the_formulas_with_the_masks_that_were_drawn() {
     let device = burn_lora::device::parse("cpu").unwrap().autodiff();
     check_bert(&device);
     check_llama(&device);
+    GPT2.check::<Gpt2LMHeadModel>(&device, |model| {
+        let block = &model.transformer.h[0];
+        let (attn, mlp) = (&block.attn, &block.mlp);
+        [&attn.c_attn, &attn.c_proj, &mlp.c_fc, &mlp.c_proj].map(|linear| &linear.weight)
+    });
+    BLOOM.check::<BloomForCausalLM>(&device, |model| {
+        let block = &model.transformer.h[0];
+        let (attention, mlp) = (&block.self_attention, &block.mlp);
+        let linears =
+            [&attention.query_key_value, &attention.dense, &mlp.dense_h_to_4h, &mlp.dense_4h_to_h];
+        linears.map(|linear| &linear.weight)
+    });
 }

@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use burn_lora::LoraError;
+use burn_lora_text::{and, or};
 
 use crate::scan::ModuleKind;
-use crate::suggest::{hint, quoted};
 
 /// Why a model could not be patched or changed, or an adapter not saved or loaded.
 ///
@@ -45,16 +45,24 @@ pub enum PatchError {
         /// How many layers carry it.
         layers: usize,
     },
-    /// Another adapter is on the model.
+    /// An adapter that trains modules whole, beside another one.
     #[error(
-        "adapter `{wanted}` cannot be attached beside `{present}`: unload that one, or merge it for \
-         good with `merge_and_unload`, first"
+        "adapter `{wanted}` trains `{module}` whole, which the model holds once, also for `{present}`: \
+         unload that one, or merge it for good with `merge_and_unload`, first"
     )]
-    OtherAdapter {
-        /// The adapter on the model.
-        present: String,
-        /// The one asked for.
+    SavedBeside {
+        /// The adapter asked for.
         wanted: String,
+        /// A module that it trains whole.
+        module: String,
+        /// An adapter on the model.
+        present: String,
+    },
+    /// The adapters on the model are merged into its weights.
+    #[error("the model's adapters are merged: unmerge it before adapter `{name}` comes or goes")]
+    Merged {
+        /// The adapter that was to be added or taken away.
+        name: String,
     },
     /// A weight carries a reparameterisation of another kind.
     #[error(
@@ -79,7 +87,7 @@ pub enum PatchError {
     #[error("the model has no adapter: patch it or load one first")]
     NoAdapter,
     /// The model has no adapter of that name.
-    #[error("the model has no adapter `{name}`: it has {}", quoted(present, "and"))]
+    #[error("the model has no adapter `{name}`: it has {}", and(present))]
     UnknownAdapter {
         /// The name asked for.
         name: String,
@@ -88,8 +96,8 @@ pub enum PatchError {
     },
     /// The model has several adapters where one is wanted.
     #[error(
-        "the model has the adapters {}: a directory holds one, unload the others first",
-        quoted(present, "and")
+        "the model has the adapters {}: a directory holds one, say which with `save_adapter`",
+        and(present)
     )]
     SeveralAdapters {
         /// The names there are.
@@ -403,6 +411,15 @@ fn lines<P: Display>(headline: &str, problems: &[P]) -> String {
     }
 }
 
+/// `did you mean …?`, or else what there is.
+fn hint(nearest: &[String], existing: &[String]) -> String {
+    match (nearest, existing) {
+        ([], []) => "the model has none".to_owned(),
+        ([], existing) => format!("there are {}", and(existing)),
+        (nearest, _) => format!("did you mean {}?", or(nearest)),
+    }
+}
+
 /// What a name that looks like something else was probably meant to be.
 fn note(entry: &str) -> String {
     if entry.eq_ignore_ascii_case(crate::targets::ALL_LINEAR) {
@@ -415,11 +432,7 @@ fn note(entry: &str) -> String {
 }
 
 fn inside(within: &[String]) -> String {
-    if within.is_empty() {
-        String::new()
-    } else {
-        format!(", such as {} in it", quoted(within, "and"))
-    }
+    if within.is_empty() { String::new() } else { format!(", such as {} in it", and(within)) }
 }
 
 fn existing_layers(existing: &[usize], example: Option<&str>) -> String {
@@ -434,5 +447,18 @@ fn existing_layers(existing: &[usize], example: Option<&str>) -> String {
             format!("the targets are in layers {first} to {last}")
         }
         (existing, _) => format!("the targets are in layers {existing:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_near_is_offered_and_else_what_there_is() {
+        let names = ["q_proj", "k_proj", "lm_head"].map(String::from);
+        assert_eq!(hint(&[], &names), "there are `q_proj`, `k_proj` and `lm_head`");
+        assert_eq!(hint(&names[..2], &names), "did you mean `q_proj` or `k_proj`?");
+        assert_eq!(hint(&[], &[]), "the model has none");
     }
 }

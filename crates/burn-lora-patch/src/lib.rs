@@ -9,7 +9,8 @@
 //!
 //! - [`Targets`]: names, a pattern, or `all-linear`; an entry that picks nothing is an error.
 //! - [`PatchReport`]: what was picked and what it costs.
-//! - [`set_multiplier`], [`merge`], [`unmerge`], [`unload`]: the adapter at run time.
+//! - [`set_active`], [`set_multiplier`], [`merge`], [`unmerge`], [`unload`], [`delete_adapter`]: one or
+//!   several named adapters at run time.
 //! - [`peft`]: adapter directories as Hugging Face PEFT reads and writes them.
 //! - [`trainable_ids`], [`trainable_tensors`], [`set_tensors`]: what a checkpoint holds.
 //!
@@ -42,7 +43,6 @@ mod report;
 mod rewrite;
 mod scan;
 mod select;
-mod suggest;
 mod targets;
 mod tensors;
 
@@ -53,7 +53,10 @@ pub use error::{KeyProblem, PatchError, Role, TargetProblem};
 pub use patch::{patch, plan};
 pub use peft::keys::NamedTensor;
 pub use report::{EntryMatch, LayerReport, LayerStatus, PatchReport, SavedModule};
-pub use rewrite::{adapter_names, merge, merge_and_unload, set_multiplier, unload, unmerge};
+pub use rewrite::{
+    adapter_names, delete_adapter, merge, merge_and_unload, set_active, set_multiplier, unload,
+    unmerge,
+};
 pub use scan::{LinearLayer, ModuleKind, ParamInfo, ParamRole, Scan};
 pub use targets::{Targets, TargetsError, TargetsForm, minimal_suffixes};
 pub use tensors::{set_tensors, trainable_factors, trainable_ids, trainable_tensors};

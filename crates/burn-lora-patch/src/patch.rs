@@ -24,17 +24,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, FloatDType, Tensor};
 use burn_lora::{Adapter, Adapters, LoraError, Sizes};
+use burn_lora_files::fnv;
+use burn_lora_text::and;
 
 use crate::config::PatchConfig;
 use crate::error::PatchError;
 use crate::path::{Trail, join};
 use crate::report::{LayerReport, LayerStatus, PatchReport, SavedModule};
-use crate::rewrite::{attach_sets, sets_by_layer, weights};
+use crate::rewrite::{add_sets, names, sets_by_layer, weights};
 use crate::scan::{LinearLayer, ParamInfo, ParamRole, Scan};
 use crate::select::{Selection, Unmatched, select};
-use crate::suggest::quoted;
 
-/// Attaches a fresh adapter to the layers that `config` selects and freezes the rest.
+/// Attaches a fresh adapter to the layers that `config` selects and freezes the rest, adapters of other
+/// names that the model has already among it: they stay in force beside the new one
+/// ([`set_active`](crate::set_active) chooses).
 ///
 /// Afterwards the factors and the modules of `modules_to_save` require gradients and nothing else
 /// does. Every factor is drawn from `config.seed` and its layer's path, so neither the order of the
@@ -49,7 +52,7 @@ pub fn patch<M: Module>(model: &mut M, config: &PatchConfig) -> Result<PatchRepo
         let seed = layer_seed(config.seed, &linear.path);
         Adapter::init(&config.name, &config.lora, weight, seed)
     })?;
-    *model = attach_sets(freeze(model.clone(), &plan.selection.saved_params), sets);
+    *model = add_sets(freeze(model.clone(), &plan.selection.saved_params), sets);
     Ok(plan.report)
 }
 
@@ -77,9 +80,19 @@ impl Plan {
     ) -> Result<Self, PatchError> {
         config.lora.validate().map_err(|problems| PatchError::Settings { problems })?;
         let scan = Scan::of(model);
-        check_bare(model, &scan, config)?;
+        let sets = sets_by_layer(model);
+        check_room(&sets, &scan, config)?;
         let selection = select(&scan, config, unmatched)
             .map_err(|problems| PatchError::Targets { problems })?;
+        if let (Some(present), Some(module)) =
+            (names(&sets).into_iter().next(), selection.saved_modules.first())
+        {
+            return Err(PatchError::SavedBeside {
+                wanted: config.name.clone(),
+                module: module.clone(),
+                present,
+            });
+        }
         let report = report(&scan, &selection, config);
         Ok(Self { scan, selection, report })
     }
@@ -111,18 +124,18 @@ impl Plan {
     }
 }
 
-/// That the model carries no adapter yet and its paths are unambiguous.
-fn check_bare<M: Module>(model: &M, scan: &Scan, config: &PatchConfig) -> Result<(), PatchError> {
-    let sets = sets_by_layer(model);
+/// That there is room for one more adapter of that name, and that paths are unambiguous.
+fn check_room(
+    sets: &BTreeMap<String, Adapters>,
+    scan: &Scan,
+    config: &PatchConfig,
+) -> Result<(), PatchError> {
     let same = sets.values().filter(|set| set.get(&config.name).is_some()).count();
     if same > 0 {
         return Err(PatchError::AlreadyPatched { name: config.name.clone(), layers: same });
     }
-    if let Some(other) = sets.values().find_map(|set| set.iter().next()) {
-        return Err(PatchError::OtherAdapter {
-            present: other.name().to_owned(),
-            wanted: config.name.clone(),
-        });
+    if sets.values().any(Adapters::is_merged) {
+        return Err(PatchError::Merged { name: config.name.clone() });
     }
     if let Some((path, name)) = scan.foreign().first() {
         return Err(PatchError::ForeignReparameterization {
@@ -177,7 +190,7 @@ fn report(scan: &Scan, selection: &Selection, config: &PatchConfig) -> PatchRepo
         warnings.push(format!(
             "rank {rank} is above min(d_in, d_out) of {} linears ({}{}): a smaller rank can learn the same there",
             narrow.len(),
-            quoted(&narrow[..narrow.len().min(3)], "and"),
+            and(&narrow[..narrow.len().min(3)]),
             if narrow.len() > 3 { ", …" } else { "" }
         ));
     }
@@ -228,13 +241,9 @@ pub(crate) fn freeze<M: Module>(model: M, trained: &BTreeSet<String>) -> M {
     model.map(&mut Freeze { trail: Trail::default(), trained })
 }
 
-/// The seed of one layer's factors: FNV-1a over the path, mixed with the configured seed.
-///
-/// Fixed here rather than taken from the standard library, whose hashes may change between versions.
+/// The seed of one layer's factors: a hash of the path, mixed with the configured seed.
 fn layer_seed(seed: u64, layer: &str) -> u64 {
-    let hash = join(layer, "weight").bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = fnv::hash(&join(layer, "weight"));
     let mut mixed = hash ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

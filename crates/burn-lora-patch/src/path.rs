@@ -53,6 +53,21 @@ pub(crate) fn last_segment(path: &str) -> &str {
     path.rsplit_once('.').map_or(path, |(_, last)| last)
 }
 
+/// How many of the existing names are listed when none is near.
+const LISTED: usize = 8;
+
+/// The different last segments of `paths`, in order of first appearance, as many as can be read.
+pub(crate) fn last_segments<'a>(paths: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in paths.into_iter().map(last_segment) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names.truncate(LISTED);
+    names
+}
+
 /// A path and what comes below it; the root of a model has the empty path.
 pub(crate) fn join(path: &str, below: &str) -> String {
     if path.is_empty() { below.to_owned() } else { format!("{path}.{below}") }

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, Reparameterizer};
 use burn::tensor::Tensor;
-use burn_lora::{Adapters, FrozenWeight, detach, sets};
+use burn_lora::{Adapter, Adapters, FrozenWeight, detach, sets};
 
 use crate::error::PatchError;
 use crate::path::{Trail, join, normalized, parent};
@@ -47,17 +47,63 @@ pub fn set_multiplier<M: Module>(
         return Err(PatchError::Multiplier { multiplier });
     }
     let sets = attached_sets(model)?;
-    if !sets.values().any(|set| set.get(name).is_some()) {
-        return Err(PatchError::UnknownAdapter { name: name.to_owned(), present: names(&sets) });
+    check_known(&sets, name)?;
+    change_adapters(model, sets, |adapter| match adapter.name() == name {
+        true => adapter.with_multiplier(multiplier),
+        false => adapter,
+    })
+}
+
+/// Lets exactly the adapters of these names take part; the others stay on the model and change nothing.
+/// A merged model is merged anew.
+///
+/// # Errors
+///
+/// No adapter of one of the names; merged weights that are not finite.
+pub fn set_active<M: Module>(model: &mut M, active: &[&str]) -> Result<(), PatchError> {
+    let sets = attached_sets(model)?;
+    active.iter().try_for_each(|name| check_known(&sets, name))?;
+    change_adapters(model, sets, |adapter| {
+        let is_active = active.contains(&adapter.name());
+        adapter.with_active(is_active)
+    })
+}
+
+/// Takes one adapter off the model and leaves the others.
+///
+/// # Errors
+///
+/// No adapter of that name; a merged model.
+pub fn delete_adapter<M: Module>(model: &mut M, name: &str) -> Result<(), PatchError> {
+    let sets = attached_sets(model)?;
+    check_known(&sets, name)?;
+    if sets.values().any(Adapters::is_merged) {
+        return Err(PatchError::Merged { name: name.to_owned() });
     }
+    let left = sets.into_iter().filter_map(|(layer, set)| Some((layer, set.without(name)?)));
+    *model = attach_sets(detach(model.clone()), left.collect());
+    Ok(())
+}
+
+/// Replaces every adapter by what `change` makes of it, under what is merged.
+fn change_adapters<M: Module>(
+    model: &mut M,
+    sets: BTreeMap<String, Adapters>,
+    change: impl Fn(Adapter) -> Adapter,
+) -> Result<(), PatchError> {
     rewrite(model, sets, |base, set| {
         let merged = set.is_merged();
         let (base, set) = if merged { set.unmerge(base) } else { (base, set) };
-        let set = set.map(|adapter| {
-            if adapter.name() == name { adapter.with_multiplier(multiplier) } else { adapter }
-        });
+        let set = set.map(&change);
         if merged { set.merge(base) } else { (base, set) }
     })
+}
+
+fn check_known(sets: &BTreeMap<String, Adapters>, name: &str) -> Result<(), PatchError> {
+    if sets.values().any(|set| set.get(name).is_some()) {
+        return Ok(());
+    }
+    Err(PatchError::UnknownAdapter { name: name.to_owned(), present: names(sets) })
 }
 
 /// Adds the change of every active adapter into its weight, so that nothing is computed beside it.
@@ -107,7 +153,7 @@ pub fn adapter_names<M: Module>(model: &M) -> Vec<String> {
     names(&sets_by_layer(model))
 }
 
-fn names(sets: &BTreeMap<String, Adapters>) -> Vec<String> {
+pub(crate) fn names(sets: &BTreeMap<String, Adapters>) -> Vec<String> {
     let mut names: Vec<String> =
         sets.values().flat_map(Adapters::iter).map(|adapter| adapter.name().to_owned()).collect();
     names.sort();
@@ -247,8 +293,21 @@ fn as_rank<const A: usize, const B: usize>(tensor: Tensor<A>) -> Option<Tensor<B
     tensor.downcast().ok().map(|tensor| *tensor)
 }
 
+/// Hangs the adapters of every set on the weight of its layer, beside those that hang there already.
+pub(crate) fn add_sets<M: Module>(model: M, added: BTreeMap<String, Adapters>) -> M {
+    let mut sets = sets_by_layer(&model);
+    for (layer, set) in added {
+        let set = match sets.remove(&layer) {
+            Some(present) => set.iter().cloned().fold(present, Adapters::with),
+            None => set,
+        };
+        sets.insert(layer, set);
+    }
+    attach_sets(detach(model), sets)
+}
+
 /// Hangs every set on the weight of its layer. The model must carry none.
-pub(crate) fn attach_sets<M: Module>(model: M, sets: BTreeMap<String, Adapters>) -> M {
+fn attach_sets<M: Module>(model: M, sets: BTreeMap<String, Adapters>) -> M {
     struct Attach {
         sets: BTreeMap<String, Adapters>,
     }

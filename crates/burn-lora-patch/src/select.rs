@@ -1,16 +1,20 @@
 //! Which linear layers and modules of a model a configuration picks, and what it fails to pick.
 //!
 //! Exclusion is asked first and wins; then what is trained whole; then targets; then the numbers of
-//! layers, which a target that is a whole path is not asked for.
+//! layers, which a target that is a whole path is not asked for. What is said of an entry that picks
+//! nothing stands in `select/unpicked.rs`.
+
+mod unpicked;
 
 use std::collections::BTreeSet;
 
+use burn_lora_text::{nearest_ends, or};
+
 use crate::config::PatchConfig;
 use crate::error::{Role, TargetProblem};
-use crate::path::is_named;
+use crate::path::{is_named, join, last_segments};
 use crate::report::{EntryMatch, LayerStatus};
 use crate::scan::{ModuleKind, ParamRole, Scan};
-use crate::suggest::{last_segments, nearest, quoted};
 use crate::targets::{ALL_LINEAR, FullMatch, LayerIndex, Targets};
 
 /// What becomes of an entry that picks nothing.
@@ -42,109 +46,26 @@ pub(crate) fn select(
     config: &PatchConfig,
     unmatched: Unmatched,
 ) -> Result<Selection, Vec<TargetProblem>> {
-    let mut selection = Selection::default();
-    let mut problems = Vec::new();
-    let mut unpicked = Vec::new();
-
-    select_saved(scan, config, &mut selection, &mut unpicked);
-    let excluded = excluded(scan, config, &mut selection, &mut problems, &mut unpicked);
-    let index = layer_index(config, &mut problems);
-    let entries = entries(config, &mut problems);
-    if !problems.is_empty() {
-        problems.extend(unpicked);
-        return Err(problems);
+    let mut selector = Selector::new(scan, config);
+    selector.saved();
+    let excluded = selector.excluded();
+    let index = selector.layer_index();
+    let entries = selector.entries();
+    if !selector.problems.is_empty() {
+        selector.problems.extend(selector.unpicked);
+        return Err(selector.problems);
     }
-
-    let layers = config.layers_to_transform.as_deref().filter(|layers| !layers.is_empty());
-    let mut layers_seen = BTreeSet::new();
-    let mut counts = vec![Counts::default(); entries.len()];
-    for (linear, excluded) in scan.linears().iter().zip(excluded) {
-        let path = linear.path.as_str();
-        let named: Vec<usize> =
-            (0..entries.len()).filter(|&entry| entries[entry].matches(path, config)).collect();
-        let exact = named.iter().any(|&entry| entries[entry].is_exactly(path));
-        let saved = selection.saved_params.contains(&crate::path::join(path, "weight"));
-        let layer = index.of(path);
-        let status = if let Some(by) = excluded {
-            LayerStatus::Excluded { by }
-        } else if saved {
-            LayerStatus::TrainedWhole
-        } else if named.is_empty() {
-            match config.targets {
-                Targets::AllLinear => LayerStatus::Head,
-                Targets::Names(_) | Targets::Regex(_) => LayerStatus::NotTargeted,
-            }
-        } else {
-            layers_seen.extend(layer);
-            match layers {
-                Some(layers) if !exact && !layer.is_some_and(|at| layers.contains(&at)) => {
-                    LayerStatus::OtherLayer
-                }
-                _ => LayerStatus::Adapted,
-            }
-        };
-        for entry in named {
-            counts[entry].add(&status);
-        }
-        selection.statuses.push(status);
-    }
-
-    for (entry, counts) in entries.iter().zip(&counts) {
-        selection.matched.push(EntryMatch {
-            role: Role::Target,
-            entry: entry.text().to_owned(),
-            count: counts.adapted,
-        });
-        if counts.adapted == 0 {
-            unpicked.push(unpicked_target(scan, entry, counts));
-        } else if let Entry::Pattern(text, pattern) = entry
-            && let Some((path, kind)) = scan
-                .modules()
-                .iter()
-                .find(|(path, kind)| **kind != ModuleKind::Container && pattern.is_match(path))
-        {
-            selection.warnings.push(format!(
-                "target `{text}` also matches {} (`{path}`): only linear layers are adapted",
-                kind.described()
-            ));
-        }
-    }
-    if let Some(layers) = layers {
-        select_layers(scan, layers, &layers_seen, &index, &mut selection, &mut unpicked);
-        unused_layers_patterns(scan, config, &mut unpicked);
-    }
-    if let Some(task) = config.task_type
-        && !task.heads().is_empty()
-        && !task
-            .heads()
-            .iter()
-            .any(|head| selection.saved_modules.iter().any(|m| m.ends_with(head)))
-    {
-        selection.warnings.push(format!(
-            "task {} trains a head called {}, but the model has none: no head is trained",
-            task.as_str(),
-            quoted(task.heads(), "or")
-        ));
-    }
-
-    match unmatched {
-        Unmatched::Refused if !unpicked.is_empty() => return Err(unpicked),
-        Unmatched::Refused => {}
-        Unmatched::Reported => {
-            selection.warnings.extend(unpicked.iter().map(ToString::to_string));
-        }
-    }
-    if !selection.statuses.contains(&LayerStatus::Adapted) {
-        return Err(vec![nothing_left(&selection.statuses)]);
-    }
-    Ok(selection)
+    let layers = selector.linears(&entries, excluded, &index);
+    selector.layers(&layers, &index);
+    selector.heads();
+    selector.finished(unmatched)
 }
 
 /// The parameters of the base that `config` trains whole and saves.
 pub(crate) fn saved_params(scan: &Scan, config: &PatchConfig) -> BTreeSet<String> {
-    let mut selection = Selection::default();
-    select_saved(scan, config, &mut selection, &mut Vec::new());
-    selection.saved_params
+    let mut selector = Selector::new(scan, config);
+    selector.saved();
+    selector.selection.saved_params
 }
 
 /// One entry of the targets.
@@ -200,265 +121,247 @@ impl Counts {
     }
 }
 
-fn entries<'a>(config: &'a PatchConfig, problems: &mut Vec<TargetProblem>) -> Vec<Entry<'a>> {
-    match &config.targets {
-        Targets::AllLinear => vec![Entry::All],
-        Targets::Names(names) if names.is_empty() => {
-            problems.push(TargetProblem::Empty);
-            Vec::new()
-        }
-        Targets::Names(names) => {
-            let mut seen = BTreeSet::new();
-            names.iter().filter(|name| seen.insert(*name)).map(|name| Entry::Name(name)).collect()
-        }
-        Targets::Regex(text) => match FullMatch::new(text) {
-            Ok(pattern) => vec![Entry::Pattern(text, pattern)],
-            Err(error) => {
-                problems.push(bad_pattern(Role::Target, text, &error));
-                Vec::new()
-            }
-        },
-    }
-}
-
 fn bad_pattern(role: Role, pattern: &str, error: &regex::Error) -> TargetProblem {
     TargetProblem::Pattern { role, pattern: pattern.to_owned(), reason: error.to_string() }
 }
 
-/// For every linear layer, the entry that excludes it.
-fn excluded(
-    scan: &Scan,
-    config: &PatchConfig,
-    selection: &mut Selection,
-    problems: &mut Vec<TargetProblem>,
-    unpicked: &mut Vec<TargetProblem>,
-) -> Vec<Option<String>> {
-    let mut entries: Vec<Entry<'_>> = config.exclude.iter().map(|name| Entry::Name(name)).collect();
-    if let Some(text) = &config.exclude_regex {
-        match FullMatch::new(text) {
-            Ok(pattern) => entries.push(Entry::Pattern(text, pattern)),
-            Err(error) => problems.push(bad_pattern(Role::Exclude, text, &error)),
+/// A selection on its way.
+struct Selector<'a> {
+    scan: &'a Scan,
+    config: &'a PatchConfig,
+    selection: Selection,
+    /// What is wrong with the configuration, whatever the model.
+    problems: Vec<TargetProblem>,
+    /// The entries that pick nothing of this model.
+    unpicked: Vec<TargetProblem>,
+}
+
+impl<'a> Selector<'a> {
+    fn new(scan: &'a Scan, config: &'a PatchConfig) -> Self {
+        let selection = Selection::default();
+        Self { scan, config, selection, problems: Vec::new(), unpicked: Vec::new() }
+    }
+
+    fn matched(&mut self, role: Role, entry: impl Into<String>, count: usize) {
+        self.selection.matched.push(EntryMatch { role, entry: entry.into(), count });
+    }
+
+    /// The numbers of layers that are asked for.
+    fn wanted_layers(&self) -> Option<&'a [usize]> {
+        self.config.layers_to_transform.as_deref().filter(|layers| !layers.is_empty())
+    }
+
+    /// Picks the modules that are trained whole, by PEFT's rule: a path that ends in the key.
+    fn saved(&mut self) {
+        let linears = self.scan.linears().iter().map(|linear| linear.path.as_str());
+        let modules: Vec<&str> =
+            linears.chain(self.scan.modules().keys().map(String::as_str)).collect();
+        let automatic = self.config.task_type.map_or(&[][..], |task| task.heads());
+        let named = self.config.modules_to_save.iter().map(|key| (key.as_str(), true));
+        for (key, by_user) in named.chain(automatic.iter().map(|key| (*key, false))) {
+            let ends = |module: &&str| !key.is_empty() && module.ends_with(key);
+            let found: Vec<&str> = modules.iter().copied().filter(ends).collect();
+            if !by_user
+                && (found.is_empty() || self.config.modules_to_save.iter().any(|m| m == key))
+            {
+                continue;
+            }
+            self.matched(Role::ModulesToSave, key, found.len());
+            if found.is_empty() {
+                self.unpicked.push(TargetProblem::Unknown {
+                    role: Role::ModulesToSave,
+                    entry: key.to_owned(),
+                    nearest: nearest_ends(key, modules.iter().copied()),
+                    existing: last_segments(modules.iter().copied()),
+                });
+            }
+            self.selection.saved_modules.extend(found.into_iter().map(str::to_owned));
+        }
+        self.selection.saved_modules.sort();
+        self.selection.saved_modules.dedup();
+        for module in std::mem::take(&mut self.selection.saved_modules) {
+            let inside =
+                |outer: &String| module.strip_prefix(outer).is_some_and(|r| r.starts_with('.'));
+            if self.selection.saved_modules.iter().any(inside) {
+                continue;
+            }
+            let params = self.scan.params_below(&module);
+            let of_base = params.filter(|param| param.role != ParamRole::Factor);
+            self.selection.saved_params.extend(of_base.map(|param| param.path.clone()));
+            self.selection.saved_modules.push(module);
         }
     }
-    for entry in &entries {
-        let count = scan.linears().iter().filter(|l| entry.matches(&l.path, config)).count();
-        selection.matched.push(EntryMatch {
-            role: Role::Exclude,
-            entry: entry.text().to_owned(),
-            count,
-        });
-        if count == 0 {
-            unpicked.push(no_linear(scan, Role::Exclude, entry));
+
+    /// For every linear layer, the entry that excludes it.
+    fn excluded(&mut self) -> Vec<Option<String>> {
+        let (scan, config) = (self.scan, self.config);
+        let mut entries: Vec<Entry<'_>> =
+            config.exclude.iter().map(|name| Entry::Name(name)).collect();
+        if let Some(text) = &config.exclude_regex {
+            match FullMatch::new(text) {
+                Ok(pattern) => entries.push(Entry::Pattern(text, pattern)),
+                Err(error) => self.problems.push(bad_pattern(Role::Exclude, text, &error)),
+            }
         }
+        for entry in &entries {
+            let count = scan.linears().iter().filter(|l| entry.matches(&l.path, config)).count();
+            self.matched(Role::Exclude, entry.text(), count);
+            if count == 0 {
+                self.unpicked.push(unpicked::no_linear(scan, Role::Exclude, entry));
+            }
+        }
+        let by = |path: &str| entries.iter().find(|entry| entry.matches(path, config));
+        scan.linears()
+            .iter()
+            .map(|linear| by(&linear.path).map(|entry| entry.text().to_owned()))
+            .collect()
     }
-    scan.linears()
-        .iter()
-        .map(|linear| {
-            entries
-                .iter()
-                .find(|entry| entry.matches(&linear.path, config))
-                .map(|entry| entry.text().to_owned())
+
+    fn layer_index(&mut self) -> LayerIndex {
+        if self.wanted_layers().is_none() && !self.config.layers_pattern.is_empty() {
+            self.problems.push(TargetProblem::PatternWithoutLayers);
+        }
+        LayerIndex::new(&self.config.layers_pattern).unwrap_or_else(|(pattern, error)| {
+            self.problems.push(bad_pattern(Role::LayersPattern, &pattern, &error));
+            LayerIndex::Anywhere
         })
-        .collect()
-}
-
-/// The modules that are trained whole, by PEFT's rule: a path that ends in the key.
-fn select_saved(
-    scan: &Scan,
-    config: &PatchConfig,
-    selection: &mut Selection,
-    unpicked: &mut Vec<TargetProblem>,
-) {
-    let linears = scan.linears().iter().map(|linear| linear.path.as_str());
-    let modules: Vec<&str> = linears.chain(scan.modules().keys().map(String::as_str)).collect();
-    let automatic = config.task_type.map_or(&[][..], |task| task.heads());
-    let named = config.modules_to_save.iter().map(|key| (key.as_str(), true));
-    for (key, by_user) in named.chain(automatic.iter().map(|key| (*key, false))) {
-        let found: Vec<&str> = modules
-            .iter()
-            .copied()
-            .filter(|module| !key.is_empty() && module.ends_with(key))
-            .collect();
-        if !by_user && (found.is_empty() || config.modules_to_save.iter().any(|m| m == key)) {
-            continue;
-        }
-        selection.matched.push(EntryMatch {
-            role: Role::ModulesToSave,
-            entry: key.to_owned(),
-            count: found.len(),
-        });
-        if found.is_empty() {
-            unpicked.push(TargetProblem::Unknown {
-                role: Role::ModulesToSave,
-                entry: key.to_owned(),
-                nearest: nearest(key, modules.iter().copied()),
-                existing: last_segments(modules.iter().copied()),
-            });
-        }
-        selection.saved_modules.extend(found.into_iter().map(str::to_owned));
     }
-    selection.saved_modules.sort();
-    selection.saved_modules.dedup();
-    let modules = std::mem::take(&mut selection.saved_modules);
-    for module in modules {
-        let inside =
-            |outer: &String| module.strip_prefix(outer).is_some_and(|r| r.starts_with('.'));
-        if selection.saved_modules.iter().any(inside) {
-            continue;
-        }
-        let params = scan.params_below(&module).filter(|param| param.role != ParamRole::Factor);
-        selection.saved_params.extend(params.map(|param| param.path.clone()));
-        selection.saved_modules.push(module);
-    }
-}
 
-fn layer_index(config: &PatchConfig, problems: &mut Vec<TargetProblem>) -> LayerIndex {
-    let unset = config.layers_to_transform.as_ref().is_none_or(Vec::is_empty);
-    if unset && !config.layers_pattern.is_empty() {
-        problems.push(TargetProblem::PatternWithoutLayers);
-    }
-    LayerIndex::new(&config.layers_pattern).unwrap_or_else(|(pattern, error)| {
-        problems.push(bad_pattern(Role::LayersPattern, &pattern, &error));
-        LayerIndex::Anywhere
-    })
-}
-
-fn select_layers(
-    scan: &Scan,
-    layers: &[usize],
-    seen: &BTreeSet<usize>,
-    index: &LayerIndex,
-    selection: &mut Selection,
-    unpicked: &mut Vec<TargetProblem>,
-) {
-    for &wanted in layers {
-        let in_layer = scan.linears().iter().zip(&selection.statuses).filter(|(linear, status)| {
-            **status == LayerStatus::Adapted && index.of(&linear.path) == Some(wanted)
-        });
-        let count = in_layer.count();
-        selection.matched.push(EntryMatch { role: Role::Layer, entry: wanted.to_string(), count });
-        if !seen.contains(&wanted) {
-            let numbered = scan
-                .linears()
-                .iter()
-                .find(|l| l.path.split('.').any(|s| s.parse::<usize>().is_ok()));
-            unpicked.push(TargetProblem::Layer {
-                index: wanted,
-                existing: seen.iter().copied().collect(),
-                example: numbered.or(scan.linears().first()).map(|linear| linear.path.clone()),
-            });
-        }
-    }
-}
-
-fn unused_layers_patterns(scan: &Scan, config: &PatchConfig, unpicked: &mut Vec<TargetProblem>) {
-    for pattern in &config.layers_pattern {
-        let Ok(index) = LayerIndex::new(std::slice::from_ref(pattern)) else { continue };
-        if scan.linears().iter().any(|linear| index.of(&linear.path).is_some()) {
-            continue;
-        }
-        let lists: Vec<&str> = scan
-            .linears()
-            .iter()
-            .filter_map(|linear| {
-                let mut segments = linear.path.split('.').peekable();
-                while let Some(segment) = segments.next() {
-                    if segments.peek().is_some_and(|next| next.parse::<usize>().is_ok()) {
-                        return Some(segment);
-                    }
+    /// The targets.
+    fn entries(&mut self) -> Vec<Entry<'a>> {
+        match &self.config.targets {
+            Targets::AllLinear => vec![Entry::All],
+            Targets::Names(names) if names.is_empty() => {
+                self.problems.push(TargetProblem::Empty);
+                Vec::new()
+            }
+            Targets::Names(names) => {
+                let mut seen = BTreeSet::new();
+                let once = names.iter().filter(|name| seen.insert(*name));
+                once.map(|name| Entry::Name(name)).collect()
+            }
+            Targets::Regex(text) => match FullMatch::new(text) {
+                Ok(pattern) => vec![Entry::Pattern(text, pattern)],
+                Err(error) => {
+                    self.problems.push(bad_pattern(Role::Target, text, &error));
+                    Vec::new()
                 }
-                None
-            })
-            .collect();
-        unpicked.push(TargetProblem::Unknown {
-            role: Role::LayersPattern,
-            entry: pattern.clone(),
-            nearest: nearest(pattern, lists.iter().copied()),
-            existing: last_segments(lists.iter().copied()),
-        });
+            },
+        }
     }
-}
 
-fn unpicked_target(scan: &Scan, entry: &Entry<'_>, counts: &Counts) -> TargetProblem {
-    let matched = counts.saved + counts.other_layer + counts.excluded;
-    if matched == 0 {
-        return no_linear(scan, Role::Target, entry);
+    /// Decides on every linear layer, and gives the numbers of the layers that targets are in.
+    fn linears(
+        &mut self,
+        entries: &[Entry<'_>],
+        excluded: Vec<Option<String>>,
+        index: &LayerIndex,
+    ) -> BTreeSet<usize> {
+        let mut layers_seen = BTreeSet::new();
+        let mut counts = vec![Counts::default(); entries.len()];
+        for (linear, excluded) in self.scan.linears().iter().zip(excluded) {
+            let path = linear.path.as_str();
+            let matches = |&entry: &usize| entries[entry].matches(path, self.config);
+            let named: Vec<usize> = (0..entries.len()).filter(matches).collect();
+            let exact = named.iter().any(|&entry| entries[entry].is_exactly(path));
+            let status = if let Some(by) = excluded {
+                LayerStatus::Excluded { by }
+            } else if self.selection.saved_params.contains(&join(path, "weight")) {
+                LayerStatus::TrainedWhole
+            } else if named.is_empty() {
+                match self.config.targets {
+                    Targets::AllLinear => LayerStatus::Head,
+                    Targets::Names(_) | Targets::Regex(_) => LayerStatus::NotTargeted,
+                }
+            } else {
+                let layer = index.of(path);
+                layers_seen.extend(layer);
+                match self.wanted_layers() {
+                    Some(layers) if !exact && !layer.is_some_and(|at| layers.contains(&at)) => {
+                        LayerStatus::OtherLayer
+                    }
+                    _ => LayerStatus::Adapted,
+                }
+            };
+            for entry in named {
+                counts[entry].add(&status);
+            }
+            self.selection.statuses.push(status);
+        }
+        for (entry, counts) in entries.iter().zip(&counts) {
+            self.matched(Role::Target, entry.text(), counts.adapted);
+            if counts.adapted == 0 {
+                self.unpicked.push(unpicked::target(self.scan, entry, counts));
+            } else {
+                self.warn_of_others(entry);
+            }
+        }
+        layers_seen
     }
-    let mut reasons = Vec::new();
-    if let Some(by) = &counts.excluded_by {
-        reasons.push(format!("{} are excluded by `{by}`", counts.excluded));
-    }
-    if counts.saved > 0 {
-        reasons.push(format!("{} are trained whole (modules_to_save)", counts.saved));
-    }
-    if counts.other_layer > 0 {
-        reasons.push(format!("{} are outside layers_to_transform", counts.other_layer));
-    }
-    TargetProblem::Overruled {
-        entry: entry.text().to_owned(),
-        matched,
-        reason: reasons.join(" and "),
-    }
-}
 
-/// The problem of an entry that names no linear layer.
-fn no_linear(scan: &Scan, role: Role, entry: &Entry<'_>) -> TargetProblem {
-    let matches = |path: &str| match entry {
-        Entry::All => false,
-        Entry::Name(name) => is_named(path, name),
-        Entry::Pattern(_, pattern) => pattern.is_match(path),
-    };
-    if let Entry::All = entry {
-        return TargetProblem::NothingLeft {
-            linears: scan.linears().len(),
-            reason: "and all of them are output layers".to_owned(),
+    /// A pattern may match modules that cannot be adapted, beside those that are.
+    fn warn_of_others(&mut self, entry: &Entry<'_>) {
+        let Entry::Pattern(text, pattern) = entry else { return };
+        let mut others = self.scan.modules().iter();
+        let other = |(path, kind): &(&String, &ModuleKind)| {
+            **kind != ModuleKind::Container && pattern.is_match(path)
         };
+        if let Some((path, kind)) = others.find(other) {
+            self.selection.warnings.push(format!(
+                "target `{text}` also matches {} (`{path}`): only linear layers are adapted",
+                kind.described()
+            ));
+        }
     }
-    if let Some((path, kind)) = scan.modules().iter().find(|(path, _)| matches(path)) {
-        let below = scan.linears().iter().filter_map(|linear| {
-            linear.path.strip_prefix(path.as_str())?.strip_prefix('.').map(|_| linear.path.as_str())
-        });
-        return TargetProblem::NotLinear {
-            role,
-            entry: entry.text().to_owned(),
-            path: path.clone(),
-            kind: *kind,
-            within: last_segments(below),
-        };
-    }
-    let linears = || scan.linears().iter().map(|linear| linear.path.as_str());
-    if let Entry::Pattern(text, pattern) = entry {
-        let part = linears().find(|path| pattern.is_found_in(path));
-        return TargetProblem::PatternUnmatched {
-            role,
-            pattern: (*text).to_owned(),
-            inside: part.is_some(),
-            example: part.or(linears().next()).unwrap_or_default().to_owned(),
-        };
-    }
-    TargetProblem::Unknown {
-        role,
-        entry: entry.text().to_owned(),
-        nearest: nearest(entry.text(), linears()),
-        existing: last_segments(linears()),
-    }
-}
 
-fn nothing_left(statuses: &[LayerStatus]) -> TargetProblem {
-    let count = |wanted: fn(&LayerStatus) -> bool| statuses.iter().filter(|s| wanted(s)).count();
-    let parts = [
-        (count(|s| matches!(s, LayerStatus::Excluded { .. })), "excluded"),
-        (count(|s| *s == LayerStatus::TrainedWhole), "trained whole"),
-        (count(|s| *s == LayerStatus::Head), "output layers"),
-        (count(|s| *s == LayerStatus::OtherLayer), "outside layers_to_transform"),
-        (count(|s| *s == LayerStatus::NotTargeted), "not targeted"),
-    ];
-    let said: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-    let reason =
-        if said.is_empty() { "so there is nothing to adapt".to_owned() } else { said.join(", ") };
-    TargetProblem::NothingLeft { linears: statuses.len(), reason }
+    /// What the numbers of layers, and the names before them, picked.
+    fn layers(&mut self, seen: &BTreeSet<usize>, index: &LayerIndex) {
+        let Some(layers) = self.wanted_layers() else { return };
+        let linears = self.scan.linears();
+        for &wanted in layers {
+            let statuses = linears.iter().zip(&self.selection.statuses);
+            let in_layer = statuses.filter(|(linear, status)| {
+                **status == LayerStatus::Adapted && index.of(&linear.path) == Some(wanted)
+            });
+            let count = in_layer.count();
+            self.matched(Role::Layer, wanted.to_string(), count);
+            if !seen.contains(&wanted) {
+                self.unpicked.push(unpicked::layer(self.scan, wanted, seen));
+            }
+        }
+        for pattern in &self.config.layers_pattern {
+            let Ok(index) = LayerIndex::new(std::slice::from_ref(pattern)) else { continue };
+            if !linears.iter().any(|linear| index.of(&linear.path).is_some()) {
+                self.unpicked.push(unpicked::layers_pattern(self.scan, pattern));
+            }
+        }
+    }
+
+    /// A task trains its head, which the model may not have.
+    fn heads(&mut self) {
+        let Some(task) = self.config.task_type else { return };
+        let saved = |head: &&str| self.selection.saved_modules.iter().any(|m| m.ends_with(*head));
+        if !task.heads().is_empty() && !task.heads().iter().any(saved) {
+            self.selection.warnings.push(format!(
+                "task {} trains a head called {}, but the model has none: no head is trained",
+                task.as_str(),
+                or(task.heads())
+            ));
+        }
+    }
+
+    fn finished(mut self, unmatched: Unmatched) -> Result<Selection, Vec<TargetProblem>> {
+        match unmatched {
+            Unmatched::Refused if !self.unpicked.is_empty() => return Err(self.unpicked),
+            Unmatched::Refused => {}
+            Unmatched::Reported => {
+                let said = self.unpicked.iter().map(ToString::to_string);
+                self.selection.warnings.extend(said);
+            }
+        }
+        if !self.selection.statuses.contains(&LayerStatus::Adapted) {
+            return Err(vec![unpicked::nothing_left(&self.selection.statuses)]);
+        }
+        Ok(self.selection)
+    }
 }

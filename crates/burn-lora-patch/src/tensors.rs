@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
 use burn_lora::Factor;
+use burn_lora_text::nearest_ends;
 
 use crate::error::{KeyProblem, PatchError};
 use crate::path::Trail;
 use crate::peft::keys::{NamedTensor, Part, Slot};
 use crate::scan::Scan;
-use crate::suggest::nearest;
 
 /// The stable name of every trainable parameter, with the identity that Burn keys gradients and
 /// optimiser state by, in the order of traversal.
@@ -137,7 +137,7 @@ pub(crate) fn compare<'a>(
         problems.push(KeyProblem::Surplus {
             key: key.to_owned(),
             found: found.to_vec(),
-            nearest: nearest(key, open.keys().copied())
+            nearest: nearest_ends(key, open.keys().copied())
                 .into_iter()
                 .find(|near| open.contains_key(near.as_str())),
         });

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_models::{Architecture, LoadReport, ModelConfig, ModelError};
+use burn_lora_models::{Architecture, LoadReport, ModelConfig, ModelError, Storage, WeightDtype};
 
 use crate::config::{AdapterSection, ModelSource, RunConfig};
 use crate::learner::Objective;
@@ -36,6 +36,7 @@ struct Kept {
 #[derive(PartialEq)]
 struct Key {
     source: ModelSource,
+    dtype: WeightDtype,
     dropout: bool,
     device: Device,
     /// Classes, and the seed that a head starts from which the files do not have.
@@ -61,6 +62,7 @@ impl BaseCache {
         let head = config.data.labels.clone().map(|labels| (labels, config.train.seed));
         let key = Key {
             source: config.model.source.clone(),
+            dtype: config.model.dtype,
             dropout: config.model.dropout,
             device: device.clone(),
             head,
@@ -116,9 +118,10 @@ pub fn load<M: Objective>(
     let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
         &placed(&config.model.source, observer)?;
     let shape = shaped::<M>(path, config)?;
+    let at = Storage { device, dtype: config.model.dtype };
     watched(observer, |progress| match &config.model.source {
-        ModelSource::Pretrained(_) => M::load_as(&shape, path, seed, device, progress),
-        ModelSource::Random(_) => Ok((M::random(&shape, seed, device)?, LoadReport::default())),
+        ModelSource::Pretrained(_) => M::load_as(&shape, path, seed, at, progress),
+        ModelSource::Random(_) => Ok((M::random(&shape, seed, at)?, LoadReport::default())),
     })
 }
 
@@ -130,7 +133,8 @@ pub(crate) fn outline<M: Objective>(
 ) -> Result<M, TrainError> {
     let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
         placed(&config.model.source, observer)?;
-    Ok(M::outline(&shaped::<M>(&path, config)?, device)?)
+    let at = Storage { device, dtype: config.model.dtype };
+    Ok(M::outline(&shaped::<M>(&path, config)?, at)?)
 }
 
 /// The configuration of the model there, as the run is to train it.

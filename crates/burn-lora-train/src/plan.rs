@@ -30,6 +30,7 @@ mod suggestion;
 use std::collections::HashMap;
 
 use burn_lora::Sizes;
+use burn_lora_models::WeightDtype;
 use burn_lora_models::footprint::Learned;
 use burn_lora_patch::{
     LayerReport, LayerStatus, ParamInfo, ParamRole, PatchReport, SavedModule, Scan,
@@ -174,6 +175,15 @@ impl<M> Outline<M> {
     /// How many the base has.
     fn base(&self) -> usize {
         self.base_params().map(ParamInfo::count).sum()
+    }
+
+    /// Bytes that the base takes where its matrices are held in `dtype`. What is trained is f32.
+    fn base_bytes(&self, dtype: WeightDtype) -> u64 {
+        let bytes = |param: &ParamInfo| match self.learned(&param.path) {
+            Learned::Whole => WeightDtype::F32.bytes_of(&param.shape),
+            _ => dtype.bytes_of(&param.shape),
+        };
+        self.base_params().map(bytes).sum()
     }
 
     fn base_params(&self) -> impl Iterator<Item = &ParamInfo> {

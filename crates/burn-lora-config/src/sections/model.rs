@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use burn_lora_models::WeightDtype;
+
 use crate::allowed::{flag, path_of, word};
 use crate::keys::{Key, Part, UnwritableError, Written, keys};
-use crate::named::named;
 use crate::reader::Reader;
 
 keys! {
@@ -14,20 +15,13 @@ keys! {
 
         /// Directory that holds tokenizer.json.
         tokenizer: PathBuf = source.path().to_owned() => "`path`", path_of("a directory");
-        /// Number format to compute in.
-        dtype: Dtype = Dtype::F32, word();
+        /// Number format that the base's matrices are held in. `f16` and `bf16` halve their memory and need
+        /// `method = "lora"`; arithmetic, adapters, norms and biases are f32 always.
+        dtype: WeightDtype = WeightDtype::F32, word();
         /// Adapt the random start of `config` all the same, to measure its memory and speed: no other use is in it.
         random: bool = false, flag();
         /// Drop while training what the model's config.json says, beside what the adapter drops.
         dropout: bool = false, flag();
-    }
-}
-
-named! {
-    /// A number format to compute in.
-    pub enum Dtype {
-        /// 32-bit floating point.
-        F32 = "f32",
     }
 }
 

@@ -37,6 +37,19 @@ pub struct Storage<'a> {
     pub dtype: WeightDtype,
 }
 
+impl Storage<'_> {
+    /// The same, if the device has numbers of that format.
+    pub(crate) fn supported(self) -> Result<Self, ModelError> {
+        match self.device.supports_dtype(self.dtype.dtype()) {
+            true => Ok(self),
+            false => Err(ModelError::WeightDtype {
+                dtype: self.dtype.name(),
+                device: format!("{:?}", self.device),
+            }),
+        }
+    }
+}
+
 impl<'a> From<&'a Device> for Storage<'a> {
     fn from(device: &'a Device) -> Self {
         Self { device, dtype: WeightDtype::F32 }
@@ -159,6 +172,9 @@ impl<'a> Builder<'a> {
         let spec = TensorSpec { key: self.key(name), shape: stored.to_vec(), role, dtype };
         let trainable = dtype == WeightDtype::F32;
         let param = match self.source.values(&spec)? {
+            Some(values) if values.overflowed() => {
+                return Err(ModelError::WeightRange { key: spec.key, dtype: dtype.name() });
+            }
             Some(values) => device.memory_persistent_allocations(values.data(shape), |data| {
                 Param::from_tensor(Tensor::from_data(data, (device, dtype.dtype())))
             }),

@@ -24,6 +24,25 @@ pub enum WeightDtype {
 }
 
 impl WeightDtype {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
+    /// How it is spelled.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Bytes of a parameter of that shape in a model whose matrices are held in `self`: what has one
+    /// dimension (norms, biases) is f32.
+    pub fn bytes_of(self, shape: &[usize]) -> u64 {
+        let size = if shape.len() > 1 { self.size() } else { Self::F32.size() };
+        shape.iter().product::<usize>() as u64 * size as u64
+    }
+
     /// The format of a tensor of that role, in a model whose matrices are held in `self`.
     pub fn of_role(self, role: Role) -> Self {
         match role {
@@ -65,6 +84,16 @@ impl Values {
             WeightDtype::F32 => Self::F32(values),
             WeightDtype::F16 => Self::F16(values.into_iter().map(f16::from_f32).collect()),
             WeightDtype::Bf16 => Self::Bf16(values.into_iter().map(bf16::from_f32).collect()),
+        }
+    }
+
+    /// Whether a number is too large for 16 bits (or no finite one to begin with). f32 is left to whoever
+    /// computes with it.
+    pub(super) fn overflowed(&self) -> bool {
+        match self {
+            Self::F32(_) => false,
+            Self::F16(values) => values.iter().any(|value| !value.is_finite()),
+            Self::Bf16(values) => values.iter().any(|value| !value.is_finite()),
         }
     }
 
@@ -161,5 +190,7 @@ mod tests {
             assert_eq!(WeightDtype::Bf16.of_role(role), WeightDtype::F32);
         }
         assert_eq!(WeightDtype::Bf16.of_role(Role::Embedding).size(), 2);
+        assert_eq!(WeightDtype::Bf16.bytes_of(&[3, 5]), 30);
+        assert_eq!(WeightDtype::Bf16.bytes_of(&[5]), 20);
     }
 }

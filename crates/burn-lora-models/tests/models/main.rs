@@ -5,6 +5,7 @@ mod conversation;
 mod fixture;
 mod generation;
 mod golden;
+mod half;
 mod loading;
 mod packing;
 mod roberta;

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use crate::atomic;
+use burn_lora_files::atomic;
+
 use crate::error::PatchError;
 
 /// The configuration of an adapter.

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn_lora::{Adapter, LoraConfig};
-use half::{bf16, f16};
+use burn_lora_files::floats;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::TensorView;
 
 use super::config::read_config;
 use super::files::{CONFIG_FILE, TENSORS_FILE, read};
@@ -15,7 +15,7 @@ use super::keys::{Part, Slot};
 use crate::error::{KeyProblem, PatchError};
 use crate::patch::{Plan, freeze};
 use crate::report::PatchReport;
-use crate::rewrite::attach_sets;
+use crate::rewrite::add_sets;
 use crate::select::Unmatched;
 use crate::tensors::{compare, write};
 
@@ -46,7 +46,8 @@ impl Default for LoadOptions {
 ///
 /// Files that are not there, not whole or not an adapter's; settings that are not supported;
 /// everything about keys, shapes and types that does not fit, at once; a model that carries an
-/// adapter already. The model is then as it was.
+/// adapter of that name already, or, where the directory has modules that were trained whole, any. The
+/// model is then as it was.
 pub fn load<M: Module>(
     model: &mut M,
     dir: impl AsRef<Path>,
@@ -83,7 +84,7 @@ pub fn load<M: Module>(
         .collect();
     let mut values = BTreeMap::new();
     for (key, view) in &tensors {
-        match as_f32(view) {
+        match floats::values(view) {
             Some(read) => {
                 values.insert(key.as_str(), read);
             }
@@ -119,7 +120,7 @@ pub fn load<M: Module>(
     }
     plan.report.warnings.extend(loaded.warnings);
     let frozen = freeze(model.clone(), &plan.selection.saved_params);
-    *model = attach_sets(write(frozen, saved), sets);
+    *model = add_sets(write(frozen, saved), sets);
     Ok(plan.report)
 }
 
@@ -147,21 +148,5 @@ fn as_rank_problem(problem: KeyProblem, slots: &[Slot], configured: usize) -> Ke
             KeyProblem::Rank { key, rank: found[at], found, expected, configured }
         }
         _ => KeyProblem::Shape { key, found, expected },
-    }
-}
-
-/// The values of a tensor, from f32, f16 or bf16, little-endian as the format has them.
-fn as_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
-    let data = view.data();
-    let pairs = || data.chunks_exact(2).map(|bytes| [bytes[0], bytes[1]]);
-    match view.dtype() {
-        Dtype::F32 => Some(
-            data.chunks_exact(4)
-                .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-                .collect(),
-        ),
-        Dtype::F16 => Some(pairs().map(|bytes| f16::from_le_bytes(bytes).to_f32()).collect()),
-        Dtype::BF16 => Some(pairs().map(|bytes| bf16::from_le_bytes(bytes).to_f32()).collect()),
-        _ => None,
     }
 }

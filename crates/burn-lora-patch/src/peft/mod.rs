@@ -49,4 +49,4 @@ pub use config::{AdapterConfig, Modules, OneOrMany, read_config};
 pub use convert::LoadedConfig;
 pub use files::{CONFIG_FILE, TENSORS_FILE};
 pub use load::{LoadOptions, load};
-pub use save::save;
+pub use save::{save, save_adapter};

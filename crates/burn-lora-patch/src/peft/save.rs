@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use burn::module::Module;
-use burn_lora::Adapters;
+use burn_lora::{Adapter, Adapters, FactorPath};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::config::{AdapterConfig, Modules};
@@ -14,9 +14,10 @@ use super::files::{CONFIG_FILE, TENSORS_FILE, write_whole};
 use super::keys::{Part, Slot};
 use crate::config::PatchConfig;
 use crate::error::PatchError;
+use crate::path::parent;
 use crate::report::LayerStatus;
-use crate::rewrite::{adapter_names, sets_by_layer};
-use crate::scan::{ParamRole, Scan};
+use crate::rewrite::{adapter_names, names, sets_by_layer};
+use crate::scan::{ParamInfo, ParamRole, Scan};
 use crate::select::{Unmatched, saved_params, select};
 use crate::targets::{ALL_LINEAR, minimal_suffixes};
 use crate::tensors::read;
@@ -38,6 +39,24 @@ pub fn save<M: Module>(
     dir: impl AsRef<Path>,
     config: &AdapterConfig,
 ) -> Result<(), PatchError> {
+    match adapter_names(model).as_slice() {
+        [] => Err(PatchError::NoAdapter),
+        [only] => save_adapter(model, only, dir, config),
+        several => Err(PatchError::SeveralAdapters { present: several.to_vec() }),
+    }
+}
+
+/// As [`save`], of the adapter called `name` among several.
+///
+/// # Errors
+///
+/// No adapter of that name; as [`save`].
+pub fn save_adapter<M: Module>(
+    model: &M,
+    name: &str,
+    dir: impl AsRef<Path>,
+    config: &AdapterConfig,
+) -> Result<(), PatchError> {
     let dir = dir.as_ref();
     let config_path = dir.join(CONFIG_FILE);
     let patch = config
@@ -45,26 +64,29 @@ pub fn save<M: Module>(
         .map_err(|settings| PatchError::Unsupported { path: config_path.clone(), settings })?
         .patch;
     let sets = sets_by_layer(model);
-    match adapter_names(model).as_slice() {
-        [] => return Err(PatchError::NoAdapter),
-        [_] => {}
-        several => return Err(PatchError::SeveralAdapters { present: several.to_vec() }),
+    let adapters: BTreeMap<&str, &Adapter> =
+        sets.iter().filter_map(|(layer, set)| Some((layer.as_str(), set.get(name)?))).collect();
+    if adapters.is_empty() {
+        return Err(PatchError::UnknownAdapter { name: name.to_owned(), present: names(&sets) });
     }
-    check_settings(&sets, &patch)?;
+    check_settings(&adapters, &patch)?;
 
     let scan = Scan::of(model);
     let saved = saved_params(&scan, &patch);
     let slots: Vec<Slot> = scan
         .params()
         .iter()
-        .filter(|param| param.role == ParamRole::Factor || saved.contains(&param.path))
+        .filter(|param| match param.role {
+            ParamRole::Factor => !is_of_another(param, &sets, name),
+            _ => saved.contains(&param.path),
+        })
         .map(Slot::of)
         .collect();
     if let Some(slot) = slots.iter().find(|slot| matches!(slot.part, Part::Unknown)) {
         return Err(PatchError::UnknownFactor { path: slot.path.clone() });
     }
     let tensors = serialized(model, slots)?;
-    let text = resolved(config, &scan, &patch, &sets).to_json().map_err(|error| {
+    let text = resolved(config, &scan, &patch, &adapters).to_json().map_err(|error| {
         PatchError::Config { path: config_path.clone(), reason: error.to_string() }
     })?;
 
@@ -84,17 +106,23 @@ pub fn save<M: Module>(
     write_whole(&config_path, text.as_bytes())
 }
 
+/// Whether the parameter is a factor of another adapter than the one called `name`.
+fn is_of_another(param: &ParamInfo, sets: &BTreeMap<String, Adapters>, name: &str) -> bool {
+    FactorPath::parse(&param.path).is_some_and(|place| {
+        let set = sets.get(parent(place.weight));
+        set.and_then(|set| set.iter().nth(place.index)).is_none_or(|it| it.name() != name)
+    })
+}
+
 /// That the configuration describes the adapter that is attached.
 fn check_settings(
-    sets: &BTreeMap<String, Adapters>,
+    adapters: &BTreeMap<&str, &Adapter>,
     patch: &PatchConfig,
 ) -> Result<(), PatchError> {
-    for (layer, adapter) in
-        sets.iter().flat_map(|(layer, set)| set.iter().map(move |adapter| (layer, adapter)))
-    {
+    for (&layer, adapter) in adapters {
         let mismatch = |setting, configured: &dyn Display, attached: &dyn Display| {
             let (configured, attached) = (configured.to_string(), attached.to_string());
-            Err(PatchError::Mismatch { setting, layer: layer.clone(), configured, attached })
+            Err(PatchError::Mismatch { setting, layer: layer.to_owned(), configured, attached })
         };
         if adapter.method() != patch.lora.method {
             return mismatch("method", &patch.lora.method, &adapter.method());
@@ -115,7 +143,7 @@ fn resolved(
     config: &AdapterConfig,
     scan: &Scan,
     patch: &PatchConfig,
-    sets: &BTreeMap<String, Adapters>,
+    adapters: &BTreeMap<&str, &Adapter>,
 ) -> AdapterConfig {
     let mut config = config.clone();
     let pattern = match &config.target_modules {
@@ -124,7 +152,7 @@ fn resolved(
     };
     let all_linear = pattern.is_some_and(|text| text.eq_ignore_ascii_case(ALL_LINEAR));
     let refused = pattern.is_some() && config.layers_to_transform.is_some();
-    let adapted: BTreeSet<&str> = sets.keys().map(String::as_str).collect();
+    let adapted: BTreeSet<&str> = adapters.keys().copied().collect();
     let selected: BTreeSet<&str> = match select(scan, patch, Unmatched::Reported) {
         Ok(selection) => scan
             .linears()

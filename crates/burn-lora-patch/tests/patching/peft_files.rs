@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use burn::module::Module;
 use burn_lora_patch::peft::{
     AdapterConfig, CONFIG_FILE, LoadOptions, Modules, TENSORS_FILE, load, read_config, save,
+    save_adapter,
 };
 use burn_lora_patch::{
-    KeyProblem, PatchConfig, PatchError, Targets, TaskType, adapter_names, merge, patch, unload,
+    KeyProblem, PatchConfig, PatchError, Targets, TaskType, adapter_names, delete_adapter, merge,
+    patch, set_active, unload,
 };
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
@@ -221,6 +224,54 @@ fn saving_several_adapters_at_once_is_refused() {
     let peft = AdapterConfig::from_patch(&config(Targets::names(["fc1"])));
     let error = save(&model, dir.path(), &peft).unwrap_err();
     assert!(error.to_string().starts_with("the model has the adapters `a` and `b`"), "{error}");
+    let error = save_adapter(&model, "c", dir.path(), &peft).unwrap_err();
+    assert!(matches!(error, PatchError::UnknownAdapter { .. }), "{error}");
+}
+
+/// Two kinds on layers that overlap, out and in again, alone and together, in any order.
+#[test]
+fn several_named_adapters_live_on_one_model() {
+    let lora = burn_lora::LoraConfig::new(2, 4.0);
+    let dora = lora.clone().with_method(burn_lora::Method::Dora);
+    let one = PatchConfig::new(lora, Targets::names(["fc1", "self"])).with_name("one");
+    let two = PatchConfig::new(dora, Targets::names(["fc1", "fc2"])).with_name("two");
+    let mut model = Mlp::new(&cpu().autodiff());
+    patch(&mut model, &one).unwrap();
+    patch(&mut model, &two).unwrap();
+    assert!(tracked(&model).iter().all(|path| path.contains(".Dora.")), "the first one is frozen");
+    let model = with_trained_factors(model.valid());
+    assert_eq!(adapter_names(&model), ["one", "two"]);
+
+    let dirs = tempfile::tempdir().unwrap();
+    for config in [&one, &two] {
+        let peft = AdapterConfig::from_patch(config);
+        save_adapter(&model, &config.name, dirs.path().join(&config.name), &peft).unwrap();
+    }
+    let loaded = |names: &[&str]| {
+        let mut model = Mlp::new(&cpu());
+        for name in names {
+            let options = LoadOptions { name: (*name).to_owned(), ..LoadOptions::default() };
+            load(&mut model, dirs.path().join(name), &options).unwrap();
+        }
+        model
+    };
+    assert_eq!(logits(&loaded(&["one", "two"])), logits(&model));
+    for name in ["one", "two"] {
+        let alone = logits(&loaded(&[name]));
+        assert_ne!(alone, logits(&model));
+        let mut chosen = model.clone();
+        set_active(&mut chosen, &[name]).unwrap();
+        assert_eq!(logits(&chosen), alone);
+        let mut left = model.clone();
+        delete_adapter(&mut left, if name == "one" { "two" } else { "one" }).unwrap();
+        assert_eq!(logits(&left), alone);
+        assert_eq!(adapter_names(&left), [name]);
+    }
+    let mut none = model.clone();
+    set_active(&mut none, &[]).unwrap();
+    assert_eq!(logits(&none), logits(&Mlp::new(&cpu())));
+    assert!(set_active(&mut none, &["three"]).is_err());
+    assert_eq!(bits(&unload(model)), bits(&Mlp::new(&cpu())));
 }
 
 #[test]

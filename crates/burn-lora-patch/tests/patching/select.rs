@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use burn_lora::{LoraConfig, LoraError};
 use burn_lora_patch::{
     LayerStatus, ModuleKind, ParamRole, PatchConfig, PatchError, PatchReport, Role, Scan,
-    TargetProblem, Targets, TaskType, patch, plan,
+    TargetProblem, Targets, TaskType, merge, patch, plan, unmerge,
 };
 
 use crate::mlp::{BASE_PARAMS, Mlp, ToVec, bits, config, cpu, tracked};
@@ -285,17 +285,21 @@ fn a_rank_above_the_width_is_warned_about() {
 }
 
 #[test]
-fn a_second_patch_is_refused_and_says_why() {
+fn a_second_patch_of_one_name_or_with_a_module_of_its_own_is_refused_and_says_why() {
     let mut model = Mlp::new(&cpu());
     patch(&mut model, &config(Targets::names(["fc1"]))).unwrap();
     let before = bits(&model);
     let again = patch(&mut model, &config(Targets::names(["fc2"]))).unwrap_err();
     assert!(matches!(again, PatchError::AlreadyPatched { layers: 2, .. }), "{again}");
-    let other = patch(&mut model, &config(Targets::names(["fc2"])).with_name("b")).unwrap_err();
+    let b = config(Targets::names(["fc2"])).with_name("b");
+    let other = patch(&mut model, &b.clone().with_modules_to_save(["norm"])).unwrap_err();
     assert!(
-        matches!(&other, PatchError::OtherAdapter { present, .. } if present == "default"),
+        matches!(&other, PatchError::SavedBeside { present, .. } if present == "default"),
         "{other}"
     );
+    merge(&mut model).unwrap();
+    assert!(matches!(patch(&mut model, &b), Err(PatchError::Merged { .. })));
+    unmerge(&mut model).unwrap();
     assert_eq!(bits(&model), before);
 }
 

@@ -14,6 +14,8 @@ use std::fmt;
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
+use burn_lora::FrozenWeight;
+use burn_lora_models::WeightDtype;
 use burn_lora_models::footprint::{BatchShape, Learned};
 use serde::Serialize;
 
@@ -75,18 +77,19 @@ pub(super) fn measured<M: Objective>(
     let tokens: usize = batches.training.iter().map(BatchShape::tokens).sum();
     let rows = (tokens / batches.training.len().max(1)).clamp(1, ROWS);
     let device = run.device.clone().inner();
+    let dtype = run.config.model.dtype;
     let mut shapes = BTreeMap::new();
     let mut total = (0.0, 0.0);
     for linear in outline.scan.linears() {
         let shape = (linear.d_in, linear.d_out);
         if let Entry::Vacant(place) = shapes.entry(shape) {
-            let per_row = *place.insert(products(rows, shape, &device)?);
+            let per_row = *place.insert(products(rows, shape, dtype, &device)?);
             total.0 += 4.0 * (shape.0 * shape.1) as f64;
             total.1 += per_row.forward + per_row.input_gradient;
         }
     }
     let counted = outline.model.config().counted();
-    let head_row = products(rows.min(128), counted.head(), &device)?;
+    let head_row = products(rows.min(128), counted.head(), dtype, &device)?;
     let flops_per_second = total.0 / total.1;
     let values_per_second = adding(&device)?;
 
@@ -133,13 +136,14 @@ pub(super) fn measured<M: Objective>(
 fn products(
     rows: usize,
     (d_in, d_out): (usize, usize),
+    dtype: WeightDtype,
     device: &Device,
 ) -> Result<PerRow, TrainError> {
     let random = |shape| Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), device);
     let (x, dy, weight) = (random([rows, d_in]), random([rows, d_out]), random([d_in, d_out]));
-    let forward = mean(device, || x.clone().matmul(weight.clone()))?;
-    let transposed = || dy.clone().matmul(weight.clone().transpose());
-    let input_gradient = mean(device, transposed)?;
+    let weight = FrozenWeight::from(weight.cast(dtype.dtype()));
+    let forward = mean(device, || weight.multiply(x.clone()))?;
+    let input_gradient = mean(device, || weight.multiply_transposed(dy.clone()))?;
     let rows = rows as f64;
     Ok(PerRow { forward: forward / rows, input_gradient: input_gradient / rows })
 }

@@ -208,3 +208,17 @@ fn a_tensor_outside_of_the_list_is_refused() {
     let bent = spec("model.norm.weight", &[2, 2], Role::Scale);
     assert!(source.values(&bent).unwrap_err().to_string().contains("output_norm.weight"));
 }
+
+#[test]
+fn sixteen_bits_are_the_rounded_numbers_of_f32() {
+    let specs = specs(false);
+    let mut ignore = |_, _| {};
+    let mut source = GgufSource::new(tiny_llama().open().unwrap(), &specs, &mut ignore).unwrap();
+    for spec in &specs {
+        for dtype in [WeightDtype::F16, WeightDtype::Bf16] {
+            let expected = Values::rounded(values(&tiny_llama(), &specs, &spec.key), dtype);
+            let spec = TensorSpec { dtype, ..spec.clone() };
+            assert_eq!(source.values(&spec).unwrap(), Some(expected), "{} {dtype:?}", spec.key);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What is said of an entry that picks nothing.
+
+use std::collections::BTreeSet;
+
+use burn_lora_text::nearest_ends;
+
+use super::{Counts, Entry};
+use crate::error::{Role, TargetProblem};
+use crate::path::{is_named, last_segments};
+use crate::report::LayerStatus;
+use crate::scan::Scan;
+
+/// The problem of a number of a layer that no target is in.
+pub(super) fn layer(scan: &Scan, index: usize, existing: &BTreeSet<usize>) -> TargetProblem {
+    let numbered =
+        scan.linears().iter().find(|l| l.path.split('.').any(|s| s.parse::<usize>().is_ok()));
+    TargetProblem::Layer {
+        index,
+        existing: existing.iter().copied().collect(),
+        example: numbered.or(scan.linears().first()).map(|linear| linear.path.clone()),
+    }
+}
+
+/// The problem of a name before numbers of layers that no list of layers has.
+pub(super) fn layers_pattern(scan: &Scan, pattern: &str) -> TargetProblem {
+    let list = |path: &'_ str| -> Option<String> {
+        let mut segments = path.split('.').peekable();
+        while let Some(segment) = segments.next() {
+            if segments.peek().is_some_and(|next| next.parse::<usize>().is_ok()) {
+                return Some(segment.to_owned());
+            }
+        }
+        None
+    };
+    let lists: Vec<String> =
+        scan.linears().iter().filter_map(|linear| list(&linear.path)).collect();
+    let lists = || lists.iter().map(String::as_str);
+    TargetProblem::Unknown {
+        role: Role::LayersPattern,
+        entry: pattern.to_owned(),
+        nearest: nearest_ends(pattern, lists()),
+        existing: last_segments(lists()),
+    }
+}
+
+/// The problem of a target of which nothing is left.
+pub(super) fn target(scan: &Scan, entry: &Entry<'_>, counts: &Counts) -> TargetProblem {
+    let matched = counts.saved + counts.other_layer + counts.excluded;
+    if matched == 0 {
+        return no_linear(scan, Role::Target, entry);
+    }
+    let mut reasons = Vec::new();
+    if let Some(by) = &counts.excluded_by {
+        reasons.push(format!("{} are excluded by `{by}`", counts.excluded));
+    }
+    if counts.saved > 0 {
+        reasons.push(format!("{} are trained whole (modules_to_save)", counts.saved));
+    }
+    if counts.other_layer > 0 {
+        reasons.push(format!("{} are outside layers_to_transform", counts.other_layer));
+    }
+    TargetProblem::Overruled {
+        entry: entry.text().to_owned(),
+        matched,
+        reason: reasons.join(" and "),
+    }
+}
+
+/// The problem of an entry that names no linear layer.
+pub(super) fn no_linear(scan: &Scan, role: Role, entry: &Entry<'_>) -> TargetProblem {
+    let matches = |path: &str| match entry {
+        Entry::All => false,
+        Entry::Name(name) => is_named(path, name),
+        Entry::Pattern(_, pattern) => pattern.is_match(path),
+    };
+    if let Entry::All = entry {
+        return TargetProblem::NothingLeft {
+            linears: scan.linears().len(),
+            reason: "and all of them are output layers".to_owned(),
+        };
+    }
+    if let Some((path, kind)) = scan.modules().iter().find(|(path, _)| matches(path)) {
+        let below = scan.linears().iter().filter_map(|linear| {
+            linear.path.strip_prefix(path.as_str())?.strip_prefix('.').map(|_| linear.path.as_str())
+        });
+        return TargetProblem::NotLinear {
+            role,
+            entry: entry.text().to_owned(),
+            path: path.clone(),
+            kind: *kind,
+            within: last_segments(below),
+        };
+    }
+    let linears = || scan.linears().iter().map(|linear| linear.path.as_str());
+    if let Entry::Pattern(text, pattern) = entry {
+        let part = linears().find(|path| pattern.is_found_in(path));
+        return TargetProblem::PatternUnmatched {
+            role,
+            pattern: (*text).to_owned(),
+            inside: part.is_some(),
+            example: part.or(linears().next()).unwrap_or_default().to_owned(),
+        };
+    }
+    TargetProblem::Unknown {
+        role,
+        entry: entry.text().to_owned(),
+        nearest: nearest_ends(entry.text(), linears()),
+        existing: last_segments(linears()),
+    }
+}
+
+/// The problem of a model of which no linear layer is left.
+pub(super) fn nothing_left(statuses: &[LayerStatus]) -> TargetProblem {
+    let count = |wanted: fn(&LayerStatus) -> bool| statuses.iter().filter(|s| wanted(s)).count();
+    let parts = [
+        (count(|s| matches!(s, LayerStatus::Excluded { .. })), "excluded"),
+        (count(|s| *s == LayerStatus::TrainedWhole), "trained whole"),
+        (count(|s| *s == LayerStatus::Head), "output layers"),
+        (count(|s| *s == LayerStatus::OtherLayer), "outside layers_to_transform"),
+        (count(|s| *s == LayerStatus::NotTargeted), "not targeted"),
+    ];
+    let said: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    let reason =
+        if said.is_empty() { "so there is nothing to adapt".to_owned() } else { said.join(", ") };
+    TargetProblem::NothingLeft { linears: statuses.len(), reason }
+}
