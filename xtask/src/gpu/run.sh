@@ -7,6 +7,8 @@
 # Needs a driver, a CUDA toolkit (NVRTC and headers) and xz; the peers need a python3 with torch,
 # transformers and peft ($PYTHON names another), and are left out where it has none.
 #
+# PROFILE=1 measures the kernels of a few steps as well, one by one: profile.txt.
+#
 # Every part has a time limit and appends to OUT_DIR/results.jsonl as it goes; one that fails does not stop
 # the next. All together end within $BUDGET seconds (520); report.md is written last.
 set -u
@@ -42,7 +44,6 @@ if [ -z "${CUDA_PATH:-}" ]; then
 fi
 [ -n "${CUDA_PATH:-}" ] &&
     export LD_LIBRARY_PATH="$CUDA_PATH/lib64:$CUDA_PATH/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-export CUBECL_AUTOTUNE_LEVEL=${CUBECL_AUTOTUNE_LEVEL:-minimal}
 export RUST_BACKTRACE=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 # part NAME SECONDS COMMAND…: at most so long, and never beyond the budget.
@@ -93,43 +94,45 @@ case $device in cuda*) torch_device=cuda ;; esac
     nvcc --version 2>/dev/null | tail -n 2
     grep -m 1 'model name' /proc/cpuinfo
     echo "processors: $(nproc)"
-    echo "CUDA_PATH=${CUDA_PATH:-} CUBECL_AUTOTUNE_LEVEL=$CUBECL_AUTOTUNE_LEVEL"
+    echo "CUDA_PATH=${CUDA_PATH:-}"
     echo "$versions"
     cat pack.json
 } >"$out/machine.txt" 2>&1
 cat "$out/machine.txt"
 
-# What shows whether anything works comes first, what takes long last.
-# The CPU's run goes on beside the first parts, which time nothing.
+# What times nothing goes side by side: on a GPU each process compiles its kernels on one core.
 part quickstart-cpu 120 "$work/xtask" gpu quickstart --device cpu --results "$results" $quickstart &
-beside=$!
-part check 90 "$work/xtask" gpu check --device "$device" --results "$results" $check
-wait "$beside"
-part quickstart 110 "$work/xtask" gpu quickstart --device "$device" --results "$results" $quickstart
-for shape in $shapes; do
+part parity 120 "$work/xtask" parity golden --device "$device" &
+part check 120 "$work/xtask" gpu check --device "$device" --results "$results" $check &
+wait
+grep '^|' "$work/parity" >"$out/parity.md" 2>/dev/null
+
+# What shows most comes first.
+part quickstart 90 "$work/xtask" gpu quickstart --device "$device" --results "$results" $quickstart
+for shape in $shapes $large; do
     IFS=: read -r model batch length <<<"$shape"
-    at="--batch $batch --length $length"
-    part "cells-$model-${batch}x$length" 150 "$work/xtask" gpu cells --device "$device" \
-        --results "$results" --model "models/$model" --methods lora,composed,full $at $steps
-    for dtype in tf32 bf16 f32; do
-        peer "peft-$model-${batch}x$length-$dtype" 60 "$python" peers/peft_lm.py "models/$model" --random \
-            --device "$torch_device" --dtype "$dtype" --clip 1 $at --steps "$peer_steps" --threads "$(nproc)"
+    methods=lora,composed,full dtypes="tf32 bf16 f32"
+    [ "$shape" = "$large" ] && methods=lora dtypes="tf32 bf16"
+    part "cells-$model-${batch}x$length" 90 "$work/xtask" gpu cells --device "$device" --results "$results" \
+        --model "models/$model" --methods "$methods" --batch "$batch" --length "$length" $steps
+    for dtype in $dtypes; do
+        peer "peft-$model-${batch}x$length-$dtype" 40 "$python" peers/peft_lm.py "models/$model" --random \
+            --device "$torch_device" --dtype "$dtype" --clip 1 --batch "$batch" --length "$length" \
+            --steps "$peer_steps" --threads "$(nproc)"
     done
 done
-part parity 90 "$work/xtask" parity golden --device "$device"
-grep '^|' "$work/parity" >"$out/parity.md" 2>/dev/null
 part rates 60 "$work/xtask" gpu rates --device "$device" --results "$results" --size "$rate"
 peer torch-rates 40 "$python" peers/torch_rates.py --device "$torch_device" --size "$torch_rate"
 IFS=: read -r model batch length <<<"${shapes%% *}"
 part cells-cpu 40 "$work/xtask" gpu cells --device cpu --results "$results" --model "models/$model" \
     --methods lora --batch "$batch" --length "$length" --warmup 1 --steps 3
-for shape in $large; do
-    IFS=: read -r model batch length <<<"$shape"
-    at="--batch $batch --length $length"
-    part "cells-$model-${batch}x$length" 120 "$work/xtask" gpu cells --device "$device" \
-        --results "$results" --model "models/$model" --methods lora $at --warmup 3 --steps 5
-    peer "peft-$model-${batch}x$length-bf16" 40 "$python" peers/peft_lm.py "models/$model" --random \
-        --device "$torch_device" --dtype bf16 --clip 1 $at --steps 8 --threads "$(nproc)"
-done
+if [ -n "${PROFILE:-}" ]; then
+    mkdir "$work/profiled"
+    printf '[profiling]\nlogger = { level = "basic", file = "%s" }\n' "$work/profile.log" >"$work/profiled/cubecl.toml"
+    # cubecl reads its settings in the working directory. The last lines are those of the last step.
+    part profile 60 env -C "$work/profiled" "$work/xtask" gpu cells --device "$device" --results "$work/slowed" \
+        --model "$here/models/$model" --methods lora --batch "$batch" --length "$length" --warmup 2 --steps 1
+    tail -n 20000 "$work/profile.log" >"$out/profile.txt"
+fi
 "$work/xtask" gpu report "$results"
 echo "all parts: $((SECONDS - started)) s; results in $out"
