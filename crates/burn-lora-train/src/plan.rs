@@ -92,7 +92,7 @@ pub struct LargestBatch {
 ///
 /// Whatever is wrong with configuration, device, tokenizer, data, the model's configuration or targets.
 pub fn plan(config: RunConfig, observer: &Observer) -> Result<Plan, TrainError> {
-    with_model!(Kind::of(&config, observer)?, Model => {
+    with_model!(Kind::of_run(&config, observer)?, Model => {
         with_pace::<Model>(&read::<Model>(config, observer)?, observer)
     })
 }

@@ -75,7 +75,7 @@ pub fn train_on(
     let directory = RunDirectory::new(&config.output.dir);
     directory.check(&config, options.resume, options.overwrite)?;
     set_threads(&config.train)?;
-    with_model!(Kind::of(&config, observer)?, Model => {
+    with_model!(Kind::of_run(&config, observer)?, Model => {
         train_as::<Model>(bases, config, &directory, options, observer)
     })
 }

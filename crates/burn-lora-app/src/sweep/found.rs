@@ -262,7 +262,7 @@ mod tests {
         let watched = at(dir.path(), &["train.save_every=1", "train.samples=0"]);
         assert_eq!(found(&watched, None).unwrap(), Found::Finished);
         let other = at(dir.path(), &["train.seed=9", "adapter.rank=2"]);
-        let expected = ["adapter.alpha: 16.0 -> 4.0", "adapter.rank: 8 -> 2", "train.seed: 0 -> 9"];
+        let expected = ["adapter.rank: 8 -> 2", "adapter.alpha: 16.0 -> 4.0", "train.seed: 0 -> 9"];
         let expected = expected.map(str::to_owned).to_vec();
         assert_eq!(found(&other, None).unwrap(), Found::Other(expected));
     }

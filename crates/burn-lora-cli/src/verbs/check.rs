@@ -33,7 +33,7 @@ impl Check {
     pub fn run(self) -> Result<(), AppError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
         let observer = terminal::observer(self.json);
-        with_model!(Kind::of(&config, &observer)?, Model => {
+        with_model!(Kind::of_run(&config, &observer)?, Model => {
             self.tell(&prepare::<Model>(config, Adapt::Fresh, &observer)?)
         })
     }

@@ -28,6 +28,17 @@ impl Kind {
             false => Self::Classifier,
         })
     }
+
+    /// Of the model that a run is about to take up. Its device is looked for first, so that a mistake there
+    /// shows before a model is fetched.
+    ///
+    /// # Errors
+    ///
+    /// A device that is not there, and as [`Self::of`].
+    pub fn of_run(config: &RunConfig, observer: &Observer) -> Result<Self, TrainError> {
+        burn_lora::device::parse(&config.train.device)?;
+        Self::of(config, observer)
+    }
 }
 
 /// The value of an expression in which a name is the type of the models of a [`Kind`].
