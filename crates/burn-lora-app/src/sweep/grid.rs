@@ -51,7 +51,7 @@ enum Set {
 /// value is a plain override.
 ///
 /// ```
-/// use burn_lora_train::sweep::Grid;
+/// use burn_lora_app::sweep::Grid;
 ///
 /// let sets = ["adapter.rank=4,8", "train.steps=50", "adapter.targets=[\"q\",\"v\"],[\"q\"]"];
 /// let grid = Grid::parse(&sets.map(str::to_owned))?;
@@ -59,7 +59,7 @@ enum Set {
 /// assert_eq!(points.len(), 4);
 /// assert_eq!(points[1].name, "rank-4_targets-q");
 /// assert_eq!(points[1].overrides[0], "adapter.rank=4");
-/// # Ok::<(), burn_lora_train::sweep::SweepError>(())
+/// # Ok::<(), burn_lora_app::sweep::SweepError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grid {
