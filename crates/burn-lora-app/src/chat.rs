@@ -16,7 +16,7 @@
 //! );
 //! let Input::Message(text) = Input::parse("Where is the gold?")? else { unreachable!() };
 //! session.ask(text)?;
-//! session.fit(4096, &|messages| messages.iter().map(|m| m.content().len()).sum())?;
+//! session.fit(4096, &|messages| messages.iter().map(|m| m.content().map_or(0, str::len)).sum())?;
 //! session.answer("Arr.")?;
 //! assert_eq!(session.messages().len(), 2);
 //! # Ok::<(), burn_lora_app::chat::ChatError>(())
