@@ -46,8 +46,6 @@ mod select;
 mod targets;
 mod tensors;
 
-pub use burn_lora_files::atomic;
-pub use burn_lora_text::grouped;
 pub use config::{PatchConfig, TaskType};
 pub use error::{KeyProblem, PatchError, Role, TargetProblem};
 pub use patch::{patch, plan};
