@@ -20,6 +20,7 @@ use crate::config::{AdapterSection, LoraSection, ModelSource, RunConfig};
 use crate::data::{Prompt, Rows};
 use crate::learner::Objective;
 use crate::observe::Observer;
+use crate::plan::memory_plan;
 use crate::{TrainError, ids};
 
 pub use kind::Kind;
@@ -107,6 +108,20 @@ pub fn prepare<M: Objective>(
     observer: &Observer,
 ) -> Result<Run<M>, TrainError> {
     build(None, read::<M>(config, observer)?, adapt, observer)
+}
+
+/// [`prepare`], where the run would be let start: a run that needs more memory than there is is refused before anything of its model is made.
+///
+/// # Errors
+///
+/// Those of [`prepare`], and a run that does not fit into memory.
+pub fn prepare_if_it_fits<M: Objective>(
+    config: RunConfig,
+    observer: &Observer,
+) -> Result<Run<M>, TrainError> {
+    let read = read::<M>(config, observer)?;
+    memory_plan::<M>(&read, None, observer)?.admit()?;
+    build(None, read, Adapt::Fresh, observer)
 }
 
 /// The run of what was read: the model is loaded, or taken from those of earlier runs, and adapted.
