@@ -1,4 +1,4 @@
-use burn_lora::{Init, LoraConfig};
+use burn_lora::{AdapterConfig, Init};
 use burn_lora_models::WeightDtype;
 use burn_lora_patch::Targets;
 use miette::Diagnostic;
@@ -107,7 +107,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 dropout: false,
             },
             adapter: AdapterSection::Lora(LoraSection {
-                lora: LoraConfig::new(8, 16.0),
+                lora: AdapterConfig::new(8).with_alpha(16.0),
                 targets: Targets::AllLinear,
                 exclude: vec![],
                 layers_to_transform: None,
@@ -168,7 +168,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
 fn every_key_is_read() {
     let config = read(EVERYTHING, &[]).unwrap();
     let AdapterSection::Lora(adapter) = &config.adapter else { panic!("{config:?}") };
-    let lora = LoraConfig::new(4, 6.5).with_dropout(0.05).with_rslora(true);
+    let lora = AdapterConfig::new(4).with_alpha(6.5).with_dropout(0.05).with_rslora(true);
     assert_eq!(adapter.lora, lora.with_init(Init::Gaussian));
     assert_eq!(adapter.targets, Targets::Regex(r".*\.(q|v)_proj".into()));
     assert_eq!(adapter.layers_to_transform, Some(vec![0, 2]));

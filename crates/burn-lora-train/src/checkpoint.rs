@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::optim::OptimizerRecord;
 use burn_lora_files::{self as files, floats};
-use burn_lora_patch::peft::{self, AdapterConfig};
+use burn_lora_patch::peft::{self, PeftConfig};
 use burn_lora_patch::{NamedTensor, set_tensors, trainable_tensors};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -74,7 +74,7 @@ impl Checkpoints {
     pub fn save<M: Module>(
         &self,
         model: &M,
-        adapter: Option<&AdapterConfig>,
+        adapter: Option<&PeftConfig>,
         optimizer: Option<OptimizerRecord>,
         state: &State,
     ) -> Result<PathBuf, TrainError> {
