@@ -5,7 +5,7 @@ mod binary;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 
 use binary::{burn_lora, start, text};
 

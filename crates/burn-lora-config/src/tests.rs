@@ -1,4 +1,4 @@
-use burn_lora::{Init, LoraConfig};
+use burn_lora::{AdapterConfig, Init};
 use burn_lora_models::WeightDtype;
 use burn_lora_patch::Targets;
 use miette::Diagnostic;
@@ -107,7 +107,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 dropout: false,
             },
             adapter: AdapterSection::Lora(LoraSection {
-                lora: LoraConfig::new(8, 16.0),
+                lora: AdapterConfig::new(8).with_alpha(16.0),
                 targets: Targets::AllLinear,
                 exclude: vec![],
                 layers_to_transform: None,
@@ -168,7 +168,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
 fn every_key_is_read() {
     let config = read(EVERYTHING, &[]).unwrap();
     let AdapterSection::Lora(adapter) = &config.adapter else { panic!("{config:?}") };
-    let lora = LoraConfig::new(4, 6.5).with_dropout(0.05).with_rslora(true);
+    let lora = AdapterConfig::new(4).with_alpha(6.5).with_dropout(0.05).with_rslora(true);
     assert_eq!(adapter.lora, lora.with_init(Init::Gaussian));
     assert_eq!(adapter.targets, Targets::Regex(r".*\.(q|v)_proj".into()));
     assert_eq!(adapter.layers_to_transform, Some(vec![0, 2]));
@@ -639,18 +639,18 @@ fn what_no_file_can_hold_is_not_written() {
 }
 
 #[test]
-fn the_readme_holds_the_reference_as_it_is() {
+fn the_page_on_configurations_holds_the_reference_as_it_is() {
     const START: &str = "<!-- configuration reference -->\n";
     const END: &str = "<!-- end of configuration reference -->";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = std::fs::read_to_string(&path).expect("README.md is at the top level");
-    let (before, rest) = readme.split_once(START).expect("README.md has the first marker");
-    let (table, after) = rest.split_once(END).expect("README.md has the second marker");
-    if std::env::var_os("UPDATE_README").is_some() {
-        let readme = format!("{before}{START}{}{END}{after}", reference());
-        return std::fs::write(path, readme).expect("README.md can be written");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let page = std::fs::read_to_string(&path).expect("docs/configuration.md is there");
+    let (before, rest) = page.split_once(START).expect("the page has the first marker");
+    let (table, after) = rest.split_once(END).expect("the page has the second marker");
+    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+        let page = format!("{before}{START}{}{END}{after}", reference());
+        return std::fs::write(path, page).expect("docs/configuration.md can be written");
     }
-    assert_eq!(table.trim(), reference().trim(), "UPDATE_README=1 writes the table into README.md");
+    assert_eq!(table.trim(), reference().trim(), "UPDATE_REFERENCE=1 writes the table anew");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::optim::OptimizerRecord;
 use burn_lora_files as files;
-use burn_lora_patch::peft::{self, AdapterConfig};
+use burn_lora_patch::peft::{self, PeftConfig};
 use burn_lora_patch::{set_tensors, trainable_tensors};
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +119,7 @@ impl Checkpoints {
     pub fn save<M: Module>(
         &self,
         model: &M,
-        adapter: Option<&AdapterConfig>,
+        adapter: Option<&PeftConfig>,
         optimizer: Option<OptimizerRecord>,
         state: &State,
         (origin, metrics): (&Origin, &Covered),

@@ -8,7 +8,7 @@ use burn::optim::ModuleOptimizer;
 use burn_lora_files::digest::Digest;
 use burn_lora_models::SaveDtype;
 use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_patch::peft::{self, AdapterConfig};
+use burn_lora_patch::peft::{self, PeftConfig};
 use burn_lora_report::figure::Figure;
 use burn_lora_report::record::{Record, Totals, first_and_last};
 use burn_lora_report::sample::{Sample, Scores, Scoring};
@@ -288,7 +288,7 @@ fn history(
 /// Writes what was trained: the adapter, whose size in bytes is returned, or the model with its tokenizer.
 fn save<M: Objective>(
     model: &M,
-    adapter: Option<&AdapterConfig>,
+    adapter: Option<&PeftConfig>,
     tokenizer: &Tokenizer,
     directory: &RunDirectory,
 ) -> Result<Option<u64>, TrainError> {
@@ -381,7 +381,7 @@ struct RunHooks {
     shown: usize,
     max_tokens: usize,
     last: usize,
-    adapter: Option<AdapterConfig>,
+    adapter: Option<PeftConfig>,
     /// Where the adapter of the best evaluation goes, if it is kept.
     best: Option<PathBuf>,
     checkpoints: Checkpoints,
