@@ -418,7 +418,7 @@ None is stated yet: choose one, write it here and as `license:` into the first l
                 "- classes, in the order of the outputs: `no`, `yes`",
                 "| accuracy | 25.0 % | 50.0 % |",
                 "base = AutoModelForSequenceClassification.from_pretrained(\"org/name\", revision=\"v1\", num_labels=2)",
-                "let (mut model, _) = SequenceClassifier::load_with_head(\"org/name\".as_ref(), Some(2), 0, &device, &mut |_, _| {})?;",
+                "let (model, _) = SequenceClassifier::load_with_head(\"org/name\".as_ref(), Some(2), 0, &device, &mut |_, _| {})?;",
             ],
         );
         assert!(!card.to_string().contains("perplexity"));
