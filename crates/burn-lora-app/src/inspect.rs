@@ -198,7 +198,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, AppError> {
     }
     let bytes = burn_lora_files::read(&file)?;
     let tensors = SafeTensors::deserialize(&bytes)
-        .map_err(|error| PatchError::Damaged { path: file.clone(), reason: error.to_string() })?;
+        .map_err(|error| PatchError::damaged(&file, &error.to_string()))?;
     let Sorted { pairs, others } = sorted(&tensors, &file)?;
     let mut layers = Vec::with_capacity(pairs.len());
     for pair in pairs {

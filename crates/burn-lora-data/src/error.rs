@@ -24,6 +24,37 @@ pub enum DataError {
         /// Why.
         source: std::io::Error,
     },
+    /// Something that is no file: a device, a pipe.
+    #[error("{}: is no file, but a pipe or a device: write the rows into a file", path.display())]
+    NoFile {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// The file is no text with rows.
+    #[error("{}: the data file cannot be used: {kind}", path.display())]
+    OtherKind {
+        /// The data file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        kind: String,
+    },
+    /// The file is a text in another encoding than UTF-8.
+    #[error(
+        "{}:{line}: column {column} is no UTF-8 (byte {byte:#04x}): convert the file, if it is {encoding} by `iconv -f {encoding} -t UTF-8 FILE > OTHER`",
+        path.display()
+    )]
+    Encoding {
+        /// The data file.
+        path: PathBuf,
+        /// The line of the first byte that is none, from 1.
+        line: usize,
+        /// Its column, in characters from 1.
+        column: usize,
+        /// The byte.
+        byte: u8,
+        /// What the file may be in.
+        encoding: &'static str,
+    },
     /// The file has no rows.
     #[error("{}: the file has no rows: {remedy}", path.display())]
     NoRows {

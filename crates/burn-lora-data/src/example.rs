@@ -76,6 +76,7 @@ pub fn token_examples(
         if !gate.admit(place, tokens.len(), &mut report) {
             continue;
         }
+        report.empty += usize::from(teaches_nothing(row));
         tokens.truncate(how.limit.max_length);
         let example = tokens.example();
         match example.target_tokens() {
@@ -168,6 +169,21 @@ impl Tokens {
         // Nothing follows the last position.
         let targets = targets.chain([None]).take(self.ids.len()).collect();
         TokenExample { ids: self.ids, targets }
+    }
+}
+
+/// Whether something that the row has learned is empty.
+fn teaches_nothing(row: &Row) -> bool {
+    let is_empty = |text: &str| text.trim().is_empty();
+    match row {
+        Row::Messages(messages) => messages.iter().any(|message| {
+            message.is_learned()
+                && message.content().is_none_or(is_empty)
+                && !message.has("tool_calls")
+                && !message.has("function_call")
+        }),
+        Row::PromptCompletion { completion, .. } => is_empty(completion),
+        Row::Text(_) | Row::Classification { .. } => false,
     }
 }
 

@@ -222,12 +222,12 @@ fn what_is_wrong_with_articles_is_told_by_article_and_question() {
     check_error(
         "a.json",
         "{\n\"data\": [}",
-        "2: not JSON (column 10): expected value; the file is one JSON object",
+        "2: not JSON (column 10): expected value; the file is JSON objects, one after another",
     );
     check_error(
         "a.json",
-        "{\n\"text\": \"a\"\n}",
-        "1: the file is one object with the keys `text`: a .json file is a list of objects, an object a line, or SQuAD's `data` of `paragraphs` of `qas`",
+        "{\n\"texts\": \"a\"\n}",
+        "1: the file is one object with the keys `texts`: a .json file is a list of objects, an object a line, or SQuAD's `data` of `paragraphs` of `qas`",
     );
 }
 
@@ -278,4 +278,29 @@ proptest! {
         let file = parse("a.json", &serde_json::to_string(&objects).unwrap()).unwrap();
         prop_assert_eq!(texts(file), cells);
     }
+}
+
+#[test]
+fn json_that_is_not_a_line_a_row_is_read_all_the_same() {
+    let both = [(2, "a"), (5, "b")];
+    check_texts("a.jsonl", "\n{\n\"text\": \"a\"}\n\n {\"text\":\n\"b\"\n}", &both);
+    check_texts("a.jsonl", "[\n{\"text\": \"a\"},\n\n\n{\"text\": \"b\"}]", &both);
+    check_texts("a.txt", "[{\"text\": \"a\"}]", &[(1, "a")]);
+    for text in
+        ["{\"version\": 2, \"rows\": [{\"text\": \"a\"}]}", "{\n\"data\": [{\"text\": \"a\"}]}"]
+    {
+        let rows = parse("a.json", text).unwrap().rows;
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].row, Row::Text("a".into()));
+        assert!(matches!(&rows[0].place, Place::Named(place) if place.ends_with("[0]`")));
+    }
+    let columns = parse("a.json", "{\"prompt\": [\"a\"], \"completion\": [\"b\"]}").unwrap_err();
+    assert!(columns.to_string().contains("object of columns"), "{columns}");
+}
+
+#[test]
+fn spreadsheets_write_semicolons_and_tabs() {
+    check_texts("a.csv", "id;text\n1;a, b\n2;\"c; d\"\n", &[(2, "a, b"), (3, "c; d")]);
+    check_texts("a.tsv", "id\ttext\n1\ta; b, c\n", &[(2, "a; b, c")]);
+    check_texts("a.csv", "text\na;b\n", &[(2, "a;b")]);
 }

@@ -37,6 +37,15 @@ pub enum RowProblem {
         /// The keys of the object.
         found: Vec<String>,
     },
+    /// The file is a table by columns.
+    #[error(
+        "the file is one object of columns, {}: write a row an object (with pandas: `frame.to_json(path, orient=\"records\", lines=True)`)",
+        listed(found)
+    )]
+    Columns {
+        /// The keys of the object.
+        found: Vec<String>,
+    },
     /// What stands there is JSON, but not an object.
     #[error("the line is not a JSON object: write {{\"key\": value, …}}")]
     NotObject,
@@ -109,6 +118,17 @@ pub enum RowProblem {
         /// Path of the text.
         key: String,
     },
+    /// Something that a row says and that no text would be written of.
+    #[error(
+        "`{key}` is not written into conversations, so nothing of it would be learned: write it into the `content` of a message as the model should see it, or leave it out"
+    )]
+    NotUsed {
+        /// What it is.
+        key: String,
+    },
+    /// A conversation all of whose answers are taken out of training.
+    #[error("no answer is to be learned: `weight` or `train` takes all of them out")]
+    NothingLearned,
     /// A conversation in which there is nothing to learn.
     #[error("no message has the role `assistant`; the roles are {}", listed(roles))]
     NoAssistant {

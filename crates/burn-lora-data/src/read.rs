@@ -2,21 +2,23 @@
 //!
 //! | extension | content |
 //! | --- | --- |
-//! | `.json` | one list of objects, SQuAD's articles of paragraphs of questions, or lines as below |
-//! | `.csv` | a header row of keys, then a row of values a line (RFC 4180) |
+//! | `.csv`, `.tsv` | a header row of keys, then a row of values a line (RFC 4180), between commas, semicolons or tabs |
 //! | `.parquet` | columns of strings and whole numbers, lists of references and of conversations' turns |
-//! | any other | JSON Lines: one object a line |
+//! | any other | JSON: one object a line, one list of objects, objects over several lines, one object whose only list are the rows, or SQuAD's articles of paragraphs of questions |
 //!
 //! Each kind of text has a file of its own, and a line in [`KINDS`].
 
 mod array;
 mod articles;
 mod csv;
+mod encoding;
 mod lines;
 #[cfg(feature = "parquet")]
 mod parquet;
 
 use std::path::Path;
+
+pub(crate) use encoding::decoded;
 
 use crate::error::DataError;
 use crate::object::Object;
@@ -52,7 +54,7 @@ struct Kind {
 }
 
 /// The kinds, in the order in which they are tried; the last one is whatever no other is.
-const KINDS: [Kind; 4] = [csv::KIND, array::KIND, articles::KIND, lines::KIND];
+const KINDS: [Kind; 5] = [csv::KIND, csv::TABS, array::KIND, articles::KIND, lines::KIND];
 
 /// The objects of a text file, and what to write into it if there are none.
 pub(crate) fn text<'a>(text: &'a str, path: &Path) -> (Objects<'a>, &'static str) {

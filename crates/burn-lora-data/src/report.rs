@@ -22,6 +22,8 @@ pub struct DataReport {
     /// Rows left out, because nothing in them is to be predicted: the target is cut away entirely,
     /// or was empty.
     pub without_target: usize,
+    /// Rows of which something to be learned is empty, so that they teach to end at once.
+    pub empty: usize,
     /// Rows cut to `max_length`, those left out among them.
     pub cut: usize,
     /// Rows left out because they are longer than `max_length`.
@@ -45,6 +47,7 @@ impl DataReport {
             portion: file.portion,
             rows: file.rows.len(),
             without_target: 0,
+            empty: 0,
             cut: 0,
             dropped: 0,
             tokens: 0,
@@ -82,6 +85,13 @@ impl fmt::Display for DataReport {
             write!(f, ", {} with loss ({share:.1} %)", grouped(self.target_tokens))?;
         }
         write!(f, ", longest {}", self.longest)?;
+        if self.empty > 0 {
+            write!(
+                f,
+                "; {} with an empty answer, which teach to end at once",
+                grouped(self.empty)
+            )?;
+        }
         if self.cut > 0 {
             write!(f, "; {} cut to {} tokens", grouped(self.cut), self.max_length)?;
         }

@@ -66,9 +66,7 @@ impl RowFile {
         if let Some(objects) = read::binary(path, reading.limit.unwrap_or(usize::MAX))? {
             return Self::collect(objects.into_iter(), path, reading, read::BINARY_REMEDY);
         }
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| DataError::Unreadable { path: path.to_owned(), source })?;
-        Self::parse(&text, path, reading)
+        Self::parse(&read::decoded(path)?, path, reading)
     }
 
     /// Reads rows from the text of the file `path`, as [`read`](Self::read) does.

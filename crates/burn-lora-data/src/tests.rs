@@ -571,3 +571,54 @@ fn a_label_outside_the_classes_names_its_line_and_the_nearest() {
         "rows.jsonl: the rows are text, but classification rows are needed here"
     );
 }
+
+fn one(line: &str) -> Result<Row, String> {
+    let file = RowFile::parse(line, Path::new("a.jsonl"), &Reading::default());
+    file.map(|file| file.rows[0].row.clone()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn nothing_that_a_conversation_holds_is_left_out_unsaid() {
+    let answer = r#"{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}"#;
+    for (row, key) in [
+        (format!(r#"{{"messages": [{answer}], "tools": [{{"name": "t"}}]}}"#), "`tools`"),
+        (
+            r#"{"conversations": [{"from": "human", "value": "a"}, {"from": "function_call", "value": "{}"}, {"from": "gpt", "value": "b"}]}"#
+                .to_owned(),
+            "`function_call`",
+        ),
+        (format!(r#"{{"messages": [{answer}, {{"role": "assistant", "content": "c", "weight": 0.5}}]}}"#), "weight"),
+        (r#"{"messages": [{"role": "assistant", "content": "c", "train": false}]}"#.to_owned(), "takes all of them out"),
+        (r#"{"instruction": "a", "output": "b", "history": ["c"]}"#.to_owned(), "`history[0]`"),
+    ] {
+        let said = one(&row).unwrap_err();
+        assert!(said.contains(key), "{said}");
+    }
+    // What says nothing is no reason to refuse a row.
+    let bare = format!(r#"{{"messages": [{answer}], "tools": [], "system": null}}"#);
+    assert!(matches!(one(&bare), Ok(Row::Messages(messages)) if messages.len() == 2));
+}
+
+#[test]
+fn system_texts_histories_calls_and_weights_are_used() {
+    let row = r#"{"system": "s", "conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b", "weight": 0}, {"from": "human", "value": "c"}, {"from": "gpt", "value": "d"}]}"#;
+    let Ok(Row::Messages(messages)) = one(row) else { panic!("{:?}", one(row)) };
+    let told: Vec<_> = messages.iter().map(|m| (m.role(), m.content(), m.is_learned())).collect();
+    let expected = [
+        ("system", Some("s"), false),
+        ("user", Some("a"), false),
+        ("assistant", Some("b"), false),
+        ("user", Some("c"), false),
+        ("assistant", Some("d"), true),
+    ];
+    assert_eq!(told, expected);
+
+    let row = r#"{"instruction": "c", "input": "", "output": "d", "system": "s", "history": [["a", "b"]]}"#;
+    let Ok(Row::Messages(messages)) = one(row) else { panic!("{:?}", one(row)) };
+    let told: Vec<_> = messages.iter().filter_map(|message| message.content()).collect();
+    assert_eq!(told, ["s", "a", "b", "c", "d"]);
+
+    let row = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": null, "tool_calls": [{"name": "t"}]}]}"#;
+    let Ok(Row::Messages(messages)) = one(row) else { panic!("{:?}", one(row)) };
+    assert!(messages[1].has("tool_calls") && messages[1].content() == Some(""));
+}

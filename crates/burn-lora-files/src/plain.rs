@@ -1,12 +1,12 @@
 //! Whole files and directories, with errors that name them.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::{IoError, atomic};
+use crate::{IoError, atomic, kind};
 
 /// Writes the file, whole or not at all, and the directories above it.
 ///
@@ -59,7 +59,18 @@ pub fn read(path: &Path) -> Result<Vec<u8>, IoError> {
 ///
 /// # Errors
 ///
-/// What the system says, also of a file that is no UTF-8.
+/// What the system says; a file that is something else than UTF-8 text, named for what it is, or by the line that is not.
 pub fn read_text(path: &Path) -> Result<String, IoError> {
-    fs::read_to_string(path).map_err(IoError::at("read", path))
+    let bytes = read(path)?;
+    let refused = |reason: String| {
+        IoError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, reason))
+    };
+    if let Some(kind) = kind::recognised(&bytes) {
+        return Err(refused(kind.to_string()));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        let line = 1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count();
+        refused(format!("line {line} is not UTF-8 (a byte there is 0x{:02x})", bytes[at]))
+    })
 }

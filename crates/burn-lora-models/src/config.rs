@@ -22,7 +22,8 @@ pub(crate) fn text_of(path: &Path) -> Result<(String, PathBuf), ModelError> {
         true => path.join("config.json"),
         false => path.to_owned(),
     };
-    let text = std::fs::read_to_string(&path).map_err(ModelError::io("read", &path))?;
+    let text = burn_lora_files::read_text(&path)
+        .map_err(|error| ModelError::io("read", &path)(error.source))?;
     Ok((text, path))
 }
 

@@ -51,6 +51,10 @@ const LINES: &str = "{% for message in messages %}{{ message.role ~ ': ' ~ messa
     {% if message.role == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}\
     {% if add_generation_prompt %}assistant:{% endif %}";
 
+/// Keys of a message that hold something said beside its content.
+const SPOKEN: [&str; 6] =
+    ["tool_calls", "function_call", "reasoning_content", "reasoning", "thinking", "tool_call_id"];
+
 /// How conversations are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChatFormat {
@@ -136,10 +140,28 @@ impl<'a> Chat<'a> {
     /// What the template refuses, a template that writes a turn otherwise once others follow it, or a
     /// text that cannot be encoded.
     pub fn prompt_and_answers(&self, messages: &[Message]) -> Result<Vec<Segment>, ModelError> {
+        self.writes_all(messages)?;
         let mut pieces = self.template.pieces(messages, false)?;
         // What follows the last answer has no bearing on any target.
         pieces.truncate(pieces.iter().rposition(|piece| piece.learned).map_or(0, |at| at + 1));
         self.encode(pieces)
+    }
+
+    /// Sees to it that what a message holds beside its content is in the text: what is not there cannot be learned, and nobody would
+    /// see that it is missing.
+    fn writes_all(&self, messages: &[Message]) -> Result<(), ModelError> {
+        for (index, message) in messages.iter().enumerate() {
+            for &key in SPOKEN.iter().filter(|key| message.has(key)) {
+                let without = message.clone().with(key, serde_json::Value::Null);
+                let others = [&messages[..index], &[without]].concat();
+                // A template may refuse the message without it: then it is one that reads it.
+                let Ok(text) = self.template.render(&others, false) else { continue };
+                if self.template.render(&messages[..=index], false)? == text {
+                    return Err(TemplateError::NotWritten { message: index, key }.into());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The token that closes an answer, where an added one does: what a model that was trained on

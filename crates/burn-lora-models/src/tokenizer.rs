@@ -261,7 +261,11 @@ impl Tokenizer {
 
 /// A failure of the tokenizer of this file.
 fn failed(path: &Path) -> impl Fn(tokenizers::Error) -> ModelError {
-    move |error| ModelError::Tokenizer { path: path.to_owned(), reason: error.to_string() }
+    move |error| {
+        let kind = burn_lora_files::kind::of_file(path);
+        let reason = kind.map_or_else(|| error.to_string(), |kind| kind.to_string());
+        ModelError::Tokenizer { path: path.to_owned(), reason }
+    }
 }
 
 /// The tokenizer of a `tokenizer.json`, without the truncation and padding that it asks for.

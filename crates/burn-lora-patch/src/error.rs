@@ -1,7 +1,7 @@
 //! Everything that can go wrong when a model is patched, merged, saved or loaded.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn_lora::LoraError;
 use burn_lora_text::{and, nearest, or};
@@ -455,6 +455,15 @@ fn existing_layers(existing: &[usize], example: Option<&str>) -> String {
             format!("the targets are in layers {first} to {last}")
         }
         (existing, _) => format!("the targets are in layers {existing:?}"),
+    }
+}
+
+impl PatchError {
+    /// A file of tensors that is none: what it is, where that can be told, or what the parser says.
+    pub fn damaged(path: &Path, said: &str) -> Self {
+        let kind = burn_lora_files::kind::of_file(path);
+        let reason = kind.map_or_else(|| said.to_owned(), |kind| kind.to_string());
+        Self::Damaged { path: path.to_owned(), reason }
     }
 }
 

@@ -104,6 +104,16 @@ pub fn tokenizer(config: &RunConfig, observer: &Observer) -> Result<Tokenizer, T
     Ok(Tokenizer::from_dir(&located(&config.model.tokenizer, observer)?)?)
 }
 
+/// Rows of the token table of the model that the configuration names.
+pub(crate) fn vocabulary<M: Objective>(
+    config: &RunConfig,
+    observer: &Observer,
+) -> Result<usize, TrainError> {
+    let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
+        placed(&config.model.source, observer)?;
+    Ok(M::Config::from_path(&path)?.about().vocab_size())
+}
+
 /// The model that the configuration names, with the head that its task needs.
 ///
 /// # Errors

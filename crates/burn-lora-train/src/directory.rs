@@ -118,6 +118,16 @@ impl RunDirectory {
         config: &RunConfig,
         options: &RunOptions,
     ) -> Result<Option<Checkpoint>, TrainError> {
+        self.check_as(self.lock().is_file(), config, options)
+    }
+
+    /// [`Self::check`], where the directory is known to be that of a run, or not to be.
+    fn check_as(
+        &self,
+        of_a_run: bool,
+        config: &RunConfig,
+        options: &RunOptions,
+    ) -> Result<Option<Checkpoint>, TrainError> {
         let newest = || Checkpoints::new(self.checkpoints(), 1).newest();
         if options.resume {
             let newest =
@@ -133,7 +143,7 @@ impl RunDirectory {
             }
             return Ok(Some(newest));
         }
-        let foreign = layout::foreign(self)?;
+        let foreign = layout::foreign(self, of_a_run)?;
         if !foreign.is_empty() {
             return Err(TrainError::Foreign { dir: self.0.clone(), files: foreign });
         }
@@ -151,7 +161,8 @@ impl RunDirectory {
         config: &RunConfig,
         options: &RunOptions,
     ) -> Result<(Option<Checkpoint>, Lock), TrainError> {
-        self.check(config, options)?;
+        let of_a_run = self.lock().is_file();
+        self.check_as(of_a_run, config, options)?;
         files::create_dir(&self.0)?;
         let lock = match Lock::ask(&self.lock())? {
             Asked::Held(lock) => lock,
@@ -160,7 +171,7 @@ impl RunDirectory {
             }
         };
         // Another run may have begun or ended here before the lock was this one's.
-        let newest = self.check(config, options)?;
+        let newest = self.check_as(of_a_run || self.config().exists(), config, options)?;
         layout::remove_left_over(self)?;
         if newest.is_none() && self.config().exists() {
             layout::remove(self)?;
@@ -259,6 +270,23 @@ mod tests {
             }
             assert_eq!(std::fs::read(dir.path().join(mine)).unwrap(), b"mine");
             assert!(!run.lock().exists(), "a refusal leaves nothing");
+        }
+    }
+
+    #[test]
+    fn a_run_may_begin_among_other_files_and_then_never_removes_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(dir.path());
+        let config = config(dir.path(), "");
+        files::write(&dir.path().join("adapter/thesis.txt"), b"mine").unwrap();
+        files::write(&dir.path().join("Cargo.toml"), b"mine").unwrap();
+        taken(&run, &config, &fresh()).unwrap();
+        run.write_config(&config).unwrap();
+        match taken(&run, &config, &over()) {
+            Err(TrainError::Foreign { files, .. }) => {
+                assert_eq!(files, ["Cargo.toml", "adapter/thesis.txt"]);
+            }
+            other => panic!("{other:?}"),
         }
     }
 

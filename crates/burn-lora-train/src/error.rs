@@ -237,6 +237,18 @@ pub enum TrainError {
         /// Settings with which it fits.
         suggestion: Option<Suggestion>,
     },
+    /// A token that the model has no row for.
+    #[error(
+        "the token `{token}` has the id {id}, and the model's token table has {vocabulary} rows: the tokenizer is another model's, or has tokens that were added to it alone; take the model's own tokenizer, or a model whose table was enlarged with it"
+    )]
+    UnknownToken {
+        /// The token's id.
+        id: u32,
+        /// The token.
+        token: String,
+        /// Rows of the table.
+        vocabulary: usize,
+    },
     /// Rows that are classified cannot share a row.
     #[error("[data] packing: a row that is classified stands alone; leave `packing` out")]
     Packing,

@@ -14,12 +14,12 @@ pub(super) const SPEC: Spec = Spec {
         or: Some("conversations"),
         ..Key::new("messages", &["conversation", "dialog", "dialogue", "chat", "turns"])
     }],
-    optional: &[],
+    optional: &["system", "tools", "functions"],
     holds: Holds::Conversation,
     read: |row, _| Ok(Row::Messages(messages(row)?)),
 };
 
-/// The turns of a row with `messages` or `conversations`.
+/// The turns of a row with `messages` or `conversations`, after the row's own `system` text.
 fn messages(row: &Object) -> Result<Vec<Message>, RowProblem> {
     let key = if row.contains_key("messages") { "messages" } else { "conversations" };
     let value = row.get(key);
@@ -28,30 +28,90 @@ fn messages(row: &Object) -> Result<Vec<Message>, RowProblem> {
             if key == "messages" { "a list of {role, content}" } else { "a list of {from, value}" };
         return Err(wrong(key, shape, value));
     };
-    let messages: Vec<_> = turns
-        .iter()
-        .enumerate()
-        .map(|(index, turn)| {
-            let part = |name: &str| {
-                turn.get(name).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
-                    wrong(format!("{key}[{index}].{name}"), "a string", turn.get(name))
-                })
-            };
-            // Each name of the list is met with each shape of turn.
-            if turn.get("from").is_some() || (key == "conversations" && turn.get("role").is_none())
-            {
-                Ok(Message::new(role(part("from")?), part("value")?))
-            } else {
-                Ok(Message::new(part("role")?, part("content")?))
-            }
-        })
-        .collect::<Result<_, _>>()?;
-    if messages.iter().any(Message::is_answer) {
-        Ok(messages)
-    } else {
-        let roles = messages.iter().map(|message| message.role().to_owned()).collect();
-        Err(RowProblem::NoAssistant { roles })
+    // What a row gives to its conversation as a whole, and no text is written of.
+    for whole in ["tools", "functions"] {
+        if matches!(row.get(whole), Some(value) if !is_nothing(value)) {
+            return Err(RowProblem::NotUsed { key: whole.to_owned() });
+        }
     }
+    let turn = |(index, turn)| message(key, index, turn);
+    let told = turns.iter().enumerate().map(turn);
+    let messages = system(row)?.into_iter().map(Ok).chain(told).collect::<Result<Vec<_>, _>>()?;
+    if messages.iter().any(Message::is_learned) {
+        return Ok(messages);
+    }
+    match messages.iter().any(Message::is_answer) {
+        true => Err(RowProblem::NothingLearned),
+        false => {
+            let roles = messages.iter().map(|message| message.role().to_owned()).collect();
+            Err(RowProblem::NoAssistant { roles })
+        }
+    }
+}
+
+/// The message that a row's own `system` is.
+pub(super) fn system(row: &Object) -> Result<Option<Message>, RowProblem> {
+    match row.get("system") {
+        Some(value) if !is_nothing(value) => {
+            Ok(Some(Message::new("system", crate::object::string(row, "system")?)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether a value says nothing.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(values) => values.is_empty(),
+        _ => false,
+    }
+}
+
+/// A turn with all of its keys, which a chat template may read.
+fn message(key: &str, index: usize, turn: &Value) -> Result<Message, RowProblem> {
+    let at = |name: &str| format!("{key}[{index}].{name}");
+    let part = |name: &str| {
+        turn.get(name)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .ok_or_else(|| wrong(at(name), "a string", turn.get(name)))
+    };
+    // Each name of the list is met with each shape of turn.
+    let of_sharegpt =
+        turn.get("from").is_some() || (key == "conversations" && turn.get("role").is_none());
+    let calls = ["tool_calls", "function_call"]
+        .iter()
+        .any(|name| turn.get(name).is_some_and(|value| !is_nothing(value)));
+    let (role, content) = match of_sharegpt {
+        true => (role(part("from")?), Value::from(part("value")?)),
+        false if calls && turn.get("content").is_none_or(Value::is_null) => {
+            (part("role")?, Value::from(""))
+        }
+        false => (part("role")?, Value::from(part("content")?)),
+    };
+    if role == "function_call" {
+        return Err(RowProblem::NotUsed { key: format!("{key}[{index}]` of the role `{role}") });
+    }
+    match turn.get("weight") {
+        None | Some(Value::Null | Value::Bool(_)) => {}
+        Some(Value::Number(number)) if matches!(number.as_f64(), Some(0.0 | 1.0)) => {}
+        other => return Err(wrong(at("weight"), "0 or 1", other)),
+    }
+    match turn.get("train") {
+        None | Some(Value::Null | Value::Bool(_)) => {}
+        other => return Err(wrong(at("train"), "true or false", other)),
+    }
+    let mut message = Message::new(role, "");
+    let fields = turn.as_object().into_iter().flatten();
+    for (name, value) in fields.filter(|(name, _)| !matches!(name.as_str(), "from" | "value")) {
+        message = message.with(name, value.clone());
+    }
+    if turn.get("weight") == Some(&Value::Bool(false)) {
+        message = message.with("train", false.into());
+    }
+    Ok(message.with("content", content))
 }
 
 /// ShareGPT's names of those who speak, as they are called here; others stay.

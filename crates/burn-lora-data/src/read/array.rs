@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use super::{Found, Kind, Objects, lines};
 
 pub(super) const KIND: Kind = Kind {
-    extension: Some("json"),
+    extension: None,
     is: |text| text.trim_start().starts_with('['),
     objects,
     remedy: lines::KIND.remedy,

@@ -1,24 +1,29 @@
-//! SQuAD's own file: one object whose `data` are articles of paragraphs, each with a context and
+//! JSON that is not a line a row: objects over several lines, one object whose only list are the rows, and SQuAD's own file: one object whose `data` are articles of paragraphs, each with a context and
 //! questions on it. A question is a row, with the context and the article's title added to its keys;
 //! it is named by the article and its own id.
 
 use serde_json::Value;
 
 use super::{Found, Kind, Objects, lines};
+use crate::format::Format;
 use crate::object::{Object, wrong};
 use crate::problem::RowProblem;
 use crate::row::Place;
 
 pub(super) const KIND: Kind =
-    Kind { extension: Some("json"), is, objects, remedy: "write `data` of `paragraphs` of `qas`" };
+    Kind { extension: None, is, objects, remedy: "write `data` of `paragraphs` of `qas`" };
 
-/// One object over several lines, or on one line with articles in it: otherwise, lines are rows.
+/// Objects over several lines, or one line that is a whole file: otherwise, lines are rows.
 fn is(text: &str) -> bool {
-    let Some(first) = text.lines().find(|line| !line.trim().is_empty()) else { return false };
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let Some(first) = lines.next() else { return false };
     match serde_json::from_str::<Object>(first) {
-        Ok(object) => articles(&object).is_some_and(|articles| {
-            articles.iter().any(|article| article.get("paragraphs").is_some())
-        }),
+        Ok(object) if has_articles(&object) => true,
+        Ok(object) => {
+            lines.next().is_none()
+                && (is_columns(&object)
+                    || (Format::of(&object).is_none() && rows(&object).is_some()))
+        }
         Err(error) => error.is_eof() && first.trim_start().starts_with('{'),
     }
 }
@@ -27,27 +32,78 @@ fn articles(object: &Object) -> Option<&Vec<Value>> {
     object.get("data").and_then(Value::as_array)
 }
 
-fn objects(text: &str) -> Objects<'_> {
-    let file: Object = match serde_json::from_str(text) {
-        Ok(file) => file,
-        Err(error) => {
-            let problem = lines::not_json(&error, "the file is one JSON object");
-            return Box::new(std::iter::once(Found::at(error.line(), Err(problem))));
-        }
+fn has_articles(object: &Object) -> bool {
+    articles(object)
+        .is_some_and(|articles| articles.iter().any(|article| article.get("paragraphs").is_some()))
+}
+
+/// The rows of an object that has one list of objects, as `{"data": [{…}, {…}]}`.
+fn rows(object: &Object) -> Option<(&str, &Vec<Value>)> {
+    let lists = object.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_array()?)));
+    let mut of_objects =
+        lists.filter(|(_, list)| !list.is_empty() && list.iter().all(Value::is_object));
+    of_objects.next().filter(|_| of_objects.next().is_none())
+}
+
+/// Whether an object holds a list of values for each key, as a table by columns does.
+fn is_columns(object: &Object) -> bool {
+    let is_values = |value: &Value| {
+        value.as_array().is_some_and(|list| list.iter().all(|value| !value.is_object()))
     };
-    let mut rows = Vec::new();
-    match articles(&file) {
-        Some(articles) => {
-            for (number, article) in articles.iter().enumerate() {
-                read_article(number, article, &mut rows);
+    !object.is_empty() && object.values().all(is_values)
+}
+
+fn objects(text: &str) -> Objects<'_> {
+    let mut found = Vec::new();
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Object>();
+    loop {
+        let rest = &text[stream.byte_offset()..];
+        let start = stream.byte_offset() + (rest.len() - rest.trim_start().len());
+        let line = 1 + text[..start].matches('\n').count();
+        match stream.next() {
+            None => break,
+            Some(Ok(object)) => found.push(Found::at(line, Ok(object))),
+            Some(Err(error)) => {
+                let problem =
+                    lines::not_json(&error, "the file is JSON objects, one after another");
+                found.push(Found::at(error.line(), Err(problem)));
+                break;
             }
         }
-        None => {
-            let found = file.keys().cloned().collect();
-            rows.push(Found::at(1, Err(RowProblem::NoArticles { found })));
-        }
     }
-    Box::new(rows.into_iter())
+    match found.as_slice() {
+        [Found { object: Ok(object), .. }]
+            if Format::of(object).is_none() || is_columns(object) =>
+        {
+            Box::new(whole(object).into_iter())
+        }
+        _ => Box::new(found.into_iter()),
+    }
+}
+
+/// The rows of a file that is one object.
+fn whole(object: &Object) -> Vec<Found> {
+    if has_articles(object) {
+        let mut found = Vec::new();
+        for (number, article) in articles(object).into_iter().flatten().enumerate() {
+            read_article(number, article, &mut found);
+        }
+        return found;
+    }
+    if let (false, Some((key, list))) = (is_columns(object), rows(object)) {
+        let row = |(index, value): (usize, &Value)| Found {
+            place: Place::Named(format!("`{key}[{index}]`")),
+            article: None,
+            object: value.as_object().cloned().ok_or(RowProblem::NotObject),
+        };
+        return list.iter().enumerate().map(row).collect();
+    }
+    let found = object.keys().cloned().collect();
+    let problem = match is_columns(object) {
+        true => RowProblem::Columns { found },
+        false => RowProblem::NoArticles { found },
+    };
+    vec![Found::at(1, Err(problem))]
 }
 
 fn read_article(number: usize, article: &Value, rows: &mut Vec<Found>) {

@@ -18,6 +18,17 @@ pub(super) const KIND: Kind = Kind {
     remedy: "write a header row, then a row of values a line",
 };
 
+/// Values between tabs.
+pub(super) const TABS: Kind = Kind { extension: Some("tsv"), ..KIND };
+
+/// What stands between values: what the header has most of, since spreadsheets write semicolons where the comma is the decimal point.
+fn delimiter(text: &str) -> u8 {
+    let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let count = |delimiter: u8| header.bytes().filter(|&byte| byte == delimiter).count();
+    // The last of equals: a header of one key has none of any.
+    [b'\t', b';', b','].into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',')
+}
+
 fn objects(text: &str) -> Objects<'_> {
     let alone = |line, problem| Box::new(std::iter::once(Found::at(line, Err(problem))));
     // The parser takes the end of the file for the end of the cell; every row in it would be lost.
@@ -25,6 +36,7 @@ fn objects(text: &str) -> Objects<'_> {
         return alone(line, RowProblem::OpenQuote);
     }
     let mut builder = ReaderBuilder::new();
+    builder.delimiter(delimiter(text));
     let mut reader = builder.flexible(true).trim(Trim::Headers).from_reader(text.as_bytes());
     let header = match reader.headers() {
         Ok(header) => header.clone(),

@@ -52,9 +52,26 @@ impl Message {
         self.fields.get("content").and_then(Value::as_str)
     }
 
+    /// Whether there is something at the key.
+    pub fn has(&self, key: &str) -> bool {
+        match self.fields.get(key) {
+            None | Some(Value::Null) => false,
+            Some(Value::String(text)) => !text.is_empty(),
+            Some(Value::Array(values)) => !values.is_empty(),
+            Some(_) => true,
+        }
+    }
+
     /// Whether this is an answer, which is what training learns.
     pub fn is_answer(&self) -> bool {
         self.role() == "assistant"
+    }
+
+    /// Whether training learns it: an answer that neither a `weight` of 0 nor `train: false` takes out.
+    pub fn is_learned(&self) -> bool {
+        let weight = self.fields.get("weight").and_then(Value::as_f64);
+        let train = self.fields.get("train").and_then(Value::as_bool);
+        self.is_answer() && weight != Some(0.0) && train != Some(false)
     }
 
     /// Every key.

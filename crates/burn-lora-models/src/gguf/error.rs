@@ -18,11 +18,11 @@ pub enum GgufError {
         source: std::io::Error,
     },
     /// Another kind of file.
-    #[error("`{}` is not a GGUF file: it begins with {found:?}, not with `GGUF`", path.display())]
+    #[error("`{}` is not a GGUF file: {found}", path.display())]
     Magic {
         /// The file.
         path: PathBuf,
-        /// Its first bytes.
+        /// What it is, or how it begins.
         found: String,
     },
     /// Another version of the format.

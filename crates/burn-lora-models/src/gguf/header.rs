@@ -1,5 +1,6 @@
 //! The header of a file, read with every length checked against the bytes that are left.
 
+use burn_lora_files::kind;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -36,7 +37,12 @@ pub(super) fn read(file: &File, path: &Path, size: u64) -> Result<Header, GgufEr
     let mut reader = Reader { path, input: BufReader::new(file), offset: 0, size };
     let magic: [u8; 4] = reader.array("the magic number")?;
     if &magic != b"GGUF" {
-        let found = String::from_utf8_lossy(&magic).into_owned();
+        let found = match kind::of_file(path) {
+            Some(kind) => kind.to_string(),
+            None => {
+                format!("it begins with {:?}, not with `GGUF`", String::from_utf8_lossy(&magic))
+            }
+        };
         return Err(GgufError::Magic { path: path.to_owned(), found });
     }
     let version = reader.u32("the version")?;

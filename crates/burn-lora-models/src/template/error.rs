@@ -73,6 +73,16 @@ pub enum TemplateError {
         /// What is wrong there.
         message: String,
     },
+    /// A message holds something that the template leaves out.
+    #[error(
+        "`messages[{message}].{key}` is not written by this model's chat template, so nothing of it would be learned: write it into `content` as the model should, take a model whose template has it, or leave the key out"
+    )]
+    NotWritten {
+        /// The message, counted from 0.
+        message: usize,
+        /// The key.
+        key: &'static str,
+    },
     /// The template calls `raise_exception`.
     #[error("the chat template refuses these messages: {message}")]
     Raised {

@@ -25,7 +25,8 @@ pub struct Piece {
 
 impl ChatTemplate {
     /// The text of a conversation, in pieces: together they are `render(messages,
-    /// add_generation_prompt)`, and those learned are what each turn of the assistant adds to the
+    /// add_generation_prompt)`, and those learned are what each turn of the assistant that [is
+    /// learned](Message::is_learned) adds to the
     /// prompt for it, with the token that ends the turn and without the white space behind that
     /// token. Where a template ends turns with nothing but white space, that is learned.
     ///
@@ -60,7 +61,7 @@ impl ChatTemplate {
                 .ok_or(TemplateError::Unstable { message: index, change })?;
             let trimmed = answer.trim_end();
             let closed = !trimmed.is_empty() && self.closes(&values[..index], message, trimmed);
-            written.add(if closed { trimmed } else { answer }, true);
+            written.add(if closed { trimmed } else { answer }, message.is_learned());
             written.last_answer = Some(index);
         }
         written.give(&whole, messages.len())?;

@@ -98,7 +98,11 @@ impl Checkpoint {
     }
 
     fn add(&mut self, path: PathBuf) -> Result<(), ModelError> {
-        let unsound = |reason: String| ModelError::Safetensors { path: path.clone(), reason };
+        let unsound = |reason: String| {
+            let kind = burn_lora_files::kind::of_file(&path);
+            let reason = kind.map_or(reason, |kind| kind.to_string());
+            ModelError::Safetensors { path: path.clone(), reason }
+        };
         let mut file = File::open(&path).map_err(ModelError::io("read", &path))?;
         let size = file.metadata().map_err(ModelError::io("read", &path))?.len();
         let mut length = [0; 8];

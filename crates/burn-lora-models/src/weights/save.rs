@@ -1,5 +1,6 @@
 //! A model written as a Hugging Face directory.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -11,6 +12,7 @@ use burn_lora_files::{atomic, floats};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{Description, ModelError};
 
@@ -31,6 +33,34 @@ pub enum SaveDtype {
 }
 
 impl SaveDtype {
+    /// The name in configurations and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// What `config.json` calls it.
+    fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
+        }
+    }
+
+    /// Whether a number that is finite stays so.
+    fn holds(self, value: f32) -> bool {
+        let written = match self {
+            Self::F32 => value,
+            Self::F16 => half::f16::from_f32(value).to_f32(),
+            Self::Bf16 => half::bf16::from_f32(value).to_f32(),
+        };
+        written.is_finite() || !value.is_finite()
+    }
+
     fn dtype(self) -> Dtype {
         match self {
             Self::F32 => Dtype::F32,
@@ -55,7 +85,7 @@ pub(crate) fn save(
     atomic::write(&path, |file| write(file, collector.tensors, dtype))
         .map_err(ModelError::io("write", &path))?;
     let path = dir.join(CONFIG);
-    atomic::write(&path, |file| file.write_all(about.to_json().as_bytes()))
+    atomic::write(&path, |file| file.write_all(config(about, dtype).as_bytes()))
         .map_err(ModelError::io("write", &path))
 }
 
@@ -71,7 +101,25 @@ pub(crate) fn file_sizes(
         header(&collector.tensors, dtype).map_err(ModelError::io("write", WEIGHTS.as_ref()))?;
     let values: usize = collector.tensors.iter().map(|tensor| tensor.bytes(dtype)).sum();
     let weights = size_of::<u64>() + header.len() + values;
-    Ok(vec![(WEIGHTS, weights as u64), (CONFIG, about.to_json().len() as u64)])
+    Ok(vec![(WEIGHTS, weights as u64), (CONFIG, config(about, dtype).len() as u64)])
+}
+
+/// The text of `config.json`, with the kind of number that is written where it names one.
+fn config<'a>(about: &'a dyn Description, dtype: SaveDtype) -> Cow<'a, str> {
+    let text = about.to_json();
+    let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(&text) else { return text };
+    let name = Value::from(dtype.torch_name());
+    let mut changed = false;
+    for key in ["torch_dtype", "dtype"] {
+        if let Some(said) = fields.get_mut(key).filter(|said| **said != name) {
+            (*said, changed) = (name.clone(), true);
+        }
+    }
+    match changed {
+        // What was written once can be written again.
+        true => serde_json::to_string_pretty(&fields).map_or(text, Cow::Owned),
+        false => text,
+    }
 }
 
 /// The header of the file, without the length that stands before it.
@@ -107,6 +155,13 @@ fn write(
     let mut bytes = Vec::new();
     for tensor in tensors {
         let values = (tensor.values)().map_err(std::io::Error::other)?;
+        if let Some(value) = values.iter().find(|&&value| !dtype.holds(value)) {
+            return Err(std::io::Error::other(format!(
+                "`{}` holds {value}, which {} cannot hold: write the model as bf16 or f32",
+                tensor.key,
+                dtype.name()
+            )));
+        }
         bytes.clear();
         floats::encode(dtype.dtype(), &values, &mut bytes);
         file.write_all(&bytes)?;

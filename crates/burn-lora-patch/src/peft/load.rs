@@ -156,7 +156,7 @@ fn values(
     let bytes = read(dir, TENSORS_FILE)?;
     let path = dir.join(TENSORS_FILE);
     let file = SafeTensors::deserialize(&bytes)
-        .map_err(|error| PatchError::Damaged { path: path.clone(), reason: error.to_string() })?;
+        .map_err(|error| PatchError::damaged(&path, &error.to_string()))?;
     let tensors: BTreeMap<String, TensorView<'_>> = file.tensors().into_iter().collect();
 
     let embeddings: Vec<String> = tensors

@@ -110,13 +110,13 @@ fn walked(
 
 /// What a run that begins here would write over or lie among, and that no run wrote: in the directory of a run, every file that runs do
 /// not write; elsewhere, every file that is named as a run would name its own.
-pub(super) fn foreign(directory: &RunDirectory) -> Result<Vec<String>, TrainError> {
-    let of_a_run = directory.lock().is_file();
+pub(super) fn foreign(directory: &RunDirectory, of_a_run: bool) -> Result<Vec<String>, TrainError> {
+    let lock = directory.lock();
     let mut found = Vec::new();
     walked(directory, |path, names, place| {
         let foreign = match place {
             Place::Foreign => of_a_run,
-            Place::File => !of_a_run && path.is_file(),
+            Place::File => !of_a_run && path != lock && path.is_file(),
             Place::Directory | Place::LeftOver => false,
         };
         if foreign {

@@ -45,15 +45,35 @@ pub(crate) fn read<M: Objective>(
     let device = burn_lora::device::parse(&config.train.device)?.autodiff();
     observer.stage("reading the data");
     let tokenizer = base::tokenizer(&config, observer)?;
-    let files = files(&config.data, config.train.seed)?;
+    let vocabulary = base::vocabulary::<M>(&config, observer)?;
+    let files = files(&config.data, config.train.seed, vocabulary)?;
     let rows = M::read(files, &tokenizer, &mut config)?;
     let ReadRows { train, eval, prompts, sample, notes } = rows;
     Ok(ReadRun { config, device, tokenizer, train, eval, prompts, sample, notes })
 }
 
-/// Any id of the vocabulary serves as padding, which is masked everywhere.
-fn padding(tokenizer: &Tokenizer) -> u32 {
-    tokenizer.pad_id().unwrap_or(0)
+/// Any id that the model knows serves as padding, which is masked everywhere.
+fn padding(tokenizer: &Tokenizer, vocabulary: usize) -> u32 {
+    tokenizer.pad_id().filter(|&id| is_known(id, vocabulary)).unwrap_or(0)
+}
+
+fn is_known(id: u32, vocabulary: usize) -> bool {
+    usize::try_from(id).is_ok_and(|id| id < vocabulary)
+}
+
+/// Sees to it that the model has a row for every token.
+fn known<'a>(
+    ids: impl IntoIterator<Item = &'a u32>,
+    tokenizer: &Tokenizer,
+    vocabulary: usize,
+) -> Result<(), TrainError> {
+    match ids.into_iter().find(|&&id| !is_known(id, vocabulary)) {
+        None => Ok(()),
+        Some(&id) => {
+            let token = tokenizer.id_to_token(id).unwrap_or_default();
+            Err(TrainError::UnknownToken { id, token, vocabulary })
+        }
+    }
 }
 
 /// Texts, as tokens that carry loss or not.
@@ -62,13 +82,14 @@ pub(crate) fn token_rows(
     tokenizer: &Tokenizer,
     config: &RunConfig,
 ) -> Result<ReadRows<TokenBatch>, TrainError> {
-    let (data, pad) = (&config.data, padding(tokenizer));
+    let (data, pad) = (&config.data, padding(tokenizer, files.vocabulary));
     let how = tokenization(data);
     let mut notes = Vec::new();
     let mut note = |report: DataReport| notes.push(report.to_string());
     let mut examples = Vec::with_capacity(files.train.len());
     for (file, weight) in &files.train {
         let (of_file, report) = token_examples(file, tokenizer, &how)?;
+        known(of_file.iter().flat_map(|example| &example.ids), tokenizer, files.vocabulary)?;
         note(report);
         examples.push((of_file, *weight));
     }
@@ -82,6 +103,7 @@ pub(crate) fn token_rows(
     let mut held_prompts = Vec::new();
     if let Some(file) = &files.eval {
         let (examples, report) = token_examples(file, tokenizer, &how)?;
+        known(examples.iter().flat_map(|example| &example.ids), tokenizer, files.vocabulary)?;
         note(report);
         eval = Some(Rows::<TokenBatch>::of_tokens(vec![(examples, 1.0)], pad));
         held_prompts = prompts(file, tokenizer, &how)?;
@@ -95,7 +117,7 @@ pub(crate) fn label_rows(
     tokenizer: &Tokenizer,
     config: &mut RunConfig,
 ) -> Result<ReadRows<LabelBatch>, TrainError> {
-    let (data, pad) = (&config.data, padding(tokenizer));
+    let (data, pad) = (&config.data, padding(tokenizer, files.vocabulary));
     if data.packing {
         return Err(TrainError::Packing);
     }
@@ -109,6 +131,7 @@ pub(crate) fn label_rows(
     let mut examples = Vec::with_capacity(files.train.len());
     for (file, weight) in &files.train {
         let (of_file, report) = label_examples(file, tokenizer, &classes, limit)?;
+        known(of_file.iter().flat_map(|example| &example.ids), tokenizer, files.vocabulary)?;
         note(report);
         examples.push((of_file, *weight));
     }
@@ -118,6 +141,7 @@ pub(crate) fn label_rows(
     let mut eval = None;
     if let Some(file) = &files.eval {
         let (examples, report) = label_examples(file, tokenizer, &classes, limit)?;
+        known(examples.iter().flat_map(|example| &example.ids), tokenizer, files.vocabulary)?;
         note(report);
         eval = Some(Rows::<LabelBatch>::of_labels(vec![(examples, 1.0)], pad));
     }
@@ -156,9 +180,11 @@ pub struct Files {
     train: Vec<(RowFile, f64)>,
     /// The one to evaluate on, or what was held out of the one to train on.
     eval: Option<RowFile>,
+    /// Rows of the model's token table: ids lie below.
+    vocabulary: usize,
 }
 
-fn files(data: &DataSection, seed: u64) -> Result<Files, TrainError> {
+fn files(data: &DataSection, seed: u64, vocabulary: usize) -> Result<Files, TrainError> {
     let mut train = Vec::with_capacity(data.train.len());
     for source in &data.train {
         train.push((source.read(&reading(data, None))?, source.weight));
@@ -175,7 +201,7 @@ fn files(data: &DataSection, seed: u64) -> Result<Files, TrainError> {
         train.push((kept, weight));
         eval = Some(held);
     }
-    Ok(Files { train, eval })
+    Ok(Files { train, eval, vocabulary })
 }
 
 /// The examples of each file, packed by itself: its weight is that of its rows.
