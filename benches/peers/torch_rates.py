@@ -2,10 +2,12 @@
 
     pip install torch==2.11.0
     python torch_rates.py --device cuda --size 8192
+    --wait-for FILE: write FILE.ready once everything is imported, and begin when FILE is there
 """
 
 import argparse
 import json
+import os
 import time
 
 import torch
@@ -14,7 +16,12 @@ a = argparse.ArgumentParser()
 a.add_argument("--device", default="cuda")
 a.add_argument("--size", type=int, default=8192)
 a.add_argument("--runs", type=int, default=10)
+a.add_argument("--wait-for", metavar="FILE")
 a = a.parse_args()
+if a.wait_for:
+    open(a.wait_for + ".ready", "w").close()
+    while not os.path.exists(a.wait_for):
+        time.sleep(0.02)
 
 
 def seconds(run):

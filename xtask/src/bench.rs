@@ -14,7 +14,7 @@ mod compare;
 mod counted;
 mod filter;
 pub mod machine;
-mod matrix;
+pub mod matrix;
 mod peers;
 mod products;
 mod quality;

@@ -6,11 +6,11 @@
 //! - [`rates`]: how fast the device multiplies and copies;
 //! - [`check`]: every operation that has a backward of its own, against float64 on the host;
 //! - [`quickstart`]: a training run's losses and exact match;
-//! - [`cells`]: training steps of a model's shape with random weights;
-//! - [`report`]: what all of them and the peers' scripts wrote, as tables.
+//! - [`cells`]: training steps of models' shapes with random weights;
+//! - [`report`]: what all of them and the peers' scripts wrote, as tables, and which marks that meets.
 //!
 //! Each appends [`mod@line`]s of JSON as soon as it knows them, so that what is killed half way has said
-//! what it found.
+//! what it found; those that time something wait for their [`turn`].
 
 use std::path::PathBuf;
 
@@ -23,6 +23,7 @@ mod pack;
 mod quickstart;
 mod rates;
 mod report;
+mod turn;
 
 /// What proves the CUDA build on a GPU
 #[derive(Subcommand)]
@@ -35,13 +36,10 @@ pub enum Gpu {
     Check(check::Check),
     /// Trains the quickstart and keeps its losses
     Quickstart(quickstart::Quickstart),
-    /// Measures training steps of a model's shape
+    /// Measures training steps of models' shapes
     Cells(cells::Cells),
-    /// Writes report.md beside a results file
-    Report {
-        /// The JSON Lines
-        results: PathBuf,
-    },
+    /// Writes report.md of what run.sh found
+    Report(report::Report),
 }
 
 type Done = Result<(), Box<dyn std::error::Error>>;
@@ -54,7 +52,7 @@ pub fn run(verb: &Gpu) -> Done {
         Gpu::Check(check) => check::run(check),
         Gpu::Quickstart(quickstart) => quickstart::run(quickstart),
         Gpu::Cells(cells) => cells::run(cells),
-        Gpu::Report { results } => report::run(results),
+        Gpu::Report(report) => report::run(report),
     }
 }
 

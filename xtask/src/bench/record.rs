@@ -199,7 +199,7 @@ pub struct Measured {
     /// The same products alone on this machine, shape by shape, in seconds: the limit; 0 where they
     /// were not measured.
     pub products_seconds: f64,
-    /// What the device's allocator held after the steps, in bytes, where the backend tells.
+    /// The most that the device's allocator held after a step, in bytes; none on a CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_bytes: Option<u64>,
 }

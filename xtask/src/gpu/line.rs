@@ -19,6 +19,8 @@ pub enum Line {
     Check(Check),
     /// What a training run came to.
     Quickstart(Quickstart),
+    /// The steps of a cell that its kernels took.
+    Warm(Warm),
     /// Training steps.
     Cell(CellLine),
     /// Training steps of PEFT's.
@@ -30,9 +32,12 @@ pub enum Line {
 pub struct Part {
     /// Its name.
     pub name: String,
-    /// How long it took.
+    /// How long it took, its waiting for its turn included.
     pub seconds: f64,
-    /// Its exit code; 124 where its time was up.
+    /// How much of that it had the machine to itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<f64>,
+    /// Its exit code; 124 where its time was up, 125 where none was left, 127 where what it needs is not installed.
     pub code: i32,
 }
 
@@ -78,6 +83,9 @@ impl Check {
 pub struct Quickstart {
     /// The device.
     pub device: String,
+    /// How many steps there were to be; 0 where an older file does not say.
+    #[serde(default)]
+    pub planned: usize,
     /// The loss of each step, in nats per target.
     pub losses: Vec<f64>,
     /// The share of held-out rows written exactly, before and after.
@@ -90,6 +98,17 @@ pub struct Quickstart {
     pub step_seconds: f64,
     /// Tokens read, padding left out.
     pub tokens: usize,
+}
+
+/// A few steps of a cell, taken for its kernels while other parts ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Warm {
+    /// What was trained.
+    pub cell: Cell,
+    /// All of it, the model's making included.
+    pub seconds: f64,
+    /// From the start of the process, or from the end of the cell before, to the end of the first step.
+    pub first_step_seconds: f64,
 }
 
 /// Training steps of one cell.
@@ -116,7 +135,7 @@ impl CellLine {
 /// What `peft_lm.py` prints, as far as the report shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Peer {
-    /// The library.
+    /// `PEFT` or `PEFT with Liger`.
     pub peer: String,
     /// Its versions.
     pub version: String,
@@ -136,9 +155,9 @@ pub struct Peer {
     pub device: String,
     /// The median of the steps after the first.
     pub tokens_per_s: f64,
-    /// From the start of the process to the end of its first step.
+    /// From the start of the process, or from the end of the cell before, to the end of the first step.
     pub first_step_s: f64,
-    /// The most that torch's allocator held, in GiB.
+    /// The most that torch's allocator held in these steps, in GiB.
     pub peak_device_gib: Option<f64>,
 }
 

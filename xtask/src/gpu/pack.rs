@@ -7,7 +7,7 @@
 //!   pack.json             the commit and the versions that it was made from
 //!   golden/               PEFT's values
 //!   configs/, datasets/   the quickstart
-//!   models/               config.json of the shapes that are measured
+//!   models/               config.json of the shapes that are measured, weights are random
 //!   peers/                the same steps in PEFT, and torch's rates
 //! ```
 //!
@@ -21,11 +21,17 @@ use clap::Args;
 
 use super::Done;
 use crate::bench::machine;
+use crate::bench::matrix::Matrix;
 use crate::root;
+
+const MIB: u64 = 1 << 20;
 
 const RUN: &str = include_str!("run.sh");
 
-/// The models that are measured: folder and config.json, with random weights.
+/// Models of the benchmark's matrix that are measured too.
+const FROM_MATRIX: [&str; 3] = ["llama-1m", "llama-11m", "llama-35m"];
+
+/// The models that are measured, as the hub has their config.json.
 const MODELS: [(&str, &str); 3] = [
     ("tiny", include_str!("models/tiny.json")),
     ("smollm2-135m", include_str!("models/smollm2-135m.json")),
@@ -71,9 +77,15 @@ pub fn run(pack: &Pack) -> Done {
     let about = serde_json::json!({
         "commit": machine::commit(&root),
         "versions": machine::versions(&root),
-        "features": pack.features,
+        // What a program that was given has in it is not known here.
+        "features": pack.program.is_none().then_some(&pack.features),
     });
     write(&out.join("pack.json"), &format!("{about}\n"))?;
+    let matrix = Matrix::read(&root.join("benches/matrix.toml"))?;
+    for name in FROM_MATRIX {
+        let config = matrix.config(name).ok_or_else(|| format!("the matrix has no {name}"))?;
+        write(&out.join("models").join(name).join("config.json"), &config)?;
+    }
     for (name, config) in MODELS {
         write(&out.join("models").join(name).join("config.json"), config)?;
     }
@@ -86,13 +98,33 @@ pub fn run(pack: &Pack) -> Done {
     ] {
         copy(&root.join(from), &out.join(to))?;
     }
-    let bytes = size(out)?;
-    let mib = bytes.div_ceil(1 << 20);
+    let mib = size(out)?.div_ceil(MIB);
     if mib > pack.limit {
-        return Err(format!("{} is {mib} MiB, more than {}", out.display(), pack.limit).into());
+        return Err(too_large(out, pack.limit)?.into());
     }
     println!("{}: {mib} MiB; on the machine with the GPU: run.sh OUT_DIR", out.display());
     Ok(())
+}
+
+/// Says how large the pack is, and its parts, the largest first.
+fn too_large(out: &Path, limit: u64) -> Result<String, std::io::Error> {
+    let mut parts = Vec::new();
+    for entry in fs::read_dir(out)? {
+        let entry = entry?;
+        parts.push((size(&entry.path())?, entry.file_name().display().to_string()));
+    }
+    parts.sort_by(|a, b| b.cmp(a));
+    let mib = |bytes: u64| bytes as f64 / MIB as f64;
+    let list: Vec<String> =
+        parts.iter().map(|(bytes, name)| format!("{name} {:.2}", mib(*bytes))).collect();
+    let all = parts.iter().map(|(bytes, _)| bytes).sum();
+    Ok(format!(
+        "{} has {:.2} MiB, more than the {limit} that may travel; in MiB: {}. A higher --effort or fewer --features make \
+         it smaller",
+        out.display(),
+        mib(all),
+        list.join(", ")
+    ))
 }
 
 /// Compiles this program with the features; gives where it lies.
@@ -167,13 +199,15 @@ fn copy(from: &Path, to: &Path) -> Done {
     Ok(())
 }
 
-/// Bytes of all files below a folder.
-fn size(dir: &Path) -> Result<u64, std::io::Error> {
+/// Bytes of a file, or of all files below a folder.
+fn size(path: &Path) -> Result<u64, std::io::Error> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
     let mut bytes = 0;
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        bytes += if metadata.is_dir() { size(&entry.path())? } else { metadata.len() };
+    for entry in fs::read_dir(path)? {
+        bytes += size(&entry?.path())?;
     }
     Ok(bytes)
 }
@@ -187,4 +221,20 @@ fn make_executable(path: &Path) -> Done {
 #[cfg(not(unix))]
 fn make_executable(_: &Path) -> Done {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pack_that_is_too_large_is_told_with_its_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&dir.path().join("run.sh"), &"x".repeat(MIB as usize / 4)).unwrap();
+        write(&dir.path().join("golden/a"), &"x".repeat(MIB as usize)).unwrap();
+        write(&dir.path().join("golden/b"), &"x".repeat(MIB as usize / 2)).unwrap();
+        let told = too_large(dir.path(), 1).unwrap();
+        assert!(told.contains("has 1.75 MiB, more than the 1"), "{told}");
+        assert!(told.contains("in MiB: golden 1.50, run.sh 0.25."), "{told}");
+    }
 }

@@ -1,14 +1,14 @@
 //! A training run as the command line takes it, on a device: the losses of its steps, and how many
-//! held-out rows it writes exactly.
+//! held-out rows it writes exactly. A run that was ended before it was done has left its steps in its folder.
 
 use std::path::PathBuf;
 
-use burn_lora_train::config::RunConfig;
+use burn_lora_train::config::{Length, RunConfig};
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
 use burn_lora_train::silent::SilentRenderer;
 use clap::Args;
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::line::{self, Line, Quickstart as Outcome};
 use super::{Done, Where};
@@ -25,33 +25,46 @@ pub struct Quickstart {
     /// Changes to the configuration, such as train.steps=50
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Where the run's files go and stay [default: nowhere]
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Train nothing: tell what the run in --run came to before it was ended
+    #[arg(long, requires = "run")]
+    unfinished: bool,
 }
 
 pub fn run(quickstart: &Quickstart) -> Done {
     let name = quickstart.config.display().to_string();
     let text =
         std::fs::read_to_string(&quickstart.config).map_err(|error| format!("{name}: {error}"))?;
-    let dir = tempfile::tempdir()?;
-    let out = dir.path().join("run");
+    let scratch = tempfile::tempdir()?;
+    let dir = quickstart.run.clone().unwrap_or_else(|| scratch.path().join("run"));
     let mut set = quickstart.set.clone();
-    set.push(format!("output.dir={}", out.display()));
+    set.push(format!("output.dir={}", dir.display()));
     set.push(format!("train.device={}", quickstart.at.device));
     let config = RunConfig::parse(&text, &name, &set).map_err(|error| error.to_string())?;
-    let options = RunOptions { renderer: Some(Box::new(SilentRenderer)), ..RunOptions::default() };
-    let summary = train(config, options, &Observer::silent())?;
-    let exact_match = summary
-        .evaluations
-        .and_then(|[before, after]| Some((before.exact_match?, after.exact_match?)));
-    let steps = steps(&std::fs::read_to_string(out.join("metrics.jsonl"))?);
-    let seconds: Vec<f64> = steps.iter().map(|(_, seconds)| *seconds).collect();
+    let planned = match config.train.length {
+        Length::Steps(steps) => steps,
+        Length::Epochs(_) => 0,
+    };
+    let exact_match = match quickstart.unfinished {
+        true => None,
+        false => trained(config)?,
+    };
+    let metrics = dir.join("metrics.jsonl");
+    let metrics = std::fs::read_to_string(&metrics)
+        .map_err(|error| format!("{}: {error}", metrics.display()))?;
+    let steps = steps(&metrics);
+    let seconds: Vec<f64> = steps.iter().map(|step| step.seconds).collect();
     let outcome = Outcome {
         device: quickstart.at.device.clone(),
-        losses: steps.iter().map(|(loss, _)| *loss).collect(),
+        planned,
+        losses: steps.iter().map(|step| step.loss).collect(),
         exact_match,
-        seconds: summary.seconds,
+        seconds: seconds.iter().sum(),
         first_step_seconds: seconds.first().copied().unwrap_or(0.0),
         step_seconds: median(seconds).unwrap_or(0.0),
-        tokens: summary.tokens,
+        tokens: steps.iter().map(|step| step.tokens).sum(),
     };
     println!(
         "{}: {} steps, last loss {:.4}, {:.1} ms a step, exact match {:?}",
@@ -64,20 +77,57 @@ pub fn run(quickstart: &Quickstart) -> Done {
     line::append(&quickstart.at.results, &Line::Quickstart(outcome))
 }
 
-/// Loss and seconds of every step of a `metrics.jsonl`; its other lines are evaluations.
-fn steps(text: &str) -> Vec<(f64, f64)> {
-    let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    records.filter_map(|line| Some((line["loss"].as_f64()?, line["seconds"].as_f64()?))).collect()
+/// Trains; gives the share of held-out rows written exactly, before and after, where it was asked for.
+fn trained(config: RunConfig) -> Result<Option<(f64, f64)>, Box<dyn std::error::Error>> {
+    let options = RunOptions { renderer: Some(Box::new(SilentRenderer)), ..RunOptions::default() };
+    let summary = train(config, options, &Observer::silent())?;
+    let pair = summary.evaluations.map(|[before, after]| (before.exact_match, after.exact_match));
+    Ok(pair.and_then(|(before, after)| Some((before?, after?))))
+}
+
+/// A step, as `metrics.jsonl` has it.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Step {
+    loss: f64,
+    seconds: f64,
+    tokens: usize,
+}
+
+/// Every step of a `metrics.jsonl`; its other lines are evaluations, and its last one may be half a line.
+fn steps(text: &str) -> Vec<Step> {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root;
 
     #[test]
-    fn steps_are_told_from_evaluations() {
-        let text =
-            "{\"step\": 0, \"eval_loss\": 2.0}\n{\"step\": 1, \"loss\": 1.5, \"seconds\": 0.25}\n";
-        assert_eq!(steps(text), [(1.5, 0.25)]);
+    fn steps_are_told_from_evaluations_and_from_half_a_line() {
+        let text = "{\"step\": 0, \"eval_loss\": 2.0}\n\
+                    {\"step\": 1, \"loss\": 1.5, \"seconds\": 0.25, \"tokens\": 7}\n{\"step\": 2, \"lo";
+        assert_eq!(steps(text), [Step { loss: 1.5, seconds: 0.25, tokens: 7 }]);
+    }
+
+    #[test]
+    fn a_run_that_was_ended_tells_the_steps_that_it_took() {
+        let dir = tempfile::tempdir().unwrap();
+        let (run_dir, results) = (dir.path().join("run"), dir.path().join("results.jsonl"));
+        std::fs::create_dir(&run_dir).unwrap();
+        let step = |loss| format!("{{\"loss\": {loss}, \"seconds\": 0.5, \"tokens\": 3}}\n");
+        std::fs::write(run_dir.join("metrics.jsonl"), step(2.0) + &step(1.0)).unwrap();
+        run(&Quickstart {
+            at: Where { device: "cpu".to_owned(), results: results.clone() },
+            config: root().join("configs/quickstart.toml"),
+            set: vec!["train.steps=50".to_owned()],
+            run: Some(run_dir),
+            unfinished: true,
+        })
+        .unwrap();
+        let (lines, _) = line::read(&results).unwrap();
+        let [Line::Quickstart(outcome)] = &lines[..] else { panic!("{lines:?}") };
+        assert_eq!((outcome.planned, &outcome.losses[..]), (50, &[2.0, 1.0][..]));
+        assert_eq!((outcome.seconds, outcome.tokens), (1.0, 6));
     }
 }
