@@ -185,7 +185,7 @@ impl<F: FnMut(String, String, f64) -> Result<bool, Box<dyn std::error::Error>>> 
             |side, [q, k, v]| {
                 let table = |table| side.constant::<2>(table).unsqueeze::<3>();
                 let positional = Positional::Rotary { cos: table(&cos), sin: table(&sin) };
-                causal_attention(q, k, v, positional)
+                causal_attention(q, k, v, positional, None)
             },
             |side, [q, k, v]| attention_by_formula(side, [q, k, v], &cos, &sin),
         )

@@ -5,12 +5,12 @@
 //! training, it is composed.
 
 use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Tensor, TensorData};
 
 use super::cache::KvCache;
 use super::placement::{Placement, Positions, causal};
 use crate::dropout::Dropout;
-use crate::fused::{Positional, causal_attention};
+use crate::fused::{Positional, causal_attention, later};
 
 /// What all layers of one pass share.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub(crate) struct Attention<'a> {
     /// Added to composed scores, `[1 or batch, 1 or n_heads, 1 or tokens, seen]`: what must not be seen,
     /// and what positions add.
     bias: Option<Tensor<4>>,
+    /// What whole rows must not see, where the fused attention wants to be told.
+    later: Option<Tensor<2, Bool>>,
 }
 
 impl<'a> Attention<'a> {
@@ -41,7 +43,11 @@ impl<'a> Attention<'a> {
             }
             _ => mask,
         };
-        Self { placement, positional, dropout, bias }
+        let later = match dropout.is_on() || placement.is_cached() {
+            true => None,
+            false => later(placement.attended().columns(), placement.device()),
+        };
+        Self { placement, positional, dropout, bias, later }
     }
 
     /// `softmax(q kᵀ / √head_dim) v`, causal; with a cache, over what it holds of the layer and the new
@@ -71,7 +77,7 @@ impl<'a> Attention<'a> {
             let [q, k] = [q, k].map(|x| self.turned(x).swap_dims(1, 2));
             return self.composed([q, k, v.swap_dims(1, 2)]);
         }
-        causal_attention(q, k, v, self.positional.clone())
+        causal_attention(q, k, v, self.positional.clone(), self.later.clone())
     }
 
     fn cached(&self, [q, k, v]: [Tensor<4>; 3], cache: &mut KvCache, layer: usize) -> Tensor<4> {
