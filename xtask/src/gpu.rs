@@ -9,7 +9,7 @@
 //! - [`cells`]: training steps of a model's shape with random weights;
 //! - [`report`]: what all of them and the peers' scripts wrote, as tables.
 //!
-//! Each appends [`line`]s of JSON as soon as it knows them, so that what is killed half way has said
+//! Each appends [`mod@line`]s of JSON as soon as it knows them, so that what is killed half way has said
 //! what it found.
 
 use std::path::PathBuf;

@@ -33,7 +33,7 @@ pub struct Preset {
 
 macro_rules! preset {
     ($name:literal) => {
-        Preset { name: $name, text: include_str!(concat!("../../../configs/", $name, ".toml")) }
+        Preset { name: $name, text: include_str!(concat!("../configs/", $name, ".toml")) }
     };
 }
 

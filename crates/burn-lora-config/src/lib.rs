@@ -1,6 +1,6 @@
 //! What a run is, read from one TOML file.
 //!
-//! Every key is declared once, as a field of its section ([`reference`] prints them): unknown keys,
+//! Every key is declared once, as a field of its section ([`reference()`] prints them): unknown keys,
 //! wrong types, values out of range, keys that are missing and keys that contradict each other are
 //! all reported at once, each with its line. What comes out, a [`RunConfig`], is complete (every
 //! default filled in) and consistent; it is plain data, from which models, data sets and learners

@@ -1,4 +1,4 @@
-//! The table of every key, as it stands in README.
+//! The table of every key, as it stands in `docs/configuration.md`.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use toml::Value;
 use crate::keys::{Fallback, Part};
 use crate::sections::RunConfig;
 
-/// The configuration reference: a Markdown table of every key, as it stands in README.
+/// The configuration reference: a Markdown table of every key, as it stands in `docs/configuration.md`.
 pub fn reference() -> String {
     let mut table = String::from(
         "| section | key | value | default | meaning |\n| --- | --- | --- | --- | --- |\n",

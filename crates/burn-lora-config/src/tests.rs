@@ -629,18 +629,18 @@ fn what_no_file_can_hold_is_not_written() {
 }
 
 #[test]
-fn the_readme_holds_the_reference_as_it_is() {
+fn the_page_on_configurations_holds_the_reference_as_it_is() {
     const START: &str = "<!-- configuration reference -->\n";
     const END: &str = "<!-- end of configuration reference -->";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = std::fs::read_to_string(&path).expect("README.md is at the top level");
-    let (before, rest) = readme.split_once(START).expect("README.md has the first marker");
-    let (table, after) = rest.split_once(END).expect("README.md has the second marker");
-    if std::env::var_os("UPDATE_README").is_some() {
-        let readme = format!("{before}{START}{}{END}{after}", reference());
-        return std::fs::write(path, readme).expect("README.md can be written");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let page = std::fs::read_to_string(&path).expect("docs/configuration.md is there");
+    let (before, rest) = page.split_once(START).expect("the page has the first marker");
+    let (table, after) = rest.split_once(END).expect("the page has the second marker");
+    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+        let page = format!("{before}{START}{}{END}{after}", reference());
+        return std::fs::write(path, page).expect("docs/configuration.md can be written");
     }
-    assert_eq!(table.trim(), reference().trim(), "UPDATE_README=1 writes the table into README.md");
+    assert_eq!(table.trim(), reference().trim(), "UPDATE_REFERENCE=1 writes the table anew");
 }
 
 #[test]

@@ -3,8 +3,7 @@
 //!
 //! A path that exists is that path. Otherwise `org/name` or `org/name@revision` is a model of the hub;
 //! what the cache holds of it is taken without a request, so that a run does not change when the hub
-//! does. [`fetch`] asks the hub, and [`fetch_dry_run`] only asks; [`present`] is for dry runs, which download
-//! nothing.
+//! does. [`download`] asks the hub; [`present`] is for dry runs, which download nothing.
 
 use std::path::{Path, PathBuf};
 
