@@ -6,6 +6,7 @@
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn_lora::product;
 
 use super::cache::KvCache;
 use super::placement::{Placement, Positions, causal};
@@ -108,14 +109,14 @@ impl<'a> Attention<'a> {
         // and values are not repeated: [batch, kv_heads, group * tokens, ..].
         let rows = heads / kv_heads * tokens;
         let q = q.mul_scalar((head_dim as f64).powf(-0.5));
-        let scores = q.reshape([batch, kv_heads, rows, head_dim]).matmul(k.swap_dims(2, 3));
+        let scores = product(q.reshape([batch, kv_heads, rows, head_dim]), k.swap_dims(2, 3));
         let scores = match &self.bias {
             Some(bias) => (scores.reshape([batch, heads, tokens, seen]) + bias.clone())
                 .reshape([batch, kv_heads, rows, seen]),
             None => scores,
         };
         let probabilities = self.dropout.forward(softmax(scores, 3));
-        probabilities.matmul(v).reshape([batch, heads, tokens, head_dim]).swap_dims(1, 2)
+        product(probabilities, v).reshape([batch, heads, tokens, head_dim]).swap_dims(1, 2)
     }
 }
 

@@ -10,7 +10,7 @@
 use burn::backend::tensor::{BoolTensor, Device, FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{IndexingUpdateOp, Shape, Slice, TensorData};
-use burn_lora::Frozen;
+use burn_lora::{Frozen, ProductBackend};
 
 use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, TableGrad};
 
@@ -237,7 +237,7 @@ fn biased<B: Backend>(
 }
 
 /// The causal softmax of `[batch, shared, rows, width]` against `[batch, shared, tokens, width]`.
-fn probabilities<B: Backend>(
+fn probabilities<B: ProductBackend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     encoding: &Encoding<B>,
@@ -246,7 +246,7 @@ fn probabilities<B: Backend>(
 ) -> FloatTensor<B> {
     let Sizes { batch, tokens, heads, shared, .. } = sizes;
     let mask = unseen::<B>(later, sizes, &q.device());
-    let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3));
+    let scores = B::product(q, B::float_swap_dims(k, 2, 3));
     let scores = B::float_reshape(scores, Shape::new([batch, heads, tokens, tokens]));
     let scores = biased::<B>(scores, encoding, sizes);
     let scores = B::float_mask_fill(scores, mask, MASKED.into());
@@ -254,7 +254,7 @@ fn probabilities<B: Backend>(
     B::float_reshape(B::softmax(scores, 3), shape)
 }
 
-pub(super) fn causal_attention<B: Backend>(
+pub(super) fn causal_attention<B: ProductBackend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     v: FloatTensor<B>,
@@ -265,12 +265,12 @@ pub(super) fn causal_attention<B: Backend>(
     let q = B::float_mul_scalar(placed::<B>(q, &encoding), sizes.scale().into());
     let k = B::float_swap_dims(placed::<B>(k, &encoding), 1, 2);
     let weights = probabilities::<B>(sizes.stack::<B>(q), k, &encoding, later, sizes);
-    sizes.unstack::<B>(B::float_matmul(weights, B::float_swap_dims(v, 1, 2)))
+    sizes.unstack::<B>(B::product(weights, B::float_swap_dims(v, 1, 2)))
 }
 
 /// With `P` the probabilities: `dV = Pᵀ dO`, `dP = dO Vᵀ`, `dS = P (dP - Σ P dP)`, `dQ = dS K`,
 /// `dK = dSᵀ Q`, and the rotations backwards.
-pub(super) fn causal_attention_grad<B: Backend>(
+pub(super) fn causal_attention_grad<B: ProductBackend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     v: FloatTensor<B>,
@@ -285,12 +285,12 @@ pub(super) fn causal_attention_grad<B: Backend>(
     let v = B::float_swap_dims(v, 1, 2);
     let dy = sizes.stack::<B>(dy);
     let weights = probabilities::<B>(q.clone(), k.clone(), &encoding, later, sizes);
-    let dv = B::float_matmul(B::float_swap_dims(weights.clone(), 2, 3), dy.clone());
-    let dweights = B::float_matmul(dy, B::float_swap_dims(v, 2, 3));
+    let dv = B::product(B::float_swap_dims(weights.clone(), 2, 3), dy.clone());
+    let dweights = B::product(dy, B::float_swap_dims(v, 2, 3));
     let along = B::float_sum_dim(B::float_mul(weights.clone(), dweights.clone()), 3);
     let dscores = B::float_mul(weights, B::float_sub(dweights, along));
-    let dq = B::float_mul_scalar(B::float_matmul(dscores.clone(), k), sizes.scale().into());
-    let dk = B::float_matmul(B::float_swap_dims(dscores, 2, 3), q);
+    let dq = B::float_mul_scalar(B::product(dscores.clone(), k), sizes.scale().into());
+    let dk = B::product(B::float_swap_dims(dscores, 2, 3), q);
     (
         placed_grad::<B>(sizes.unstack::<B>(dq), &encoding),
         placed_grad::<B>(B::float_swap_dims(dk, 1, 2), &encoding),
@@ -374,7 +374,7 @@ pub(super) fn head_loss_grad<B: FusedBackend>(
         let dscores =
             B::float_scatter(1, B::float_exp(logs), targets, minus_one, IndexingUpdateOp::Add);
         if table_grad {
-            let of_rows = B::float_matmul(B::float_transpose(dscores.clone()), rows);
+            let of_rows = B::product(B::float_transpose(dscores.clone()), rows);
             table_sum = Some(match table_sum {
                 Some(sum) => B::float_add(sum, of_rows),
                 None => of_rows,

@@ -11,10 +11,11 @@ use super::{
     HeadLayout, Positional, causal_attention, gelu_tanh, head_loss, later, rms_norm, silu_mul,
 };
 
-/// The first GPU where one is compiled in and there, so that the same tests hold the composed bodies
-/// on wgpu and CUDA; the CPU elsewhere.
+#[path = "../../../burn-lora/tests/test_device/mod.rs"]
+mod test_device;
+
 fn device() -> Device {
-    let device = burn_lora::device::parse("auto").unwrap().autodiff();
+    let device = burn_lora::device::parse(&test_device::name()).unwrap().autodiff();
     device.seed(7);
     device
 }
