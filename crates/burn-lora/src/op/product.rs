@@ -11,7 +11,9 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
-use burn::tensor::{Shape, Tensor};
+#[cfg(feature = "cube")]
+use burn::tensor::Shape;
+use burn::tensor::Tensor;
 use burn_autodiff::NodeId;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -68,6 +70,7 @@ pub fn product<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D> {
 }
 
 /// The shape of a product.
+#[cfg(feature = "cube")]
 pub(super) fn output(lhs: &Shape, rhs: &Shape) -> Shape {
     let mut shape = lhs.clone();
     let last = lhs.num_dims() - 1;
