@@ -6,7 +6,8 @@
 //! f32, and where there are none the plain one in that format.
 //!
 //! Burn's autotune is not asked: it compiles some fifteen kernels for every new shape, in every process anew, at about a second each on
-//! CUDA. One kernel serves all shapes here, but for a few that its tiling tells apart.
+//! CUDA. One kernel serves all shapes here, but for a few that its tiling tells apart. Nor is a choice kept on disk: that takes a database
+//! among the dependencies (cubecl's `persistence`), and the driver keeps what it compiled by itself.
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;
