@@ -4,9 +4,8 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn_lora::LoraConfig;
-use burn_lora_patch::peft::{self, AdapterConfig, LoadOptions};
-use burn_lora_patch::{PatchConfig, Targets, merge, patch, unmerge};
+use burn_lora_patch::peft::{self, LoadOptions, PeftConfig};
+use burn_lora_patch::{LoraConfig, merge, patch, unmerge};
 use divan::{AllocProfiler, Bencher};
 
 #[global_allocator]
@@ -33,8 +32,8 @@ fn stack() -> Stack {
     stack
 }
 
-fn config() -> PatchConfig {
-    PatchConfig::new(LoraConfig::new(16, 32.0), Targets::AllLinear)
+fn config() -> LoraConfig {
+    LoraConfig::new(16)
 }
 
 fn adapted() -> Stack {
@@ -44,7 +43,7 @@ fn adapted() -> Stack {
 }
 
 fn save(model: &Stack, dir: &Path) {
-    peft::save(model, dir, &AdapterConfig::from_patch(&config())).expect("a directory to write");
+    peft::save(model, dir, &PeftConfig::new(&config())).expect("a directory to write");
 }
 
 #[divan::bench(sample_count = 20)]

@@ -5,7 +5,7 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Distribution, Tensor};
-use burn_lora::{Adapter, LoraConfig, LoraForward, attach};
+use burn_lora::{Adapter, AdapterConfig, LoraForward, attach};
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 
@@ -26,7 +26,7 @@ fn device() -> Device {
 }
 
 fn adapted(size: usize, rank: usize, device: &Device) -> Linear {
-    let config = LoraConfig::new(rank, 2.0 * rank as f64);
+    let config = AdapterConfig::new(rank);
     let linear = LinearConfig::new(size, size).with_bias(false).init(device).no_grad();
     let adapter = Adapter::init("default", &config, &linear.weight, 0).expect("a rank that fits");
     attach(linear, "weight", adapter).expect("a linear has a weight")

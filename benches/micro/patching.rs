@@ -2,8 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn_lora::LoraConfig;
-use burn_lora_patch::{PatchConfig, Scan, Targets, patch, plan};
+use burn_lora_patch::{LoraConfig, Scan, Targets, patch, plan};
 use divan::{AllocProfiler, Bencher};
 
 #[global_allocator]
@@ -40,8 +39,8 @@ fn blocks() -> Blocks {
     Blocks { layers: (0..BLOCKS).map(|_| block()).collect() }
 }
 
-fn config(targets: Targets) -> PatchConfig {
-    PatchConfig::new(LoraConfig::new(4, 8.0), targets)
+fn config(targets: Targets) -> LoraConfig {
+    LoraConfig::new(4).with_alpha(8.0).with_targets(targets)
 }
 
 #[divan::bench(sample_count = 20)]

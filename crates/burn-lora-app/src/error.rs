@@ -52,6 +52,20 @@ pub enum AppError {
         /// The directory.
         out: PathBuf,
     },
+    /// A place where continuations cannot go.
+    #[error("`{}` {reason}: name another file for the continuations", path.display())]
+    Output {
+        /// What was named.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A file for continuations that is there already.
+    #[error("`{}` is there already: name another file, or remove it first", path.display())]
+    OutputExists {
+        /// The file.
+        path: PathBuf,
+    },
     /// A name that no adapter has.
     #[error("there is no adapter `{name}`; there are: {known}")]
     UnknownAdapter {

@@ -14,7 +14,7 @@ use burn_lora_files::{self as files, IoError, atomic, lossy};
 use burn_lora_hub::HubId;
 use burn_lora_models::SaveDtype;
 use burn_lora_patch::TaskType;
-use burn_lora_patch::peft::{self, AdapterConfig, CONFIG_FILE, TENSORS_FILE};
+use burn_lora_patch::peft::{self, CONFIG_FILE, PeftConfig, TENSORS_FILE};
 use burn_lora_report::record::{Record, Totals, first_and_last};
 use burn_lora_train::config::{AdapterSection, DataSection, ModelSource, RunConfig};
 use burn_lora_train::directory::RunDirectory;
@@ -144,7 +144,7 @@ struct Finished {
     /// The directory of what was trained.
     trained: PathBuf,
     /// The adapter's configuration with the public name of its base, where an adapter was trained.
-    adapter: Option<AdapterConfig>,
+    adapter: Option<PeftConfig>,
     weights: Weights,
     history: Vec<Record>,
 }
@@ -222,7 +222,7 @@ fn public(path: &Path) -> String {
 }
 
 /// The adapter's configuration with that base.
-fn named(mut config: AdapterConfig, base: &Base) -> AdapterConfig {
+fn named(mut config: PeftConfig, base: &Base) -> PeftConfig {
     match base {
         Base::Hub { repo, revision } => {
             config.base_model_name_or_path = Some(repo.clone());
@@ -234,14 +234,14 @@ fn named(mut config: AdapterConfig, base: &Base) -> AdapterConfig {
     config
 }
 
-fn write_adapter(from: &Path, config: &AdapterConfig, to: &Path) -> Result<(), AppError> {
+fn write_adapter(from: &Path, config: &PeftConfig, to: &Path) -> Result<(), AppError> {
     let path = from.join(TENSORS_FILE);
     let tensors = files::read(&path)?;
     files::write(&to.join(TENSORS_FILE), &tensors)?;
     Ok(files::write(&to.join(CONFIG_FILE), adapter_json(config, from)?.as_bytes())?)
 }
 
-fn adapter_json(config: &AdapterConfig, from: &Path) -> Result<String, AppError> {
+fn adapter_json(config: &PeftConfig, from: &Path) -> Result<String, AppError> {
     config.to_json().map_err(|error| {
         TrainError::Damaged { path: from.join(CONFIG_FILE), reason: error.to_string() }.into()
     })
@@ -264,7 +264,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), AppError> {
 /// Whether what was trained sorts rows into classes rather than writing text.
 fn classifies(
     trained: &Path,
-    adapter: Option<&AdapterConfig>,
+    adapter: Option<&PeftConfig>,
     observer: &Observer,
 ) -> Result<bool, AppError> {
     match adapter {
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn the_configuration_of_the_adapter_gets_the_public_name() {
         let base = Base::Hub { repo: "org/name".into(), revision: Some("v1".into()) };
-        let config = named(AdapterConfig::default().with_base_model("/home/me/base"), &base);
+        let config = named(PeftConfig::default().with_base_model("/home/me/base"), &base);
         assert_eq!(config.base_model_name_or_path.as_deref(), Some("org/name"));
         assert_eq!(config.revision.as_deref(), Some("v1"));
         let local = named(config, &Base::Path("base".into()));

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use burn_lora_files::floats::values_f64;
 use burn_lora_patch::PatchError;
-use burn_lora_patch::peft::{self, AdapterConfig, CONFIG_FILE, Modules, TENSORS_FILE};
+use burn_lora_patch::peft::{self, CONFIG_FILE, Modules, PeftConfig, TENSORS_FILE};
 use burn_lora_train::TrainError;
 use burn_lora_train::directory::RunDirectory;
 use regex::Regex;
@@ -297,7 +297,7 @@ fn in_order(path: &str) -> Vec<(u64, String)> {
 impl Pair<'_> {
     fn inspected(
         self,
-        config: &AdapterConfig,
+        config: &PeftConfig,
         alphas: &Alphas,
         file: &Path,
     ) -> Result<AdaptedLayer, InspectError> {
@@ -341,7 +341,7 @@ struct Alphas {
 }
 
 impl Alphas {
-    fn new(config: &AdapterConfig, file: &Path) -> Result<Self, InspectError> {
+    fn new(config: &PeftConfig, file: &Path) -> Result<Self, InspectError> {
         let mut patterns = Vec::with_capacity(config.alpha_pattern.len());
         for (pattern, value) in &config.alpha_pattern {
             let failed = |reason: String| InspectError::Pattern {
@@ -399,7 +399,7 @@ fn dtype(view: &TensorView<'_>) -> String {
     view.dtype().to_string().to_lowercase()
 }
 
-fn notes(config: &AdapterConfig, layers: &[AdaptedLayer]) -> Vec<String> {
+fn notes(config: &PeftConfig, layers: &[AdaptedLayer]) -> Vec<String> {
     let mut notes = Vec::new();
     if layers.is_empty() {
         notes.push("there is no layer with factors".to_owned());

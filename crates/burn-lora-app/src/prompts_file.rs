@@ -3,9 +3,11 @@
 //! A row has `prompt`, or `messages` of which the last is not the assistant's. What is written is the
 //! row with `output` added, in the same order.
 
-use std::path::Path;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use burn_lora_files as files;
+use burn_lora_files::{self as files, IoError};
 use burn_lora_models::ModelError;
 use burn_lora_models::conversation::Message;
 use burn_lora_train::observe::Observer;
@@ -43,6 +45,62 @@ pub fn check_file(generator: &Generator, input: &Path, how: &Writing) -> Result<
     })
 }
 
+/// Where continuations go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A file, which is written whole or not at all; whether it replaces one.
+    File {
+        /// The file itself, where a link to it was given.
+        path: PathBuf,
+        /// Whether it is there already.
+        replaces: bool,
+    },
+    /// A pipe or a device, which is written to and stays what it is.
+    Stream(PathBuf),
+}
+
+impl Destination {
+    /// Where the rows of `input` go if `output` is named for them, `replace` saying that a file there may be replaced.
+    ///
+    /// # Errors
+    ///
+    /// A file that is there and was not to be replaced, the input itself, a directory, a link that leads nowhere.
+    pub fn of(input: &Path, output: &Path, replace: bool) -> Result<Self, AppError> {
+        let refused = |reason| AppError::Output { path: output.to_owned(), reason };
+        let Ok(there) = fs::metadata(output) else {
+            return match output.is_symlink() {
+                true => Err(refused("is a link that leads nowhere")),
+                false => Ok(Self::File { path: output.to_owned(), replaces: false }),
+            };
+        };
+        if there.is_dir() {
+            return Err(refused("is a directory"));
+        }
+        if !there.is_file() {
+            return Ok(Self::Stream(output.to_owned()));
+        }
+        let path = fs::canonicalize(output).map_err(IoError::at("read", output))?;
+        if fs::canonicalize(input).is_ok_and(|input| input == path) {
+            return Err(refused("is the file that the rows are read from"));
+        }
+        match replace {
+            true => Ok(Self::File { path, replaces: true }),
+            false => Err(AppError::OutputExists { path: output.to_owned() }),
+        }
+    }
+
+    fn write(&self, text: &str) -> Result<(), AppError> {
+        match self {
+            Self::File { path, .. } => Ok(files::write(path, text.as_bytes())?),
+            Self::Stream(path) => {
+                let stream = OpenOptions::new().write(true).open(path);
+                let written = stream.and_then(|mut stream| stream.write_all(text.as_bytes()));
+                Ok(written.map_err(IoError::at("write", path))?)
+            }
+        }
+    }
+}
+
 /// Continues every row of `input` into `output`, making the directories above it; how many rows there were.
 ///
 /// # Errors
@@ -52,7 +110,7 @@ pub fn check_file(generator: &Generator, input: &Path, how: &Writing) -> Result<
 pub fn continue_file(
     generator: &Generator,
     input: &Path,
-    output: &Path,
+    output: &Destination,
     how: &Writing,
     observer: &Observer,
 ) -> Result<usize, AppError> {
@@ -72,7 +130,7 @@ pub fn continue_file(
         observer.progress(done, total);
     }
     observer.done();
-    files::write(output, lines.as_bytes())?;
+    output.write(&lines)?;
     Ok(rows.len())
 }
 
@@ -157,5 +215,35 @@ mod tests {
         assert!(refused(json!({"messages": [{"role": "user"}]})).contains("`content`"));
         let answered = json!({"messages": [{"role": "assistant", "content": "b"}]});
         assert!(refused(answered).contains("answered"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_there_a_link_and_the_input_are_never_replaced_unasked() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["in.jsonl", "there.jsonl"] {
+            fs::write(at(name), "mine").unwrap();
+        }
+        std::os::unix::fs::symlink(at("there.jsonl"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("in.jsonl"), at("in-link")).unwrap();
+        std::os::unix::fs::symlink(at("nothing"), at("dangling")).unwrap();
+        let of = |name: &str, replace| Destination::of(&at("in.jsonl"), &at(name), replace);
+        for name in ["there.jsonl", "link"] {
+            assert!(matches!(of(name, false), Err(AppError::OutputExists { .. })), "{name}");
+        }
+        for name in ["in.jsonl", "in-link", "dangling", "."] {
+            assert!(matches!(of(name, true), Err(AppError::Output { .. })), "{name}");
+        }
+        of("link", true).unwrap().write("new").unwrap();
+        assert!(at("link").is_symlink(), "what it leads to is replaced");
+        assert_eq!(fs::read_to_string(at("there.jsonl")).unwrap(), "new");
+        of("a/new.jsonl", false).unwrap().write("new").unwrap();
+        assert_eq!(fs::read_to_string(at("a/new.jsonl")).unwrap(), "new");
+        let null = Path::new("/dev/null");
+        let stream = Destination::of(&at("in.jsonl"), null, false).unwrap();
+        assert_eq!(stream, Destination::Stream(null.to_owned()));
+        stream.write("gone").unwrap();
+        assert!(!null.is_file(), "a device stays one");
     }
 }

@@ -230,6 +230,7 @@ impl Sweep {
                         renderer: Some(Box::new(SilentRenderer)),
                         interrupter: interrupter.clone(),
                         no_memory_check: self.no_memory_check,
+                        ..RunOptions::default()
                     };
                     train(plan.config.clone(), options)
                 }

@@ -7,10 +7,9 @@ mod tiny;
 
 use std::fs;
 
-use burn_lora::LoraConfig;
 use burn_lora_app::merge::{MergeOptions, Tolerance, merge};
 use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, SaveDtype};
-use burn_lora_patch::{PatchConfig, Targets, plan};
+use burn_lora_patch::{LoraConfig, Targets, plan};
 use burn_lora_train::observe::Observer;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -71,7 +70,7 @@ fn bloom_560m_has_the_published_number_of_trainable_parameters() {
     let device = burn_lora::device::parse("cpu").unwrap();
     let model = CausalLm::outline(&config, &device).unwrap();
     let targets = Targets::names(["query_key_value"]);
-    let report = plan(&model, &PatchConfig::new(LoraConfig::new(8, 8.0), targets)).unwrap();
+    let report = plan(&model, &LoraConfig::new(8).with_alpha(8.0).with_targets(targets)).unwrap();
     assert_eq!((report.trainable(), report.total()), (786_432, 560_001_024));
     assert!(report.trainable_line().contains("786,432 of 560,001,024"));
 }

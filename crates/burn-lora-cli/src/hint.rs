@@ -9,6 +9,7 @@ pub fn hint(error: &AppError) -> Option<String> {
     match error {
         AppError::Train(error) => of_run(error),
         AppError::Sweep(error) => of_sweep(error),
+        AppError::OutputExists { .. } => Some("`--overwrite` replaces it".to_owned()),
         AppError::UnknownAdapter { .. } => {
             Some("`--adapter NAME=DIR` brings another one".to_owned())
         }
@@ -21,10 +22,25 @@ pub fn hint(error: &AppError) -> Option<String> {
 
 fn of_run(error: &TrainError) -> Option<String> {
     match error {
-        TrainError::Exists { .. } => {
+        TrainError::Exists { resumable: true, .. } => {
             Some("`--resume` goes on with it, `--overwrite` starts over".to_owned())
         }
-        TrainError::NothingToResume { .. } => Some("leave `--resume` out".to_owned()),
+        TrainError::Exists { resumable: false, .. } | TrainError::NothingToResume { .. } => {
+            Some("`--overwrite` in the place of `--resume` starts over".to_owned())
+        }
+        TrainError::Checkpoint { whole: None, .. } => {
+            Some("`--overwrite` in the place of `--resume` starts over".to_owned())
+        }
+        TrainError::Metrics { .. } => {
+            Some("`--allow-changed metrics` goes on with what is left of it".to_owned())
+        }
+        TrainError::InputsChanged { kinds, .. } => {
+            let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+            Some(format!("`--allow-changed {}` goes on all the same", kinds.join(",")))
+        }
+        TrainError::ResumeDiffers { lengths_only: true, .. } => {
+            Some("`--extend` takes more steps than the run was to take".to_owned())
+        }
         TrainError::NotFetched { name } => Some(format!("run `burn-lora fetch {name}` first")),
         TrainError::TooLarge { suggestion, .. } => {
             let fits = suggestion.as_ref().map_or_else(String::new, |suggestion| {
@@ -55,6 +71,8 @@ fn of_sweep(error: &SweepError) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use burn_lora_train::inputs::Changed;
+
     use super::*;
 
     fn check(error: impl Into<AppError>, parts: &[&str]) {
@@ -69,8 +87,25 @@ mod tests {
     #[test]
     fn what_a_library_refuses_is_met_with_the_flag_that_helps() {
         let dir = || "runs/x".into();
-        check(TrainError::Exists { dir: dir() }, &["--resume", "--overwrite"]);
-        check(TrainError::NothingToResume { dir: dir() }, &["--resume"]);
+        let exists = |resumable| TrainError::Exists { dir: dir(), resumable };
+        check(exists(true), &["--resume", "--overwrite"]);
+        check(exists(false), &["--overwrite"]);
+        check(TrainError::NothingToResume { dir: dir() }, &["--overwrite"]);
+        let checkpoint = TrainError::Checkpoint {
+            path: dir(),
+            file: "state.json".into(),
+            reason: "is not there".into(),
+            whole: None,
+        };
+        check(checkpoint, &["--overwrite"]);
+        let metrics = TrainError::Metrics { path: dir(), line: 3, reason: "is torn".into() };
+        check(metrics, &["--allow-changed metrics"]);
+        let kinds = vec![Changed::Data, Changed::Base];
+        let changed = TrainError::InputsChanged { dir: dir(), changes: vec![], kinds };
+        check(changed, &["--allow-changed data,base"]);
+        let differences = vec!["train.steps: 3 -> 9".into()];
+        let longer = TrainError::ResumeDiffers { dir: dir(), differences, lengths_only: true };
+        check(longer, &["--extend"]);
         check(TrainError::NotFetched { name: "org/a".into() }, &["burn-lora fetch org/a"]);
         let too_large = TrainError::TooLarge { needed: 2, free: 1, suggestion: None };
         check(too_large, &["burn-lora plan", "--no-memory-check"]);
@@ -81,6 +116,7 @@ mod tests {
         check(AppError::MergeDiffers { difference, tolerance }, &["--tolerance", "--verify"]);
         let adapter = AppError::UnknownAdapter { name: "a".into(), known: "b".into() };
         check(adapter, &["--adapter NAME=DIR"]);
+        check(AppError::OutputExists { path: "a".into() }, &["--overwrite"]);
     }
 
     #[test]

@@ -41,6 +41,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let verb = Cli::parse().verb;
+    terminal::refuse_large_files_by_error();
     if let Verb::Plan(_) | Verb::Train(_) | Verb::Sweep(_) = verb {
         keep_large_blocks();
     }
@@ -48,7 +49,10 @@ fn main() -> ExitCode {
         Verb::Init(verb) => verb.run(),
         Verb::Check(verb) => verb.run(),
         Verb::Plan(verb) => return verb.run(),
-        Verb::Train(verb) => verb.run(),
+        Verb::Train(verb) => match verb.run() {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Verb::Sweep(verb) => return verb.run(),
         Verb::Eval(verb) => verb.run(),
         Verb::Generate(verb) => verb.run(),

@@ -57,7 +57,19 @@ fn style() -> ProgressStyle {
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// The first Ctrl-C says `told` and ends the work after the step it is in, with a checkpoint, for the
+/// A file that grows beyond what the system allows this process is an error of the write that does it, and not the process's end.
+pub fn refuse_large_files_by_error() {
+    #[cfg(unix)]
+    {
+        use signal_hook::consts::SIGXFSZ;
+        // Nobody asks whether it came: that something handles it is what keeps the process.
+        if let Err(error) = signal_hook::flag::register(SIGXFSZ, Default::default()) {
+            output::note(&format!("warning: a file that grows too large will end this: {error}"));
+        }
+    }
+}
+
+/// The first Ctrl-C, SIGTERM or SIGHUP says `told` and ends the work after the step it is in, with a checkpoint, for the
 /// reason `why`; the second ends the process.
 pub fn stop_on_interrupt(interrupter: Interrupter, why: &'static str, told: &'static str) {
     let result = ctrlc::set_handler(move || {

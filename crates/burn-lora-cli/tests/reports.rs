@@ -246,6 +246,9 @@ fn generate_tells_text_and_tokens() {
     let asked: Vec<&Value> = lines.iter().map(|line| &line["prompt"]).collect();
     assert_eq!(asked, prompts);
     assert!(lines.iter().all(|line| line["output"].is_string()));
+    let unasked = refusal(dir, &[&file[..], &["--dry-run"]].concat());
+    assert!(unasked.contains("`new/out.jsonl` is there already"), "{unasked}");
+    let file = [&file[..], &["--overwrite"]].concat();
     let plan = document(dir, &[&file[..], &["--dry-run"]].concat());
     assert_eq!(plan["replaces"], true);
 

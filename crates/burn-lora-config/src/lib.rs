@@ -59,6 +59,7 @@ pub use sections::{
     AdapterSection, DataSection, Length, LoraSection, Metric, ModelSection, ModelSource,
     OutputSection, RunConfig, Schedule, TrainSection, Warmup,
 };
+pub use write::Difference;
 
 use keys::Part;
 use reader::Reader;

@@ -1,4 +1,4 @@
-use burn_lora::{Init, LoraConfig};
+use burn_lora::{AdapterConfig, Init};
 use burn_lora_models::WeightDtype;
 use burn_lora_patch::Targets;
 use miette::Diagnostic;
@@ -107,7 +107,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 dropout: false,
             },
             adapter: AdapterSection::Lora(LoraSection {
-                lora: LoraConfig::new(8, 16.0),
+                lora: AdapterConfig::new(8).with_alpha(16.0),
                 targets: Targets::AllLinear,
                 exclude: vec![],
                 layers_to_transform: None,
@@ -168,7 +168,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
 fn every_key_is_read() {
     let config = read(EVERYTHING, &[]).unwrap();
     let AdapterSection::Lora(adapter) = &config.adapter else { panic!("{config:?}") };
-    let lora = LoraConfig::new(4, 6.5).with_dropout(0.05).with_rslora(true);
+    let lora = AdapterConfig::new(4).with_alpha(6.5).with_dropout(0.05).with_rslora(true);
     assert_eq!(adapter.lora, lora.with_init(Init::Gaussian));
     assert_eq!(adapter.targets, Targets::Regex(r".*\.(q|v)_proj".into()));
     assert_eq!(adapter.layers_to_transform, Some(vec![0, 2]));
@@ -597,18 +597,28 @@ fn differences_are_of_the_keys_that_decide_so_much() {
     let then = config(&["data.eval=e", "train.steps=9", "data.labels=['a']"]);
     let now = ["data.eval=e", "train.epochs=1", "train.eval_every=2", "train.device=wgpu"];
     let now = config(&now);
+    let differences = |now: &RunConfig, decides| -> Vec<String> {
+        let all = now.differences(&then, decides).unwrap();
+        all.iter().map(ToString::to_string).collect()
+    };
     let training = ["train.epochs: absent -> 1.0", "train.steps: 9 -> absent"];
-    assert_eq!(now.differences(&then, Decides::Training).unwrap(), training);
+    assert_eq!(differences(&now, Decides::Training), training);
     let evaluation = [training[0], "train.eval_every: 0 -> 2", training[1]];
-    assert_eq!(now.differences(&then, Decides::Evaluation).unwrap(), evaluation);
+    assert_eq!(differences(&now, Decides::Evaluation), evaluation);
     let all = [training[0], "train.device: \"auto\" -> \"wgpu\"", evaluation[1], training[1]];
-    assert_eq!(now.differences(&then, Decides::Nothing).unwrap(), all);
+    assert_eq!(differences(&now, Decides::Nothing), all);
     // The classes of the rows are found again; given otherwise, they are others.
-    let other = ["data.eval=e", "train.steps=9", "data.labels=['b']"];
-    assert_eq!(
-        config(&other).differences(&then, Decides::Training).unwrap(),
-        ["data.labels: [\"a\"] -> [\"b\"]"]
-    );
+    let other = config(&["data.eval=e", "train.steps=9", "data.labels=['b']"]);
+    assert_eq!(differences(&other, Decides::Training), ["data.labels: [\"a\"] -> [\"b\"]"]);
+}
+
+#[test]
+fn what_decides_a_step_is_neither_the_length_of_the_run_nor_what_is_shown() {
+    let of = |more: &[&str]| read(LEAST, more).unwrap().deciding().unwrap();
+    let one = of(&["train.steps=9"]);
+    assert_eq!(one, of(&["train.epochs=2", "train.eval_every=0", "train.samples=1"]));
+    assert_ne!(one, of(&["train.steps=9", "train.seed=1"]));
+    assert!(one.contains("train.batch_size = 8\n"), "{one}");
 }
 
 #[test]

@@ -3,14 +3,18 @@
 //! - [`atomic`]: a file is the old one or the new one, whole, whatever happens in between.
 //! - [`IoError`]: what the system refused, with what was tried and where; every crate's errors hold this one.
 //! - [`floats`]: the numbers of safetensors files, f32, f16 and bf16, to and from f32.
+//! - [`digest`]: size and SHA-256 of a file, to find later whether it has changed.
+//! - [`lock`]: a file that one process holds at a time.
 //! - [`fnv`]: a hash of a path that is the same on every machine and in every version.
 //!
 //! What a file means is its owner's: nothing here knows a model, an adapter or a run.
 
 pub mod atomic;
+pub mod digest;
 mod error;
 pub mod floats;
 pub mod fnv;
+pub mod lock;
 mod lossy;
 mod plain;
 

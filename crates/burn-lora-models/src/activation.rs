@@ -6,10 +6,11 @@ use burn::tensor::activation::{gelu, relu};
 use crate::fused::gelu_tanh;
 
 /// What stands between the two products of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Activation {
     /// GELU, exact.
+    #[default]
     Gelu,
     /// GELU by its tanh approximation: `gelu_new`, `gelu_pytorch_tanh`.
     GeluTanh,

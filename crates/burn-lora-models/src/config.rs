@@ -1,10 +1,14 @@
 //! What the configurations of all families share: where a `config.json` is found, and how its problems are
 //! gathered, all of them at once.
 
+mod checked;
+
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+pub use checked::{Basics, Checked, ConfigKeys};
 
 use crate::{ModelError, gguf};
 
@@ -49,7 +53,7 @@ pub(crate) fn model_type(
 
 /// What is wrong with a configuration.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<String>);
+pub struct Problems(Vec<String>);
 
 impl Problems {
     pub(crate) fn add(&mut self, problem: impl Into<String>) {
@@ -60,9 +64,9 @@ impl Problems {
         self.0.extend(problems);
     }
 
-    /// What a reader of one value found, or its value.
-    pub(crate) fn take<T>(&mut self, result: Result<T, Vec<String>>) -> Option<T> {
-        result.map_err(|found| self.extend(found)).ok()
+    /// What a reader of one value found, or its value. With problems, the default is used by nobody.
+    pub(crate) fn take<T: Default>(&mut self, result: Result<T, Vec<String>>) -> T {
+        result.map_err(|found| self.extend(found)).unwrap_or_default()
     }
 
     /// Numbers of things of which there must be one.

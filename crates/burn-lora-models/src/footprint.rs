@@ -1,8 +1,9 @@
 //! What a training step of a model keeps in memory, counted from shapes alone.
 //!
-//! Each family's `footprint.rs` follows that family's forward pass, operation by operation, and adds up
-//! what the backward pass of each keeps. Whoever changes what a layer computes changes its count
-//! there; a test compares the prediction that is made of it with the measured peak of whole runs.
+//! A count follows a forward pass, operation by operation, and adds up what the backward pass of each keeps:
+//! one for all decoders of pre-normed blocks, here, and one beside each other family. Whoever changes what a
+//! layer computes changes its count; a test compares the prediction that is made of it with the
+//! measured peak of whole runs.
 //!
 //! Counted for f32 on the CPU backend Flex. Left out: weights, gradients and optimiser, which follow from
 //! the parameters alone, and what an allocator loses to fragments.
@@ -19,15 +20,15 @@
 //!     true => Learned::Factors { rank: 4, kept: 4 },
 //!     false => Learned::Nothing,
 //! };
-//! let counted = config.about().counted();
-//! assert!(counted.footprint(&batch, &queries).kept > 0);
-//! assert_eq!(counted.footprint(&batch, &|_| Learned::Nothing).kept, 0);
+//! let cost = config.about().cost();
+//! assert!(cost.footprint(&batch, &queries).kept > 0);
+//! assert_eq!(cost.footprint(&batch, &|_| Learned::Nothing).kept, 0);
 //! # Ok::<(), burn_lora_models::ModelError>(())
 //! ```
 
-mod plain;
+mod decoder;
 
-pub(crate) use plain::PlainDecoder;
+pub(crate) use decoder::{DecoderCost, DecoderNames, Norms};
 
 use crate::fused::rows_at_once;
 
@@ -101,8 +102,8 @@ impl Footprint {
     }
 }
 
-/// A model's configuration, by which its training steps are counted.
-pub trait Counted {
+/// What training steps of a model cost, in memory and in operations, counted from its configuration.
+pub trait CostModel {
     /// The footprint of a training step on a batch, given what is learned of each module.
     fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint;
 
@@ -220,9 +221,13 @@ mod tests {
         LlamaConfig::from_json(text, "config.json".as_ref()).unwrap()
     }
 
+    fn kept_bytes(config: &impl ModelConfig, batch: &BatchShape, learned: &LearnedAt<'_>) -> u64 {
+        config.about().cost().footprint(batch, learned).kept
+    }
+
     /// Values kept for each of the sixteen tokens, with what is learned of the linears.
     fn kept(learned: &LearnedAt<'_>) -> f64 {
-        llama().footprint(&BATCH, learned).kept as f64 / 4.0 / 16.0
+        kept_bytes(&llama(), &BATCH, learned) as f64 / 4.0 / 16.0
     }
 
     fn linears(path: &str) -> Learned {
@@ -269,7 +274,7 @@ mod tests {
     }
 
     fn plain_kept(config: &CausalConfig, learned: &LearnedAt<'_>) -> f64 {
-        config.about().counted().footprint(&BATCH, learned).kept as f64 / 4.0 / 16.0
+        kept_bytes(config, &BATCH, learned) as f64 / 4.0 / 16.0
     }
 
     #[test]
@@ -304,8 +309,7 @@ mod tests {
     #[test]
     fn packed_texts_take_what_they_are_padded_to_in_attention() {
         let packed = BatchShape { segments: Some((6, 4)), ..BATCH };
-        let more =
-            llama().footprint(&packed, &linears).kept - llama().footprint(&BATCH, &linears).kept;
+        let more = kept_bytes(&llama(), &packed, &linears) - kept_bytes(&llama(), &BATCH, &linears);
         // Six texts of four instead of two of eight: eight more tokens of q, k and v in both layers.
         assert_eq!(more, 4 * 2 * 8 * 32);
     }
@@ -325,11 +329,12 @@ mod tests {
         // The wide product's output is the input of a learning linear: counted with it.
         let of_tokens = 16 * (16 + 16 + 16 + 32 + 32 + 48 + 32 + 16);
         let of_scores = 2 * (2 * 2 * 8 * 8);
-        assert_eq!(config.footprint(&BATCH, &learned).kept, 4 * (of_tokens + of_scores));
+        let kept = kept_bytes(&config, &BATCH, &learned);
+        assert_eq!(kept, 4 * (of_tokens + of_scores));
         // Its own dropout keeps masks: of the probabilities, and of both outputs; nothing learns below the
         // embeddings' one.
-        let dropping = config.clone().with_dropout().footprint(&BATCH, &learned).kept;
+        let dropping = kept_bytes(&config.with_dropout(), &BATCH, &learned);
         let masks = 2 * 2 * 8 * 8 + 2 * 16 * 16;
-        assert_eq!(dropping - config.footprint(&BATCH, &learned).kept, 4 * masks);
+        assert_eq!(dropping - kept, 4 * masks);
     }
 }

@@ -1,6 +1,6 @@
 //! What every model can: be built from any source of tensors, be loaded, and be saved.
 //!
-//! A family writes [`ModelConfig`] (what its `config.json` means) and [`Model::build`] (which tensors it
+//! A family writes the keys of its `config.json` (a [`ModelConfig`] follows from them) and [`Model::build`] (which tensors it
 //! asks for, and where they go). Loading a checkpoint, drawing random weights, planning by shapes
 //! alone and saving are then the same code for all of them.
 //!
@@ -27,7 +27,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleDisplay};
 
 use crate::config::text_of;
-use crate::footprint::Counted;
+use crate::footprint::CostModel;
 use crate::gguf::GgufFamily;
 use crate::weights::{
     Builder, CheckpointKeys, LoadReport, Manifest, Random, SaveDtype, Storage, file_sizes, load,
@@ -38,7 +38,7 @@ use crate::{ModelError, gguf};
 /// What there is to know of a model without its weights.
 pub trait Description {
     /// By what its training steps are counted.
-    fn counted(&self) -> &dyn Counted;
+    fn cost(&self) -> Box<dyn CostModel + '_>;
 
     /// The text of the `config.json` that goes with the weights.
     fn to_json(&self) -> Cow<'_, str>;

@@ -28,7 +28,7 @@ use crate::gguf::{self, GgufFile};
 use crate::template::ChatTemplate;
 
 /// The files that make a tokenizer, of which `tokenizer.json` is needed.
-const FILES: [&str; 8] = [
+pub const FILES: [&str; 8] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",

@@ -1,27 +1,51 @@
 //! What a patch is made from, as plain data.
 //!
 //! ```
-//! use burn_lora::LoraConfig;
-//! use burn_lora_patch::{PatchConfig, Targets};
+//! use burn_lora_patch::{LoraConfig, Method, Targets};
 //!
-//! let config = PatchConfig::new(LoraConfig::new(8, 16.0), Targets::AllLinear);
+//! let config = LoraConfig::new(8).with_alpha(16).with_targets(["query", "value"]);
 //! assert_eq!(config.name, "default");
 //! assert_eq!(config.heads, ["lm_head"]);
+//!
+//! let dora = LoraConfig::new(8).with_method(Method::Dora).with_dropout(0.05);
+//! assert_eq!(dora.targets, Targets::AllLinear);
+//! assert_eq!(dora.adapter.alpha, 16.0);
+//! ```
+//!
+//! As Burn's own configurations it is saved and loaded as JSON:
+//!
+//! ```
+//! use burn::config::Config;
+//! use burn_lora_patch::LoraConfig;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("lora.json");
+//! let config = LoraConfig::new(8).with_targets(["query"]);
+//! config.save(&path)?;
+//! assert_eq!(LoraConfig::load(&path)?, config);
+//! # Ok(())
+//! # }
 //! ```
 
-use burn_lora::LoraConfig;
+use burn::config::Config;
+use burn_lora::{AdapterConfig, Init, Method};
 use serde::{Deserialize, Serialize};
 
 use crate::Targets;
 
-/// What to adapt, how, and what else to train.
+/// What to adapt, how, and what else to train: what [`with_lora`](crate::LoraModule::with_lora) is given.
+///
+/// Named as PEFT's `LoraConfig`. Every field has a `with_…`; what makes up the adapter of one layer is
+/// [`adapter`](Self::adapter), and its `with_…` stand here as well.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct PatchConfig {
+pub struct LoraConfig {
     /// Kind of adapter, rank, alpha, dropout, initialisation.
-    pub lora: LoraConfig,
+    pub adapter: AdapterConfig,
     /// The linear layers to adapt.
+    #[serde(default = "default_targets")]
     pub targets: Targets,
     /// Names of linear layers to leave out, matched as [`Targets::Names`]; they win over targets.
     #[serde(default)]
@@ -52,6 +76,15 @@ pub struct PatchConfig {
     /// The adapter's name.
     #[serde(default = "default_name")]
     pub name: String,
+    /// The base model's name or path, which PEFT's files tell whoever loads the adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_model: Option<String>,
+}
+
+impl Config for LoraConfig {}
+
+fn default_targets() -> Targets {
+    Targets::AllLinear
 }
 
 fn default_heads() -> Vec<String> {
@@ -62,22 +95,52 @@ fn default_name() -> String {
     "default".to_owned()
 }
 
-impl PatchConfig {
-    /// A configuration with everything but the adapter and its targets at the defaults.
-    pub fn new(lora: LoraConfig, targets: Targets) -> Self {
-        Self {
-            lora,
-            targets,
-            exclude: Vec::new(),
-            exclude_regex: None,
-            layers_to_transform: None,
-            layers_pattern: Vec::new(),
-            modules_to_save: Vec::new(),
-            heads: default_heads(),
-            task_type: None,
-            seed: 0,
-            name: default_name(),
-        }
+impl LoraConfig {
+    /// LoRA of this rank, with alpha `2 · rank`, on every linear layer but the output layers.
+    pub fn new(rank: usize) -> Self {
+        AdapterConfig::new(rank).into()
+    }
+
+    /// Sets the kind of adapter.
+    pub fn with_method(mut self, method: Method) -> Self {
+        self.adapter = self.adapter.with_method(method);
+        self
+    }
+
+    /// Sets the numerator of the scale, `alpha / rank`.
+    pub fn with_alpha(mut self, alpha: impl Into<f64>) -> Self {
+        self.adapter = self.adapter.with_alpha(alpha);
+        self
+    }
+
+    /// Sets the dropout probability of A's input.
+    pub fn with_dropout(mut self, dropout: f64) -> Self {
+        self.adapter = self.adapter.with_dropout(dropout);
+        self
+    }
+
+    /// Chooses between the scales `alpha / √rank` (true) and `alpha / rank` (false).
+    pub fn with_rslora(mut self, rslora: bool) -> Self {
+        self.adapter = self.adapter.with_rslora(rslora);
+        self
+    }
+
+    /// Sets how A starts.
+    pub fn with_init(mut self, init: Init) -> Self {
+        self.adapter = self.adapter.with_init(init);
+        self
+    }
+
+    /// Sets the linear layers to adapt: names, `"all-linear"`, or [`Targets::regex`].
+    pub fn with_targets(mut self, targets: impl Into<Targets>) -> Self {
+        self.targets = targets.into();
+        self
+    }
+
+    /// Sets the base model's name or path.
+    pub fn with_base_model(mut self, name: impl Into<String>) -> Self {
+        self.base_model = Some(name.into());
+        self
     }
 
     /// Sets the task.
@@ -114,7 +177,7 @@ impl PatchConfig {
     }
 
     /// Restricts the adapter to the layers of these numbers.
-    pub fn with_layers(mut self, layers: impl IntoIterator<Item = usize>) -> Self {
+    pub fn with_layers_to_transform(mut self, layers: impl IntoIterator<Item = usize>) -> Self {
         self.layers_to_transform = Some(layers.into_iter().collect());
         self
     }
@@ -138,6 +201,26 @@ impl PatchConfig {
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
+    }
+}
+
+impl From<AdapterConfig> for LoraConfig {
+    /// The adapter on every linear layer but the output layers.
+    fn from(adapter: AdapterConfig) -> Self {
+        Self {
+            adapter,
+            targets: default_targets(),
+            exclude: Vec::new(),
+            exclude_regex: None,
+            layers_to_transform: None,
+            layers_pattern: Vec::new(),
+            modules_to_save: Vec::new(),
+            heads: default_heads(),
+            task_type: None,
+            seed: 0,
+            name: default_name(),
+            base_model: None,
+        }
     }
 }
 
@@ -208,11 +291,13 @@ mod tests {
 
     #[test]
     fn serde_fills_the_defaults_that_new_sets() {
-        let text = r#"{"lora": {"rank": 4, "alpha": 8}, "targets": ["q"]}"#;
-        let config: PatchConfig = serde_json::from_str(text).unwrap();
-        assert_eq!(config, PatchConfig::new(LoraConfig::new(4, 8.0), Targets::names(["q"])));
-        let typo = r#"{"lora": {"rank": 4, "alpha": 8}, "targets": ["q"], "excludes": []}"#;
-        assert!(serde_json::from_str::<PatchConfig>(typo).is_err());
+        let text = r#"{"adapter": {"rank": 4, "alpha": 8}, "targets": ["q"]}"#;
+        let config: LoraConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(config, LoraConfig::new(4).with_alpha(8.0).with_targets(["q"]));
+        let least: LoraConfig = serde_json::from_str(r#"{"adapter": {"rank": 4}}"#).unwrap();
+        assert_eq!(least, LoraConfig::new(4));
+        let typo = r#"{"adapter": {"rank": 4, "alpha": 8}, "targets": ["q"], "excludes": []}"#;
+        assert!(serde_json::from_str::<LoraConfig>(typo).is_err());
     }
 
     #[test]

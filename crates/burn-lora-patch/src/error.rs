@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use burn_lora::LoraError;
-use burn_lora_text::{and, or};
+use burn_lora_text::{and, nearest, or};
 
 use crate::scan::ModuleKind;
 
@@ -87,7 +87,7 @@ pub enum PatchError {
     #[error("the model has no adapter: patch it or load one first")]
     NoAdapter,
     /// The model has no adapter of that name.
-    #[error("the model has no adapter `{name}`: it has {}", and(present))]
+    #[error("the model has no adapter `{name}`: {}", meant(name, present))]
     UnknownAdapter {
         /// The name asked for.
         name: String,
@@ -96,7 +96,7 @@ pub enum PatchError {
     },
     /// The model has several adapters where one is wanted.
     #[error(
-        "the model has the adapters {}: a directory holds one, say which with `save_adapter`",
+        "the model has the adapters {}: a directory holds one, say which with `save_named_adapter`",
         and(present)
     )]
     SeveralAdapters {
@@ -408,6 +408,14 @@ fn lines<P: Display>(headline: &str, problems: &[P]) -> String {
             .fold(format!("{headline} ({} problems):", problems.len()), |text, problem| {
                 format!("{text}\n  - {problem}")
             }),
+    }
+}
+
+/// The name of an adapter that was probably meant, or else those there are.
+fn meant(name: &str, present: &[String]) -> String {
+    match nearest(name, present) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("it has {}", and(present)),
     }
 }
 

@@ -1,41 +1,40 @@
-//! Turns a Burn model into a LoRA-adapted one, and back.
-//!
-//! [`patch`] hangs an adapter on the linear layers that a [`PatchConfig`] selects and freezes the
-//! rest. It works on any [`Module`](burn::module::Module), a user's or one of Burn's own, without a
-//! change to its code: layers are found by the paths and types that a visitor sees ([`Scan`]), and
-//! the adapter hangs on the weight. A model that calls
-//! [`LoraForward::lora_forward`](burn_lora::LoraForward) runs the factored path; an unchanged one
-//! runs Burn's composed path, with the same result.
-//!
-//! - [`Targets`]: names, a pattern, or `all-linear`; an entry that picks nothing is an error.
-//! - [`PatchReport`]: what was picked and what it costs.
-//! - [`set_active`], [`set_multiplier`], [`merge`], [`unmerge`], [`unload`], [`delete_adapter`]: one or
-//!   several named adapters at run time.
-//! - [`peft`]: adapter directories as Hugging Face PEFT reads and writes them.
-//! - [`trainable_ids`], [`trainable_tensors`], [`set_tensors`]: what a checkpoint holds.
-//!
-//! This crate knows no architecture, no run configuration and no training loop.
+//! Turns a Burn model into a LoRA-adapted one, and back: the one crate to add.
 //!
 //! ```
 //! use burn::nn::transformer::TransformerEncoderConfig;
-//! use burn_lora::LoraConfig;
-//! use burn_lora_patch::{PatchConfig, Targets, patch};
+//! use burn_lora_patch::prelude::*;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let device = burn_lora::device::parse("cpu")?.autodiff();
-//! let mut model = TransformerEncoderConfig::new(64, 128, 4, 2).init(&device);
-//! let config = PatchConfig::new(LoraConfig::new(4, 8.0), Targets::names(["query", "value"]));
-//! println!("{}", patch(&mut model, &config)?);
+//! let device = burn_lora_patch::device::parse("cpu")?.autodiff();
+//! let model = TransformerEncoderConfig::new(64, 128, 4, 2).init(&device);
 //!
-//! let typo = PatchConfig::new(LoraConfig::new(4, 8.0), Targets::names(["querry"]));
-//! let error = burn_lora_patch::plan(&burn_lora_patch::unload(model), &typo).unwrap_err();
+//! let config = LoraConfig::new(8).with_alpha(16).with_targets(["query", "value"]);
+//! let (model, report) = model.with_lora(&config)?;
+//! assert_eq!((report.adapted(), report.linears()), (4, 12));
+//!
+//! let typo = LoraConfig::new(8).with_targets(["querry"]);
+//! let error = model.unload_lora().plan_lora(&typo).unwrap_err();
 //! assert!(error.to_string().contains("did you mean `query`?"));
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! It works on any [`Module`](burn::module::Module), a user's or one of Burn's own, without a
+//! change to its code: layers are found by the paths and types that a visitor sees ([`Scan`]), and
+//! the adapter hangs on the weight. A model that calls [`LoraForward::lora_forward`] runs the factored
+//! path; an unchanged one runs Burn's composed path.
+//!
+//! - [`LoraModule`]: everything as methods of a model.
+//! - [`LoraConfig`], [`Targets`]: what to adapt, and how; an entry that picks nothing is an error.
+//! - [`PatchReport`]: what was picked and what it costs.
+//! - [`peft`]: adapter directories as Hugging Face PEFT reads and writes them.
+//! - [`trainable_ids`], [`trainable_tensors`], [`set_tensors`]: what a checkpoint holds.
+//!
+//! This crate knows no architecture, no run configuration and no training loop.
 
 mod config;
 mod error;
+mod module;
 mod patch;
 mod path;
 pub mod peft;
@@ -46,9 +45,11 @@ mod select;
 mod targets;
 mod tensors;
 
-pub use config::{PatchConfig, TaskType};
+pub use config::{LoraConfig, TaskType};
 pub use error::{KeyProblem, PatchError, Role, TargetProblem};
+pub use module::LoraModule;
 pub use patch::{patch, plan};
+pub use peft::LoadOptions;
 pub use peft::keys::NamedTensor;
 pub use report::{EntryMatch, LayerReport, LayerStatus, PatchReport, SavedModule};
 pub use rewrite::{
@@ -58,3 +59,20 @@ pub use rewrite::{
 pub use scan::{LinearLayer, ModuleKind, ParamInfo, ParamRole, Scan};
 pub use targets::{Targets, TargetsError, TargetsForm, minimal_suffixes};
 pub use tensors::{set_tensors, trainable_factors, trainable_ids, trainable_tensors};
+
+/// The crate of the adapter itself, whole.
+pub use burn_lora;
+#[doc(inline)]
+pub use burn_lora::{
+    Adapter, AdapterConfig, Adapters, Init, LoraError, LoraForward, Method, device,
+};
+
+/// All that a program with a model of its own needs: `use burn_lora_patch::prelude::*;`.
+pub mod prelude {
+    pub use burn::config::Config as _;
+    pub use burn_lora::{Init, LoraForward, Method};
+
+    pub use crate::{
+        LoadOptions, LoraConfig, LoraModule, PatchError, PatchReport, Targets, TaskType,
+    };
+}

@@ -2,24 +2,9 @@
 //!
 //! [`plan`] reads the model and says what would be done; [`patch`] plans and then does it. Nothing
 //! is touched before everything is known to work, so a failed patch leaves the model as it was.
-//!
-//! ```
-//! use burn::nn::transformer::TransformerEncoderConfig;
-//! use burn_lora::LoraConfig;
-//! use burn_lora_patch::{PatchConfig, Targets, patch};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let device = burn_lora::device::parse("cpu")?.autodiff();
-//! let mut encoder = TransformerEncoderConfig::new(16, 32, 2, 3).init(&device);
-//! let config = PatchConfig::new(LoraConfig::new(2, 4.0), Targets::names(["query", "value"]));
-//! let report = patch(&mut encoder, &config)?;
-//! assert_eq!((report.adapted(), report.linears()), (6, 18));
-//! assert_eq!(report.trainable(), 6 * 2 * (16 + 16));
-//! # Ok(())
-//! # }
-//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, FloatDType, Tensor};
@@ -27,9 +12,10 @@ use burn_lora::{Adapter, Adapters, LoraError, Sizes};
 use burn_lora_files::fnv;
 use burn_lora_text::and;
 
-use crate::config::PatchConfig;
+use crate::config::LoraConfig;
 use crate::error::PatchError;
 use crate::path::{Trail, join};
+use crate::peft::PeftConfig;
 use crate::report::{LayerReport, LayerStatus, PatchReport, SavedModule};
 use crate::rewrite::{add_sets, names, sets_by_layer, weights};
 use crate::scan::{LinearLayer, ParamInfo, ParamRole, Scan};
@@ -39,6 +25,22 @@ use crate::select::{Selection, Unmatched, select};
 /// names that the model has already among it: they stay in force beside the new one
 /// ([`set_active`](crate::set_active) chooses).
 ///
+/// [`with_lora`](crate::LoraModule::with_lora) is the same for a model that is owned.
+///
+/// ```
+/// use burn::nn::transformer::TransformerEncoderConfig;
+/// use burn_lora_patch::{LoraConfig, patch};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let device = burn_lora_patch::device::parse("cpu")?.autodiff();
+/// let mut encoder = TransformerEncoderConfig::new(16, 32, 2, 3).init(&device);
+/// let report = patch(&mut encoder, &LoraConfig::new(2).with_targets(["query", "value"]))?;
+/// assert_eq!((report.adapted(), report.linears()), (6, 18));
+/// assert_eq!(report.trainable(), 6 * 2 * (16 + 16));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Afterwards the factors and the modules of `modules_to_save` require gradients and nothing else
 /// does. Every factor is drawn from `config.seed` and its layer's path, so neither the order of the
 /// layers nor which others are adapted changes it.
@@ -46,11 +48,11 @@ use crate::select::{Selection, Unmatched, select};
 /// # Errors
 ///
 /// Whatever does not fit, all at once for targets; the model is then as it was.
-pub fn patch<M: Module>(model: &mut M, config: &PatchConfig) -> Result<PatchReport, PatchError> {
+pub fn patch<M: Module>(model: &mut M, config: &LoraConfig) -> Result<PatchReport, PatchError> {
     let plan = Plan::new(model, config, Unmatched::Refused)?;
-    let sets = plan.sets(model, |linear, weight| {
+    let sets = plan.sets(model, &PeftConfig::new(config), |linear, weight| {
         let seed = layer_seed(config.seed, &linear.path);
-        Adapter::init(&config.name, &config.lora, weight, seed)
+        Adapter::init(&config.name, &config.adapter, weight, seed)
     })?;
     *model = add_sets(freeze(model.clone(), &plan.selection.saved_params), sets);
     Ok(plan.report)
@@ -61,7 +63,7 @@ pub fn patch<M: Module>(model: &mut M, config: &PatchConfig) -> Result<PatchRepo
 /// # Errors
 ///
 /// As [`patch`].
-pub fn plan<M: Module>(model: &M, config: &PatchConfig) -> Result<PatchReport, PatchError> {
+pub fn plan<M: Module>(model: &M, config: &LoraConfig) -> Result<PatchReport, PatchError> {
     Plan::new(model, config, Unmatched::Refused).map(|plan| plan.report)
 }
 
@@ -75,10 +77,10 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new<M: Module>(
         model: &M,
-        config: &PatchConfig,
+        config: &LoraConfig,
         unmatched: Unmatched,
     ) -> Result<Self, PatchError> {
-        config.lora.validate().map_err(|problems| PatchError::Settings { problems })?;
+        config.adapter.validate().map_err(|problems| PatchError::Settings { problems })?;
         let scan = Scan::of(model);
         let sets = sets_by_layer(model);
         check_room(&sets, &scan, config)?;
@@ -97,18 +99,21 @@ impl Plan {
         Ok(Self { scan, selection, report })
     }
 
-    /// A set of one adapter for each layer that gets one, made for that layer's weight.
+    /// A set of one adapter for each layer that gets one, made for that layer's weight. How it was made
+    /// goes with it.
     pub(crate) fn sets<M: Module>(
         &self,
         model: &M,
+        made: &PeftConfig,
         mut adapter: impl FnMut(&LinearLayer, &Param<Tensor<2>>) -> Result<Adapter, LoraError>,
     ) -> Result<BTreeMap<String, Adapters>, PatchError> {
         let layers = self.adapted().map(|linear| (linear.path.clone(), linear)).collect();
+        let note: Arc<str> = made.to_json().unwrap_or_default().into();
         let mut sets = BTreeMap::new();
         for (layer, weight) in weights(model, &layers) {
             let adapter = adapter(layers[&layer], &weight)
                 .map_err(|source| PatchError::Adapter { layer: layer.clone(), source })?;
-            sets.insert(layer, Adapters::single(adapter));
+            sets.insert(layer, Adapters::single(adapter.with_note(note.clone())));
         }
         Ok(sets)
     }
@@ -128,7 +133,7 @@ impl Plan {
 fn check_room(
     sets: &BTreeMap<String, Adapters>,
     scan: &Scan,
-    config: &PatchConfig,
+    config: &LoraConfig,
 ) -> Result<(), PatchError> {
     let same = sets.values().filter(|set| set.get(&config.name).is_some()).count();
     if same > 0 {
@@ -149,8 +154,8 @@ fn check_room(
     }
 }
 
-fn report(scan: &Scan, selection: &Selection, config: &PatchConfig) -> PatchReport {
-    let rank = config.lora.rank;
+fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchReport {
+    let rank = config.adapter.rank;
     let layers: Vec<LayerReport> = scan
         .linears()
         .iter()
@@ -163,7 +168,7 @@ fn report(scan: &Scan, selection: &Selection, config: &PatchConfig) -> PatchRepo
             adapter_params: match status {
                 LayerStatus::Adapted => {
                     let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank };
-                    config.lora.method.count(sizes)
+                    config.adapter.method.count(sizes)
                 }
                 _ => 0,
             },
@@ -196,10 +201,10 @@ fn report(scan: &Scan, selection: &Selection, config: &PatchConfig) -> PatchRepo
     }
     PatchReport {
         name: config.name.clone(),
-        method: config.lora.method,
+        method: config.adapter.method,
         rank,
-        alpha: config.lora.alpha,
-        scale: config.lora.scale(),
+        alpha: config.adapter.alpha,
+        scale: config.adapter.scale(),
         trainable: adapters.saturating_add(saved.iter().map(|module| module.params).sum()),
         total: adapters
             .saturating_add(scan.params().iter().filter(base).map(|param| param.count()).sum()),

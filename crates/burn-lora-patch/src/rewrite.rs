@@ -3,24 +3,6 @@
 //! Burn offers no way to exchange a parameter's reparameterisation, so every change is the same
 //! three steps: read the sets of adapters, take all of them off, hang changed ones back on. Tensors
 //! are reference counted; only merging computes anything.
-//!
-//! ```
-//! use burn::nn::transformer::TransformerEncoderConfig;
-//! use burn_lora::LoraConfig;
-//! use burn_lora_patch::{PatchConfig, Targets, merge, patch, set_multiplier, unload, unmerge};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let device = burn_lora::device::parse("cpu")?;
-//! let mut encoder = TransformerEncoderConfig::new(16, 32, 2, 1).init(&device);
-//! patch(&mut encoder, &PatchConfig::new(LoraConfig::new(2, 4.0), Targets::AllLinear))?;
-//! set_multiplier(&mut encoder, "default", 0.5)?;
-//! merge(&mut encoder)?; // inference at the speed of the base model
-//! unmerge(&mut encoder)?; // bit for bit what it was
-//! let base = unload(encoder);
-//! # let _ = base;
-//! # Ok(())
-//! # }
-//! ```
 
 use std::any::Any;
 use std::collections::BTreeMap;

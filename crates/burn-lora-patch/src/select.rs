@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use burn_lora_text::{nearest_ends, or};
 
-use crate::config::PatchConfig;
+use crate::config::LoraConfig;
 use crate::error::{Role, TargetProblem};
 use crate::path::{is_named, join, last_segments};
 use crate::report::{EntryMatch, LayerStatus};
@@ -43,7 +43,7 @@ pub(crate) struct Selection {
 
 pub(crate) fn select(
     scan: &Scan,
-    config: &PatchConfig,
+    config: &LoraConfig,
     unmatched: Unmatched,
 ) -> Result<Selection, Vec<TargetProblem>> {
     let mut selector = Selector::new(scan, config);
@@ -62,7 +62,7 @@ pub(crate) fn select(
 }
 
 /// The parameters of the base that `config` trains whole and saves.
-pub(crate) fn saved_params(scan: &Scan, config: &PatchConfig) -> BTreeSet<String> {
+pub(crate) fn saved_params(scan: &Scan, config: &LoraConfig) -> BTreeSet<String> {
     let mut selector = Selector::new(scan, config);
     selector.saved();
     selector.selection.saved_params
@@ -83,7 +83,7 @@ impl Entry<'_> {
         }
     }
 
-    fn matches(&self, path: &str, config: &PatchConfig) -> bool {
+    fn matches(&self, path: &str, config: &LoraConfig) -> bool {
         match self {
             Self::All => !config.heads.iter().any(|head| is_named(path, head)),
             Self::Name(name) => is_named(path, name),
@@ -128,7 +128,7 @@ fn bad_pattern(role: Role, pattern: &str, error: &regex::Error) -> TargetProblem
 /// A selection on its way.
 struct Selector<'a> {
     scan: &'a Scan,
-    config: &'a PatchConfig,
+    config: &'a LoraConfig,
     selection: Selection,
     /// What is wrong with the configuration, whatever the model.
     problems: Vec<TargetProblem>,
@@ -137,7 +137,7 @@ struct Selector<'a> {
 }
 
 impl<'a> Selector<'a> {
-    fn new(scan: &'a Scan, config: &'a PatchConfig) -> Self {
+    fn new(scan: &'a Scan, config: &'a LoraConfig) -> Self {
         let selection = Selection::default();
         Self { scan, config, selection, problems: Vec::new(), unpicked: Vec::new() }
     }

@@ -1,28 +1,4 @@
 //! Which linear layers are meant: names, a pattern, or all of them.
-//!
-//! The rules are PEFT's (`target_modules`, `exclude_modules`, `layers_to_transform`,
-//! `layers_pattern`); what is added is that nothing is passed over in silence: an entry that picks
-//! no layer is an error with the nearest names that exist.
-//!
-//! | written | picks |
-//! | --- | --- |
-//! | `"all-linear"` | every linear layer but the output layers |
-//! | `["q_proj", "mlp.up_proj"]` | layers whose path is the entry, or ends in it from a dot on |
-//! | `{ regex = ".*\\.(q|v)_proj" }` | layers whose whole path matches |
-//!
-//! ```
-//! use burn_lora_patch::Targets;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let targets: Targets = serde_json::from_str(r#"["q_proj", "v_proj"]"#)?;
-//! assert_eq!(targets, Targets::names(["q_proj", "v_proj"]));
-//! let targets: Targets = serde_json::from_str(r#"{"regex": ".*_proj"}"#)?;
-//! assert_eq!(targets, Targets::Regex(".*_proj".into()));
-//! let error = serde_json::from_str::<Targets>(r#""q_proj""#).unwrap_err().to_string();
-//! assert!(error.contains(r#"["q_proj"]"#), "{error}");
-//! # Ok(())
-//! # }
-//! ```
 
 use std::collections::BTreeMap;
 
@@ -32,8 +8,38 @@ use serde::{Deserialize, Serialize};
 use crate::path::is_named;
 
 /// The linear layers to adapt.
+///
+/// The rules are PEFT's (`target_modules`, `exclude_modules`, `layers_to_transform`, `layers_pattern`);
+/// what is added is that nothing is passed over in silence: an entry that picks no layer is an error with
+/// the nearest names that exist.
+///
+/// | in code | in a file | picks |
+/// | --- | --- | --- |
+/// | `"all-linear"` | `"all-linear"` | every linear layer but the output layers |
+/// | `["q_proj", "mlp.up_proj"]` | the same | layers whose path is the entry, or ends in it from a dot on |
+/// | `Targets::regex(r".*_proj")` | `{ regex = ".*_proj" }` | layers whose whole path matches |
+///
+/// ```
+/// use burn::nn::transformer::TransformerEncoderConfig;
+/// use burn_lora_patch::prelude::*;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let device = burn_lora_patch::device::parse("cpu")?;
+/// let model = TransformerEncoderConfig::new(16, 32, 2, 3).init(&device);
+/// let adapted = |targets: Targets| -> Result<usize, PatchError> {
+///     Ok(model.plan_lora(&LoraConfig::new(2).with_targets(targets))?.adapted())
+/// };
+/// assert_eq!(adapted(["query", "value"].into())?, 6);
+/// assert_eq!(adapted("0.mha.query".into())?, 1);
+/// assert_eq!(adapted(Targets::regex(r"layers\.[12]\.mha\..*"))?, 8);
+/// let typo = adapted(["querry"].into()).unwrap_err().to_string();
+/// assert!(typo.contains("did you mean `query`?"), "{typo}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "TargetsForm", into = "TargetsForm")]
+#[non_exhaustive]
 pub enum Targets {
     /// Every linear layer except the output layers (`heads`, the head of a classifier, and whatever
     /// is trained whole).
@@ -54,6 +60,46 @@ impl Targets {
     /// Targets by name.
     pub fn names<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
         Self::Names(names.into_iter().map(Into::into).collect())
+    }
+
+    /// Targets by a regular expression, which must match a whole path.
+    pub fn regex(pattern: impl Into<String>) -> Self {
+        Self::Regex(pattern.into())
+    }
+}
+
+impl<S: Into<String>, const N: usize> From<[S; N]> for Targets {
+    fn from(names: [S; N]) -> Self {
+        Self::names(names)
+    }
+}
+
+impl<S: Into<String>> From<Vec<S>> for Targets {
+    fn from(names: Vec<S>) -> Self {
+        Self::names(names)
+    }
+}
+
+impl<S: Clone + Into<String>> From<&[S]> for Targets {
+    fn from(names: &[S]) -> Self {
+        Self::names(names.iter().cloned())
+    }
+}
+
+impl From<&str> for Targets {
+    /// `"all-linear"`, or else one name.
+    fn from(word: &str) -> Self {
+        match word.eq_ignore_ascii_case(ALL_LINEAR) {
+            true => Self::AllLinear,
+            false => Self::names([word]),
+        }
+    }
+}
+
+impl From<String> for Targets {
+    /// `"all-linear"`, or else one name.
+    fn from(word: String) -> Self {
+        word.as_str().into()
     }
 }
 
@@ -275,6 +321,16 @@ mod tests {
         let others = ["l.0.mlp.dense", "l.1.mlp.dense", "l.0.attn"];
         assert_eq!(minimal_suffixes(wanted, others), ["attn.dense", "q"]);
         assert_eq!(minimal_suffixes(["a.x"], ["b.a.x", "x"]), ["a.x"]);
+    }
+
+    #[test]
+    fn what_code_and_files_say_is_the_same() {
+        assert_eq!(Targets::from(["a", "b"]), Targets::from(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(Targets::from(&["a", "b"][..]), Targets::names(["a", "b"]));
+        assert_eq!(Targets::from("a"), Targets::names(["a"]));
+        assert_eq!(Targets::from("All-Linear".to_owned()), Targets::AllLinear);
+        let read: Targets = serde_json::from_str(r#"{"regex": "a.*"}"#).unwrap();
+        assert_eq!(read, Targets::regex("a.*"));
     }
 
     #[test]

@@ -22,7 +22,9 @@ pub struct Summary {
     pub steps: (usize, usize),
     /// Why it ended early, if it did.
     pub stopped: Option<String>,
-    /// The held-out measures before the first and after the last step.
+    /// Whether it was stopped from outside, and can go on.
+    pub interrupted: bool,
+    /// The first and the last measures of held-out rows: before the first and after the last step, unless the run was stopped.
     pub evaluations: Option<[EvalRecord; 2]>,
     /// Whether targets are rows to classify.
     pub classifies: bool,
@@ -58,8 +60,14 @@ impl fmt::Display for Summary {
         }
         if let Some([before, after]) = &self.evaluations {
             for figure in figure::telling(self.classifies) {
-                if let Some(change) = figure.change(before, after) {
-                    writeln!(f, "{}: {change}", figure.name)?;
+                let told = match before.step == after.step {
+                    true => {
+                        figure.shown(before).map(|shown| format!("{shown} {}", when(before.step)))
+                    }
+                    false => figure.change(before, after),
+                };
+                if let Some(told) = told {
+                    writeln!(f, "{}: {told}", figure.name)?;
                 }
             }
         }
@@ -82,5 +90,13 @@ impl fmt::Display for Summary {
             writeln!(f, "stopped: {reason}")?;
         }
         write!(f, "run: {}", self.dir.display())
+    }
+}
+
+/// When the only evaluation was.
+fn when(step: usize) -> String {
+    match step {
+        0 => "before training, and not measured since".to_owned(),
+        step => format!("after step {step}, the only time that it was measured"),
     }
 }

@@ -1,30 +1,39 @@
 //! Checkpoints: what is trained, the optimiser, and how far the run is; never the base.
 //!
 //! A checkpoint is a directory `step-000100` holding the trained tensors (a PEFT adapter directory
-//! where an adapter is trained, `trained.safetensors` else), `optimizer.bpk` and `state.json`. The
-//! learning rate, the position in the data and what dropout draws are functions of the step and the
-//! seed, so the step stands for all of them. The directory is written beside its place and
-//! renamed into it when it is whole.
+//! where an adapter is trained, `trained.safetensors` else), `optimizer.bpk`, `state.json` and `manifest.json`
+//! with size and hash of each of them. The learning rate, the position in the data and what dropout draws are functions of the
+//! step and the seed, so the step stands for all of them. The directory is written beside its place and
+//! renamed into it when it is whole; equal states make equal files. A checkpoint is used if every file is the one that was
+//! written, and refused otherwise.
+
+mod manifest;
+mod optimizer;
+mod trained;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::OptimizerRecord;
-use burn_lora_files::{self as files, floats};
-use burn_lora_patch::peft::{self, AdapterConfig};
-use burn_lora_patch::{NamedTensor, set_tensors, trainable_tensors};
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use burn_lora_files as files;
+use burn_lora_patch::peft::{self, PeftConfig};
+use burn_lora_patch::{set_tensors, trainable_tensors};
 use serde::{Deserialize, Serialize};
 
+pub use self::manifest::Origin;
+
+use self::manifest::{MANIFEST, Manifest};
 use crate::TrainError;
 use crate::early_stopping::Seen;
+use crate::history::Covered;
 
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.bpk";
 const TRAINED: &str = "trained.safetensors";
-const ADAPTER: &str = "adapter_model.safetensors";
+
+/// The files of a checkpoint beside those of an adapter.
+pub(crate) const FILES: [&str; 4] = [STATE, OPTIMIZER, TRAINED, MANIFEST];
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,25 +54,61 @@ pub struct Checkpoints {
     keep: usize,
 }
 
+/// A checkpoint all of whose files are as they were written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// Its directory.
+    pub path: PathBuf,
+    /// Whose steps it is of.
+    pub origin: Origin,
+    /// The part of `metrics.jsonl` that was written by then.
+    pub metrics: Covered,
+    /// Steps taken.
+    pub step: usize,
+    optimizer: bool,
+}
+
 impl Checkpoints {
     /// Those in `dir`, of which the newest `keep` are kept.
     pub fn new(dir: impl Into<PathBuf>, keep: usize) -> Self {
         Self { dir: dir.into(), keep: keep.max(1) }
     }
 
-    /// The whole checkpoints, oldest first.
+    /// The directories of checkpoints, oldest first; whether they are whole is not looked at.
     pub fn list(&self) -> Vec<PathBuf> {
+        self.steps().into_iter().map(|(_, path)| path).collect()
+    }
+
+    fn steps(&self) -> Vec<(usize, PathBuf)> {
         let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
         let mut found: Vec<(usize, PathBuf)> = entries
             .flatten()
             .filter_map(|entry| {
-                let name = entry.file_name();
-                let step = name.to_str()?.strip_prefix("step-")?.parse().ok()?;
-                entry.path().join(STATE).is_file().then(|| (step, entry.path()))
+                let step = entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
+                Some((step, entry.path()))
             })
             .collect();
         found.sort();
-        found.into_iter().map(|(_, path)| path).collect()
+        found
+    }
+
+    /// The newest checkpoint, or none where there is none at all.
+    ///
+    /// # Errors
+    ///
+    /// It is not whole; the error names the newest one that is.
+    pub fn newest(&self) -> Result<Option<Checkpoint>, TrainError> {
+        let mut steps = self.steps();
+        let Some((step, path)) = steps.pop() else { return Ok(None) };
+        match checked(&path, step) {
+            Ok(checkpoint) => Ok(Some(checkpoint)),
+            Err((file, reason)) => {
+                let whole =
+                    steps.into_iter().rev().find(|(step, path)| checked(path, *step).is_ok());
+                let whole = whole.map(|(_, path)| path);
+                Err(TrainError::Checkpoint { path, file, reason, whole })
+            }
+        }
     }
 
     /// Writes a checkpoint and removes those beyond the number to keep.
@@ -74,28 +119,34 @@ impl Checkpoints {
     pub fn save<M: Module>(
         &self,
         model: &M,
-        adapter: Option<&AdapterConfig>,
+        adapter: Option<&PeftConfig>,
         optimizer: Option<OptimizerRecord>,
         state: &State,
+        (origin, metrics): (&Origin, &Covered),
     ) -> Result<PathBuf, TrainError> {
         let place = self.dir.join(format!("step-{:06}", state.step));
         let scratch = files::scratch_dir(&self.dir)?;
         let inside = scratch.path();
         // The record is a copy of the optimiser's state: it goes before the tensors are copied.
         if let Some(record) = optimizer {
-            let path = inside.join(OPTIMIZER);
-            record.save(&path).map_err(|error| {
-                TrainError::io("write", &path)(std::io::Error::other(error.to_string()))
-            })?;
+            self::optimizer::write(record, &inside.join(OPTIMIZER))?;
         }
         match adapter {
             Some(config) => peft::save(model, inside, config)?,
-            None => write_tensors(&inside.join(TRAINED), &trainable_tensors(model)?)?,
+            None => trained::write(&inside.join(TRAINED), &trainable_tensors(model)?)?,
         }
-        let text = serde_json::to_vec_pretty(state)
-            .map_err(|error| TrainError::io("write", &place)(std::io::Error::other(error)))?;
+        let unwritten = |error: serde_json::Error| TrainError::io("write", &place)(error.into());
+        let text = serde_json::to_vec_pretty(state).map_err(unwritten)?;
         files::write(&inside.join(STATE), &text)?;
-        files::sync_dir(inside)?;
+        let manifest = Manifest {
+            step: state.step,
+            origin: origin.clone(),
+            metrics: metrics.clone(),
+            files: Manifest::files(inside)?,
+        };
+        files::write(&inside.join(MANIFEST), &manifest.sealed().map_err(unwritten)?)?;
+        // The directory is renamed into place when it is whole: its files must be on the disk by then.
+        flushed(inside)?;
         if place.exists() {
             fs::remove_dir_all(&place).map_err(TrainError::io("replace", &place))?;
         }
@@ -110,6 +161,22 @@ impl Checkpoints {
     }
 }
 
+/// Reads the manifest and compares every file with it; the file that is not as it was written, and how.
+fn checked(path: &Path, step: usize) -> Result<Checkpoint, (String, String)> {
+    let Manifest { step, origin, metrics, files } = Manifest::checked(path, step)?;
+    let optimizer = files.contains_key(OPTIMIZER);
+    Ok(Checkpoint { path: path.to_owned(), origin, metrics, step, optimizer })
+}
+
+fn flushed(dir: &Path) -> Result<(), TrainError> {
+    for path in Manifest::names(dir)? {
+        let path = dir.join(path);
+        let file = fs::File::open(&path).map_err(TrainError::io("read", &path))?;
+        file.sync_all().map_err(TrainError::io("write", &path))?;
+    }
+    Ok(files::sync_dir(dir)?)
+}
+
 /// A checkpoint that was read.
 pub struct Restored {
     /// How far the run was.
@@ -118,62 +185,41 @@ pub struct Restored {
     pub optimizer: Option<OptimizerRecord>,
 }
 
-/// Reads the checkpoint at `path` into the model, all or nothing.
-///
-/// # Errors
-///
-/// A file is not there or damaged, or its tensors are not this model's; the model is then as it was.
-pub fn restore<M: Module>(model: &mut M, path: &Path) -> Result<Restored, TrainError> {
-    let damaged =
-        |file: &str, reason: String| TrainError::Damaged { path: path.join(file), reason };
-    let text = files::read_text(&path.join(STATE))?;
-    let state: State =
-        serde_json::from_str(&text).map_err(|error| damaged(STATE, error.to_string()))?;
-    let optimizer_path = path.join(OPTIMIZER);
-    let optimizer = if optimizer_path.exists() {
-        let record = OptimizerRecord::load(&optimizer_path);
-        Some(record.map_err(|error| damaged(OPTIMIZER, error.to_string()))?)
-    } else {
-        None
-    };
-    let adapter = path.join(ADAPTER);
-    let tensors = if adapter.exists() { adapter } else { path.join(TRAINED) };
-    set_tensors(model, read_tensors(&tensors)?)?;
-    Ok(Restored { state, optimizer })
+impl Checkpoint {
+    /// Reads the checkpoint into the model, all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, or its tensors are not this model's; the model is then as it was.
+    pub fn restore<M: Module>(&self, model: &mut M) -> Result<Restored, TrainError> {
+        let at = |file: &str| self.path.join(file);
+        let damaged = |file: &str, reason: String| TrainError::Damaged { path: at(file), reason };
+        let text = files::read_text(&at(STATE))?;
+        let state: State =
+            serde_json::from_str(&text).map_err(|error| damaged(STATE, error.to_string()))?;
+        let optimizer = match self.optimizer {
+            true => Some(
+                OptimizerRecord::load(at(OPTIMIZER))
+                    .map_err(|error| damaged(OPTIMIZER, error.to_string()))?,
+            ),
+            false => None,
+        };
+        let adapter = at(peft::TENSORS_FILE);
+        let tensors = if adapter.exists() { adapter } else { at(TRAINED) };
+        set_tensors(model, trained::read(&tensors)?)?;
+        Ok(Restored { state, optimizer })
+    }
 }
 
-/// Writes the tensors without another copy of them.
-fn write_tensors(path: &Path, tensors: &[NamedTensor]) -> Result<(), TrainError> {
-    let invalid = |error: safetensors::SafeTensorError| {
-        TrainError::io("write", path)(std::io::Error::other(error))
-    };
-    let views = tensors
-        .iter()
-        .map(|tensor| {
-            let bytes = bytemuck::cast_slice(&tensor.values);
-            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map_err(invalid)?;
-            Ok((tensor.key.as_str(), view))
-        })
-        .collect::<Result<Vec<_>, TrainError>>()?;
-    safetensors::serialize_to_file(views, None, path).map_err(invalid)?;
-    // The directory is renamed into place when it is whole: its files must be on the disk by then.
-    let file = fs::File::open(path).map_err(TrainError::io("read", path))?;
-    file.sync_all().map_err(TrainError::io("write", path))
-}
-
-fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, TrainError> {
-    let damaged = |reason: String| TrainError::Damaged { path: path.to_owned(), reason };
-    let bytes = fs::read(path).map_err(TrainError::io("read", path))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-    file.tensors()
-        .into_iter()
-        .map(|(key, view)| {
-            let values = floats::values(&view).ok_or_else(|| {
-                damaged(format!("`{key}` is {:?}, which is no float", view.dtype()))
-            })?;
-            Ok(NamedTensor { key, shape: view.shape().to_vec(), values })
-        })
-        .collect()
+/// A checkpoint of a model without parameters, for tests of what lies around it.
+#[cfg(test)]
+pub(crate) fn of_nothing(dir: &Path, step: usize) -> PathBuf {
+    let state = State { step, seed: 0, seen: Seen::default() };
+    let inputs = crate::inputs::Inputs::default();
+    let origin = Origin { seed: 0, settings: String::new(), inputs };
+    let nothing = burn::nn::Relu::new();
+    let of = (&origin, &Covered::default());
+    Checkpoints::new(dir, 9).save(&nothing, None, None, &state, of).unwrap()
 }
 
 #[cfg(test)]
@@ -181,6 +227,7 @@ mod tests {
     use burn::nn::{Linear, LinearConfig};
 
     use super::*;
+    use crate::inputs::Inputs;
 
     fn model() -> Linear {
         let device = burn_lora::device::parse("cpu").unwrap().autodiff();
@@ -191,6 +238,15 @@ mod tests {
         State { step, seed: 7, seen: Seen { best: Some(0.5), since: 1 } }
     }
 
+    fn origin() -> Origin {
+        Origin { seed: 7, settings: "s".to_owned(), inputs: Inputs::default() }
+    }
+
+    fn saved(checkpoints: &Checkpoints, model: &Linear, step: usize) -> PathBuf {
+        let of = (&origin(), &Covered::default());
+        checkpoints.save(model, None, None, &state(step), of).unwrap()
+    }
+
     fn steps(checkpoints: &Checkpoints) -> Vec<String> {
         let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
         checkpoints.list().into_iter().map(name).collect()
@@ -199,39 +255,86 @@ mod tests {
     #[test]
     fn what_is_saved_comes_back_bit_for_bit() {
         let dir = tempfile::tempdir().unwrap();
-        let saved = model();
-        let path = Checkpoints::new(dir.path(), 2).save(&saved, None, None, &state(5)).unwrap();
+        let checkpoints = Checkpoints::new(dir.path(), 2);
+        assert_eq!(checkpoints.newest().unwrap(), None);
+        let of = model();
+        let path = saved(&checkpoints, &of, 5);
         let mut other = model();
-        assert_ne!(trainable_tensors(&other).unwrap(), trainable_tensors(&saved).unwrap());
-        let restored = restore(&mut other, &path).unwrap();
-        assert_eq!(restored.state, state(5));
-        assert_eq!(trainable_tensors(&other).unwrap(), trainable_tensors(&saved).unwrap());
+        assert_ne!(trainable_tensors(&other).unwrap(), trainable_tensors(&of).unwrap());
+        let newest = checkpoints.newest().unwrap().unwrap();
+        assert_eq!((&newest.path, newest.step, &newest.origin), (&path, 5, &origin()));
+        assert_eq!(newest.restore(&mut other).unwrap().state, state(5));
+        assert_eq!(trainable_tensors(&other).unwrap(), trainable_tensors(&of).unwrap());
     }
 
     #[test]
-    fn only_the_newest_are_kept_and_half_written_ones_are_passed_over() {
+    fn only_the_newest_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path(), 2);
         for step in [1, 2, 10] {
-            checkpoints.save(&model(), None, None, &state(step)).unwrap();
+            saved(&checkpoints, &model(), step);
         }
-        // A lost write leaves a scratch directory, or a place without its last file.
         fs::create_dir(dir.path().join(".step-x.tmp")).unwrap();
-        fs::create_dir(dir.path().join("step-000099")).unwrap();
         assert_eq!(steps(&checkpoints), ["step-000002", "step-000010"]);
     }
 
+    /// Every file, cut, lengthened, with a bit of any byte turned, and gone; the whole checkpoint of another step in its place.
     #[test]
-    fn a_damaged_file_is_named_and_the_model_stays() {
+    fn a_checkpoint_that_is_not_as_it_was_written_is_refused_by_the_name_of_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let path = Checkpoints::new(dir.path(), 2).save(&model(), None, None, &state(1)).unwrap();
-        let file = path.join(TRAINED);
-        let bytes = fs::read(&file).unwrap();
-        fs::write(&file, &bytes[..bytes.len() - 4]).unwrap();
-        let mut other = model();
-        let before = trainable_tensors(&other).unwrap();
-        let error = restore(&mut other, &path).err().unwrap().to_string();
-        assert!(error.contains("trained.safetensors"), "{error}");
-        assert_eq!(trainable_tensors(&other).unwrap(), before);
+        let checkpoints = Checkpoints::new(dir.path(), 9);
+        let (of, older) = (model(), model());
+        let whole = saved(&checkpoints, &older, 3);
+        let path = saved(&checkpoints, &of, 5);
+        let refused = |file: &str| match checkpoints.newest().unwrap_err() {
+            TrainError::Checkpoint { path: at, file: named, whole: offered, reason } => {
+                assert_eq!((&at, offered.as_ref()), (&path, Some(&whole)), "{reason}");
+                assert_eq!(named, file, "{reason}");
+            }
+            other => panic!("{file}: {other}"),
+        };
+        for file in [MANIFEST, STATE, TRAINED] {
+            let at = path.join(file);
+            let bytes = fs::read(&at).unwrap();
+            let of_older = fs::read(whole.join(file)).unwrap();
+            for changed in [&bytes[..bytes.len() - 1], &[], &of_older[..]] {
+                fs::write(&at, changed).unwrap();
+                refused(file);
+            }
+            for index in 0..bytes.len() {
+                let mut flipped = bytes.clone();
+                flipped[index] ^= 1 << (index % 8);
+                fs::write(&at, &flipped).unwrap();
+                refused(file);
+            }
+            fs::remove_file(&at).unwrap();
+            refused(file);
+            fs::write(&at, &bytes).unwrap();
+        }
+        assert_eq!(checkpoints.newest().unwrap().unwrap().step, 5);
+
+        fs::remove_dir_all(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        for file in [MANIFEST, STATE, TRAINED] {
+            fs::copy(whole.join(file), path.join(file)).unwrap();
+        }
+        refused(MANIFEST);
+        // The advice of the error, followed.
+        fs::remove_dir_all(&path).unwrap();
+        let mut resumed = model();
+        let newest = checkpoints.newest().unwrap().unwrap();
+        assert_eq!(newest.restore(&mut resumed).unwrap().state, state(3));
+        assert_eq!(trainable_tensors(&resumed).unwrap(), trainable_tensors(&older).unwrap());
+    }
+
+    #[test]
+    fn equal_states_make_equal_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = model();
+        let [one, other] =
+            ["a", "b"].map(|name| saved(&Checkpoints::new(dir.path().join(name), 1), &of, 4));
+        for file in [MANIFEST, STATE, TRAINED] {
+            assert_eq!(fs::read(one.join(file)).unwrap(), fs::read(other.join(file)).unwrap());
+        }
     }
 }

@@ -1,14 +1,17 @@
 //! A run directory: what lies where, and whose run it holds.
 
-use std::fs;
+mod layout;
+
 use std::path::{Path, PathBuf};
 
 use burn_lora_files as files;
+use burn_lora_files::lock::{Asked, Lock};
 use burn_lora_report::tensorboard;
 
 use crate::TrainError;
-use crate::checkpoint::Checkpoints;
-use crate::config::{AdapterSection, Decides, ModelSource, RunConfig};
+use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::config::{AdapterSection, Decides, Difference, ModelSource, RunConfig};
+use crate::run::RunOptions;
 
 /// The directory of one run.
 #[derive(Debug, Clone)]
@@ -65,6 +68,11 @@ impl RunDirectory {
         self.0.join(tensorboard::FILE_NAME)
     }
 
+    /// Who runs here; its presence says that a run of this program made the directory its own.
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("run.lock")
+    }
+
     /// The adapter of the best evaluation, a PEFT directory.
     pub fn best(&self) -> PathBuf {
         self.0.join("best")
@@ -108,55 +116,64 @@ impl RunDirectory {
     pub(crate) fn check(
         &self,
         config: &RunConfig,
-        resume: bool,
-        overwrite: bool,
-    ) -> Result<Option<PathBuf>, TrainError> {
-        if resume {
-            let newest = Checkpoints::new(self.checkpoints(), 1).list().pop();
+        options: &RunOptions,
+    ) -> Result<Option<Checkpoint>, TrainError> {
+        let newest = || Checkpoints::new(self.checkpoints(), 1).newest();
+        if options.resume {
             let newest =
-                newest.ok_or_else(|| TrainError::NothingToResume { dir: self.0.clone() })?;
-            let then = self.read_config(&[])?;
-            let differences = config.differences(&then, Decides::Training)?;
+                newest()?.ok_or_else(|| TrainError::NothingToResume { dir: self.0.clone() })?;
+            let mut differences = config.differences(&self.read_config(&[])?, Decides::Training)?;
+            differences.retain(|difference| !(options.extend && difference.is_length()));
             if !differences.is_empty() {
-                return Err(TrainError::ResumeDiffers { dir: self.0.clone(), differences });
+                return Err(TrainError::ResumeDiffers {
+                    dir: self.0.clone(),
+                    lengths_only: differences.iter().all(Difference::is_length),
+                    differences: differences.iter().map(ToString::to_string).collect(),
+                });
             }
             return Ok(Some(newest));
         }
-        if self.config().exists() && !overwrite {
-            return Err(TrainError::Exists { dir: self.0.clone() });
+        let foreign = layout::foreign(self)?;
+        if !foreign.is_empty() {
+            return Err(TrainError::Foreign { dir: self.0.clone(), files: foreign });
+        }
+        if self.config().exists() && !options.overwrite {
+            let resumable = !Checkpoints::new(self.checkpoints(), 1).list().is_empty();
+            return Err(TrainError::Exists { dir: self.0.clone(), resumable });
         }
         Ok(None)
     }
 
-    /// Makes the directory this run's, after [`Self::check`]; a run that it holds is removed if
-    /// `overwrite` says so.
+    /// Makes the directory this run's for as long as what is returned lives, after [`Self::check`]; a run that it holds is removed
+    /// if the options say so.
     pub(crate) fn claim(
         &self,
         config: &RunConfig,
-        resume: bool,
-        overwrite: bool,
-    ) -> Result<Option<PathBuf>, TrainError> {
-        let newest = self.check(config, resume, overwrite)?;
-        if newest.is_some() {
-            return Ok(newest);
-        }
-        if self.config().exists() {
-            // Only what a run writes is removed; whatever else lies there is somebody's.
-            for dir in [self.adapter(), self.best(), self.model(), self.checkpoints()] {
-                if dir.exists() {
-                    fs::remove_dir_all(&dir).map_err(TrainError::io("remove", &dir))?;
-                }
-            }
-            for file in
-                [self.config(), self.metrics(), self.loss_plot(), self.report(), self.events()]
-            {
-                if file.exists() {
-                    fs::remove_file(&file).map_err(TrainError::io("remove", &file))?;
-                }
-            }
-        }
+        options: &RunOptions,
+    ) -> Result<(Option<Checkpoint>, Lock), TrainError> {
+        self.check(config, options)?;
         files::create_dir(&self.0)?;
-        Ok(None)
+        let lock = match Lock::ask(&self.lock())? {
+            Asked::Held(lock) => lock,
+            Asked::Taken(owner) => {
+                return Err(TrainError::Running { dir: self.0.clone(), owner });
+            }
+        };
+        // Another run may have begun or ended here before the lock was this one's.
+        let newest = self.check(config, options)?;
+        layout::remove_left_over(self)?;
+        if newest.is_none() && self.config().exists() {
+            layout::remove(self)?;
+        }
+        Ok((newest, lock))
+    }
+
+    /// Sees to it that the directory is still the one that was claimed.
+    pub(crate) fn is_there(&self) -> Result<(), TrainError> {
+        match self.config().is_file() && self.lock().is_file() {
+            true => Ok(()),
+            false => Err(TrainError::Vanished { dir: self.0.clone() }),
+        }
     }
 }
 
@@ -173,17 +190,108 @@ mod tests {
         RunConfig::parse(&text, "run.toml", &[]).unwrap()
     }
 
+    fn fresh() -> RunOptions {
+        RunOptions::default()
+    }
+
+    fn over() -> RunOptions {
+        RunOptions { overwrite: true, ..fresh() }
+    }
+
+    fn taken(
+        run: &RunDirectory,
+        config: &RunConfig,
+        options: &RunOptions,
+    ) -> Result<(), TrainError> {
+        run.claim(config, options).map(|(checkpoint, _lock)| assert_eq!(checkpoint, None))
+    }
+
     #[test]
     fn a_directory_that_holds_a_run_is_not_taken_by_accident() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunDirectory::new(dir.path());
         let config = config(dir.path(), "");
-        assert_eq!(run.claim(&config, false, false).unwrap(), None);
+        taken(&run, &config, &fresh()).unwrap();
         run.write_config(&config).unwrap();
-        fs::write(dir.path().join("notes.txt"), "mine").unwrap();
-        assert!(matches!(run.claim(&config, false, false), Err(TrainError::Exists { .. })));
-        assert_eq!(run.claim(&config, false, true).unwrap(), None);
-        assert!(!run.config().exists() && dir.path().join("notes.txt").exists());
+        let exists = taken(&run, &config, &fresh());
+        assert!(matches!(exists, Err(TrainError::Exists { resumable: false, .. })));
+        taken(&run, &config, &over()).unwrap();
+        assert!(!run.config().exists());
+    }
+
+    #[test]
+    fn starting_over_removes_nothing_that_no_run_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(dir.path());
+        let config = config(dir.path(), "");
+        taken(&run, &config, &fresh()).unwrap();
+        run.write_config(&config).unwrap();
+        for mine in ["notes.txt", "adapter/thesis.txt", "checkpoints/step-000003/x", "model/w.bin"]
+        {
+            let path = dir.path().join(mine);
+            files::write(&path, b"mine").unwrap();
+            for options in [fresh(), over()] {
+                match taken(&run, &config, &options) {
+                    Err(TrainError::Foreign { files, .. }) => assert_eq!(files, [mine]),
+                    other => panic!("{mine}: {other:?}"),
+                }
+            }
+            assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+            std::fs::remove_file(&path).unwrap();
+        }
+        taken(&run, &config, &over()).unwrap();
+    }
+
+    #[test]
+    fn files_named_as_a_run_names_them_are_somebodys_until_a_run_was_there() {
+        for mine in ["config.toml", "adapter/adapter_model.safetensors", "metrics.jsonl"] {
+            let dir = tempfile::tempdir().unwrap();
+            let run = RunDirectory::new(dir.path());
+            let config = config(dir.path(), "");
+            files::write(&dir.path().join("README.md"), b"a directory may hold other things")
+                .unwrap();
+            files::write(&dir.path().join(mine), b"mine").unwrap();
+            for options in [fresh(), over()] {
+                match taken(&run, &config, &options) {
+                    Err(TrainError::Foreign { files, .. }) => assert_eq!(files, [mine]),
+                    other => panic!("{mine}: {other:?}"),
+                }
+            }
+            assert_eq!(std::fs::read(dir.path().join(mine)).unwrap(), b"mine");
+            assert!(!run.lock().exists(), "a refusal leaves nothing");
+        }
+    }
+
+    #[test]
+    fn a_second_process_is_refused_by_the_name_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(dir.path());
+        let config = config(dir.path(), "");
+        let (_, lock) = run.claim(&config, &fresh()).unwrap();
+        match taken(&run, &config, &over()) {
+            Err(TrainError::Running { owner: Some(owner), .. }) => {
+                assert_eq!(owner.pid, std::process::id());
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(lock);
+        taken(&run, &config, &over()).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_save_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(dir.path());
+        let config = config(dir.path(), "");
+        taken(&run, &config, &fresh()).unwrap();
+        let left = [".a1B2c3.tmp", "checkpoints/.xYz123.tmp/optimizer.bpk", "adapter/.qqqqqq.tmp"];
+        for left in left {
+            files::write(&dir.path().join(left), b"half").unwrap();
+        }
+        taken(&run, &config, &fresh()).unwrap();
+        for left in left {
+            assert!(!dir.path().join(left).exists(), "{left}");
+        }
     }
 
     #[test]
@@ -192,18 +300,26 @@ mod tests {
         let run = RunDirectory::new(dir.path());
         let first = config(dir.path(), "");
         run.write_config(&first).unwrap();
-        let nothing = run.claim(&first, true, false);
+        let resume = |extend| RunOptions { resume: true, extend, ..fresh() };
+        let nothing = run.claim(&first, &resume(false));
         assert!(matches!(nothing, Err(TrainError::NothingToResume { .. })));
 
-        let checkpoint = run.checkpoints().join("step-000002");
-        fs::create_dir_all(&checkpoint).unwrap();
-        fs::write(checkpoint.join("state.json"), "{}").unwrap();
+        let checkpoint = crate::checkpoint::of_nothing(&run.checkpoints(), 2);
+        let found = |config: &RunConfig, extend| {
+            run.claim(config, &resume(extend)).map(|(found, _)| found.unwrap().path)
+        };
         let watched = config(dir.path(), "save_every = 1\nsamples = 0");
-        assert_eq!(run.claim(&watched, true, false).unwrap(), Some(checkpoint));
+        assert_eq!(found(&watched, false).unwrap(), checkpoint);
 
         let other = config(dir.path(), "batch_size = 3\nseed = 9");
-        let error = run.claim(&other, true, false).unwrap_err().to_string();
+        let error = found(&other, true).unwrap_err().to_string();
         assert!(error.contains("train.batch_size: 8 -> 3"), "{error}");
         assert!(error.contains("train.seed: 0 -> 9"), "{error}");
+
+        let text = first.to_toml().unwrap().replace("steps = 3\n", "steps = 30\n");
+        let longer = RunConfig::parse(&text, "run.toml", &[]).unwrap();
+        let error = found(&longer, false).unwrap_err().to_string();
+        assert!(error.contains("train.steps: 3 -> 30"), "{error}");
+        assert_eq!(found(&longer, true).unwrap(), checkpoint, "a longer run is a choice");
     }
 }

@@ -45,7 +45,7 @@ pub fn dry_run(
     observer: &Observer,
 ) -> Result<DryRun, TrainError> {
     let directory = RunDirectory::new(&config.output.dir);
-    let resumes_from = directory.check(&config, options.resume, options.overwrite)?;
+    let resumes_from = directory.check(&config, options)?.map(|checkpoint| checkpoint.path);
     let plan = plan(config, observer)?;
     if !options.no_memory_check {
         plan.admit()?;

@@ -14,9 +14,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     /// The best evaluation, as [`Figure::cost`](burn_lora_report::figure::Figure::cost) counts it.
+    #[serde(with = "exact")]
     pub best: Option<f64>,
     /// Evaluations since it.
     pub since: usize,
+}
+
+/// A number as the shortest text that is read back as the same: what reads JSON's numbers may be off by a last digit, and a tie
+/// would then be better or worse.
+mod exact {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+        value.map(|value| value.to_string()).serialize(to)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<f64>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
 }
 
 /// Stops once `limit` evaluations in a row were no better than the best. Clones share state.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use burn_lora::device::DeviceError;
 use burn_lora_files::IoError;
+use burn_lora_files::lock::Owner;
 use burn_lora_hub::HubError;
 use burn_lora_models::ModelError;
 use burn_lora_patch::PatchError;
@@ -12,6 +13,7 @@ use burn_lora_text::size;
 
 use crate::config::{ConfigErrors, UnwritableError};
 use crate::data::DataError;
+use crate::inputs::Changed;
 use crate::plan::Suggestion;
 
 /// Why a run cannot start, go on or be used.
@@ -60,24 +62,123 @@ pub enum TrainError {
     #[error(transparent)]
     Io(#[from] IoError),
     /// A file of a run directory is damaged.
-    #[error("`{}` is damaged: {reason}; remove it to go on without", path.display())]
+    #[error("`{}` is damaged: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
+    /// A checkpoint is not as it was written.
+    #[error(
+        "`{file}` of the checkpoint `{}` {reason}; {}",
+        path.display(),
+        whole.as_ref().map_or_else(
+            || "no other checkpoint is whole, so start over".to_owned(),
+            |whole| format!(
+                "`{}` is whole: remove `{}` to go on from there", whole.display(), path.display()
+            ),
+        )
+    )]
+    Checkpoint {
+        /// Its directory.
+        path: PathBuf,
+        /// The file that is not as it was written.
+        file: String,
+        /// In what way.
+        reason: String,
+        /// The newest checkpoint that is whole.
+        whole: Option<PathBuf>,
+    },
+    /// A checkpoint is of another run.
+    #[error(
+        "the checkpoint `{}` is of a run with other settings or another seed: put this run's own back, or remove it",
+        path.display()
+    )]
+    OtherRun {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// The records that a checkpoint covers are not as they were written.
+    #[error(
+        "`{}`: line {line} {reason}; put the file back as it was, or allow `metrics` to have changed, to go on with what is left of it",
+        path.display()
+    )]
+    Metrics {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is not right, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Files that the run stands on have changed since its checkpoint.
+    #[error(
+        "cannot resume `{}`: since the checkpoint {}; put the files back, allow {} to have changed, or start a new run",
+        dir.display(),
+        changes.join(", "),
+        kinds.iter().map(|kind| format!("`{}`", kind.name())).collect::<Vec<_>>().join(" and ")
+    )]
+    InputsChanged {
+        /// The run directory.
+        dir: PathBuf,
+        /// What has changed, file by file.
+        changes: Vec<String>,
+        /// Of which kinds that is.
+        kinds: Vec<Changed>,
+    },
+    /// Another process has the run directory.
+    #[error(
+        "another process is running in `{}`{}: wait for it, stop it, or name another `[output] dir`",
+        dir.display(),
+        owner.as_ref().map_or_else(String::new, |owner| format!(
+            " (process {} on {})", owner.pid, owner.host
+        ))
+    )]
+    Running {
+        /// The run directory.
+        dir: PathBuf,
+        /// Which process, where it told.
+        owner: Option<Owner>,
+    },
+    /// The run directory is gone, or another's.
+    #[error(
+        "`{}` was removed while the run was going on, so nothing of it can be kept: start it again",
+        dir.display()
+    )]
+    Vanished {
+        /// The run directory.
+        dir: PathBuf,
+    },
     /// The run directory holds a run already.
     #[error(
-        "`{}` holds a run already: go on with it, start over, or name another `[output] dir`",
-        dir.display()
+        "`{}` holds a run already: {}",
+        dir.display(),
+        match resumable {
+            true => "go on with it, start over, or name another `[output] dir`",
+            false => "it was stopped before its first checkpoint; start over, or name another `[output] dir`",
+        }
     )]
     Exists {
         /// The run directory.
         dir: PathBuf,
+        /// Whether it has a checkpoint or a result.
+        resumable: bool,
+    },
+    /// What lies in the run directory was not written by a run.
+    #[error(
+        "`{}` holds what no run of this program wrote: {}; move it away, or name another `[output] dir`",
+        dir.display(),
+        burn_lora_text::listed(files)
+    )]
+    Foreign {
+        /// The run directory.
+        dir: PathBuf,
+        /// The files, relative to it.
+        files: Vec<String>,
     },
     /// There is nothing to resume.
-    #[error("`{}` holds no checkpoint to resume from: start anew", dir.display())]
+    #[error("`{}` holds no checkpoint to go on from: start the run anew", dir.display())]
     NothingToResume {
         /// The run directory.
         dir: PathBuf,
@@ -93,6 +194,21 @@ pub enum TrainError {
         dir: PathBuf,
         /// `key: then -> now`, one for each.
         differences: Vec<String>,
+        /// Whether all of them only say how many steps there are.
+        lengths_only: bool,
+    },
+    /// A longer run was asked for that is not longer.
+    #[error(
+        "the run in `{}` has taken {taken} steps already, and {steps} in all are asked for: give more `[train] steps` or `epochs`",
+        dir.display()
+    )]
+    NotLonger {
+        /// The run directory.
+        dir: PathBuf,
+        /// Steps taken.
+        taken: usize,
+        /// Steps in all.
+        steps: usize,
     },
     /// Rows may be longer than the model can read.
     #[error(

@@ -17,7 +17,7 @@ use crate::TrainError;
 use crate::config::TrainSection;
 use crate::data::MakeStep;
 use crate::early_stopping::{EarlyStopping, Seen};
-use crate::history::History;
+use crate::history::{Covered, History};
 use crate::learner::{Objective, OptimizerTap, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::{Measure, TargetMean, figure};
@@ -196,7 +196,7 @@ impl<M, F: Fn(&StepRecord, f64)> Hooks<M> for Listener<F> {
         false
     }
 
-    fn save(&self, _: &M, _: usize) -> Result<(), TrainError> {
+    fn save(&self, _: &M, _: usize, _: &Covered) -> Result<(), TrainError> {
         Ok(())
     }
 }

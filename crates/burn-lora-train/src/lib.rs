@@ -34,6 +34,7 @@ pub mod evaluate;
 mod fit;
 pub mod history;
 mod ids;
+pub mod inputs;
 pub mod learner;
 mod loader;
 pub mod located;

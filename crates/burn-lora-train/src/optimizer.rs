@@ -83,7 +83,7 @@ mod tests {
     use burn::nn::{Linear, LinearConfig};
     use burn::optim::GradientsParams;
     use burn::tensor::Tensor;
-    use burn_lora::{Adapter, LoraConfig, LoraForward, attach};
+    use burn_lora::{Adapter, AdapterConfig, LoraForward, attach};
 
     use super::*;
     use crate::config::{RunConfig, Schedule};
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn factor_b_takes_steps_that_are_as_many_times_larger() {
         let device = burn_lora::device::parse("cpu").unwrap().autodiff();
-        let config = LoraConfig::new(2, 2.0);
+        let config = AdapterConfig::new(2).with_alpha(2.0);
         let a = Tensor::<2>::ones([3, 2], &device);
         let b = Tensor::<2>::ones([2, 2], &device);
         let adapter = Adapter::from_factors("default", a, b, config.scale(), 0.0).unwrap();

@@ -11,8 +11,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn_lora_models::LoadReport;
 use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_patch::peft::AdapterConfig;
-use burn_lora_patch::{LayerStatus, PatchConfig, PatchReport, patch};
+use burn_lora_patch::peft::PeftConfig;
+use burn_lora_patch::{LayerStatus, LoraConfig, PatchReport, patch};
 use burn_lora_text::grouped;
 
 use crate::base::BaseCache;
@@ -20,6 +20,7 @@ use crate::config::{AdapterSection, LoraSection, ModelSource, RunConfig};
 use crate::data::{Prompt, Rows};
 use crate::learner::Objective;
 use crate::observe::Observer;
+use crate::plan::memory_plan;
 use crate::{TrainError, ids};
 
 pub use kind::Kind;
@@ -38,7 +39,7 @@ pub struct Run<M: Objective> {
     /// The model on that device: adapted and frozen, or trainable as a whole.
     pub model: M,
     /// What the adapter came to; none for `method = "full"`.
-    pub patched: Option<(PatchReport, AdapterConfig)>,
+    pub patched: Option<(PatchReport, PeftConfig)>,
     /// The rows to train on.
     pub train: Rows<M::Batch>,
     /// The rows held out.
@@ -109,6 +110,20 @@ pub fn prepare<M: Objective>(
     build(None, read::<M>(config, observer)?, adapt, observer)
 }
 
+/// [`prepare`], where the run would be let start: a run that needs more memory than there is is refused before anything of its model is made.
+///
+/// # Errors
+///
+/// Those of [`prepare`], and a run that does not fit into memory.
+pub fn prepare_if_it_fits<M: Objective>(
+    config: RunConfig,
+    observer: &Observer,
+) -> Result<Run<M>, TrainError> {
+    let read = read::<M>(config, observer)?;
+    memory_plan::<M>(&read, None, observer)?.admit()?;
+    build(None, read, Adapt::Fresh, observer)
+}
+
 /// The run of what was read: the model is loaded, or taken from those of earlier runs, and adapted.
 pub(crate) fn build<M: Objective>(
     bases: Option<&BaseCache>,
@@ -160,14 +175,14 @@ fn adapted<M: Objective>(
     mut model: M,
     config: &RunConfig,
     adapt: Adapt,
-) -> Result<(M, Option<(PatchReport, AdapterConfig)>), TrainError> {
+) -> Result<(M, Option<(PatchReport, PeftConfig)>), TrainError> {
     let mut patched = None;
     if let (AdapterSection::Lora(section), Adapt::Fresh) = (&config.adapter, adapt) {
         let patch_config = patch_config(section, M::TASK, config.train.seed);
         let report = patch(&mut model, &patch_config)?;
         let adapted = report.layers().iter().filter(|layer| layer.status == LayerStatus::Adapted);
         let conv1d = adapted.clone().any(|layer| model.config().is_conv1d(&layer.path));
-        let mut adapter = AdapterConfig::from_patch(&patch_config).with_fan_in_fan_out(conv1d);
+        let mut adapter = PeftConfig::new(&patch_config).with_fan_in_fan_out(conv1d);
         if let ModelSource::Pretrained(dir) = &config.model.source {
             adapter = adapter.with_base_model(base_name(dir));
         }
@@ -186,8 +201,9 @@ pub(crate) fn patch_config(
     section: &LoraSection,
     task: burn_lora_patch::TaskType,
     seed: u64,
-) -> PatchConfig {
-    let mut config = PatchConfig::new(section.lora.clone(), section.targets.clone())
+) -> LoraConfig {
+    let mut config = LoraConfig::from(section.lora.clone())
+        .with_targets(section.targets.clone())
         .with_task_type(task)
         .with_exclude(section.exclude.clone())
         .with_modules_to_save(section.modules_to_save.clone())

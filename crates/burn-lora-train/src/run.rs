@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use burn::optim::ModuleOptimizer;
+use burn_lora_files::digest::Digest;
 use burn_lora_models::SaveDtype;
 use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_patch::peft::{self, AdapterConfig};
+use burn_lora_patch::peft::{self, PeftConfig};
 use burn_lora_report::figure::Figure;
 use burn_lora_report::record::{Record, Totals, first_and_last};
 use burn_lora_report::sample::{Sample, Scores, Scoring};
@@ -16,13 +17,14 @@ use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
 
 use crate::base::BaseCache;
-use crate::checkpoint::{Checkpoints, Restored, State, restore};
+use crate::checkpoint::{Checkpoint, Checkpoints, Origin, Restored, State};
 use crate::config::{RunConfig, TrainSection};
 use crate::data::Prompt;
 use crate::directory::RunDirectory;
 use crate::early_stopping::{EarlyStopping, Seen};
 use crate::fit::{Fit, Fitted};
-use crate::history::History;
+use crate::history::{Covered, History};
+use crate::inputs::{Changed, Digesting};
 use crate::learner::{Objective, OptimizerTap};
 use crate::metrics::figure;
 use crate::observe::Observer;
@@ -40,6 +42,10 @@ pub struct RunOptions {
     pub resume: bool,
     /// Remove the run that the directory holds.
     pub overwrite: bool,
+    /// Where a run goes on: let it take more steps than it was to take. Its schedule is that of the longer run.
+    pub extend: bool,
+    /// Where a run goes on: what may have changed since its checkpoint.
+    pub allow_changed: Vec<Changed>,
     /// Start even where the run needs more memory than there is.
     pub no_memory_check: bool,
     /// Shows the run; none: burn-train's own (a dashboard on a terminal).
@@ -73,7 +79,7 @@ pub fn train_on(
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
     let directory = RunDirectory::new(&config.output.dir);
-    directory.check(&config, options.resume, options.overwrite)?;
+    directory.check(&config, &options)?;
     set_threads(&config.train)?;
     with_model!(Kind::of_run(&config, observer)?, Model => {
         train_as::<Model>(bases, config, &directory, options, observer)
@@ -87,15 +93,51 @@ fn train_as<M: Objective>(
     options: RunOptions,
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
+    let digesting = Digesting::start(&config, observer)?;
     let read = read::<M>(config, observer)?;
     if !options.no_memory_check {
         let process = bases.and_then(BaseCache::process);
         memory_plan::<M>(&read, process, observer)?.admit()?;
     }
     // Only now: a run that cannot start must not remove the one that it would replace.
-    let resumed = directory.claim(&read.config, options.resume, options.overwrite)?;
+    let (resumed, _lock) = directory.claim(&read.config, &options)?;
     let run = build::<M>(bases, read, Adapt::Fresh, observer)?;
-    fit(run, directory, resumed, options, observer)
+    let origin = Origin {
+        seed: run.config.train.seed,
+        settings: Digest::of(run.config.deciding()?.as_bytes()).sha256,
+        inputs: digesting.finish()?,
+    };
+    if let Some(checkpoint) = &resumed {
+        goes_on(checkpoint, &origin, directory, &options, observer)?;
+    }
+    fit(run, directory, (resumed, origin), options, observer)
+}
+
+/// Sees to it that a checkpoint is this run's, and that what both stand on is the same, or may be another.
+fn goes_on(
+    checkpoint: &Checkpoint,
+    now: &Origin,
+    directory: &RunDirectory,
+    options: &RunOptions,
+    observer: &Observer,
+) -> Result<(), TrainError> {
+    let then = &checkpoint.origin;
+    if (then.seed, &then.settings) != (now.seed, &now.settings) {
+        return Err(TrainError::OtherRun { path: checkpoint.path.clone() });
+    }
+    let changes = now.inputs.changes(&then.inputs);
+    let refused: Vec<_> =
+        changes.iter().filter(|(kind, _)| !options.allow_changed.contains(kind)).collect();
+    if !refused.is_empty() {
+        let mut kinds: Vec<Changed> = refused.iter().map(|(kind, _)| *kind).collect();
+        kinds.dedup();
+        let changes = refused.iter().map(|(_, line)| line.clone()).collect();
+        return Err(TrainError::InputsChanged { dir: directory.path().to_owned(), changes, kinds });
+    }
+    for (_, line) in &changes {
+        observer.line(format!("warning: since the checkpoint {line}"));
+    }
+    Ok(())
 }
 
 fn set_threads(train: &TrainSection) -> Result<(), TrainError> {
@@ -111,17 +153,22 @@ fn set_threads(train: &TrainSection) -> Result<(), TrainError> {
 fn fit<M: Objective>(
     mut run: Run<M>,
     directory: &RunDirectory,
-    resumed: Option<PathBuf>,
+    (resumed, origin): (Option<Checkpoint>, Origin),
     options: RunOptions,
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
     tell(&run, observer);
-    directory.write_config(&run.config)?;
-    let start = Start::of(&mut run, resumed.as_deref(), observer)?;
+    let start = Start::of(&mut run, resumed.as_ref(), observer)?;
     let sizes = Sizes::of(&run);
     let config = &run.config;
     let (make_step, per_epoch) = run.train.training(draw(&config.train));
     let steps = config.train.length.steps(per_epoch);
+    if options.extend && steps <= start.state.step {
+        let (dir, taken) = (directory.path().to_owned(), start.state.step);
+        return Err(TrainError::NotLonger { dir, taken, steps });
+    }
+    let history = history(directory, resumed.as_ref(), &options)?;
+    directory.write_config(config)?;
     let held_out = match &run.eval {
         Some(rows) => rows.evaluation(config.train.batch_size),
         None => (make_step.clone(), 0),
@@ -141,7 +188,7 @@ fn fit<M: Objective>(
         held_out,
         tap: tap.clone(),
         early_stopping: early_stopping.clone(),
-        history: History::open(&directory.metrics(), start.state.step)?,
+        history,
         hooks: Box::new(RunHooks {
             tokenizer: run.tokenizer.clone(),
             prompts: run.prompts,
@@ -154,7 +201,8 @@ fn fit<M: Objective>(
             checkpoints: Checkpoints::new(directory.checkpoints(), config.train.keep),
             tap,
             early_stopping,
-            seed: config.train.seed,
+            directory: directory.clone(),
+            origin,
             scored: Rc::clone(&scored),
             observer: observer.clone(),
         }),
@@ -165,11 +213,13 @@ fn fit<M: Objective>(
     let fitted = fit.launch();
     observer.done();
     let Fitted { model, history, interrupted } = fitted?;
+    directory.is_there()?;
 
     let patched = run.patched.as_ref();
     let adapter = patched.map(|(_, config)| config);
     let adapter_bytes = save(&model, adapter, &run.tokenizer, directory)?;
     let mut summary = sizes.summary::<M>(directory, steps, history.records());
+    summary.interrupted = interrupted.is_some();
     summary.stopped = interrupted.or_else(|| ended_early(&summary, &figure(config.train.metric)));
     summary.adapter_bytes = adapter_bytes.map(|adapter| (adapter, run.loaded_bytes));
     summary.samples = compared(&scored.borrow(), config.train.samples);
@@ -198,16 +248,17 @@ impl Start {
     /// Reads the checkpoint, if there is one, into the run's model.
     fn of<M: Objective>(
         run: &mut Run<M>,
-        resumed: Option<&Path>,
+        resumed: Option<&Checkpoint>,
         observer: &Observer,
     ) -> Result<Self, TrainError> {
         let optimizer = adamw(&run.model, &run.config.train)?;
-        let Some(path) = resumed else {
+        let Some(checkpoint) = resumed else {
             let state = State { step: 0, seed: run.config.train.seed, seen: Seen::default() };
             return Ok(Self { optimizer, state });
         };
-        let Restored { state, optimizer: record } = restore(&mut run.model, path)?;
-        observer.line(format!("resumed from {} at step {}", path.display(), state.step));
+        let Restored { state, optimizer: record } = checkpoint.restore(&mut run.model)?;
+        let path = checkpoint.path.display();
+        observer.line(format!("resumed from {path} at step {}", state.step));
         let optimizer = match record {
             Some(record) => optimizer.load_record(record),
             None => optimizer,
@@ -216,10 +267,28 @@ impl Start {
     }
 }
 
+/// The records of the run: a new file, or what a checkpoint covers of the one that is there.
+fn history(
+    directory: &RunDirectory,
+    resumed: Option<&Checkpoint>,
+    options: &RunOptions,
+) -> Result<History, TrainError> {
+    let path = directory.metrics();
+    match resumed {
+        None => History::create(&path),
+        Some(checkpoint) => match History::resume(&path, &checkpoint.metrics) {
+            Err(_) if options.allow_changed.contains(&Changed::Metrics) => {
+                History::salvage(&path, checkpoint.step)
+            }
+            resumed => resumed,
+        },
+    }
+}
+
 /// Writes what was trained: the adapter, whose size in bytes is returned, or the model with its tokenizer.
 fn save<M: Objective>(
     model: &M,
-    adapter: Option<&AdapterConfig>,
+    adapter: Option<&PeftConfig>,
     tokenizer: &Tokenizer,
     directory: &RunDirectory,
 ) -> Result<Option<u64>, TrainError> {
@@ -257,6 +326,7 @@ impl Sizes {
             dir: directory.path().to_owned(),
             steps: (totals.steps, steps),
             stopped: None,
+            interrupted: false,
             evaluations: first_and_last(records),
             classifies,
             seconds: totals.seconds,
@@ -311,13 +381,14 @@ struct RunHooks {
     shown: usize,
     max_tokens: usize,
     last: usize,
-    adapter: Option<AdapterConfig>,
+    adapter: Option<PeftConfig>,
     /// Where the adapter of the best evaluation goes, if it is kept.
     best: Option<PathBuf>,
     checkpoints: Checkpoints,
     tap: OptimizerTap,
     early_stopping: EarlyStopping,
-    seed: u64,
+    directory: RunDirectory,
+    origin: Origin,
     scored: Rc<RefCell<Scored>>,
     observer: Observer,
 }
@@ -347,9 +418,11 @@ impl<M: Objective> Hooks<M> for RunHooks {
         Ok(())
     }
 
-    fn save(&self, model: &M, step: usize) -> Result<(), TrainError> {
-        let state = State { step, seed: self.seed, seen: self.early_stopping.seen() };
-        self.checkpoints.save(model, self.adapter.as_ref(), self.tap.take(), &state)?;
+    fn save(&self, model: &M, step: usize, metrics: &Covered) -> Result<(), TrainError> {
+        self.directory.is_there()?;
+        let state = State { step, seed: self.origin.seed, seen: self.early_stopping.seen() };
+        let (adapter, of) = (self.adapter.as_ref(), (&self.origin, metrics));
+        self.checkpoints.save(model, adapter, self.tap.take(), &state, of)?;
         Ok(())
     }
 }

@@ -25,7 +25,7 @@ use crate::TrainError;
 use crate::clip::clip_by_global_norm;
 use crate::early_stopping::EarlyStopping;
 use crate::evaluate::{record, tallied};
-use crate::history::History;
+use crate::history::{Covered, History};
 use crate::learner::{Micro, Objective, OptimizerTap, Trainee};
 use crate::metrics::{Measured, Tally};
 
@@ -88,8 +88,8 @@ pub(crate) trait Hooks<M> {
     /// The model is the best of all evaluations so far.
     fn best(&self, model: &M) -> Result<(), TrainError>;
 
-    /// Saves a checkpoint; the optimiser's state is in the tap.
-    fn save(&self, model: &M, step: usize) -> Result<(), TrainError>;
+    /// Saves a checkpoint; the optimiser's state is in the tap, and so much of the history is written.
+    fn save(&self, model: &M, step: usize, metrics: &Covered) -> Result<(), TrainError>;
 }
 
 /// The strategy, and after the run what it came to.
@@ -171,7 +171,8 @@ impl<M: Objective> StepStrategy<M> {
                 interrupter.fail_on_error(components.event_processor.process_train(end));
             }
             if saves {
-                self.hooks.save(&learner.model().model, done)?;
+                let metrics = self.history.borrow().covered();
+                self.hooks.save(&learner.model().model, done, &metrics)?;
             }
             let enough = evaluates
                 && components

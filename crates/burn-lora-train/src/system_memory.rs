@@ -12,6 +12,11 @@ pub fn resident() -> Option<u64> {
     told("/proc/self/status", "VmRSS")
 }
 
+/// The addresses that this process uses, whether anything is behind them or not.
+pub fn addresses() -> Option<u64> {
+    told("/proc/self/status", "VmSize")
+}
+
 /// What could be used without swapping.
 pub fn available() -> Option<u64> {
     told("/proc/meminfo", "MemAvailable")

@@ -58,8 +58,13 @@ fn a_run_learns_and_leaves_what_it_should() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     inside.sort();
-    let expected =
-        ["adapter_config.json", "adapter_model.safetensors", "optimizer.bpk", "state.json"];
+    let expected = [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "manifest.json",
+        "optimizer.bpk",
+        "state.json",
+    ];
     assert_eq!(inside, expected);
 
     let evaluation = evaluate(&tiny.path("run"), &[], &Observer::silent()).unwrap();

@@ -21,10 +21,12 @@ mod dora;
 mod kinds;
 mod lora;
 
+use std::sync::Arc;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Distribution, Tensor, TensorData};
 
-use crate::{FrozenWeight, LoraConfig, LoraError};
+use crate::{AdapterConfig, FrozenWeight, LoraError};
 use kinds::Factors;
 pub use kinds::Method;
 
@@ -40,7 +42,11 @@ pub(crate) trait Adaptation: Module {
     const SWITCH: Option<&'static str>;
 
     /// Factors to start training from, for the weight given: `W' = W`.
-    fn init(config: &LoraConfig, weight: &Param<Tensor<2>>, seed: u64) -> Result<Self, LoraError>;
+    fn init(
+        config: &AdapterConfig,
+        weight: &Param<Tensor<2>>,
+        seed: u64,
+    ) -> Result<Self, LoraError>;
 
     /// Factors of known values, for the weight given.
     fn given(values: &mut Given<'_>, weight: &Param<Tensor<2>>) -> Result<Self, LoraError>;
@@ -160,6 +166,8 @@ pub struct Adapter {
     multiplier: f64,
     dropout: f64,
     active: bool,
+    #[module(skip)]
+    note: Arc<str>,
 }
 
 impl Adapter {
@@ -171,7 +179,7 @@ impl Adapter {
     /// The first problem of `config`; a weight without inputs or outputs.
     pub fn init(
         name: &str,
-        config: &LoraConfig,
+        config: &AdapterConfig,
         weight: &Param<Tensor<2>>,
         seed: u64,
     ) -> Result<Self, LoraError> {
@@ -190,7 +198,7 @@ impl Adapter {
     /// The first problem of `config`; a weight without inputs or outputs; a wrong number of values.
     pub fn from_values(
         name: &str,
-        config: &LoraConfig,
+        config: &AdapterConfig,
         weight: &Param<Tensor<2>>,
         mut values: impl FnMut(&'static Factor) -> Vec<f32>,
     ) -> Result<Self, LoraError> {
@@ -230,7 +238,15 @@ impl Adapter {
         if !(0.0..1.0).contains(&dropout) {
             return Err(LoraError::Dropout { dropout });
         }
-        Ok(Self { factors, name: name.to_owned(), scale, multiplier: 1.0, dropout, active: true })
+        Ok(Self {
+            factors,
+            name: name.to_owned(),
+            scale,
+            multiplier: 1.0,
+            dropout,
+            active: true,
+            note: Arc::from(""),
+        })
     }
 
     /// The name that tells this adapter from others on the same weight; PEFT's is `default`.
@@ -283,6 +299,18 @@ impl Adapter {
     /// The same factors, taking part in the forward pass or not.
     pub fn with_active(mut self, active: bool) -> Self {
         self.active = active;
+        self
+    }
+
+    /// What [`with_note`](Self::with_note) put there; empty at first.
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
+    /// The same factors with a text that goes where they go. Nothing here reads it: it is for whoever
+    /// makes an adapter to find again how it was made.
+    pub fn with_note(mut self, note: Arc<str>) -> Self {
+        self.note = note;
         self
     }
 

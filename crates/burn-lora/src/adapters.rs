@@ -327,13 +327,9 @@ pub fn attach<M: Module>(module: M, path: &str, adapter: Adapter) -> Result<M, L
     }
     let mut attach = Attach { path, adapter: Some(adapter), others: Vec::new(), failed: None };
     let attached = module.apply_reparameterization(&mut attach);
-    let Attach { adapter, mut others, failed, .. } = attach;
+    let Attach { adapter, others, failed, .. } = attach;
     if adapter.is_some() {
-        others.truncate(LISTED);
         return Err(LoraError::UnknownWeight { path: path.to_owned(), weights: others });
     }
     failed.map_or(Ok(attached), Err)
 }
-
-/// How many weights an error lists.
-const LISTED: usize = 8;

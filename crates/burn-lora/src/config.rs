@@ -3,38 +3,62 @@
 //! Which layers get one is not said here: that is the patching crate's matter.
 //!
 //! ```
-//! use burn_lora::LoraConfig;
+//! use burn_lora::AdapterConfig;
 //!
-//! let config = LoraConfig::new(16, 32.0);
-//! assert_eq!(config.scale(), 2.0);
-//! assert_eq!(config.with_rslora(true).scale(), 8.0);
+//! let config = AdapterConfig::new(16);
+//! assert_eq!((config.alpha, config.scale()), (32.0, 2.0));
+//! assert_eq!(config.with_alpha(8).with_rslora(true).scale(), 2.0);
 //! ```
 
+use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
 use crate::{LoraError, Method};
 
-/// The hyper-parameters of an adapter, named and defaulted as in PEFT's `LoraConfig`.
+/// The hyper-parameters of an adapter, named as those of PEFT's `LoraConfig`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Form")]
 #[non_exhaustive]
-pub struct LoraConfig {
+pub struct AdapterConfig {
     /// The kind of adapter.
-    #[serde(default)]
     pub method: Method,
     /// The number of columns of A and rows of B, `r`. At least 1.
     pub rank: usize,
-    /// The numerator of the scale. At least 0.
+    /// The numerator of the scale. At least 0; `2 · rank` unless it is set, so that the scale does not
+    /// change with the rank. (PEFT's default is 8 whatever the rank.)
     pub alpha: f64,
     /// The probability, in `[0, 1)`, that an element of A's input is zeroed while training.
-    #[serde(default)]
     pub dropout: f64,
     /// Divide alpha by `√rank` rather than by `rank` (rank-stabilised LoRA, arXiv 2312.03732).
-    #[serde(default)]
     pub rslora: bool,
     /// How A starts; B always starts at zero, so that training starts at the base model.
-    #[serde(default)]
     pub init: Init,
+}
+
+impl Config for AdapterConfig {}
+
+/// [`AdapterConfig`] as it may stand in a file: what is not said has its default.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename = "AdapterConfig")]
+struct Form {
+    rank: usize,
+    alpha: Option<f64>,
+    #[serde(default)]
+    method: Method,
+    #[serde(default)]
+    dropout: f64,
+    #[serde(default)]
+    rslora: bool,
+    #[serde(default)]
+    init: Init,
+}
+
+impl From<Form> for AdapterConfig {
+    fn from(form: Form) -> Self {
+        let Form { rank, alpha, method, dropout, rslora, init } = form;
+        let alpha = alpha.unwrap_or_else(|| Self::new(rank).alpha);
+        Self { method, rank, alpha, dropout, rslora, init }
+    }
 }
 
 /// The distribution that factor A is drawn from.
@@ -62,17 +86,24 @@ impl Init {
     }
 }
 
-impl LoraConfig {
-    /// A configuration without dropout, with the classic scale and the default initialisation.
-    pub fn new(rank: usize, alpha: f64) -> Self {
+impl AdapterConfig {
+    /// LoRA of this rank with alpha `2 · rank`, without dropout, with the classic scale and the default
+    /// initialisation.
+    pub fn new(rank: usize) -> Self {
         Self {
             method: Method::default(),
             rank,
-            alpha,
+            alpha: 2.0 * rank as f64,
             dropout: 0.0,
             rslora: false,
             init: Init::default(),
         }
+    }
+
+    /// Sets the numerator of the scale.
+    pub fn with_alpha(mut self, alpha: impl Into<f64>) -> Self {
+        self.alpha = alpha.into();
+        self
     }
 
     /// Sets the kind of adapter.
@@ -131,8 +162,8 @@ mod tests {
 
     #[test]
     fn scale_is_alpha_over_rank_or_over_its_root() {
-        assert_eq!(LoraConfig::new(4, 8.0).scale(), 2.0);
-        assert_eq!(LoraConfig::new(4, 8.0).with_rslora(true).scale(), 4.0);
+        assert_eq!(AdapterConfig::new(4).with_alpha(8.0).scale(), 2.0);
+        assert_eq!(AdapterConfig::new(4).with_alpha(8.0).with_rslora(true).scale(), 4.0);
     }
 
     #[test]
@@ -144,7 +175,8 @@ mod tests {
 
     #[test]
     fn all_problems_are_reported_at_once_with_their_values() {
-        let problems = LoraConfig::new(0, -1.0).with_dropout(1.0).validate().unwrap_err();
+        let problems =
+            AdapterConfig::new(0).with_alpha(-1.0).with_dropout(1.0).validate().unwrap_err();
         assert_eq!(
             problems,
             [
@@ -160,15 +192,22 @@ mod tests {
 
     #[test]
     fn not_a_number_is_refused_everywhere() {
-        let problems = LoraConfig::new(1, f64::NAN).with_dropout(f64::NAN).validate().unwrap_err();
+        let problems = AdapterConfig::new(1)
+            .with_alpha(f64::NAN)
+            .with_dropout(f64::NAN)
+            .validate()
+            .unwrap_err();
         assert_eq!(problems.len(), 2);
     }
 
     #[test]
     fn serde_fills_defaults_and_refuses_unknown_keys() {
-        let config: LoraConfig = serde_json::from_str(r#"{"rank": 8, "alpha": 16}"#).unwrap();
-        assert_eq!(config, LoraConfig::new(8, 16.0));
-        let typo = serde_json::from_str::<LoraConfig>(r#"{"rank": 8, "alpha": 16, "droput": 0.1}"#);
+        let config: AdapterConfig = serde_json::from_str(r#"{"rank": 8, "alpha": 16}"#).unwrap();
+        assert_eq!(config, AdapterConfig::new(8));
+        let config: AdapterConfig = serde_json::from_str(r#"{"rank": 3}"#).unwrap();
+        assert_eq!(config.alpha, 6.0);
+        let typo =
+            serde_json::from_str::<AdapterConfig>(r#"{"rank": 8, "alpha": 16, "droput": 0.1}"#);
         assert!(typo.unwrap_err().to_string().contains("droput"));
     }
 }

@@ -1,5 +1,7 @@
 //! Everything that can be wrong with an adapter, one variant per cause.
 
+use burn_lora_text::{listed, nearest};
+
 /// An adapter that cannot be built as asked.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -47,11 +49,11 @@ pub enum LoraError {
         d_out: usize,
     },
     /// No weight has the path that an adapter was to be attached to.
-    #[error("there is no weight `{path}` of two dimensions: {}", match weights.as_slice() { [] => "the module has none".to_owned(), weights => format!("there are {}", weights.join(", ")) })]
+    #[error("there is no weight `{path}` of two dimensions: {}", there_are(path, weights))]
     UnknownWeight {
         /// The path asked for.
         path: String,
-        /// The weights there are, a few of them.
+        /// The weights there are.
         weights: Vec<String>,
     },
     /// The weight is not of the shape that the adapter was made for.
@@ -84,4 +86,13 @@ pub enum LoraError {
         /// Shape of B.
         b: [usize; 2],
     },
+}
+
+/// The weight that was probably meant, or else those there are.
+fn there_are(path: &str, weights: &[String]) -> String {
+    match (weights, nearest(path, weights)) {
+        ([], _) => "the module has none".to_owned(),
+        (_, Some(near)) => format!("did you mean `{near}`?"),
+        (weights, None) => format!("there are {}", listed(weights)),
+    }
 }

@@ -9,12 +9,12 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal, Uniform};
 
-use crate::{Init, LoraConfig, LoraError};
+use crate::{AdapterConfig, Init, LoraError};
 
 /// Both factors for a weight: A, `[d_in, rank]`, as PEFT's `reset_lora_parameters` starts it, and B,
 /// `[rank, d_out]`, of zeros.
 pub(crate) fn factors(
-    config: &LoraConfig,
+    config: &AdapterConfig,
     weight: &Param<Tensor<2>>,
     seed: u64,
 ) -> Result<(Tensor<2>, Tensor<2>), LoraError> {

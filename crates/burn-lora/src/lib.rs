@@ -10,7 +10,7 @@
 //! The product `A B` is never formed while training, and neither is a gradient of `W`: see
 //! [`lora_linear`] for the operation and its hand-derived backward.
 //!
-//! - [`LoraConfig`]: kind, rank, alpha, dropout, rsLoRA, initialisation.
+//! - [`AdapterConfig`]: kind, rank, alpha, dropout, rsLoRA, initialisation.
 //! - [`Method`]: the table of kinds of adapter, LoRA and DoRA, with the [`Factor`]s of each.
 //! - [`Adapter`]: factors with a name; [`Adapters`]: the set that hangs on one weight, attached
 //!   through Burn's `Reparameterization`, so that no model code changes.
@@ -25,11 +25,11 @@
 //! ```
 //! use burn::nn::LinearConfig;
 //! use burn::tensor::{Distribution, Tensor};
-//! use burn_lora::{Adapter, LoraConfig, LoraForward, attach};
+//! use burn_lora::{Adapter, AdapterConfig, LoraForward, attach};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let device = burn_lora::device::parse("auto")?;
-//! let config = LoraConfig::new(8, 16.0);
+//! let config = AdapterConfig::new(8).with_alpha(16.0);
 //! let linear = LinearConfig::new(32, 64).init(&device);
 //! let adapter = Adapter::init("default", &config, &linear.weight, 0)?;
 //! let linear = attach(linear, "weight", adapter)?;
@@ -56,7 +56,7 @@ mod op;
 
 pub use adapter::{Adapter, Factor, Method, Sizes};
 pub use adapters::{Adapters, FactorPath, attach, detach, sets};
-pub use config::{Init, LoraConfig};
+pub use config::{AdapterConfig, Init};
 pub use embedding::{embed, unembed};
 pub use error::LoraError;
 pub use forward::LoraForward;

@@ -14,7 +14,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{DType, Distribution, Int, Tensor};
-use burn_lora::{Adapter, LoraConfig, LoraForward, Method, attach, embed, unembed};
+use burn_lora::{Adapter, AdapterConfig, LoraForward, Method, attach, embed, unembed};
 
 struct Counting;
 
@@ -50,7 +50,7 @@ struct Net {
 }
 
 impl Net {
-    fn new(format: DType, config: &LoraConfig) -> Self {
+    fn new(format: DType, config: &AdapterConfig) -> Self {
         let device = burn_lora::device::parse("flex").unwrap().autodiff();
         let weight = || {
             let weight = Tensor::<2>::random([WIDTH, WIDTH], Distribution::Default, &device);
@@ -95,7 +95,8 @@ fn a_step_of_any_kind_makes_nothing_of_the_size_of_a_weight() {
         for (method, dropout) in
             Method::ALL.iter().flat_map(|method| [(*method, 0.0), (*method, 0.5)])
         {
-            let config = LoraConfig::new(8, 16.0).with_method(method).with_dropout(dropout);
+            let config =
+                AdapterConfig::new(8).with_alpha(16.0).with_method(method).with_dropout(dropout);
             let net = Net::new(format, &config);
             let factored = largest_of_a_step(&net, Net::factored);
             let what =

@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleVisitor, Param, Reparameterizer};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use burn_lora::{
-    Adapter, Adapters, FactorPath, LoraConfig, LoraForward, Method, Sizes, attach, detach,
+    Adapter, AdapterConfig, Adapters, FactorPath, LoraForward, Method, Sizes, attach, detach,
 };
 
 const SIZES: Sizes = Sizes { d_in: 24, d_out: 10, rank: 4 };
@@ -29,7 +29,7 @@ fn plain(device: &Device) -> Linear {
 
 /// An adapter whose factors are all other than at the start of training.
 fn moved(name: &str, method: Method, linear: &Linear) -> Adapter {
-    let config = LoraConfig::new(SIZES.rank, 6.0).with_method(method);
+    let config = AdapterConfig::new(SIZES.rank).with_alpha(6.0).with_method(method);
     let mut value = 0.1;
     Adapter::from_values(name, &config, &linear.weight, |factor| {
         let count = factor.shape(SIZES).iter().product();

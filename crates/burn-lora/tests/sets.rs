@@ -7,7 +7,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Tensor};
 use burn_lora::{
-    Adapter, Adapters, Init, LoraConfig, LoraError, LoraForward, Method, attach, detach, sets,
+    Adapter, AdapterConfig, Adapters, Init, LoraError, LoraForward, Method, attach, detach, sets,
 };
 
 /// Two ways to the same float32 sums, as a share of the largest result. An output is a sum of 24 + 4
@@ -215,7 +215,7 @@ fn a_fresh_adapter_starts_at_the_base() {
     for (method, init) in
         Method::ALL.iter().flat_map(|method| [(*method, Init::Kaiming), (*method, Init::Gaussian)])
     {
-        let config = LoraConfig::new(4, 8.0).with_method(method).with_init(init);
+        let config = AdapterConfig::new(4).with_alpha(8.0).with_method(method).with_init(init);
         let fresh = Adapter::init("default", &config, &plain.weight, 5).unwrap();
         let linear = attach(plain.clone(), "weight", fresh).unwrap();
         check_repeated(linear.lora_forward(x.clone()), plain.forward(x.clone()), "fresh");
@@ -289,7 +289,7 @@ fn an_adapter_of_nothing_is_refused() {
     let device = device();
     let empty = Param::from_tensor(Tensor::<2>::zeros([0, 10], &device));
     for method in Method::ALL {
-        let config = LoraConfig::new(4, 8.0).with_method(*method);
+        let config = AdapterConfig::new(4).with_alpha(8.0).with_method(*method);
         let error = Adapter::init("default", &config, &empty, 0).unwrap_err();
         assert_eq!(error, LoraError::Weight { d_in: 0, d_out: 10 });
     }

@@ -10,7 +10,7 @@ use burn::module::{
 };
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
-use burn_lora::{Adapter, LoraConfig, attach, sets};
+use burn_lora::{Adapter, AdapterConfig, attach, sets};
 
 fn device() -> Device {
     burn_lora::device::parse(&test_device::name()).unwrap()
@@ -28,7 +28,8 @@ fn two() -> Two {
     let mut model = Two { first: linear(), last: linear() };
     for name in ["first", "last"] {
         let adapter =
-            Adapter::init(name, &LoraConfig::new(2, 4.0), &model.first.weight, 0).unwrap();
+            Adapter::init(name, &AdapterConfig::new(2).with_alpha(4.0), &model.first.weight, 0)
+                .unwrap();
         model = attach(model, &format!("{name}.weight"), adapter).unwrap();
     }
     model

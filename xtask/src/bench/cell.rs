@@ -10,11 +10,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use burn::module::{Module, ParamGroup};
 use burn::tensor::Device;
-use burn_lora::LoraConfig;
 use burn_lora_models::weights::Storage;
 use burn_lora_models::{CausalLm, ClassifierConfig, Model, SequenceClassifier};
-use burn_lora_patch::peft::{self, AdapterConfig, LoadOptions};
-use burn_lora_patch::{LayerStatus, PatchConfig, Targets, TaskType, merge, patch, plan};
+use burn_lora_patch::peft::{self, LoadOptions, PeftConfig};
+use burn_lora_patch::{LayerStatus, LoraConfig, TaskType, merge, patch, plan};
 use burn_lora_report::record::StepRecord;
 use burn_lora_train::config::{RunConfig, TrainSection};
 use burn_lora_train::learner::Objective;
@@ -135,14 +134,13 @@ fn run<M: Objective>(
 }
 
 /// Rank `r`, alpha `2 r`, every linear but the head.
-pub fn patching(task: TaskType, cell: &Cell, seed: u64) -> PatchConfig {
+pub fn patching(task: TaskType, cell: &Cell, seed: u64) -> LoraConfig {
     let rank = cell.rank.unwrap_or(1);
     let kind = match cell.method {
         Method::Dora => burn_lora::Method::Dora,
         Method::Full | Method::Lora | Method::Composed | Method::Merged => burn_lora::Method::Lora,
     };
-    let lora = LoraConfig::new(rank, 2.0 * rank as f64).with_method(kind);
-    PatchConfig::new(lora, Targets::AllLinear).with_task_type(task).with_seed(seed)
+    LoraConfig::new(rank).with_method(kind).with_task_type(task).with_seed(seed)
 }
 
 /// The model with what the method trains attached to it, and everything else frozen.
@@ -160,7 +158,7 @@ fn adapted<M: Objective>(
         Method::Lora | Method::Dora => {
             let report = match &order.given {
                 Some(dir) => {
-                    let options = LoadOptions { trainable: true, ..LoadOptions::default() };
+                    let options = LoadOptions::new().with_trainable(true);
                     peft::load(&mut model, dir.join("adapter"), &options).map_err(said)?
                 }
                 None => patch(&mut model, &config).map_err(said)?,
@@ -190,9 +188,9 @@ fn adapted<M: Objective>(
     Ok(model)
 }
 
-fn adapter_bytes<M: Module>(model: &M, config: &PatchConfig) -> Result<u64, String> {
+fn adapter_bytes<M: Module>(model: &M, config: &LoraConfig) -> Result<u64, String> {
     let dir = tempfile::tempdir().map_err(said)?;
-    peft::save(model, dir.path(), &AdapterConfig::from_patch(config)).map_err(said)?;
+    peft::save(model, dir.path(), &PeftConfig::new(config)).map_err(said)?;
     let file = dir.path().join("adapter_model.safetensors");
     Ok(std::fs::metadata(file).map_err(said)?.len())
 }

@@ -1,7 +1,6 @@
 //! Parameters counted on the shape of a published model, without weights: what an adapter would train of how many.
 
-use burn_lora::LoraConfig;
-use burn_lora_patch::{PatchConfig, Targets};
+use burn_lora_patch::LoraConfig;
 
 use super::matrix::Shape;
 
@@ -21,10 +20,7 @@ impl Counted {
     pub fn counts(&self) -> Result<(u64, u64), String> {
         let Self { config, rank, targets } = *self;
         let shape = Shape::parse(config, "config.json".as_ref())?;
-        let patching = PatchConfig::new(
-            LoraConfig::new(rank, rank as f64),
-            Targets::names(targets.iter().copied()),
-        );
+        let patching = LoraConfig::new(rank).with_alpha(rank as f64).with_targets(targets);
         let report = shape.planned(&patching)?;
         Ok((report.trainable() as u64, report.total() as u64))
     }

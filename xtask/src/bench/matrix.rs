@@ -11,7 +11,7 @@ use burn_lora_models::{
     Architecture, CausalConfig, CausalLm, ClassifierConfig, Description, Model, ModelConfig,
     SequenceClassifier, SequenceClassifierConfig,
 };
-use burn_lora_patch::{PatchConfig, PatchReport, plan};
+use burn_lora_patch::{LoraConfig, PatchReport, plan};
 use serde::Deserialize;
 
 use super::cell::CLASSES;
@@ -156,7 +156,7 @@ impl Shape {
     /// # Errors
     ///
     /// What the model or the targets say.
-    pub fn planned(&self, config: &PatchConfig) -> Result<PatchReport, String> {
+    pub fn planned(&self, config: &LoraConfig) -> Result<PatchReport, String> {
         match self {
             Self::Decoder(shape) => planned::<CausalLm>(shape, config),
             Self::Encoder(shape) => {
@@ -179,7 +179,7 @@ impl Shape {
     }
 }
 
-fn planned<M: Model>(shape: &M::Config, config: &PatchConfig) -> Result<PatchReport, String> {
+fn planned<M: Model>(shape: &M::Config, config: &LoraConfig) -> Result<PatchReport, String> {
     let device = burn_lora::device::parse("cpu").map_err(|error| error.to_string())?;
     let model = M::outline(shape, &device).map_err(|error| error.to_string())?;
     plan(&model, config).map_err(|error| error.to_string())

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use burn_lora_models::weights::WeightDtype;
 use burn_lora_models::{CausalLm, Model, ModelConfig, SaveDtype};
-use burn_lora_patch::peft::{self, AdapterConfig};
+use burn_lora_patch::peft::{self, PeftConfig};
 use burn_lora_patch::{TaskType, patch};
 use serde::{Deserialize, Serialize};
 
@@ -212,7 +212,7 @@ pub fn prepare(Preparation { order, masked, dir }: &Preparation) -> Result<(), S
     model.save(&dir.join("model"), SaveDtype::F32).map_err(|error| said(&error))?;
     let patching = patching(TaskType::CausalLm, &order.cell, order.seed);
     patch(&mut model, &patching).map_err(|error| said(&error))?;
-    let adapter = AdapterConfig::from_patch(&patching);
+    let adapter = PeftConfig::new(&patching);
     peft::save(&model, dir.join("adapter"), &adapter).map_err(|error| said(&error))?;
     let steps = order.warmup + order.steps;
     let workload =

@@ -64,7 +64,7 @@ impl Products {
         }
         let causal = matches!(shape, Shape::Decoder(_));
         if causal {
-            let (d, vocabulary) = shape.about().counted().head();
+            let (d, vocabulary) = shape.about().cost().head();
             add([tokens, d, vocabulary]);
             if trains {
                 add([tokens, vocabulary, d]);
@@ -78,8 +78,7 @@ impl Products {
         let pairs = (cell.batch * cell.length * cell.length) as f64;
         let passes = if trains { 6.0 } else { 2.0 };
         let seen = if causal { 0.5 } else { 1.0 };
-        let attention =
-            2.0 * passes * seen * pairs * shape.about().counted().attention_width() as f64;
+        let attention = 2.0 * passes * seen * pairs * shape.about().cost().attention_width() as f64;
         Self { shapes, attention }
     }
 

@@ -95,7 +95,7 @@ fn compare<M: Logits>(
     let base = logit_difference(&model, &batch, get(&base, "logits")?)?;
 
     let mut model = model;
-    let options = LoadOptions { trainable: true, ..LoadOptions::default() };
+    let options = LoadOptions::new().with_trainable(true);
     match peft::load(&mut model, fixture.adapter_dir(), &options) {
         Ok(_) => {}
         Err(error @ PatchError::Unsupported { .. }) => {

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write};
 
-use burn_lora_patch::peft::{AdapterConfig, Modules};
+use burn_lora_patch::peft::{Modules, PeftConfig};
 use burn_lora_report::figure;
 use burn_lora_report::record::EvalRecord;
 use burn_lora_text::grouped;
@@ -18,7 +18,7 @@ pub(super) struct Card<'a> {
     /// What stands beside the card.
     pub(super) weights: Weights,
     /// The adapter that was trained, if one was.
-    pub(super) adapter: Option<&'a AdapterConfig>,
+    pub(super) adapter: Option<&'a PeftConfig>,
     /// Whether targets are rows to classify.
     pub(super) classifies: bool,
     /// The data files.
@@ -230,7 +230,7 @@ impl Card<'_> {
         };
         let rust = match adapter {
             true => format!(
-                "let (mut model, _) = {}\npeft::load(&mut model, \"DIR\", &peft::LoadOptions::default())?;",
+                "let (model, _) = {}\nlet (model, _) = model.load_adapter(\"DIR\")?;",
                 load(base, &format!("Some({})", self.labels.len()))
             ),
             false => format!("let (model, _) = {}", load("DIR", "None")),
@@ -239,7 +239,7 @@ impl Card<'_> {
     }
 }
 
-fn targets(adapter: &AdapterConfig) -> String {
+fn targets(adapter: &PeftConfig) -> String {
     match &adapter.target_modules {
         None => "none".to_owned(),
         Some(Modules::Pattern(pattern)) => format!("{}, a pattern", code(pattern)),
@@ -302,16 +302,16 @@ mod tests {
         EvalRecord { step, eval_loss, perplexity, accuracy, exact_match, bleu }
     }
 
-    fn adapter() -> AdapterConfig {
-        AdapterConfig {
+    fn adapter() -> PeftConfig {
+        PeftConfig {
             r: 16,
             lora_alpha: 32.0,
             target_modules: Some(Modules::Names(vec!["q_proj".into(), "up_proj".into()])),
-            ..AdapterConfig::default()
+            ..PeftConfig::default()
         }
     }
 
-    fn card(adapter: &AdapterConfig) -> Card<'_> {
+    fn card(adapter: &PeftConfig) -> Card<'_> {
         Card {
             title: "quick_start".into(),
             base: Base::Hub { repo: "org/name".into(), revision: None },
@@ -405,8 +405,7 @@ None is stated yet: choose one, write it here and as `license:` into the first l
 
     #[test]
     fn a_classifier_names_its_classes_and_accuracy() {
-        let adapter =
-            AdapterConfig { modules_to_save: Some(vec!["classifier".into()]), ..adapter() };
+        let adapter = PeftConfig { modules_to_save: Some(vec!["classifier".into()]), ..adapter() };
         let labels = ["no".to_owned(), "yes".to_owned()];
         let base = Base::Hub { repo: "org/name".into(), revision: Some("v1".into()) };
         let card = Card { classifies: true, labels: &labels, base, ..card(&adapter) };
@@ -419,7 +418,7 @@ None is stated yet: choose one, write it here and as `license:` into the first l
                 "- classes, in the order of the outputs: `no`, `yes`",
                 "| accuracy | 25.0 % | 50.0 % |",
                 "base = AutoModelForSequenceClassification.from_pretrained(\"org/name\", revision=\"v1\", num_labels=2)",
-                "let (mut model, _) = SequenceClassifier::load_with_head(\"org/name\".as_ref(), Some(2), 0, &device, &mut |_, _| {})?;",
+                "let (model, _) = SequenceClassifier::load_with_head(\"org/name\".as_ref(), Some(2), 0, &device, &mut |_, _| {})?;",
             ],
         );
         assert!(!card.to_string().contains("perplexity"));

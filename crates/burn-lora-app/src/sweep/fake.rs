@@ -51,7 +51,7 @@ fn measures(step: usize, eval_loss: f64) -> EvalRecord {
 pub(super) fn leave(config: &RunConfig, records: &[Record], weights: bool) {
     let run = RunDirectory::new(&config.output.dir);
     run.write_config(config).unwrap();
-    let mut history = History::open(&run.metrics(), 0).unwrap();
+    let mut history = History::create(&run.metrics()).unwrap();
     for record in records {
         history.push(*record).unwrap();
     }

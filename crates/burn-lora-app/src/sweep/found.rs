@@ -49,6 +49,7 @@ pub(super) fn found(config: &RunConfig, steps: Option<usize>) -> Result<Found, T
     // What is measured is what a sweep compares.
     let differences = config.differences(&then, Decides::Evaluation)?;
     if !differences.is_empty() {
+        let differences = differences.iter().map(ToString::to_string).collect();
         return Ok(Found::Other(differences));
     }
     if finished(&directory, config, steps)? {

@@ -18,6 +18,7 @@ fn summary(config: &RunConfig, steps: usize) -> Summary {
         dir: config.output.dir.clone(),
         steps: (steps, 3),
         stopped: None,
+        interrupted: false,
         evaluations: None,
         classifies: false,
         seconds: 0.0,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use burn_lora_app::AppError;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::learner::Objective;
-use burn_lora_train::prepare::{Adapt, Kind, Run, prepare};
+use burn_lora_train::prepare::{Kind, Run, prepare_if_it_fits};
 use burn_lora_train::with_model;
 
 use super::Overrides;
@@ -34,7 +34,7 @@ impl Check {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
         let observer = terminal::observer(self.json);
         with_model!(Kind::of_run(&config, &observer)?, Model => {
-            self.tell(&prepare::<Model>(config, Adapt::Fresh, &observer)?)
+            self.tell(&prepare_if_it_fits::<Model>(config, &observer)?)
         })
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use burn_lora_app::AppError;
 use burn_lora_app::generator::{Generator, NamedAdapter, Writing, Written};
-use burn_lora_app::prompts_file::{Prompts, check_file, continue_file};
+use burn_lora_app::prompts_file::{Destination, Prompts, check_file, continue_file};
 use burn_lora_models::generate::Sampling;
 use serde::Serialize;
 
@@ -27,6 +27,9 @@ pub struct Generate {
     /// Where the rows go with their continuations, as `output`
     #[arg(long, value_name = "FILE", requires = "input")]
     output: Option<PathBuf>,
+    /// Replace the file that --output names, if it is there
+    #[arg(long, requires = "output")]
+    overwrite: bool,
     /// A PEFT adapter directory, instead of the run's
     #[arg(long)]
     adapter: Option<PathBuf>,
@@ -131,6 +134,13 @@ pub fn print(text: &str) -> ControlFlow<()> {
 impl Generate {
     pub fn run(self) -> Result<(), AppError> {
         let observer = terminal::observer(self.json);
+        let file = match (self.input, self.output) {
+            (Some(input), Some(output)) => {
+                let destination = Destination::of(&input, &output, self.overwrite)?;
+                Some((input, output, destination))
+            }
+            _ => None,
+        };
         if self.dry_run {
             Generator::present(&self.model)?;
         }
@@ -139,15 +149,14 @@ impl Generate {
             Generator::open(&self.model, given.as_slice(), &self.device, &observer)?;
         generator.set_scale(self.scale)?;
         let how = self.choice.writing();
-        if let (Some(input), Some(output)) = (self.input, self.output) {
+        if let Some((input, output, destination)) = file {
+            let output = output.display().to_string();
             if self.dry_run {
                 let prompts = check_file(&generator, &input, &how)?;
-                let replaces = output.exists();
-                let output = output.display().to_string();
+                let replaces = matches!(destination, Destination::File { replaces: true, .. });
                 return output::dry_run(&Checked { prompts, output, replaces }, self.json);
             }
-            let rows = continue_file(&generator, &input, &output, &how, &observer)?;
-            let output = output.display().to_string();
+            let rows = continue_file(&generator, &input, &destination, &how, &observer)?;
             if self.json {
                 return output::json(&ContinuedFile { rows, output });
             }

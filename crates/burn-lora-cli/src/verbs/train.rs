@@ -2,10 +2,12 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use burn_lora_app::AppError;
 use burn_lora_train::config::RunConfig;
 use burn_lora_train::dry_run::dry_run;
+use burn_lora_train::inputs::Changed;
 use burn_lora_train::run::{RunOptions, train};
 use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
@@ -15,6 +17,8 @@ use crate::plain::PlainRenderer;
 use crate::{output, terminal};
 
 /// Fine-tune a model as the configuration says
+///
+/// Ctrl-C, SIGTERM and SIGHUP end the run after the step it is in, with a checkpoint; it then exits with 75.
 #[derive(clap::Args)]
 pub struct Train {
     /// The run configuration
@@ -24,6 +28,12 @@ pub struct Train {
     /// Go on from the newest checkpoint of the run directory
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
+    /// With --resume: take more steps than the run was to take; its schedule is then the longer run's
+    #[arg(long, requires = "resume")]
+    extend: bool,
+    /// With --resume: what may have changed since the checkpoint
+    #[arg(long, requires = "resume", value_delimiter = ',', value_name = "WHAT")]
+    allow_changed: Vec<What>,
     /// Remove the run that the directory holds and start over
     #[arg(long)]
     overwrite: bool,
@@ -41,8 +51,33 @@ pub struct Train {
     json: bool,
 }
 
+/// What a run that goes on may have changed.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum What {
+    /// The data files
+    Data,
+    /// The base model's files
+    Base,
+    /// metrics.jsonl: the run goes on with what is left of it
+    Metrics,
+}
+
+impl From<What> for Changed {
+    fn from(what: What) -> Self {
+        match what {
+            What::Data => Self::Data,
+            What::Base => Self::Base,
+            What::Metrics => Self::Metrics,
+        }
+    }
+}
+
+/// What the process ends with when its run was stopped from outside: what comes after it in a script must not take the run for a
+/// finished one. `EX_TEMPFAIL` of sysexits.h: try again later.
+const INTERRUPTED: u8 = 75;
+
 impl Train {
-    pub fn run(self) -> Result<(), AppError> {
+    pub fn run(self) -> Result<ExitCode, AppError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
         let interrupter = Interrupter::new();
         terminal::stop_on_interrupt(
@@ -58,18 +93,22 @@ impl Train {
         let options = RunOptions {
             resume: self.resume,
             overwrite: self.overwrite,
+            extend: self.extend,
+            allow_changed: self.allow_changed.into_iter().map(Changed::from).collect(),
             no_memory_check: self.no_memory_check,
             renderer,
             interrupter,
         };
         if self.dry_run {
             let dry = dry_run(config, &options, &terminal::observer(self.json))?;
-            return output::dry_run(&dry, self.json);
+            output::dry_run(&dry, self.json)?;
+            return Ok(ExitCode::SUCCESS);
         }
         let summary = train(config, options, &terminal::observer(self.json))?;
-        if self.json {
-            return output::json(&summary.figures());
+        match self.json {
+            true => output::json(&summary.figures())?,
+            false => output::line(&format!("\n{summary}"))?,
         }
-        output::line(&format!("\n{summary}"))
+        Ok(if summary.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
     }
 }

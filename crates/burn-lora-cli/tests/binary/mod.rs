@@ -1,11 +1,18 @@
 //! The binary, run in a directory.
 
 use std::path::Path;
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 /// Runs it where no hub and no cache of this machine is reached.
 pub fn burn_lora(dir: &Path, arguments: &[&str]) -> Output {
     command(dir, arguments).output().unwrap()
+}
+
+/// Starts it, its output kept for whoever waits for its end.
+#[allow(dead_code, reason = "not every binary of tests has use for it")]
+pub fn start(dir: &Path, arguments: &[&str]) -> Child {
+    let mut command = command(dir, arguments);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn command(dir: &Path, arguments: &[&str]) -> Command {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn_lora::{Init, LoraConfig, Method};
+use burn_lora::{AdapterConfig, Init, Method};
 use burn_lora_patch::{Targets, TargetsForm};
 use toml::de::DeValue;
 use toml::{Spanned, Value};
@@ -60,7 +60,7 @@ keys! {
 keys! {
     /// The keys of `[adapter]` that `method = "full"` has not.
     pub struct LoraSection in "adapter" {
-        part lora: LoraConfig, "Kind, rank, alpha, dropout, rsLoRA, initialisation.";
+        part lora: AdapterConfig, "Kind, rank, alpha, dropout, rsLoRA, initialisation.";
 
         /// The linear layers to adapt: exact paths or endings of them; a regex matches the whole path.
         targets: Targets = Targets::AllLinear, targets();
@@ -77,7 +77,7 @@ keys! {
 }
 
 keys! {
-    impl LoraConfig in "adapter" from LoraConfig::new(rank, alpha) => {
+    impl AdapterConfig in "adapter" from AdapterConfig::new(rank).with_alpha(alpha) => {
         /// Columns of factor A and rows of factor B.
         rank: usize = 8, whole(1..);
         /// Numerator of the scale.

@@ -51,26 +51,18 @@ impl<'a> Attention<'a> {
         Self { placement, positional, dropout, bias, later }
     }
 
-    /// `softmax(q kᵀ / √head_dim) v`, causal; with a cache, over what it holds of the layer and the new
-    /// tokens, which it takes up.
-    ///
-    /// # Shapes
-    ///
-    /// - q: `[batch, tokens, n_heads, head_dim]`, and the output
-    /// - k and v: `[batch, tokens, n_kv_heads, head_dim]`
-    pub(crate) fn of(
+    /// The stream `x: [batch, tokens, hidden]` through all layers, output alike.
+    pub(crate) fn through<L>(
         &self,
-        qkv: [Tensor<4>; 3],
-        cache: Option<(&mut KvCache, usize)>,
-    ) -> Tensor<4> {
-        let [batch, ..] = qkv[0].dims();
-        match (cache, self.placement.segments()) {
-            (Some((cache, layer)), _) => self.cached(qkv, cache, layer),
-            (None, None) => self.whole(qkv),
-            (None, Some(packed)) => {
-                packed.put_back(self.whole(qkv.map(|x| packed.take_out(x))), batch)
-            }
-        }
+        layers: &[L],
+        x: Tensor<3>,
+        mut cache: Option<&mut KvCache>,
+        forward: impl Fn(&L, Tensor<3>, LayerAttention<'_>) -> Tensor<3>,
+    ) -> Tensor<3> {
+        layers.iter().enumerate().fold(x, |x, (index, layer)| {
+            let cache = cache.as_deref_mut().map(|cache| (cache, index));
+            forward(layer, x, LayerAttention { pass: self, cache })
+        })
     }
 
     fn whole(&self, [q, k, v]: [Tensor<4>; 3]) -> Tensor<4> {
@@ -117,6 +109,33 @@ impl<'a> Attention<'a> {
         };
         let probabilities = self.dropout.forward(softmax(scores, 3));
         product(probabilities, v).reshape([batch, heads, tokens, head_dim]).swap_dims(1, 2)
+    }
+}
+
+/// The attention of one layer in a pass.
+pub(crate) struct LayerAttention<'a> {
+    pass: &'a Attention<'a>,
+    cache: Option<(&'a mut KvCache, usize)>,
+}
+
+impl LayerAttention<'_> {
+    /// `softmax(q kᵀ / √head_dim) v`, causal; with a cache, over what it holds of the layer and the new
+    /// tokens, which it takes up.
+    ///
+    /// # Shapes
+    ///
+    /// - q: `[batch, tokens, n_heads, head_dim]`, and the output
+    /// - k and v: `[batch, tokens, n_kv_heads, head_dim]`
+    pub(crate) fn of(self, qkv: [Tensor<4>; 3]) -> Tensor<4> {
+        let Self { pass, cache } = self;
+        let [batch, ..] = qkv[0].dims();
+        match (cache, pass.placement.segments()) {
+            (Some((cache, layer)), _) => pass.cached(qkv, cache, layer),
+            (None, None) => pass.whole(qkv),
+            (None, Some(packed)) => {
+                packed.put_back(pass.whole(qkv.map(|x| packed.take_out(x))), batch)
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! RoBERTa: the same encoder with positions that start after the padding index, no pooler, and
 //! a head of two layers.
 //!
-//! Left out: dropout, sentence pairs (every token has type 0), decoders and cross-attention, heads
+//! Left out: sentence pairs (every token has type 0), decoders and cross-attention, heads
 //! for other tasks.
 
 mod config;

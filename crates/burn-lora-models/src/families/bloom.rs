@@ -53,9 +53,7 @@ impl BloomModel {
         Ok(Self {
             word_embeddings: at.embedding("word_embeddings", config.vocab_size, d)?,
             word_embeddings_layernorm: at.layer_norm("word_embeddings_layernorm", d, epsilon)?,
-            h: (0..config.n_layer)
-                .map(|layer| BloomBlock::build(config, at.at(&format!("h.{layer}"))))
-                .collect::<Result<_, _>>()?,
+            h: at.list("h", config.n_layer, |at| BloomBlock::build(config, at))?,
             ln_f: at.layer_norm("ln_f", d, epsilon)?,
         })
     }
@@ -65,13 +63,10 @@ impl Model for BloomForCausalLM {
     type Config = BloomConfig;
 
     fn build(config: &BloomConfig, root: &mut Builder<'_>) -> Result<Self, ModelError> {
-        let (d, vocabulary) = (config.hidden_size, config.vocab_size);
+        let (tied, d) = (config.tie_word_embeddings, config.hidden_size);
         Ok(Self {
             transformer: BloomModel::build(config, root.at("transformer"))?,
-            lm_head: match config.tie_word_embeddings {
-                true => None,
-                false => Some(root.linear("lm_head", d, vocabulary, false)?),
-            },
+            lm_head: root.head(tied, d, config.vocab_size)?,
             config: config.clone(),
         })
     }
@@ -86,16 +81,13 @@ impl Decoder for BloomForCausalLM {
         &self,
         ids: Tensor<2, Int>,
         placement: &Placement,
-        mut cache: Option<&mut KvCache>,
+        cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
         let BloomModel { word_embeddings, word_embeddings_layernorm, h, ln_f } = &self.transformer;
         let positional = alibi(self.config.n_head, &ids.device());
         let attention = Attention::new(placement, positional, self.config.dropouts.attention());
-        let mut x = word_embeddings_layernorm.forward(embed(word_embeddings, ids));
-        for (index, layer) in h.iter().enumerate() {
-            x = layer.forward(x, &attention, cache.as_deref_mut().map(|cache| (cache, index)));
-        }
-        ln_f.forward(x)
+        let x = word_embeddings_layernorm.forward(embed(word_embeddings, ids));
+        ln_f.forward(attention.through(h, x, cache, BloomBlock::forward))
     }
 
     fn head(&self) -> Head<'_> {

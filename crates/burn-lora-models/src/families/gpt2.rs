@@ -53,9 +53,7 @@ impl Gpt2Model {
         Ok(Self {
             wte: at.embedding("wte", config.vocab_size, d)?,
             wpe: at.embedding("wpe", config.n_positions, d)?,
-            h: (0..config.n_layer)
-                .map(|layer| Gpt2Block::build(config, at.at(&format!("h.{layer}"))))
-                .collect::<Result<_, _>>()?,
+            h: at.list("h", config.n_layer, |at| Gpt2Block::build(config, at))?,
             ln_f: at.layer_norm("ln_f", d, config.layer_norm_epsilon)?,
         })
     }
@@ -65,12 +63,10 @@ impl Model for Gpt2LMHeadModel {
     type Config = Gpt2Config;
 
     fn build(config: &Gpt2Config, root: &mut Builder<'_>) -> Result<Self, ModelError> {
+        let (tied, d) = (config.tie_word_embeddings, config.n_embd);
         Ok(Self {
             transformer: Gpt2Model::build(config, root.at("transformer"))?,
-            lm_head: match config.tie_word_embeddings {
-                true => None,
-                false => Some(root.linear("lm_head", config.n_embd, config.vocab_size, false)?),
-            },
+            lm_head: root.head(tied, d, config.vocab_size)?,
             config: config.clone(),
         })
     }
@@ -85,17 +81,14 @@ impl Decoder for Gpt2LMHeadModel {
         &self,
         ids: Tensor<2, Int>,
         placement: &Placement,
-        mut cache: Option<&mut KvCache>,
+        cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
         let Gpt2Model { wte, wpe, h, ln_f } = &self.transformer;
         let dropouts = self.config.dropouts;
         let attention = Attention::new(placement, Positional::Embedded, dropouts.attention());
         let positions = placement.stream().rows(wpe.weight.val()).cast(FloatDType::F32);
-        let mut x = dropouts.embeddings().forward(embed(wte, ids) + positions);
-        for (index, layer) in h.iter().enumerate() {
-            x = layer.forward(x, &attention, cache.as_deref_mut().map(|cache| (cache, index)));
-        }
-        ln_f.forward(x)
+        let x = dropouts.embeddings().forward(embed(wte, ids) + positions);
+        ln_f.forward(attention.through(h, x, cache, Gpt2Block::forward))
     }
 
     fn head(&self) -> Head<'_> {

@@ -8,7 +8,6 @@
 
 mod attention;
 mod config;
-mod footprint;
 mod gguf;
 mod layer;
 mod model;

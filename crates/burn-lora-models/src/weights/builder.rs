@@ -68,6 +68,37 @@ impl<'a> Builder<'a> {
         Builder { path, source: &mut *self.source, at: self.at }
     }
 
+    /// `count` layers, at `name.0`, `name.1` and so on.
+    ///
+    /// # Errors
+    ///
+    /// What `build` says.
+    pub fn list<T>(
+        &mut self,
+        name: &str,
+        count: usize,
+        build: impl Fn(Builder<'_>) -> Result<T, ModelError>,
+    ) -> Result<Vec<T>, ModelError> {
+        (0..count).map(|index| build(self.at(&format!("{name}.{index}")))).collect()
+    }
+
+    /// The output head at `lm_head`, without a bias; none where it is the token table.
+    ///
+    /// # Errors
+    ///
+    /// What the source says.
+    pub fn head(
+        &mut self,
+        tied: bool,
+        d: usize,
+        vocabulary: usize,
+    ) -> Result<Option<Linear>, ModelError> {
+        match tied {
+            true => Ok(None),
+            false => self.linear("lm_head", d, vocabulary, false).map(Some),
+        }
+    }
+
     /// The device that the layers are made on.
     pub fn device(&self) -> &Device {
         self.at.device

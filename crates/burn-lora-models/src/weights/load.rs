@@ -31,6 +31,8 @@ pub struct CheckpointKeys {
     pub fresh: &'static [&'static str],
     /// Whether a surplus key, without the prefix, is harmless.
     pub tolerated: fn(&str) -> bool,
+    /// Whether the head is the token table, so that a `lm_head.weight` is its copy and harmless.
+    pub tied: bool,
 }
 
 /// Builds a model from the checkpoint in `dir`.
@@ -120,7 +122,8 @@ fn plan(
         if used.contains(key.as_str()) {
             continue;
         }
-        match (keys.tolerated)(key.strip_prefix(keys.prefix).unwrap_or(key)) {
+        let bare = key.strip_prefix(keys.prefix).unwrap_or(key);
+        match (keys.tolerated)(bare) || keys.tied && bare == "lm_head.weight" {
             true => plan.tolerated.push(key.clone()),
             false => problems.push(TensorProblem::Surplus {
                 key: key.clone(),

@@ -186,7 +186,8 @@ fn members_of_the_family_differ_where_they_should() {
     let of = |model_type: &str| {
         llama(json!({"model_type": model_type, "attention_bias": true, "mlp_bias": true})).unwrap()
     };
-    let traits = |c: LlamaConfig| (c.qkv_bias, c.o_bias, c.mlp_bias, c.qk_norm, c.head_dim);
+    let traits =
+        |c: LlamaConfig| (c.qkv_bias(), c.o_bias(), c.mlp_bias(), c.qk_norm(), c.head_dim());
     assert_eq!(traits(of("llama")), (true, true, true, false, 4));
     assert_eq!(traits(of("mistral")), (false, false, false, false, 4));
     assert_eq!(traits(of("qwen2")), (true, false, false, false, 4));

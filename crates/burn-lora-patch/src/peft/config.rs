@@ -15,7 +15,7 @@ use crate::error::PatchError;
 /// PEFT's `LoraConfig` as its files have it. Absent keys have PEFT's defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct AdapterConfig {
+pub struct PeftConfig {
     /// Token ids that switch the adapter on (aLoRA).
     pub alora_invocation_tokens: Value,
     /// Alpha by pattern of layers.
@@ -105,7 +105,7 @@ pub struct AdapterConfig {
     pub unknown: BTreeMap<String, Value>,
 }
 
-impl Default for AdapterConfig {
+impl Default for PeftConfig {
     fn default() -> Self {
         Self {
             alora_invocation_tokens: Value::Null,
@@ -192,7 +192,7 @@ impl<T: Clone> OneOrMany<T> {
 /// The keys whose truth value stands for a kind of adapter.
 const SWITCHES: [&str; 2] = ["use_dora", "use_qalora"];
 
-impl AdapterConfig {
+impl PeftConfig {
     /// Which kinds of adapter the file asks for, by the keys that are `true`; none is plain LoRA.
     pub(super) fn switches(&self) -> impl Iterator<Item = &'static str> {
         let on = [self.use_dora, self.use_qalora];
@@ -224,7 +224,7 @@ impl AdapterConfig {
 /// # Errors
 ///
 /// No such file, no JSON, a key of another type than PEFT's, another `peft_type`.
-pub fn read_config(dir: impl AsRef<Path>) -> Result<AdapterConfig, PatchError> {
+pub fn read_config(dir: impl AsRef<Path>) -> Result<PeftConfig, PatchError> {
     let dir = dir.as_ref();
     let bytes = read(dir, CONFIG_FILE)?;
     let path = dir.join(CONFIG_FILE);
@@ -241,12 +241,12 @@ pub fn read_config(dir: impl AsRef<Path>) -> Result<AdapterConfig, PatchError> {
         }
     }
     // PEFT writes null for some settings that are off; where null is no value, it is the default.
-    let defaults = serde_json::to_value(AdapterConfig::default()).map_err(failed)?;
+    let defaults = serde_json::to_value(PeftConfig::default()).map_err(failed)?;
     fields.retain(|key, value| !value.is_null() || defaults[key.as_str()].is_null());
     // Key by key first, so that the error names the key.
     for (key, value) in &fields {
         let one = Map::from_iter([(key.clone(), value.clone())]);
-        if let Err(error) = serde_json::from_value::<AdapterConfig>(Value::Object(one)) {
+        if let Err(error) = serde_json::from_value::<PeftConfig>(Value::Object(one)) {
             let reason = format!("`{key}` is {value}: {error}");
             return Err(PatchError::Config { path, reason });
         }

@@ -1,27 +1,28 @@
-//! Between what a patch is made from and what PEFT's files say.
+//! Between what a model is patched with and what PEFT's files say.
 
-use burn_lora::{Init, LoraConfig, Method};
+use burn_lora::{AdapterConfig, Init, Method};
 use serde_json::Value;
 
-use super::config::{AdapterConfig, Modules, OneOrMany};
-use crate::config::{PatchConfig, TaskType};
+use super::config::{Modules, OneOrMany, PeftConfig};
+use crate::config::{LoraConfig, TaskType};
 use crate::targets::{ALL_LINEAR, Targets};
 
-/// A PEFT configuration as a patch, and what was passed over.
+/// What PEFT's configuration says to patch a model with, and what was passed over.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct LoadedConfig {
-    /// The patch.
-    pub patch: PatchConfig,
+    /// What to patch a model with.
+    pub config: LoraConfig,
     /// What was passed over, such as keys of other versions.
     pub warnings: Vec<String>,
 }
 
-impl AdapterConfig {
-    /// The configuration that PEFT would write for this patch.
+impl PeftConfig {
+    /// The configuration that PEFT would write for a model patched with `config`.
     ///
     /// Targets are written as they stand; [`save`](super::save) replaces what PEFT would not
     /// resolve to the same layers by their names.
-    pub fn from_patch(config: &PatchConfig) -> Self {
+    pub fn new(config: &LoraConfig) -> Self {
         let exclude = match (&config.exclude_regex, config.exclude.is_empty()) {
             (None, true) => None,
             (None, false) => Some(Modules::Names(config.exclude.clone())),
@@ -40,28 +41,29 @@ impl AdapterConfig {
             }
         }
         let mut file = Self {
+            base_model_name_or_path: config.base_model.clone(),
             exclude_modules: exclude,
-            init_lora_weights: match config.lora.init {
+            init_lora_weights: match config.adapter.init {
                 Init::Gaussian => Value::String("gaussian".to_owned()),
                 _ => Value::Bool(true),
             },
             layers_pattern: (!config.layers_pattern.is_empty())
                 .then(|| OneOrMany::Many(config.layers_pattern.clone())),
             layers_to_transform: config.layers_to_transform.clone().map(OneOrMany::Many),
-            lora_alpha: config.lora.alpha,
-            lora_dropout: config.lora.dropout,
+            lora_alpha: config.adapter.alpha,
+            lora_dropout: config.adapter.dropout,
             modules_to_save: (!modules_to_save.is_empty()).then_some(modules_to_save),
-            r: config.lora.rank,
+            r: config.adapter.rank,
             target_modules: Some(match &config.targets {
                 Targets::AllLinear => Modules::Pattern(ALL_LINEAR.to_owned()),
                 Targets::Names(names) => Modules::Names(names.clone()),
                 Targets::Regex(pattern) => Modules::Pattern(pattern.clone()),
             }),
             task_type: config.task_type.map(|task| task.as_str().to_owned()),
-            use_rslora: config.lora.rslora,
+            use_rslora: config.adapter.rslora,
             ..Self::default()
         };
-        if let Some(key) = config.lora.method.switch() {
+        if let Some(key) = config.adapter.method.switch() {
             file.switch_on(key);
         }
         file
@@ -82,12 +84,12 @@ impl AdapterConfig {
         self
     }
 
-    /// The patch that this configuration describes.
+    /// What to patch a model with, so that it gets what this configuration describes.
     ///
     /// # Errors
     ///
     /// Every setting that is not supported yet, with its value.
-    pub fn to_patch(&self) -> Result<LoadedConfig, Vec<String>> {
+    pub fn to_config(&self) -> Result<LoadedConfig, Vec<String>> {
         let mut unsupported = self.unsupported();
         let task_type = match self.task_type.as_deref() {
             None => None,
@@ -129,26 +131,28 @@ impl AdapterConfig {
             Some(Modules::Names(names)) => (names, None),
             Some(Modules::Pattern(pattern)) => (Vec::new(), Some(pattern)),
         };
-        let lora = LoraConfig::new(self.r, self.lora_alpha)
+        let adapter = AdapterConfig::new(self.r)
+            .with_alpha(self.lora_alpha)
             .with_method(method)
             .with_dropout(self.lora_dropout)
             .with_rslora(self.use_rslora)
             .with_init(init);
-        let mut patch = PatchConfig::new(lora, targets);
-        patch.exclude = exclude;
-        patch.exclude_regex = exclude_regex;
-        patch.layers_to_transform = self.layers_to_transform.as_ref().map(OneOrMany::to_vec);
-        patch.layers_pattern =
+        let mut config = LoraConfig::from(adapter).with_targets(targets);
+        config.exclude = exclude;
+        config.exclude_regex = exclude_regex;
+        config.layers_to_transform = self.layers_to_transform.as_ref().map(OneOrMany::to_vec);
+        config.layers_pattern =
             self.layers_pattern.as_ref().map(OneOrMany::to_vec).unwrap_or_default();
-        patch.layers_pattern.retain(|pattern| !pattern.is_empty());
-        patch.modules_to_save = self
+        config.layers_pattern.retain(|pattern| !pattern.is_empty());
+        config.modules_to_save = self
             .modules_to_save
             .iter()
             .flatten()
             .filter(|module| !automatic.contains(&module.as_str()))
             .cloned()
             .collect();
-        patch.task_type = task_type;
+        config.task_type = task_type;
+        config.base_model = self.base_model_name_or_path.clone();
         let mut warnings = Vec::new();
         if !self.unknown.is_empty() {
             let keys: Vec<&str> = self.unknown.keys().map(String::as_str).collect();
@@ -157,7 +161,7 @@ impl AdapterConfig {
                 keys.join(", ")
             ));
         }
-        Ok(LoadedConfig { patch, warnings })
+        Ok(LoadedConfig { config, warnings })
     }
 
     /// The kind of adapter of the table.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
-use burn_lora::{Adapter, LoraConfig};
+use burn_lora::{Adapter, AdapterConfig};
 use burn_lora_files::floats;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
+use super::attached::{Attached, check_settings};
 use super::config::read_config;
 use super::files::{CONFIG_FILE, TENSORS_FILE, read};
 use super::keys::{Part, Slot};
@@ -16,11 +17,20 @@ use crate::error::{KeyProblem, PatchError};
 use crate::patch::{Plan, freeze};
 use crate::report::PatchReport;
 use crate::rewrite::add_sets;
+use crate::scan::Scan;
 use crate::select::Unmatched;
 use crate::tensors::{compare, write};
 
 /// How an adapter is loaded.
+///
+/// ```
+/// use burn_lora_patch::LoadOptions;
+///
+/// let options = LoadOptions::new().with_name("poems").with_trainable(true);
+/// assert_eq!(options.name, "poems");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LoadOptions {
     /// The adapter's name in the model.
     pub name: String,
@@ -35,10 +45,29 @@ impl Default for LoadOptions {
     }
 }
 
+impl LoadOptions {
+    /// An adapter called `default`, frozen.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the adapter's name in the model.
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Chooses whether the adapter is trained on.
+    pub fn with_trainable(mut self, trainable: bool) -> Self {
+        self.trainable = trainable;
+        self
+    }
+}
+
 /// Attaches the adapter in `dir` to `model`, puts the values of the modules saved with it into the
 /// model, and freezes the rest.
 ///
-/// The file decides together with the model: every factor that the configuration's targets need must
+/// The directory must fit the model: every factor that the configuration's targets need must
 /// be there, with its shape, and nothing else. An entry of the configuration that matches nothing in
 /// the model is a warning in the report.
 ///
@@ -46,20 +75,84 @@ impl Default for LoadOptions {
 ///
 /// Files that are not there, not whole or not an adapter's; settings that are not supported;
 /// everything about keys, shapes and types that does not fit, at once; a model that carries an
-/// adapter of that name already, or, where the directory has modules that were trained whole, any. The
-/// model is then as it was.
+/// adapter of that name already ([`load_into`] puts values into it), or, where the directory has modules
+/// that were trained whole, any. The model is then as it was.
 pub fn load<M: Module>(
     model: &mut M,
     dir: impl AsRef<Path>,
     options: &LoadOptions,
 ) -> Result<PatchReport, PatchError> {
     let dir = dir.as_ref();
-    let loaded = read_config(dir)?
-        .to_patch()
+    let file = read_config(dir)?;
+    let loaded = file
+        .to_config()
         .map_err(|settings| PatchError::Unsupported { path: dir.join(CONFIG_FILE), settings })?;
-    let config = loaded.patch.with_name(options.name.clone());
+    let config = loaded.config.with_name(options.name.clone());
     let mut plan = Plan::new(model, &config, Unmatched::Reported)?;
+    let rank = config.adapter.rank;
+    let slots = slots(&plan, &config.adapter);
+    let mut values = values(dir, &slots, rank)?;
 
+    let sets = plan.sets(model, &file, |linear, weight| {
+        let values = |factor| {
+            let slot = Slot::factor(factor, linear, rank);
+            slot.stored(values.remove(&slot.key).unwrap_or_default())
+        };
+        let adapter = Adapter::from_values(&config.name, &config.adapter, weight, values)?;
+        Ok(if options.trainable { adapter } else { adapter.no_grad() })
+    })?;
+    let saved = slots
+        .iter()
+        .filter(|slot| matches!(slot.part, Part::Base))
+        .filter_map(|slot| Some((slot.path.clone(), slot.stored(values.remove(&slot.key)?))))
+        .collect();
+
+    if !options.trainable {
+        plan.selection.saved_params.clear();
+        plan.report.trainable = 0;
+    }
+    plan.report.warnings.extend(loaded.warnings);
+    let frozen = freeze(model.clone(), &plan.selection.saved_params);
+    *model = add_sets(write(frozen, saved), sets);
+    Ok(plan.report)
+}
+
+/// Puts the values in `dir` into the adapter called `name` that the model has already, and into the
+/// modules saved with it. Identities, trainability and multiplier stay, so that training goes on from
+/// there with an optimiser's state.
+///
+/// # Errors
+///
+/// No adapter of that name; a directory for an adapter of another kind, rank, scale or other layers, or
+/// that cannot be read. The model is then as it was.
+pub fn load_into<M: Module>(
+    model: &mut M,
+    name: &str,
+    dir: impl AsRef<Path>,
+) -> Result<(), PatchError> {
+    let dir = dir.as_ref();
+    let config = read_config(dir)?
+        .to_config()
+        .map_err(|settings| PatchError::Unsupported { path: dir.join(CONFIG_FILE), settings })?
+        .config;
+    let attached = Attached::of(model, name)?;
+    check_settings(&attached, &config)?;
+    let slots = attached.slots(&Scan::of(model), &config)?;
+    let mut values = values(dir, &slots, config.adapter.rank)?;
+    let stored = slots
+        .iter()
+        .filter_map(|slot| Some((slot.path.clone(), slot.stored(values.remove(&slot.key)?))))
+        .collect();
+    *model = write(model.clone(), stored);
+    Ok(())
+}
+
+/// The tensors of the directory by key, which must be exactly those that there are places for.
+fn values(
+    dir: &Path,
+    slots: &[Slot],
+    rank: usize,
+) -> Result<BTreeMap<String, Vec<f32>>, PatchError> {
     let bytes = read(dir, TENSORS_FILE)?;
     let path = dir.join(TENSORS_FILE);
     let file = SafeTensors::deserialize(&bytes)
@@ -74,19 +167,16 @@ pub fn load<M: Module>(
     if !embeddings.is_empty() {
         return Err(PatchError::Unsupported { path, settings: embeddings });
     }
-
-    let rank = config.lora.rank;
-    let slots = slots(&plan, &config.lora);
     let shapes = tensors.iter().map(|(key, view)| (key.as_str(), view.shape()));
-    let mut problems: Vec<KeyProblem> = compare(&slots, shapes)
+    let mut problems: Vec<KeyProblem> = compare(slots, shapes)
         .into_iter()
-        .map(|problem| as_rank_problem(problem, &slots, rank))
+        .map(|problem| as_rank_problem(problem, slots, rank))
         .collect();
     let mut values = BTreeMap::new();
     for (key, view) in &tensors {
         match floats::values(view) {
             Some(read) => {
-                values.insert(key.as_str(), read);
+                values.insert(key.clone(), read);
             }
             None => problems.push(KeyProblem::Dtype {
                 key: key.clone(),
@@ -94,41 +184,17 @@ pub fn load<M: Module>(
             }),
         }
     }
-    if !problems.is_empty() {
-        return Err(PatchError::Keys { origin: path.display().to_string(), problems });
+    match problems.is_empty() {
+        true => Ok(values),
+        false => Err(PatchError::Keys { origin: path.display().to_string(), problems }),
     }
-
-    let sets = plan.sets(model, |linear, weight| {
-        let values = |factor| {
-            let slot = Slot::factor(factor, linear, rank);
-            slot.stored(values.remove(slot.key.as_str()).unwrap_or_default())
-        };
-        let adapter = Adapter::from_values(&config.name, &config.lora, weight, values)?;
-        Ok(if options.trainable { adapter } else { adapter.no_grad() })
-    })?;
-    let saved = slots
-        .iter()
-        .filter(|slot| matches!(slot.part, Part::Base))
-        .filter_map(|slot| {
-            Some((slot.path.clone(), slot.stored(values.remove(slot.key.as_str())?)))
-        })
-        .collect();
-
-    if !options.trainable {
-        plan.selection.saved_params.clear();
-        plan.report.trainable = 0;
-    }
-    plan.report.warnings.extend(loaded.warnings);
-    let frozen = freeze(model.clone(), &plan.selection.saved_params);
-    *model = add_sets(write(frozen, saved), sets);
-    Ok(plan.report)
 }
 
 /// The places that the model and the configuration have for tensors.
-fn slots(plan: &Plan, lora: &LoraConfig) -> Vec<Slot> {
+fn slots(plan: &Plan, adapter: &AdapterConfig) -> Vec<Slot> {
     let factors = plan.adapted().flat_map(|linear| {
-        let factors = lora.method.factors().iter();
-        factors.map(|factor| Slot::factor(factor, linear, lora.rank))
+        let factors = adapter.method.factors().iter();
+        factors.map(|factor| Slot::factor(factor, linear, adapter.rank))
     });
     let params = plan.scan.params().iter();
     let saved = params.filter(|param| plan.selection.saved_params.contains(&param.path));

@@ -1,6 +1,6 @@
 //! Adapter directories as Hugging Face PEFT reads and writes them.
 //!
-//! A directory holds `adapter_config.json`, all 41 keys of PEFT 0.21.2 ([`AdapterConfig`]), and
+//! A directory holds `adapter_config.json`, all 41 keys of PEFT 0.21.2 ([`PeftConfig`]), and
 //! `adapter_model.safetensors`:
 //!
 //! | what | key | shape |
@@ -16,28 +16,32 @@
 //! supported, both ways. Whatever else a file asks for (ranks by pattern, embeddings, biases) is
 //! refused, all of it in one error.
 //!
+//! Whoever owns a model calls [`save_adapter`](crate::LoraModule::save_adapter) and
+//! [`load_adapter`](crate::LoraModule::load_adapter) on it. The functions here take a model by
+//! reference, and a configuration where other words than the model's own are to be written.
+//!
 //! ```
 //! use burn::nn::transformer::TransformerEncoderConfig;
-//! use burn_lora::LoraConfig;
-//! use burn_lora_patch::{PatchConfig, Targets, patch, peft};
+//! use burn_lora_patch::{LoraConfig, patch, peft};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # let dir = directory.path();
-//! let device = burn_lora::device::parse("cpu")?;
+//! let device = burn_lora_patch::device::parse("cpu")?;
 //! let base = TransformerEncoderConfig::new(16, 32, 2, 1).init(&device);
 //! let mut model = base.clone();
-//! let config = PatchConfig::new(LoraConfig::new(2, 4.0), Targets::names(["query"]));
+//! let config = LoraConfig::new(2).with_targets(["query"]);
 //! patch(&mut model, &config)?;
-//! peft::save(&model, dir, &peft::AdapterConfig::from_patch(&config))?;
+//! peft::save(&model, dir, &peft::PeftConfig::new(&config).with_base_model("my/encoder"))?;
 //!
 //! let mut other = base;
-//! let report = peft::load(&mut other, dir, &peft::LoadOptions::default())?;
+//! let report = peft::load(&mut other, dir, &peft::LoadOptions::new())?;
 //! assert_eq!(report.adapted(), 1);
 //! # Ok(())
 //! # }
 //! ```
 
+mod attached;
 mod config;
 mod convert;
 mod files;
@@ -45,8 +49,8 @@ pub(crate) mod keys;
 mod load;
 mod save;
 
-pub use config::{AdapterConfig, Modules, OneOrMany, read_config};
+pub use config::{Modules, OneOrMany, PeftConfig, read_config};
 pub use convert::LoadedConfig;
 pub use files::{CONFIG_FILE, TENSORS_FILE};
-pub use load::{LoadOptions, load};
-pub use save::{save, save_adapter};
+pub use load::{LoadOptions, load, load_into};
+pub use save::{config_of, save, save_adapter};

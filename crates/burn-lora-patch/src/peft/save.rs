@@ -1,24 +1,21 @@
 //! Saving the adapter of a model as a PEFT directory.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Display;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 
 use burn::module::Module;
-use burn_lora::{Adapter, Adapters, FactorPath};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
-use super::config::{AdapterConfig, Modules};
+use super::attached::{Attached, check_settings};
+use super::config::{Modules, PeftConfig};
 use super::files::{CONFIG_FILE, TENSORS_FILE, write_whole};
-use super::keys::{Part, Slot};
-use crate::config::PatchConfig;
+use super::keys::Slot;
+use crate::config::LoraConfig;
 use crate::error::PatchError;
-use crate::path::parent;
 use crate::report::LayerStatus;
-use crate::rewrite::{adapter_names, names, sets_by_layer};
-use crate::scan::{ParamInfo, ParamRole, Scan};
-use crate::select::{Unmatched, saved_params, select};
+use crate::scan::Scan;
+use crate::select::{Unmatched, select};
 use crate::targets::{ALL_LINEAR, minimal_suffixes};
 use crate::tensors::read;
 
@@ -37,13 +34,9 @@ use crate::tensors::read;
 pub fn save<M: Module>(
     model: &M,
     dir: impl AsRef<Path>,
-    config: &AdapterConfig,
+    config: &PeftConfig,
 ) -> Result<(), PatchError> {
-    match adapter_names(model).as_slice() {
-        [] => Err(PatchError::NoAdapter),
-        [only] => save_adapter(model, only, dir, config),
-        several => Err(PatchError::SeveralAdapters { present: several.to_vec() }),
-    }
+    write(model, &Attached::only(model)?, dir.as_ref(), config)
 }
 
 /// As [`save`], of the adapter called `name` among several.
@@ -55,38 +48,41 @@ pub fn save_adapter<M: Module>(
     model: &M,
     name: &str,
     dir: impl AsRef<Path>,
-    config: &AdapterConfig,
+    config: &PeftConfig,
 ) -> Result<(), PatchError> {
-    let dir = dir.as_ref();
-    let config_path = dir.join(CONFIG_FILE);
-    let patch = config
-        .to_patch()
-        .map_err(|settings| PatchError::Unsupported { path: config_path.clone(), settings })?
-        .patch;
-    let sets = sets_by_layer(model);
-    let adapters: BTreeMap<&str, &Adapter> =
-        sets.iter().filter_map(|(layer, set)| Some((layer.as_str(), set.get(name)?))).collect();
-    if adapters.is_empty() {
-        return Err(PatchError::UnknownAdapter { name: name.to_owned(), present: names(&sets) });
-    }
-    check_settings(&adapters, &patch)?;
+    write(model, &Attached::of(model, name)?, dir.as_ref(), config)
+}
 
+/// How the adapter called `name` was made, or the only one: what it is saved with unless something else
+/// is to be said.
+///
+/// # Errors
+///
+/// No adapter of that name; no adapter, or several, where none is named.
+pub fn config_of<M: Module>(model: &M, name: Option<&str>) -> Result<PeftConfig, PatchError> {
+    let attached = match name {
+        Some(name) => Attached::of(model, name)?,
+        None => Attached::only(model)?,
+    };
+    Ok(attached.config())
+}
+
+fn write<M: Module>(
+    model: &M,
+    attached: &Attached,
+    dir: &Path,
+    config: &PeftConfig,
+) -> Result<(), PatchError> {
+    let config_path = dir.join(CONFIG_FILE);
+    let described = config
+        .to_config()
+        .map_err(|settings| PatchError::Unsupported { path: config_path.clone(), settings })?
+        .config;
+    check_settings(attached, &described)?;
     let scan = Scan::of(model);
-    let saved = saved_params(&scan, &patch);
-    let slots: Vec<Slot> = scan
-        .params()
-        .iter()
-        .filter(|param| match param.role {
-            ParamRole::Factor => !is_of_another(param, &sets, name),
-            _ => saved.contains(&param.path),
-        })
-        .map(Slot::of)
-        .collect();
-    if let Some(slot) = slots.iter().find(|slot| matches!(slot.part, Part::Unknown)) {
-        return Err(PatchError::UnknownFactor { path: slot.path.clone() });
-    }
-    let tensors = serialized(model, slots)?;
-    let text = resolved(config, &scan, &patch, &adapters).to_json().map_err(|error| {
+    let tensors = serialized(model, attached.slots(&scan, &described)?)?;
+    let adapted = attached.layers().map(|(layer, _)| layer).collect();
+    let text = resolved(config, &scan, &described, &adapted).to_json().map_err(|error| {
         PatchError::Config { path: config_path.clone(), reason: error.to_string() }
     })?;
 
@@ -106,45 +102,13 @@ pub fn save_adapter<M: Module>(
     write_whole(&config_path, text.as_bytes())
 }
 
-/// Whether the parameter is a factor of another adapter than the one called `name`.
-fn is_of_another(param: &ParamInfo, sets: &BTreeMap<String, Adapters>, name: &str) -> bool {
-    FactorPath::parse(&param.path).is_some_and(|place| {
-        let set = sets.get(parent(place.weight));
-        set.and_then(|set| set.iter().nth(place.index)).is_none_or(|it| it.name() != name)
-    })
-}
-
-/// That the configuration describes the adapter that is attached.
-fn check_settings(
-    adapters: &BTreeMap<&str, &Adapter>,
-    patch: &PatchConfig,
-) -> Result<(), PatchError> {
-    for (&layer, adapter) in adapters {
-        let mismatch = |setting, configured: &dyn Display, attached: &dyn Display| {
-            let (configured, attached) = (configured.to_string(), attached.to_string());
-            Err(PatchError::Mismatch { setting, layer: layer.to_owned(), configured, attached })
-        };
-        if adapter.method() != patch.lora.method {
-            return mismatch("method", &patch.lora.method, &adapter.method());
-        }
-        if adapter.rank() != patch.lora.rank {
-            return mismatch("rank", &patch.lora.rank, &adapter.rank());
-        }
-        let (configured, attached) = (patch.lora.scale(), adapter.scale());
-        if (configured - attached).abs() > 1e-9 * configured.abs().max(1.0) {
-            return mismatch("scale", &configured, &attached);
-        }
-    }
-    Ok(())
-}
-
 /// The configuration with targets that PEFT resolves to exactly the adapted layers.
 fn resolved(
-    config: &AdapterConfig,
+    config: &PeftConfig,
     scan: &Scan,
-    patch: &PatchConfig,
-    adapters: &BTreeMap<&str, &Adapter>,
-) -> AdapterConfig {
+    described: &LoraConfig,
+    adapted: &BTreeSet<&str>,
+) -> PeftConfig {
     let mut config = config.clone();
     let pattern = match &config.target_modules {
         Some(Modules::Pattern(pattern)) => Some(pattern.as_str()),
@@ -152,8 +116,7 @@ fn resolved(
     };
     let all_linear = pattern.is_some_and(|text| text.eq_ignore_ascii_case(ALL_LINEAR));
     let refused = pattern.is_some() && config.layers_to_transform.is_some();
-    let adapted: BTreeSet<&str> = adapters.keys().copied().collect();
-    let selected: BTreeSet<&str> = match select(scan, patch, Unmatched::Reported) {
+    let selected: BTreeSet<&str> = match select(scan, described, Unmatched::Reported) {
         Ok(selection) => scan
             .linears()
             .iter()
@@ -163,7 +126,7 @@ fn resolved(
             .collect(),
         Err(_) => BTreeSet::new(),
     };
-    if all_linear || refused || selected != adapted {
+    if all_linear || refused || selected != *adapted {
         let linears = scan.linears().iter().map(|linear| linear.path.as_str());
         let others = linears.chain(scan.modules().keys().map(String::as_str));
         let names = minimal_suffixes(

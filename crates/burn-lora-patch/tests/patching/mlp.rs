@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_lora::{LoraConfig, LoraForward};
-use burn_lora_patch::{PatchConfig, Targets};
+use burn_lora::LoraForward;
+use burn_lora_patch::{LoraConfig, Targets};
 
 pub const VOCABULARY: usize = 7;
 pub const WIDTH: usize = 6;
@@ -98,8 +98,8 @@ impl ToVec for TensorData {
 }
 
 /// Rank 2, scale 2.
-pub fn config(targets: Targets) -> PatchConfig {
-    PatchConfig::new(LoraConfig::new(2, 4.0), targets)
+pub fn config(targets: Targets) -> LoraConfig {
+    LoraConfig::new(2).with_targets(targets)
 }
 
 /// Gives the factors of all adapters fixed values that are not zero.

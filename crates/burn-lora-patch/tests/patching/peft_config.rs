@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_lora::{Init, LoraConfig, Method};
-use burn_lora_patch::peft::{AdapterConfig, CONFIG_FILE, Modules, OneOrMany, read_config};
-use burn_lora_patch::{PatchConfig, PatchError, Targets, TaskType};
+use burn_lora::{Init, Method};
+use burn_lora_patch::peft::{CONFIG_FILE, Modules, OneOrMany, PeftConfig, read_config};
+use burn_lora_patch::{LoraConfig, PatchError, Targets, TaskType};
 
 use crate::mlp::config;
 
@@ -41,7 +41,7 @@ fn there_are_41_keys_and_no_others() {
             serde_json::from_str(text).unwrap();
         fields.keys().cloned().collect()
     };
-    let ours = AdapterConfig::from_patch(&config(Targets::AllLinear)).to_json().unwrap();
+    let ours = PeftConfig::new(&config(Targets::AllLinear)).to_json().unwrap();
     assert_eq!(keys(&ours), keys(&text));
     assert_eq!(keys(&ours).len(), 41);
 }
@@ -53,19 +53,19 @@ fn lora_rslora_and_dora_are_understood() {
         // GPT-2's files store their weights the other way round; the factors' do not.
         let conv1d = dir.components().any(|part| part.as_os_str() == "gpt2");
         assert_eq!(config.fan_in_fan_out, conv1d);
-        let loaded = config.to_patch().unwrap();
-        let again = AdapterConfig::from_patch(&loaded.patch).with_fan_in_fan_out(conv1d);
+        let loaded = config.to_config().unwrap();
+        let again = PeftConfig::new(&loaded.config).with_fan_in_fan_out(conv1d);
         assert_eq!(again.fan_in_fan_out, conv1d);
         assert!(loaded.warnings.is_empty());
-        assert_eq!((loaded.patch.lora.rank, loaded.patch.lora.alpha), (4, 8.0));
-        assert_eq!(loaded.patch.lora.rslora, dir.ends_with("rslora"));
-        assert_eq!(loaded.patch.lora.method == Method::Dora, dir.ends_with("dora"));
-        assert_eq!(AdapterConfig::from_patch(&loaded.patch).use_dora, dir.ends_with("dora"));
+        assert_eq!((loaded.config.adapter.rank, loaded.config.adapter.alpha), (4, 8.0));
+        assert_eq!(loaded.config.adapter.rslora, dir.ends_with("rslora"));
+        assert_eq!(loaded.config.adapter.method == Method::Dora, dir.ends_with("dora"));
+        assert_eq!(PeftConfig::new(&loaded.config).use_dora, dir.ends_with("dora"));
         let bert = dir.components().any(|part| part.as_os_str() == "bert");
-        assert_eq!(loaded.patch.task_type == Some(TaskType::SeqCls), bert);
-        assert!(loaded.patch.modules_to_save.is_empty(), "the task says which heads");
+        assert_eq!(loaded.config.task_type == Some(TaskType::SeqCls), bert);
+        assert!(loaded.config.modules_to_save.is_empty(), "the task says which heads");
         if dir.ends_with("partial") {
-            assert_eq!(loaded.patch.layers_to_transform, Some(vec![1]));
+            assert_eq!(loaded.config.layers_to_transform, Some(vec![1]));
         }
     }
 }
@@ -73,7 +73,7 @@ fn lora_rslora_and_dora_are_understood() {
 #[test]
 fn what_is_not_supported_is_listed_all_at_once() {
     for dir in golden(&["patterns"]) {
-        let settings = read_config(&dir).unwrap().to_patch().unwrap_err().join("\n");
+        let settings = read_config(&dir).unwrap().to_config().unwrap_err().join("\n");
         for part in ["rank_pattern = {", "alpha_pattern = {"] {
             assert!(settings.contains(part), "{settings}");
         }
@@ -86,11 +86,13 @@ fn what_is_not_supported_is_listed_all_at_once() {
         "kasa_config": {"beta": 1}, "arrow_config": {"top_k": 3}, "monteclora_config": {"n": 1},
         "alora_invocation_tokens": [3], "task_type": "SEQ_CLASS"
     }"#;
-    let config: AdapterConfig = serde_json::from_str(text).unwrap();
-    let settings = config.to_patch().unwrap_err();
+    let config: PeftConfig = serde_json::from_str(text).unwrap();
+    let settings = config.to_config().unwrap_err();
     assert_eq!(settings.len(), 14, "{settings:#?}");
-    let both = AdapterConfig { use_dora: true, ..config };
-    assert!(both.to_patch().unwrap_err().join("\n").contains("use_dora = true, use_qalora = true"));
+    let both = PeftConfig { use_dora: true, ..config };
+    assert!(
+        both.to_config().unwrap_err().join("\n").contains("use_dora = true, use_qalora = true")
+    );
     let joined = settings.join("\n");
     for part in [
         "bias = \"all\"",
@@ -106,30 +108,33 @@ fn what_is_not_supported_is_listed_all_at_once() {
 /// What PEFT writes for a patch, and what a patch reads from it, are the same patch.
 #[test]
 fn a_patch_goes_into_peft_s_configuration_and_back() {
-    let mut full = PatchConfig::new(
-        LoraConfig::new(16, 24.5).with_dropout(0.05).with_rslora(true).with_init(Init::Gaussian),
-        Targets::names(["q_proj", "v_proj"]),
-    )
-    .with_task_type(TaskType::SeqCls)
-    .with_exclude(["0.q_proj"])
-    .with_layers([0, 2])
-    .with_modules_to_save(["embed"]);
+    let mut full = LoraConfig::new(16)
+        .with_alpha(24.5)
+        .with_dropout(0.05)
+        .with_rslora(true)
+        .with_init(Init::Gaussian)
+        .with_targets(["q_proj", "v_proj"])
+        .with_task_type(TaskType::SeqCls)
+        .with_exclude(["0.q_proj"])
+        .with_layers_to_transform([0, 2])
+        .with_modules_to_save(["embed"]);
     full.layers_pattern = vec!["layers".into()];
     let mut pattern = config(Targets::Regex(".*_proj".into()));
     pattern.exclude_regex = Some(".*k_proj".into());
     for config in [full, pattern, config(Targets::AllLinear)] {
-        let peft = AdapterConfig::from_patch(&config).with_base_model("base");
+        let config = config.with_base_model("base");
+        let peft = PeftConfig::new(&config);
         let text = peft.to_json().unwrap();
-        let read: AdapterConfig = serde_json::from_str(&text).unwrap();
+        let read: PeftConfig = serde_json::from_str(&text).unwrap();
         assert_eq!(read, peft);
-        assert_eq!(read.to_patch().unwrap().patch, config);
+        assert_eq!(read.to_config().unwrap().config, config);
     }
 }
 
 #[test]
 fn heads_are_written_as_peft_writes_them() {
     let config = config(Targets::AllLinear).with_task_type(TaskType::SeqCls);
-    let peft = AdapterConfig::from_patch(&config);
+    let peft = PeftConfig::new(&config);
     assert_eq!(peft.modules_to_save, Some(vec!["classifier".into(), "score".into()]));
     assert_eq!(peft.target_modules, Some(Modules::Pattern("all-linear".into())));
 }
@@ -138,7 +143,7 @@ fn heads_are_written_as_peft_writes_them() {
 fn names_and_a_pattern_to_exclude_become_one_pattern() {
     let mut both = config(Targets::AllLinear).with_exclude(["0.fc1"]);
     both.exclude_regex = Some("a|b".into());
-    let peft = AdapterConfig::from_patch(&both);
+    let peft = PeftConfig::new(&both);
     let Some(Modules::Pattern(pattern)) = peft.exclude_modules else { panic!("a pattern") };
     assert_eq!(pattern, r"(?:.*\.)?(?:0\.fc1)|(?:a|b)");
 }
@@ -159,9 +164,9 @@ fn absent_keys_have_peft_s_defaults_and_unknown_ones_are_kept_and_named() {
     assert_eq!((config.r, config.lora_alpha, config.peft_version.as_deref()), (8, 8.0, None));
     assert_eq!(config.layers_to_transform, Some(OneOrMany::One(3)));
     assert!(config.to_json().unwrap().contains("new_in_0_30"));
-    let loaded = config.to_patch().unwrap();
-    assert_eq!(loaded.patch.layers_to_transform, Some(vec![3]));
-    assert_eq!(loaded.patch.layers_pattern, ["h"]);
+    let loaded = config.to_config().unwrap();
+    assert_eq!(loaded.config.layers_to_transform, Some(vec![3]));
+    assert_eq!(loaded.config.layers_pattern, ["h"]);
     assert!(loaded.warnings[0].contains("new_in_0_30"), "{:?}", loaded.warnings);
 }
 

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn_lora_patch::peft::{
-    AdapterConfig, CONFIG_FILE, LoadOptions, Modules, TENSORS_FILE, load, read_config, save,
+    CONFIG_FILE, LoadOptions, Modules, PeftConfig, TENSORS_FILE, load, read_config, save,
     save_adapter,
 };
 use burn_lora_patch::{
-    KeyProblem, PatchConfig, PatchError, Targets, TaskType, adapter_names, delete_adapter, merge,
+    KeyProblem, LoraConfig, PatchError, Targets, TaskType, adapter_names, delete_adapter, merge,
     patch, set_active, unload,
 };
 use safetensors::SafeTensors;
@@ -23,7 +23,7 @@ const A: &str = "base_model.model.model.layers.0.fc1.lora_A.weight";
 const B: &str = "base_model.model.model.layers.0.fc1.lora_B.weight";
 
 /// A trained adapter, and a trained head, on the base of [`Mlp::new`].
-fn trained(config: &PatchConfig) -> Mlp {
+fn trained(config: &LoraConfig) -> Mlp {
     let mut model = Mlp::new(&cpu());
     patch(&mut model, config).unwrap();
     if config.task_type == Some(TaskType::SeqCls) {
@@ -32,13 +32,13 @@ fn trained(config: &PatchConfig) -> Mlp {
     with_trained_factors(model)
 }
 
-fn saved(config: &PatchConfig) -> (Mlp, TempDir) {
+fn saved(config: &LoraConfig) -> (Mlp, TempDir) {
     let (model, dir) = (trained(config), tempfile::tempdir().unwrap());
-    save(&model, dir.path(), &AdapterConfig::from_patch(config)).unwrap();
+    save(&model, dir.path(), &PeftConfig::new(config)).unwrap();
     (model, dir)
 }
 
-fn classifier() -> PatchConfig {
+fn classifier() -> LoraConfig {
     config(Targets::names(["0.fc1"])).with_task_type(TaskType::SeqCls)
 }
 
@@ -48,17 +48,14 @@ fn what_is_saved_loads_into_the_base_bit_for_bit() {
         classifier(),
         config(Targets::AllLinear),
         config(Targets::AllLinear).with_exclude(["1.self"]),
-        config(Targets::Regex(r".*\.fc\d".into())).with_layers([1]),
-        config(Targets::names(["model.layers.0.fc1", "fc2"])).with_layers([1]),
+        config(Targets::Regex(r".*\.fc\d".into())).with_layers_to_transform([1]),
+        config(Targets::names(["model.layers.0.fc1", "fc2"])).with_layers_to_transform([1]),
         config(Targets::names(["fc1"])).with_modules_to_save(["norm", "embed"]),
-        PatchConfig::new(
-            burn_lora::LoraConfig::new(3, 5.5).with_rslora(true),
-            Targets::names(["self"]),
-        ),
-        PatchConfig::new(
-            burn_lora::LoraConfig::new(2, 4.0).with_method(burn_lora::Method::Dora),
-            Targets::AllLinear,
-        ),
+        LoraConfig::new(3).with_alpha(5.5).with_rslora(true).with_targets(["self"]),
+        LoraConfig::new(2)
+            .with_alpha(4.0)
+            .with_method(burn_lora::Method::Dora)
+            .with_targets(Targets::AllLinear),
     ] {
         let (model, dir) = saved(&config);
         let mut loaded = Mlp::new(&cpu());
@@ -72,8 +69,9 @@ fn what_is_saved_loads_into_the_base_bit_for_bit() {
 /// DoRA's norms follow from the base that it is loaded onto, which a file says nothing of.
 #[test]
 fn a_dora_directory_has_magnitudes_and_a_switch_and_is_the_same_on_the_same_base() {
-    let lora = burn_lora::LoraConfig::new(2, 4.0).with_method(burn_lora::Method::Dora);
-    let config = PatchConfig::new(lora.with_rslora(true), Targets::names(["0.fc1"]));
+    let lora =
+        burn_lora::AdapterConfig::new(2).with_alpha(4.0).with_method(burn_lora::Method::Dora);
+    let config = LoraConfig::from(lora.with_rslora(true)).with_targets(["0.fc1"]);
     let (model, dir) = saved(&config);
     let written = read_config(dir.path()).unwrap();
     assert!(written.use_dora && written.use_rslora);
@@ -126,7 +124,7 @@ fn files_have_peft_s_names_keys_shapes_and_metadata() {
 /// PEFT resolves names by suffix over all modules, and refuses a pattern with numbers of layers.
 #[test]
 fn targets_that_peft_would_resolve_otherwise_are_written_by_name() {
-    let targets = |config: &PatchConfig| {
+    let targets = |config: &LoraConfig| {
         let config = read_config(saved(config).1.path()).unwrap();
         assert!(
             config.layers_to_transform.is_none()
@@ -138,8 +136,11 @@ fn targets_that_peft_would_resolve_otherwise_are_written_by_name() {
     assert_eq!(targets(&config(Targets::AllLinear)), names(&["classifier", "fc1", "fc2", "self"]));
     let pattern = Targets::Regex(r".*\.fc\d".into());
     assert_eq!(targets(&config(pattern.clone())), Modules::Pattern(r".*\.fc\d".into()));
-    assert_eq!(targets(&config(pattern).with_layers([1])), names(&["1.fc1", "1.fc2"]));
-    assert_eq!(targets(&config(Targets::names(["fc1"])).with_layers([1])), names(&["fc1"]));
+    assert_eq!(targets(&config(pattern).with_layers_to_transform([1])), names(&["1.fc1", "1.fc2"]));
+    assert_eq!(
+        targets(&config(Targets::names(["fc1"])).with_layers_to_transform([1])),
+        names(&["fc1"])
+    );
 }
 
 #[test]
@@ -147,7 +148,7 @@ fn saving_twice_replaces_and_leaves_no_temporary_file() {
     let (_, dir) = saved(&classifier());
     let config = config(Targets::names(["1.fc2"]));
     let model = trained(&config);
-    save(&model, dir.path(), &AdapterConfig::from_patch(&config)).unwrap();
+    save(&model, dir.path(), &PeftConfig::new(&config)).unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     let mut loaded = Mlp::new(&cpu());
     load(&mut loaded, dir.path(), &LoadOptions::default()).unwrap();
@@ -160,7 +161,7 @@ fn a_merged_adapter_is_saved_as_its_factors() {
     let (model, dir) = (trained(&config), tempfile::tempdir().unwrap());
     let mut merged = model.clone();
     merge(&mut merged).unwrap();
-    save(&merged, dir.path(), &AdapterConfig::from_patch(&config)).unwrap();
+    save(&merged, dir.path(), &PeftConfig::new(&config)).unwrap();
     let mut loaded = Mlp::new(&cpu());
     load(&mut loaded, dir.path(), &LoadOptions::default()).unwrap();
     assert_eq!(bits(&loaded), bits(&model));
@@ -175,7 +176,7 @@ fn loading_freezes_unless_asked_to_train() {
     assert!(tracked(&frozen).is_empty());
     assert_eq!(report.trainable(), 0);
     let mut trainable = Mlp::new(&device);
-    let options = LoadOptions { name: "mine".into(), trainable: true };
+    let options = LoadOptions::new().with_name("mine").with_trainable(true);
     let report = load(&mut trainable, dir.path(), &options).unwrap();
     assert_eq!(tracked(&trainable).len(), 4);
     assert_eq!(report.trainable(), 32 + 21);
@@ -191,28 +192,28 @@ fn saving_what_does_not_fit_the_configuration_is_refused_before_writing() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("adapter");
     let fc1 = config(Targets::names(["fc1"]));
-    let check = |model: &Mlp, config: &AdapterConfig| {
+    let check = |model: &Mlp, config: &PeftConfig| {
         let error = save(model, &target, config).unwrap_err();
         assert!(!target.exists());
         error
     };
-    let peft = AdapterConfig::from_patch(&fc1);
+    let peft = PeftConfig::new(&fc1);
     assert!(matches!(check(&Mlp::new(&cpu()), &peft), PatchError::NoAdapter));
     let model = trained(&fc1);
-    let error = check(&model, &AdapterConfig { r: 4, ..peft.clone() });
+    let error = check(&model, &PeftConfig { r: 4, ..peft.clone() });
     assert!(matches!(error, PatchError::Mismatch { setting: "rank", .. }), "{error}");
-    let error = check(&model, &AdapterConfig { lora_alpha: 5.0, ..peft.clone() });
+    let error = check(&model, &PeftConfig { lora_alpha: 5.0, ..peft.clone() });
     assert!(matches!(error, PatchError::Mismatch { setting: "scale", .. }), "{error}");
-    let error = check(&model, &AdapterConfig { use_dora: true, ..peft.clone() });
+    let error = check(&model, &PeftConfig { use_dora: true, ..peft.clone() });
     assert!(matches!(error, PatchError::Mismatch { setting: "method", .. }), "{error}");
-    let error = check(&model, &AdapterConfig { use_qalora: true, ..peft });
+    let error = check(&model, &PeftConfig { use_qalora: true, ..peft });
     assert!(matches!(error, PatchError::Unsupported { .. }), "{error}");
 }
 
 /// A directory holds one adapter; which of several is meant would be a guess.
 #[test]
 fn saving_several_adapters_at_once_is_refused() {
-    let lora = burn_lora::LoraConfig::new(2, 4.0);
+    let lora = burn_lora::AdapterConfig::new(2).with_alpha(4.0);
     let attach = |model: Mlp, layer: usize, name: &str| {
         let weight = &model.model.layers[layer].fc1.weight;
         let adapter = burn_lora::Adapter::init(name, &lora, weight, 0).unwrap();
@@ -221,7 +222,7 @@ fn saving_several_adapters_at_once_is_refused() {
     };
     let model = attach(attach(Mlp::new(&cpu()), 0, "a"), 1, "b");
     let dir = tempfile::tempdir().unwrap();
-    let peft = AdapterConfig::from_patch(&config(Targets::names(["fc1"])));
+    let peft = PeftConfig::new(&config(Targets::names(["fc1"])));
     let error = save(&model, dir.path(), &peft).unwrap_err();
     assert!(error.to_string().starts_with("the model has the adapters `a` and `b`"), "{error}");
     let error = save_adapter(&model, "c", dir.path(), &peft).unwrap_err();
@@ -231,10 +232,10 @@ fn saving_several_adapters_at_once_is_refused() {
 /// Two kinds on layers that overlap, out and in again, alone and together, in any order.
 #[test]
 fn several_named_adapters_live_on_one_model() {
-    let lora = burn_lora::LoraConfig::new(2, 4.0);
+    let lora = burn_lora::AdapterConfig::new(2).with_alpha(4.0);
     let dora = lora.clone().with_method(burn_lora::Method::Dora);
-    let one = PatchConfig::new(lora, Targets::names(["fc1", "self"])).with_name("one");
-    let two = PatchConfig::new(dora, Targets::names(["fc1", "fc2"])).with_name("two");
+    let one = LoraConfig::from(lora).with_targets(["fc1", "self"]).with_name("one");
+    let two = LoraConfig::from(dora).with_targets(["fc1", "fc2"]).with_name("two");
     let mut model = Mlp::new(&cpu().autodiff());
     patch(&mut model, &one).unwrap();
     patch(&mut model, &two).unwrap();
@@ -244,13 +245,13 @@ fn several_named_adapters_live_on_one_model() {
 
     let dirs = tempfile::tempdir().unwrap();
     for config in [&one, &two] {
-        let peft = AdapterConfig::from_patch(config);
+        let peft = PeftConfig::new(config);
         save_adapter(&model, &config.name, dirs.path().join(&config.name), &peft).unwrap();
     }
     let loaded = |names: &[&str]| {
         let mut model = Mlp::new(&cpu());
         for name in names {
-            let options = LoadOptions { name: (*name).to_owned(), ..LoadOptions::default() };
+            let options = LoadOptions::new().with_name(*name);
             load(&mut model, dirs.path().join(name), &options).unwrap();
         }
         model
@@ -280,8 +281,7 @@ fn a_directory_that_cannot_be_written_is_named() {
     let file = dir.path().join("file");
     fs::write(&file, "x").unwrap();
     let config = config(Targets::names(["fc1"]));
-    let error =
-        save(&trained(&config), file.join("in"), &AdapterConfig::from_patch(&config)).unwrap_err();
+    let error = save(&trained(&config), file.join("in"), &PeftConfig::new(&config)).unwrap_err();
     assert!(matches!(&error, PatchError::Io { action: "create", .. }), "{error}");
     assert!(error.to_string().contains("file/in"), "{error}");
 }
@@ -298,7 +298,7 @@ fn f32s(key: &'static str, shape: &[usize]) -> Made {
 /// A directory with rank 2 on `0.fc1` and these tensors.
 fn made(tensors: &[Made]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let config = AdapterConfig::from_patch(&config(Targets::names(["0.fc1"])));
+    let config = PeftConfig::new(&config(Targets::names(["0.fc1"])));
     fs::write(dir.path().join(CONFIG_FILE), config.to_json().unwrap()).unwrap();
     let views = tensors.iter().map(|Made(key, dtype, shape, bytes)| {
         (*key, TensorView::new(*dtype, shape.clone(), bytes).unwrap())

@@ -164,9 +164,9 @@ proptest! {
     ) {
         let mut model = Mlp::new(&cpu());
         let mut config = config(Targets::names(["fc1", "self"]));
-        config.lora.rank = rank;
-        config.lora.alpha = alpha;
-        config.lora.rslora = rslora;
+        config.adapter.rank = rank;
+        config.adapter.alpha = alpha;
+        config.adapter.rslora = rslora;
         patch(&mut model, &config).unwrap();
         let mut model = with_trained_factors(model);
         set_multiplier(&mut model, "default", multiplier).unwrap();

@@ -6,9 +6,9 @@ use burn::nn::transformer::{
 };
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
-use burn_lora::{LoraConfig, LoraError};
+use burn_lora::LoraError;
 use burn_lora_patch::{
-    LayerStatus, ModuleKind, ParamRole, PatchConfig, PatchError, PatchReport, Role, Scan,
+    LayerStatus, LoraConfig, ModuleKind, ParamRole, PatchError, PatchReport, Role, Scan,
     TargetProblem, Targets, TaskType, merge, patch, plan, unmerge,
 };
 
@@ -20,7 +20,7 @@ fn adapted(report: &PatchReport) -> Vec<&str> {
 }
 
 /// Plans, and patches, and gives the adapted layers.
-fn check_adapted(config: &PatchConfig, expected: &[&str]) -> PatchReport {
+fn check_adapted(config: &LoraConfig, expected: &[&str]) -> PatchReport {
     let mut model = Mlp::new(&cpu());
     let planned = plan(&model, config).unwrap();
     let report = patch(&mut model, config).unwrap();
@@ -30,7 +30,7 @@ fn check_adapted(config: &PatchConfig, expected: &[&str]) -> PatchReport {
 }
 
 /// The problems of a patch that must fail and leave the model as it was.
-fn check_problems(config: &PatchConfig) -> Vec<TargetProblem> {
+fn check_problems(config: &LoraConfig) -> Vec<TargetProblem> {
     let mut model = Mlp::new(&cpu().autodiff());
     let (before, tracked_before) = (bits(&model), tracked(&model));
     let error = patch(&mut model, config).unwrap_err();
@@ -160,17 +160,20 @@ fn excludes_win_by_name_and_by_pattern() {
 #[test]
 fn layers_restrict_targets_but_not_whole_paths() {
     check_adapted(
-        &config(Targets::names(["fc1", "model.layers.0.fc2"])).with_layers([1]),
+        &config(Targets::names(["fc1", "model.layers.0.fc2"])).with_layers_to_transform([1]),
         &["model.layers.0.fc2", "model.layers.1.fc1"],
     );
     check_adapted(
-        &config(Targets::Regex(r".*\.fc1".into())).with_layers([0]),
+        &config(Targets::Regex(r".*\.fc1".into())).with_layers_to_transform([0]),
         &["model.layers.0.fc1"],
     );
-    let mut named = config(Targets::AllLinear).with_layers([0]);
+    let mut named = config(Targets::AllLinear).with_layers_to_transform([0]);
     named.layers_pattern = vec!["layers".into()];
     check_adapted(&named, &["model.layers.0.self", "model.layers.0.fc1", "model.layers.0.fc2"]);
-    check_adapted(&config(Targets::names(["0.fc1"])).with_layers([]), &["model.layers.0.fc1"]);
+    check_adapted(
+        &config(Targets::names(["0.fc1"])).with_layers_to_transform([]),
+        &["model.layers.0.fc1"],
+    );
 }
 
 #[test]
@@ -178,7 +181,7 @@ fn every_entry_that_picks_nothing_is_reported_at_once_with_near_names() {
     let config = config(Targets::names(["fc1", "fc3", "embed", "layers.0", "norm"]))
         .with_exclude(["selff"])
         .with_modules_to_save(["clasifier"])
-        .with_layers([0, 5]);
+        .with_layers_to_transform([0, 5]);
     let text = said(&check_problems(&config));
     for part in [
         "modules_to_save `clasifier` matches nothing: did you mean `classifier`?",
@@ -228,7 +231,9 @@ fn a_target_that_everything_is_taken_from_says_by_what() {
         "target `fc2` names 2 linears, but 2 are excluded by `fc2`\n\
          target `classifier` names 1 linears, but 1 are trained whole (modules_to_save)"
     );
-    let text = said(&check_problems(&config(Targets::names(["fc1", "1.fc2"])).with_layers([0])));
+    let text = said(&check_problems(
+        &config(Targets::names(["fc1", "1.fc2"])).with_layers_to_transform([0]),
+    ));
     assert_eq!(text, "target `1.fc2` names 1 linears, but 1 are outside layers_to_transform");
 }
 
@@ -250,7 +255,7 @@ fn layers_pattern_needs_layers_and_must_exist() {
     let mut pattern_alone = config(Targets::AllLinear);
     pattern_alone.layers_pattern = vec!["layers".into()];
     assert_eq!(check_problems(&pattern_alone), [TargetProblem::PatternWithoutLayers]);
-    let mut typo = config(Targets::names(["fc1"])).with_layers([0]);
+    let mut typo = config(Targets::names(["fc1"])).with_layers_to_transform([0]);
     typo.layers_pattern = vec!["layers".into(), "layer".into()];
     let text = said(&check_problems(&typo));
     assert_eq!(text, "layers_pattern `layer` matches nothing: did you mean `layers`?");
@@ -264,7 +269,7 @@ fn layers_pattern_needs_layers_and_must_exist() {
 #[test]
 fn settings_out_of_range_are_all_reported() {
     let mut model = Mlp::new(&cpu());
-    let bad = PatchConfig::new(LoraConfig::new(0, -1.0), Targets::AllLinear);
+    let bad = LoraConfig::new(0).with_alpha(-1.0).with_targets(Targets::AllLinear);
     let error = patch(&mut model, &bad).unwrap_err();
     let PatchError::Settings { problems } = &error else { panic!("{error}") };
     assert_eq!(problems[..], [LoraError::Rank { rank: 0 }, LoraError::Alpha { alpha: -1.0 }]);
@@ -274,7 +279,7 @@ fn settings_out_of_range_are_all_reported() {
 #[test]
 fn a_rank_above_the_width_is_warned_about() {
     let mut wide = config(Targets::names(["classifier", "fc1"]));
-    wide.lora.rank = 5;
+    wide.adapter.rank = 5;
     let report = check_adapted(&wide, &["model.layers.0.fc1", "model.layers.1.fc1", "classifier"]);
     assert_eq!(report.warnings().len(), 1);
     let warning = &report.warnings()[0];
@@ -373,7 +378,7 @@ fn burn_s_transformer_encoder_is_patched_without_a_change_to_its_code() {
 #[test]
 fn layers_at_the_top_of_a_model_need_a_pattern() {
     let mut model = encoder(&cpu());
-    let mut config = config(Targets::AllLinear).with_layers([1]);
+    let mut config = config(Targets::AllLinear).with_layers_to_transform([1]);
     let error = patch(&mut model, &config).unwrap_err().to_string();
     assert!(
         error.contains("set layers_pattern to what stands before the number (`layers.0."),

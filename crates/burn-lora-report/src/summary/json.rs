@@ -18,6 +18,8 @@ pub struct Figures<'a> {
     pub planned_steps: usize,
     /// Why it ended early.
     pub stopped: Option<&'a str>,
+    /// Whether it was stopped from outside, and can go on.
+    pub interrupted: bool,
     /// The held-out measures before the first step.
     pub before: Option<EvalRecord>,
     /// Those after the last.
@@ -73,8 +75,12 @@ impl Summary {
             steps,
             planned_steps,
             stopped: self.stopped.as_deref(),
+            interrupted: self.interrupted,
             before: self.evaluations.map(|[before, _]| before),
-            after: self.evaluations.map(|[_, after]| after),
+            after: self
+                .evaluations
+                .filter(|[before, after]| before.step != after.step)
+                .map(|[_, after]| after),
             seconds: self.seconds,
             tokens: self.tokens,
             tokens_per_second: rate(self.tokens),
@@ -118,6 +124,7 @@ mod tests {
             dir: "runs/x".into(),
             steps: (4, 6),
             stopped: Some("enough".to_owned()),
+            interrupted: false,
             evaluations: Some([record(0, f64::INFINITY), record(4, 0.5)]),
             classifies: true,
             seconds: 2.0,
@@ -139,6 +146,7 @@ mod tests {
             "steps": 4,
             "planned_steps": 6,
             "stopped": "enough",
+            "interrupted": false,
             // JSON has no infinity.
             "before": {"step": 0, "eval_loss": null, "perplexity": 2.0, "accuracy": 0.25},
             "after": {"step": 4, "eval_loss": 0.5, "perplexity": 2.0, "accuracy": 0.25},

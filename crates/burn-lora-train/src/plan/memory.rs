@@ -92,7 +92,7 @@ impl Needs {
             generating: if rows == 0 {
                 0
             } else {
-                outline.model.config().counted().generating(rows, longest, new)
+                outline.model.config().cost().generating(rows, longest, new)
             },
         }
     }
@@ -155,6 +155,6 @@ impl<M: Objective> Outline<M> {
 
     /// The footprint of a training step on a batch.
     pub(super) fn footprint(&self, batch: &BatchShape) -> Footprint {
-        self.model.config().counted().footprint(batch, &|path| self.learned(path))
+        self.model.config().cost().footprint(batch, &|path| self.learned(path))
     }
 }

@@ -88,8 +88,8 @@ pub(super) fn measured<M: Objective>(
             total.1 += per_row.forward + per_row.input_gradient;
         }
     }
-    let counted = outline.model.config().counted();
-    let head_row = products(rows.min(128), counted.head(), dtype, &device)?;
+    let cost = outline.model.config().cost();
+    let head_row = products(rows.min(128), cost.head(), dtype, &device)?;
     let flops_per_second = total.0 / total.1;
     let values_per_second = adding(&device)?;
 
@@ -97,9 +97,8 @@ pub(super) fn measured<M: Objective>(
     for batch in &batches.training {
         let rows = batch.tokens() as f64;
         let mut tracked = outline.report.is_none();
-        // Scores are formed for targets only, as counted below.
-        for linear in
-            outline.scan.linears().iter().filter(|linear| !counted.is_of_head(&linear.path))
+        // Logits are formed for targets only, as added below.
+        for linear in outline.scan.linears().iter().filter(|linear| !cost.is_of_head(&linear.path))
         {
             let Some(per_row) = shapes.get(&(linear.d_in, linear.d_out)) else { continue };
             seconds += rows * per_row.forward;
@@ -119,9 +118,9 @@ pub(super) fn measured<M: Objective>(
         }
         let targets = batch.targets as f64;
         seconds += targets * (head_row.forward + head_row.input_gradient);
-        seconds += counted.attention_flops(batch) / flops_per_second;
+        seconds += cost.attention_flops(batch) / flops_per_second;
         let kept = outline.footprint(batch).kept as f64 / 4.0;
-        seconds += counted.passes() * kept / values_per_second;
+        seconds += cost.passes() * kept / values_per_second;
     }
     let trained = outline.trainable() as f64;
     seconds += steps * UPDATES * trained / values_per_second;

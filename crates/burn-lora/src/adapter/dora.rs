@@ -26,7 +26,7 @@ use burn::tensor::Tensor;
 
 use super::lora::{A, B};
 use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
-use crate::{FrozenWeight, LoraConfig, LoraError, init, lora_linear, product};
+use crate::{AdapterConfig, FrozenWeight, LoraError, init, lora_linear, product};
 
 /// The magnitudes `m`, `[d_out]`. PEFT saves them without the `.weight` of the parameter.
 const MAGNITUDE: Factor = Factor {
@@ -84,7 +84,11 @@ impl Adaptation for Dora {
     const FACTORS: &'static [Factor] = &[A, B, MAGNITUDE];
     const SWITCH: Option<&'static str> = Some("use_dora");
 
-    fn init(config: &LoraConfig, weight: &Param<Tensor<2>>, seed: u64) -> Result<Self, LoraError> {
+    fn init(
+        config: &AdapterConfig,
+        weight: &Param<Tensor<2>>,
+        seed: u64,
+    ) -> Result<Self, LoraError> {
         let (a, b) = init::factors(config, weight, seed)?;
         let squares = squares(weight);
         Ok(Self {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::dora::Dora;
 use super::lora::Lora;
 use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
-use crate::{LoraConfig, LoraError};
+use crate::{AdapterConfig, LoraError};
 
 macro_rules! kinds {
     ($($(#[$about:meta])* $Kind:ident = $word:literal),+ $(,)?) => {
@@ -61,7 +61,7 @@ macro_rules! kinds {
 
         impl Factors {
             pub(super) fn init(
-                config: &LoraConfig,
+                config: &AdapterConfig,
                 weight: &Param<Tensor<2>>,
                 seed: u64,
             ) -> Result<Self, LoraError> {

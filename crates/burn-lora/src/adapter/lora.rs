@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
-use crate::{LoraConfig, LoraError, init, lora_linear, product};
+use crate::{AdapterConfig, LoraError, init, lora_linear, product};
 
 /// Factor A, `[d_in, rank]`.
 pub(super) const A: Factor = Factor {
@@ -49,7 +49,11 @@ impl Adaptation for Lora {
     const FACTORS: &'static [Factor] = &[A, B];
     const SWITCH: Option<&'static str> = None;
 
-    fn init(config: &LoraConfig, weight: &Param<Tensor<2>>, seed: u64) -> Result<Self, LoraError> {
+    fn init(
+        config: &AdapterConfig,
+        weight: &Param<Tensor<2>>,
+        seed: u64,
+    ) -> Result<Self, LoraError> {
         let (a, b) = init::factors(config, weight, seed)?;
         Self::of(a, b)
     }

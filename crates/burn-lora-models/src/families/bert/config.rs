@@ -1,25 +1,27 @@
 //! The configuration of a BERT-family model.
 
 use std::borrow::Cow;
-use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::footprint::EncoderCost;
 use crate::activation::Activation;
 use crate::classifier::{ClassifierConfig, numbered};
-use crate::config::{Problems, model_type, parse};
+use crate::config::{Basics, Checked, ConfigKeys, Problems};
 use crate::dropout::Dropouts;
-use crate::footprint::Counted;
+use crate::footprint::CostModel;
 use crate::weights::CheckpointKeys;
-use crate::{Description, ModelConfig, ModelError};
 
 /// What a BERT-family `config.json` means, checked.
-#[derive(Debug, Clone, PartialEq)]
+pub type BertConfig = Checked<BertKeys>;
+
+/// `config.json`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[non_exhaustive]
-pub struct BertConfig {
-    /// Which of the family it is.
-    pub(super) variant: Variant,
+pub struct BertKeys {
+    #[serde(skip)]
+    variant: Variant,
     /// Rows of the token table.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -33,49 +35,20 @@ pub struct BertConfig {
     /// Rows of the position table.
     pub max_position_embeddings: usize,
     /// Rows of the token-type table; only row 0 is used.
+    #[serde(default = "default_types")]
     pub type_vocab_size: usize,
     /// Added under the root of each norm.
-    pub layer_norm_eps: f64,
-    /// Between the two products of a layer.
-    pub activation: Activation,
-    /// RoBERTa's positions start one after it.
-    pub pad_token_id: usize,
-    /// Standard deviation of a random start.
-    pub initializer_range: f64,
-    /// Where it drops in training.
-    pub dropouts: Dropouts,
-    /// The names of the classes, in the order of the logits.
-    pub labels: Vec<String>,
-    /// The JSON that it was parsed from; written back by `save`.
-    text: String,
-}
-
-/// Which of the family it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Variant {
-    /// BERT and what has its layers, MiniLM for one.
-    Bert,
-    /// RoBERTa: positions start after the padding index, the head has two layers.
-    Roberta,
-}
-
-#[derive(Deserialize)]
-struct Raw {
-    vocab_size: usize,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    max_position_embeddings: usize,
-    #[serde(default = "default_types")]
-    type_vocab_size: usize,
     #[serde(default = "default_epsilon")]
-    layer_norm_eps: f64,
+    pub layer_norm_eps: f64,
     #[serde(default = "default_activation")]
     hidden_act: String,
+    /// What `hidden_act` names: between the two products of a layer.
+    #[serde(skip)]
+    pub activation: Activation,
     pad_token_id: Option<usize>,
+    /// Standard deviation of a random start.
     #[serde(default = "default_deviation")]
-    initializer_range: f64,
+    pub initializer_range: f64,
     hidden_dropout_prob: Option<f64>,
     attention_probs_dropout_prob: Option<f64>,
     classifier_dropout: Option<f64>,
@@ -85,6 +58,19 @@ struct Raw {
     is_decoder: bool,
     id2label: Option<Map<String, Value>>,
     num_labels: Option<usize>,
+    /// The names of the classes, in the order of the logits.
+    #[serde(skip)]
+    pub labels: Vec<String>,
+}
+
+/// Which of the family it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Variant {
+    /// BERT and what has its layers, MiniLM for one.
+    #[default]
+    Bert,
+    /// RoBERTa: positions start after the padding index, the head has two layers.
+    Roberta,
 }
 
 fn default_types() -> usize {
@@ -107,161 +93,14 @@ fn default_positions() -> String {
     "absolute".into()
 }
 
-impl ModelConfig for BertConfig {
-    fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
-        let variant = match model_type(text, path, &["bert", "roberta"])? {
+impl ConfigKeys for BertKeys {
+    const MODEL_TYPES: &'static [&'static str] = &["bert", "roberta"];
+
+    fn check(&mut self, model_type: &'static str, problems: &mut Problems) {
+        self.variant = match model_type {
             "roberta" => Variant::Roberta,
             _ => Variant::Bert,
         };
-        let raw: Raw = parse(text, path)?;
-        let mut problems = raw.problems(variant);
-        let activation = problems.take(Activation::parse("hidden_act", &raw.hidden_act));
-        problems.none(path)?;
-        Ok(Self {
-            variant,
-            vocab_size: raw.vocab_size,
-            hidden_size: raw.hidden_size,
-            intermediate_size: raw.intermediate_size,
-            num_hidden_layers: raw.num_hidden_layers,
-            num_attention_heads: raw.num_attention_heads,
-            max_position_embeddings: raw.max_position_embeddings,
-            type_vocab_size: raw.type_vocab_size,
-            layer_norm_eps: raw.layer_norm_eps,
-            activation: activation.unwrap_or(Activation::Gelu),
-            pad_token_id: raw.padding(variant),
-            initializer_range: raw.initializer_range,
-            dropouts: raw.dropouts(),
-            labels: raw.labels(),
-            text: text.to_owned(),
-        })
-    }
-
-    fn with_dropout(mut self) -> Self {
-        self.dropouts = self.dropouts.switched_on();
-        self
-    }
-
-    fn about(&self) -> &dyn Description {
-        self
-    }
-}
-
-impl Description for BertConfig {
-    fn counted(&self) -> &dyn Counted {
-        self
-    }
-
-    /// What was parsed, with the classes of this head.
-    fn to_json(&self) -> Cow<'_, str> {
-        let Ok(Value::Object(mut map)) = serde_json::from_str(&self.text) else {
-            return Cow::Borrowed(&self.text);
-        };
-        let class = match self.variant {
-            Variant::Bert => "BertForSequenceClassification",
-            Variant::Roberta => "RobertaForSequenceClassification",
-        };
-        let numbered = || self.labels.iter().enumerate();
-        map.insert("architectures".into(), json!([class]));
-        let by_index = numbered().map(|(index, label)| (index.to_string(), json!(label)));
-        map.insert("id2label".into(), Value::Object(by_index.collect()));
-        let by_label = numbered().map(|(index, label)| (label.clone(), json!(index)));
-        map.insert("label2id".into(), Value::Object(by_label.collect()));
-        // transformers counts id2label; two numbers that differ would be a trap.
-        map.remove("num_labels");
-        Cow::Owned(format!("{:#}\n", Value::Object(map)))
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.vocab_size
-    }
-
-    fn context(&self) -> Option<usize> {
-        Some(self.max_position_embeddings - self.first_position())
-    }
-
-    fn initializer_range(&self) -> f64 {
-        self.initializer_range
-    }
-
-    fn checkpoint_keys(&self) -> CheckpointKeys {
-        match self.variant {
-            Variant::Bert => CheckpointKeys {
-                prefix: "bert.",
-                fresh: &["classifier.", "bert.pooler."],
-                // `cls`: the heads of pre-training.
-                tolerated: |key| key.ends_with("position_ids") || key.starts_with("cls."),
-            },
-            Variant::Roberta => CheckpointKeys {
-                prefix: "roberta.",
-                fresh: &["classifier."],
-                // `lm_head`: the head of pre-training. The pooler is none of this head's.
-                tolerated: |key| {
-                    key.ends_with("position_ids")
-                        || key.starts_with("lm_head.")
-                        || key.starts_with("pooler.")
-                },
-            },
-        }
-    }
-}
-
-impl ClassifierConfig for BertConfig {
-    fn labels(&self) -> &[String] {
-        &self.labels
-    }
-
-    fn with_labels(mut self, labels: Vec<String>) -> Self {
-        self.labels = labels;
-        self
-    }
-}
-
-impl BertConfig {
-    /// The row of the position table that the first token takes.
-    pub(super) fn first_position(&self) -> usize {
-        match self.variant {
-            Variant::Bert => 0,
-            Variant::Roberta => self.pad_token_id + 1,
-        }
-    }
-
-    /// The encoder's name in paths.
-    pub(super) fn root(&self) -> &'static str {
-        match self.variant {
-            Variant::Bert => "bert",
-            Variant::Roberta => "roberta",
-        }
-    }
-}
-
-impl Raw {
-    /// Where there is none, transformers' default is one in ten; the head's is that of the stream.
-    fn dropouts(&self) -> Dropouts {
-        let hidden = self.hidden_dropout_prob.unwrap_or(0.1);
-        let attention = self.attention_probs_dropout_prob.unwrap_or(0.1);
-        Dropouts::new(hidden, attention, hidden, self.classifier_dropout.unwrap_or(hidden))
-    }
-
-    fn padding(&self, variant: Variant) -> usize {
-        self.pad_token_id.unwrap_or(usize::from(variant == Variant::Roberta))
-    }
-
-    /// In the order of their numbers; without a usable `id2label`, numbered.
-    fn labels(&self) -> Vec<String> {
-        let named = self.id2label.as_ref().and_then(|map| {
-            let name = |index: usize| map.get(&index.to_string())?.as_str().map(str::to_owned);
-            (0..map.len()).map(name).collect::<Option<Vec<_>>>()
-        });
-        match (named, self.num_labels) {
-            (Some(labels), None) if !labels.is_empty() => labels,
-            (Some(labels), Some(count)) if labels.len() == count => labels,
-            // transformers' own default is two.
-            (_, count) => numbered(count.unwrap_or(2)),
-        }
-    }
-
-    fn problems(&self, variant: Variant) -> Problems {
-        let mut problems = Problems::default();
         problems.at_least_one([
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
@@ -277,8 +116,8 @@ impl Raw {
             ("num_attention_heads", self.num_attention_heads),
             "",
         );
-        let padding = self.padding(variant);
-        if variant == Variant::Roberta && padding + 1 >= self.max_position_embeddings {
+        let padding = self.pad_token_id();
+        if self.variant == Variant::Roberta && padding + 1 >= self.max_position_embeddings {
             problems.add(format!(
                 "`max_position_embeddings` ({}) leaves no position after `pad_token_id` ({padding})",
                 self.max_position_embeddings
@@ -300,6 +139,112 @@ impl Raw {
         if self.is_decoder {
             problems.add("`is_decoder` is true: only encoders are supported");
         }
-        problems
+        self.activation = problems.take(Activation::parse("hidden_act", &self.hidden_act));
+        self.labels = self.read_labels();
+    }
+
+    /// Where there is none, transformers' default of dropout is one in ten; the head's is the stream's.
+    fn basics(&self) -> Basics {
+        let hidden = self.hidden_dropout_prob.unwrap_or(0.1);
+        let attention = self.attention_probs_dropout_prob.unwrap_or(0.1);
+        let head = self.classifier_dropout.unwrap_or(hidden);
+        Basics {
+            vocab_size: self.vocab_size,
+            context: Some(self.max_position_embeddings - self.first_position()),
+            initializer_range: self.initializer_range,
+            dropouts: Dropouts::new(hidden, attention, hidden, head),
+            checkpoint_keys: match self.variant {
+                Variant::Bert => CheckpointKeys {
+                    prefix: "bert.",
+                    fresh: &["classifier.", "bert.pooler."],
+                    // `cls`: the heads of pre-training.
+                    tolerated: |key| key.ends_with("position_ids") || key.starts_with("cls."),
+                    tied: false,
+                },
+                Variant::Roberta => CheckpointKeys {
+                    prefix: "roberta.",
+                    fresh: &["classifier."],
+                    // `lm_head`: the head of pre-training. The pooler is none of this head's.
+                    tolerated: |key| {
+                        key.ends_with("position_ids")
+                            || key.starts_with("lm_head.")
+                            || key.starts_with("pooler.")
+                    },
+                    tied: false,
+                },
+            },
+        }
+    }
+
+    fn cost(&self, dropouts: Dropouts) -> Box<dyn CostModel + '_> {
+        Box::new(EncoderCost { keys: self, dropouts })
+    }
+
+    /// What was parsed, with the classes of this head.
+    fn to_json<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let Ok(Value::Object(mut map)) = serde_json::from_str(text) else {
+            return Cow::Borrowed(text);
+        };
+        let class = match self.variant {
+            Variant::Bert => "BertForSequenceClassification",
+            Variant::Roberta => "RobertaForSequenceClassification",
+        };
+        let numbered = || self.labels.iter().enumerate();
+        map.insert("architectures".into(), json!([class]));
+        let by_index = numbered().map(|(index, label)| (index.to_string(), json!(label)));
+        map.insert("id2label".into(), Value::Object(by_index.collect()));
+        let by_label = numbered().map(|(index, label)| (label.clone(), json!(index)));
+        map.insert("label2id".into(), Value::Object(by_label.collect()));
+        // transformers counts id2label; two numbers that differ would be a trap.
+        map.remove("num_labels");
+        Cow::Owned(format!("{:#}\n", Value::Object(map)))
+    }
+}
+
+impl ClassifierConfig for BertConfig {
+    fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    fn with_labels(mut self, labels: Vec<String>) -> Self {
+        self.keys.labels = labels;
+        self
+    }
+}
+
+impl BertKeys {
+    /// The row of the position table that the first token takes.
+    pub(super) fn first_position(&self) -> usize {
+        match self.variant {
+            Variant::Bert => 0,
+            Variant::Roberta => self.pad_token_id() + 1,
+        }
+    }
+
+    /// The encoder's name in paths.
+    pub(super) fn root(&self) -> &'static str {
+        match self.variant {
+            Variant::Bert => "bert",
+            Variant::Roberta => "roberta",
+        }
+    }
+
+    /// RoBERTa's positions start one after it.
+    fn pad_token_id(&self) -> usize {
+        self.pad_token_id.unwrap_or(usize::from(self.variant == Variant::Roberta))
+    }
+
+    /// In the order of their numbers; without a usable `id2label`, numbered.
+    fn read_labels(&self) -> Vec<String> {
+        let named = self.id2label.as_ref().and_then(|map| {
+            let name = |index: usize| map.get(&index.to_string())?.as_str().map(str::to_owned);
+            (0..map.len()).map(name).collect::<Option<Vec<_>>>()
+        });
+        match (named, self.num_labels) {
+            (Some(labels), None) if !labels.is_empty() => labels,
+            (Some(labels), Some(count)) if labels.len() == count => labels,
+            // transformers' own default is two.
+            (_, count) => numbered(count.unwrap_or(2)),
+        }
     }
 }

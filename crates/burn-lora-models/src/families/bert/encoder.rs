@@ -49,9 +49,9 @@ impl BertModel {
         Ok(Self {
             embeddings: BertEmbeddings::build(config, at.at("embeddings"))?,
             encoder: BertEncoder {
-                layer: (0..config.num_hidden_layers)
-                    .map(|layer| BertLayer::build(config, at.at(&format!("encoder.layer.{layer}"))))
-                    .collect::<Result<_, _>>()?,
+                layer: at.list("encoder.layer", config.num_hidden_layers, |at| {
+                    BertLayer::build(config, at)
+                })?,
             },
             pooler: match pooler {
                 true => Some(BertPooler { dense: at.linear("pooler.dense", d, d, true)? }),

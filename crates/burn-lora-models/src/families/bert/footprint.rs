@@ -1,21 +1,28 @@
 //! The encoder's count; see `layer.rs` for what is counted. Its norms, softmax and GELU are Burn's,
 //! composed of single operations, so that what they keep is what those keep.
 
-use super::BertConfig;
-use crate::dropout::Dropout;
-use crate::footprint::{BatchShape, Counted, Footprint, Learned, LearnedAt, Pass, floats};
+use super::config::BertKeys;
+use crate::dropout::{Dropout, Dropouts};
+use crate::footprint::{BatchShape, CostModel, Footprint, Learned, LearnedAt, Pass, floats};
 
 /// How often a training step passes over what its layers keep, beside its products: norms, softmax, GELU
 /// and their backward passes are made of many operations each. Measured on all-MiniLM-L6-v2.
 const PASSES: f64 = 30.0;
 
-impl Counted for BertConfig {
+/// The cost of an encoder.
+pub(super) struct EncoderCost<'a> {
+    pub(super) keys: &'a BertKeys,
+    pub(super) dropouts: Dropouts,
+}
+
+impl CostModel for EncoderCost<'_> {
     fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint {
-        let (d, inner) = (self.hidden_size, self.intermediate_size);
+        let keys = self.keys;
+        let (d, inner) = (keys.hidden_size, keys.intermediate_size);
         let (rows, width) = (batch.rows, batch.width);
         let tokens = batch.tokens();
-        let attended = rows * self.num_attention_heads * width * width;
-        let root = self.root();
+        let attended = rows * keys.num_attention_heads * width * width;
+        let root = keys.root();
         let whole = learned(&format!("{root}.embeddings.word_embeddings")) == Learned::Whole;
         // What was centred; and what was divided, where the scale is learned.
         let norm = tokens * d * if whole { 2 } else { 1 };
@@ -27,7 +34,7 @@ impl Counted for BertConfig {
         let dropped = mask(self.dropouts.residual(), tokens * d);
         pass.keep(mask(self.dropouts.embeddings(), tokens * d));
 
-        for layer in 0..self.num_hidden_layers {
+        for layer in 0..keys.num_hidden_layers {
             let at = |name: &str| format!("{root}.encoder.layer.{layer}.{name}");
             let projections = ["query", "key", "value"].map(|n| at(&format!("attention.self.{n}")));
             pass.linears(&projections, tokens, d);
@@ -51,7 +58,7 @@ impl Counted for BertConfig {
         Footprint {
             kept: floats(pass.kept),
             scores: floats(
-                rows * (4 * d + 4 * self.labels.len()) + mask(self.dropouts.head(), 2 * rows * d),
+                rows * (4 * d + 4 * keys.labels.len()) + mask(self.dropouts.head(), 2 * rows * d),
             ),
             passing: floats(passing),
             evaluation: floats(forward),
@@ -65,7 +72,7 @@ impl Counted for BertConfig {
     }
 
     fn attention_width(&self) -> usize {
-        self.hidden_size * self.num_hidden_layers
+        self.keys.hidden_size * self.keys.num_hidden_layers
     }
 
     fn passes(&self) -> f64 {
@@ -73,7 +80,7 @@ impl Counted for BertConfig {
     }
 
     fn head(&self) -> (usize, usize) {
-        (self.hidden_size, self.labels.len())
+        (self.keys.hidden_size, self.keys.labels.len())
     }
 
     fn is_of_head(&self, path: &str) -> bool {

@@ -8,8 +8,7 @@ use burn_lora::LoraForward;
 use super::config::BloomConfig;
 use crate::ModelError;
 use crate::activation::Activation;
-use crate::decoder::KvCache;
-use crate::decoder::attention::Attention;
+use crate::decoder::attention::LayerAttention;
 use crate::dropout::Dropout;
 use crate::weights::Builder;
 
@@ -48,18 +47,13 @@ pub struct BloomBlock {
 }
 
 impl BloomAttention {
-    fn forward(
-        &self,
-        x: Tensor<3>,
-        attention: &Attention<'_>,
-        cache: Option<(&mut KvCache, usize)>,
-    ) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, attention: LayerAttention<'_>) -> Tensor<3> {
         let [batch, tokens, d] = x.dims();
         let head_dim = d / self.n_heads;
         let qkv = self.query_key_value.lora_forward(x);
         let qkv = qkv.reshape([batch, tokens, self.n_heads, 3 * head_dim]);
         let part = |index: usize| qkv.clone().narrow(3, index * head_dim, head_dim);
-        let mixed = attention.of([part(0), part(1), part(2)], cache);
+        let mixed = attention.of([part(0), part(1), part(2)]);
         self.dense.lora_forward(mixed.reshape([batch, tokens, d]))
     }
 }
@@ -84,14 +78,9 @@ impl BloomBlock {
     }
 
     /// x: `[batch, tokens, hidden]`, output alike.
-    pub(super) fn forward(
-        &self,
-        x: Tensor<3>,
-        attention: &Attention<'_>,
-        cache: Option<(&mut KvCache, usize)>,
-    ) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, attention: LayerAttention<'_>) -> Tensor<3> {
         let normed = self.input_layernorm.forward(x.clone());
-        let mixed = self.self_attention.forward(normed, attention, cache);
+        let mixed = self.self_attention.forward(normed, attention);
         let x = x + self.dropout.forward(mixed);
         let BloomMlp { dense_h_to_4h, dense_4h_to_h } = &self.mlp;
         let normed = self.post_attention_layernorm.forward(x.clone());

@@ -1,29 +1,28 @@
-//! The configuration of a GPT-2, and the count of its training step.
-
-use std::borrow::Cow;
-use std::path::Path;
+//! The configuration of a GPT-2, and the cost of its training step.
 
 use serde::Deserialize;
 
 use super::gguf;
 use crate::activation::Activation;
-use crate::config::{Problems, model_type, parse};
+use crate::config::{Basics, Checked, ConfigKeys, Problems};
 use crate::dropout::Dropouts;
-use crate::footprint::{Counted, PlainDecoder};
+use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
 use crate::gguf::GgufFamily;
 use crate::weights::CheckpointKeys;
-use crate::{Description, ModelConfig, ModelError};
 
 /// What a GPT-2's `config.json` means, checked.
-#[derive(Debug, Clone, PartialEq)]
+pub type Gpt2Config = Checked<Gpt2Keys>;
+
+/// `config.json`; what it leaves out is as transformers has it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
-pub struct Gpt2Config {
+pub struct Gpt2Keys {
     /// Rows of the token table.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub n_embd: usize,
-    /// Width between the two products of a block.
-    pub n_inner: usize,
+    n_inner: Option<usize>,
     /// How many blocks.
     pub n_layer: usize,
     /// How many heads; divides `n_embd`.
@@ -32,33 +31,14 @@ pub struct Gpt2Config {
     pub n_positions: usize,
     /// Added under the root of each norm.
     pub layer_norm_epsilon: f64,
-    /// Between the two products of a block.
+    activation_function: String,
+    /// What `activation_function` names: between the two products of a block.
+    #[serde(skip)]
     pub activation: Activation,
     /// Whether the head is the token table.
     pub tie_word_embeddings: bool,
     /// Standard deviation of a random start.
     pub initializer_range: f64,
-    /// Where it drops in training.
-    pub dropouts: Dropouts,
-    counted: PlainDecoder,
-    /// The JSON that it was parsed from; written back by `save`.
-    text: String,
-}
-
-/// `config.json`; what it leaves out is as transformers has it.
-#[derive(Deserialize)]
-#[serde(default)]
-struct Raw {
-    vocab_size: usize,
-    n_embd: usize,
-    n_inner: Option<usize>,
-    n_layer: usize,
-    n_head: usize,
-    n_positions: usize,
-    layer_norm_epsilon: f64,
-    activation_function: String,
-    tie_word_embeddings: bool,
-    initializer_range: f64,
     embd_pdrop: f64,
     attn_pdrop: f64,
     resid_pdrop: f64,
@@ -67,7 +47,7 @@ struct Raw {
     add_cross_attention: bool,
 }
 
-impl Default for Raw {
+impl Default for Gpt2Keys {
     fn default() -> Self {
         Self {
             vocab_size: 50_257,
@@ -78,6 +58,7 @@ impl Default for Raw {
             n_positions: 1024,
             layer_norm_epsilon: 1e-5,
             activation_function: "gelu_new".into(),
+            activation: Activation::GeluTanh,
             tie_word_embeddings: true,
             initializer_range: 0.02,
             embd_pdrop: 0.1,
@@ -90,36 +71,30 @@ impl Default for Raw {
     }
 }
 
-impl Raw {
-    fn counted(&self) -> PlainDecoder {
-        PlainDecoder {
-            d: self.n_embd,
-            inner: self.inner(),
-            layers: self.n_layer,
-            heads: self.n_head,
-            vocabulary: self.vocab_size,
-            context: Some(self.n_positions),
-            tied: self.tie_word_embeddings,
-            dropouts: self.dropouts(),
-            tables: &["transformer.wte", "transformer.wpe"],
-            embedding_norm: None,
-            blocks: "transformer.h",
-            norms: ["ln_1", "ln_2"],
-            linears: ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"],
-            last_norm: "transformer.ln_f",
-        }
-    }
+const NAMES: DecoderNames = DecoderNames {
+    tables: &["transformer.wte", "transformer.wpe"],
+    embedding_norm: None,
+    blocks: "transformer.h",
+    norms: ["ln_1", "ln_2"],
+    attention: &["attn.c_attn"],
+    attention_out: "attn.c_proj",
+    activation: &["mlp.c_fc"],
+    activation_out: "mlp.c_proj",
+    last_norm: "transformer.ln_f",
+};
 
-    fn dropouts(&self) -> Dropouts {
-        Dropouts::new(self.embd_pdrop, self.attn_pdrop, self.resid_pdrop, 0.0)
-    }
-
-    fn inner(&self) -> usize {
+impl Gpt2Keys {
+    /// Width between the two products of a block.
+    pub fn inner(&self) -> usize {
         self.n_inner.unwrap_or(4 * self.n_embd)
     }
+}
 
-    fn problems(&self) -> Problems {
-        let mut problems = Problems::default();
+impl ConfigKeys for Gpt2Keys {
+    const MODEL_TYPES: &'static [&'static str] = &["gpt2"];
+    const GGUF: &'static [GgufFamily] = &[gguf::GPT2];
+
+    fn check(&mut self, _: &'static str, problems: &mut Problems) {
         problems.at_least_one([
             ("vocab_size", self.vocab_size),
             ("n_embd", self.n_embd),
@@ -145,86 +120,45 @@ impl Raw {
                 problems.add(format!("`{key}` is {value}: only {} is supported", !value));
             }
         }
-        problems
-    }
-}
-
-impl ModelConfig for Gpt2Config {
-    const GGUF: &'static [GgufFamily] = &[gguf::GPT2];
-
-    fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
-        model_type(text, path, &["gpt2"])?;
-        let raw: Raw = parse(text, path)?;
-        let mut problems = raw.problems();
-        let activation =
-            problems.take(Activation::parse("activation_function", &raw.activation_function));
-        problems.none(path)?;
-        Ok(Self {
-            vocab_size: raw.vocab_size,
-            n_embd: raw.n_embd,
-            n_inner: raw.inner(),
-            n_layer: raw.n_layer,
-            n_head: raw.n_head,
-            n_positions: raw.n_positions,
-            layer_norm_epsilon: raw.layer_norm_epsilon,
-            activation: activation.unwrap_or(Activation::GeluTanh),
-            tie_word_embeddings: raw.tie_word_embeddings,
-            initializer_range: raw.initializer_range,
-            dropouts: raw.dropouts(),
-            counted: raw.counted(),
-            text: text.to_owned(),
-        })
+        self.activation =
+            problems.take(Activation::parse("activation_function", &self.activation_function));
     }
 
-    fn with_dropout(mut self) -> Self {
-        self.dropouts = self.dropouts.switched_on();
-        self.counted.dropouts = self.dropouts;
-        self
-    }
-
-    fn about(&self) -> &dyn Description {
-        self
-    }
-}
-
-impl Description for Gpt2Config {
-    fn counted(&self) -> &dyn Counted {
-        &self.counted
-    }
-
-    fn to_json(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.text)
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.vocab_size
-    }
-
-    fn context(&self) -> Option<usize> {
-        Some(self.n_positions)
-    }
-
-    fn initializer_range(&self) -> f64 {
-        self.initializer_range
-    }
-
-    fn checkpoint_keys(&self) -> CheckpointKeys {
-        CheckpointKeys {
-            prefix: "transformer.",
-            fresh: &[],
-            // The first checkpoints have the causal mask of each layer, and the number masked with.
-            tolerated: match self.tie_word_embeddings {
-                true => |key| is_mask(key) || key == "lm_head.weight",
-                false => is_mask,
+    fn basics(&self) -> Basics {
+        Basics {
+            vocab_size: self.vocab_size,
+            context: Some(self.n_positions),
+            initializer_range: self.initializer_range,
+            dropouts: Dropouts::new(self.embd_pdrop, self.attn_pdrop, self.resid_pdrop, 0.0),
+            checkpoint_keys: CheckpointKeys {
+                prefix: "transformer.",
+                fresh: &[],
+                // The first checkpoints have the causal mask of each layer, and the number masked with.
+                tolerated: |key| key.ends_with(".attn.bias") || key.ends_with(".attn.masked_bias"),
+                tied: self.tie_word_embeddings,
             },
         }
+    }
+
+    fn cost(&self, dropouts: Dropouts) -> Box<dyn CostModel + '_> {
+        Box::new(DecoderCost {
+            d: self.n_embd,
+            inner: self.inner(),
+            n_layers: self.n_layer,
+            n_heads: self.n_head,
+            n_kv_heads: self.n_head,
+            head_dim: self.n_embd / self.n_head,
+            head_norms: false,
+            norms: Norms::Composed,
+            vocabulary: self.vocab_size,
+            context: Some(self.n_positions),
+            tied: self.tie_word_embeddings,
+            dropouts,
+            names: &NAMES,
+        })
     }
 
     fn is_conv1d(&self, path: &str) -> bool {
         path != "lm_head"
     }
-}
-
-fn is_mask(key: &str) -> bool {
-    key.ends_with(".attn.bias") || key.ends_with(".attn.masked_bias")
 }

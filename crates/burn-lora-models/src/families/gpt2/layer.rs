@@ -8,8 +8,7 @@ use burn_lora::LoraForward;
 use super::config::Gpt2Config;
 use crate::ModelError;
 use crate::activation::Activation;
-use crate::decoder::KvCache;
-use crate::decoder::attention::Attention;
+use crate::decoder::attention::LayerAttention;
 use crate::dropout::Dropout;
 use crate::weights::Builder;
 
@@ -50,26 +49,21 @@ pub struct Gpt2Block {
 }
 
 impl Gpt2Attention {
-    fn forward(
-        &self,
-        x: Tensor<3>,
-        attention: &Attention<'_>,
-        cache: Option<(&mut KvCache, usize)>,
-    ) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, attention: LayerAttention<'_>) -> Tensor<3> {
         let [batch, tokens, d] = x.dims();
         let qkv = self.c_attn.lora_forward(x);
         let part = |index: usize| {
             let part = qkv.clone().narrow(2, index * d, d);
             part.reshape([batch, tokens, self.n_heads, d / self.n_heads])
         };
-        let mixed = attention.of([part(0), part(1), part(2)], cache);
+        let mixed = attention.of([part(0), part(1), part(2)]);
         self.c_proj.lora_forward(mixed.reshape([batch, tokens, d]))
     }
 }
 
 impl Gpt2Block {
     pub(super) fn build(config: &Gpt2Config, mut at: Builder<'_>) -> Result<Self, ModelError> {
-        let (d, inner, epsilon) = (config.n_embd, config.n_inner, config.layer_norm_epsilon);
+        let (d, inner, epsilon) = (config.n_embd, config.inner(), config.layer_norm_epsilon);
         Ok(Self {
             ln_1: at.layer_norm("ln_1", d, epsilon)?,
             attn: Gpt2Attention {
@@ -88,13 +82,8 @@ impl Gpt2Block {
     }
 
     /// x: `[batch, tokens, hidden]`, output alike.
-    pub(super) fn forward(
-        &self,
-        x: Tensor<3>,
-        attention: &Attention<'_>,
-        cache: Option<(&mut KvCache, usize)>,
-    ) -> Tensor<3> {
-        let mixed = self.attn.forward(self.ln_1.forward(x.clone()), attention, cache);
+    pub(super) fn forward(&self, x: Tensor<3>, attention: LayerAttention<'_>) -> Tensor<3> {
+        let mixed = self.attn.forward(self.ln_1.forward(x.clone()), attention);
         let x = x + self.dropout.forward(mixed);
         let Gpt2Mlp { c_fc, c_proj, activation } = &self.mlp;
         let wide = activation.apply(c_fc.lora_forward(self.ln_2.forward(x.clone())));

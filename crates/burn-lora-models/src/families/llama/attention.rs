@@ -7,8 +7,7 @@ use burn_lora::LoraForward;
 
 use super::config::LlamaConfig;
 use crate::ModelError;
-use crate::decoder::KvCache;
-use crate::decoder::attention::Attention;
+use crate::decoder::attention::LayerAttention;
 use crate::fused::rms_norm;
 use crate::weights::Builder;
 
@@ -34,17 +33,17 @@ pub struct LlamaAttention {
 
 impl LlamaAttention {
     pub(super) fn build(config: &LlamaConfig, mut at: Builder<'_>) -> Result<Self, ModelError> {
-        let (d, head_dim) = (config.hidden_size, config.head_dim);
-        let (n_heads, n_kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
-        let norm = |at: &mut Builder<'_>, name| match config.qk_norm {
+        let (d, head_dim) = (config.hidden_size, config.head_dim());
+        let (n_heads, n_kv_heads) = (config.num_attention_heads, config.n_kv_heads());
+        let norm = |at: &mut Builder<'_>, name| match config.qk_norm() {
             true => at.rms_norm(name, head_dim, config.rms_norm_eps).map(Some),
             false => Ok(None),
         };
         Ok(Self {
-            q_proj: at.linear("q_proj", d, n_heads * head_dim, config.qkv_bias)?,
-            k_proj: at.linear("k_proj", d, n_kv_heads * head_dim, config.qkv_bias)?,
-            v_proj: at.linear("v_proj", d, n_kv_heads * head_dim, config.qkv_bias)?,
-            o_proj: at.linear("o_proj", n_heads * head_dim, d, config.o_bias)?,
+            q_proj: at.linear("q_proj", d, n_heads * head_dim, config.qkv_bias())?,
+            k_proj: at.linear("k_proj", d, n_kv_heads * head_dim, config.qkv_bias())?,
+            v_proj: at.linear("v_proj", d, n_kv_heads * head_dim, config.qkv_bias())?,
+            o_proj: at.linear("o_proj", n_heads * head_dim, d, config.o_bias())?,
             q_norm: norm(&mut at, "q_norm")?,
             k_norm: norm(&mut at, "k_norm")?,
             n_heads,
@@ -54,12 +53,7 @@ impl LlamaAttention {
     }
 
     /// x: `[batch, tokens, hidden]`, output alike.
-    pub(super) fn forward(
-        &self,
-        x: Tensor<3>,
-        attention: &Attention<'_>,
-        cache: Option<(&mut KvCache, usize)>,
-    ) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, attention: LayerAttention<'_>) -> Tensor<3> {
         let [batch, tokens, _] = x.dims();
         let Self { n_heads, n_kv_heads, head_dim, .. } = *self;
         let heads = |linear: &Linear, x: Tensor<3>, n_heads| {
@@ -72,7 +66,7 @@ impl LlamaAttention {
         let q = normed(&self.q_norm, heads(&self.q_proj, x.clone(), n_heads));
         let k = normed(&self.k_norm, heads(&self.k_proj, x.clone(), n_kv_heads));
         let v = heads(&self.v_proj, x, n_kv_heads);
-        let mixed = attention.of([q, k, v], cache);
+        let mixed = attention.of([q, k, v]);
         self.o_proj.lora_forward(mixed.reshape([batch, tokens, n_heads * head_dim]))
     }
 }

@@ -8,8 +8,7 @@ use burn_lora::LoraForward;
 use super::attention::LlamaAttention;
 use super::config::LlamaConfig;
 use crate::ModelError;
-use crate::decoder::KvCache;
-use crate::decoder::attention::Attention;
+use crate::decoder::attention::LayerAttention;
 use crate::fused::{rms_norm, silu_mul};
 use crate::weights::Builder;
 
@@ -26,7 +25,7 @@ pub struct LlamaMlp {
 
 impl LlamaMlp {
     fn build(config: &LlamaConfig, mut at: Builder<'_>) -> Result<Self, ModelError> {
-        let (d, inner, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
+        let (d, inner, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias());
         Ok(Self {
             gate_proj: at.linear("gate_proj", d, inner, bias)?,
             up_proj: at.linear("up_proj", d, inner, bias)?,
@@ -65,15 +64,10 @@ impl LlamaDecoderLayer {
     }
 
     /// x: `[batch, tokens, hidden]`, output alike.
-    pub(super) fn forward(
-        &self,
-        x: Tensor<3>,
-        attention: &Attention<'_>,
-        cache: Option<(&mut KvCache, usize)>,
-    ) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, attention: LayerAttention<'_>) -> Tensor<3> {
         let normed =
             |norm: &RmsNorm, x: &Tensor<3>| rms_norm(x.clone(), norm.gamma.val(), norm.epsilon);
-        let mixed = self.self_attn.forward(normed(&self.input_layernorm, &x), attention, cache);
+        let mixed = self.self_attn.forward(normed(&self.input_layernorm, &x), attention);
         let x = x + mixed;
         let gated = self.mlp.forward(normed(&self.post_attention_layernorm, &x));
         x + gated

@@ -42,9 +42,9 @@ impl LlamaModel {
         let d = config.hidden_size;
         Ok(Self {
             embed_tokens: at.embedding("embed_tokens", config.vocab_size, d)?,
-            layers: (0..config.num_hidden_layers)
-                .map(|layer| LlamaDecoderLayer::build(config, at.at(&format!("layers.{layer}"))))
-                .collect::<Result<_, _>>()?,
+            layers: at.list("layers", config.num_hidden_layers, |at| {
+                LlamaDecoderLayer::build(config, at)
+            })?,
             norm: at.rms_norm("norm", d, config.rms_norm_eps)?,
         })
     }
@@ -54,18 +54,14 @@ impl Model for LlamaForCausalLM {
     type Config = LlamaConfig;
 
     fn build(config: &LlamaConfig, root: &mut Builder<'_>) -> Result<Self, ModelError> {
-        let rope = RopeTables::new(
-            &config.rope,
-            config.head_dim,
-            config.max_position_embeddings,
-            root.device(),
-        );
-        let model = LlamaModel::build(config, root.at("model"))?;
-        let lm_head = match config.tie_word_embeddings {
-            true => None,
-            false => Some(root.linear("lm_head", config.hidden_size, config.vocab_size, false)?),
-        };
-        Ok(Self { model, lm_head, rope, config: config.clone() })
+        let (tied, d) = (config.tie_word_embeddings, config.hidden_size);
+        let (head_dim, positions) = (config.head_dim(), config.max_position_embeddings);
+        Ok(Self {
+            model: LlamaModel::build(config, root.at("model"))?,
+            lm_head: root.head(tied, d, config.vocab_size)?,
+            rope: RopeTables::new(&config.rope, head_dim, positions, root.device()),
+            config: config.clone(),
+        })
     }
 
     fn config(&self) -> &dyn Description {
@@ -78,16 +74,14 @@ impl Decoder for LlamaForCausalLM {
         &self,
         ids: Tensor<2, Int>,
         placement: &Placement,
-        mut cache: Option<&mut KvCache>,
+        cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
         let rope = self.rope.at(placement.attended());
         let attention = Attention::new(placement, rope, self.config.dropouts.attention());
-        let mut x = embed(&self.model.embed_tokens, ids);
-        for (index, layer) in self.model.layers.iter().enumerate() {
-            let cache = cache.as_deref_mut().map(|cache| (cache, index));
-            x = layer.forward(x, &attention, cache);
-        }
-        rms_norm(x, self.model.norm.gamma.val(), self.model.norm.epsilon)
+        let LlamaModel { embed_tokens, layers, norm } = &self.model;
+        let x = embed(embed_tokens, ids);
+        let x = attention.through(layers, x, cache, LlamaDecoderLayer::forward);
+        rms_norm(x, norm.gamma.val(), norm.epsilon)
     }
 
     fn head(&self) -> Head<'_> {

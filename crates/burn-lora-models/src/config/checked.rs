@@ -1,0 +1,134 @@
+//! A configuration of any family: the keys of its `config.json`, checked, with the dropout that was asked for
+//! and the text that it was read from.
+//!
+//! A family writes [`ConfigKeys`]; [`ModelConfig`] and [`Description`] follow from it here. Left out:
+//! configurations that no file stated; [`Checked`] is made of a text alone.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::ops::Deref;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use super::{Problems, model_type, parse};
+use crate::dropout::Dropouts;
+use crate::footprint::CostModel;
+use crate::gguf::GgufFamily;
+use crate::weights::CheckpointKeys;
+use crate::{Description, ModelConfig, ModelError};
+
+/// The keys of a family's `config.json`, parsed; in fields that serde skips, what is made of them.
+pub trait ConfigKeys: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync + 'static {
+    /// The `model_type`s of the family.
+    const MODEL_TYPES: &'static [&'static str];
+
+    /// The architectures of GGUF files that it is read from.
+    const GGUF: &'static [GgufFamily] = &[];
+
+    /// Fills what is made of the keys, and tells what is wrong with them.
+    fn check(&mut self, model_type: &'static str, problems: &mut Problems);
+
+    /// What every model has.
+    fn basics(&self) -> Basics;
+
+    /// By what training steps with that dropout are counted.
+    fn cost(&self, dropouts: Dropouts) -> Box<dyn CostModel + '_>;
+
+    /// See [`Description::is_conv1d`].
+    fn is_conv1d(&self, _path: &str) -> bool {
+        false
+    }
+
+    /// The text of the `config.json` that goes with the weights, made of the one that was read.
+    fn to_json<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        Cow::Borrowed(text)
+    }
+}
+
+/// What every model has, whatever its family calls it.
+#[derive(Debug)]
+pub struct Basics {
+    /// Rows of the token table.
+    pub vocab_size: usize,
+    /// The longest sequence, in tokens; none where positions have no limit.
+    pub context: Option<usize>,
+    /// Standard deviation of a random start.
+    pub initializer_range: f64,
+    /// Where it drops in training, not switched on.
+    pub dropouts: Dropouts,
+    /// How the keys of checkpoints may differ from the model's.
+    pub checkpoint_keys: CheckpointKeys,
+}
+
+/// What a `config.json` means, checked. Its keys are its fields.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Checked<K> {
+    pub(crate) keys: K,
+    /// Where it drops in training.
+    pub dropouts: Dropouts,
+    /// The JSON that it was parsed from; written back by `save`.
+    text: String,
+}
+
+impl<K> Deref for Checked<K> {
+    type Target = K;
+
+    fn deref(&self) -> &K {
+        &self.keys
+    }
+}
+
+impl<K: ConfigKeys> ModelConfig for Checked<K> {
+    const GGUF: &'static [GgufFamily] = K::GGUF;
+
+    fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
+        let model_type = model_type(text, path, K::MODEL_TYPES)?;
+        let mut keys: K = parse(text, path)?;
+        let mut problems = Problems::default();
+        keys.check(model_type, &mut problems);
+        problems.none(path)?;
+        let dropouts = keys.basics().dropouts;
+        Ok(Self { keys, dropouts, text: text.to_owned() })
+    }
+
+    fn with_dropout(mut self) -> Self {
+        self.dropouts = self.dropouts.switched_on();
+        self
+    }
+
+    fn about(&self) -> &dyn Description {
+        self
+    }
+}
+
+impl<K: ConfigKeys> Description for Checked<K> {
+    fn cost(&self) -> Box<dyn CostModel + '_> {
+        self.keys.cost(self.dropouts)
+    }
+
+    fn to_json(&self) -> Cow<'_, str> {
+        self.keys.to_json(&self.text)
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.basics().vocab_size
+    }
+
+    fn context(&self) -> Option<usize> {
+        self.basics().context
+    }
+
+    fn initializer_range(&self) -> f64 {
+        self.basics().initializer_range
+    }
+
+    fn checkpoint_keys(&self) -> CheckpointKeys {
+        self.basics().checkpoint_keys
+    }
+
+    fn is_conv1d(&self, path: &str) -> bool {
+        self.keys.is_conv1d(path)
+    }
+}

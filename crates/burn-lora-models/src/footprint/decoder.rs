@@ -1,0 +1,180 @@
+//! The cost of a decoder of pre-normed blocks: norm, linears into attention, attention, linear; norm, linears
+//! into the activation, linear. Families differ in sizes, names, and whether norms are fused.
+//!
+//! Attention is the fused one and keeps queries, keys and values; an activation keeps what goes in.
+
+use super::{BatchShape, CostModel, Footprint, HeadCount, Learned, LearnedAt, Pass, floats};
+use crate::dropout::{Dropout, Dropouts};
+
+/// Sizes and names of a decoder.
+#[derive(Debug)]
+pub(crate) struct DecoderCost {
+    /// Width of the residual stream.
+    pub(crate) d: usize,
+    /// Width of what goes into a block's last linear.
+    pub(crate) inner: usize,
+    pub(crate) n_layers: usize,
+    pub(crate) n_heads: usize,
+    pub(crate) n_kv_heads: usize,
+    pub(crate) head_dim: usize,
+    /// Whether each head of queries and keys is normed.
+    pub(crate) head_norms: bool,
+    pub(crate) norms: Norms,
+    pub(crate) vocabulary: usize,
+    /// The longest sequence, if there is one.
+    pub(crate) context: Option<usize>,
+    /// Whether the head is the token table.
+    pub(crate) tied: bool,
+    pub(crate) dropouts: Dropouts,
+    pub(crate) names: &'static DecoderNames,
+}
+
+/// How norms are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Norms {
+    /// As one operation, which keeps its input.
+    Fused,
+    /// By Burn, of single operations, which keep what was centred and, where the scale is learned, what was
+    /// divided.
+    Composed,
+}
+
+/// Paths of a decoder's modules.
+#[derive(Debug)]
+pub(crate) struct DecoderNames {
+    /// The tables that the stream starts from.
+    pub(crate) tables: &'static [&'static str],
+    /// The norm over their rows, where there is one.
+    pub(crate) embedding_norm: Option<&'static str>,
+    /// The list of blocks.
+    pub(crate) blocks: &'static str,
+    /// In a block: before the attention, before the activation.
+    pub(crate) norms: [&'static str; 2],
+    /// In a block: one for queries, keys and values, or one for each.
+    pub(crate) attention: &'static [&'static str],
+    pub(crate) attention_out: &'static str,
+    /// In a block: the linears into the activation.
+    pub(crate) activation: &'static [&'static str],
+    pub(crate) activation_out: &'static str,
+    /// The norm after the last block.
+    pub(crate) last_norm: &'static str,
+}
+
+impl DecoderCost {
+    fn output(&self) -> HeadCount {
+        HeadCount { d: self.d, vocabulary: self.vocabulary, tied: self.tied }
+    }
+
+    /// Values of a token's queries, and of its keys.
+    fn heads(&self) -> [usize; 2] {
+        [self.n_heads, self.n_kv_heads].map(|heads| heads * self.head_dim)
+    }
+
+    /// Widths between the activation's linears and after them.
+    fn activated(&self) -> usize {
+        (1 + self.names.activation.len()) * self.inner
+    }
+}
+
+impl CostModel for DecoderCost {
+    fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint {
+        let Self { d, inner, names, .. } = *self;
+        let [q, kv] = self.heads();
+        let tokens = batch.tokens();
+        let (rows, width) = batch.attended();
+        let attended = rows * width;
+        let mut pass = Pass::new(learned);
+        let whole = |path: &str| learned(path) == Learned::Whole;
+        let norm = |pass: &mut Pass<'_>, path: &str| {
+            let scale = whole(path);
+            pass.tracked |= scale;
+            pass.keep(tokens * d * if scale && self.norms == Norms::Composed { 2 } else { 1 });
+        };
+        // Where something is dropped, its mask; and attention is composed: exponentials, mask, what is
+        // left.
+        let mask = |dropout: Dropout, values: usize| if dropout.is_on() { values } else { 0 };
+        let dropped = mask(self.dropouts.residual(), tokens * d);
+        let composed = mask(self.dropouts.attention(), 3 * self.n_heads * attended * width);
+        pass.tracked = names.tables.iter().any(|table| whole(table));
+        pass.keep(mask(self.dropouts.embeddings(), tokens * d));
+        if let Some(path) = names.embedding_norm {
+            norm(&mut pass, path);
+        }
+        for layer in 0..self.n_layers {
+            let at = |name: &str| format!("{}.{layer}.{name}", names.blocks);
+            let all = |linears: &[&str]| linears.iter().map(|name| at(name)).collect::<Vec<_>>();
+            norm(&mut pass, &at(names.norms[0]));
+            pass.linears(&all(names.attention), tokens, d);
+            if self.head_norms {
+                pass.keep(tokens * (q + kv));
+            }
+            pass.keep(attended * (q + 2 * kv) + composed);
+            pass.linears(&[at(names.attention_out)], tokens, q);
+            pass.keep(dropped);
+            norm(&mut pass, &at(names.norms[1]));
+            pass.linears(&all(names.activation), tokens, d);
+            pass.keep(tokens * inner * names.activation.len());
+            pass.linears(&[at(names.activation_out)], tokens, inner);
+            pass.keep(dropped);
+        }
+        norm(&mut pass, names.last_norm);
+
+        // Backward of the activation: the gradients of the stream, of the activation's output and inputs,
+        // and that of their input. Of attention: of queries, keys and values, each as wide as all three
+        // before they are added up where one linear gives them; of packed rows, those taken out.
+        let wide = tokens * (2 * d + self.activated());
+        let (heads, all) = (attended * 2 * (q + kv), attended * 2 * (q + 2 * kv));
+        let (mixed, mixing) = match names.attention {
+            [_] => (tokens * 2 * (q + 2 * kv) + heads, tokens * (q + 2 * kv) + heads),
+            _ => (tokens * q + all, all),
+        };
+        let mixed = tokens * 2 * d + mixed + composed;
+        let passing = if pass.tracked { wide.max(mixed) } else { 0 };
+        let forward = tokens * 2 * d + (tokens * self.activated()).max(mixing);
+        Footprint {
+            kept: floats(pass.kept),
+            scores: floats(self.output().training(batch, learned)),
+            passing: floats(passing),
+            evaluation: floats(forward.max(self.output().evaluating(batch))),
+        }
+    }
+
+    /// Two products forward and five backward (the scores are computed again), of which causality leaves
+    /// half.
+    fn attention_flops(&self, batch: &BatchShape) -> f64 {
+        let (rows, width) = batch.attended();
+        7.0 * (rows * width * width) as f64 * self.attention_width() as f64
+    }
+
+    fn attention_width(&self) -> usize {
+        self.heads()[0] * self.n_layers
+    }
+
+    /// Norms, activations, sums and their backward passes, each a kernel that reads its input once: measured
+    /// on SmolLM2-135M. Composed norms are made of many operations each.
+    fn passes(&self) -> f64 {
+        match self.norms {
+            Norms::Fused => 6.0,
+            Norms::Composed => 12.0,
+        }
+    }
+
+    fn head(&self) -> (usize, usize) {
+        (self.d, self.vocabulary)
+    }
+
+    fn is_of_head(&self, path: &str) -> bool {
+        path == "lm_head"
+    }
+
+    /// The cache of keys and values (the one of a layer twice, while it grows), the logits of the last
+    /// tokens, read back from the device and sorted by the sampler, and one pass of the prompts.
+    fn generating(&self, rows: usize, prompt: usize, new: usize) -> u64 {
+        let [_, kv] = self.heads();
+        let columns = prompt.saturating_add(new).min(self.context.unwrap_or(usize::MAX));
+        let cache = rows * columns * 2 * kv * (self.n_layers + 1);
+        let logits = 3 * rows * self.vocabulary;
+        let pass = rows * prompt * (2 * self.d + self.activated());
+        floats(cache + logits + pass + 2 * self.n_heads * rows * prompt * prompt)
+    }
+}

@@ -1,0 +1,202 @@
+//! LoRA as methods of every Burn module.
+
+use std::path::Path;
+
+use burn::module::Module;
+
+use crate::config::LoraConfig;
+use crate::error::PatchError;
+use crate::patch::{patch, plan};
+use crate::peft::{self, LoadOptions};
+use crate::report::PatchReport;
+use crate::rewrite;
+
+/// What LoRA adds to every [`Module`].
+///
+/// Models go in and out by value, as with Burn's own methods; a clone of a model copies no weights and is
+/// untouched by what is done to the other. For a model that is a field of something there is a function
+/// for each of these that takes `&mut model` and leaves it as it was when it fails
+/// ([`patch`](crate::patch()), [`merge`](crate::merge), [`peft::load`], …).
+///
+/// ```
+/// use burn::nn::transformer::TransformerEncoderConfig;
+/// use burn_lora_patch::prelude::*;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let dir = directory.path();
+/// let device = burn_lora_patch::device::parse("cpu")?.autodiff();
+/// let base = TransformerEncoderConfig::new(64, 128, 4, 2).init(&device);
+///
+/// let config = LoraConfig::new(8).with_alpha(16).with_targets(["query", "value"]);
+/// let (model, report) = base.clone().with_lora(&config)?;
+/// println!("{report}");
+/// // … train it …
+/// model.save_adapter(dir)?;
+///
+/// let (model, _) = base.load_adapter(dir)?;
+/// let model = model.lora_scale("default", 0.5)?;
+/// let merged = model.merge_and_unload_lora()?;
+/// assert!(merged.adapter_names().is_empty());
+/// # Ok(())
+/// # }
+/// ```
+pub trait LoraModule: Module {
+    /// The model with a fresh adapter on the layers that `config` selects and everything else frozen, and
+    /// what was picked.
+    ///
+    /// A second adapter is added under another name ([`LoraConfig::with_name`]); both are then in force,
+    /// and the new one is what is trained.
+    ///
+    /// # Errors
+    ///
+    /// Whatever does not fit between the configuration and the model, all of it at once.
+    fn with_lora(mut self, config: &LoraConfig) -> Result<(Self, PatchReport), PatchError> {
+        let report = patch(&mut self, config)?;
+        Ok((self, report))
+    }
+
+    /// What [`with_lora`](Self::with_lora) would pick, without doing it.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_lora`](Self::with_lora).
+    fn plan_lora(&self, config: &LoraConfig) -> Result<PatchReport, PatchError> {
+        plan(self, config)
+    }
+
+    /// The names of the adapters on the model, each once.
+    fn adapter_names(&self) -> Vec<String> {
+        rewrite::adapter_names(self)
+    }
+
+    /// The model with exactly these adapters in force: one, several or, with `[]`, none.
+    ///
+    /// # Errors
+    ///
+    /// No adapter of one of the names.
+    fn with_active_adapters<S: AsRef<str>>(
+        mut self,
+        names: impl IntoIterator<Item = S>,
+    ) -> Result<Self, PatchError> {
+        let names: Vec<S> = names.into_iter().collect();
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        rewrite::set_active(&mut self, &names)?;
+        Ok(self)
+    }
+
+    /// The model without the adapter called `name`; others stay.
+    ///
+    /// # Errors
+    ///
+    /// No adapter of that name; a merged model.
+    fn delete_adapter(mut self, name: &str) -> Result<Self, PatchError> {
+        rewrite::delete_adapter(&mut self, name)?;
+        Ok(self)
+    }
+
+    /// The model with `multiplier` times the change of the adapter called `name`: 0 leaves the weights of
+    /// the base, 1 is the adapter as it was trained.
+    ///
+    /// # Errors
+    ///
+    /// No adapter of that name; a multiplier that is not finite.
+    fn lora_scale(mut self, name: &str, multiplier: f64) -> Result<Self, PatchError> {
+        rewrite::set_multiplier(&mut self, name, multiplier)?;
+        Ok(self)
+    }
+
+    /// The model with the change of every active adapter in its weights, so that nothing is computed
+    /// beside them. The adapters stay, and [`unmerge_lora`](Self::unmerge_lora) is exact.
+    ///
+    /// # Errors
+    ///
+    /// No adapter; merged weights that are not finite.
+    fn merge_lora(mut self) -> Result<Self, PatchError> {
+        rewrite::merge(&mut self)?;
+        Ok(self)
+    }
+
+    /// The model as it was before [`merge_lora`](Self::merge_lora), bit for bit.
+    ///
+    /// # Errors
+    ///
+    /// No adapter.
+    fn unmerge_lora(mut self) -> Result<Self, PatchError> {
+        rewrite::unmerge(&mut self)?;
+        Ok(self)
+    }
+
+    /// The model with the change of every active adapter in its weights for good, and no adapter left.
+    ///
+    /// # Errors
+    ///
+    /// As [`merge_lora`](Self::merge_lora).
+    fn merge_and_unload_lora(self) -> Result<Self, PatchError> {
+        rewrite::merge_and_unload(self)
+    }
+
+    /// The model without any adapter, its weights bit for bit what they were, merged or not.
+    ///
+    /// What is frozen stays frozen ([`Module::unfreeze`] is for that), and modules that were trained whole
+    /// keep their trained values.
+    fn unload_lora(self) -> Self {
+        rewrite::unload(self)
+    }
+
+    /// Writes the only adapter as a directory that PEFT reads: `adapter_config.json` and
+    /// `adapter_model.safetensors`, with the modules that were trained whole.
+    ///
+    /// # Errors
+    ///
+    /// No adapter, or several; a file that cannot be written.
+    fn save_adapter(&self, dir: impl AsRef<Path>) -> Result<(), PatchError> {
+        peft::save(self, dir, &peft::config_of(self, None)?)
+    }
+
+    /// As [`save_adapter`](Self::save_adapter), of the adapter called `name` among several.
+    ///
+    /// # Errors
+    ///
+    /// No adapter of that name; a file that cannot be written.
+    fn save_named_adapter(&self, name: &str, dir: impl AsRef<Path>) -> Result<(), PatchError> {
+        peft::save_adapter(self, name, dir, &peft::config_of(self, Some(name))?)
+    }
+
+    /// The model with the adapter that PEFT, or [`save_adapter`](Self::save_adapter), wrote into `dir`,
+    /// called `default` and frozen.
+    ///
+    /// # Errors
+    ///
+    /// A directory that cannot be read, or does not fit the model; an adapter of that name.
+    fn load_adapter(self, dir: impl AsRef<Path>) -> Result<(Self, PatchReport), PatchError> {
+        self.load_adapter_with(dir, &LoadOptions::new())
+    }
+
+    /// As [`load_adapter`](Self::load_adapter), under another name or to be trained on.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_adapter`](Self::load_adapter).
+    fn load_adapter_with(
+        mut self,
+        dir: impl AsRef<Path>,
+        options: &LoadOptions,
+    ) -> Result<(Self, PatchReport), PatchError> {
+        let report = peft::load(&mut self, dir, options)?;
+        Ok((self, report))
+    }
+
+    /// The model with the values in `dir` in the adapter called `name`, which it has already. What is
+    /// trained stays what it is, with its identities: an optimiser goes on with its state.
+    ///
+    /// # Errors
+    ///
+    /// No adapter of that name; a directory for another kind, rank, scale or other layers.
+    fn load_into_adapter(mut self, name: &str, dir: impl AsRef<Path>) -> Result<Self, PatchError> {
+        peft::load_into(&mut self, name, dir)?;
+        Ok(self)
+    }
+}
+
+impl<M: Module> LoraModule for M {}

@@ -1,0 +1,116 @@
+//! The adapter of one name as it hangs on a model: how it was made, what belongs to it, and whether a
+//! configuration describes it.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use burn::module::Module;
+use burn_lora::{Adapter, AdapterConfig, Adapters, FactorPath};
+
+use super::config::PeftConfig;
+use super::keys::{Part, Slot};
+use crate::config::LoraConfig;
+use crate::error::PatchError;
+use crate::path::parent;
+use crate::rewrite::{names, sets_by_layer};
+use crate::scan::{ParamInfo, ParamRole, Scan};
+use crate::select::saved_params;
+
+/// The adapter of one name, and the sets of the model that it is in.
+pub(super) struct Attached {
+    pub(super) name: String,
+    sets: BTreeMap<String, Adapters>,
+}
+
+impl Attached {
+    /// The adapter called `name`.
+    pub(super) fn of<M: Module>(model: &M, name: &str) -> Result<Self, PatchError> {
+        let sets = sets_by_layer(model);
+        let attached = Self { name: name.to_owned(), sets };
+        if attached.layers().next().is_some() {
+            return Ok(attached);
+        }
+        Err(match names(&attached.sets) {
+            present if present.is_empty() => PatchError::NoAdapter,
+            present => PatchError::UnknownAdapter { name: name.to_owned(), present },
+        })
+    }
+
+    /// The only adapter on the model.
+    pub(super) fn only<M: Module>(model: &M) -> Result<Self, PatchError> {
+        let sets = sets_by_layer(model);
+        match names(&sets).as_slice() {
+            [] => Err(PatchError::NoAdapter),
+            [name] => Ok(Self { name: name.clone(), sets }),
+            several => Err(PatchError::SeveralAdapters { present: several.to_vec() }),
+        }
+    }
+
+    /// The layers that it adapts, with its part of each.
+    pub(super) fn layers(&self) -> impl Iterator<Item = (&str, &Adapter)> {
+        self.sets.iter().filter_map(|(layer, set)| Some((layer.as_str(), set.get(&self.name)?)))
+    }
+
+    /// How it was made. Of one that was attached by hand, what can be seen of it: the layers by name.
+    pub(super) fn config(&self) -> PeftConfig {
+        let mut parts = self.layers();
+        let Some((_, first)) = parts.next() else { return PeftConfig::default() };
+        serde_json::from_str(first.note()).unwrap_or_else(|_| {
+            let adapter = AdapterConfig::new(first.rank())
+                .with_method(first.method())
+                .with_alpha(first.scale() * first.rank() as f64)
+                .with_dropout(first.dropout());
+            let layers: Vec<&str> = self.layers().map(|(layer, _)| layer).collect();
+            PeftConfig::new(&LoraConfig::from(adapter).with_targets(layers))
+        })
+    }
+
+    /// The places of its factors, and of what `config` says is trained whole with them.
+    pub(super) fn slots(&self, scan: &Scan, config: &LoraConfig) -> Result<Vec<Slot>, PatchError> {
+        let saved = saved_params(scan, config);
+        let slots: Vec<Slot> = scan
+            .params()
+            .iter()
+            .filter(|param| match param.role {
+                ParamRole::Factor => !self.is_of_another(param),
+                _ => saved.contains(&param.path),
+            })
+            .map(Slot::of)
+            .collect();
+        match slots.iter().find(|slot| matches!(slot.part, Part::Unknown)) {
+            Some(slot) => Err(PatchError::UnknownFactor { path: slot.path.clone() }),
+            None => Ok(slots),
+        }
+    }
+
+    /// Whether the parameter is a factor of an adapter of another name.
+    fn is_of_another(&self, param: &ParamInfo) -> bool {
+        FactorPath::parse(&param.path).is_some_and(|place| {
+            let set = self.sets.get(parent(place.weight));
+            let adapter = set.and_then(|set| set.iter().nth(place.index));
+            adapter.is_none_or(|it| it.name() != self.name)
+        })
+    }
+}
+
+/// That the configuration describes the adapter that is attached.
+pub(super) fn check_settings(attached: &Attached, config: &LoraConfig) -> Result<(), PatchError> {
+    for (layer, adapter) in attached.layers() {
+        let mismatch = |setting, configured: &dyn Display, attached: &dyn Display| {
+            let (configured, attached) = (configured.to_string(), attached.to_string());
+            Err(PatchError::Mismatch { setting, layer: layer.to_owned(), configured, attached })
+        };
+        let settings = &config.adapter;
+        if adapter.method() != settings.method {
+            return mismatch("method", &settings.method, &adapter.method());
+        }
+        if adapter.rank() != settings.rank {
+            return mismatch("rank", &settings.rank, &adapter.rank());
+        }
+        let (configured, attached) = (settings.scale(), adapter.scale());
+        if (configured - attached).abs() > 1e-9 * configured.abs().max(1.0) {
+            return mismatch("scale", &configured, &attached);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! What a run writes into its directory, by name: all that starting over may remove.
+
+use std::fs;
+use std::path::Path;
+
+use burn_lora_patch::peft;
+
+use super::RunDirectory;
+use crate::TrainError;
+use crate::checkpoint;
+
+/// A place in a run directory.
+enum Place {
+    /// A file that a run writes.
+    File,
+    /// A directory that a run makes.
+    Directory,
+    /// What a write that was cut off left.
+    LeftOver,
+    /// Somebody's.
+    Foreign,
+}
+
+/// What is at this path, relative to the run directory.
+fn place(names: &[&str]) -> Place {
+    let known = |known: &[&str], name: &str| match known.contains(&name) {
+        true => Place::File,
+        false => Place::Foreign,
+    };
+    if names.last().is_some_and(|name| is_left_over(name)) {
+        return Place::LeftOver;
+    }
+    let adapter = [peft::CONFIG_FILE, peft::TENSORS_FILE];
+    match names {
+        ["adapter" | "best" | "model" | "checkpoints"] => Place::Directory,
+        ["adapter" | "best", name] => known(&adapter, name),
+        ["model", name] => match is_of_a_model(name) {
+            true => Place::File,
+            false => Place::Foreign,
+        },
+        ["checkpoints", step] if is_step(step) => Place::Directory,
+        ["checkpoints", step, name] if is_step(step) => {
+            known(&[&adapter[..], &checkpoint::FILES].concat(), name)
+        }
+        [name] => known(&TOP, name),
+        _ => Place::Foreign,
+    }
+}
+
+/// The files beside the directories.
+const TOP: [&str; 6] = [
+    "config.toml",
+    "metrics.jsonl",
+    "loss.svg",
+    "report.html",
+    burn_lora_report::tensorboard::FILE_NAME,
+    "run.lock",
+];
+
+/// As `burn_lora_files` names what it writes before it is renamed.
+fn is_left_over(name: &str) -> bool {
+    let random = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
+    random.is_some_and(|random| {
+        random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
+fn is_step(name: &str) -> bool {
+    name.strip_prefix("step-").is_some_and(|step| step.parse::<usize>().is_ok())
+}
+
+/// A Hugging Face directory as a run writes one, the tokenizer's files among it.
+fn is_of_a_model(name: &str) -> bool {
+    burn_lora_models::tokenizer::FILES.contains(&name)
+        || matches!(name, "config.json" | "generation_config.json" | "model.safetensors.index.json")
+        || (name.starts_with("model") && name.ends_with(".safetensors"))
+}
+
+/// Is shown a path, its names within the run directory and what it is.
+type Visit<'a> = dyn FnMut(&Path, &[String], Place) -> std::io::Result<()> + 'a;
+
+/// Calls `visit` with every path in the directory that is no directory of a run's, and its names.
+fn walk(dir: &Path, names: &mut Vec<String>, visit: &mut Visit<'_>) -> std::io::Result<()> {
+    let mut entries = fs::read_dir(dir)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        names.push(entry.file_name().to_string_lossy().into_owned());
+        let place = place(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        // A link is somebody's, wherever it leads.
+        match place {
+            Place::Directory if entry.file_type()?.is_dir() => walk(&entry.path(), names, visit)?,
+            Place::Directory => visit(&entry.path(), names, Place::Foreign)?,
+            place => visit(&entry.path(), names, place)?,
+        }
+        names.pop();
+    }
+    Ok(())
+}
+
+fn walked(
+    directory: &RunDirectory,
+    mut visit: impl FnMut(&Path, &[String], Place) -> std::io::Result<()>,
+) -> Result<(), TrainError> {
+    let dir = directory.path();
+    match walk(dir, &mut Vec::new(), &mut visit) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !dir.exists() => Ok(()),
+        walked => walked.map_err(TrainError::io("use", dir)),
+    }
+}
+
+/// What a run that begins here would write over or lie among, and that no run wrote: in the directory of a run, every file that runs do
+/// not write; elsewhere, every file that is named as a run would name its own.
+pub(super) fn foreign(directory: &RunDirectory) -> Result<Vec<String>, TrainError> {
+    let of_a_run = directory.lock().is_file();
+    let mut found = Vec::new();
+    walked(directory, |path, names, place| {
+        let foreign = match place {
+            Place::Foreign => of_a_run,
+            Place::File => !of_a_run && path.is_file(),
+            Place::Directory | Place::LeftOver => false,
+        };
+        if foreign {
+            found.push(names.join("/"));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Removes what writes that were cut off left.
+pub(super) fn remove_left_over(directory: &RunDirectory) -> Result<(), TrainError> {
+    walked(directory, |path, _, place| match place {
+        Place::LeftOver if path.is_dir() => fs::remove_dir_all(path),
+        Place::LeftOver => fs::remove_file(path),
+        _ => Ok(()),
+    })
+}
+
+/// Removes the run that the directory holds, but for its lock.
+pub(super) fn remove(directory: &RunDirectory) -> Result<(), TrainError> {
+    let lock = directory.lock();
+    walked(directory, |path, _, place| match place {
+        Place::File if path != lock && !path.is_dir() => fs::remove_file(path),
+        _ => Ok(()),
+    })?;
+    // Only what is empty now goes.
+    for step in crate::checkpoint::Checkpoints::new(directory.checkpoints(), 1).list() {
+        fs::remove_dir(&step).map_err(TrainError::io("remove", step))?;
+    }
+    for dir in [directory.adapter(), directory.best(), directory.model(), directory.checkpoints()] {
+        if dir.is_dir() {
+            fs::remove_dir(&dir).map_err(TrainError::io("remove", dir))?;
+        }
+    }
+    Ok(())
+}
