@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use burn::backend::DispatchDevice;
 use burn::data::dataloader::DataLoader;
-use burn_lora::AdapterConfig;
 use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig};
-use burn_lora_patch::{PatchConfig, Targets, patch};
+use burn_lora_patch::{LoraConfig, patch};
 
 use super::*;
 use crate::config::RunConfig;
@@ -59,8 +58,7 @@ fn a_step_is_queued_whole_and_then_read_once() {
         "num_key_value_heads": 1, "max_position_embeddings": 32, "tie_word_embeddings": true}"#;
     let model = CausalConfig::from_json(model, "config.json".as_ref()).unwrap();
     let mut model = CausalLm::random(&model, 1, &device).unwrap();
-    let lora = AdapterConfig::new(2, 4.0).with_dropout(0.1);
-    patch(&mut model, &PatchConfig::new(lora, Targets::AllLinear)).unwrap();
+    patch(&mut model, &LoraConfig::new(2).with_dropout(0.1)).unwrap();
 
     let text = "[model]\npath = 'm'\n[data]\ntrain = 't'\n[train]\nsteps = 2\nclip = 0.1\n\
                 [output]\ndir = 'o'\n";
