@@ -280,7 +280,9 @@ mod tests {
 
     #[test]
     fn a_cpu_tells_of_no_memory_of_its_own() {
-        assert_eq!(memory(&parse("cpu").unwrap().autodiff()), None);
+        for cpu in ["flex", "ndarray"].into_iter().filter_map(|name| parse(name).ok()) {
+            assert_eq!(memory(&cpu.autodiff()), None);
+        }
     }
 
     #[cfg(feature = "cube")]
