@@ -26,9 +26,9 @@ mod flex;
 #[cfg(test)]
 mod tests;
 
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{BoolTensor, FloatTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
-use burn::tensor::Tensor;
+use burn::tensor::{Bool, Device, Int, Tensor};
 use burn_lora::{Frozen, FrozenBackend, FrozenWeight};
 
 /// Scores over a vocabulary that exist at a time, at most (32 MiB); one row of them, at least.
@@ -80,6 +80,16 @@ pub enum Encoding<B: Backend> {
         /// Slopes, `[heads]`.
         slopes: FloatTensor<B>,
     },
+}
+
+/// Which keys a query must not see: those that stand after it.
+#[derive(ExtensionType, Debug, Clone)]
+#[extension_type(fusion: cfg(feature = "cube"))]
+pub enum Later<B: Backend> {
+    /// The operation finds out for itself.
+    Implied,
+    /// `[tokens, tokens]`: true where the key, a column, stands after the query, a row.
+    Mask(BoolTensor<B>),
 }
 
 /// How the weight of an output head lies.
@@ -165,8 +175,9 @@ pub trait FusedBackend: FrozenBackend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         #[extension_type] encoding: Encoding<Self>,
+        #[extension_type] later: Later<Self>,
     ) -> FloatTensor<Self> {
-        composed::causal_attention::<Self>(q, k, v, encoding)
+        composed::causal_attention::<Self>(q, k, v, encoding, later)
     }
 
     /// The gradients of q, k and v, given that of the output.
@@ -176,9 +187,10 @@ pub trait FusedBackend: FrozenBackend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         #[extension_type] encoding: Encoding<Self>,
+        #[extension_type] later: Later<Self>,
         dy: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        composed::causal_attention_grad::<Self>(q, k, v, encoding, dy)
+        composed::causal_attention_grad::<Self>(q, k, v, encoding, later, dy)
     }
 
     /// See [`head_loss`].
@@ -256,6 +268,16 @@ pub enum Positional {
     },
 }
 
+/// Which keys stand after which queries, made on the device, once for all layers of a pass: `[tokens, tokens]`. None on a CPU, whose
+/// attention looks at no such key.
+pub fn later(tokens: usize, device: &Device) -> Option<Tensor<2, Bool>> {
+    (!burn_lora::device::is_cpu(device)).then(|| {
+        let positions = Tensor::<1, Int>::arange(0..tokens as i64, device);
+        let seeing = positions.clone().reshape([tokens, 1]);
+        seeing.lower(positions.reshape([1, tokens]))
+    })
+}
+
 /// Causal attention of rows whose positions count from 0, keys shared by groups of query heads:
 /// `softmax(q kᵀ / √head_dim) v`, with positions as `positional` says.
 ///
@@ -263,12 +285,14 @@ pub enum Positional {
 ///
 /// - q: `[batch, tokens, n_heads, head_dim]`
 /// - k and v: `[batch, tokens, n_kv_heads, head_dim]`; `n_kv_heads` divides `n_heads`
+/// - later: what [`later`] gives for these tokens, or none
 /// - output: as q
 pub fn causal_attention(
     q: Tensor<4>,
     k: Tensor<4>,
     v: Tensor<4>,
     positional: Positional,
+    later: Option<Tensor<2, Bool>>,
 ) -> Tensor<4> {
     let encoding = match positional {
         Positional::Embedded => Encoding::Embedded,
@@ -283,6 +307,7 @@ pub fn causal_attention(
         k.into_dispatch(),
         v.into_dispatch(),
         encoding,
+        later.map_or(Later::Implied, |later| Later::Mask(later.into_dispatch())),
     ))
 }
 

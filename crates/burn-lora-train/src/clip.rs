@@ -6,29 +6,47 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorReadError};
+use burn_lora::device::is_cpu;
 
-/// The Euclidean norm of all gradients together, after scaling them down to `limit` where it is
-/// larger (`limit` 0: never). The norm returned is the one before.
+/// The square of the Euclidean norm of all gradients together, `[1]`, before they are scaled down to `limit` where the norm is larger
+/// (`limit` 0: never). None where there is no gradient.
+///
+/// On a CPU, where a number is read at once, gradients that are small enough are left alone. Elsewhere the norm stays on the device, and
+/// a factor of 1 is one too.
 ///
 /// # Errors
 ///
-/// The norm cannot be read back from the device.
+/// The norm cannot be read on a CPU.
 pub fn clip_by_global_norm<M: Module>(
     model: &M,
     grads: &mut GradientsParams,
     limit: f64,
-) -> Result<f64, TensorReadError> {
+) -> Result<Option<Tensor<1>>, TensorReadError> {
     let mut squares = Squares { grads, sum: None };
     model.visit(&mut squares);
-    let norm = match squares.sum {
-        Some(sum) => f64::from(sum.try_into_scalar::<f32>()?).sqrt(),
-        None => 0.0,
-    };
-    if limit > 0.0 && norm > limit {
+    let Some(square) = squares.sum else { return Ok(None) };
+    if limit > 0.0 {
         // torch divides by norm + 1e-6, which is kept so that curves agree.
-        model.visit(&mut Scale { grads, by: limit / (norm + 1e-6) });
+        let by = if is_cpu(&square.device()) {
+            let norm = f64::from(square.clone().try_into_scalar::<f32>()?).sqrt();
+            (norm > limit).then(|| Factor::Read(limit / (norm + 1e-6)))
+        } else {
+            let norm = square.clone().sqrt().add_scalar(1e-6);
+            Some(Factor::OnDevice(norm.recip().mul_scalar(limit).clamp_max(1.0)))
+        };
+        if let Some(by) = by {
+            model.visit(&mut Scale { grads, by });
+        }
     }
-    Ok(norm)
+    Ok(Some(square))
+}
+
+/// What gradients are multiplied by.
+#[allow(clippy::large_enum_variant, reason = "a step has one")]
+enum Factor {
+    Read(f64),
+    /// `[1]`.
+    OnDevice(Tensor<1>),
 }
 
 struct Squares<'a> {
@@ -50,13 +68,17 @@ impl ModuleVisitor for Squares<'_> {
 
 struct Scale<'a> {
     grads: &'a mut GradientsParams,
-    by: f64,
+    by: Factor,
 }
 
 impl ModuleVisitor for Scale<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(grad) = self.grads.remove::<D>(param.id) {
-            self.grads.register(param.id, grad.mul_scalar(self.by));
+            let scaled = match &self.by {
+                Factor::Read(by) => grad.mul_scalar(*by),
+                Factor::OnDevice(by) => grad * by.clone().reshape([1; D]),
+            };
+            self.grads.register(param.id, scaled);
         }
     }
 }
@@ -66,6 +88,12 @@ mod tests {
     use burn::nn::{Linear, LinearConfig};
 
     use super::*;
+
+    /// The norm before clipping, as it is told.
+    fn clipped(model: &Linear, grads: &mut GradientsParams, limit: f64) -> f32 {
+        let square = clip_by_global_norm(model, grads, limit).unwrap().unwrap();
+        square.into_scalar::<f32>().sqrt()
+    }
 
     fn gradients(model: &Linear, weight: [[f32; 2]; 2], bias: [f32; 2]) -> GradientsParams {
         let device = burn_lora::device::parse("cpu").unwrap();
@@ -88,7 +116,7 @@ mod tests {
         let model = LinearConfig::new(2, 2).init(&device);
         // 4 + 4 + 4 + 4 + 9 + 0 = 25: the norm is 5.
         let mut grads = gradients(&model, [[2.0, 2.0], [2.0, 2.0]], [3.0, 0.0]);
-        assert_eq!(clip_by_global_norm(&model, &mut grads, 1.0).unwrap(), 5.0);
+        assert_eq!(clipped(&model, &mut grads, 1.0), 5.0);
         for (got, expected) in values(&model, &grads).iter().zip([0.4, 0.4, 0.4, 0.4, 0.6, 0.0]) {
             // torch's 1e-6 in the divisor is 2e-7 of the norm.
             assert!((got - expected).abs() < 1e-6, "{got} instead of {expected}");
@@ -101,7 +129,7 @@ mod tests {
         let model = LinearConfig::new(2, 2).init(&device);
         for limit in [5.0, 0.0] {
             let mut grads = gradients(&model, [[2.0, 2.0], [2.0, 2.0]], [3.0, 0.0]);
-            assert_eq!(clip_by_global_norm(&model, &mut grads, limit).unwrap(), 5.0);
+            assert_eq!(clipped(&model, &mut grads, limit), 5.0);
             assert_eq!(values(&model, &grads), [2.0, 2.0, 2.0, 2.0, 3.0, 0.0]);
         }
     }

@@ -143,7 +143,7 @@ impl<M: Objective> Fit<'_, M> {
 }
 
 /// Takes a step with each of the batches, through the loop that a run goes through, and tells `stepped` of each: its record, and how
-/// many of its seconds forward and backward took. Nothing is written, shown, held out or saved.
+/// many of its seconds forward and backward took (on a GPU: took to be queued). Nothing is written, shown, held out or saved.
 ///
 /// # Errors
 ///
@@ -177,7 +177,7 @@ pub fn take_steps<M: Objective>(
 }
 
 /// Hooks of whoever wants the steps alone.
-struct Listener<F>(F);
+pub(crate) struct Listener<F>(pub(crate) F);
 
 impl<M, F: Fn(&StepRecord, f64)> Hooks<M> for Listener<F> {
     fn stepped(&self, record: &StepRecord, gradients: f64) {

@@ -28,7 +28,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::TrainError;
 use crate::config::RunConfig;
 use crate::data::Prompt;
-use crate::metrics::Tally;
+use crate::metrics::{Measured, Tally};
 use crate::observe::Observer;
 use crate::prepare::{Files, ReadRows};
 
@@ -168,9 +168,9 @@ impl<M: Module> Trainee<M> {
 
 impl<M: Objective> TrainStep for Trainee<M> {
     type Input = Micro<M::Batch>;
-    type Output = Tally;
+    type Output = Measured;
 
-    fn step(&self, micro: Self::Input) -> TrainOutput<Tally> {
+    fn step(&self, micro: Self::Input) -> TrainOutput<Measured> {
         let (batch, device) = (&micro.batch, self.device());
         let loss = match self.label_smoothing {
             0.0 => self.model.loss(batch, &device),
@@ -180,9 +180,8 @@ impl<M: Objective> TrainStep for Trainee<M> {
         };
         let share = 1.0 / micro.step_targets.max(1) as f64;
         let grads = loss.clone().mul_scalar(share).backward();
-        // A loss that cannot be read is none that can be trained on: the loop stops at NaN.
-        let loss = loss.try_into_scalar::<f32>().map_or(f64::NAN, f64::from);
-        TrainOutput::new(self, grads, tally(loss, 0, &micro.batch))
+        let tally = tally(0.0, 0, &micro.batch);
+        TrainOutput::new(self, grads, Measured { tally, unread: Some(loss.inner()) })
     }
 
     fn optimize(

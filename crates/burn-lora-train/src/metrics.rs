@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{ExecutionError, TensorReadError};
+use burn::tensor::{ExecutionError, Tensor, TensorReadError};
 use burn_train::metric::ItemLazy;
 use burn_train::metric::state::{FormatOptions, NumericMetricState};
 use burn_train::metric::{
@@ -69,6 +69,27 @@ pub fn figure(metric: config::Metric) -> Figure {
 impl ItemLazy for Tally {
     fn sync(self) -> Result<Self, ExecutionError> {
         Ok(self)
+    }
+}
+
+/// What a micro-batch in training gave: a loss that stays on the device until the whole step is queued.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// The sums; without the loss while that is unread.
+    pub tally: Tally,
+    /// The sum of the targets' cross-entropies, `[1]`, where it has not been read.
+    pub unread: Option<Tensor<1>>,
+}
+
+impl ItemLazy for Measured {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        Ok(self)
+    }
+}
+
+impl Adaptor<Tally> for Measured {
+    fn adapt(&self) -> Tally {
+        self.tally
     }
 }
 

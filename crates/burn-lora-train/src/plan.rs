@@ -3,11 +3,10 @@
 //! The device, the tokenizer and the rows are read as a run reads them; of the model only the shapes are.
 //! [`Memory`] is counted from those and from the largest batch that the run will see
 //! ([`burn_lora_models::footprint`] says what a layer keeps); [`Pace`] comes from a few products of the
-//! model's own shapes, measured here and now; [`Limit`] is what this process may grow to. A run that
+//! model's own shapes, measured here and now; [`Limit`] is what the run may grow to. A run that
 //! would need more is refused by [`train`](crate::run::train) before its weights are read.
 //!
-//! Counted for the CPU. On a GPU the count serves as an estimate; its memory is not asked for, and
-//! nothing is refused.
+//! Counted for the CPU. On a GPU the count serves as an estimate, set beside the memory that the device tells of; nothing is refused.
 //!
 //! ```no_run
 //! use burn_lora_train::config::RunConfig;
@@ -46,7 +45,7 @@ use crate::{TrainError, base, system_memory, with_model};
 use batches::Batches;
 use memory::Needs;
 
-pub use limit::Limit;
+pub use limit::{Limit, Place};
 pub use memory::Memory;
 pub use pace::Pace;
 pub use suggestion::Suggestion;
@@ -57,6 +56,8 @@ use suggestion::{resized, suggestion};
 pub struct Plan {
     /// The most memory that the run will have resident.
     pub memory: Memory,
+    /// Whose memory that is.
+    pub place: Place,
     /// What there is; none where this system, or the device, does not tell.
     pub limit: Option<Limit>,
     /// Whether it fits; true where there is no limit to compare with.
@@ -116,11 +117,13 @@ impl Plan {
     /// It needs more memory than there is.
     pub fn admit(&self) -> Result<(), TrainError> {
         match self.limit {
-            Some(limit) if !self.fits => Err(TrainError::TooLarge {
-                needed: self.memory.peak,
-                free: limit.bytes,
-                suggestion: self.suggestion.clone(),
-            }),
+            Some(limit) if !self.fits && self.place == Place::Process => {
+                Err(TrainError::TooLarge {
+                    needed: self.memory.peak,
+                    free: limit.bytes,
+                    suggestion: self.suggestion.clone(),
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -216,7 +219,7 @@ fn memory_of<M: Objective>(
     let largest = outline.largest(&batches.training);
     let evaluation = batches.evaluation;
     let memory = needs.memory(outline, &largest, evaluation.as_ref(), &run.config.train);
-    let limit = burn_lora::device::is_cpu(&run.device).then(Limit::now).flatten();
+    let (place, limit) = (Place::of(&run.device), Limit::of(&run.device));
     let fits = limit.is_none_or(|limit| memory.peak <= limit.bytes);
     let suggestion = match limit {
         Some(limit) if !fits => suggestion(&run.config, &largest, |shape, train| {
@@ -229,7 +232,7 @@ fn memory_of<M: Objective>(
     let batch = LargestBatch { rows: largest.rows, width: largest.width, targets: largest.targets };
     let (trainable, total) = (outline.trainable(), outline.total());
     let steps = batches.steps;
-    Plan { memory, limit, fits, suggestion, batch, trainable, total, steps, pace: None }
+    Plan { memory, place, limit, fits, suggestion, batch, trainable, total, steps, pace: None }
 }
 
 fn with_pace<M: Objective>(

@@ -12,7 +12,7 @@ use std::time::Instant;
 use burn::data::dataloader::{DataLoaderIterator, Progress};
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorReadError};
 use burn_lora_report::figure::Figure;
 use burn_lora_report::record::{Record, StepRecord};
 use burn_lora_report::sample::Scores;
@@ -27,7 +27,7 @@ use crate::early_stopping::EarlyStopping;
 use crate::evaluate::{record, tallied};
 use crate::history::{Covered, History};
 use crate::learner::{Micro, Objective, OptimizerTap, Trainee};
-use crate::metrics::Tally;
+use crate::metrics::{Measured, Tally};
 
 /// When what happens.
 #[derive(Debug, Clone)]
@@ -154,7 +154,9 @@ impl<M: Objective> StepStrategy<M> {
             let tally = self.step(learner, &mut *batches, step)?;
 
             let progress = Progress::new(position + 1, length, Some("steps".to_owned()));
-            let item = TrainingItem::new(tally, progress, Some(done), Some(learner.lr_current()));
+            let measured = Measured { tally, unread: None };
+            let lr = Some(learner.lr_current());
+            let item = TrainingItem::new(measured, progress, Some(done), lr);
             let event = LearnerEvent::ProcessedItem(item);
             interrupter.fail_on_error(components.event_processor.process_train(event));
 
@@ -184,40 +186,22 @@ impl<M: Objective> StepStrategy<M> {
         Ok(())
     }
 
-    /// One optimiser step: forward and backward of every micro-batch, clipping, AdamW.
+    /// One optimiser step, queued as a whole before its loss and its norm are read: those two numbers, read as one, are all that a
+    /// device is waited for.
     fn step(
         &self,
         learner: &mut Learner<Trainee<M>>,
         batches: &mut dyn DataLoaderIterator<Micro<M::Batch>>,
         step: usize,
     ) -> Result<Tally, TrainError> {
-        // Dropout draws from the device's generator: seeded by the step, it draws the same again in
-        // a resumed run. The odd constant spreads the steps over all seeds.
-        self.device.seed(self.plan.seed ^ (step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let started = Instant::now();
-        let mut tally = Tally::default();
-        let mut accumulator = GradientsAccumulator::new();
-        for micro in &mut *batches {
-            let micro = micro.map_err(TrainError::burn("reading a batch"))?;
-            let last = micro.last;
-            let output = learner.train_step(micro);
-            tally.add(output.item);
-            accumulator.accumulate(&learner.model(), output.grads);
-            if last {
-                break;
-            }
-        }
-        let mut grads = accumulator.grads();
-        let gradients = started.elapsed().as_secs_f64();
-        let norm = clip_by_global_norm(&learner.model(), &mut grads, self.plan.clip)
-            .map_err(TrainError::burn("reading the gradient norm"))?;
+        let (mut tally, unread, gradients) = self.queue(learner, batches, step)?;
+        let norm = unread.read(&mut tally).map_err(TrainError::burn("reading the loss"))?;
         for (what, value) in [("loss", tally.loss), ("gradient norm", norm)] {
             if !value.is_finite() {
                 return Err(TrainError::NotFinite { step: step + 1, what, value });
             }
         }
-        learner.lr_step();
-        learner.optimizer_step(grads);
         let record = StepRecord {
             step: step + 1,
             loss: tally.mean_loss(),
@@ -230,6 +214,41 @@ impl<M: Objective> StepStrategy<M> {
         self.hooks.stepped(&record, gradients);
         self.history.borrow_mut().push(Record::Step(record))?;
         Ok(tally)
+    }
+
+    /// Forward and backward of every micro-batch, clipping and AdamW; and how many seconds forward and backward took, where the device
+    /// is not only told of them.
+    fn queue(
+        &self,
+        learner: &mut Learner<Trainee<M>>,
+        batches: &mut dyn DataLoaderIterator<Micro<M::Batch>>,
+        step: usize,
+    ) -> Result<(Tally, Unread, f64), TrainError> {
+        // Dropout draws from the device's generator: seeded by the step, it draws the same again in
+        // a resumed run. The odd constant spreads the steps over all seeds.
+        self.device.seed(self.plan.seed ^ (step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let started = Instant::now();
+        let mut tally = Tally::default();
+        let mut losses = Vec::new();
+        let mut accumulator = GradientsAccumulator::new();
+        for micro in &mut *batches {
+            let micro = micro.map_err(TrainError::burn("reading a batch"))?;
+            let last = micro.last;
+            let output = learner.train_step(micro);
+            tally.add(output.item.tally);
+            losses.extend(output.item.unread);
+            accumulator.accumulate(&learner.model(), output.grads);
+            if last {
+                break;
+            }
+        }
+        let mut grads = accumulator.grads();
+        let gradients = started.elapsed().as_secs_f64();
+        let square = clip_by_global_norm(&learner.model(), &mut grads, self.plan.clip)
+            .map_err(TrainError::burn("reading the gradient norm"))?;
+        learner.lr_step();
+        learner.optimizer_step(grads);
+        Ok((tally, Unread { losses, square }, gradients))
     }
 
     /// Held-out loss and generated text after `step` steps; nothing where no rows are held out.
@@ -273,6 +292,33 @@ impl<M: Objective> StepStrategy<M> {
         self.history.borrow_mut().push(Record::Eval(record))
     }
 }
+
+/// The numbers of a step that are on the device.
+struct Unread {
+    /// The summed loss of each micro-batch, `[1]`.
+    losses: Vec<Tensor<1>>,
+    /// The square of the gradients' norm, `[1]`.
+    square: Option<Tensor<1>>,
+}
+
+impl Unread {
+    /// Adds the losses to the tally and gives the norm, with one read.
+    fn read(self, tally: &mut Tally) -> Result<f64, TensorReadError> {
+        let count = self.losses.len();
+        let all: Vec<Tensor<1>> = self.losses.into_iter().chain(self.square).collect();
+        if all.is_empty() {
+            return Ok(0.0);
+        }
+        let numbers: Vec<f32> = Tensor::cat(all, 0).try_into_vec_as()?;
+        let (losses, square) = numbers.split_at(count);
+        tally.loss += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
+        Ok(square.first().map_or(0.0, |&square| f64::from(square).sqrt()))
+    }
+}
+
+#[cfg(all(test, feature = "wgpu"))]
+#[path = "strategy/held.rs"]
+mod held;
 
 #[cfg(test)]
 mod tests {

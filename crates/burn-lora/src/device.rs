@@ -59,6 +59,19 @@ pub enum DeviceError {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// CUDA's run-time compiler is of a newer CUDA than the driver, which would not take what it writes.
+    #[error(
+        "device `{name}` needs a driver for CUDA {compiler}, as libnvrtc is; the driver here is for {driver}: \
+         update it, or name the library folder of an older toolkit in LD_LIBRARY_PATH"
+    )]
+    Outdated {
+        /// The name given.
+        name: String,
+        /// The CUDA that the driver is for.
+        driver: String,
+        /// The CUDA that the compiler is of.
+        compiler: String,
+    },
 }
 
 /// The backends that are compiled in, as [`parse`] names them.
@@ -83,7 +96,7 @@ pub fn compiled() -> Vec<&'static str> {
 ///
 /// A name that does not exist, a backend that is not compiled in (the error names the feature), a
 /// GPU that is not there (the error names those that are), a library that CUDA needs and that is not
-/// installed (the error names it).
+/// installed (the error names it), a driver that is too old for it.
 pub fn parse(name: &str) -> Result<Device, DeviceError> {
     let unknown = || DeviceError::Unknown { name: name.to_owned() };
     let (kind, index) = match name.split_once(':') {
@@ -169,16 +182,44 @@ fn enumerated(
     kind: burn::tensor::DeviceType,
 ) -> Result<Device, DeviceError> {
     let devices = Device::enumerate(kind).into_vec();
-    let found = match devices.len() {
+    let count = devices.len();
+    devices.into_iter().nth(index).ok_or_else(|| not_found(name, backend, count))
+}
+
+/// The error of a device that is not among those there are, which it names.
+#[cfg(any(feature = "cube", test))]
+fn not_found(name: &str, backend: &'static str, count: usize) -> DeviceError {
+    let kind = backend.to_lowercase();
+    let found = match count {
         0 => "no device".to_owned(),
-        1 => format!("one device, {backend}:0").to_lowercase(),
-        n => format!("{n} devices, {backend}:0 to {backend}:{}", n - 1).to_lowercase(),
+        1 => format!("one device, {kind}:0"),
+        2 => format!("2 devices, {kind}:0 and {kind}:1"),
+        n => format!("{n} devices, {kind}:0 to {kind}:{}", n - 1),
     };
-    devices.into_iter().nth(index).ok_or_else(|| DeviceError::NotFound {
-        name: name.to_owned(),
-        backend,
-        found,
-    })
+    DeviceError::NotFound { name: name.to_owned(), backend, found }
+}
+
+/// The versions `[major, minor]` of CUDA that driver and compiler are for, where the driver's is the older one: it would not take what
+/// the compiler writes.
+#[cfg(any(feature = "cuda", test))]
+fn outdated(driver: i32, compiler: [i32; 2]) -> Option<[[i32; 2]; 2]> {
+    // As `cuDriverGetVersion` counts: 12040 is 12.4. 0 is what is not told.
+    let told = driver > 0;
+    let driver = [driver / 1000, driver % 1000 / 10];
+    (told && driver < compiler).then_some([driver, compiler])
+}
+
+/// Bytes of memory that a GPU has. None of a CPU, and none where the backend does not tell: CUDA does, wgpu does not everywhere.
+///
+/// Opens the device.
+pub fn memory(device: &Device) -> Option<u64> {
+    #[cfg(feature = "cube")]
+    if let burn::backend::DispatchDevice::Cube(device) = device.clone().inner().as_dispatch() {
+        return device.client().properties().memory.max_memory();
+    }
+    #[cfg(not(feature = "cube"))]
+    let _ = device;
+    None
 }
 
 #[cfg(test)]
@@ -218,12 +259,43 @@ mod tests {
         assert!(parse("auto").is_ok());
     }
 
+    #[test]
+    fn a_gpu_that_is_not_there_names_those_that_are() {
+        let told = |count| not_found("cuda:7", "CUDA", count).to_string();
+        assert!(told(0).contains("CUDA found no device on this machine"), "{}", told(0));
+        assert!(told(1).contains("found one device, cuda:0 on"), "{}", told(1));
+        assert!(told(2).contains("found 2 devices, cuda:0 and cuda:1 on"), "{}", told(2));
+        assert!(told(4).contains("found 4 devices, cuda:0 to cuda:3 on"), "{}", told(4));
+    }
+
+    #[test]
+    fn a_driver_is_outdated_where_its_cuda_is_older_than_the_compilers() {
+        assert_eq!(outdated(12020, [12, 4]), Some([[12, 2], [12, 4]]));
+        assert_eq!(outdated(11080, [12, 0]), Some([[11, 8], [12, 0]]));
+        for compiler in [[12, 4], [12, 0], [11, 8]] {
+            assert_eq!(outdated(12040, compiler), None);
+        }
+        assert_eq!(outdated(0, [12, 4]), None);
+    }
+
+    #[test]
+    fn a_cpu_tells_of_no_memory_of_its_own() {
+        for cpu in ["flex", "ndarray"].into_iter().filter_map(|name| parse(name).ok()) {
+            assert_eq!(memory(&cpu.autodiff()), None);
+        }
+    }
+
     #[cfg(feature = "cube")]
     #[test]
     fn a_gpu_that_is_not_there_is_an_error_and_no_panic() {
         for name in compiled().into_iter().filter(|name| matches!(*name, "wgpu" | "cuda")) {
             let error = parse(&format!("{name}:99")).unwrap_err();
-            let told = matches!(error, DeviceError::NotFound { .. } | DeviceError::Missing { .. });
+            let told = matches!(
+                error,
+                DeviceError::NotFound { .. }
+                    | DeviceError::Missing { .. }
+                    | DeviceError::Outdated { .. }
+            );
             assert!(told, "{name}: {error}");
         }
     }

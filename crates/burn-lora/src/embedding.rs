@@ -7,7 +7,7 @@
 use burn::nn::Embedding;
 use burn::tensor::{Int, Tensor};
 
-use crate::FrozenWeight;
+use crate::{FrozenWeight, product};
 
 /// What model code calls in place of `Embedding::forward`. A table that is trained gets its gradient.
 ///
@@ -40,7 +40,7 @@ pub fn unembed<const D: usize>(embedding: &Embedding, hidden: Tensor<D>) -> Tens
     let rows = shape[..D - 1].iter().product();
     let hidden = hidden.reshape([rows, d]);
     let scores = match FrozenWeight::from(embedding.weight.val()) {
-        FrozenWeight::Dense(table) => hidden.matmul(table.transpose()),
+        FrozenWeight::Dense(table) => product(hidden, table.transpose()),
         table => table.multiply_transposed(hidden),
     };
     shape[D - 1] = scores.dims()[1];

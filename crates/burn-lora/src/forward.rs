@@ -7,9 +7,8 @@
 
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use burn::tensor::module::linear;
 
-use crate::{Adapters, FrozenWeight};
+use crate::{Adapters, FrozenWeight, product};
 
 /// What model code calls in place of `Linear::forward`.
 pub trait LoraForward {
@@ -43,7 +42,7 @@ impl LoraForward for Linear {
             Some(y) => plus(y, bias),
             // `val` and not `base`: what hangs there may be another kind of reparameterization.
             None => match FrozenWeight::from(self.weight.val()) {
-                FrozenWeight::Dense(weight) => linear(x, weight, bias),
+                FrozenWeight::Dense(weight) => plus(product(x, weight), bias),
                 weight => plus(weight.multiply(x), bias),
             },
         };

@@ -17,6 +17,7 @@
 //! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path.
 //! - [`FrozenWeight`]: what multiplies, in whatever number format it is held.
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
+//! - [`product`]: a matrix product that keeps f32 in f32, on GPUs too.
 //! - [`device::parse`]: the one place where a backend is chosen, from a string.
 //!
 //! This crate knows no model, no file, no configuration file and no training loop.
@@ -61,4 +62,7 @@ pub use error::LoraError;
 pub use forward::LoraForward;
 #[cfg(feature = "flex")]
 pub use op::FlexWeight;
-pub use op::{Branch, Frozen, FrozenBackend, FrozenWeight, Lora, LoraBackend, Mask, lora_linear};
+pub use op::{
+    Branch, Frozen, FrozenBackend, FrozenWeight, Lora, LoraBackend, Mask, ProductBackend,
+    lora_linear, product,
+};

@@ -10,9 +10,12 @@
 mod autodiff;
 mod backends;
 mod composed;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 mod frozen;
+mod product;
 
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
@@ -20,6 +23,7 @@ use burn::tensor::Tensor;
 #[cfg(feature = "flex")]
 pub use frozen::FlexWeight;
 pub use frozen::{Frozen, FrozenBackend, FrozenWeight};
+pub use product::{ProductBackend, product};
 
 /// The adapter of one layer as primitives of backend `B`.
 #[derive(ExtensionType, Debug, Clone)]
@@ -88,7 +92,7 @@ pub trait LoraBackend: FrozenBackend {
     /// `lhs rhs`, where one side is a factor: a product with a narrow side.
     #[fusion(default)]
     fn lora_product(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::float_matmul(lhs, rhs)
+        Self::product(lhs, rhs)
     }
 
     /// `dy Wᵀ + mask(dlow Aᵀ)`: the gradient of `x`, of `dy: [rows, d_out]` and

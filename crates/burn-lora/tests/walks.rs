@@ -1,5 +1,7 @@
 //! Sets are found by what their parameters are, whatever order a module's walks have.
 
+mod test_device;
+
 use std::fmt;
 
 use burn::module::{
@@ -11,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 use burn_lora::{Adapter, AdapterConfig, attach, sets};
 
 fn device() -> Device {
-    burn_lora::device::parse("auto").unwrap()
+    burn_lora::device::parse(&test_device::name()).unwrap()
 }
 
 #[derive(Module, Debug)]

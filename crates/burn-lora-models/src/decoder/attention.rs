@@ -5,12 +5,13 @@
 //! training, it is composed.
 
 use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn_lora::product;
 
 use super::cache::KvCache;
 use super::placement::{Placement, Positions, causal};
 use crate::dropout::Dropout;
-use crate::fused::{Positional, causal_attention};
+use crate::fused::{Positional, causal_attention, later};
 
 /// What all layers of one pass share.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub(crate) struct Attention<'a> {
     /// Added to composed scores, `[1 or batch, 1 or n_heads, 1 or tokens, seen]`: what must not be seen,
     /// and what positions add.
     bias: Option<Tensor<4>>,
+    /// What whole rows must not see, where the fused attention wants to be told.
+    later: Option<Tensor<2, Bool>>,
 }
 
 impl<'a> Attention<'a> {
@@ -41,7 +44,11 @@ impl<'a> Attention<'a> {
             }
             _ => mask,
         };
-        Self { placement, positional, dropout, bias }
+        let later = match dropout.is_on() || placement.is_cached() {
+            true => None,
+            false => later(placement.attended().columns(), placement.device()),
+        };
+        Self { placement, positional, dropout, bias, later }
     }
 
     /// The stream `x: [batch, tokens, hidden]` through all layers, output alike.
@@ -63,7 +70,7 @@ impl<'a> Attention<'a> {
             let [q, k] = [q, k].map(|x| self.turned(x).swap_dims(1, 2));
             return self.composed([q, k, v.swap_dims(1, 2)]);
         }
-        causal_attention(q, k, v, self.positional.clone())
+        causal_attention(q, k, v, self.positional.clone(), self.later.clone())
     }
 
     fn cached(&self, [q, k, v]: [Tensor<4>; 3], cache: &mut KvCache, layer: usize) -> Tensor<4> {
@@ -94,14 +101,14 @@ impl<'a> Attention<'a> {
         // and values are not repeated: [batch, kv_heads, group * tokens, ..].
         let rows = heads / kv_heads * tokens;
         let q = q.mul_scalar((head_dim as f64).powf(-0.5));
-        let scores = q.reshape([batch, kv_heads, rows, head_dim]).matmul(k.swap_dims(2, 3));
+        let scores = product(q.reshape([batch, kv_heads, rows, head_dim]), k.swap_dims(2, 3));
         let scores = match &self.bias {
             Some(bias) => (scores.reshape([batch, heads, tokens, seen]) + bias.clone())
                 .reshape([batch, kv_heads, rows, seen]),
             None => scores,
         };
         let probabilities = self.dropout.forward(softmax(scores, 3));
-        probabilities.matmul(v).reshape([batch, heads, tokens, head_dim]).swap_dims(1, 2)
+        product(probabilities, v).reshape([batch, heads, tokens, head_dim]).swap_dims(1, 2)
     }
 }
 

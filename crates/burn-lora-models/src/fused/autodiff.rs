@@ -13,7 +13,7 @@ use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_lora::Frozen;
 
-use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, TableGrad, composed};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, TableGrad, composed};
 
 #[derive(Debug)]
 struct RmsNorm;
@@ -77,13 +77,13 @@ impl<B: FusedBackend> Backward<B, 1> for GeluTanh {
 struct CausalAttention;
 
 impl<B: FusedBackend> Backward<B, 3> for CausalAttention {
-    /// q, k, v and how positions enter.
-    type State = ([FloatTensor<B>; 3], Encoding<B>);
+    /// q, k, v, how positions enter, and what is not seen.
+    type State = ([FloatTensor<B>; 3], Encoding<B>, Later<B>);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = grads.consume::<B>(&ops.node);
-        let ([q, k, v], encoding) = ops.state;
-        let (dq, dk, dv) = B::causal_attention_grad(q, k, v, encoding, dy);
+        let ([q, k, v], encoding, later) = ops.state;
+        let (dq, dk, dv) = B::causal_attention_grad(q, k, v, encoding, later, dy);
         for (node, grad) in ops.parents.into_iter().zip([dq, dk, dv]) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, grad);
@@ -171,6 +171,7 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         encoding: Encoding<Self>,
+        later: Later<Self>,
     ) -> FloatTensor<Self> {
         let nodes = [q.node(), k.node(), v.node()];
         let [q, k, v] = [q, k, v].map(|tensor| tensor.into_primitive());
@@ -181,12 +182,16 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
             }
             Encoding::Alibi { slopes } => Encoding::Alibi { slopes: slopes.into_primitive() },
         };
+        let later = match later {
+            Later::Implied => Later::<B>::Implied,
+            Later::Mask(mask) => Later::Mask(mask),
+        };
         match CausalAttention.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let saved = ([&q, &k, &v].map(Clone::clone), encoding.clone());
-                prep.finish(saved, B::causal_attention(q, k, v, encoding))
+                let saved = ([&q, &k, &v].map(Clone::clone), encoding.clone(), later.clone());
+                prep.finish(saved, B::causal_attention(q, k, v, encoding, later))
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::causal_attention(q, k, v, encoding)),
+            OpsKind::UnTracked(prep) => prep.finish(B::causal_attention(q, k, v, encoding, later)),
         }
     }
 

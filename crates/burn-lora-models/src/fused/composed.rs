@@ -3,13 +3,16 @@
 //!
 //! Everything that is made here is made on the device: the causal mask by comparing positions there,
 //! constants by filling. The targets of the loss are the one thing that comes from the host.
+//!
+//! Left out: Burn's own `attention`. Of the backends that run these bodies only the Cube ones have it fused, for tensor cores, where it
+//! rounds f32 to f16; and it has no backward, which would have to form the scores in another precision than it saw.
 
 use burn::backend::tensor::{BoolTensor, Device, FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{IndexingUpdateOp, Shape, Slice, TensorData};
-use burn_lora::Frozen;
+use burn_lora::{Frozen, ProductBackend};
 
-use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, TableGrad};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, TableGrad};
 
 /// A score that must not count: far below any score, and finite.
 const MASKED: f32 = -1e30;
@@ -183,16 +186,21 @@ fn rotate<B: Backend>(
 }
 
 /// Where a token would see one after it, `[batch, heads, tokens, tokens]`: a view of one
-/// `[tokens, tokens]`, compared on the device.
-fn later<B: Backend>(sizes: Sizes, device: &Device<B>) -> BoolTensor<B> {
+/// `[tokens, tokens]`, which is given or compared here, on the device.
+fn unseen<B: Backend>(later: Later<B>, sizes: Sizes, device: &Device<B>) -> BoolTensor<B> {
     let Sizes { batch, tokens, heads, .. } = sizes;
-    let settings = get_or_init_device_settings::<B>(device);
-    let positions = B::int_arange(0..tokens as i64, device, settings.int_dtype);
-    let seeing = B::int_reshape(positions.clone(), Shape::new([tokens, 1]));
-    let seen = B::int_reshape(positions, Shape::new([1, tokens]));
-    let later = B::int_lower(seeing, seen, settings.bool_dtype);
-    let later = B::bool_reshape(later, Shape::new([1, 1, tokens, tokens]));
-    B::bool_expand(later, Shape::new([batch, heads, tokens, tokens]))
+    let mask = match later {
+        Later::Mask(mask) => mask,
+        Later::Implied => {
+            let settings = get_or_init_device_settings::<B>(device);
+            let positions = B::int_arange(0..tokens as i64, device, settings.int_dtype);
+            let seeing = B::int_reshape(positions.clone(), Shape::new([tokens, 1]));
+            let seen = B::int_reshape(positions, Shape::new([1, tokens]));
+            B::int_lower(seeing, seen, settings.bool_dtype)
+        }
+    };
+    let mask = B::bool_reshape(mask, Shape::new([1, 1, tokens, tokens]));
+    B::bool_expand(mask, Shape::new([batch, heads, tokens, tokens]))
 }
 
 /// Queries or keys as the scores take them.
@@ -229,15 +237,16 @@ fn biased<B: Backend>(
 }
 
 /// The causal softmax of `[batch, shared, rows, width]` against `[batch, shared, tokens, width]`.
-fn probabilities<B: Backend>(
+fn probabilities<B: ProductBackend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     encoding: &Encoding<B>,
+    later: Later<B>,
     sizes: Sizes,
 ) -> FloatTensor<B> {
     let Sizes { batch, tokens, heads, shared, .. } = sizes;
-    let mask = later::<B>(sizes, &q.device());
-    let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3));
+    let mask = unseen::<B>(later, sizes, &q.device());
+    let scores = B::product(q, B::float_swap_dims(k, 2, 3));
     let scores = B::float_reshape(scores, Shape::new([batch, heads, tokens, tokens]));
     let scores = biased::<B>(scores, encoding, sizes);
     let scores = B::float_mask_fill(scores, mask, MASKED.into());
@@ -245,26 +254,28 @@ fn probabilities<B: Backend>(
     B::float_reshape(B::softmax(scores, 3), shape)
 }
 
-pub(super) fn causal_attention<B: Backend>(
+pub(super) fn causal_attention<B: ProductBackend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     v: FloatTensor<B>,
     encoding: Encoding<B>,
+    later: Later<B>,
 ) -> FloatTensor<B> {
     let sizes = Sizes::of::<B>(&q, &k);
     let q = B::float_mul_scalar(placed::<B>(q, &encoding), sizes.scale().into());
     let k = B::float_swap_dims(placed::<B>(k, &encoding), 1, 2);
-    let weights = probabilities::<B>(sizes.stack::<B>(q), k, &encoding, sizes);
-    sizes.unstack::<B>(B::float_matmul(weights, B::float_swap_dims(v, 1, 2)))
+    let weights = probabilities::<B>(sizes.stack::<B>(q), k, &encoding, later, sizes);
+    sizes.unstack::<B>(B::product(weights, B::float_swap_dims(v, 1, 2)))
 }
 
 /// With `P` the probabilities: `dV = Pᵀ dO`, `dP = dO Vᵀ`, `dS = P (dP - Σ P dP)`, `dQ = dS K`,
 /// `dK = dSᵀ Q`, and the rotations backwards.
-pub(super) fn causal_attention_grad<B: Backend>(
+pub(super) fn causal_attention_grad<B: ProductBackend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     v: FloatTensor<B>,
     encoding: Encoding<B>,
+    later: Later<B>,
     dy: FloatTensor<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let sizes = Sizes::of::<B>(&q, &k);
@@ -273,13 +284,13 @@ pub(super) fn causal_attention_grad<B: Backend>(
     let k = B::float_swap_dims(placed::<B>(k, &encoding), 1, 2);
     let v = B::float_swap_dims(v, 1, 2);
     let dy = sizes.stack::<B>(dy);
-    let weights = probabilities::<B>(q.clone(), k.clone(), &encoding, sizes);
-    let dv = B::float_matmul(B::float_swap_dims(weights.clone(), 2, 3), dy.clone());
-    let dweights = B::float_matmul(dy, B::float_swap_dims(v, 2, 3));
+    let weights = probabilities::<B>(q.clone(), k.clone(), &encoding, later, sizes);
+    let dv = B::product(B::float_swap_dims(weights.clone(), 2, 3), dy.clone());
+    let dweights = B::product(dy, B::float_swap_dims(v, 2, 3));
     let along = B::float_sum_dim(B::float_mul(weights.clone(), dweights.clone()), 3);
     let dscores = B::float_mul(weights, B::float_sub(dweights, along));
-    let dq = B::float_mul_scalar(B::float_matmul(dscores.clone(), k), sizes.scale().into());
-    let dk = B::float_matmul(B::float_swap_dims(dscores, 2, 3), q);
+    let dq = B::float_mul_scalar(B::product(dscores.clone(), k), sizes.scale().into());
+    let dk = B::product(B::float_swap_dims(dscores, 2, 3), q);
     (
         placed_grad::<B>(sizes.unstack::<B>(dq), &encoding),
         placed_grad::<B>(B::float_swap_dims(dk, 1, 2), &encoding),
@@ -363,7 +374,7 @@ pub(super) fn head_loss_grad<B: FusedBackend>(
         let dscores =
             B::float_scatter(1, B::float_exp(logs), targets, minus_one, IndexingUpdateOp::Add);
         if table_grad {
-            let of_rows = B::float_matmul(B::float_transpose(dscores.clone()), rows);
+            let of_rows = B::product(B::float_transpose(dscores.clone()), rows);
             table_sum = Some(match table_sum {
                 Some(sum) => B::float_add(sum, of_rows),
                 None => of_rows,

@@ -11,7 +11,7 @@ use burn::backend::tensor::FloatTensor;
 use burn_lora::Frozen;
 use burn_lora_kernels::Floats;
 
-use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, composed};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, composed};
 use loss::Head;
 
 /// The values of all of them in order, or none where one is not `f32`.
@@ -78,10 +78,11 @@ impl FusedBackend for Flex {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         encoding: Encoding<Self>,
+        later: Later<Self>,
     ) -> FloatTensor<Self> {
         match (all([&q, &k, &v]), attention::Positions::of(&encoding)) {
             (Some(inputs), Some(positions)) => attention::forward(&inputs, &positions),
-            _ => composed::causal_attention::<Self>(q, k, v, encoding),
+            _ => composed::causal_attention::<Self>(q, k, v, encoding, later),
         }
     }
 
@@ -90,13 +91,14 @@ impl FusedBackend for Flex {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         encoding: Encoding<Self>,
+        later: Later<Self>,
         dy: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         match (all([&q, &k, &v, &dy]), attention::Positions::of(&encoding)) {
             (Some([q, k, v, dy]), Some(positions)) => {
                 attention::backward(&[q, k, v], &positions, &dy)
             }
-            _ => composed::causal_attention_grad::<Self>(q, k, v, encoding, dy),
+            _ => composed::causal_attention_grad::<Self>(q, k, v, encoding, later, dy),
         }
     }
 

@@ -7,12 +7,15 @@
 use burn::tensor::activation::{gelu_approximate, log_softmax, silu, softmax};
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
-use super::{HeadLayout, Positional, causal_attention, gelu_tanh, head_loss, rms_norm, silu_mul};
+use super::{
+    HeadLayout, Positional, causal_attention, gelu_tanh, head_loss, later, rms_norm, silu_mul,
+};
 
-/// The first GPU where one is compiled in and there, so that the same tests hold the composed bodies
-/// on wgpu and CUDA; the CPU elsewhere.
+#[path = "../../../burn-lora/tests/test_device/mod.rs"]
+mod test_device;
+
 fn device() -> Device {
-    let device = burn_lora::device::parse("auto").unwrap().autodiff();
+    let device = burn_lora::device::parse(&test_device::name()).unwrap().autodiff();
     device.seed(7);
     device
 }
@@ -170,7 +173,8 @@ fn causal_attention_equals_its_formula() {
             Positional::Alibi { slopes },
         ] {
             let got = traced(&inputs, |[q, k, v]| {
-                causal_attention(q.clone(), k.clone(), v.clone(), positional.clone())
+                let later = later(tokens, &constants);
+                causal_attention(q.clone(), k.clone(), v.clone(), positional.clone(), later)
             });
             let expected = traced(&inputs, |inputs| attention_by_formula(inputs, &positional));
             check_alike(&got, &expected, &format!("{positional:?}"));
@@ -232,7 +236,7 @@ mod twins {
     use burn::backend::tensor::FloatTensor;
 
     use super::check_close;
-    use crate::fused::{Encoding, FusedBackend, HeadGrads, HeadLayout, TableGrad, composed};
+    use crate::fused::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, TableGrad, composed};
     use burn::backend::ops::FloatTensorOps;
     use burn::tensor::FloatDType;
     use burn_lora::Frozen;
@@ -297,13 +301,25 @@ mod twins {
         ] {
             let inputs = || (q.clone(), k.clone(), v.clone());
             let (a, b, c) = inputs();
-            let got = Flex::causal_attention(a, b, c, encoding.clone());
+            let got = Flex::causal_attention(a, b, c, encoding.clone(), Later::Implied);
             let (a, b, c) = inputs();
-            check(got, composed::causal_attention::<Flex>(a, b, c, encoding.clone()), "output");
+            check(
+                got,
+                composed::causal_attention::<Flex>(a, b, c, encoding.clone(), Later::Implied),
+                "output",
+            );
             let (a, b, c) = inputs();
-            let got = Flex::causal_attention_grad(a, b, c, encoding.clone(), dy.clone());
+            let got =
+                Flex::causal_attention_grad(a, b, c, encoding.clone(), Later::Implied, dy.clone());
             let (a, b, c) = inputs();
-            let expected = composed::causal_attention_grad::<Flex>(a, b, c, encoding, dy.clone());
+            let expected = composed::causal_attention_grad::<Flex>(
+                a,
+                b,
+                c,
+                encoding,
+                Later::Implied,
+                dy.clone(),
+            );
             check(got.0, expected.0, "q");
             check(got.1, expected.1, "k");
             check(got.2, expected.2, "v");

@@ -1,20 +1,46 @@
-//! How much memory this process may have.
+//! How much memory a run may have: this process, where it computes on a CPU; else its device.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use serde::Serialize;
 
 use crate::system_memory;
 
-/// What this process may grow to.
+/// Whose memory a run takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// This process's.
+    Process,
+    /// A GPU's. What is counted is then an estimate, and refuses nothing.
+    Device,
+}
+
+impl Place {
+    /// Where a run on that device has its tensors.
+    pub fn of(device: &Device) -> Self {
+        if burn_lora::device::is_cpu(device) { Self::Process } else { Self::Device }
+    }
+}
+
+/// What a run may grow to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Limit {
-    /// Bytes that it may have resident, with those that it has already.
+    /// Bytes that this process may have resident, with those that it has already; or all that the device has.
     pub bytes: u64,
 }
 
 impl Limit {
+    /// What the system or the device tells.
+    pub fn of(device: &Device) -> Option<Self> {
+        match Place::of(device) {
+            Place::Process => Self::now(),
+            Place::Device => burn_lora::device::memory(device).map(|bytes| Self { bytes }),
+        }
+    }
+
     /// What the kernel, the control groups of this process (both versions of them) and its own limit on addresses leave to it, without
     /// swapping; Linux tells, other systems are not asked.
     pub fn now() -> Option<Self> {

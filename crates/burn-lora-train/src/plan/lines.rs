@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn_lora_text::{grouped, size};
 
-use super::Plan;
+use super::{Place, Plan};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,12 +31,19 @@ impl fmt::Display for Plan {
             writeln!(f, "  {name:<26} {:>10}", size(bytes))?;
         }
         writeln!(f, "  {:<26} {:>10}", "at the most, at one time", size(memory.peak))?;
+        let whose = match self.place {
+            Place::Process => "memory for this process",
+            Place::Device => "memory of the device",
+        };
         match &self.limit {
             Some(limit) => {
                 let word = if self.fits { "fits" } else { "does not fit" };
-                write!(f, "memory for this process: {}: {word}", size(limit.bytes))?;
+                write!(f, "{whose}: {}: {word}", size(limit.bytes))?;
             }
-            None => write!(f, "memory for this process: not known here")?,
+            None => write!(f, "{whose}: not known here")?,
+        }
+        if self.place == Place::Device {
+            write!(f, " (counted as a CPU needs it)")?;
         }
         if !self.fits {
             match &self.suggestion {

@@ -26,7 +26,7 @@ use burn::tensor::Tensor;
 
 use super::lora::{A, B};
 use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
-use crate::{AdapterConfig, FrozenWeight, LoraError, init, lora_linear};
+use crate::{AdapterConfig, FrozenWeight, LoraError, init, lora_linear, product};
 
 /// The magnitudes `m`, `[d_out]`. PEFT saves them without the `.weight` of the parameter.
 const MAGNITUDE: Factor = Factor {
@@ -60,7 +60,7 @@ impl Dora {
         let (a, b) = (constant(self.a.val()), constant(self.b.val()));
         let a_t = a.clone().transpose();
         let cross = (weight.multiply(a_t.clone()) * b.clone()).sum_dim(0);
-        let own = (a_t.matmul(a).matmul(b.clone()) * b).sum_dim(0);
+        let own = (product(product(a_t, a), b.clone()) * b).sum_dim(0);
         let squares = self.squares.clone().unsqueeze::<2>()
             + cross.mul_scalar(2.0 * scale)
             + own.mul_scalar(scale * scale);
@@ -139,7 +139,8 @@ impl Adaptation for Dora {
     }
 
     fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2> {
-        let turned = self.a.val().matmul(self.b.val()).mul_scalar(strength.scale) + weight.clone();
+        let turned =
+            product(self.a.val(), self.b.val()).mul_scalar(strength.scale) + weight.clone();
         let frozen = FrozenWeight::from(constant(weight.clone()));
         let turned = turned * self.gain(&frozen, strength.scale);
         (turned - weight).mul_scalar(strength.multiplier)

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
-use crate::{AdapterConfig, LoraError, init, lora_linear};
+use crate::{AdapterConfig, LoraError, init, lora_linear, product};
 
 /// Factor A, `[d_in, rank]`.
 pub(super) const A: Factor = Factor {
@@ -79,11 +79,12 @@ impl Adaptation for Lora {
 
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
         let scale = strength.scale * strength.multiplier;
-        input.dropped().matmul(self.a.val()).mul_scalar(scale).matmul(self.b.val())
+        let low = product(input.dropped(), self.a.val()).mul_scalar(scale);
+        product(low, self.b.val())
     }
 
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {
         let scale = strength.scale * strength.multiplier;
-        self.a.val().matmul(self.b.val()).mul_scalar(scale)
+        product(self.a.val(), self.b.val()).mul_scalar(scale)
     }
 }

@@ -1,10 +1,11 @@
 //! What CUDA needs at run time beside a GPU, looked for before a device is opened: cubecl compiles its
-//! kernels with NVRTC on a thread of its own, and panics there where a library or a header is missing.
+//! kernels with NVRTC on a thread of its own, and panics there where a library or a header is missing or
+//! the driver does not know the compiler's PTX.
 
 use burn::tensor::{Device, DeviceType};
 use cubecl_cuda::install::cuda_path;
 
-use super::{DeviceError, enumerated};
+use super::{DeviceError, enumerated, outdated};
 
 /// A header that most kernels include, to tell a toolkit from an empty folder.
 const HEADER: &str = "include/cuda_fp16.h";
@@ -25,6 +26,10 @@ pub(super) fn device(name: &str, index: usize) -> Result<Device, DeviceError> {
             "install a CUDA toolkit no newer than the driver, and name its library folder in \
              LD_LIBRARY_PATH",
         ));
+    }
+    if let Some(versions) = outdated(driver_version(), compiler_version()) {
+        let [driver, compiler] = versions.map(|[major, minor]| format!("{major}.{minor}"));
+        return Err(DeviceError::Outdated { name: name.to_owned(), driver, compiler });
     }
     let Some(toolkit) = cuda_path() else {
         return Err(missing(
@@ -52,4 +57,22 @@ fn loads_driver() -> bool {
 fn loads_compiler() -> bool {
     // SAFETY: as for the driver, of `libnvrtc`.
     unsafe { cudarc::nvrtc::sys::is_culib_present() }
+}
+
+/// As CUDA counts: 12040 is 12.4; 0 where the driver does not say.
+#[expect(unsafe_code, reason = "a function of the driver's")]
+fn driver_version() -> i32 {
+    let mut version = 0;
+    // SAFETY: `libcuda` is there, and the call writes the version into an integer that outlives it.
+    let told = unsafe { cudarc::driver::sys::cuDriverGetVersion(&mut version) };
+    told.result().map_or(0, |()| version)
+}
+
+/// `[major, minor]`; zeros where the compiler does not say.
+#[expect(unsafe_code, reason = "a function of the compiler's")]
+fn compiler_version() -> [i32; 2] {
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: `libnvrtc` is there, and the call writes into two integers that outlive it.
+    let told = unsafe { cudarc::nvrtc::sys::nvrtcVersion(&mut major, &mut minor) };
+    told.result().map_or([0; 2], |()| [major, minor])
 }

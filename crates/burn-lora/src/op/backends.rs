@@ -1,4 +1,4 @@
-//! The backends that have the operation by its default bodies.
+//! The backends that have the operations by their default bodies.
 
 #[cfg(feature = "ndarray")]
 #[allow(
@@ -6,6 +6,16 @@
     reason = "burn-ndarray is deprecated as a whole, yet still a supported CPU backend"
 )]
 impl super::LoraBackend for burn_ndarray::NdArray {}
+
+#[cfg(feature = "ndarray")]
+#[allow(
+    deprecated,
+    reason = "burn-ndarray is deprecated as a whole, yet still a supported CPU backend"
+)]
+impl super::ProductBackend for burn_ndarray::NdArray {}
+
+#[cfg(feature = "flex")]
+impl super::ProductBackend for burn_flex::Flex {}
 
 #[cfg(feature = "cube")]
 impl super::LoraBackend for burn_cubecl::CubeBackend {}

@@ -12,8 +12,8 @@ pub(super) fn branch<B: FrozenBackend>(
     mask: Mask<B>,
 ) -> Branch<B> {
     let input = mask.apply(x.clone());
-    let low = B::float_mul_scalar(B::float_matmul(input, lora.a), lora.scale.into());
-    let y = B::float_add(weight.multiply(x), B::float_matmul(low.clone(), lora.b));
+    let low = B::float_mul_scalar(B::product(input, lora.a), lora.scale.into());
+    let y = B::float_add(weight.multiply(x), B::product(low.clone(), lora.b));
     Branch { y, low }
 }
 
@@ -24,6 +24,6 @@ pub(super) fn input_grad<B: FrozenBackend>(
     a: FloatTensor<B>,
     mask: Mask<B>,
 ) -> FloatTensor<B> {
-    let through_a = mask.apply(B::float_matmul(dlow, B::float_transpose(a)));
+    let through_a = mask.apply(B::product(dlow, B::float_transpose(a)));
     B::float_add(weight.multiply_transposed(dy), through_a)
 }

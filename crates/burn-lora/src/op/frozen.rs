@@ -7,8 +7,8 @@
 //! number format. No gradient of the weight exists; those of `x` and `dy` are in `frozen/autodiff.rs`.
 //!
 //! - `dense`: a matrix in the format of the activations.
-//! - `half`: f16 or bf16 storage with f32 arithmetic. On Flex a tile of the weight is converted into
-//!   scratch of the product and dropped; other backends cast the weight for each product.
+//! - `half`: f16 or bf16 storage. CPUs multiply in f32: on Flex a tile of the weight is converted into scratch of the product and dropped,
+//!   NdArray has no such tensors. GPUs multiply in the weight's format and sum in f32 (`op/cube.rs`).
 //!
 //! # Where a kind hangs in a Burn module
 //!
@@ -47,6 +47,8 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, TensorMetadata, backend_extension};
 use burn::tensor::Slice;
 
+use super::ProductBackend;
+
 #[cfg(feature = "flex")]
 pub use flex::FlexWeight;
 pub use weight::FrozenWeight;
@@ -76,7 +78,7 @@ pub enum Frozen<B: Backend> {
     Fusion: cfg(feature = "cube"),
     Autodiff
 )]
-pub trait FrozenBackend: Backend {
+pub trait FrozenBackend: ProductBackend {
     /// See [`Frozen::multiply`].
     #[fusion(default)]
     fn frozen_multiply(
@@ -97,7 +99,7 @@ pub trait FrozenBackend: Backend {
 }
 
 /// The default body: made of what every backend has.
-fn composed_multiply<B: Backend>(x: FloatTensor<B>, weight: Frozen<B>) -> FloatTensor<B> {
+fn composed_multiply<B: ProductBackend>(x: FloatTensor<B>, weight: Frozen<B>) -> FloatTensor<B> {
     match weight {
         Frozen::Dense(weight) => dense::multiply::<B>(x, weight),
         Frozen::Half(weight) => half::multiply::<B>(x, weight),
@@ -105,7 +107,7 @@ fn composed_multiply<B: Backend>(x: FloatTensor<B>, weight: Frozen<B>) -> FloatT
 }
 
 /// The default body: made of what every backend has.
-fn composed_multiply_transposed<B: Backend>(
+fn composed_multiply_transposed<B: ProductBackend>(
     dy: FloatTensor<B>,
     weight: Frozen<B>,
 ) -> FloatTensor<B> {

@@ -116,7 +116,7 @@ fn attention(checker: &mut Checker<'_>, by: usize) -> Done {
             &format!("{name} {tokens}x{heads}/{shared}"),
             ["q", "k", "v"],
             &inputs,
-            |side, [q, k, v]| causal_attention(q, k, v, positions.on(side)),
+            |side, [q, k, v]| causal_attention(q, k, v, positions.on(side), None),
             |side, inputs| attention_by_formula(side, inputs, &positions),
         )?;
     }

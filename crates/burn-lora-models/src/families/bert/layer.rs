@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
-use burn_lora::LoraForward;
+use burn_lora::{LoraForward, product};
 
 use super::config::BertConfig;
 use crate::ModelError;
@@ -50,13 +50,13 @@ impl BertSelfAttention {
         let q = heads(&self.query, x.clone()).mul_scalar((width as f64).powf(-0.5));
         let k = heads(&self.key, x.clone());
         let v = heads(&self.value, x);
-        let scores = q.matmul(k.swap_dims(2, 3));
+        let scores = product(q, k.swap_dims(2, 3));
         let scores = match mask {
             Some(mask) => scores + mask.clone(),
             None => scores,
         };
         let probabilities = self.dropout.forward(softmax(scores, 3));
-        probabilities.matmul(v).swap_dims(1, 2).reshape([batch, tokens, d])
+        product(probabilities, v).swap_dims(1, 2).reshape([batch, tokens, d])
     }
 }
 

@@ -9,6 +9,8 @@ use crate::FrozenWeight;
 
 #[path = "../../../tests/reference/mod.rs"]
 mod reference;
+#[path = "../../../tests/test_device/mod.rs"]
+mod test_device;
 use reference::{Matrix, expected};
 
 /// As in `tests/values.rs`: sums of a few hundred float32 products of values around 1. The norm by the
@@ -120,9 +122,8 @@ fn check_close<const D: usize>(what: &str, got: Tensor<D>, expected: &Matrix) {
     }
 }
 
-fn devices() -> impl Iterator<Item = Device> {
-    let names = crate::device::compiled().into_iter();
-    names.filter_map(|name| crate::device::parse(name).ok()).map(|device| device.autodiff())
+fn device() -> Device {
+    crate::device::parse(&test_device::name()).unwrap().autodiff()
 }
 
 fn strength(multiplier: f64) -> Strength {
@@ -134,16 +135,15 @@ fn forward_and_gradients_equal_float64_with_and_without_dropout() {
     for dropout in [false, true] {
         let case = Case::new(dropout);
         let expected = case.expected();
-        for device in devices() {
-            let (dora, input) = (case.dora(&device), case.input(&device));
-            let y = dora.forward(input.clone(), strength(1.0));
-            check_close("y", y.clone(), &expected.y);
-            let grads = (y * to_tensor(&case.dy, &device)).sum().backward();
-            check_close("dx", input.x.grad(&grads).unwrap(), &expected.dx);
-            check_close("dA", dora.a.grad(&grads).unwrap(), &expected.da);
-            check_close("dB", dora.b.grad(&grads).unwrap(), &expected.db);
-            check_close("dm", dora.magnitude.grad(&grads).unwrap(), &expected.dm);
-        }
+        let device = device();
+        let (dora, input) = (case.dora(&device), case.input(&device));
+        let y = dora.forward(input.clone(), strength(1.0));
+        check_close("y", y.clone(), &expected.y);
+        let grads = (y * to_tensor(&case.dy, &device)).sum().backward();
+        check_close("dx", input.x.grad(&grads).unwrap(), &expected.dx);
+        check_close("dA", dora.a.grad(&grads).unwrap(), &expected.da);
+        check_close("dB", dora.b.grad(&grads).unwrap(), &expected.db);
+        check_close("dm", dora.magnitude.grad(&grads).unwrap(), &expected.dm);
     }
 }
 
@@ -151,16 +151,15 @@ fn forward_and_gradients_equal_float64_with_and_without_dropout() {
 fn the_composed_weight_and_its_gradients_equal_float64() {
     let case = Case::new(false);
     let expected = case.expected();
-    for device in devices() {
-        let (dora, input) = (case.dora(&device), case.input(&device));
-        let weight = input.weight.dense();
-        let composed = weight.clone() + dora.change(weight, strength(1.0));
-        check_close("W'", composed.clone(), &expected.composed);
-        let grads = (input.x.matmul(composed) * to_tensor(&case.dy, &device)).sum().backward();
-        check_close("dA", dora.a.grad(&grads).unwrap(), &expected.da);
-        check_close("dB", dora.b.grad(&grads).unwrap(), &expected.db);
-        check_close("dm", dora.magnitude.grad(&grads).unwrap(), &expected.dm);
-    }
+    let device = device();
+    let (dora, input) = (case.dora(&device), case.input(&device));
+    let weight = input.weight.dense();
+    let composed = weight.clone() + dora.change(weight, strength(1.0));
+    check_close("W'", composed.clone(), &expected.composed);
+    let grads = (input.x.matmul(composed) * to_tensor(&case.dy, &device)).sum().backward();
+    check_close("dA", dora.a.grad(&grads).unwrap(), &expected.da);
+    check_close("dB", dora.b.grad(&grads).unwrap(), &expected.db);
+    check_close("dm", dora.magnitude.grad(&grads).unwrap(), &expected.dm);
 }
 
 /// Alone, beside another adapter and merged: the share of the change that is asked for.
@@ -169,18 +168,17 @@ fn a_multiplier_takes_its_share_of_the_change() {
     for dropout in [false, true] {
         let case = Case::new(dropout);
         let (full, base) = (case.expected().y, case.x.times(&case.w));
-        for device in devices() {
-            let (dora, input) = (case.dora(&device), case.input(&device));
-            for multiplier in [0.25, 1.0, -0.5] {
-                let change = full.plus(&base.scaled(-1.0)).scaled(multiplier);
-                let alone = dora.forward(input.clone(), strength(multiplier));
-                check_close("alone", alone, &base.plus(&change));
-                let beside = dora.branch(input.clone(), strength(multiplier));
-                check_close("beside", beside, &change);
-                if !dropout {
-                    let change_of_weight = dora.change(input.weight.dense(), strength(multiplier));
-                    check_close("merged", input.x.clone().matmul(change_of_weight), &change);
-                }
+        let device = device();
+        let (dora, input) = (case.dora(&device), case.input(&device));
+        for multiplier in [0.25, 1.0, -0.5] {
+            let change = full.plus(&base.scaled(-1.0)).scaled(multiplier);
+            let alone = dora.forward(input.clone(), strength(multiplier));
+            check_close("alone", alone, &base.plus(&change));
+            let beside = dora.branch(input.clone(), strength(multiplier));
+            check_close("beside", beside, &change);
+            if !dropout {
+                let change_of_weight = dora.change(input.weight.dense(), strength(multiplier));
+                check_close("merged", input.x.clone().matmul(change_of_weight), &change);
             }
         }
     }
@@ -194,18 +192,17 @@ fn a_column_of_zeros_stays_finite() {
         case.w.values[row * SHAPE[2]] = 0.0;
     }
     case.b.values.iter_mut().for_each(|b| *b = 0.0);
-    for device in devices() {
-        let mut dora = case.dora(&device);
-        dora.magnitude = Param::from_tensor(dora.squares.clone().sqrt());
-        let y = dora.forward(case.input(&device), strength(1.0));
-        let grads = y.clone().sum().backward();
-        let finite = |tensor: Tensor<1>| {
-            let values: Vec<f32> = tensor.into_data().try_to_vec().unwrap();
-            values.iter().all(|value| value.is_finite())
-        };
-        assert!(finite(y.flatten(0, 1)));
-        assert!(finite(dora.a.grad(&grads).unwrap().flatten(0, 1)));
-        assert!(finite(dora.b.grad(&grads).unwrap().flatten(0, 1)));
-        assert!(finite(dora.magnitude.grad(&grads).unwrap()));
-    }
+    let device = device();
+    let mut dora = case.dora(&device);
+    dora.magnitude = Param::from_tensor(dora.squares.clone().sqrt());
+    let y = dora.forward(case.input(&device), strength(1.0));
+    let grads = y.clone().sum().backward();
+    let finite = |tensor: Tensor<1>| {
+        let values: Vec<f32> = tensor.into_data().try_to_vec().unwrap();
+        values.iter().all(|value| value.is_finite())
+    };
+    assert!(finite(y.flatten(0, 1)));
+    assert!(finite(dora.a.grad(&grads).unwrap().flatten(0, 1)));
+    assert!(finite(dora.b.grad(&grads).unwrap().flatten(0, 1)));
+    assert!(finite(dora.magnitude.grad(&grads).unwrap()));
 }

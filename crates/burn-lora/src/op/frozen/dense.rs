@@ -3,15 +3,20 @@
 use burn::backend::Backend;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 
-pub(super) fn multiply<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_matmul(x, weight)
+use crate::op::ProductBackend;
+
+pub(super) fn multiply<B: ProductBackend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+) -> FloatTensor<B> {
+    B::product(x, weight)
 }
 
-pub(super) fn multiply_transposed<B: Backend>(
+pub(super) fn multiply_transposed<B: ProductBackend>(
     dy: FloatTensor<B>,
     weight: FloatTensor<B>,
 ) -> FloatTensor<B> {
-    B::float_matmul(dy, B::float_transpose(weight))
+    B::product(dy, B::float_transpose(weight))
 }
 
 pub(super) fn gather<B: Backend>(weight: FloatTensor<B>, ids: IntTensor<B>) -> FloatTensor<B> {
