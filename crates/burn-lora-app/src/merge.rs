@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor};
 use burn_lora_files::{IoError, atomic, lossy, scratch_dir, sync_dir};
 use burn_lora_models::SaveDtype;
-use burn_lora_patch::{merge_and_unload, peft};
+use burn_lora_patch::{merge_and_unload_f32, peft};
 use burn_lora_train::config::{ModelSource, RunConfig};
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::learner::Objective;
@@ -174,7 +174,7 @@ fn write<M: Objective>(
     let adapted = options.tolerance.map(|_| model.probe(&device));
     observer.stage("merging");
     // What `method = "full"` trained has nothing attached to it.
-    let model = if adapter.is_some() { merge_and_unload(model)? } else { model };
+    let model = if adapter.is_some() { merge_and_unload_f32(model)? } else { model };
 
     // Written beside its place and renamed, so that a model that differs is never there to be used.
     let parent = atomic::parent(&options.out);

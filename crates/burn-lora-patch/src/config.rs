@@ -33,6 +33,7 @@ use burn_lora::{AdapterConfig, Init, Method};
 use serde::{Deserialize, Serialize};
 
 use crate::Targets;
+use crate::layout::{Layout, LinearTypes};
 
 /// What to adapt, how, and what else to train: what [`with_lora`](crate::LoraModule::with_lora) is given.
 ///
@@ -47,7 +48,8 @@ pub struct LoraConfig {
     /// The linear layers to adapt.
     #[serde(default = "default_targets")]
     pub targets: Targets,
-    /// Names of linear layers to leave out, matched as [`Targets::Names`]; they win over targets.
+    /// Names of linear layers to leave out, or of modules to leave out with all in them, matched as
+    /// [`Targets::Names`]; they win over targets.
     #[serde(default)]
     pub exclude: Vec<String>,
     /// A pattern of whole paths to leave out, beside `exclude`.
@@ -64,9 +66,14 @@ pub struct LoraConfig {
     /// one of these. They are never adapted.
     #[serde(default)]
     pub modules_to_save: Vec<String>,
-    /// Output layers, which [`Targets::AllLinear`] leaves out, matched as [`Targets::Names`].
+    /// Output layers, which [`Targets::AllLinear`] leaves out, matched as [`Targets::Names`]; `lm_head`
+    /// unless it is set. Where they are set and the task is one with a head of its own, they are that head:
+    /// trained and saved.
     #[serde(default = "default_heads")]
     pub heads: Vec<String>,
+    /// Types that hold a linear layer's 2-D `weight`, beside `Linear`, and how it lies there.
+    #[serde(default, skip_serializing_if = "LinearTypes::is_empty")]
+    pub linear_types: LinearTypes,
     /// The task: for classification and question answering the head is trained and saved, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_type: Option<TaskType>,
@@ -143,6 +150,32 @@ impl LoraConfig {
         self
     }
 
+    /// Says that structs called `name` are linear layers whose `weight` lies so: of a layer of your own, or
+    /// of one called `Linear` that is not Burn's.
+    pub fn with_linear_type(mut self, name: impl Into<String>, layout: Layout) -> Self {
+        self.linear_types.insert(name.into(), layout);
+        self
+    }
+
+    /// The names of heads that are trained and saved for the task, where the model has them.
+    pub(crate) fn task_heads(&self) -> Vec<String> {
+        let Some(task) = self.task_type.filter(|task| !task.heads().is_empty()) else {
+            return Vec::new();
+        };
+        let mut heads: Vec<String> = task.heads().iter().map(|head| (*head).to_owned()).collect();
+        if self.names_heads() {
+            heads.extend(
+                self.heads.iter().filter(|head| !task.heads().contains(&head.as_str())).cloned(),
+            );
+        }
+        heads
+    }
+
+    /// Whether the output layers are other ones than by default.
+    pub(crate) fn names_heads(&self) -> bool {
+        self.heads != default_heads()
+    }
+
     /// Sets the task.
     pub fn with_task_type(mut self, task_type: TaskType) -> Self {
         self.task_type = Some(task_type);
@@ -216,6 +249,7 @@ impl From<AdapterConfig> for LoraConfig {
             layers_pattern: Vec::new(),
             modules_to_save: Vec::new(),
             heads: default_heads(),
+            linear_types: LinearTypes::new(),
             task_type: None,
             seed: 0,
             name: default_name(),

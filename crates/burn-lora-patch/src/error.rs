@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::DType;
 use burn_lora::LoraError;
 use burn_lora_text::{and, nearest, or};
 
@@ -64,6 +65,20 @@ pub enum PatchError {
         /// The adapter that was to be added or taken away.
         name: String,
     },
+    /// A weight is held in a number format that can be neither adapted nor trained.
+    #[error(
+        "`{layer}`{} is held as {format:?}: adapters are for weights of f32, f16 and bf16. Quantised weights \
+         have to be dequantised first, or excluded",
+        if *layers > 1 { format!(" and {} more", layers - 1) } else { String::new() }
+    )]
+    Format {
+        /// The first such layer.
+        layer: String,
+        /// The format.
+        format: DType,
+        /// How many such layers there are.
+        layers: usize,
+    },
     /// A weight carries a reparameterisation of another kind.
     #[error(
         "`{path}` carries a reparameterization `{name}` that is not this crate's: call \
@@ -93,6 +108,19 @@ pub enum PatchError {
         name: String,
         /// The names there are.
         present: Vec<String>,
+    },
+    /// No parameter of the model is trained.
+    #[error(
+        "nothing of the model is trained: {}",
+        if *merged {
+            "its adapters are merged, and train when they are unmerged"
+        } else {
+            "patch it, or load an adapter with `LoadOptions::with_trainable(true)`"
+        }
+    )]
+    NothingTrained {
+        /// Whether there are adapters that are merged.
+        merged: bool,
     },
     /// The model has several adapters where one is wanted.
     #[error(

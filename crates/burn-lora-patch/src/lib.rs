@@ -22,18 +22,23 @@
 //! It works on any [`Module`](burn::module::Module), a user's or one of Burn's own, without a
 //! change to its code: layers are found by the paths and types that a visitor sees ([`Scan`]), and
 //! the adapter hangs on the weight. A model that calls [`LoraForward::lora_forward`] runs the factored
-//! path; an unchanged one runs Burn's composed path.
+//! path; an unchanged one runs Burn's composed path, which is slower.
 //!
+//! - [`guide`]: from choosing layers to resuming a run; what moves, what is saved, what is refused.
 //! - [`LoraModule`]: everything as methods of a model.
 //! - [`LoraConfig`], [`Targets`]: what to adapt, and how; an entry that picks nothing is an error.
 //! - [`PatchReport`]: what was picked and what it costs.
 //! - [`peft`]: adapter directories as Hugging Face PEFT reads and writes them.
-//! - [`trainable_ids`], [`trainable_tensors`], [`set_tensors`]: what a checkpoint holds.
+//! - [`trainable_group`], [`trainable_ids`], [`trainable_tensors`], [`set_tensors`]: what a checkpoint holds;
+//!   `train`, with the feature of that name: checkpoints of the adapter alone for burn-train.
 //!
 //! This crate knows no architecture, no run configuration and no training loop.
 
 mod config;
 mod error;
+mod group;
+pub mod guide;
+mod layout;
 mod module;
 mod patch;
 mod path;
@@ -44,17 +49,21 @@ mod scan;
 mod select;
 mod targets;
 mod tensors;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use config::{LoraConfig, TaskType};
 pub use error::{KeyProblem, PatchError, Role, TargetProblem};
+pub use group::trainable_group;
+pub use layout::{Layout, LinearTypes};
 pub use module::LoraModule;
 pub use patch::{patch, plan};
 pub use peft::LoadOptions;
 pub use peft::keys::NamedTensor;
 pub use report::{EntryMatch, LayerReport, LayerStatus, PatchReport, SavedModule};
 pub use rewrite::{
-    adapter_names, delete_adapter, merge, merge_and_unload, set_active, set_multiplier, unload,
-    unmerge,
+    adapter_names, delete_adapter, merge, merge_and_unload, merge_and_unload_f32, set_active,
+    set_multiplier, unload, unmerge,
 };
 pub use scan::{LinearLayer, ModuleKind, ParamInfo, ParamRole, Scan};
 pub use targets::{Targets, TargetsError, TargetsForm, minimal_suffixes};
@@ -73,6 +82,6 @@ pub mod prelude {
     pub use burn_lora::{Init, LoraForward, Method};
 
     pub use crate::{
-        LoadOptions, LoraConfig, LoraModule, PatchError, PatchReport, Targets, TaskType,
+        Layout, LoadOptions, LoraConfig, LoraModule, PatchError, PatchReport, Targets, TaskType,
     };
 }

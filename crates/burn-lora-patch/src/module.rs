@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use burn::module::Module;
+use burn::module::{Module, ParamGroup};
 
 use crate::config::LoraConfig;
 use crate::error::PatchError;
@@ -65,6 +65,15 @@ pub trait LoraModule: Module {
         plan(self, config)
     }
 
+    /// The parameters that are trained: for records of the adapter alone and for groups of an optimiser.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is trained: the adapters are merged, or were loaded frozen.
+    fn trainable_group(&self) -> Result<ParamGroup, PatchError> {
+        crate::group::trainable_group(self)
+    }
+
     /// The names of the adapters on the model, each once.
     fn adapter_names(&self) -> Vec<String> {
         rewrite::adapter_names(self)
@@ -95,8 +104,9 @@ pub trait LoraModule: Module {
         Ok(self)
     }
 
-    /// The model with `multiplier` times the change of the adapter called `name`: 0 leaves the weights of
-    /// the base, 1 is the adapter as it was trained.
+    /// The model with `multiplier` times the change of the adapter called `name`: 0 leaves the adapted
+    /// weights as they are in the base, 1 is the adapter as it was trained. Modules that were trained whole
+    /// have no multiplier.
     ///
     /// # Errors
     ///
@@ -107,7 +117,8 @@ pub trait LoraModule: Module {
     }
 
     /// The model with the change of every active adapter in its weights, so that nothing is computed
-    /// beside them. The adapters stay, and [`unmerge_lora`](Self::unmerge_lora) is exact.
+    /// beside them. The adapters stay, and [`unmerge_lora`](Self::unmerge_lora) is exact. Until then the model
+    /// does not train: nothing but what is trained whole requires gradients.
     ///
     /// # Errors
     ///
@@ -128,6 +139,7 @@ pub trait LoraModule: Module {
     }
 
     /// The model with the change of every active adapter in its weights for good, and no adapter left.
+    /// Everything is frozen ([`Module::unfreeze`] is for that).
     ///
     /// # Errors
     ///
@@ -138,8 +150,9 @@ pub trait LoraModule: Module {
 
     /// The model without any adapter, its weights bit for bit what they were, merged or not.
     ///
-    /// What is frozen stays frozen ([`Module::unfreeze`] is for that), and modules that were trained whole
-    /// keep their trained values.
+    /// What is frozen stays frozen, and statistics stay still ([`Module::unfreeze`] is for both). Modules that
+    /// were trained whole keep their trained values: keep a clone of the model from before it was patched to
+    /// have those back too.
     fn unload_lora(self) -> Self {
         rewrite::unload(self)
     }

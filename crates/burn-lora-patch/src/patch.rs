@@ -6,15 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, FloatDType, Tensor};
-use burn_lora::{Adapter, Adapters, LoraError, Sizes};
+use burn_lora::{Adapter, Adapters, LoraError, Sizes, unshared};
 use burn_lora_files::fnv;
-use burn_lora_text::and;
+use burn_lora_text::{and, listed};
 
 use crate::config::LoraConfig;
 use crate::error::PatchError;
-use crate::path::{Trail, join};
+use crate::layout::Layout;
+use crate::path::{Trail, join, parent};
 use crate::peft::PeftConfig;
 use crate::report::{LayerReport, LayerStatus, PatchReport, SavedModule};
 use crate::rewrite::{add_sets, names, sets_by_layer, weights};
@@ -49,12 +50,12 @@ use crate::select::{Selection, Unmatched, select};
 ///
 /// Whatever does not fit, all at once for targets; the model is then as it was.
 pub fn patch<M: Module>(model: &mut M, config: &LoraConfig) -> Result<PatchReport, PatchError> {
-    let plan = Plan::new(model, config, Unmatched::Refused)?;
+    let plan = Plan::with_weights(model, config, Unmatched::Refused)?;
     let sets = plan.sets(model, &PeftConfig::new(config), |linear, weight| {
         let seed = layer_seed(config.seed, &linear.path);
         Adapter::init(&config.name, &config.adapter, weight, seed)
     })?;
-    *model = add_sets(freeze(model.clone(), &plan.selection.saved_params), sets);
+    *model = add_sets(plan.frozen(model), sets);
     Ok(plan.report)
 }
 
@@ -81,7 +82,7 @@ impl Plan {
         unmatched: Unmatched,
     ) -> Result<Self, PatchError> {
         config.adapter.validate().map_err(|problems| PatchError::Settings { problems })?;
-        let scan = Scan::of(model);
+        let scan = Scan::with_types(model, &config.linear_types);
         let sets = sets_by_layer(model);
         check_room(&sets, &scan, config)?;
         let selection = select(&scan, config, unmatched)
@@ -95,8 +96,44 @@ impl Plan {
                 present,
             });
         }
+        check_formats(&scan, &selection)?;
         let report = report(&scan, &selection, config);
         Ok(Self { scan, selection, report })
+    }
+
+    /// As [`new`](Self::new), where the weights that get an adapter are to be initialised if they are not
+    /// yet: only then is it certain how they lie.
+    pub(crate) fn with_weights<M: Module>(
+        model: &M,
+        config: &LoraConfig,
+        unmatched: Unmatched,
+    ) -> Result<Self, PatchError> {
+        let plan = Self::new(model, config, unmatched)?;
+        let layers = plan.adapted().map(|linear| (linear.path.clone(), ())).collect();
+        let weights = weights(model, &layers);
+        let mut lazy = weights.values().filter(|weight| !weight.is_initialized()).peekable();
+        if lazy.peek().is_none() {
+            return Ok(plan);
+        }
+        lazy.for_each(|weight| drop(weight.base()));
+        Self::new(model, config, unmatched)
+    }
+
+    /// A clone of the model in which exactly what the plan trains requires gradients, and what forward
+    /// passes maintain is held still.
+    pub(crate) fn frozen<M: Module>(&self, model: &M) -> M {
+        let trained = &self.selection.saved_params;
+        let stateful = self.scan.stateful();
+        let model = match stateful.is_empty() {
+            true => model.clone(),
+            false => with_state_of_its_own(model),
+        };
+        let still = stateful
+            .into_keys()
+            .filter(|module| !is_trained(&self.scan, module, trained))
+            .flat_map(|module| self.scan.flags_of(module).iter().cloned())
+            .collect();
+        freeze(model, trained, still)
     }
 
     /// A set of one adapter for each layer that gets one, made for that layer's weight. How it was made
@@ -111,9 +148,16 @@ impl Plan {
         let note: Arc<str> = made.to_json().unwrap_or_default().into();
         let mut sets = BTreeMap::new();
         for (layer, weight) in weights(model, &layers) {
-            let adapter = adapter(layers[&layer], &weight)
+            let linear = layers[&layer];
+            let turned = linear.layout == Layout::OutIn;
+            let weight = match turned {
+                true => Param::initialized(ParamId::new(), weight.base().detach().transpose()),
+                false => weight,
+            };
+            let adapter = adapter(linear, &weight)
                 .map_err(|source| PatchError::Adapter { layer: layer.clone(), source })?;
-            sets.insert(layer, Adapters::single(adapter.with_note(note.clone())));
+            let set = Adapters::single(adapter.with_note(note.clone())).with_turned(turned);
+            sets.insert(layer, set);
         }
         Ok(sets)
     }
@@ -154,6 +198,82 @@ fn check_room(
     }
 }
 
+/// That every weight is held in a format that can be adapted, or trained.
+fn check_formats(scan: &Scan, selection: &Selection) -> Result<(), PatchError> {
+    let concerned =
+        scan.linears().iter().zip(&selection.statuses).filter(|(_, status)| {
+            matches!(status, LayerStatus::Adapted | LayerStatus::TrainedWhole)
+        });
+    let refused = |format: &DType| !matches!(format, DType::F32 | DType::F16 | DType::BF16);
+    let layers: Vec<(String, DType)> = concerned
+        .filter_map(|(linear, _)| Some((linear.path.clone(), linear.dtype.filter(refused)?)))
+        .collect();
+    match layers.first() {
+        Some((layer, format)) => {
+            let (layer, format) = (layer.clone(), *format);
+            Err(PatchError::Format { layer, format, layers: layers.len() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a module that holds state is trained whole, its state with it.
+fn is_trained(scan: &Scan, module: &str, trained: &BTreeSet<String>) -> bool {
+    scan.params_below(module).any(|param| trained.contains(&param.path))
+}
+
+/// A frozen clone of the model whose `RunningState`s are its own: those of a plain clone are shared, so that
+/// training, or loading into, the one would move the statistics of the other.
+fn with_state_of_its_own<M: Module>(model: &M) -> M {
+    struct Trains(bool);
+    impl ModuleVisitor for Trains {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 |= param.lazy_device().is_autodiff();
+        }
+    }
+    let mut trains = Trains(false);
+    model.visit(&mut trains);
+    // The two ways that Burn makes new ones; each leaves a frozen model that is in that mode as it is.
+    let frozen = freeze(model.clone(), &BTreeSet::new(), BTreeSet::new());
+    match trains.0 {
+        true => frozen.train(),
+        false => frozen.valid(),
+    }
+}
+
+/// What the user would want to know of state before an hour of training.
+fn warn_of_state(scan: &Scan, selection: &Selection, warnings: &mut Vec<String>) {
+    let untrained = |module: &&str| !is_trained(scan, module, &selection.saved_params);
+    let stateful = scan.stateful();
+    let still: Vec<&str> = stateful
+        .iter()
+        .filter(|(_, has_flag)| **has_flag)
+        .map(|(module, _)| *module)
+        .filter(untrained)
+        .collect();
+    if !still.is_empty() {
+        warnings.push(format!(
+            "{} keep running statistics, which are held still while the adapter is trained, as in inference: \
+             name a module in modules_to_save to train it, and save its statistics, with the adapter",
+            listed(&still)
+        ));
+    }
+    let moving: Vec<&str> = scan
+        .params()
+        .iter()
+        .filter(|param| param.role == ParamRole::Buffer)
+        .map(|param| param.path.as_str())
+        .filter(|path| stateful.get(parent(path)) == Some(&false) && untrained(&parent(path)))
+        .collect();
+    if !moving.is_empty() {
+        warnings.push(format!(
+            "{} is state that forward passes change and no flag stops: it is saved with the adapter, and \
+             unloading does not undo it",
+            listed(&moving)
+        ));
+    }
+}
+
 fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchReport {
     let rank = config.adapter.rank;
     let layers: Vec<LayerReport> = scan
@@ -183,10 +303,19 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
         .iter()
         .map(|path| SavedModule {
             path: path.clone(),
-            params: scan.params_below(path).filter(base).map(|param| param.count()).sum(),
+            params: once(scan.params_below(path).filter(base)),
         })
         .collect();
     let mut warnings = selection.warnings.clone();
+    warn_of_state(scan, selection, &mut warnings);
+    for places in scan.tied() {
+        if places.iter().filter(|path| adapted().any(|layer| layer.path == **path)).count() > 1 {
+            warnings.push(format!(
+                "{} hold one weight: each gets an adapter of its own, exclude all but one to keep them tied",
+                and(&places)
+            ));
+        }
+    }
     let narrow: Vec<&str> = adapted()
         .filter(|layer| rank > layer.d_in.min(layer.d_out))
         .map(|layer| layer.path.as_str())
@@ -206,8 +335,7 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
         alpha: config.adapter.alpha,
         scale: config.adapter.scale(),
         trainable: adapters.saturating_add(saved.iter().map(|module| module.params).sum()),
-        total: adapters
-            .saturating_add(scan.params().iter().filter(base).map(|param| param.count()).sum()),
+        total: adapters.saturating_add(once(scan.params().iter().filter(base))),
         layers,
         saved,
         matched: selection.matched.clone(),
@@ -215,12 +343,19 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
     }
 }
 
-/// Lets exactly the parameters at `trained` require gradients. Those that are held in 16 bits become
-/// f32: updates are far smaller than what 16 bits tell apart.
-pub(crate) fn freeze<M: Module>(model: M, trained: &BTreeSet<String>) -> M {
+/// How many values the parameters have, each counted once wherever else it stands.
+fn once<'a>(params: impl Iterator<Item = &'a ParamInfo>) -> usize {
+    let mut seen = BTreeSet::new();
+    params.filter(|param| seen.insert(param.id)).map(ParamInfo::count).sum()
+}
+
+/// Lets exactly the parameters at `trained` require gradients, and turns the flags at `still` off. What is
+/// trained and held in 16 bits becomes f32: updates are far smaller than what 16 bits tell apart.
+fn freeze<M: Module>(model: M, trained: &BTreeSet<String>, still: BTreeSet<String>) -> M {
     struct Freeze<'a> {
         trail: Trail,
         trained: &'a BTreeSet<String>,
+        still: BTreeSet<String>,
     }
     impl ModuleMapper for Freeze<'_> {
         fn enter_module(&mut self, name: &str, _container_type: &str) {
@@ -237,13 +372,21 @@ pub(crate) fn freeze<M: Module>(model: M, trained: &BTreeSet<String>) -> M {
                 param.is_initialized() && matches!(param.base().dtype(), DType::F16 | DType::BF16)
             };
             let param = match trained && half(&param) {
-                true => param.map(|weight| weight.cast(FloatDType::F32)),
+                true => param
+                    .map(|weight| weight.detach().set_require_grad(false).cast(FloatDType::F32)),
                 false => param,
             };
-            param.set_require_grad(trained)
+            unshared(param).set_require_grad(trained)
+        }
+
+        fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+            match self.still.contains(&self.trail.path()) {
+                true => flag.with_value(false),
+                false => flag,
+            }
         }
     }
-    model.map(&mut Freeze { trail: Trail::default(), trained })
+    model.map(&mut Freeze { trail: Trail::default(), trained, still })
 }
 
 /// The seed of one layer's factors: a hash of the path, mixed with the configured seed.

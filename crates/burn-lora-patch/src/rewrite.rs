@@ -8,14 +8,17 @@ use std::any::Any;
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, Reparameterizer};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use burn_lora::{Adapter, Adapters, FrozenWeight, detach, sets};
 
 use crate::error::PatchError;
 use crate::path::{Trail, join, normalized, parent};
 
-/// Sets what the scale of the adapter `name` is multiplied by: 0 gives the base model, 1 the adapter
-/// as trained. A merged model is merged anew.
+/// Sets what the scale of the adapter `name` is multiplied by: 0 gives the adapted layers of the base
+/// model, 1 the adapter as trained. A merged model is merged anew.
+///
+/// Modules that were trained whole have no multiplier: they are what training made of them, whatever it
+/// is set to ([`unload`] says how to have them back as they were).
 ///
 /// # Errors
 ///
@@ -73,11 +76,9 @@ fn change_adapters<M: Module>(
     sets: BTreeMap<String, Adapters>,
     change: impl Fn(Adapter) -> Adapter,
 ) -> Result<(), PatchError> {
-    rewrite(model, sets, |base, set| {
-        let merged = set.is_merged();
-        let (base, set) = if merged { set.unmerge(base) } else { (base, set) };
-        let set = set.map(&change);
-        if merged { set.merge(base) } else { (base, set) }
+    rewrite(model, sets, |base, set| match set.is_merged() {
+        true => set.unmerge().map(&change).merge(base),
+        false => set.map(&change),
     })
 }
 
@@ -88,9 +89,27 @@ fn check_known(sets: &BTreeMap<String, Adapters>, name: &str) -> Result<(), Patc
     Err(PatchError::UnknownAdapter { name: name.to_owned(), present: names(sets) })
 }
 
-/// Adds the change of every active adapter into its weight, so that nothing is computed beside it.
+/// Lets every adapted layer multiply with one dense weight, the base with the change of every active
+/// adapter, so that nothing is computed beside it.
 ///
-/// The untouched weight is kept for [`unmerge`]. Merging a merged model changes nothing.
+/// The base stays where it is ([`unmerge`] is exact, and a Burn record of the model holds base and
+/// factors as ever), so that a merged model takes the memory of its adapted weights twice;
+/// [`merge_and_unload`] does not. **A merged model does not train**: its factors require no gradients
+/// until it is unmerged. Merging a merged model changes nothing.
+///
+/// ```
+/// use burn::nn::transformer::TransformerEncoderConfig;
+/// use burn_lora_patch::{LoraConfig, merge, patch, unmerge};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let device = burn_lora_patch::device::parse("cpu")?;
+/// let mut encoder = TransformerEncoderConfig::new(16, 32, 2, 1).init(&device);
+/// patch(&mut encoder, &LoraConfig::new(2))?;
+/// merge(&mut encoder)?; // inference at the speed of the base model
+/// unmerge(&mut encoder)?; // bit for bit what it was
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
@@ -100,7 +119,7 @@ pub fn merge<M: Module>(model: &mut M) -> Result<(), PatchError> {
     rewrite(model, sets, |base, set| set.merge(base))
 }
 
-/// Takes the change out of the weights again: they are bit for bit what they were.
+/// Takes the change out again: the model is bit for bit what it was, and trains again.
 ///
 /// Unmerging a model that is not merged changes nothing.
 ///
@@ -109,25 +128,52 @@ pub fn merge<M: Module>(model: &mut M) -> Result<(), PatchError> {
 /// No adapter.
 pub fn unmerge<M: Module>(model: &mut M) -> Result<(), PatchError> {
     let sets = attached_sets(model)?;
-    rewrite(model, sets, |base, set| set.unmerge(base))
+    rewrite(model, sets, |_, set| set.unmerge())
 }
 
-/// The base model without any adapter, bit for bit as it was before patching, merged or not.
+/// The base model without any adapter, its parameters bit for bit as they were before patching, merged or
+/// not.
 ///
-/// What is frozen stays frozen, and what was trained whole keeps its trained values.
+/// What is frozen stays frozen ([`Module::unfreeze`] is for that), and what was trained whole keeps its
+/// trained values: keep a clone of the model from before it was patched to have those back too (a clone
+/// copies no weights).
 pub fn unload<M: Module>(model: M) -> M {
-    let sets = sets_by_layer(&model);
-    put_bases(detach(model), sets, |base, set| set.unmerge(base).0)
+    detach(model)
 }
 
-/// The model with every active adapter merged for good and no adapter left.
+/// The model with every active adapter merged for good and no adapter left, each weight in the number
+/// format that its base was held in. Everything is frozen ([`Module::unfreeze`] is for that).
 ///
 /// # Errors
 ///
 /// As [`merge`].
-pub fn merge_and_unload<M: Module>(mut model: M) -> Result<M, PatchError> {
+pub fn merge_and_unload<M: Module>(model: M) -> Result<M, PatchError> {
+    folded(model, |merged, format| match merged.dtype() == format {
+        true => merged,
+        false => merged.cast(format),
+    })
+}
+
+/// As [`merge_and_unload`], with the merged weights in f32 whatever their bases were held in, so that
+/// nothing of the change is rounded away before it is saved.
+///
+/// # Errors
+///
+/// As [`merge`].
+pub fn merge_and_unload_f32<M: Module>(model: M) -> Result<M, PatchError> {
+    folded(model, |merged, _| merged)
+}
+
+fn folded<M: Module>(
+    mut model: M,
+    in_format: impl Fn(Tensor<2>, DType) -> Tensor<2>,
+) -> Result<M, PatchError> {
     merge(&mut model)?;
-    Ok(detach(model))
+    let sets = sets_by_layer(&model);
+    Ok(put_bases(detach(model), sets, |base, set| match set.merged() {
+        Some(merged) => in_format(merged.clone(), base.dtype()),
+        None => base,
+    }))
 }
 
 /// The names of the adapters on a model, each once.
@@ -156,35 +202,26 @@ fn attached_sets<M: Module>(model: &M) -> Result<BTreeMap<String, Adapters>, Pat
     if sets.is_empty() { Err(PatchError::NoAdapter) } else { Ok(sets) }
 }
 
-/// Replaces every weight that carries a set, and the set, by what `change` makes of them.
+/// Replaces every set by what `change` makes of it and the weight that it hangs on.
 ///
 /// All results are checked before the model is touched.
 fn rewrite<M: Module>(
     model: &mut M,
     sets: BTreeMap<String, Adapters>,
-    change: impl Fn(Tensor<2>, Adapters) -> (Tensor<2>, Adapters),
+    change: impl Fn(Tensor<2>, Adapters) -> Adapters,
 ) -> Result<(), PatchError> {
     let mut changed = BTreeMap::new();
     for (layer, weight) in weights(model, &sets) {
         let Some(set) = sets.get(&layer) else { continue };
-        let was_merged = set.is_merged();
-        let (base, set) = change(weight.base(), set.clone());
-        if set.is_merged() && !is_finite(&layer, &base)? {
+        let set = change(weight.base(), set.clone());
+        if let Some(merged) = set.merged()
+            && !is_finite(&layer, merged)?
+        {
             return Err(PatchError::NotFinite { layer });
         }
-        let replaced = was_merged || set.is_merged();
-        changed.insert(layer, (replaced.then_some(base), set));
+        changed.insert(layer, set);
     }
-    let mut new_bases = BTreeMap::new();
-    let mut new_sets = BTreeMap::new();
-    for (layer, (base, set)) in changed {
-        if let Some(base) = base {
-            new_bases.insert(layer.clone(), base);
-        }
-        new_sets.insert(layer, set);
-    }
-    let bare = put_bases(detach(model.clone()), new_bases, |_, base| base);
-    *model = attach_sets(bare, new_sets);
+    *model = attach_sets(detach(model.clone()), changed);
     Ok(())
 }
 

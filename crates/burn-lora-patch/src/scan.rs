@@ -1,8 +1,9 @@
 //! What a visitor sees of a model: its linear layers, its other modules, its parameters.
 //!
 //! Nothing here knows an architecture. Burn's traversal says, for every parameter, the path and the
-//! type that holds it; a linear layer is a 2-D `weight` held by a struct called `Linear`, wherever it
-//! stands, in a user's model or in one of Burn's own. Quantities come from the declared shapes, so a
+//! type that holds it; a linear layer is a 2-D `weight` held by a struct called `Linear`, or by a type that
+//! the configuration names, wherever it stands, in a user's model or in one of Burn's own
+//! ([`Layout`] says how the weight lies). Quantities come from the declared shapes, so a
 //! model whose parameters are not initialised yet is not initialised by being looked at.
 //!
 //! Left out: convolutions and embeddings are seen (their names make errors better) but are not
@@ -22,12 +23,14 @@
 //! # }
 //! ```
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Tensor};
+use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{DType, Device, Tensor};
 
-use crate::path::{Trail, last_segment, parent};
+use crate::layout::{Layout, LinearTypes, layout};
+use crate::path::{Trail, join, last_segment, parent};
 
 /// Everything about a model that patching needs, in the order of traversal.
 #[derive(Debug, Clone, Default)]
@@ -36,9 +39,11 @@ pub struct Scan {
     params: Vec<ParamInfo>,
     foreign: Vec<(String, String)>,
     kinds: BTreeMap<String, ModuleKind>,
+    /// Paths of flags by the path of the module that holds them.
+    flags: BTreeMap<String, Vec<String>>,
 }
 
-/// One linear layer: a 2-D `weight` held by a struct called `Linear`.
+/// One linear layer: a 2-D `weight` held by a struct called `Linear`, or by a type that is declared.
 #[derive(Debug, Clone)]
 pub struct LinearLayer {
     /// Where the layer stands, such as `model.layers.0.self_attn.q_proj`.
@@ -47,6 +52,10 @@ pub struct LinearLayer {
     pub d_in: usize,
     /// Size of the output features, the columns of Burn's weight.
     pub d_out: usize,
+    /// How the weight lies.
+    pub layout: Layout,
+    /// The weight's number format, where it is known: a weight that is not initialised yet has none.
+    pub dtype: Option<DType>,
     /// Where the weight lives.
     pub device: Device,
 }
@@ -64,6 +73,8 @@ pub struct ParamInfo {
     pub id: ParamId,
     /// What the parameter is.
     pub role: ParamRole,
+    /// Of a linear layer's weight: how it lies.
+    pub layout: Option<Layout>,
 }
 
 /// What a float parameter is to patching.
@@ -71,8 +82,8 @@ pub struct ParamInfo {
 pub enum ParamRole {
     /// A parameter of the base model.
     Base,
-    /// A value that forward passes maintain, such as batch normalisation's running mean: it is no
-    /// parameter, is not counted as one and never trained by gradients.
+    /// A value that forward passes maintain (Burn's `RunningState`), such as batch normalisation's running
+    /// mean: it is no parameter, is not counted as one and never trained by gradients.
     Buffer,
     /// A factor of an adapter.
     Factor,
@@ -85,7 +96,9 @@ pub enum ModuleKind {
     Embedding,
     /// A normalisation.
     Norm,
-    /// A module with parameters of its own of any other kind (a convolution, a cell).
+    /// A convolution.
+    Convolution,
+    /// A module with parameters of its own of any other kind.
     Other,
     /// A module that holds further modules only.
     Container,
@@ -97,6 +110,7 @@ impl ModuleKind {
         match self {
             Self::Embedding => "an embedding",
             Self::Norm => "a normalisation",
+            Self::Convolution => "a convolution",
             Self::Other => "a layer of another kind",
             Self::Container => "a group of modules",
         }
@@ -111,13 +125,51 @@ impl ParamInfo {
 }
 
 impl Scan {
-    /// Looks at `model`.
+    /// Looks at `model`. Linear layers are those of types called `Linear`.
     pub fn of<M: Module>(model: &M) -> Self {
-        let mut visitor = Visitor::default();
+        Self::with_types(model, &LinearTypes::new())
+    }
+
+    /// Looks at `model`, where types of these names are linear layers as well.
+    pub fn with_types<M: Module>(model: &M, types: &LinearTypes) -> Self {
+        let mut visitor = Visitor { state: state(model), ..Visitor::default() };
         model.visit(&mut visitor);
-        let mut scan = visitor.scan;
+        let Visitor { mut scan, weights, .. } = visitor;
+        scan.find_linears(weights, types);
         scan.kinds = kinds(&scan);
         scan
+    }
+
+    /// Which of the 2-D weights are those of linear layers.
+    fn find_linears(&mut self, weights: Vec<(usize, Param<Tensor<2>>)>, types: &LinearTypes) {
+        let biases: BTreeMap<String, usize> = self
+            .params
+            .iter()
+            .filter(|param| last_segment(&param.path) == "bias" && param.shape.len() == 1)
+            .map(|param| (parent(&param.path).to_owned(), param.shape[0]))
+            .collect();
+        for (at, weight) in weights {
+            let param = &mut self.params[at];
+            let path = parent(&param.path).to_owned();
+            let bias = biases.get(&path).copied();
+            let find =
+                |shape: &[usize]| layout(types, &param.container, [shape[0], shape[1]], bias);
+            let mut found = find(&param.shape);
+            if !weight.is_initialized() && found == Some(Layout::OutIn) {
+                // Burn's column layout says the stored shape until the weight is made, and then another.
+                param.shape = weight.dims().to_vec();
+                found = layout(types, &param.container, [param.shape[0], param.shape[1]], bias);
+            }
+            let Some(layout) = found else { continue };
+            param.layout = Some(layout);
+            let (d_in, d_out) = match layout {
+                Layout::InOut => (param.shape[0], param.shape[1]),
+                Layout::OutIn => (param.shape[1], param.shape[0]),
+            };
+            let dtype = weight.is_initialized().then(|| weight.dtype());
+            let device = weight.lazy_device();
+            self.linears.push(LinearLayer { path, d_in, d_out, layout, dtype, device });
+        }
     }
 
     /// The linear layers.
@@ -142,6 +194,36 @@ impl Scan {
         &self.kinds
     }
 
+    /// The modules that hold state which forward passes maintain, and whether they have a flag that stops
+    /// it (Burn's `training`).
+    pub(crate) fn stateful(&self) -> BTreeMap<&str, bool> {
+        let buffers = self.params.iter().filter(|param| param.role == ParamRole::Buffer);
+        buffers
+            .map(|buffer| parent(&buffer.path))
+            .map(|module| (module, self.flags.contains_key(module)))
+            .collect()
+    }
+
+    /// The flags that a module holds itself.
+    pub(crate) fn flags_of(&self, module: &str) -> &[String] {
+        self.flags.get(module).map_or(&[], Vec::as_slice)
+    }
+
+    /// The paths of the linear layers whose weight is one parameter that stands in several places.
+    pub(crate) fn tied(&self) -> Vec<Vec<&str>> {
+        let weight = |linear: &LinearLayer| {
+            let path = join(&linear.path, "weight");
+            self.params.iter().find(|param| param.path == path).map(|param| param.id)
+        };
+        let mut places: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+        for linear in &self.linears {
+            if let Some(id) = weight(linear) {
+                places.entry(id.val()).or_default().push(&linear.path);
+            }
+        }
+        places.into_values().filter(|paths| paths.len() > 1).collect()
+    }
+
     /// Weights that carry a reparameterisation of another kind, with its name.
     pub(crate) fn foreign(&self) -> &[(String, String)] {
         &self.foreign
@@ -162,6 +244,7 @@ fn kinds(scan: &Scan) -> BTreeMap<String, ModuleKind> {
         let kind = match param.container.as_str() {
             "Embedding" => ModuleKind::Embedding,
             container if container.ends_with("Norm") => ModuleKind::Norm,
+            container if container.contains("Conv") => ModuleKind::Convolution,
             _ => ModuleKind::Other,
         };
         kinds.insert(owner.to_owned(), kind);
@@ -180,7 +263,34 @@ fn kinds(scan: &Scan) -> BTreeMap<String, ModuleKind> {
 struct Visitor {
     trail: Trail,
     containers: Vec<String>,
+    /// The identities of what is no parameter.
+    state: BTreeSet<ParamId>,
+    /// The 2-D weights of the base, with their places among the parameters.
+    weights: Vec<(usize, Param<Tensor<2>>)>,
     scan: Scan,
+}
+
+/// The identities of the floats that are state and no parameters: a mapper that gives every float a new
+/// identity changes those of parameters only, since Burn's `RunningState` takes nothing but the value.
+pub(crate) fn state<M: Module>(model: &M) -> BTreeSet<ParamId> {
+    struct Renew;
+    impl ModuleMapper for Renew {
+        fn map_float<const D: usize>(&mut self, mut param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.id = ParamId::new();
+            param
+        }
+    }
+    #[derive(Default)]
+    struct Ids(BTreeSet<ParamId>);
+    impl ModuleVisitor for Ids {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.insert(param.id);
+        }
+    }
+    let (mut before, mut after) = (Ids::default(), Ids::default());
+    model.visit(&mut before);
+    model.clone().map(&mut Renew).visit(&mut after);
+    before.0.intersection(&after.0).copied().collect()
 }
 
 impl ModuleVisitor for Visitor {
@@ -214,21 +324,24 @@ impl ModuleVisitor for Visitor {
         let reparameterized = self.containers.iter().any(|c| c == "Reparameterization");
         let role = if reparameterized {
             ParamRole::Factor
-        } else if container == "BatchNorm" && path.contains("running_") {
+        } else if self.state.contains(&param.id) {
             ParamRole::Buffer
         } else {
             ParamRole::Base
         };
-        if let ([d_in, d_out], "Linear", ParamRole::Base) = (&shape[..], &container[..], role)
+        let any: &dyn Any = param;
+        if role == ParamRole::Base
             && last_segment(&path) == "weight"
+            && let Some(weight) = any.downcast_ref::<Param<Tensor<2>>>()
         {
-            self.scan.linears.push(LinearLayer {
-                path: parent(&path).to_owned(),
-                d_in: *d_in,
-                d_out: *d_out,
-                device: param.lazy_device(),
-            });
+            self.weights.push((self.scan.params.len(), weight.clone()));
         }
-        self.scan.params.push(ParamInfo { path, shape, container, id: param.id, role });
+        let info = ParamInfo { path, shape, container, id: param.id, role, layout: None };
+        self.scan.params.push(info);
+    }
+
+    fn visit_flag(&mut self, _flag: &Param<Flag>) {
+        let path = self.trail.path();
+        self.scan.flags.entry(parent(&path).to_owned()).or_default().push(path);
     }
 }

@@ -58,6 +58,7 @@ pub(crate) fn select(
     let layers = selector.linears(&entries, excluded, &index);
     selector.layers(&layers, &index);
     selector.heads();
+    selector.warn_of_last();
     selector.finished(unmatched)
 }
 
@@ -156,9 +157,9 @@ impl<'a> Selector<'a> {
         let linears = self.scan.linears().iter().map(|linear| linear.path.as_str());
         let modules: Vec<&str> =
             linears.chain(self.scan.modules().keys().map(String::as_str)).collect();
-        let automatic = self.config.task_type.map_or(&[][..], |task| task.heads());
+        let automatic = self.config.task_heads();
         let named = self.config.modules_to_save.iter().map(|key| (key.as_str(), true));
-        for (key, by_user) in named.chain(automatic.iter().map(|key| (*key, false))) {
+        for (key, by_user) in named.chain(automatic.iter().map(|key| (key.as_str(), false))) {
             let ends = |module: &&str| !key.is_empty() && module.ends_with(key);
             let found: Vec<&str> = modules.iter().copied().filter(ends).collect();
             if !by_user
@@ -203,14 +204,22 @@ impl<'a> Selector<'a> {
                 Err(error) => self.problems.push(bad_pattern(Role::Exclude, text, &error)),
             }
         }
+        // The name of a module stands for all that is in it.
+        let names = |entry: &Entry<'_>, path: &str| match entry {
+            Entry::Name(name) => {
+                let above = path.match_indices('.').map(|(at, _)| &path[..at]);
+                above.chain([path]).any(|module| is_named(module, name))
+            }
+            entry => entry.matches(path, config),
+        };
         for entry in &entries {
-            let count = scan.linears().iter().filter(|l| entry.matches(&l.path, config)).count();
+            let count = scan.linears().iter().filter(|l| names(entry, &l.path)).count();
             self.matched(Role::Exclude, entry.text(), count);
             if count == 0 {
                 self.unpicked.push(unpicked::no_linear(scan, Role::Exclude, entry));
             }
         }
-        let by = |path: &str| entries.iter().find(|entry| entry.matches(path, config));
+        let by = |path: &str| entries.iter().find(|entry| names(entry, path));
         scan.linears()
             .iter()
             .map(|linear| by(&linear.path).map(|entry| entry.text().to_owned()))
@@ -340,12 +349,32 @@ impl<'a> Selector<'a> {
     /// A task trains its head, which the model may not have.
     fn heads(&mut self) {
         let Some(task) = self.config.task_type else { return };
-        let saved = |head: &&str| self.selection.saved_modules.iter().any(|m| m.ends_with(*head));
-        if !task.heads().is_empty() && !task.heads().iter().any(saved) {
+        let heads = self.config.task_heads();
+        if !heads.is_empty() && self.selection.saved_modules.is_empty() {
             self.selection.warnings.push(format!(
-                "task {} trains a head called {}, but the model has none: no head is trained",
+                "task {} trains a head called {}, but the model has none: no head is trained. Name the \
+                 model's own in heads",
                 task.as_str(),
-                or(task.heads())
+                or(&heads)
+            ));
+        }
+    }
+
+    /// `all-linear` knows output layers by name only.
+    fn warn_of_last(&mut self) {
+        let linears = self.scan.linears();
+        let last = linears.iter().zip(&self.selection.statuses).next_back();
+        if let (Targets::AllLinear, Some((linear, LayerStatus::Adapted))) =
+            (&self.config.targets, last)
+            && linears.len() > 1
+            && !self.config.names_heads()
+            // What stands in a numbered layer comes in several layers.
+            && !linear.path.split('.').any(|segment| segment.parse::<usize>().is_ok())
+        {
+            self.selection.warnings.push(format!(
+                "{ALL_LINEAR} takes the model's last linear, `{}`, too: if that is its output layer, name it in \
+                 heads",
+                linear.path
             ));
         }
     }

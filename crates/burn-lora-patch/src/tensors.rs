@@ -4,20 +4,19 @@
 //! `base_model.model.<layer>.lora_A.weight`, `[rank, d_in]`. Burn's `ParamId`s change from process to
 //! process, these names do not, so optimiser state is stored under them too ([`trainable_ids`]).
 //!
-//! A parameter is trainable when it requires gradients, so the model must be the one that is
-//! trained: on an autodiff device, not what `Module::valid` gives.
+//! A parameter is trainable when it requires gradients in training mode, whichever mode the model is in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
-use burn_lora::Factor;
+use burn_lora::{Factor, is_trained};
 use burn_lora_text::nearest_ends;
 
 use crate::error::{KeyProblem, PatchError};
 use crate::path::Trail;
 use crate::peft::keys::{NamedTensor, Part, Slot};
-use crate::scan::Scan;
+use crate::scan::{Scan, state};
 
 /// The stable name of every trainable parameter, with the identity that Burn keys gradients and
 /// optimiser state by, in the order of traversal.
@@ -145,11 +144,12 @@ pub(crate) fn compare<'a>(
     problems
 }
 
-/// The paths of the parameters that require gradients.
-fn tracked<M: Module>(model: &M) -> BTreeSet<String> {
+/// The paths of the parameters that require gradients, or do once the model is in training mode.
+pub(crate) fn tracked<M: Module>(model: &M) -> BTreeSet<String> {
     #[derive(Default)]
     struct Tracked {
         trail: Trail,
+        state: BTreeSet<ParamId>,
         found: BTreeSet<String>,
     }
     impl ModuleVisitor for Tracked {
@@ -162,12 +162,13 @@ fn tracked<M: Module>(model: &M) -> BTreeSet<String> {
         }
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if param.base().is_require_grad() {
+            // A `RunningState` shows itself as a parameter, and trains as none.
+            if !self.state.contains(&param.id) && is_trained(param) {
                 self.found.insert(self.trail.path());
             }
         }
     }
-    let mut tracked = Tracked::default();
+    let mut tracked = Tracked { state: state(model), ..Tracked::default() };
     model.visit(&mut tracked);
     tracked.found
 }
@@ -208,6 +209,8 @@ pub(crate) fn read<M: Module>(
         }
     }
     let mut read = Read { trail: Trail::default(), paths, values: BTreeMap::new(), failed: None };
+    // A `RunningState` shows itself without its last update, unless the model is put into validation mode.
+    drop(model.valid());
     model.visit(&mut read);
     match read.failed {
         Some(error) => Err(error),

@@ -3,19 +3,7 @@
 //! A kind of adapter is one file of this folder that implements [`Adaptation`], and one line of the
 //! table in `kinds.rs`. Everything outside asks the protocol or the table ([`Method`]) and knows no
 //! kind: what is trained, counted and planned, the names in files, the forward pass, the merged
-//! weight.
-//!
-//! # What several adapters on one weight are
-//!
-//! An adapter says which weight `W'` it makes of the frozen `W`. It need not be a sum with something
-//! that `W` does not enter (DoRA scales columns). The weight that several compose is
-//!
-//! ```text
-//! W + Σ multiplier · (W' − W)        each W' made of the frozen W, not of another adapter's result
-//! ```
-//!
-//! so that the order does not matter, a multiplier of 0 gives the base model and 1 a lone adapter as
-//! it was trained, for every kind.
+//! weight. What several adapters on one weight are is said at [`Adapters`](crate::Adapters).
 
 mod dora;
 mod kinds;
@@ -155,7 +143,8 @@ impl Given<'_> {
     }
 }
 
-/// The change of one weight: factors of some kind, and how much of them is in force.
+/// The change of one weight: factors of some kind (LoRA, arXiv 2106.09685; DoRA, arXiv 2402.09353), and
+/// how much of them is in force.
 ///
 /// Its parameters appear below it as `factors.<Kind>.<name>`.
 #[derive(Module, Debug)]
@@ -365,6 +354,20 @@ impl Adapter {
             true => self.factors.change(weight, self.strength()),
             false => weight.zeros_like(),
         }
+    }
+
+    /// [`change`](Self::change) in a forward pass of model code that knows no adapters. While training, rows
+    /// of it are dropped, which is dropout of A's input with one mask for all rows of the pass
+    /// (arXiv 1512.05287, variational dropout).
+    pub(crate) fn dropped_change(&self, weight: Tensor<2>) -> Tensor<2> {
+        let ([d_in, _], device) = (weight.dims(), weight.device());
+        let change = self.change(weight);
+        if self.dropout == 0.0 || !device.is_autodiff() {
+            return change;
+        }
+        let keep = 1.0 - self.dropout;
+        let mask = Tensor::<2>::random([d_in, 1], Distribution::Bernoulli(keep), &device);
+        change * mask.detach().div_scalar(keep)
     }
 
     fn strength(&self) -> Strength {

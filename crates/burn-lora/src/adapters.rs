@@ -4,29 +4,58 @@
 //! thing attached is a set, and changing a set means reading all [`sets`] of a model, [`detach`]ing
 //! them and attaching changed ones (tensors are reference counted: this copies no values).
 
+mod suspended;
+
 use std::cell::RefCell;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization, Reparameterizer};
 use burn::tensor::Tensor;
 
 use crate::{Adapter, Factor, FrozenWeight, LoraError, Method};
+use suspended::Suspended;
 
 /// The adapters of one weight, in the order they were added; at least one.
+///
+/// An adapter says which weight `W'` it makes of the frozen `W`. It need not be a sum with something
+/// that `W` does not enter (DoRA scales columns). The weight that several compose is
+///
+/// ```text
+/// W + Σ multiplier · (W' − W)        each W' made of the frozen W, not of another adapter's result
+/// ```
+///
+/// so that the order does not matter, a multiplier of 0 gives the base model and 1 a lone adapter as
+/// it was trained, for every kind.
 ///
 /// Their parameters appear at `<weight>.lora.adapters.<index>.factors.<Kind>.<factor>`
 /// ([`FactorPath`]).
 #[derive(Module, Debug)]
 pub struct Adapters {
     adapters: Vec<Adapter>,
-    /// While merged: the base as it was before. A plain tensor, not a parameter, so that it is
-    /// neither counted, trained nor recorded.
-    unmerged: Option<Tensor<2>>,
+    /// Whether the weight lies `[d_out, d_in]`.
+    turned: bool,
+    /// While merged: what is multiplied with, in f32 as the weight lies. A plain tensor, not a
+    /// parameter, so that it is neither counted, trained nor recorded.
+    merged: Option<Tensor<2>>,
+    #[module(skip)]
+    suspended: Vec<Suspended>,
 }
 
 impl Adapters {
     /// A set of one.
     pub fn single(adapter: Adapter) -> Self {
-        Self { adapters: vec![adapter], unmerged: None }
+        Self { adapters: vec![adapter], turned: false, merged: None, suspended: Vec::new() }
+    }
+
+    /// The set for a weight that lies `[d_out, d_in]` (true) or `[d_in, d_out]` (false, as Burn's own).
+    /// The adapters are made for `[d_in, d_out]` either way.
+    pub fn with_turned(mut self, turned: bool) -> Self {
+        self.turned = turned;
+        self
+    }
+
+    /// Whether the weight lies `[d_out, d_in]`.
+    pub fn is_turned(&self) -> bool {
+        self.turned
     }
 
     /// The adapters, in the order they were added.
@@ -60,18 +89,30 @@ impl Adapters {
         self
     }
 
-    /// Whether the stored base holds the adapters' change already.
+    /// Whether the weight is multiplied with as merged, so that nothing is computed beside it.
     pub fn is_merged(&self) -> bool {
-        self.unmerged.is_some()
+        self.merged().is_some()
     }
 
-    /// `x W'`, `x: [rows, d_in]` and `weight: [d_in, d_out]`, with the change of every adapter that
-    /// is in force; none where there is no such adapter, or the base holds the change already.
+    /// The weight with the change, in f32 as the weight lies, while merged.
+    pub fn merged(&self) -> Option<&Tensor<2>> {
+        // A record that was loaded meanwhile brought factors of its own.
+        self.merged.as_ref().filter(|_| suspended::still_there(&self.adapters, &self.suspended))
+    }
+
+    /// `x W'`, `x: [rows, d_in]` and `weight: [d_in, d_out]`, both in f32 or the weight held in 16 bits,
+    /// with the change of every adapter that is in force; none where there is no such adapter, or the
+    /// set is merged.
     pub(crate) fn forward(&self, x: &Tensor<2>, weight: &FrozenWeight) -> Option<Tensor<2>> {
         let mut effective = self.effective();
         let first = effective.next()?;
         let y = first.forward(x.clone(), weight.clone());
         Some(effective.fold(y, |y, adapter| y + adapter.branch(x.clone(), weight.clone())))
+    }
+
+    /// Whether [`forward`](Self::forward) gives something.
+    pub(crate) fn is_effective(&self) -> bool {
+        self.effective().next().is_some()
     }
 
     /// The adapters that change the output: in force, and not merged.
@@ -80,50 +121,77 @@ impl Adapters {
         self.iter().filter(move |adapter| !merged && adapter.is_effective())
     }
 
-    /// The base with the change of every adapter in force, dense in f32 whatever kind the base is, and
-    /// the set that knows it is merged.
+    /// The set that multiplies with one dense weight, the base with the change of every adapter in force,
+    /// in f32 whatever kind the base is. Merging a merged set changes nothing.
     ///
-    /// The untouched base is kept (a reference, not a copy), so that [`unmerge`](Self::unmerge) is
-    /// exact. Merging a merged set changes nothing.
+    /// The base stays where it is, so that [`unmerge`](Self::unmerge) is exact and a record of the model
+    /// holds base and factors as ever. The factors are not trained while they are merged.
     ///
     /// # Shapes
     ///
-    /// - `base`: `[d_in, d_out]`
-    pub fn merge(mut self, base: Tensor<2>) -> (Tensor<2>, Self) {
+    /// - `base`: as the weight lies
+    pub fn merge(mut self, base: Tensor<2>) -> Self {
         if self.is_merged() {
-            return (base, self);
+            return self;
         }
-        let merged = self.composed(base.clone()).detach();
-        self.unmerged = Some(base);
-        (merged, self)
+        let merged = self.unmerge_factors().composed(base, Adapter::change).detach();
+        self.merged = Some(merged);
+        (self.adapters, self.suspended) = suspended::suspend(self.adapters);
+        self
     }
 
-    /// The base as it was before [`merge`](Self::merge), bit for bit, and the set that works again.
-    pub fn unmerge(mut self, merged: Tensor<2>) -> (Tensor<2>, Self) {
-        match self.unmerged.take() {
-            Some(base) => (base.to_device(&merged.device()), self),
-            None => (merged, self),
-        }
+    /// The set as it was before [`merge`](Self::merge).
+    pub fn unmerge(mut self) -> Self {
+        self.unmerge_factors();
+        self
     }
 
-    fn composed(&self, base: Tensor<2>) -> Tensor<2> {
-        let dense = FrozenWeight::from(base).dense();
-        self.effective()
-            .fold(dense.clone(), |weight, adapter| weight + adapter.change(dense.clone()))
+    fn unmerge_factors(&mut self) -> &Self {
+        self.merged = None;
+        let (adapters, held) =
+            (std::mem::take(&mut self.adapters), std::mem::take(&mut self.suspended));
+        self.adapters = suspended::resume(adapters, held);
+        self
+    }
+
+    /// The base with the change of every adapter in force, in f32.
+    fn composed(
+        &self,
+        base: Tensor<2>,
+        change: impl Fn(&Adapter, Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
+        let turn = |weight: Tensor<2>| if self.turned { weight.transpose() } else { weight };
+        let dense = turn(FrozenWeight::from(base).dense());
+        turn(
+            self.effective()
+                .fold(dense.clone(), |weight, adapter| weight + change(adapter, dense.clone())),
+        )
     }
 }
 
 impl Reparameterization for Adapters {
     const NAME: &'static str = "lora";
 
-    /// The composed weight, which unchanged model code (`Linear::forward`) multiplies with.
+    /// The composed weight, which unchanged model code (`Linear::forward`) multiplies with, in the
+    /// base's own number format: that is what such a model's activations have.
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
-        if intercept(self) || self.effective().next().is_none() {
+        if intercept(self) {
             return base;
         }
-        let shape = base.shape();
-        let [rows, columns] = [shape[0], shape.num_elements() / shape[0].max(1)];
-        self.composed(base.reshape([rows, columns])).reshape(shape)
+        let (shape, format) = (base.shape(), base.dtype());
+        let weight = match self.merged() {
+            Some(merged) => merged.clone(),
+            None if !self.is_effective() => return base,
+            None => {
+                let [rows, columns] = [shape[0], shape.num_elements() / shape[0].max(1)];
+                self.composed(base.reshape([rows, columns]), Adapter::dropped_change)
+            }
+        };
+        let weight = weight.reshape(shape);
+        match format.is_float() && weight.dtype() != format {
+            true => weight.cast(format),
+            false => weight,
+        }
     }
 }
 
@@ -193,9 +261,8 @@ fn materialize_without<M: Module>(model: M) -> (M, Vec<Adapters>) {
     (model, INTERCEPTED.take().unwrap_or_default())
 }
 
-/// Takes every [`Adapters`] off the model's weights and gives the stored bases back, bit for bit.
-///
-/// What is merged stays in the base. A reparameterization of another kind is folded in.
+/// Takes every [`Adapters`] off the model's weights and gives the stored bases back, bit for bit, merged
+/// or not. A reparameterization of another kind is folded in.
 pub fn detach<M: Module>(model: M) -> M {
     materialize_without(model).0
 }
@@ -322,7 +389,7 @@ pub fn attach<M: Module>(module: M, path: &str, adapter: Adapter) -> Result<M, L
                 self.failed = Some(LoraError::WeightShape { path, made_for, found });
                 return (param, None);
             }
-            (param.set_require_grad(false), Some(Adapters::single(adapter)))
+            (unshared(param).set_require_grad(false), Some(Adapters::single(adapter)))
         }
     }
     let mut attach = Attach { path, adapter: Some(adapter), others: Vec::new(), failed: None };
@@ -332,4 +399,21 @@ pub fn attach<M: Module>(module: M, path: &str, adapter: Adapter) -> Result<M, L
         return Err(LoraError::UnknownWeight { path: path.to_owned(), weights: others });
     }
     failed.map_or(Ok(attached), Err)
+}
+
+/// Whether the parameter requires gradients, or does once its module is in training mode.
+pub fn is_trained<const D: usize>(param: &Param<Tensor<D>>) -> bool {
+    let base = param.base();
+    // Burn tells what `train` will give back by giving it back only.
+    base.is_require_grad()
+        || (!base.is_autodiff() && param.clone().train().base().is_require_grad())
+}
+
+/// The parameter with a state of its own where it is not initialised yet. Clones share that state, and
+/// what is set on it (whether gradients are required) is set for all of them; the value is the same.
+pub fn unshared<const D: usize>(param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+    match param.is_initialized() {
+        true => param,
+        false => param.init_mapper(|value| value),
+    }
 }

@@ -27,7 +27,9 @@ pub struct AdapterConfig {
     /// The numerator of the scale. At least 0; `2 · rank` unless it is set, so that the scale does not
     /// change with the rank. (PEFT's default is 8 whatever the rank.)
     pub alpha: f64,
-    /// The probability, in `[0, 1)`, that an element of A's input is zeroed while training.
+    /// The probability, in `[0, 1)`, that an element of A's input is zeroed while training: of each row for
+    /// itself in [`LoraForward`](crate::LoraForward), of all rows of a pass alike in model code that calls
+    /// `Linear::forward`.
     pub dropout: f64,
     /// Divide alpha by `√rank` rather than by `rank` (rank-stabilised LoRA, arXiv 2312.03732).
     pub rslora: bool,

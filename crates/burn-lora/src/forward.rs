@@ -6,7 +6,7 @@
 //! weight's own product where nothing hangs on it.
 
 use burn::nn::Linear;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, FloatDType, Tensor};
 
 use crate::{Adapters, FrozenWeight, product};
 
@@ -16,6 +16,7 @@ pub trait LoraForward {
     ///
     /// Dropout acts only where `x` lives on an autodiff device, as Burn's own `Dropout` does. A
     /// weight that is itself trainable falls back to `Linear::forward`, which gives it its gradient.
+    /// The output is in the number format of `x`; with an adapter the product is made in f32.
     ///
     /// # Shapes
     ///
@@ -26,7 +27,7 @@ pub trait LoraForward {
 
 impl LoraForward for Linear {
     fn lora_forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let mut shape = x.dims();
+        let (mut shape, format) = (x.dims(), x.dtype());
         let d_in = shape[D - 1];
         let rows = shape[..D - 1].iter().product();
         // Two dimensions: on batched x Burn may form a weight gradient per batch row.
@@ -34,28 +35,55 @@ impl LoraForward for Linear {
         let bias = self.bias.as_ref().map(|bias| bias.val());
         let trained = self.weight.base().is_require_grad();
 
-        let adapted = match self.weight.reparameterization::<Adapters>() {
-            Some(set) if !trained => set.forward(&x, &FrozenWeight::of(&self.weight)),
-            _ => None,
-        };
-        let y = match adapted {
-            Some(y) => plus(y, bias),
+        let set = self.weight.reparameterization::<Adapters>();
+        let y = match set.filter(|set| !trained && !set.is_turned()) {
+            Some(set) if set.is_merged() => {
+                times(in_f32(x), set.merged().cloned().unwrap_or_else(|| self.weight.val()), bias)
+            }
+            Some(set) if set.is_effective() => {
+                let x = in_f32(x);
+                let weight = FrozenWeight::of(&self.weight);
+                let y = set.forward(&x, &weight).unwrap_or_else(|| weight.multiply(x));
+                plus(y, bias)
+            }
             // `val` and not `base`: what hangs there may be another kind of reparameterization.
-            None => match FrozenWeight::from(self.weight.val()) {
-                FrozenWeight::Dense(weight) => plus(product(x, weight), bias),
-                weight => plus(weight.multiply(x), bias),
-            },
+            _ => times(x, self.weight.val(), bias),
         };
+        let y = in_format(y, format);
         let [_, d_out] = y.dims();
         shape[D - 1] = d_out;
         y.reshape(shape)
     }
 }
 
+/// `x W + b`, `x: [rows, d_in]`.
+fn times(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    match FrozenWeight::from(weight) {
+        FrozenWeight::Dense(weight) => plus(product(x, weight), bias),
+        weight => plus(weight.multiply(x), bias),
+    }
+}
+
+/// What multiplies with factors is in f32, as they are.
+fn in_f32(x: Tensor<2>) -> Tensor<2> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 => x.cast(FloatDType::F32),
+        _ => x,
+    }
+}
+
 /// `y + b`, `y: [rows, d_out]`.
 fn plus(y: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
     match bias {
-        Some(bias) => y + bias.unsqueeze(),
+        Some(bias) => {
+            let bias = in_format(bias, y.dtype());
+            y + bias.unsqueeze()
+        }
         None => y,
     }
+}
+
+/// The tensor in that number format.
+fn in_format<const D: usize>(tensor: Tensor<D>, format: DType) -> Tensor<D> {
+    if tensor.dtype() == format { tensor } else { tensor.cast(format) }
 }

@@ -120,7 +120,8 @@ pub trait LoraBackend: FrozenBackend {
     }
 }
 
-/// `x W + scale · (mask(x) A) B`, with gradients for `x`, `a` and `b` where they are tracked.
+/// `x W + scale · (mask(x) A) B` (arXiv 2106.09685, section 4.1), with gradients for `x`, `a` and `b` where
+/// they are tracked.
 ///
 /// The weight gets none, tracked or not: nothing of its shape is made.
 ///

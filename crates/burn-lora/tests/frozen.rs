@@ -210,7 +210,8 @@ fn an_adapted_half_linear_equals_float64_with_its_gradients() {
             let linear = attach(linear, "weight", adapter).unwrap();
             let input = tensor::<2>(&x, [rows, d_in], &device).require_grad();
             let y = linear.lora_forward(input.clone());
-            let composed = linear.forward(input.clone().detach());
+            // Burn's own linear takes activations of the weight's format only: `unchanged.rs` has the others.
+            let composed = (format == DType::F32).then(|| linear.forward(input.clone().detach()));
             let grads = (y.clone() * tensor(&dy, [rows, d_out], &device)).sum().backward();
 
             let expected = reference::expected(&x, &matrix, &a, &b, Some(&bias), 0.5, None, &dy);
@@ -229,11 +230,9 @@ fn an_adapted_half_linear_equals_float64_with_its_gradients() {
             };
             let forward = sizes(&x).times(&sizes(&matrix));
             nearly("y", values(y), &expected.y, &forward);
-            close(
-                "the dense weight that Burn's own linear composes",
-                values(composed),
-                &expected.y,
-            );
+            if let Some(composed) = composed {
+                close("the weight that Burn's own linear composes", values(composed), &expected.y);
+            }
             let backward = sizes(&dy).times(&sizes(&matrix.transposed()));
             nearly("dx", values(input.grad(&grads).unwrap()), &expected.dx, &backward);
             let set = linear.weight.reparameterization::<Adapters>().unwrap();
@@ -257,7 +256,7 @@ fn an_adapted_half_linear_equals_float64_with_its_gradients() {
 }
 
 #[test]
-fn merging_is_dense_in_f32_and_unmerging_gives_the_half_back() {
+fn merging_is_dense_in_f32_whatever_the_base_is_held_in() {
     for case in cases() {
         let (w, matrix) = weight([17, 64], 1, &case);
         let (FrozenWeight::Dense(base) | FrozenWeight::Half(base)) = w else { unreachable!() };
@@ -269,14 +268,13 @@ fn merging_is_dense_in_f32_and_unmerging_gives_the_half_back() {
             2.0,
             0.0,
         );
-        let before = base.to_data();
-        let (merged, set) = Adapters::single(adapter.unwrap()).merge(base);
+        let set = Adapters::single(adapter.unwrap()).merge(base);
+        let merged = set.merged().unwrap();
         let delta = a.times(&b).scaled(2.0);
         let expected = matrix.plus(&delta);
         let allowed = sizes(&matrix).plus(&sizes(&a).times(&sizes(&b)).scaled(2.0));
         check("merged", &values(merged.clone()), &expected, &allowed, 5);
-        let (back, _) = set.unmerge(merged);
-        assert_eq!(back.to_data(), before);
+        assert!(set.unmerge().merged().is_none());
     }
 }
 

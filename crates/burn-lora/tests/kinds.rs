@@ -139,13 +139,10 @@ fn every_kind_composes_merges_and_multiplies_alike() {
         assert!((full.clone() - base.clone()).abs().max().into_scalar::<f32>() > 0.1, "{method}");
         check_close("composed", adapted.forward(x.clone()), full.clone());
 
-        let (merged, set) = Adapters::single(adapter.clone()).merge(linear.weight.base());
+        let set = Adapters::single(adapter.clone()).merge(linear.weight.base());
         let mut folded = linear.clone();
-        folded.weight = folded.weight.map(|_| merged.clone());
+        folded.weight = folded.weight.map(|_| set.merged().unwrap().clone());
         check_close("merged", folded.forward(x.clone()), full.clone());
-        let back: Vec<f32> = set.unmerge(merged).0.into_data().try_to_vec().unwrap();
-        let before: Vec<f32> = linear.weight.base().into_data().try_to_vec().unwrap();
-        assert_eq!(back, before, "{method}: unmerging is exact");
 
         for multiplier in [0.0, 0.5, 2.0] {
             let set = Adapters::single(adapter.clone().with_multiplier(multiplier));
@@ -208,7 +205,8 @@ fn every_kind_runs_on_a_weight_of_half_precision() {
     for &method in Method::ALL {
         let outputs = [&dense, &stored].map(|linear| {
             let adapter = moved("x", method, linear);
-            let (merged, _) = Adapters::single(adapter.clone()).merge(linear.weight.base());
+            let set = Adapters::single(adapter.clone()).merge(linear.weight.base());
+            let merged = set.merged().unwrap().clone();
             let adapted = attach(linear.clone(), "weight", adapter).unwrap();
             (adapted.lora_forward(x.clone()), merged)
         });

@@ -1,7 +1,7 @@
 //! The adapter of one name as it hangs on a model: how it was made, what belongs to it, and whether a
 //! configuration describes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use burn::module::Module;
@@ -76,6 +76,7 @@ impl Attached {
                 _ => saved.contains(&param.path),
             })
             .map(Slot::of)
+            .chain(unstoppable(scan, &saved))
             .collect();
         match slots.iter().find(|slot| matches!(slot.part, Part::Unknown)) {
             Some(slot) => Err(PatchError::UnknownFactor { path: slot.path.clone() }),
@@ -91,6 +92,18 @@ impl Attached {
             adapter.is_none_or(|it| it.name() != self.name)
         })
     }
+}
+
+/// The places of state that training moves whatever is frozen, and that files may have or not.
+pub(super) fn unstoppable(scan: &Scan, saved: &BTreeSet<String>) -> Vec<Slot> {
+    let stateful = scan.stateful();
+    let moves = |param: &&ParamInfo| {
+        param.role == ParamRole::Buffer
+            && !saved.contains(&param.path)
+            && stateful.get(parent(&param.path)) == Some(&false)
+    };
+    let places = scan.params().iter().filter(moves).map(Slot::of);
+    places.map(|slot| Slot { optional: true, ..slot }).collect()
 }
 
 /// That the configuration describes the adapter that is attached.

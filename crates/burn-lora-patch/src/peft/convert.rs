@@ -35,9 +35,9 @@ impl PeftConfig {
             }
         };
         let mut modules_to_save = config.modules_to_save.clone();
-        for head in config.task_type.map_or(&[][..], |task| task.heads()) {
-            if !modules_to_save.iter().any(|module| module == head) {
-                modules_to_save.push((*head).to_owned());
+        for head in config.task_heads() {
+            if !modules_to_save.contains(&head) {
+                modules_to_save.push(head);
             }
         }
         let mut file = Self {

@@ -6,6 +6,7 @@
 
 use burn_lora::{Factor, FactorPath, Sizes};
 
+use crate::layout::Layout;
 use crate::path::{join, last_segment, parent};
 use crate::scan::{LinearLayer, ParamInfo, ParamRole};
 
@@ -36,6 +37,8 @@ pub(crate) struct Slot {
     pub(crate) transposed: bool,
     /// What the parameter is to an adapter.
     pub(crate) part: Part,
+    /// Whether a file may be without it.
+    pub(crate) optional: bool,
 }
 
 /// What a parameter is to an adapter.
@@ -59,7 +62,7 @@ impl Slot {
                 ("beta", true) => "bias",
                 (name, _) => name,
             };
-            let matrix = param.container == "Linear" && name == "weight" && param.shape.len() == 2;
+            let matrix = param.layout == Some(Layout::InOut);
             let key = prefixed(parent(&path), name);
             return Self::new(path, key, param.shape.clone(), matrix, Part::Base);
         }
@@ -87,7 +90,7 @@ impl Slot {
         if transposed {
             shape.reverse();
         }
-        Self { path, key, shape, transposed, part }
+        Self { path, key, shape, transposed, part, optional: false }
     }
 
     /// Which dimension in the file is the rank.
@@ -144,6 +147,7 @@ mod tests {
             container: container.into(),
             id: ParamId::new(),
             role,
+            layout: (container == "Linear").then_some(Layout::InOut),
         })
     }
 

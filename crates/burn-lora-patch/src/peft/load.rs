@@ -1,6 +1,6 @@
 //! Loading a PEFT directory into a model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::module::Module;
@@ -9,12 +9,13 @@ use burn_lora_files::floats;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
-use super::attached::{Attached, check_settings};
+use super::attached::{Attached, check_settings, unstoppable};
 use super::config::read_config;
 use super::files::{CONFIG_FILE, TENSORS_FILE, read};
 use super::keys::{Part, Slot};
 use crate::error::{KeyProblem, PatchError};
-use crate::patch::{Plan, freeze};
+use crate::layout::{Layout, LinearTypes};
+use crate::patch::Plan;
 use crate::report::PatchReport;
 use crate::rewrite::add_sets;
 use crate::scan::Scan;
@@ -37,11 +38,15 @@ pub struct LoadOptions {
     /// Whether its factors, and the modules it saved, are trained on. As in PEFT they are frozen by
     /// default.
     pub trainable: bool,
+    /// Types that are linear layers, as they were when the model was patched
+    /// ([`LoraConfig::linear_types`](crate::LoraConfig)): files do not say.
+    pub linear_types: LinearTypes,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { name: "default".to_owned(), trainable: false }
+        let linear_types = LinearTypes::new();
+        Self { name: "default".to_owned(), trainable: false, linear_types }
     }
 }
 
@@ -54,6 +59,12 @@ impl LoadOptions {
     /// Sets the adapter's name in the model.
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// Says that structs called `name` are linear layers whose `weight` lies so.
+    pub fn with_linear_type(mut self, name: impl Into<String>, layout: Layout) -> Self {
+        self.linear_types.insert(name.into(), layout);
         self
     }
 
@@ -87,8 +98,9 @@ pub fn load<M: Module>(
     let loaded = file
         .to_config()
         .map_err(|settings| PatchError::Unsupported { path: dir.join(CONFIG_FILE), settings })?;
-    let config = loaded.config.with_name(options.name.clone());
-    let mut plan = Plan::new(model, &config, Unmatched::Reported)?;
+    let mut config = loaded.config.with_name(options.name.clone());
+    config.linear_types = options.linear_types.clone();
+    let mut plan = Plan::with_weights(model, &config, Unmatched::Reported)?;
     let rank = config.adapter.rank;
     let slots = slots(&plan, &config.adapter);
     let mut values = values(dir, &slots, rank)?;
@@ -112,8 +124,7 @@ pub fn load<M: Module>(
         plan.report.trainable = 0;
     }
     plan.report.warnings.extend(loaded.warnings);
-    let frozen = freeze(model.clone(), &plan.selection.saved_params);
-    *model = add_sets(write(frozen, saved), sets);
+    *model = add_sets(write(plan.frozen(model), saved), sets);
     Ok(plan.report)
 }
 
@@ -167,13 +178,22 @@ fn values(
     if !embeddings.is_empty() {
         return Err(PatchError::Unsupported { path, settings: embeddings });
     }
-    let shapes = tensors.iter().map(|(key, view)| (key.as_str(), view.shape()));
+    // PyTorch counts batches beside running statistics, which Burn does not.
+    let tensors = || tensors.iter().filter(|(key, _)| !key.ends_with(".num_batches_tracked"));
+    let shapes = tensors().map(|(key, view)| (key.as_str(), view.shape()));
+    let present: BTreeSet<&str> = shapes.clone().map(|(key, _)| key).collect();
+    let slots: Vec<Slot> = slots
+        .iter()
+        .filter(|slot| !slot.optional || present.contains(slot.key.as_str()))
+        .cloned()
+        .collect();
+    let slots = slots.as_slice();
     let mut problems: Vec<KeyProblem> = compare(slots, shapes)
         .into_iter()
         .map(|problem| as_rank_problem(problem, slots, rank))
         .collect();
     let mut values = BTreeMap::new();
-    for (key, view) in &tensors {
+    for (key, view) in tensors() {
         match floats::values(view) {
             Some(read) => {
                 values.insert(key.clone(), read);
@@ -196,9 +216,10 @@ fn slots(plan: &Plan, adapter: &AdapterConfig) -> Vec<Slot> {
         let factors = adapter.method.factors().iter();
         factors.map(|factor| Slot::factor(factor, linear, adapter.rank))
     });
+    let saved_params = &plan.selection.saved_params;
     let params = plan.scan.params().iter();
-    let saved = params.filter(|param| plan.selection.saved_params.contains(&param.path));
-    factors.chain(saved.map(Slot::of)).collect()
+    let saved = params.filter(|param| saved_params.contains(&param.path));
+    factors.chain(saved.map(Slot::of)).chain(unstoppable(&plan.scan, saved_params)).collect()
 }
 
 /// A wrong shape is a wrong rank where a factor differs in nothing else.

@@ -13,6 +13,7 @@ use super::files::{CONFIG_FILE, TENSORS_FILE, write_whole};
 use super::keys::Slot;
 use crate::config::LoraConfig;
 use crate::error::PatchError;
+use crate::path::is_named;
 use crate::report::LayerStatus;
 use crate::scan::Scan;
 use crate::select::{Unmatched, select};
@@ -126,7 +127,12 @@ fn resolved(
             .collect(),
         Err(_) => BTreeSet::new(),
     };
-    if all_linear || refused || selected != *adapted {
+    // PEFT excludes layers by their own names only.
+    let groups = described
+        .exclude
+        .iter()
+        .any(|entry| !scan.linears().iter().any(|linear| is_named(&linear.path, entry)));
+    if all_linear || refused || groups || selected != *adapted {
         let linears = scan.linears().iter().map(|linear| linear.path.as_str());
         let others = linears.chain(scan.modules().keys().map(String::as_str));
         let names = minimal_suffixes(

@@ -101,10 +101,17 @@ pub(super) fn no_linear(scan: &Scan, role: Role, entry: &Entry<'_>) -> TargetPro
             example: part.or(linears().next()).unwrap_or_default().to_owned(),
         };
     }
+    // The parameter of a layer for the layer.
+    let of_layer = entry.text().rsplit_once('.').filter(|(layer, parameter)| {
+        matches!(*parameter, "weight" | "bias") && linears().any(|path| is_named(path, layer))
+    });
     TargetProblem::Unknown {
         role,
         entry: entry.text().to_owned(),
-        nearest: nearest_ends(entry.text(), linears()),
+        nearest: match of_layer {
+            Some((layer, _)) => vec![layer.to_owned()],
+            None => nearest_ends(entry.text(), linears()),
+        },
         existing: last_segments(linears()),
     }
 }

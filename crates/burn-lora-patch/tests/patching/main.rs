@@ -3,7 +3,9 @@
 mod checkpoint;
 mod face;
 mod frozen;
+mod learner;
 mod mlp;
+mod own_models;
 mod peft_config;
 mod peft_files;
 mod run_time;

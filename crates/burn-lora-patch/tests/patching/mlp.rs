@@ -104,14 +104,21 @@ pub fn config(targets: Targets) -> LoraConfig {
 
 /// Gives the factors of all adapters fixed values that are not zero.
 pub fn with_trained_factors<M: Module>(model: M) -> M {
-    model.map(&mut Fill { path: Vec::new(), below: ".lora.adapters.", offset: 0.3 })
+    model.map(&mut Fill::factors(0.3))
 }
 
 /// Fills the float parameters whose path contains `below`.
-struct Fill {
+pub struct Fill {
     path: Vec<String>,
     below: &'static str,
     offset: f32,
+}
+
+impl Fill {
+    /// Of the factors of all adapters.
+    pub fn factors(offset: f32) -> Self {
+        Self { path: Vec::new(), below: ".lora.adapters.", offset }
+    }
 }
 
 impl ModuleMapper for Fill {

@@ -28,8 +28,8 @@
 //!   so that its shape costs nothing), and the blocks are a field of the set that hangs on the weight
 //!   ([`Adapters`](crate::Adapters)), beside the adapters, since Burn hangs one thing on a parameter.
 //!   They are tensors of bytes (or a handle of a file) and not parameters: never trained nor recorded.
-//!   Unchanged model code would get its dense weight from `Reparameterization::apply`; merging replaces
-//!   the base by a dense one and keeps the set's blocks to unmerge, as it keeps a `half` base today.
+//!   Unchanged model code would get its dense weight from `Reparameterization::apply`; merging puts a
+//!   dense one beside the set's blocks, as it does beside a `half` base today.
 //!
 //! A kind is a file here, a variant of [`Frozen`] and of [`FrozenWeight`], and an arm for each question.
 //!
