@@ -10,6 +10,7 @@ mod bench;
 mod fetch;
 mod gguf;
 mod gpu;
+mod licences;
 mod parity;
 mod processor;
 mod python;
@@ -29,6 +30,7 @@ enum Verb {
     Gguf(gguf::Gguf),
     #[command(subcommand)]
     Gpu(gpu::Gpu),
+    Licences(licences::Licences),
     Parity(parity::Parity),
     /// Makes the data, the tokenizer and the model file of the quickstart.
     #[command(subcommand)]
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Verb::Fetch(verb) => fetch::run(&verb).map_err(Into::into),
         Verb::Gguf(verb) => gguf::run(&verb),
         Verb::Gpu(verb) => gpu::run(&verb),
+        Verb::Licences(verb) => licences::run(&verb).map_err(Into::into),
         Verb::Parity(verb) => parity::run(&verb),
         Verb::Quickstart(verb) => quickstart::run(&verb).map_err(Into::into),
     };
