@@ -2,7 +2,8 @@
 //!
 //! - [`atomic`]: a file is the old one or the new one, whole, whatever happens in between.
 //! - [`IoError`]: what the system refused, with what was tried and where; every crate's errors hold this one.
-//! - [`floats`]: the numbers of safetensors files, f32, f16 and bf16, to and from f32.
+//! - [`floats`]: the numbers of safetensors files, f32, f16 and bf16, each to any of them; [`header`]: what
+//!   such a file holds.
 //! - [`digest`]: size and SHA-256 of a file, to find later whether it has changed.
 //! - [`lock`]: a file that one process holds at a time.
 //! - [`fnv`]: a hash of a path that is the same on every machine and in every version.
@@ -14,6 +15,7 @@ pub mod digest;
 mod error;
 pub mod floats;
 pub mod fnv;
+pub mod header;
 pub mod lock;
 mod lossy;
 mod plain;
