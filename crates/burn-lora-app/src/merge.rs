@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
+use burn_lora_config::{ModelSource, RunConfig};
 use burn_lora_files::{IoError, atomic, lossy, scratch_dir, sync_dir};
 use burn_lora_models::SaveDtype;
 use burn_lora_patch::{merge_and_unload, peft};
-use burn_lora_train::config::{ModelSource, RunConfig};
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::learner::Objective;
 use burn_lora_train::located::present;

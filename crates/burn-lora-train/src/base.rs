@@ -8,10 +8,10 @@ use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{Architecture, LoadReport, ModelConfig, ModelError, Storage, WeightDtype};
 
-use crate::config::{AdapterSection, ModelSource, RunConfig};
 use crate::learner::Objective;
 use crate::observe::Observer;
 use crate::{TrainError, located, system_memory};
+use burn_lora_config::{AdapterSection, ModelSource, RunConfig};
 
 /// The base models of runs that follow each other in one process, so that each is loaded once.
 ///

@@ -107,7 +107,7 @@ pub fn evaluate(
     let directory = RunDirectory::new(dir);
     let mut config = directory.read_config(overrides)?;
     let adapter = directory.trained(&mut config);
-    with_model!(Kind::of_run(&config, observer)?, Model => {
+    with_model!(Kind::of(&config, observer)?, Model => {
         let run = prepare::<Model>(config, Adapt::Base, observer)?;
         measure(run, adapter.as_deref(), observer)
     })

@@ -14,8 +14,6 @@ use burn_train::renderer::MetricsRenderer;
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use crate::TrainError;
-use crate::config::TrainSection;
-use crate::data::MakeStep;
 use crate::early_stopping::{EarlyStopping, Seen};
 use crate::history::{Covered, History};
 use crate::learner::{Objective, OptimizerTap, Trainee};
@@ -25,6 +23,8 @@ use crate::optimizer::{adamw, scheduler};
 use crate::schedule::LearningRate;
 use crate::silent::SilentRenderer;
 use crate::strategy::{Hooks, StepPlan, StepStrategy};
+use burn_lora_config::TrainSection;
+use burn_lora_data::MakeStep;
 
 /// What goes into the loop.
 pub(crate) struct Fit<'a, M: Objective> {
@@ -208,8 +208,8 @@ mod tests {
     use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig};
 
     use super::*;
-    use crate::config::RunConfig;
-    use crate::data::{TokenBatch, TokenExample};
+    use burn_lora_config::RunConfig;
+    use burn_lora_data::{TokenBatch, TokenExample};
 
     const MODEL: &str = r#"{"model_type": "llama", "vocab_size": 16, "hidden_size": 8,
         "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,

@@ -26,11 +26,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
-use crate::config::RunConfig;
-use crate::data::Prompt;
 use crate::metrics::Tally;
 use crate::observe::Observer;
 use crate::prepare::{Files, ReadRows};
+use burn_lora_config::RunConfig;
+use burn_lora_data::Prompt;
 
 pub use burn_lora_models::{CausalLm, SequenceClassifier};
 pub use tap::OptimizerTap;

@@ -10,7 +10,7 @@
 //! nothing is refused.
 //!
 //! ```no_run
-//! use burn_lora_train::config::RunConfig;
+//! use burn_lora_config::RunConfig;
 //! use burn_lora_train::observe::Observer;
 //! use burn_lora_train::plan::plan;
 //!
@@ -37,11 +37,11 @@ use burn_lora_patch::{
 };
 use serde::Serialize;
 
-use crate::config::{AdapterSection, RunConfig};
 use crate::learner::Objective;
 use crate::observe::Observer;
 use crate::prepare::{Kind, ReadRun, patch_config, read};
 use crate::{TrainError, base, system_memory, with_model};
+use burn_lora_config::{AdapterSection, RunConfig};
 
 use batches::Batches;
 use memory::Needs;
@@ -92,7 +92,7 @@ pub struct LargestBatch {
 ///
 /// Whatever is wrong with configuration, device, tokenizer, data, the model's configuration or targets.
 pub fn plan(config: RunConfig, observer: &Observer) -> Result<Plan, TrainError> {
-    with_model!(Kind::of_run(&config, observer)?, Model => {
+    with_model!(Kind::of(&config, observer)?, Model => {
         with_pace::<Model>(&read::<Model>(config, observer)?, observer)
     })
 }
@@ -140,25 +140,31 @@ fn outline<M: Objective>(
     run: &ReadRun<M::Batch>,
     observer: &Observer,
 ) -> Result<Outline<M>, TrainError> {
-    let model = base::outline::<M>(&run.config, &run.device, observer)?;
-    let scan = Scan::of(&model);
-    let AdapterSection::Lora(section) = &run.config.adapter else {
-        return Ok(Outline { model, scan, report: None, linears: HashMap::new() });
-    };
-    let config = patch_config(section, M::TASK, run.config.train.seed);
-    let report = burn_lora_patch::plan(&model, &config)?;
-    let (method, rank) = (section.lora.method, section.lora.rank);
-    let learned = |layer: &LayerReport| match layer.status {
-        LayerStatus::Adapted => {
-            let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
-            let kept = method.kept(sizes, section.lora.dropout > 0.0);
-            Some((layer.path.clone(), Learned::Factors { rank, kept }))
-        }
-        LayerStatus::TrainedWhole => Some((layer.path.clone(), Learned::Whole)),
-        _ => None,
-    };
-    let linears = report.layers().iter().filter_map(learned).collect();
-    Ok(Outline { model, scan, report: Some(report), linears })
+    Outline::of(base::outline::<M>(&run.config, &run.device, observer)?, &run.config)
+}
+
+impl<M: Objective> Outline<M> {
+    /// Of a model that exists by its shapes, as that run would train it.
+    fn of(model: M, run: &RunConfig) -> Result<Self, TrainError> {
+        let scan = Scan::of(&model);
+        let AdapterSection::Lora(section) = &run.adapter else {
+            return Ok(Self { model, scan, report: None, linears: HashMap::new() });
+        };
+        let config = patch_config(section, M::TASK, run.train.seed);
+        let report = burn_lora_patch::plan(&model, &config)?;
+        let (method, rank) = (section.lora.method, section.lora.rank);
+        let learned = |layer: &LayerReport| match layer.status {
+            LayerStatus::Adapted => {
+                let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
+                let kept = method.kept(sizes, section.lora.dropout > 0.0);
+                Some((layer.path.clone(), Learned::Factors { rank, kept }))
+            }
+            LayerStatus::TrainedWhole => Some((layer.path.clone(), Learned::Whole)),
+            _ => None,
+        };
+        let linears = report.layers().iter().filter_map(learned).collect();
+        Ok(Self { model, scan, report: Some(report), linears })
+    }
 }
 
 impl<M> Outline<M> {

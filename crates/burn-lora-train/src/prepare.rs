@@ -13,15 +13,15 @@ use burn_lora_models::LoadReport;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::peft::PeftConfig;
 use burn_lora_patch::{LayerStatus, LoraConfig, PatchReport, patch};
-use burn_lora_text::grouped;
+use burn_lora_text::part;
 
 use crate::base::BaseCache;
-use crate::config::{AdapterSection, LoraSection, ModelSource, RunConfig};
-use crate::data::{Prompt, Rows};
 use crate::learner::Objective;
 use crate::observe::Observer;
 use crate::plan::memory_plan;
 use crate::{TrainError, ids};
+use burn_lora_config::{AdapterSection, LoraSection, ModelSource, RunConfig};
+use burn_lora_data::{Prompt, Rows};
 
 pub use kind::Kind;
 pub use read::{Files, ReadRows, reading};
@@ -78,13 +78,7 @@ impl<M: Objective> Run<M> {
 
     /// `trainable: 43,008 of 2,150,000 (2.00 %)`.
     pub fn trainable_line(&self) -> String {
-        match &self.patched {
-            Some((report, _)) => report.trainable_line(),
-            None => {
-                let total = grouped(Module::num_params(&self.model));
-                format!("trainable: {total} of {total} (100.00 %)")
-            }
-        }
+        format!("trainable: {}", part(self.trained(), self.total()))
     }
 }
 

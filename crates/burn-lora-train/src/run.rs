@@ -18,8 +18,6 @@ use burn_train::renderer::MetricsRenderer;
 
 use crate::base::BaseCache;
 use crate::checkpoint::{Checkpoint, Checkpoints, Origin, Restored, State};
-use crate::config::{RunConfig, TrainSection};
-use crate::data::Prompt;
 use crate::directory::RunDirectory;
 use crate::early_stopping::{EarlyStopping, Seen};
 use crate::fit::{Fit, Fitted};
@@ -34,6 +32,8 @@ use crate::prepare::{Adapt, Kind, Run, build, draw, read};
 use crate::samples::scoring;
 use crate::strategy::Hooks;
 use crate::{TrainError, artifacts, system_memory, with_model};
+use burn_lora_config::{RunConfig, TrainSection};
+use burn_lora_data::Prompt;
 
 /// How to start a run, beside its configuration.
 #[derive(Default)]
@@ -81,7 +81,7 @@ pub fn train_on(
     let directory = RunDirectory::new(&config.output.dir);
     directory.check(&config, &options)?;
     set_threads(&config.train)?;
-    with_model!(Kind::of_run(&config, observer)?, Model => {
+    with_model!(Kind::of(&config, observer)?, Model => {
         train_as::<Model>(bases, config, &directory, options, observer)
     })
 }
@@ -221,7 +221,8 @@ fn fit<M: Objective>(
     let mut summary = sizes.summary::<M>(directory, steps, history.records());
     summary.interrupted = interrupted.is_some();
     summary.stopped = interrupted.or_else(|| ended_early(&summary, &figure(config.train.metric)));
-    summary.adapter_bytes = adapter_bytes.map(|adapter| (adapter, run.loaded_bytes));
+    (summary.adapter_bytes, summary.model_bytes) =
+        (adapter_bytes, adapter_bytes.map(|_| run.loaded_bytes));
     summary.samples = compared(&scored.borrow(), config.train.samples);
     let report = patched.map_or_else(String::new, |(report, _)| report.to_string());
     artifacts::write(directory, config, history.records(), &summary, &report, observer);
@@ -304,14 +305,13 @@ fn save<M: Objective>(
 
 /// How large the model is, told before the learner takes it.
 struct Sizes {
-    trainable: String,
-    trained: usize,
+    trainable: usize,
     total: usize,
 }
 
 impl Sizes {
     fn of<M: Objective>(run: &Run<M>) -> Self {
-        Self { trainable: run.trainable_line(), trained: run.trained(), total: run.total() }
+        Self { trainable: run.trained(), total: run.total() }
     }
 
     fn summary<M: Objective>(
@@ -322,20 +322,27 @@ impl Sizes {
     ) -> Summary {
         let classifies = M::TASK == burn_lora_patch::TaskType::SeqCls;
         let totals = Totals::of(records);
+        let evaluations = first_and_last(records);
         Summary {
             dir: directory.path().to_owned(),
-            steps: (totals.steps, steps),
+            steps: totals.steps,
+            planned_steps: steps,
             stopped: None,
             interrupted: false,
-            evaluations: first_and_last(records),
+            before: evaluations.map(|[before, _]| before),
+            after: evaluations
+                .filter(|[before, after]| before.step != after.step)
+                .map(|[_, after]| after),
             classifies,
             seconds: totals.seconds,
             tokens: totals.tokens,
-            rows: if classifies { totals.targets } else { 0 },
+            tokens_per_second: totals.tokens_per_second(),
+            rows_per_second: (classifies && totals.targets > 0)
+                .then(|| totals.targets_per_second()),
             trainable: self.trainable,
-            trained: self.trained,
             total: self.total,
             adapter_bytes: None,
+            model_bytes: None,
             peak_memory: system_memory::peak(),
             samples: Vec::new(),
         }
@@ -344,8 +351,7 @@ impl Sizes {
 
 /// Why a run that nobody stopped took fewer steps than it could: its metric no longer got better.
 fn ended_early(summary: &Summary, figure: &Figure) -> Option<String> {
-    let (taken, steps) = summary.steps;
-    (taken < steps).then(|| format!("{} no longer improved", figure.name))
+    (summary.steps < summary.planned_steps).then(|| format!("{} no longer improved", figure.name))
 }
 
 /// Pairs the samples of the first evaluation with those of the last.

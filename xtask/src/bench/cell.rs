@@ -10,12 +10,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use burn::module::{Module, ParamGroup};
 use burn::tensor::Device;
+use burn_lora_config::{RunConfig, TrainSection};
 use burn_lora_models::weights::Storage;
 use burn_lora_models::{CausalLm, ClassifierConfig, Model, SequenceClassifier};
 use burn_lora_patch::peft::{self, LoadOptions, PeftConfig};
 use burn_lora_patch::{LayerStatus, LoraConfig, TaskType, merge, patch, plan};
 use burn_lora_report::record::StepRecord;
-use burn_lora_train::config::{RunConfig, TrainSection};
 use burn_lora_train::learner::Objective;
 use burn_lora_train::{system_memory, take_steps};
 use serde::{Deserialize, Serialize};

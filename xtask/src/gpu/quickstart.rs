@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use burn_lora_train::config::RunConfig;
+use burn_lora_config::RunConfig;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
 use burn_lora_train::silent::SilentRenderer;
@@ -40,7 +40,7 @@ pub fn run(quickstart: &Quickstart) -> Done {
     let options = RunOptions { renderer: Some(Box::new(SilentRenderer)), ..RunOptions::default() };
     let summary = train(config, options, &Observer::silent())?;
     let exact_match = summary
-        .evaluations
+        .evaluations()
         .and_then(|[before, after]| Some((before.exact_match?, after.exact_match?)));
     let steps = steps(&std::fs::read_to_string(out.join("metrics.jsonl"))?);
     let seconds: Vec<f64> = steps.iter().map(|(_, seconds)| *seconds).collect();

@@ -13,11 +13,11 @@ use burn_lora_report::sample::Sample;
 
 use super::{Batch, Objective, ids, judge, probe_ids};
 use crate::TrainError;
-use crate::config::RunConfig;
-use crate::data::{Prompt, TokenBatch};
 use crate::observe::Observer;
 use crate::prepare::{Files, ReadRows, token_rows};
 use crate::samples::generate_samples;
+use burn_lora_config::RunConfig;
+use burn_lora_data::{Prompt, TokenBatch};
 
 impl Batch for TokenBatch {
     fn target_ids(&self) -> Vec<i32> {

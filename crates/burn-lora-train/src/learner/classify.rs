@@ -9,10 +9,10 @@ use burn_lora_report::sample::Sample;
 
 use super::{Batch, Objective, ids, probe_ids};
 use crate::TrainError;
-use crate::config::RunConfig;
-use crate::data::{LabelBatch, Prompt};
 use crate::observe::Observer;
 use crate::prepare::{Files, ReadRows, label_rows};
+use burn_lora_config::RunConfig;
+use burn_lora_data::{LabelBatch, Prompt};
 
 impl Batch for LabelBatch {
     fn target_ids(&self) -> Vec<i32> {

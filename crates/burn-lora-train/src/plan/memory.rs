@@ -5,10 +5,10 @@ use burn_lora_patch::ParamInfo;
 use serde::Serialize;
 
 use super::Outline;
-use crate::config::TrainSection;
 use crate::learner::Objective;
 use crate::prepare::ReadRun;
 use crate::samples::ROWS;
+use burn_lora_config::TrainSection;
 
 /// What the allocator loses to fragments of blocks that come and go, as a share of those.
 const FRAGMENTS: f64 = 0.05;

@@ -1,6 +1,6 @@
 //! What a check finds, as JSON.
 
-use burn_lora_train::config::{AdapterSection, LoraSection};
+use burn_lora_config::{AdapterSection, LoraSection};
 use burn_lora_train::learner::Objective;
 use burn_lora_train::prepare::Run;
 use serde::Serialize;
