@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use burn_lora::device::DeviceError;
+use burn_lora_config::ConfigErrors;
 use burn_lora_files::IoError;
 use burn_lora_hub::HubError;
 use burn_lora_models::ModelError;
 use burn_lora_patch::PatchError;
 use burn_lora_train::TrainError;
-use burn_lora_train::config::ConfigErrors;
 
 use crate::inspect::InspectError;
 use crate::presets::PresetError;

@@ -9,6 +9,7 @@ mod card;
 
 use std::path::{Path, PathBuf};
 
+use burn_lora_config::{AdapterSection, DataSection, ModelSource, RunConfig};
 use burn_lora_data::RowFile;
 use burn_lora_files::{self as files, IoError, atomic, floats, lossy};
 use burn_lora_hub::HubId;
@@ -16,7 +17,6 @@ use burn_lora_models::SaveDtype;
 use burn_lora_patch::peft::{self, CONFIG_FILE, PeftConfig, TENSORS_FILE};
 use burn_lora_patch::{PatchError, TaskType};
 use burn_lora_report::record::{Record, Totals, first_and_last};
-use burn_lora_train::config::{AdapterSection, DataSection, ModelSource, RunConfig};
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::history::History;
 use burn_lora_train::located::present;
@@ -45,6 +45,9 @@ pub struct ExportOptions {
     pub merged: Option<SaveDtype>,
     /// What others find the base model by, such as `org/name`; the configuration's unless given.
     pub base_model: Option<String>,
+    /// The command that writes text with the result, of the model's name or directory and of the adapter's
+    /// directory where there is one; the card has none without it.
+    pub command: Option<fn(&str, Option<&str>) -> String>,
 }
 
 /// What an export wrote.
@@ -90,7 +93,7 @@ pub fn export(
         (None, _) => copy_files(&run.trained, &inside)?,
     }
     observer.stage("writing the model card");
-    let card = run.card(observer)?;
+    let card = run.card(options, observer)?;
     files::write(&inside.join(CARD), card.to_string().as_bytes())?;
     let written = names(&inside)?;
     std::fs::rename(&inside, &options.out).map_err(IoError::at("write", &options.out))?;
@@ -133,7 +136,7 @@ pub fn export_dry_run(
             }
         }
     }
-    dry.add(CARD, run.card(observer)?.to_string().len() as u64);
+    dry.add(CARD, run.card(options, observer)?.to_string().len() as u64);
     Ok(dry)
 }
 
@@ -181,7 +184,7 @@ impl Finished {
         Ok(Self { config, title: title(dir), base, trained, adapter, weights, history })
     }
 
-    fn card(&self, observer: &Observer) -> Result<Card<'_>, AppError> {
+    fn card(&self, options: &ExportOptions, observer: &Observer) -> Result<Card<'_>, AppError> {
         let data = &self.config.data;
         Ok(Card {
             title: self.title.clone(),
@@ -194,6 +197,7 @@ impl Finished {
             separator: &data.separator,
             steps: Totals::of(&self.history).steps,
             evaluations: first_and_last(&self.history),
+            command: options.command,
         })
     }
 }

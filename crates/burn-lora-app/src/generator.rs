@@ -6,12 +6,12 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use burn_lora_config::ModelSource;
 use burn_lora_models::conversation::{Chat, Message};
 use burn_lora_models::generate::{GenerateOptions, Sampling, generate, unfit};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{CausalLm, Model, Storage, WeightDtype};
 use burn_lora_patch::{peft, set_multiplier};
-use burn_lora_train::config::ModelSource;
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::located::{located, present};
 use burn_lora_train::observe::Observer;

@@ -3,8 +3,9 @@
 //!
 //! Norms are Frobenius norms, in float64. That of the change `scale · B A` tells which layers an
 //! adapter moves and how far; it is computed from the factors ([`product_norm`]), never from a matrix of the
-//! weight's shape. Left out: what DoRA's magnitudes add, and the values of what is no pair of
-//! matrices (embeddings, convolutions, modules trained whole), which is listed with its shapes.
+//! weight's shape. DoRA's magnitudes scale the columns of the base weight with that change, so that what they
+//! add follows from no file alone: their own norm stands beside. Left out: the values of what is no
+//! pair of matrices (embeddings, convolutions, modules trained whole), which is listed with its shapes.
 
 mod lines;
 mod norms;
@@ -15,9 +16,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn_lora::{Factor, Method};
 use burn_lora_files::floats::values_f64;
 use burn_lora_patch::PatchError;
-use burn_lora_patch::peft::{self, CONFIG_FILE, Modules, PeftConfig, TENSORS_FILE};
+use burn_lora_patch::peft::{
+    self, CONFIG_FILE, Modules, PeftConfig, TENSORS_FILE, bare, factor_key, factor_of,
+};
 use burn_lora_train::TrainError;
 use burn_lora_train::directory::RunDirectory;
 use regex::Regex;
@@ -28,13 +32,6 @@ use serde::Serialize;
 use crate::AppError;
 
 pub use norms::product_norm;
-
-/// What PEFT puts before a layer's path.
-const PREFIX: &str = "base_model.model.";
-/// What ends the key of factor A, `[rank, d_in]`.
-const A: &str = ".lora_A.weight";
-/// What ends the key of factor B, `[d_out, rank]`.
-const B: &str = ".lora_B.weight";
 
 /// An adapter, as its files have it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -90,6 +87,8 @@ pub struct AdaptedLayer {
     pub norm_b: f64,
     /// ‖scale · B A‖.
     pub norm_change: f64,
+    /// Of DoRA's magnitudes, one an output.
+    pub norm_magnitude: Option<f64>,
 }
 
 /// A tensor that is no factor of a linear layer.
@@ -129,8 +128,11 @@ pub enum InspectError {
         /// The run directory.
         run: PathBuf,
     },
-    /// One factor of a layer is missing.
-    #[error("`{}` has no `{missing}` beside the other factor: save or copy it again", file.display())]
+    /// A factor of a layer is missing.
+    #[error(
+        "`{}` has no `{missing}` beside the layer's other factors: save or copy it again",
+        file.display()
+    )]
     Unpaired {
         /// The tensor file.
         file: PathBuf,
@@ -152,13 +154,33 @@ pub enum InspectError {
         /// The shape of B.
         b: [usize; 2],
     },
+    /// There is not a magnitude for each output.
+    #[error(
+        "`{}`: the magnitudes of `{layer}` are {found:?} and should be [{d_out}], one an output",
+        file.display()
+    )]
+    Magnitudes {
+        /// The tensor file.
+        file: PathBuf,
+        /// The layer.
+        layer: String,
+        /// Their shape.
+        found: Vec<usize>,
+        /// The layer's outputs.
+        d_out: usize,
+    },
     /// A factor has numbers that are not read.
-    #[error("`{}`: `{key}` is {dtype}, which is not read: f16, bf16, f32 and f64 are", file.display())]
+    #[error(
+        "`{}`: {factor} of `{layer}` is {dtype}, which is not read: f16, bf16, f32 and f64 are",
+        file.display()
+    )]
     Dtype {
         /// The tensor file.
         file: PathBuf,
-        /// The tensor.
-        key: String,
+        /// The layer.
+        layer: String,
+        /// The factor.
+        factor: String,
         /// Its number format.
         dtype: String,
     },
@@ -199,10 +221,11 @@ pub fn inspect(path: &Path) -> Result<Inspection, AppError> {
     let bytes = burn_lora_files::read(&file)?;
     let tensors = SafeTensors::deserialize(&bytes)
         .map_err(|error| PatchError::damaged(&file, &error.to_string()))?;
-    let Sorted { pairs, others } = sorted(&tensors, &file)?;
-    let mut layers = Vec::with_capacity(pairs.len());
-    for pair in pairs {
-        layers.push(pair.inspected(&config, &alphas, &file)?);
+    let method = config.method().unwrap_or_default();
+    let Sorted { adapted, others } = sorted(&tensors, method, &file)?;
+    let mut layers = Vec::with_capacity(adapted.len());
+    for factors in adapted {
+        layers.push(factors.inspected(&config, &alphas, &file)?);
     }
     let others: Vec<_> = others.into_iter().map(OtherTensor::of).collect();
     Ok(Inspection {
@@ -241,48 +264,59 @@ fn adapter_of(path: &Path) -> Result<PathBuf, AppError> {
     }
 }
 
-/// Two matrices that are the factors of one layer.
-struct Pair<'a> {
+/// The factors of one layer.
+struct Factors<'a> {
     layer: String,
     a: (TensorView<'a>, [usize; 2]),
     b: (TensorView<'a>, [usize; 2]),
+    magnitude: Option<TensorView<'a>>,
 }
 
 /// The tensors of a file: the factors of layers, and all others by their keys; both in their order.
 struct Sorted<'a> {
-    pairs: Vec<Pair<'a>>,
+    adapted: Vec<Factors<'a>>,
     others: Vec<(String, TensorView<'a>)>,
 }
 
-fn sorted<'a>(tensors: &SafeTensors<'a>, file: &Path) -> Result<Sorted<'a>, InspectError> {
-    let mut all: BTreeMap<String, TensorView<'a>> = tensors.tensors().into_iter().collect();
-    let ends = |key: &String| key.ends_with(A) || key.ends_with(B);
-    let stems = all.keys().filter(|key| ends(key)).map(|key| key[..key.len() - A.len()].to_owned());
-    let mut stems: Vec<String> = stems.collect();
-    stems.sort_by_cached_key(|stem| in_order(stem));
-    stems.dedup();
-    let mut pairs = Vec::new();
-    for stem in stems {
-        let [key_a, key_b] = [A, B].map(|end| format!("{stem}{end}"));
-        let (a, b) = match (all.remove(&key_a), all.remove(&key_b)) {
-            (Some(a), Some(b)) => (a, b),
-            (a, _) => {
-                let missing = if a.is_some() { key_b } else { key_a };
-                return Err(InspectError::Unpaired { file: file.to_owned(), missing });
+fn sorted<'a>(
+    tensors: &SafeTensors<'a>,
+    method: Method,
+    file: &Path,
+) -> Result<Sorted<'a>, InspectError> {
+    let mut found: BTreeMap<String, BTreeMap<&str, TensorView<'a>>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for (key, view) in tensors.tensors() {
+        match factor_of(method, &key) {
+            Some((layer, factor)) => {
+                found.entry(layer.to_owned()).or_default().insert(factor.name, view);
             }
-        };
-        match (a.shape(), b.shape()) {
-            (&[a0, a1], &[b0, b1]) => {
-                let layer = stem.strip_prefix(PREFIX).unwrap_or(&stem).to_owned();
-                pairs.push(Pair { layer, a: (a, [a0, a1]), b: (b, [b0, b1]) });
-            }
-            // Those of a convolution.
-            _ => all.extend([(key_a, a), (key_b, b)]),
+            None => others.push((key, view)),
         }
     }
-    let mut others: Vec<_> = all.into_iter().collect();
+    let mut adapted = Vec::new();
+    for (layer, mut factors) in found {
+        let there = |factor: &&Factor| factors.contains_key(factor.name);
+        if let Some(missing) = method.factors().iter().find(|factor| !there(factor)) {
+            let missing = factor_key(&layer, missing);
+            return Err(InspectError::Unpaired { file: file.to_owned(), missing });
+        }
+        let matrix = |name: &str| {
+            let view = factors.get(name)?;
+            <[usize; 2]>::try_from(view.shape()).ok().map(|shape| (view.clone(), shape))
+        };
+        match (matrix("a"), matrix("b")) {
+            (Some(a), Some(b)) => {
+                adapted.push(Factors { layer, a, b, magnitude: factors.remove("magnitude") });
+            }
+            // Those of a convolution.
+            _ => others.extend(method.factors().iter().filter_map(|factor| {
+                Some((factor_key(&layer, factor), factors.remove(factor.name)?))
+            })),
+        }
+    }
+    adapted.sort_by_cached_key(|factors| in_order(&factors.layer));
     others.sort_by_cached_key(|(key, _)| in_order(key));
-    Ok(Sorted { pairs, others })
+    Ok(Sorted { adapted, others })
 }
 
 /// Sorts paths so that layer 10 comes after layer 2.
@@ -294,27 +328,36 @@ fn in_order(path: &str) -> Vec<(u64, String)> {
     path.split('.').map(segment).collect()
 }
 
-impl Pair<'_> {
+impl Factors<'_> {
     fn inspected(
         self,
         config: &PeftConfig,
         alphas: &Alphas,
         file: &Path,
     ) -> Result<AdaptedLayer, InspectError> {
-        let Pair { layer, a: (a, shape_a), b: (b, shape_b) } = self;
+        let Factors { layer, a: (a, shape_a), b: (b, shape_b), magnitude } = self;
         let rank = shape_a[0];
         if rank == 0 || shape_b[1] != rank {
             let (file, a, b) = (file.to_owned(), shape_a, shape_b);
             return Err(InspectError::Shapes { file, layer, a, b });
         }
-        let values = |view: &TensorView<'_>, end: &str| {
+        if let Some(found) = magnitude.as_ref().filter(|view| *view.shape() != [shape_b[0]]) {
+            let (found, d_out) = (found.shape().to_vec(), shape_b[0]);
+            return Err(InspectError::Magnitudes { file: file.to_owned(), layer, found, d_out });
+        }
+        let values = |view: &TensorView<'_>, name: &str| {
             values_f64(view).ok_or_else(|| InspectError::Dtype {
                 file: file.to_owned(),
-                key: format!("{layer}{end}"),
+                layer: layer.clone(),
+                factor: name.to_owned(),
                 dtype: dtype(view),
             })
         };
-        let (values_a, values_b) = (values(&a, A)?, values(&b, B)?);
+        let (values_a, values_b) = (values(&a, "A")?, values(&b, "B")?);
+        let norm_magnitude = match &magnitude {
+            Some(view) => Some(norms::norm(&values(view, "the magnitudes")?)),
+            None => None,
+        };
         let alpha = alphas.of(&layer);
         let of_rank = rank as f64;
         let scale = if config.use_rslora { alpha / of_rank.sqrt() } else { alpha / of_rank };
@@ -330,6 +373,7 @@ impl Pair<'_> {
             norm_a: norms::norm(&values_a),
             norm_b: norms::norm(&values_b),
             norm_change: scale.abs() * product_norm(&values_a, &values_b, rank),
+            norm_magnitude,
         })
     }
 }
@@ -365,8 +409,7 @@ impl Alphas {
 
 impl OtherTensor {
     fn of((key, view): (String, TensorView<'_>)) -> Self {
-        let name = key.strip_prefix(PREFIX).unwrap_or(&key).to_owned();
-        Self { name, shape: view.shape().to_vec(), dtype: dtype(&view) }
+        Self { name: bare(&key).to_owned(), shape: view.shape().to_vec(), dtype: dtype(&view) }
     }
 
     /// How many numbers it has.
@@ -379,7 +422,7 @@ impl AdaptedLayer {
     /// How many numbers its factors have.
     pub fn parameters(&self) -> usize {
         let [a, b] = [self.shape_a, self.shape_b].map(|[rows, columns]| rows * columns);
-        a + b
+        a + b + self.norm_magnitude.map_or(0, |_| self.shape_b[0])
     }
 }
 
@@ -404,7 +447,9 @@ fn notes(config: &PeftConfig, layers: &[AdaptedLayer]) -> Vec<String> {
     if layers.is_empty() {
         notes.push("there is no layer with factors".to_owned());
     }
-    let broken = |layer: &&AdaptedLayer| !(layer.norm_a + layer.norm_b).is_finite();
+    let broken = |layer: &&AdaptedLayer| {
+        !(layer.norm_a + layer.norm_b + layer.norm_magnitude.unwrap_or(0.0)).is_finite()
+    };
     if let Some(layer) = layers.iter().find(broken) {
         let count = layers.iter().filter(broken).count();
         let (total, path) = (layers.len(), &layer.path);

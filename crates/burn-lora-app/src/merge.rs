@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
+use burn_lora_config::{ModelSource, RunConfig};
 use burn_lora_files::{IoError, atomic, lossy, scratch_dir, sync_dir};
 use burn_lora_models::SaveDtype;
 use burn_lora_patch::{merge_and_unload_f32, peft};
-use burn_lora_train::config::{ModelSource, RunConfig};
 use burn_lora_train::directory::RunDirectory;
-use burn_lora_train::learner::Objective;
+use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::located::present;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::prepare::Kind;
@@ -126,7 +126,7 @@ pub fn merge_dry_run(
     Ok(dry)
 }
 
-fn sizes<M: Objective>(
+fn sizes<M: TrainableModel>(
     task: &Task,
     options: &MergeOptions,
     observer: &Observer,
@@ -155,7 +155,7 @@ impl Task {
     }
 
     /// The base with the adapter on it, or what was trained as a whole.
-    fn adapted<M: Objective>(&self, observer: &Observer) -> Result<M, AppError> {
+    fn adapted<M: TrainableModel>(&self, observer: &Observer) -> Result<M, AppError> {
         let (mut model, _) = base::load::<M>(&self.config, &self.device, observer)?;
         if let Some(adapter) = &self.adapter {
             peft::load(&mut model, adapter, &peft::LoadOptions::default())?;
@@ -164,7 +164,7 @@ impl Task {
     }
 }
 
-fn write<M: Objective>(
+fn write<M: TrainableModel>(
     task: Task,
     options: &MergeOptions,
     observer: &Observer,

@@ -128,7 +128,7 @@ fn meant(name: &str) -> Option<&'static str> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use burn_lora_train::config::RunConfig;
+    use burn_lora_config::RunConfig;
 
     use super::*;
 

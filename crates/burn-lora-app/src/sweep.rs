@@ -46,11 +46,11 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn_lora_config::{Metric, RunConfig};
 use burn_lora_files::{self as files, IoError};
 use burn_lora_report::summary::Summary;
 use burn_lora_train::TrainError;
 use burn_lora_train::base::BaseCache;
-use burn_lora_train::config::{Metric, RunConfig};
 use burn_lora_train::metrics::figure;
 use burn_lora_train::observe::{Event, Observer};
 use burn_lora_train::run::{RunOptions, train_on};
@@ -240,8 +240,8 @@ impl Sweep {
             if interrupter.error().is_some() {
                 interrupter.reset();
             }
-            let interrupted = matches!(&outcome, Ok(Summary { steps: (done, all), .. })
-                if done < all && interrupter.should_stop());
+            let interrupted = matches!(&outcome, Ok(Summary { steps, planned_steps, .. })
+                if steps < planned_steps && interrupter.should_stop());
             let Some(row) = results.points.get_mut(index) else { continue };
             if interrupted {
                 row.state = PointState::Interrupted;

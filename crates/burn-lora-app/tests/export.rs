@@ -22,7 +22,7 @@ fn exported(
     merged: Option<SaveDtype>,
 ) -> Result<Exported, AppError> {
     let base_model = Some("org/tiny".to_owned());
-    let options = ExportOptions { out: tiny.path(out), merged, base_model };
+    let options = ExportOptions { out: tiny.path(out), merged, base_model, command: None };
     export(&tiny.path(run), &options, &Observer::silent())
 }
 
@@ -52,7 +52,7 @@ fn an_exported_adapter_is_the_runs_with_tokenizer_and_card() {
     Tokenizer::from_dir(&out).unwrap();
 
     let card = card(&out);
-    let [before, after] = summary.evaluations.unwrap();
+    let [before, after] = summary.evaluations().unwrap();
     let loss = format!("| held-out loss | {:.4} | {:.4} |", before.eval_loss, after.eval_loss);
     for line in [&*loss, "base_model: org/tiny", "- method: LoRA, rank 4, alpha 8", "- steps: 4"] {
         assert!(card.contains(line), "no {line:?} in:\n{card}");

@@ -18,7 +18,7 @@ use tiny::Tiny;
 /// Trains, merges and compares the logits; gives back the merged directory's place.
 fn merged(tiny: &Tiny, targets: &str) {
     let summary = tiny.train("run", &[&format!("adapter.targets={targets}")], false);
-    let [before, after] = summary.evaluations.unwrap();
+    let [before, after] = summary.evaluations().unwrap();
     assert!(after.eval_loss < before.eval_loss, "{after:?} after {before:?}");
     let tolerance = Some(Tolerance::Logits(1e-4));
     let options = MergeOptions { out: tiny.path("merged"), dtype: SaveDtype::F32, tolerance };

@@ -17,7 +17,7 @@ use burn_lora_models::{CausalLm, Model, SaveDtype};
 use burn_lora_patch::peft;
 use burn_lora_report::bleu::{Case, corpus_bleu};
 use burn_lora_train::evaluate::evaluate;
-use burn_lora_train::learner::Objective;
+use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::observe::Observer;
 use tiny::Tiny;
 
@@ -47,7 +47,7 @@ fn the_bleu_of_a_run_is_that_of_what_its_model_writes_against_all_references() {
     let eval = |name: &str| format!("data.eval={:?}", tiny.path(name).display().to_string());
     let (lists, pairs) = (eval("lists.jsonl"), eval("pairs.jsonl"));
     let settings = ["train.steps=20", "train.bleu=true", "data.generate_max_tokens=12", &lists];
-    let after = tiny.train("run", &settings, false).evaluations.unwrap()[1];
+    let after = tiny.train("run", &settings, false).evaluations().unwrap()[1];
 
     let generator = Generator::open(&tiny.path("run"), &[], "cpu", &Observer::silent()).unwrap();
     let ids = prompts.map(|prompt| generator.prompt(prompt).unwrap());

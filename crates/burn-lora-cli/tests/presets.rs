@@ -72,6 +72,10 @@ fn a_classifier_of_minilms_shape_runs_as_planned() {
         let config = place.dir.path().join("config.toml");
         place.init(name, Some(&model), &rows, Some(&rows), &config);
         place.check_run(name, &config, &["train.steps=3".to_owned()]);
+        // Once more with another kind of adapter, and with the model's own dropout.
+        for set in ["adapter.method=dora", "model.dropout=true"] {
+            place.check_variant(name, &config, &["train.steps=3", set]);
+        }
     }
 }
 
@@ -115,13 +119,15 @@ fn decoders_of_smollm2s_shape_run_as_planned() {
         };
         let train = place.rows(&format!("{name}.jsonl"), &train);
         place.init(name, Some(&model), &train, eval.as_deref(), &config);
-        let mut sets = ["train.steps=2", "data.generate_max_tokens=8"].map(str::to_owned).to_vec();
-        place.check_run(name, &config, &sets);
-        // Once more with the base in 16 bits, for one of them.
+        let sets = ["train.steps=2", "data.generate_max_tokens=8"];
+        place.check_run(name, &config, &sets.map(str::to_owned));
+        // Once more with the base in 16 bits, for one of them, and with another kind of adapter, for another.
+        if name == "smollm2-e2e" {
+            place.check_variant(name, &config, &[&sets[..], &["adapter.method=dora"]].concat());
+        }
         if name == "smollm2-chat" {
-            let dir = place.dir.path().join("runs/bf16");
-            sets.extend(["model.dtype=bf16".to_owned(), format!("output.dir={dir:?}")]);
-            let plan = place.check_run(name, &config, &sets);
+            let plan =
+                place.check_variant(name, &config, &[&sets[..], &["model.dtype=bf16"]].concat());
             let weights = plan["memory"]["weights"].as_u64().unwrap();
             assert_eq!(weights.div_ceil(1 << 20), 257, "{weights} bytes");
         }
@@ -242,6 +248,14 @@ impl Place {
         let _ = fs::remove_file(to);
         let output = burn_lora(self.dir.path(), &arguments);
         assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+    }
+
+    /// [`Self::check_run`] into a directory of its own.
+    fn check_variant(&self, name: &str, config: &Path, sets: &[&str]) -> Value {
+        let dir = tempfile::tempdir_in(self.dir.path()).unwrap();
+        let mut sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+        sets.push(format!("output.dir={:?}", dir.path().join("run")));
+        self.check_run(name, config, &sets)
     }
 
     /// Plans the run, runs it, and compares what was said with what came; gives the plan.

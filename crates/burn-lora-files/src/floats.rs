@@ -1,4 +1,4 @@
-//! The numbers of safetensors files, little-endian: f32, f16 and bf16, to and from f32.
+//! The numbers of safetensors files, little-endian: f32, f16 and bf16, each to any of them.
 
 use half::{bf16, f16};
 pub use safetensors::Dtype;
@@ -9,23 +9,75 @@ pub fn is_float(dtype: Dtype) -> bool {
     matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
 }
 
-/// Decodes as many numbers as `floats` has room for.
+/// A number of one of the formats, made of one of any: exactly where it can be, else rounded to the
+/// nearest, ties to even.
+pub trait Number: Copy {
+    /// safetensors' name of the format.
+    const DTYPE: Dtype;
+
+    /// Of f32.
+    fn from_f32(value: f32) -> Self;
+
+    /// Of f16.
+    fn from_f16(value: f16) -> Self {
+        Self::from_f32(value.to_f32())
+    }
+
+    /// Of bf16.
+    fn from_bf16(value: bf16) -> Self {
+        Self::from_f32(value.to_f32())
+    }
+}
+
+impl Number for f32 {
+    const DTYPE: Dtype = Dtype::F32;
+
+    fn from_f32(value: f32) -> Self {
+        value
+    }
+}
+
+impl Number for f16 {
+    const DTYPE: Dtype = Dtype::F16;
+
+    fn from_f32(value: f32) -> Self {
+        Self::from_f32(value)
+    }
+
+    fn from_f16(value: f16) -> Self {
+        value
+    }
+}
+
+impl Number for bf16 {
+    const DTYPE: Dtype = Dtype::BF16;
+
+    fn from_f32(value: f32) -> Self {
+        Self::from_f32(value)
+    }
+
+    fn from_bf16(value: bf16) -> Self {
+        value
+    }
+}
+
+/// Decodes as many numbers as `numbers` has room for.
 ///
 /// # Panics
 ///
 /// If [`is_float`] does not hold, or `bytes` has another number of numbers.
-pub fn decode(dtype: Dtype, bytes: &[u8], floats: &mut [f32]) {
-    fn each<const N: usize>(bytes: &[u8], floats: &mut [f32], number: impl Fn([u8; N]) -> f32) {
-        let (numbers, rest) = bytes.as_chunks::<N>();
-        assert!(rest.is_empty() && numbers.len() == floats.len(), "bytes and room differ");
-        for (float, bytes) in floats.iter_mut().zip(numbers) {
-            *float = number(*bytes);
+pub fn decode<T: Number>(dtype: Dtype, bytes: &[u8], numbers: &mut [T]) {
+    fn each<T, const N: usize>(bytes: &[u8], numbers: &mut [T], number: impl Fn([u8; N]) -> T) {
+        let (stored, rest) = bytes.as_chunks::<N>();
+        assert!(rest.is_empty() && stored.len() == numbers.len(), "bytes and room differ");
+        for (room, bytes) in numbers.iter_mut().zip(stored) {
+            *room = number(*bytes);
         }
     }
     match dtype {
-        Dtype::F32 => each(bytes, floats, f32::from_le_bytes),
-        Dtype::F16 => each(bytes, floats, |bytes| f16::from_le_bytes(bytes).to_f32()),
-        Dtype::BF16 => each(bytes, floats, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        Dtype::F32 => each(bytes, numbers, |bytes| T::from_f32(f32::from_le_bytes(bytes))),
+        Dtype::F16 => each(bytes, numbers, |bytes| T::from_f16(f16::from_le_bytes(bytes))),
+        Dtype::BF16 => each(bytes, numbers, |bytes| T::from_bf16(bf16::from_le_bytes(bytes))),
         other => panic!("{other:?} is no float that is read here"),
     }
 }
@@ -102,8 +154,22 @@ mod tests {
     }
 
     #[test]
+    fn a_half_stays_as_it_is_in_its_own_format_and_is_rounded_in_the_other() {
+        let mut bytes = Vec::new();
+        encode(Dtype::BF16, &NUMBERS, &mut bytes);
+        let mut halves = [bf16::ZERO; 4];
+        decode(Dtype::BF16, &bytes, &mut halves);
+        assert_eq!(halves, NUMBERS.map(bf16::from_f32));
+        // 8 bits of precision are exact in 11, and 70144 is beyond f16.
+        let mut others = [f16::ZERO; 4];
+        decode(Dtype::BF16, &bytes, &mut others);
+        assert_eq!(others[0].to_f32(), 171.0 / 512.0);
+        assert_eq!(others[3], f16::INFINITY);
+    }
+
+    #[test]
     #[should_panic(expected = "bytes and room differ")]
     fn room_for_more_numbers_than_there_are_is_not_left_as_it_was() {
-        decode(Dtype::F16, &[0, 0], &mut [0.0; 2]);
+        decode(Dtype::F16, &[0, 0], &mut [0.0_f32; 2]);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! - [`atomic`]: a file is the old one or the new one, whole, whatever happens in between.
 //! - [`IoError`]: what the system refused, with what was tried and where; every crate's errors hold this one.
-//! - [`floats`]: the numbers of safetensors files, f32, f16 and bf16, to and from f32.
+//! - [`floats`]: the numbers of safetensors files, f32, f16 and bf16, each to any of them; [`header`]: what
+//!   such a file holds.
 //! - [`digest`]: size and SHA-256 of a file, to find later whether it has changed.
 //! - [`kind`]: what a file is that is not what was expected.
 //! - [`lock`]: a file that one process holds at a time.
@@ -15,6 +16,7 @@ pub mod digest;
 mod error;
 pub mod floats;
 pub mod fnv;
+pub mod header;
 pub mod kind;
 pub mod lock;
 mod lossy;

@@ -32,7 +32,6 @@ pub use load::{CheckpointKeys, LoadReport};
 pub use random::Random;
 pub use save::SaveDtype;
 
-pub(crate) use dtype::Number;
 pub(crate) use load::load;
 pub(crate) use manifest::Manifest;
 pub(crate) use save::{file_sizes, save};

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_lora_models::families::bert::{BertConfig, BertForSequenceClassification};
+use burn_lora_models::families::bert::{
+    BertForSequenceClassification, BertModel, RobertaForSequenceClassification,
+};
 use burn_lora_models::families::bloom::BloomForCausalLM;
 use burn_lora_models::families::gpt2::Gpt2LMHeadModel;
 use burn_lora_models::families::llama::{LlamaConfig, LlamaForCausalLM};
@@ -189,92 +191,114 @@ fn layer_norm(weights: &Weights, path: &str, x: &[f64]) -> Vec<f64> {
     x.chunks(D).flat_map(normed).collect()
 }
 
-fn bert(weights: &Weights, masks: &[Vec<f64>]) -> Vec<f64> {
-    let mut masks = masks.iter();
-    let mut dropped = |x: &[f64]| times(x, masks.next().unwrap());
-    let table = |name: &str, row: usize| {
-        &weights[&format!("bert.embeddings.{name}_embeddings.weight")][row * D..][..D]
-    };
-    let embedded: Vec<f64> = IDS
-        .iter()
-        .flat_map(|row| row.iter().enumerate())
-        .flat_map(|(position, &id)| {
-            let sum = plus(table("word", id), table("position", position));
-            plus(&sum, table("token_type", 0))
-        })
-        .collect();
-    let x = dropped(&layer_norm(weights, "bert.embeddings.LayerNorm", &embedded));
-
-    let at = |name: &str| format!("bert.encoder.layer.0.{name}");
-    let project = |name: &str| linear(weights, &at(&format!("attention.self.{name}")), &x, D);
-    let (q, k, v) = (project("query"), project("key"), project("value"));
-    let ones = vec![1.0; ROWS * HEADS * TOKENS * TOKENS];
-    let mask = dropped(&ones);
-    let mixed =
-        attention([&q, &k, &v], HEADS, |row, _, _, s| (s < LENGTHS[row]).then_some(0.0), &mask);
-    let mixed = dropped(&linear(weights, &at("attention.output.dense"), &mixed, D));
-    let x = layer_norm(weights, &at("attention.output.LayerNorm"), &plus(&mixed, &x));
-    let wide: Vec<f64> =
-        linear(weights, &at("intermediate.dense"), &x, D).into_iter().map(gelu).collect();
-    let wide = dropped(&linear(weights, &at("output.dense"), &wide, INNER));
-    let x = layer_norm(weights, &at("output.LayerNorm"), &plus(&wide, &x));
-
-    let first: Vec<f64> = x.chunks(TOKENS * D).flat_map(|row| row[..D].to_vec()).collect();
-    let pooled = linear(weights, "bert.pooler.dense", &first, D);
-    let pooled = dropped(&pooled.into_iter().map(f64::tanh).collect::<Vec<_>>());
-    linear(weights, "classifier", &pooled, D)
+/// What tells BERT and RoBERTa apart.
+struct Encoder {
+    model_type: &'static str,
+    /// The row of the position table that the first token takes.
+    first_position: usize,
 }
 
-fn check_bert(device: &Device) {
-    let text = r#"{"model_type": "bert", "vocab_size": 11, "hidden_size": 8, "intermediate_size": 12,
-        "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 4,
-        "hidden_act": "gelu_new", "layer_norm_eps": 1e-5, "num_labels": 3, "initializer_range": 0.5,
-        "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3, "classifier_dropout": 0.4}"#;
-    let config = BertConfig::from_json(text, "config.json".as_ref()).unwrap();
-    let build =
-        |config: &BertConfig| BertForSequenceClassification::random(config, 1, device).unwrap();
-    let (model, off) = (build(&config.clone().with_dropout()), build(&config));
-    let weights = weights(&model);
+const BERT: Encoder = Encoder { model_type: "bert", first_position: 0 };
 
-    device.seed(SEED);
-    let logits = model.logits(ids(device), &LENGTHS);
-    device.seed(SEED);
-    let stream = [ROWS, TOKENS, D];
-    let masks = [
-        mask(stream, 0.2, device),
-        mask([ROWS, HEADS, TOKENS, TOKENS], 0.3, device),
-        mask(stream, 0.2, device),
-        mask(stream, 0.2, device),
-        mask([ROWS, D], 0.4, device),
-    ];
-    assert!(masks.iter().flatten().any(|&kept| kept == 0.0));
-    let grads = loss_of(logits.clone()).backward();
-    let layer = &model.bert.encoder.layer[0];
-    let of = |weight: &Param<Tensor<2>>| gradient(weight, &grads);
-    let gradients = [
-        (
-            "bert.encoder.layer.0.attention.self.query.weight",
-            of(&layer.attention.self_.query.weight),
-        ),
-        (
-            "bert.encoder.layer.0.attention.self.value.weight",
-            of(&layer.attention.self_.value.weight),
-        ),
-        (
-            "bert.encoder.layer.0.attention.output.dense.weight",
-            of(&layer.attention.output.dense.weight),
-        ),
-        ("bert.encoder.layer.0.output.dense.weight", of(&layer.output.dense.weight)),
-        ("classifier.weight", of(&model.classifier.weight)),
-    ];
-    check(&weights, |weights| bert(weights, &masks), &floats(logits), &gradients);
+/// Behind the padding index, 1.
+const ROBERTA: Encoder = Encoder { model_type: "roberta", first_position: 2 };
 
-    // What is not asked for, and what is not training, drops nothing.
-    let ones = masks.map(|mask| vec![1.0; mask.len()]);
-    let formula = |weights: &Weights| bert(weights, &ones);
-    check(&weights, formula, &floats(off.logits(ids(device), &LENGTHS)), &[]);
-    let plain = device.clone().without_autodiff();
-    check(&weights, formula, &floats(model.valid().logits(ids(&plain), &LENGTHS)), &[]);
+impl Encoder {
+    fn formula(&self, weights: &Weights, masks: &[Vec<f64>]) -> Vec<f64> {
+        let root = self.model_type;
+        let mut masks = masks.iter();
+        let mut dropped = |x: &[f64]| times(x, masks.next().unwrap());
+        let table = |name: &str, row: usize| {
+            &weights[&format!("{root}.embeddings.{name}_embeddings.weight")][row * D..][..D]
+        };
+        let embedded: Vec<f64> = IDS
+            .iter()
+            .flat_map(|row| row.iter().enumerate())
+            .flat_map(|(position, &id)| {
+                let position = table("position", self.first_position + position);
+                plus(&plus(table("word", id), position), table("token_type", 0))
+            })
+            .collect();
+        let norm = format!("{root}.embeddings.LayerNorm");
+        let x = dropped(&layer_norm(weights, &norm, &embedded));
+
+        let at = |name: &str| format!("{root}.encoder.layer.0.{name}");
+        let project = |name: &str| linear(weights, &at(&format!("attention.self.{name}")), &x, D);
+        let (q, k, v) = (project("query"), project("key"), project("value"));
+        let mask = dropped(&[1.0; ROWS * HEADS * TOKENS * TOKENS]);
+        let seen = |row: usize, _, _, s: usize| (s < LENGTHS[row]).then_some(0.0);
+        let mixed = attention([&q, &k, &v], HEADS, seen, &mask);
+        let mixed = dropped(&linear(weights, &at("attention.output.dense"), &mixed, D));
+        let x = layer_norm(weights, &at("attention.output.LayerNorm"), &plus(&mixed, &x));
+        let wide: Vec<f64> =
+            linear(weights, &at("intermediate.dense"), &x, D).into_iter().map(gelu).collect();
+        let wide = dropped(&linear(weights, &at("output.dense"), &wide, INNER));
+        let x = layer_norm(weights, &at("output.LayerNorm"), &plus(&wide, &x));
+
+        let first: Vec<f64> = x.chunks(TOKENS * D).flat_map(|row| row[..D].to_vec()).collect();
+        let tanh = |x: Vec<f64>| x.into_iter().map(f64::tanh).collect::<Vec<_>>();
+        // BERT drops what its pooler gives. RoBERTa has none: its head drops before and after its first linear.
+        if root == "bert" {
+            let pooled = tanh(linear(weights, "bert.pooler.dense", &first, D));
+            return linear(weights, "classifier", &dropped(&pooled), D);
+        }
+        let dense = tanh(linear(weights, "classifier.dense", &dropped(&first), D));
+        linear(weights, "classifier.out_proj", &dropped(&dense), D)
+    }
+
+    /// Of a model, how to find its encoder and the linears of its head with their keys.
+    fn check<M: Classifier>(
+        &self,
+        device: &Device,
+        parts: impl Fn(&M) -> (&BertModel, Vec<(&'static str, &Param<Tensor<2>>)>),
+    ) {
+        let text = format!(
+            r#"{{"model_type": "{}", "vocab_size": 11, "hidden_size": 8, "intermediate_size": 12,
+                "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 6,
+                "hidden_act": "gelu_new", "layer_norm_eps": 1e-5, "num_labels": 3,
+                "initializer_range": 0.5, "hidden_dropout_prob": 0.2,
+                "attention_probs_dropout_prob": 0.3, "classifier_dropout": 0.4}}"#,
+            self.model_type
+        );
+        let config = M::Config::from_json(&text, "config.json".as_ref()).unwrap();
+        let build = |config: &M::Config| M::random(config, 1, device).unwrap();
+        let (model, off) = (build(&config.clone().with_dropout()), build(&config));
+        let weights = weights(&model);
+        let (encoder, head) = parts(&model);
+
+        device.seed(SEED);
+        let logits = model.logits(ids(device), &LENGTHS);
+        device.seed(SEED);
+        let stream = [ROWS, TOKENS, D];
+        let mut masks = vec![
+            mask(stream, 0.2, device),
+            mask([ROWS, HEADS, TOKENS, TOKENS], 0.3, device),
+            mask(stream, 0.2, device),
+            mask(stream, 0.2, device),
+        ];
+        masks.extend(head.iter().map(|_| mask([ROWS, D], 0.4, device)));
+        assert!(masks.iter().flatten().any(|&kept| kept == 0.0));
+        let grads = loss_of(logits.clone()).backward();
+        let layer = &encoder.encoder.layer[0];
+        let at = |name: &str| format!("{}.encoder.layer.0.{name}.weight", self.model_type);
+        let linears = [
+            (at("attention.self.query"), &layer.attention.self_.query.weight),
+            (at("attention.self.value"), &layer.attention.self_.value.weight),
+            (at("attention.output.dense"), &layer.attention.output.dense.weight),
+            (at("output.dense"), &layer.output.dense.weight),
+        ];
+        let linears = linears.iter().map(|(key, weight)| (key.as_str(), *weight)).chain(head);
+        let gradients: Vec<_> =
+            linears.map(|(key, weight)| (key, gradient(weight, &grads))).collect();
+        check(&weights, |weights| self.formula(weights, &masks), &floats(logits), &gradients);
+
+        // What is not asked for, and what is not training, drops nothing.
+        let ones: Vec<Vec<f64>> = masks.iter().map(|mask| vec![1.0; mask.len()]).collect();
+        let formula = |weights: &Weights| self.formula(weights, &ones);
+        check(&weights, formula, &floats(off.logits(ids(device), &LENGTHS)), &[]);
+        let plain = device.clone().without_autodiff();
+        check(&weights, formula, &floats(model.valid().logits(ids(&plain), &LENGTHS)), &[]);
+    }
 }
 
 fn llama_norm(weights: &Weights, path: &str, x: &[f64]) -> Vec<f64> {
@@ -494,7 +518,14 @@ impl Plain {
 #[test]
 fn dropout_is_the_formulas_with_the_masks_that_were_drawn() {
     let device = burn_lora::device::parse("cpu").unwrap().autodiff();
-    check_bert(&device);
+    BERT.check::<BertForSequenceClassification>(&device, |model| {
+        (&model.bert, vec![("classifier.weight", &model.classifier.weight)])
+    });
+    ROBERTA.check::<RobertaForSequenceClassification>(&device, |model| {
+        let head = &model.classifier;
+        let dense = ("classifier.dense.weight", &head.dense.weight);
+        (&model.roberta, vec![dense, ("classifier.out_proj.weight", &head.out_proj.weight)])
+    });
     check_llama(&device);
     GPT2.check::<Gpt2LMHeadModel>(&device, |model| {
         let block = &model.transformer.h[0];

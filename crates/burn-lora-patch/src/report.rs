@@ -5,7 +5,7 @@
 use std::fmt;
 
 use burn_lora::Method;
-use burn_lora_text::grouped;
+use burn_lora_text::{grouped, part};
 
 use crate::error::Role;
 
@@ -146,12 +146,7 @@ impl PatchReport {
 
     /// The line `trainable: 43,008 of 2,150,000 (2.00 %)`.
     pub fn trainable_line(&self) -> String {
-        format!(
-            "trainable: {} of {} ({:.2} %)",
-            grouped(self.trainable),
-            grouped(self.total),
-            100.0 * self.share()
-        )
+        format!("trainable: {}", part(self.trainable, self.total))
     }
 
     /// A line per linear layer: path, shape, parameters of its adapter, what became of it.

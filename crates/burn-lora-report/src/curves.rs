@@ -6,7 +6,7 @@ use plotters::style::RGBColor;
 
 use crate::ReportError;
 use crate::figure::LOSS;
-use crate::plot::{Axis, COLOURS, Curve, Place, Plot, Point};
+use crate::plot::{Axis, COLOURS, Curve, Place, Plot, Point, Scale, Stroke};
 use crate::record::{Record, StepRecord, evaluations, steps};
 use crate::series::{smoothed, thinned};
 
@@ -34,8 +34,15 @@ impl Chart {
     ///
     /// It cannot be drawn.
     pub fn svg(&self, place: Place) -> Result<String, ReportError> {
-        let axis = Axis::To(self.last);
-        Plot { below: "step", beside: self.caption, axis, curves: &self.curves }.svg(place)
+        let plot = Plot {
+            title: "",
+            below: "step",
+            beside: self.caption,
+            axis: Axis::To(self.last),
+            values: Scale::Fitted,
+            curves: &self.curves,
+        };
+        plot.svg(place)
     }
 }
 
@@ -77,8 +84,8 @@ fn loss(records: &[Record], last: f64) -> Chart {
         |record: &crate::record::EvalRecord| Some((record.step as f64, LOSS.measured(record)?));
     let points: Vec<Point> =
         evaluations(records).filter_map(point).filter(|point| point.1.is_finite()).collect();
-    let dotted = points.len() <= 60;
-    curves.push(Curve { dotted, ..line("held out", points, HELD_OUT) });
+    let stroke = if points.len() <= 60 { Stroke::LineAndDots } else { Stroke::Line };
+    curves.push(Curve { stroke, ..line("held out", points, HELD_OUT) });
     Chart { caption: "Loss per target, in nats", curves, last }
 }
 
@@ -88,7 +95,8 @@ fn values(records: &[Record], value: fn(&StepRecord) -> f64) -> Vec<Point> {
 }
 
 fn line(name: &str, points: Vec<Point>, colour: RGBColor) -> Curve {
-    Curve { name: name.to_owned(), points: thinned(points), colour, width: 3, dotted: false }
+    let (name, points, stroke) = (name.to_owned(), thinned(points), Stroke::Line);
+    Curve { name, points, ranges: Vec::new(), colour, width: 3, stroke }
 }
 
 /// A curve of every step, and a smoothed one over it.

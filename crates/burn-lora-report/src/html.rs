@@ -12,7 +12,7 @@
 //!
 //! let report = RunReport {
 //!     title: "quickstart <1>",
-//!     summary_lines: &["held-out loss: 3.2104 -> 0.8731"],
+//!     summary: &[("held-out loss", "3.2104 -> 0.8731".to_owned())],
 //!     ..RunReport::default()
 //! };
 //! let page = render(&report)?;
@@ -38,8 +38,8 @@ pub struct RunReport<'a> {
     pub title: &'a str,
     /// The resolved configuration, as TOML.
     pub config_toml: &'a str,
-    /// What the run came to; `name: value` becomes a name with its value.
-    pub summary_lines: &'a [&'a str],
+    /// What the run came to, as [`Summary::facts`](crate::summary::Summary::facts) says it.
+    pub summary: &'a [(&'a str, String)],
     /// What `metrics.jsonl` holds.
     pub records: &'a [Record],
     /// The same prompts before and after, as in [`crate::summary::Summary`].
@@ -65,7 +65,7 @@ pub fn render(report: &RunReport<'_>) -> Result<String, ReportError> {
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1 dir=\"auto\">{title}</h1>\n"
     );
     for section in [
-        sections::Section::new("Summary", sections::lines(report.summary_lines)),
+        sections::Section::new("Summary", sections::facts(report.summary)),
         sections::Section::new("Curves", sections::curves(report.records)?),
         sections::Section::new("Samples", sections::samples(report.samples)),
         sections::Section::new("Evaluations", sections::evaluations(report.records)),

@@ -111,6 +111,11 @@ impl Totals {
     pub fn tokens_per_second(&self) -> f64 {
         self.tokens as f64 / self.seconds.max(1e-9)
     }
+
+    /// Targets a second.
+    pub fn targets_per_second(&self) -> f64 {
+        self.targets as f64 / self.seconds.max(1e-9)
+    }
 }
 
 /// The first and the last evaluation, which may be the same one.

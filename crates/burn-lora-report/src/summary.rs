@@ -1,51 +1,118 @@
-//! What a run came to, as the lines that end it or as [`Figures`] for programs.
-
-mod json;
+//! What a run came to: as [`facts`](Summary::facts) by their names, which are the lines that end it and the table
+//! of its page, and to serialise, under the names that `metrics.jsonl` has.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use burn_lora_text::size;
-
-pub use json::{Comparison, Figures};
+use burn_lora_files::lossy;
+use burn_lora_text::{part, size};
+use serde::{Serialize, Serializer};
 
 use crate::figure;
 use crate::record::EvalRecord;
 use crate::sample::Sample;
 
-/// What a run came to.
-#[derive(Debug, Clone)]
+/// What a run came to. What it does not have, such as held-out rows, is null in JSON.
+#[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     /// The run directory.
+    #[serde(serialize_with = "lossy")]
     pub dir: PathBuf,
-    /// Steps taken, of how many.
-    pub steps: (usize, usize),
+    /// Steps taken, those before a resume included.
+    pub steps: usize,
+    /// Steps that the configuration asks for.
+    pub planned_steps: usize,
     /// Why it ended early, if it did.
     pub stopped: Option<String>,
     /// Whether it was stopped from outside, and can go on.
     pub interrupted: bool,
-    /// The first and the last measures of held-out rows: before the first and after the last step, unless the run was stopped.
-    pub evaluations: Option<[EvalRecord; 2]>,
+    /// The first measures of held-out rows: before the first step.
+    pub before: Option<EvalRecord>,
+    /// The last ones, after the last step unless the run was stopped; none where they are the first.
+    pub after: Option<EvalRecord>,
     /// Whether targets are rows to classify.
+    #[serde(skip)]
     pub classifies: bool,
     /// Seconds of all steps together, evaluation left out.
     pub seconds: f64,
     /// Tokens read in them, padding left out.
     pub tokens: usize,
-    /// Rows read in them, where targets are rows.
-    pub rows: usize,
-    /// `trainable: …`.
-    pub trainable: String,
-    /// How many parameters that is.
-    pub trained: usize,
-    /// How many parameters there are, the adapter's included.
+    /// Tokens read in a second.
+    pub tokens_per_second: f64,
+    /// Rows read in a second, where rows are classified.
+    pub rows_per_second: Option<f64>,
+    /// Parameters that were trained.
+    pub trainable: usize,
+    /// Parameters in all, the adapter's included.
     pub total: usize,
-    /// Bytes of the adapter's files and of the model's.
-    pub adapter_bytes: Option<(u64, u64)>,
+    /// Bytes of the adapter's weights.
+    pub adapter_bytes: Option<u64>,
+    /// Bytes of the base model's weights.
+    pub model_bytes: Option<u64>,
     /// The most memory that the process had resident, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
     /// The same prompts before and after.
+    #[serde(serialize_with = "comparisons")]
     pub samples: Vec<(Option<Sample>, Sample)>,
+}
+
+/// What a prompt was continued with.
+#[derive(Serialize)]
+struct Comparison<'a> {
+    prompt: &'a str,
+    expected: &'a str,
+    before: Option<&'a str>,
+    after: &'a str,
+}
+
+fn comparisons<S: Serializer>(
+    samples: &[(Option<Sample>, Sample)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(samples.iter().map(|(before, after)| Comparison {
+        prompt: &after.prompt,
+        expected: &after.expected,
+        before: before.as_ref().map(|before| before.output.as_str()),
+        after: &after.output,
+    }))
+}
+
+impl Summary {
+    /// The first and the last measures of held-out rows, which may be the same ones.
+    pub fn evaluations(&self) -> Option<[EvalRecord; 2]> {
+        self.before.map(|before| [before, self.after.unwrap_or(before)])
+    }
+
+    /// What there is to say, by names, in the order in which it is told.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let told = |figure: figure::Figure| {
+            let before = self.before.as_ref()?;
+            let told = match &self.after {
+                Some(after) => figure.change(before, after)?,
+                None => format!("{} {}", figure.shown(before)?, when(before.step)),
+            };
+            Some((figure.name, told))
+        };
+        let mut facts: Vec<_> =
+            figure::telling(self.classifies).into_iter().filter_map(told).collect();
+        facts.push(("trainable", part(self.trainable, self.total)));
+        if let (Some(adapter), Some(model)) = (self.adapter_bytes, self.model_bytes) {
+            let share = 100.0 * adapter as f64 / model.max(1) as f64;
+            facts.push(("adapter", format!("{} ({share:.1} % of the model)", size(adapter))));
+        }
+        let Self { steps, planned_steps, seconds, tokens_per_second, .. } = self;
+        let mut pace = format!(
+            "{steps} of {planned_steps} in {seconds:.1} s, {tokens_per_second:.0} tokens/s"
+        );
+        if let Some(rows) = self.rows_per_second {
+            pace += &format!(", {rows:.1} rows/s");
+        }
+        facts.push(("steps", pace));
+        facts.extend(self.peak_memory.map(|peak| ("peak memory", size(peak))));
+        facts.extend(self.stopped.as_ref().map(|reason| ("stopped", reason.clone())));
+        facts.push(("run", self.dir.display().to_string()));
+        facts
+    }
 }
 
 impl fmt::Display for Summary {
@@ -58,38 +125,8 @@ impl fmt::Display for Summary {
             }
             writeln!(f, "after:    {}\n", after.output.trim())?;
         }
-        if let Some([before, after]) = &self.evaluations {
-            for figure in figure::telling(self.classifies) {
-                let told = match before.step == after.step {
-                    true => {
-                        figure.shown(before).map(|shown| format!("{shown} {}", when(before.step)))
-                    }
-                    false => figure.change(before, after),
-                };
-                if let Some(told) = told {
-                    writeln!(f, "{}: {told}", figure.name)?;
-                }
-            }
-        }
-        writeln!(f, "{}", self.trainable)?;
-        if let Some((adapter, model)) = self.adapter_bytes {
-            let share = 100.0 * adapter as f64 / model.max(1) as f64;
-            writeln!(f, "adapter: {} ({share:.1} % of the model)", size(adapter))?;
-        }
-        let (done, total) = self.steps;
-        let rate = self.tokens as f64 / self.seconds.max(1e-9);
-        write!(f, "steps: {done} of {total} in {:.1} s, {rate:.0} tokens/s", self.seconds)?;
-        if self.rows > 0 {
-            write!(f, ", {:.1} rows/s", self.rows as f64 / self.seconds.max(1e-9))?;
-        }
-        writeln!(f)?;
-        if let Some(peak) = self.peak_memory {
-            writeln!(f, "peak memory: {}", size(peak))?;
-        }
-        if let Some(reason) = &self.stopped {
-            writeln!(f, "stopped: {reason}")?;
-        }
-        write!(f, "run: {}", self.dir.display())
+        let lines = self.facts().into_iter().map(|(name, text)| format!("{name}: {text}"));
+        f.write_str(&lines.collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -98,5 +135,121 @@ fn when(step: usize) -> String {
     match step {
         0 => "before training, and not measured since".to_owned(),
         step => format!("after step {step}, the only time that it was measured"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(step: usize, eval_loss: f64) -> EvalRecord {
+        EvalRecord {
+            step,
+            eval_loss,
+            perplexity: 2.0,
+            accuracy: 0.25,
+            exact_match: None,
+            bleu: None,
+        }
+    }
+
+    fn summary() -> Summary {
+        let sample = |output: &str| Sample {
+            prompt: "p".to_owned(),
+            expected: "e".to_owned(),
+            alternatives: Vec::new(),
+            output: output.to_owned(),
+        };
+        Summary {
+            dir: "runs/x".into(),
+            steps: 4,
+            planned_steps: 6,
+            stopped: Some("enough".to_owned()),
+            interrupted: false,
+            before: Some(record(0, f64::INFINITY)),
+            after: Some(record(4, 0.5)),
+            classifies: true,
+            seconds: 2.0,
+            tokens: 100,
+            tokens_per_second: 50.0,
+            rows_per_second: Some(5.0),
+            trainable: 3,
+            total: 9,
+            adapter_bytes: Some(12),
+            model_bytes: Some(36),
+            peak_memory: None,
+            samples: vec![(Some(sample("b")), sample("a")), (None, sample("c"))],
+        }
+    }
+
+    #[test]
+    fn numbers_of_a_summary_have_the_names_of_metrics_jsonl() {
+        let expected = json!({
+            "dir": "runs/x",
+            "steps": 4,
+            "planned_steps": 6,
+            "stopped": "enough",
+            "interrupted": false,
+            // JSON has no infinity.
+            "before": {"step": 0, "eval_loss": null, "perplexity": 2.0, "accuracy": 0.25},
+            "after": {"step": 4, "eval_loss": 0.5, "perplexity": 2.0, "accuracy": 0.25},
+            "seconds": 2.0,
+            "tokens": 100,
+            "tokens_per_second": 50.0,
+            "rows_per_second": 5.0,
+            "trainable": 3,
+            "total": 9,
+            "adapter_bytes": 12,
+            "model_bytes": 36,
+            "peak_memory": null,
+            "samples": [
+                {"prompt": "p", "expected": "e", "before": "b", "after": "a"},
+                {"prompt": "p", "expected": "e", "before": null, "after": "c"},
+            ],
+        });
+        assert_eq!(serde_json::to_value(summary()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_a_run_has_not_is_null() {
+        let bare = Summary {
+            stopped: None,
+            before: None,
+            after: None,
+            rows_per_second: None,
+            adapter_bytes: None,
+            model_bytes: None,
+            ..summary()
+        };
+        let figures = serde_json::to_value(&bare).unwrap();
+        let keys =
+            ["stopped", "before", "after", "rows_per_second", "adapter_bytes", "model_bytes"];
+        for key in keys {
+            assert_eq!(figures.get(key), Some(&serde_json::Value::Null), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_lines_say_the_same_numbers() {
+        let text = summary().to_string();
+        let lines = [
+            "prompt:   p\nexpected: e\nbefore:   b\nafter:    a\n\nprompt:   p",
+            "\nheld-out loss: inf -> 0.5000\naccuracy: 25.0 % -> 25.0 %\ntrainable: 3 of 9 (33.33 %)\n",
+            "\nadapter: 12 B (33.3 % of the model)\nsteps: 4 of 6 in 2.0 s, 50 tokens/s, 5.0 rows/s\n",
+            "\nstopped: enough\nrun: runs/x",
+        ];
+        for line in lines {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+        let bare = Summary { before: None, model_bytes: None, rows_per_second: None, ..summary() };
+        let names: Vec<&str> = bare.facts().iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["trainable", "steps", "stopped", "run"]);
+        let once = Summary { after: None, ..summary() }.to_string();
+        assert!(
+            once.contains("\naccuracy: 25.0 % before training, and not measured since\n"),
+            "{once}"
+        );
     }
 }

@@ -18,4 +18,4 @@ mod numbers;
 
 pub use names::{and, listed, or};
 pub use near::{nearest, nearest_ends};
-pub use numbers::{grouped, size};
+pub use numbers::{grouped, part, short, significant, size};

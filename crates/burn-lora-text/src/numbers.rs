@@ -13,6 +13,48 @@ pub fn grouped(count: usize) -> String {
     text
 }
 
+/// A part of a whole: `43,008 of 2,150,400 (2.00 %)`.
+pub fn part(count: usize, total: usize) -> String {
+    let share = 100.0 * count as f64 / total.max(1) as f64;
+    format!("{} of {} ({share:.2} %)", grouped(count), grouped(total))
+}
+
+/// Three significant digits: `1230`, `12.3`, `0.123`; `n/a` of what is no number.
+pub fn significant(value: f64) -> String {
+    if !value.is_finite() {
+        return "n/a".to_owned();
+    }
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let magnitude = |value: f64| value.abs().log10().floor() as i32;
+    let step = 10_f64.powi(magnitude(value) - 2);
+    let rounded = (value / step).round() * step;
+    // Rounding may have added a digit: 999.6 is 1000.
+    let decimals = (2 - magnitude(rounded)).max(0) as usize;
+    format!("{rounded:.decimals$}")
+}
+
+/// A number on an axis, short: `0.5`, `250`, `2k`, `135M`.
+pub fn short(value: f64) -> String {
+    let (scaled, unit) = match value.abs() {
+        size if size >= 1e9 => (value / 1e9, "G"),
+        size if size >= 1e6 => (value / 1e6, "M"),
+        size if size >= 1e4 => (value / 1e3, "k"),
+        _ => (value, ""),
+    };
+    // A power of two is written whole: 1024, not 1020. Through a logarithm it is hardly exact.
+    if unit.is_empty() && (value - value.round()).abs() < 1e-6 {
+        return format!("{}", value.round());
+    }
+    let text = significant(scaled);
+    let text = match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    format!("{text}{unit}")
+}
+
 /// A number of bytes with the unit that reads best: `531 B`, `172 KiB`, `5.0 MiB`, `3.00 GiB`.
 pub fn size(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);
@@ -38,6 +80,17 @@ mod tests {
         for (count, text) in counts.into_iter().zip(texts) {
             assert_eq!(grouped(count), text);
         }
+        assert_eq!(part(43_008, 2_150_400), "43,008 of 2,150,400 (2.00 %)");
+        assert_eq!(part(0, 0), "0 of 0 (0.00 %)");
+    }
+
+    #[test]
+    fn three_digits_are_kept() {
+        let values = [1234.0, 12.34, 0.12345, 999.6, 0.0, 1.0, -0.01234, f64::NAN];
+        let texts = ["1230", "12.3", "0.123", "1000", "0", "1.00", "-0.0123", "n/a"];
+        assert_eq!(values.map(significant), texts);
+        let ticks = [0.0, 0.5, 250.0, 1024.0 + 1e-9, 20_000.0, 134_515_008.0].map(short);
+        assert_eq!(ticks, ["0", "0.5", "250", "1024", "20k", "135M"]);
     }
 
     #[test]

@@ -13,9 +13,9 @@ use burn_lora_report::summary::Summary;
 use burn_lora_report::tensorboard;
 
 use crate::TrainError;
-use crate::config::RunConfig;
 use crate::directory::RunDirectory;
 use crate::observe::Observer;
+use burn_lora_config::RunConfig;
 
 /// Writes them.
 pub(crate) fn write(
@@ -51,13 +51,11 @@ fn page(
     patch_report: &str,
 ) -> Result<(), TrainError> {
     let text = config.to_toml()?;
-    let lines = Summary { samples: Vec::new(), ..summary.clone() }.to_string();
-    let lines: Vec<&str> = lines.lines().collect();
     let title = directory.path().display().to_string();
     let page = render(&RunReport {
         title: &title,
         config_toml: &text,
-        summary_lines: &lines,
+        summary: &summary.facts(),
         records,
         samples: &summary.samples,
         patch_report,

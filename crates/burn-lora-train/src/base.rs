@@ -8,10 +8,10 @@ use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{Architecture, LoadReport, ModelConfig, ModelError, Storage, WeightDtype};
 
-use crate::config::{AdapterSection, ModelSource, RunConfig};
-use crate::learner::Objective;
+use crate::learner::TrainableModel;
 use crate::observe::Observer;
 use crate::{TrainError, located, system_memory};
+use burn_lora_config::{AdapterSection, ModelSource, RunConfig};
 
 /// The base models of runs that follow each other in one process, so that each is loaded once.
 ///
@@ -50,7 +50,7 @@ impl BaseCache {
     }
 
     /// [`load`], once where a cache is given.
-    pub(crate) fn load<M: Objective>(
+    pub(crate) fn load<M: TrainableModel>(
         cache: Option<&Self>,
         config: &RunConfig,
         device: &Device,
@@ -105,7 +105,7 @@ pub fn tokenizer(config: &RunConfig, observer: &Observer) -> Result<Tokenizer, T
 }
 
 /// Rows of the token table of the model that the configuration names.
-pub(crate) fn vocabulary<M: Objective>(
+pub(crate) fn vocabulary<M: TrainableModel>(
     config: &RunConfig,
     observer: &Observer,
 ) -> Result<usize, TrainError> {
@@ -119,7 +119,7 @@ pub(crate) fn vocabulary<M: Objective>(
 /// # Errors
 ///
 /// A model that is not there, or whose files do not fit.
-pub fn load<M: Objective>(
+pub fn load<M: TrainableModel>(
     config: &RunConfig,
     device: &Device,
     observer: &Observer,
@@ -136,7 +136,7 @@ pub fn load<M: Objective>(
 }
 
 /// The shapes of the model that the configuration names, with the head that its task needs.
-pub(crate) fn outline<M: Objective>(
+pub(crate) fn outline<M: TrainableModel>(
     config: &RunConfig,
     device: &Device,
     observer: &Observer,
@@ -148,7 +148,7 @@ pub(crate) fn outline<M: Objective>(
 }
 
 /// The configuration of the model there, as the run is to train it.
-fn shaped<M: Objective>(path: &Path, config: &RunConfig) -> Result<M::Config, TrainError> {
+fn shaped<M: TrainableModel>(path: &Path, config: &RunConfig) -> Result<M::Config, TrainError> {
     let shape = M::with_task(M::Config::from_path(path)?, config);
     Ok(if config.model.dropout { shape.with_dropout() } else { shape })
 }

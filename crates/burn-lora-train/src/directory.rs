@@ -10,8 +10,8 @@ use burn_lora_report::tensorboard;
 
 use crate::TrainError;
 use crate::checkpoint::{Checkpoint, Checkpoints};
-use crate::config::{AdapterSection, Decides, Difference, ModelSource, RunConfig};
 use crate::run::RunOptions;
+use burn_lora_config::{AdapterSection, Decides, Difference, ModelSource, RunConfig};
 
 /// The directory of one run.
 #[derive(Debug, Clone)]

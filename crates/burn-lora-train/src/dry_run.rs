@@ -11,11 +11,11 @@ use burn_lora_files::{lossy, lossy_option};
 use serde::Serialize;
 
 use crate::TrainError;
-use crate::config::RunConfig;
 use crate::directory::RunDirectory;
 use crate::observe::Observer;
 use crate::plan::{Plan, plan};
 use crate::run::RunOptions;
+use burn_lora_config::RunConfig;
 
 /// What a run would do.
 #[derive(Debug, Clone, Serialize)]

@@ -11,10 +11,10 @@ use burn_lora_patch::PatchError;
 use burn_lora_report::ReportError;
 use burn_lora_text::size;
 
-use crate::config::{ConfigErrors, UnwritableError};
-use crate::data::DataError;
 use crate::inputs::Changed;
 use crate::plan::Suggestion;
+use burn_lora_config::{ConfigErrors, UnwritableError};
+use burn_lora_data::DataError;
 
 /// Why a run cannot start, go on or be used.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ use burn_lora_report::record::EvalRecord;
 use burn_lora_report::sample::{Sample, Scores};
 
 use crate::directory::RunDirectory;
-use crate::learner::{Micro, Objective, OptimizerTap, Trainee};
+use crate::learner::{Micro, OptimizerTap, TrainableModel, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::Tally;
 use crate::observe::Observer;
@@ -73,7 +73,7 @@ pub(crate) fn record(step: usize, tally: &Tally, scores: &Scores) -> EvalRecord 
 ///
 /// A batch or a number that cannot be read; a loss that is not finite. `step` says after how many steps, where
 /// that is known.
-pub(crate) fn tallied<M: Objective>(
+pub(crate) fn tallied<M: TrainableModel>(
     trainee: &Trainee<M>,
     batches: impl Iterator<Item = Result<Micro<M::Batch>, DatasetError>>,
     step: Option<usize>,
@@ -107,13 +107,13 @@ pub fn evaluate(
     let directory = RunDirectory::new(dir);
     let mut config = directory.read_config(overrides)?;
     let adapter = directory.trained(&mut config);
-    with_model!(Kind::of_run(&config, observer)?, Model => {
+    with_model!(Kind::of(&config, observer)?, Model => {
         let run = prepare::<Model>(config, Adapt::Base, observer)?;
         measure(run, adapter.as_deref(), observer)
     })
 }
 
-fn measure<M: Objective>(
+fn measure<M: TrainableModel>(
     mut run: Run<M>,
     adapter: Option<&Path>,
     observer: &Observer,

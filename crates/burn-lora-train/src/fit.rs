@@ -14,20 +14,20 @@ use burn_train::renderer::MetricsRenderer;
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use crate::TrainError;
-use crate::config::TrainSection;
-use crate::data::MakeStep;
 use crate::early_stopping::{EarlyStopping, Seen};
 use crate::history::{Covered, History};
-use crate::learner::{Objective, OptimizerTap, Trainee};
+use crate::learner::{OptimizerTap, TrainableModel, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::{Measure, TargetMean, figure};
 use crate::optimizer::{adamw, scheduler};
 use crate::schedule::LearningRate;
 use crate::silent::SilentRenderer;
 use crate::strategy::{Hooks, StepPlan, StepStrategy};
+use burn_lora_config::TrainSection;
+use burn_lora_data::MakeStep;
 
 /// What goes into the loop.
-pub(crate) struct Fit<'a, M: Objective> {
+pub(crate) struct Fit<'a, M: TrainableModel> {
     /// Adapted and frozen, or trainable as a whole.
     pub model: M,
     /// Where the model is, with autodiff.
@@ -68,7 +68,7 @@ pub(crate) struct Fitted<M> {
     pub interrupted: Option<String>,
 }
 
-impl<M: Objective> Fit<'_, M> {
+impl<M: TrainableModel> Fit<'_, M> {
     /// Runs the loop to its end.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl<M: Objective> Fit<'_, M> {
 /// # Errors
 ///
 /// An entry of `no_decay` that names nothing, a loss or norm that is not finite, an error of burn-train.
-pub fn take_steps<M: Objective>(
+pub fn take_steps<M: TrainableModel>(
     model: M,
     device: &Device,
     train: &TrainSection,
@@ -208,8 +208,8 @@ mod tests {
     use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig};
 
     use super::*;
-    use crate::config::RunConfig;
-    use crate::data::{TokenBatch, TokenExample};
+    use burn_lora_config::RunConfig;
+    use burn_lora_data::{TokenBatch, TokenExample};
 
     const MODEL: &str = r#"{"model_type": "llama", "vocab_size": 16, "hidden_size": 8,
         "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -231,7 +231,7 @@ mod tests {
         let device = burn_lora::device::parse("cpu").unwrap().autodiff();
         let model = CausalLm::random(&config, 1, &device).unwrap();
         let (first, other) = (batch(&[1, 2, 3, 4]), batch(&[5, 6, 7]));
-        let untrained = Objective::loss(&model, &first, &device).into_scalar::<f32>();
+        let untrained = TrainableModel::loss(&model, &first, &device).into_scalar::<f32>();
         let told = Rc::new(RefCell::new(Vec::new()));
         let listener = told.clone();
         let stepped = move |record: &StepRecord, gradients| {

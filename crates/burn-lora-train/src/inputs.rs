@@ -11,9 +11,9 @@ use burn_lora_files::IoError;
 use burn_lora_files::digest::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ModelSource, RunConfig};
 use crate::observe::Observer;
 use crate::{TrainError, located};
+use burn_lora_config::{ModelSource, RunConfig};
 
 /// What the run's files held.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

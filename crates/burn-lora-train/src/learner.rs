@@ -1,6 +1,6 @@
 //! A model in training, as burn-train's learner sees it.
 //!
-//! [`Objective`] is what a kind of model is trained on: batches, and the summed loss over their
+//! [`TrainableModel`] is what a kind of model is trained on: batches, and the summed loss over their
 //! targets. [`Trainee`] wraps any such model into burn-train's `TrainStep` and `InferenceStep`.
 //!
 //! The loss of a micro-batch is the *sum* over its targets divided by the targets of the whole
@@ -26,11 +26,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
-use crate::config::RunConfig;
-use crate::data::Prompt;
 use crate::metrics::{Measured, Tally};
 use crate::observe::Observer;
 use crate::prepare::{Files, ReadRows};
+use burn_lora_config::RunConfig;
+use burn_lora_data::Prompt;
 
 pub use burn_lora_models::{CausalLm, SequenceClassifier};
 pub use tap::OptimizerTap;
@@ -51,7 +51,7 @@ pub trait Batch: Clone + Send + Sync + 'static {
 }
 
 /// A model that can be trained: it turns a batch into scores of its targets.
-pub trait Objective: Model + 'static {
+pub trait TrainableModel: Model + 'static {
     /// What it reads.
     type Batch: Batch;
 
@@ -154,7 +154,7 @@ impl<M: Module> Trainee<M> {
     /// The device does not give the numbers.
     pub fn measure(&self, micro: &Micro<M::Batch>) -> Result<Tally, TensorReadError>
     where
-        M: Objective,
+        M: TrainableModel,
     {
         let (loss, correct) = self.model.measure(&micro.batch, &self.device())?;
         Ok(tally(loss, correct, &micro.batch))
@@ -166,7 +166,7 @@ impl<M: Module> Trainee<M> {
     }
 }
 
-impl<M: Objective> TrainStep for Trainee<M> {
+impl<M: TrainableModel> TrainStep for Trainee<M> {
     type Input = Micro<M::Batch>;
     type Output = Measured;
 
@@ -197,7 +197,7 @@ impl<M: Objective> TrainStep for Trainee<M> {
     }
 }
 
-impl<M: Objective> InferenceStep for Trainee<M> {
+impl<M: TrainableModel> InferenceStep for Trainee<M> {
     type Input = Micro<M::Batch>;
     type Output = Tally;
 

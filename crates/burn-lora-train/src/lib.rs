@@ -1,7 +1,7 @@
 //! LoRA runs on Burn: everything a run needs, its loop, its checkpoints, its evaluation.
 //!
-//! - [`config::RunConfig`]: one TOML file describes a run; all its problems are reported at once.
-//! - [`data`]: rows, tokenised, masked and batched, a crate of its own.
+//! - [`burn_lora_config::RunConfig`]: one TOML file describes a run; all its problems are reported at once.
+//! - [`burn_lora_data`]: rows, tokenised, masked and batched, a crate of its own.
 //! - [`prepare`]: everything a run needs, checked, without running it.
 //! - [`run::train`]: the run. burn-train's learner, metrics, renderer, early stopping and
 //!   interrupter, in a loop that counts steps.
@@ -11,7 +11,7 @@
 //! This crate prints nothing and reads no arguments: see [`observe::Observer`].
 //!
 //! ```no_run
-//! use burn_lora_train::config::RunConfig;
+//! use burn_lora_config::RunConfig;
 //! use burn_lora_train::observe::Observer;
 //! use burn_lora_train::run::{RunOptions, train};
 //!
@@ -25,7 +25,6 @@ mod artifacts;
 pub mod base;
 pub mod checkpoint;
 pub mod clip;
-pub use burn_lora_config as config;
 pub mod directory;
 pub mod dry_run;
 pub mod early_stopping;
@@ -50,7 +49,6 @@ pub mod silent;
 mod strategy;
 pub mod system_memory;
 
-pub use burn_lora_data as data;
 pub use error::TrainError;
 pub use fit::take_steps;
 pub use located::located;

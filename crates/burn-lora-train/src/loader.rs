@@ -10,8 +10,8 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
-use crate::data::MakeStep;
 use crate::learner::{Batch, Micro};
+use burn_lora_data::MakeStep;
 
 /// The micro-batches of a range of steps.
 pub(crate) struct StepLoader<B> {

@@ -16,8 +16,6 @@ use serde::Serialize;
 
 use burn_lora_report::figure::{self, Figure};
 
-use crate::config;
-
 /// Sums over the targets of some batches: tokens that carry loss, or rows to classify.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Tally {
@@ -57,12 +55,12 @@ impl Tally {
 }
 
 /// The figure that a configuration's `[train] metric` names.
-pub fn figure(metric: config::Metric) -> Figure {
+pub fn figure(metric: burn_lora_config::Metric) -> Figure {
     match metric {
-        config::Metric::Loss => figure::LOSS,
-        config::Metric::Accuracy => figure::ACCURACY,
-        config::Metric::ExactMatch => figure::EXACT_MATCH,
-        config::Metric::Bleu => figure::BLEU,
+        burn_lora_config::Metric::Loss => figure::LOSS,
+        burn_lora_config::Metric::Accuracy => figure::ACCURACY,
+        burn_lora_config::Metric::ExactMatch => figure::EXACT_MATCH,
+        burn_lora_config::Metric::Bleu => figure::BLEU,
     }
 }
 

@@ -16,8 +16,8 @@ use burn_lora_text::nearest_ends;
 use on_host::OnHost;
 
 use crate::TrainError;
-use crate::config::TrainSection;
 use crate::schedule::{LearningRate, Scheduler};
+use burn_lora_config::TrainSection;
 
 /// The optimiser of the model's trained parameters.
 ///
@@ -86,8 +86,8 @@ mod tests {
     use burn_lora::{Adapter, AdapterConfig, LoraForward, attach};
 
     use super::*;
-    use crate::config::{RunConfig, Schedule};
     use crate::ids;
+    use burn_lora_config::{RunConfig, Schedule};
 
     fn section(more: &str) -> TrainSection {
         let text = format!(

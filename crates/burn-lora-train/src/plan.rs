@@ -9,7 +9,7 @@
 //! Counted for the CPU. On a GPU the count serves as an estimate, set beside the memory that the device tells of; nothing is refused.
 //!
 //! ```no_run
-//! use burn_lora_train::config::RunConfig;
+//! use burn_lora_config::RunConfig;
 //! use burn_lora_train::observe::Observer;
 //! use burn_lora_train::plan::plan;
 //!
@@ -36,11 +36,11 @@ use burn_lora_patch::{
 };
 use serde::Serialize;
 
-use crate::config::{AdapterSection, RunConfig};
-use crate::learner::Objective;
+use crate::learner::TrainableModel;
 use crate::observe::Observer;
 use crate::prepare::{Kind, ReadRun, patch_config, read};
 use crate::{TrainError, base, system_memory, with_model};
+use burn_lora_config::{AdapterSection, RunConfig};
 
 use batches::Batches;
 use memory::Needs;
@@ -93,14 +93,14 @@ pub struct LargestBatch {
 ///
 /// Whatever is wrong with configuration, device, tokenizer, data, the model's configuration or targets.
 pub fn plan(config: RunConfig, observer: &Observer) -> Result<Plan, TrainError> {
-    with_model!(Kind::of_run(&config, observer)?, Model => {
+    with_model!(Kind::of(&config, observer)?, Model => {
         with_pace::<Model>(&read::<Model>(config, observer)?, observer)
     })
 }
 
 /// The memory of a run that has been read, before its model is. `process` is what the process has
 /// resident without a model, where it holds one already.
-pub(crate) fn memory_plan<M: Objective>(
+pub(crate) fn memory_plan<M: TrainableModel>(
     run: &ReadRun<M::Batch>,
     process: Option<u64>,
     observer: &Observer,
@@ -139,29 +139,35 @@ struct Outline<M> {
     linears: HashMap<String, Learned>,
 }
 
-fn outline<M: Objective>(
+fn outline<M: TrainableModel>(
     run: &ReadRun<M::Batch>,
     observer: &Observer,
 ) -> Result<Outline<M>, TrainError> {
-    let model = base::outline::<M>(&run.config, &run.device, observer)?;
-    let scan = Scan::of(&model);
-    let AdapterSection::Lora(section) = &run.config.adapter else {
-        return Ok(Outline { model, scan, report: None, linears: HashMap::new() });
-    };
-    let config = patch_config(section, M::TASK, run.config.train.seed);
-    let report = burn_lora_patch::plan(&model, &config)?;
-    let (method, rank) = (section.lora.method, section.lora.rank);
-    let learned = |layer: &LayerReport| match layer.status {
-        LayerStatus::Adapted => {
-            let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
-            let kept = method.kept(sizes, section.lora.dropout > 0.0);
-            Some((layer.path.clone(), Learned::Factors { rank, kept }))
-        }
-        LayerStatus::TrainedWhole => Some((layer.path.clone(), Learned::Whole)),
-        _ => None,
-    };
-    let linears = report.layers().iter().filter_map(learned).collect();
-    Ok(Outline { model, scan, report: Some(report), linears })
+    Outline::of(base::outline::<M>(&run.config, &run.device, observer)?, &run.config)
+}
+
+impl<M: TrainableModel> Outline<M> {
+    /// Of a model that exists by its shapes, as that run would train it.
+    fn of(model: M, run: &RunConfig) -> Result<Self, TrainError> {
+        let scan = Scan::of(&model);
+        let AdapterSection::Lora(section) = &run.adapter else {
+            return Ok(Self { model, scan, report: None, linears: HashMap::new() });
+        };
+        let config = patch_config(section, M::TASK, run.train.seed);
+        let report = burn_lora_patch::plan(&model, &config)?;
+        let (method, rank) = (section.lora.method, section.lora.rank);
+        let learned = |layer: &LayerReport| match layer.status {
+            LayerStatus::Adapted => {
+                let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
+                let kept = method.kept(sizes, section.lora.dropout > 0.0);
+                Some((layer.path.clone(), Learned::Factors { rank, kept }))
+            }
+            LayerStatus::TrainedWhole => Some((layer.path.clone(), Learned::Whole)),
+            _ => None,
+        };
+        let linears = report.layers().iter().filter_map(learned).collect();
+        Ok(Self { model, scan, report: Some(report), linears })
+    }
 }
 
 impl<M> Outline<M> {
@@ -208,7 +214,7 @@ impl<M> Outline<M> {
     }
 }
 
-fn memory_of<M: Objective>(
+fn memory_of<M: TrainableModel>(
     run: &ReadRun<M::Batch>,
     outline: &Outline<M>,
     batches: &Batches,
@@ -235,7 +241,7 @@ fn memory_of<M: Objective>(
     Plan { memory, place, limit, fits, suggestion, batch, trainable, total, steps, pace: None }
 }
 
-fn with_pace<M: Objective>(
+fn with_pace<M: TrainableModel>(
     run: &ReadRun<M::Batch>,
     observer: &Observer,
 ) -> Result<Plan, TrainError> {

@@ -13,15 +13,15 @@ use burn_lora_models::LoadReport;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::peft::PeftConfig;
 use burn_lora_patch::{LayerStatus, LoraConfig, PatchReport, patch};
-use burn_lora_text::grouped;
+use burn_lora_text::part;
 
 use crate::base::BaseCache;
-use crate::config::{AdapterSection, LoraSection, ModelSource, RunConfig};
-use crate::data::{Prompt, Rows};
-use crate::learner::Objective;
+use crate::learner::TrainableModel;
 use crate::observe::Observer;
 use crate::plan::memory_plan;
 use crate::{TrainError, ids};
+use burn_lora_config::{AdapterSection, LoraSection, ModelSource, RunConfig};
+use burn_lora_data::{Prompt, Rows};
 
 pub use kind::Kind;
 pub use read::{Files, ReadRows, reading};
@@ -29,7 +29,7 @@ pub use read::{Files, ReadRows, reading};
 pub(crate) use read::{ReadRun, draw, label_rows, read, token_rows};
 
 /// Everything a run of a model of type `M` needs.
-pub struct Run<M: Objective> {
+pub struct Run<M: TrainableModel> {
     /// The configuration, with what the data decided filled in.
     pub config: RunConfig,
     /// The device to train on, with autodiff.
@@ -54,7 +54,7 @@ pub struct Run<M: Objective> {
     pub loaded_bytes: u64,
 }
 
-impl<M: Objective> Run<M> {
+impl<M: TrainableModel> Run<M> {
     /// The optimiser steps of one pass over the training rows.
     pub fn steps_per_epoch(&self) -> usize {
         self.train.training(draw(&self.config.train)).1
@@ -78,13 +78,7 @@ impl<M: Objective> Run<M> {
 
     /// `trainable: 43,008 of 2,150,000 (2.00 %)`.
     pub fn trainable_line(&self) -> String {
-        match &self.patched {
-            Some((report, _)) => report.trainable_line(),
-            None => {
-                let total = grouped(Module::num_params(&self.model));
-                format!("trainable: {total} of {total} (100.00 %)")
-            }
-        }
+        format!("trainable: {}", part(self.trained(), self.total()))
     }
 }
 
@@ -102,7 +96,7 @@ pub enum Adapt {
 /// # Errors
 ///
 /// Whatever is wrong with device, tokenizer, data, model or targets.
-pub fn prepare<M: Objective>(
+pub fn prepare<M: TrainableModel>(
     config: RunConfig,
     adapt: Adapt,
     observer: &Observer,
@@ -115,7 +109,7 @@ pub fn prepare<M: Objective>(
 /// # Errors
 ///
 /// Those of [`prepare`], and a run that does not fit into memory.
-pub fn prepare_if_it_fits<M: Objective>(
+pub fn prepare_if_it_fits<M: TrainableModel>(
     config: RunConfig,
     observer: &Observer,
 ) -> Result<Run<M>, TrainError> {
@@ -125,7 +119,7 @@ pub fn prepare_if_it_fits<M: Objective>(
 }
 
 /// The run of what was read: the model is loaded, or taken from those of earlier runs, and adapted.
-pub(crate) fn build<M: Objective>(
+pub(crate) fn build<M: TrainableModel>(
     bases: Option<&BaseCache>,
     read: ReadRun<M::Batch>,
     adapt: Adapt,
@@ -171,7 +165,7 @@ fn fits(max_length: usize, context: Option<usize>) -> Result<(), TrainError> {
 
 /// Patches the model where an adapter is to be trained, and gives every parameter an identity that
 /// a later process gives it again.
-fn adapted<M: Objective>(
+fn adapted<M: TrainableModel>(
     mut model: M,
     config: &RunConfig,
     adapt: Adapt,

@@ -18,14 +18,12 @@ use burn_train::renderer::MetricsRenderer;
 
 use crate::base::BaseCache;
 use crate::checkpoint::{Checkpoint, Checkpoints, Origin, Restored, State};
-use crate::config::{RunConfig, TrainSection};
-use crate::data::Prompt;
 use crate::directory::RunDirectory;
 use crate::early_stopping::{EarlyStopping, Seen};
 use crate::fit::{Fit, Fitted};
 use crate::history::{Covered, History};
 use crate::inputs::{Changed, Digesting};
-use crate::learner::{Objective, OptimizerTap};
+use crate::learner::{OptimizerTap, TrainableModel};
 use crate::metrics::figure;
 use crate::observe::Observer;
 use crate::optimizer::adamw;
@@ -34,6 +32,8 @@ use crate::prepare::{Adapt, Kind, Run, build, draw, read};
 use crate::samples::scoring;
 use crate::strategy::Hooks;
 use crate::{TrainError, artifacts, system_memory, with_model};
+use burn_lora_config::{RunConfig, TrainSection};
+use burn_lora_data::Prompt;
 
 /// How to start a run, beside its configuration.
 #[derive(Default)]
@@ -81,12 +81,12 @@ pub fn train_on(
     let directory = RunDirectory::new(&config.output.dir);
     directory.check(&config, &options)?;
     set_threads(&config.train)?;
-    with_model!(Kind::of_run(&config, observer)?, Model => {
+    with_model!(Kind::of(&config, observer)?, Model => {
         train_as::<Model>(bases, config, &directory, options, observer)
     })
 }
 
-fn train_as<M: Objective>(
+fn train_as<M: TrainableModel>(
     bases: Option<&BaseCache>,
     config: RunConfig,
     directory: &RunDirectory,
@@ -150,7 +150,7 @@ fn set_threads(train: &TrainSection) -> Result<(), TrainError> {
 }
 
 /// The run, from its model to what it leaves.
-fn fit<M: Objective>(
+fn fit<M: TrainableModel>(
     mut run: Run<M>,
     directory: &RunDirectory,
     (resumed, origin): (Option<Checkpoint>, Origin),
@@ -221,7 +221,8 @@ fn fit<M: Objective>(
     let mut summary = sizes.summary::<M>(directory, steps, history.records());
     summary.interrupted = interrupted.is_some();
     summary.stopped = interrupted.or_else(|| ended_early(&summary, &figure(config.train.metric)));
-    summary.adapter_bytes = adapter_bytes.map(|adapter| (adapter, run.loaded_bytes));
+    (summary.adapter_bytes, summary.model_bytes) =
+        (adapter_bytes, adapter_bytes.map(|_| run.loaded_bytes));
     summary.samples = compared(&scored.borrow(), config.train.samples);
     let report = patched.map_or_else(String::new, |(report, _)| report.to_string());
     artifacts::write(directory, config, history.records(), &summary, &report, observer);
@@ -229,7 +230,7 @@ fn fit<M: Objective>(
 }
 
 /// What preparing came to.
-fn tell<M: Objective>(run: &Run<M>, observer: &Observer) {
+fn tell<M: TrainableModel>(run: &Run<M>, observer: &Observer) {
     for note in &run.notes {
         observer.line(note);
     }
@@ -246,7 +247,7 @@ struct Start {
 
 impl Start {
     /// Reads the checkpoint, if there is one, into the run's model.
-    fn of<M: Objective>(
+    fn of<M: TrainableModel>(
         run: &mut Run<M>,
         resumed: Option<&Checkpoint>,
         observer: &Observer,
@@ -286,7 +287,7 @@ fn history(
 }
 
 /// Writes what was trained: the adapter, whose size in bytes is returned, or the model with its tokenizer.
-fn save<M: Objective>(
+fn save<M: TrainableModel>(
     model: &M,
     adapter: Option<&PeftConfig>,
     tokenizer: &Tokenizer,
@@ -304,17 +305,16 @@ fn save<M: Objective>(
 
 /// How large the model is, told before the learner takes it.
 struct Sizes {
-    trainable: String,
-    trained: usize,
+    trainable: usize,
     total: usize,
 }
 
 impl Sizes {
-    fn of<M: Objective>(run: &Run<M>) -> Self {
-        Self { trainable: run.trainable_line(), trained: run.trained(), total: run.total() }
+    fn of<M: TrainableModel>(run: &Run<M>) -> Self {
+        Self { trainable: run.trained(), total: run.total() }
     }
 
-    fn summary<M: Objective>(
+    fn summary<M: TrainableModel>(
         self,
         directory: &RunDirectory,
         steps: usize,
@@ -322,20 +322,27 @@ impl Sizes {
     ) -> Summary {
         let classifies = M::TASK == burn_lora_patch::TaskType::SeqCls;
         let totals = Totals::of(records);
+        let evaluations = first_and_last(records);
         Summary {
             dir: directory.path().to_owned(),
-            steps: (totals.steps, steps),
+            steps: totals.steps,
+            planned_steps: steps,
             stopped: None,
             interrupted: false,
-            evaluations: first_and_last(records),
+            before: evaluations.map(|[before, _]| before),
+            after: evaluations
+                .filter(|[before, after]| before.step != after.step)
+                .map(|[_, after]| after),
             classifies,
             seconds: totals.seconds,
             tokens: totals.tokens,
-            rows: if classifies { totals.targets } else { 0 },
+            tokens_per_second: totals.tokens_per_second(),
+            rows_per_second: (classifies && totals.targets > 0)
+                .then(|| totals.targets_per_second()),
             trainable: self.trainable,
-            trained: self.trained,
             total: self.total,
             adapter_bytes: None,
+            model_bytes: None,
             peak_memory: system_memory::peak(),
             samples: Vec::new(),
         }
@@ -344,8 +351,7 @@ impl Sizes {
 
 /// Why a run that nobody stopped took fewer steps than it could: its metric no longer got better.
 fn ended_early(summary: &Summary, figure: &Figure) -> Option<String> {
-    let (taken, steps) = summary.steps;
-    (taken < steps).then(|| format!("{} no longer improved", figure.name))
+    (summary.steps < summary.planned_steps).then(|| format!("{} no longer improved", figure.name))
 }
 
 /// Pairs the samples of the first evaluation with those of the last.
@@ -393,7 +399,7 @@ struct RunHooks {
     observer: Observer,
 }
 
-impl<M: Objective> Hooks<M> for RunHooks {
+impl<M: TrainableModel> Hooks<M> for RunHooks {
     fn score(&self, model: &M, step: usize) -> Result<Scores, TrainError> {
         let shown = if step == 0 || step == self.last { self.shown } else { 0 };
         let count = if self.scoring.is_asked() {

@@ -11,9 +11,9 @@ use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_report::sample::{Sample, Scoring};
 
 use crate::TrainError;
-use crate::config::TrainSection;
-use crate::data::Prompt;
 use crate::observe::Observer;
+use burn_lora_config::TrainSection;
+use burn_lora_data::Prompt;
 
 /// Prompts that go through the model at once, at most.
 pub(crate) const ROWS: usize = 32;

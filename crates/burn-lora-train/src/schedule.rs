@@ -5,7 +5,7 @@
 //! the step alone, a resumed run needs the step and nothing else.
 //!
 //! ```
-//! use burn_lora_train::config::Schedule;
+//! use burn_lora_config::Schedule;
 //! use burn_lora_train::schedule::LearningRate;
 //!
 //! let schedule = LearningRate::new(Schedule::Linear, 1e-3, 2.0, 10);
@@ -16,7 +16,7 @@
 
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 
-use crate::config::Schedule;
+use burn_lora_config::Schedule;
 
 /// A learning rate over the steps of a run.
 #[derive(Debug, Clone, PartialEq)]

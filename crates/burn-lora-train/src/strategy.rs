@@ -26,7 +26,7 @@ use crate::clip::clip_by_global_norm;
 use crate::early_stopping::EarlyStopping;
 use crate::evaluate::{record, tallied};
 use crate::history::{Covered, History};
-use crate::learner::{Micro, Objective, OptimizerTap, Trainee};
+use crate::learner::{Micro, OptimizerTap, TrainableModel, Trainee};
 use crate::metrics::{Measured, Tally};
 
 /// When what happens.
@@ -106,7 +106,7 @@ pub(crate) struct StepStrategy<M> {
     pub error: RefCell<Option<TrainError>>,
 }
 
-impl<M: Objective> SupervisedLearningStrategy<Trainee<M>> for StepStrategy<M> {
+impl<M: TrainableModel> SupervisedLearningStrategy<Trainee<M>> for StepStrategy<M> {
     fn fit(
         &self,
         mut components: TrainingComponents<Trainee<M>>,
@@ -122,7 +122,7 @@ impl<M: Objective> SupervisedLearningStrategy<Trainee<M>> for StepStrategy<M> {
     }
 }
 
-impl<M: Objective> StepStrategy<M> {
+impl<M: TrainableModel> StepStrategy<M> {
     fn run(
         &self,
         components: &mut TrainingComponents<Trainee<M>>,

@@ -31,7 +31,7 @@ fn accumulating_k_batches_equals_one_batch_of_k_times_the_rows() {
         let (one, four) = (whole[figure].as_f64().unwrap(), parts[figure].as_f64().unwrap());
         assert!((one - four).abs() < 1e-5 * one, "{figure}: {one} and {four}");
     }
-    let loss = |summary: Summary| summary.evaluations.unwrap()[1].eval_loss;
+    let loss = |summary: Summary| summary.evaluations().unwrap()[1].eval_loss;
     let (first, second) = (loss(first), loss(second));
     assert!((first - second).abs() < 1e-3, "{first} and {second}");
 }
@@ -40,7 +40,7 @@ fn accumulating_k_batches_equals_one_batch_of_k_times_the_rows() {
 fn a_run_learns_and_leaves_what_it_should() {
     let tiny = Tiny::new();
     let summary = tiny.train("run", &["train.steps=20", "train.exact_match=true"], false);
-    let [before, after] = summary.evaluations.unwrap();
+    let [before, after] = summary.evaluations().unwrap();
     assert!(after.eval_loss < 0.8 * before.eval_loss, "{before:?} to {after:?}");
     assert!(before.exact_match.is_some() && after.exact_match.is_some());
     assert_eq!(summary.samples.len(), 1);
@@ -80,7 +80,7 @@ fn training_every_parameter_leaves_a_model() {
     let tiny = Tiny::new();
     let full = ["adapter.method=full", "train.steps=8", "train.learning_rate=0.005"];
     let summary = tiny.train("full", &full, false);
-    let [before, after] = summary.evaluations.unwrap();
+    let [before, after] = summary.evaluations().unwrap();
     assert!(after.eval_loss < before.eval_loss);
     assert!(tiny.path("full/model/model.safetensors").exists());
     assert!(!tiny.path("full/adapter").exists());
@@ -162,10 +162,10 @@ fn rows_are_held_out_of_a_file_and_files_are_weighted() {
     let rows = tiny.path("rows.jsonl").display().to_string();
     let twice = format!("data.train=[{{path={rows:?}, weight=2.0}}, {rows:?}]");
     let summary = tiny.train("twice", &["train.epochs=1", "train.batch_size=4", &twice], false);
-    assert_eq!(summary.steps, (9, 9), "24 and 12 rows in batches of 4");
+    assert_eq!((summary.steps, summary.planned_steps), (9, 9), "24 and 12 rows in batches of 4");
     let summary = tiny.train("held", &["train.epochs=1", "data.held_out=0.25"], false);
-    assert_eq!(summary.steps, (3, 3), "9 of 12 rows in batches of 4");
-    assert!(summary.evaluations.is_some());
+    assert_eq!((summary.steps, summary.planned_steps), (3, 3), "9 of 12 rows in batches of 4");
+    assert!(summary.evaluations().is_some());
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn smoothed_labels_cost_more_and_train_all_the_same() {
     let loss = |run: &str| first_step(&tiny, run)["loss"].as_f64().unwrap();
     // The model is far from knowing: spreading a tenth over unlikely tokens costs something.
     assert_ne!(loss("plain"), loss("smooth"));
-    let [before, after] = summary.evaluations.unwrap();
+    let [before, after] = summary.evaluations().unwrap();
     assert!(after.eval_loss < 0.9 * before.eval_loss, "{before:?} to {after:?}");
 }
 
@@ -222,7 +222,7 @@ fn a_dry_run_says_what_would_be_done_and_writes_nothing() {
     assert!(matches!(dry(false, true), Err(TrainError::NothingToResume { .. })));
 
     let summary = tiny.train("run", &["train.steps=2"], false);
-    assert_eq!((fresh.plan.trainable, fresh.plan.total), (summary.trained, summary.total));
+    assert_eq!((fresh.plan.trainable, fresh.plan.total), (summary.trainable, summary.total));
     let before = fs::read(tiny.path("run/metrics.jsonl")).unwrap();
     assert!(matches!(dry(false, false), Err(TrainError::Exists { .. })));
     assert!(dry(true, false).unwrap().overwrites);
@@ -244,7 +244,7 @@ fn a_plot_that_cannot_be_written_costs_no_run_and_no_other_file() {
         }
     });
     let config = tiny.config("run", &["train.steps=1"]);
-    assert_eq!(train(config, tiny::silent(), &observer).unwrap().steps, (1, 1));
+    assert_eq!(train(config, tiny::silent(), &observer).unwrap().steps, 1);
     let heard = heard.lock().unwrap();
     assert!(heard.iter().any(|line| line.starts_with("warning: ") && line.contains("loss.svg")));
     for file in ["adapter/adapter_model.safetensors", "report.html", "metrics.jsonl"] {
@@ -268,7 +268,7 @@ fn a_run_that_ends_early_names_the_metric_that_no_longer_improved() {
             "train.early_stopping=2",
         ];
         let summary = tiny.train(name, &settings, false);
-        assert_eq!(summary.steps, (3, 9), "{name}");
+        assert_eq!((summary.steps, summary.planned_steps), (3, 9), "{name}");
         assert_eq!(summary.stopped, Some(format!("{name} no longer improved")));
     }
 }
@@ -286,7 +286,7 @@ fn a_base_that_is_gone_after_training_is_not_looked_for_again() {
     });
     let config = tiny.config("run", &["train.steps=1"]);
     let summary = train(config, tiny::silent(), &observer).unwrap();
-    let (_, base) = summary.adapter_bytes.unwrap();
+    let base = summary.model_bytes.unwrap();
     // The header of the file is not among the tensors.
     assert!(base <= bytes && base + 8192 > bytes, "{base} of {bytes}");
 }

@@ -10,13 +10,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use burn::module::{Module, ParamGroup};
 use burn::tensor::Device;
+use burn_lora_config::{RunConfig, TrainSection};
 use burn_lora_models::weights::Storage;
 use burn_lora_models::{CausalLm, ClassifierConfig, Model, SequenceClassifier};
 use burn_lora_patch::peft::{self, LoadOptions, PeftConfig};
 use burn_lora_patch::{LayerStatus, LoraConfig, TaskType, merge, patch, plan};
 use burn_lora_report::record::StepRecord;
-use burn_lora_train::config::{RunConfig, TrainSection};
-use burn_lora_train::learner::Objective;
+use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::{system_memory, take_steps};
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +92,7 @@ fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn run<M: Objective>(
+fn run<M: TrainableModel>(
     order: &Order,
     shape: &Shape,
     model: M,
@@ -163,7 +163,7 @@ pub fn patching(task: TaskType, cell: &Cell, seed: u64) -> LoraConfig {
 }
 
 /// The model with what the method trains attached to it, and everything else frozen.
-fn adapted<M: Objective>(
+fn adapted<M: TrainableModel>(
     order: &Order,
     mut model: M,
     measured: &mut Measured,
@@ -214,7 +214,7 @@ fn adapter_bytes<M: Module>(model: &M, config: &LoraConfig) -> Result<u64, Strin
     Ok(std::fs::metadata(file).map_err(said)?.len())
 }
 
-fn train<M: Objective>(
+fn train<M: TrainableModel>(
     order: &Order,
     workload: &Workload,
     model: M,
@@ -262,7 +262,7 @@ fn train_section(workload: &Workload) -> Result<TrainSection, String> {
 }
 
 /// Alternates between the base, the adapted and the merged model.
-fn infer<M: Objective>(
+fn infer<M: TrainableModel>(
     order: &Order,
     model: M,
     batches: &[M::Batch],

@@ -6,8 +6,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use burn_lora_config::RunConfig;
 use burn_lora_report::summary::Summary;
-use burn_lora_train::config::RunConfig;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
 use burn_lora_train::silent::SilentRenderer;
@@ -98,7 +98,7 @@ fn changed(
 }
 
 fn outcome(task: &str, rank: Option<usize>, summary: &Summary) -> Option<Outcome> {
-    let [before, after] = summary.evaluations?;
+    let [before, after] = summary.evaluations()?;
     let (metric, before_value, after_value) = match (before.exact_match, after.exact_match) {
         (before, Some(after)) => ("exact match", before, after),
         _ => ("accuracy", Some(before.accuracy), after.accuracy),
@@ -108,8 +108,8 @@ fn outcome(task: &str, rank: Option<usize>, summary: &Summary) -> Option<Outcome
         metric: metric.to_owned(),
         method: if rank.is_some() { Method::Lora } else { Method::Full },
         rank,
-        steps: summary.steps.0,
-        trainable: summary.trained as u64,
+        steps: summary.steps,
+        trainable: summary.trainable as u64,
         before: before_value,
         after: after_value,
         eval_loss: after.eval_loss,

@@ -3,7 +3,7 @@
 //! - [`row`], [`figure`]: the lines of the files as rows of labels and figures;
 //! - [`questions`]: the tables and plots, declared; [`question`]: what a declaration is made of, and how it is carried out;
 //! - [`circumstances`]: on what and how; [`claims`]: what others published; [`excuses`]: what is missing;
-//! - [`markdown`], [`plot`], [`numbers`]: what sections are written with.
+//! - [`markdown`], [`numbers`]: what sections are written with; plots are drawn by `burn_lora_report::plot`.
 
 use std::path::{Path, PathBuf};
 
@@ -15,21 +15,19 @@ mod excuses;
 pub mod figure;
 pub mod markdown;
 pub mod numbers;
-mod plot;
 mod question;
 mod questions;
 pub mod row;
 
 pub use excuses::excused;
 use markdown::Section;
-use plot::DrawError;
 
 /// A report that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// A plot cannot be drawn.
     #[error("cannot draw a plot: {0}")]
-    Draw(DrawError),
+    Draw(burn_lora_report::ReportError),
     /// A file cannot be written.
     #[error("cannot write {path}: {reason}")]
     Write {
@@ -63,7 +61,10 @@ pub fn write(lines: &[Line], results: &[&Path], out_dir: &Path) -> Result<PathBu
     file("report.md", &format!("# Benchmark report\n\n{}", parts.join("\n")))
 }
 
-fn sections(lines: &[Line], results: &[&Path]) -> Result<Vec<Section>, DrawError> {
+fn sections(
+    lines: &[Line],
+    results: &[&Path],
+) -> Result<Vec<Section>, burn_lora_report::ReportError> {
     let rows = row::rows(lines);
     let names: Vec<String> = results.iter().map(|path| format!("`{}`", path.display())).collect();
     let mut sections = vec![circumstances::section(lines, &names.join(", "))];

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use burn_lora_train::config::{Length, RunConfig};
+use burn_lora_config::{Length, RunConfig};
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
 use burn_lora_train::silent::SilentRenderer;
@@ -81,7 +81,7 @@ pub fn run(quickstart: &Quickstart) -> Done {
 fn trained(config: RunConfig) -> Result<Option<(f64, f64)>, Box<dyn std::error::Error>> {
     let options = RunOptions { renderer: Some(Box::new(SilentRenderer)), ..RunOptions::default() };
     let summary = train(config, options, &Observer::silent())?;
-    let pair = summary.evaluations.map(|[before, after]| (before.exact_match, after.exact_match));
+    let pair = summary.evaluations().map(|[before, after]| (before.exact_match, after.exact_match));
     Ok(pair.and_then(|(before, after)| Some((before?, after?))))
 }
 

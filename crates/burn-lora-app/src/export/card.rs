@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Write};
 
+use burn_lora::Method;
 use burn_lora_patch::peft::{Modules, PeftConfig};
 use burn_lora_report::figure;
 use burn_lora_report::record::EvalRecord;
@@ -31,6 +32,8 @@ pub(super) struct Card<'a> {
     pub(super) steps: usize,
     /// The first and the last evaluation.
     pub(super) evaluations: Option<[EvalRecord; 2]>,
+    /// See [`ExportOptions::command`](super::ExportOptions::command).
+    pub(super) command: Option<fn(&str, Option<&str>) -> String>,
 }
 
 /// A base model, as others know it.
@@ -74,10 +77,11 @@ impl fmt::Display for Card<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.front_matter(f)?;
         writeln!(f, "\n# {}\n", line(&self.title))?;
+        let kind = self.adapter.map_or(Method::default(), method).title();
         let what = match self.weights {
-            Weights::Adapter => "A LoRA adapter, in PEFT's format,",
-            Weights::Merged => "A model with a LoRA adapter merged into it,",
-            Weights::Full => "A model",
+            Weights::Adapter => format!("A {kind} adapter, in PEFT's format,"),
+            Weights::Merged => format!("A model with a {kind} adapter merged into it,"),
+            Weights::Full => "A model".to_owned(),
         };
         writeln!(f, "{what} trained with burn-lora {}.\n", env!("CARGO_PKG_VERSION"))?;
         self.facts(f)?;
@@ -124,7 +128,8 @@ impl Card<'_> {
             Some(adapter) => {
                 let rslora = if adapter.use_rslora { " with rsLoRA's scale" } else { "" };
                 let (rank, alpha) = (adapter.r, adapter.lora_alpha);
-                writeln!(f, "- method: LoRA{rslora}, rank {rank}, alpha {alpha}")?;
+                let kind = method(adapter).title();
+                writeln!(f, "- method: {kind}{rslora}, rank {rank}, alpha {alpha}")?;
                 writeln!(f, "- targets: {}", targets(adapter))?;
                 if let Some(modules) = adapter.modules_to_save.as_deref().filter(|m| !m.is_empty())
                 {
@@ -210,19 +215,17 @@ impl Card<'_> {
         }
         python.push_str("tokenizer = AutoTokenizer.from_pretrained(\"DIR\")");
         writeln!(f, "{}", block("python", &python))?;
-        writeln!(f, "\nWith burn-lora:\n")?;
-        let (name, burn) = self.with_burn_lora(base);
-        writeln!(f, "{}", block(name, &burn))
+        match self.with_burn_lora(base) {
+            Some((name, burn)) => writeln!(f, "\nWith burn-lora:\n\n{}", block(name, &burn)),
+            None => Ok(()),
+        }
     }
 
-    fn with_burn_lora(&self, base: &str) -> (&'static str, String) {
+    fn with_burn_lora(&self, base: &str) -> Option<(&'static str, String)> {
         let adapter = self.weights == Weights::Adapter;
         if !self.classifies {
-            let command = match adapter {
-                true => format!("burn-lora generate {} --adapter DIR --prompt \"…\"", quoted(base)),
-                false => "burn-lora generate DIR --prompt \"…\"".to_owned(),
-            };
-            return ("console", command);
+            let (model, adapter) = if adapter { (base, Some("DIR")) } else { ("DIR", None) };
+            return Some(("console", self.command?(model, adapter)));
         }
         let load = |dir: &str, labels: &str| {
             let model = "SequenceClassifier::load_with_head";
@@ -235,8 +238,12 @@ impl Card<'_> {
             ),
             false => format!("let (model, _) = {}", load("DIR", "None")),
         };
-        ("rust", rust)
+        Some(("rust", rust))
     }
+}
+
+fn method(adapter: &PeftConfig) -> Method {
+    adapter.method().unwrap_or_default()
 }
 
 fn targets(adapter: &PeftConfig) -> String {
@@ -245,12 +252,6 @@ fn targets(adapter: &PeftConfig) -> String {
         Some(Modules::Pattern(pattern)) => format!("{}, a pattern", code(pattern)),
         Some(Modules::Names(names)) => codes(names),
     }
-}
-
-/// A text as an argument of a shell, where it needs quotes.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("{text:?}") }
 }
 
 /// A text on one line, with nothing in it that Markdown or HTML would take for its own.
@@ -332,6 +333,7 @@ mod tests {
                 record(0, 4.9919, 0.25, Some(0.0)),
                 record(450, 0.0267, 0.5, Some(0.915)),
             ]),
+            command: Some(|model, adapter| format!("write with {model} and {adapter:?}")),
         }
     }
 
@@ -385,7 +387,7 @@ tokenizer = AutoTokenizer.from_pretrained("DIR")
 With burn-lora:
 
 ```console
-burn-lora generate org/name --adapter DIR --prompt "…"
+write with org/name and Some("DIR")
 ```
 
 ## Licence
@@ -433,7 +435,7 @@ None is stated yet: choose one, write it here and as `license:` into the first l
             &[
                 "library_name: transformers",
                 "model = AutoModelForCausalLM.from_pretrained(\"DIR\")",
-                "burn-lora generate DIR --prompt \"…\"",
+                "write with DIR and None",
             ],
         );
         let full = Card { weights: Weights::Full, adapter: None, base: Base::Random, ..card };
@@ -468,13 +470,22 @@ None is stated yet: choose one, write it here and as `license:` into the first l
                 "- training rows: not counted (`t.jsonl`), weight 0.5, of which a share of 0.05 was held out",
                 "| | after 10 steps |",
                 "| --- | --- |",
-                "burn-lora generate \"models/my base\" --adapter DIR --prompt \"…\"",
+                "write with models/my base and Some(\"DIR\")",
             ],
         );
         let text = card.to_string();
         assert!(!text.contains("base_model:") && !text.contains("exact match"), "{text}");
-        let without = Card { evaluations: None, ..card };
-        assert!(!without.to_string().contains("Held-out"));
+        let without = Card { evaluations: None, command: None, ..card };
+        let text = without.to_string();
+        assert!(!text.contains("Held-out") && !text.contains("With burn-lora"), "{text}");
+    }
+
+    /// It was called LoRA.
+    #[test]
+    fn a_dora_is_called_one() {
+        let dora = PeftConfig { use_dora: true, ..adapter() };
+        let text = card(&dora).to_string();
+        assert!(text.contains("A DoRA adapter") && text.contains("method: DoRA, rank"), "{text}");
     }
 
     #[test]

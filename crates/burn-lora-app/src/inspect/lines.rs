@@ -44,8 +44,11 @@ impl fmt::Display for Inspection {
 
 impl Inspection {
     fn layer_rows(&self) -> Vec<Vec<String>> {
-        let heading = ["layer", "A", "B", "scale", "type", "‖A‖", "‖B‖", "‖scale·B A‖"];
-        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        let mut rows = vec![
+            ["layer", "A", "B", "scale", "type", "‖A‖", "‖B‖", "‖scale·B A‖"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
         rows.extend(self.layers.iter().map(|layer| {
             vec![
                 layer.path.clone(),
@@ -58,6 +61,14 @@ impl Inspection {
                 short(layer.norm_change),
             ]
         }));
+        if self.layers.iter().any(|layer| layer.norm_magnitude.is_some()) {
+            let magnitudes = self
+                .layers
+                .iter()
+                .map(|layer| layer.norm_magnitude.map_or_else(String::new, short));
+            let column = std::iter::once("‖magnitude‖".to_owned()).chain(magnitudes);
+            rows.iter_mut().zip(column).for_each(|(row, cell)| row.push(cell));
+        }
         rows
     }
 

@@ -11,7 +11,7 @@ type Stored = (String, Dtype, Vec<usize>, Vec<u8>);
 
 fn f32s(key: &str, shape: &[usize], values: &[f32]) -> Stored {
     let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    (format!("{PREFIX}{key}"), Dtype::F32, shape.to_vec(), bytes)
+    (format!("base_model.model.{key}"), Dtype::F32, shape.to_vec(), bytes)
 }
 
 fn write_adapter(dir: &Path, config: &str, tensors: &[Stored]) {
@@ -26,6 +26,11 @@ fn write_adapter(dir: &Path, config: &str, tensors: &[Stored]) {
 
 const CONFIG: &str = r#"{"peft_type": "LORA", "r": 2, "lora_alpha": 8, "task_type": "CAUSAL_LM",
     "base_model_name_or_path": "org/base", "target_modules": ["q_proj", "fc"]}"#;
+
+/// The same with magnitudes.
+fn dora() -> String {
+    CONFIG.replace("\"r\"", "\"use_dora\": true, \"r\"")
+}
 
 /// Two layers, out of their order, and a head that is trained whole.
 fn two_layers() -> Vec<Stored> {
@@ -148,7 +153,7 @@ fn half_precision_and_doubles_are_read() {
         (Dtype::F64, doubles),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let a = (format!("{PREFIX}fc{A}"), dtype, vec![1, 2], bytes);
+        let a = ("base_model.model.fc.lora_A.weight".to_owned(), dtype, vec![1, 2], bytes);
         write_adapter(dir.path(), CONFIG, &[a, f32s("fc.lora_B.weight", &[1, 1], &[2.0])]);
         let found = inspect(dir.path()).unwrap();
         assert_eq!(found.layers[0].norm_a, 2.5, "{dtype}");
@@ -163,8 +168,9 @@ fn values_that_are_not_finite_are_told() {
     let tensors = [
         f32s("fc.lora_A.weight", &[1, 2], &[f32::NAN, 1.0]),
         f32s("fc.lora_B.weight", &[1, 1], &[1.0]),
+        f32s("fc.lora_magnitude_vector", &[1], &[1.0]),
     ];
-    write_adapter(dir.path(), &CONFIG.replace("\"r\"", "\"use_dora\": true, \"r\""), &tensors);
+    write_adapter(dir.path(), &dora(), &tensors);
     let found = inspect(dir.path()).unwrap();
     assert!(found.layers[0].norm_change.is_nan());
     assert_eq!(found.notes.len(), 2);
@@ -187,6 +193,41 @@ fn factors_that_are_no_matrices_are_listed_with_the_rest() {
     assert_eq!(found.notes, ["there is no layer with factors"]);
 }
 
+/// They were listed as strangers, and counted as none of the factors.
+#[test]
+fn magnitudes_are_a_factor_of_their_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let magnitudes = |shape: &[usize], values: &[f32]| {
+        let mut tensors = two_layers();
+        tensors.push(f32s("layers.10.q_proj.lora_magnitude_vector", shape, values));
+        tensors.push(f32s("layers.2.q_proj.lora_magnitude_vector", &[2], &[0.0, 2.0]));
+        tensors
+    };
+    write_adapter(dir.path(), &dora(), &magnitudes(&[2], &[3.0, 4.0]));
+    let found = inspect(dir.path()).unwrap();
+    let norms: Vec<_> = found.layers.iter().map(|layer| layer.norm_magnitude).collect();
+    assert_eq!(norms, [Some(2.0), Some(5.0)]);
+    assert_eq!((found.totals.factor_parameters, found.others.len()), (24, 1));
+    let lines = found.to_string();
+    let ends =
+        |line: &str, end: &str| lines.lines().any(|l| l.starts_with(line) && l.ends_with(end));
+    assert!(ends("layer ", "  ‖magnitude‖") && ends("layers.10.q_proj", "5.000"), "{lines}");
+
+    let refused = |tensors: &[Stored], says: &str| {
+        write_adapter(dir.path(), &dora(), tensors);
+        let error = inspect(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    };
+    refused(
+        &magnitudes(&[3], &[1.0; 3]),
+        "magnitudes of `layers.10.q_proj` are [3] and should be [2]",
+    );
+    refused(&two_layers(), "has no `base_model.model.layers.10.q_proj.lora_magnitude_vector`");
+    // Without the switch they are nobody's.
+    write_adapter(dir.path(), CONFIG, &magnitudes(&[2], &[3.0, 4.0]));
+    assert_eq!(inspect(dir.path()).unwrap().others.len(), 3);
+}
+
 fn check_refused(tensors: &[Stored], says: &str) {
     let dir = tempfile::tempdir().unwrap();
     write_adapter(dir.path(), CONFIG, tensors);
@@ -204,7 +245,7 @@ fn factors_that_do_not_fit_are_refused() {
     let none = [f32s("fc.lora_A.weight", &[0, 2], &[]), f32s("fc.lora_B.weight", &[2, 0], &[])];
     check_refused(&none, "A is [0, 2]");
     let (key, _, shape, bytes) = b(&[2, 1]);
-    check_refused(&[a, (key, Dtype::I32, shape, bytes)], "`fc.lora_B.weight` is i32");
+    check_refused(&[a, (key, Dtype::I32, shape, bytes)], "B of `fc` is i32");
 }
 
 #[test]

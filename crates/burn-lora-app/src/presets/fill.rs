@@ -54,7 +54,7 @@ fn value_of(text: &str, section: &str, key: &str) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use burn_lora_train::config::{ModelSource, RunConfig};
+    use burn_lora_config::{ModelSource, RunConfig};
 
     use super::*;
     use crate::presets::find;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use burn_lora_config::ConfigErrors;
 use burn_lora_files::IoError;
 use burn_lora_report::ReportError;
-use burn_lora_train::config::ConfigErrors;
 
 use super::grid::MAX_POINTS;
 
@@ -111,7 +111,7 @@ fn others(runs: &[(PathBuf, Vec<String>)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use burn_lora_train::config::RunConfig;
+    use burn_lora_config::RunConfig;
 
     use super::*;
 

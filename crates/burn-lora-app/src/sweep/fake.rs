@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use burn_lora_config::{Metric, RunConfig};
 use burn_lora_report::record::{EvalRecord, Record, StepRecord};
-use burn_lora_train::config::{Metric, RunConfig};
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::history::History;
 

@@ -1,23 +1,19 @@
 //! What the directory of a point holds already.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use burn_lora_config::{AdapterSection, Decides, Length, RunConfig};
 use burn_lora_files::IoError;
+use burn_lora_files::header::{Header, NoHeader};
 use burn_lora_report::record::{EvalRecord, Record, Totals, evaluations, steps};
 use burn_lora_train::TrainError;
 use burn_lora_train::checkpoint::Checkpoints;
-use burn_lora_train::config::{AdapterSection, Decides, Length, RunConfig};
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::early_stopping::{EarlyStopping, Seen};
 use burn_lora_train::history::History;
 use burn_lora_train::metrics::figure;
-use safetensors::tensor::Metadata;
-
-/// The longest header of a safetensors file, in bytes; the format's own limit.
-const LONGEST_HEADER: u64 = 100_000_000;
 
 /// What is in a point's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,27 +158,18 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 /// How many numbers a safetensors file holds, from its header: a model's values are not read.
 fn parameters(path: &Path) -> Result<u64, TrainError> {
-    let damaged =
-        |reason: &str| TrainError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
-    let read = || -> io::Result<Option<Vec<u8>>> {
-        let mut file = File::open(path)?;
-        let mut length = [0; 8];
-        file.read_exact(&mut length)?;
-        let length = u64::from_le_bytes(length);
-        if length > LONGEST_HEADER || length > file.metadata()?.len() {
-            return Ok(None);
-        }
-        let mut header = Vec::new();
-        file.take(length).read_to_end(&mut header)?;
-        Ok(Some(header))
-    };
-    let header = read()
-        .map_err(IoError::at("read", path))?
-        .ok_or_else(|| damaged("its header is longer than the file"))?;
-    let header: Metadata =
-        serde_json::from_slice(&header).map_err(|_| damaged("its header is none"))?;
+    let header =
+        File::open(path).map_err(NoHeader::Io).and_then(|mut file| Header::read(&mut file));
+    let header = header.map_err(|error| match error {
+        NoHeader::Io(error) => TrainError::from(IoError::at("read", path)(error)),
+        NoHeader::Damaged(reason) => TrainError::Damaged { path: path.to_owned(), reason },
+    })?;
     let count = |shape: &[usize]| shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d as u64));
-    Ok(header.tensors().values().fold(0, |sum, info| sum.saturating_add(count(&info.shape))))
+    Ok(header
+        .tensors
+        .tensors()
+        .values()
+        .fold(0, |sum, info| sum.saturating_add(count(&info.shape))))
 }
 
 #[cfg(test)]

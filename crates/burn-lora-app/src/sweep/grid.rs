@@ -1,4 +1,4 @@
-//! `--set section.key=v1,v2,…`: axes, and the points of their product.
+//! `section.key=v1,v2,…`: axes, and the points of their product.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -67,7 +67,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Takes apart what was given with `--set`. Whether there are such keys, and whether they take
+    /// Takes apart what was given as `section.key=value`. Whether there are such keys, and whether they take
     /// such values, is seen when the configurations are read.
     ///
     /// # Errors

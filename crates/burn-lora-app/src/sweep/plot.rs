@@ -1,7 +1,7 @@
 //! `sweep.svg`: the metric over the first axis, a line for each combination of the others.
 
 use burn_lora_report::ReportError;
-use burn_lora_report::plot::{self, COLOURS, Curve, Place, Plot};
+use burn_lora_report::plot::{self, Curve, Place, Plot, Stroke, colour};
 use burn_lora_train::metrics::figure;
 
 use super::grid::Axis;
@@ -58,8 +58,9 @@ fn lines(results: &Results, axis: &Axis, scale: &Scale) -> Vec<Curve> {
         match lines.iter_mut().find(|line| line.name == name) {
             Some(line) => line.points.push((x, value)),
             None => {
-                let (colour, points) = (COLOURS[lines.len() % COLOURS.len()], vec![(x, value)]);
-                lines.push(Curve { name, points, colour, width: 2, dotted: true });
+                let (colour, points, ranges) = (colour(lines.len()), vec![(x, value)], Vec::new());
+                let stroke = Stroke::LineAndDots;
+                lines.push(Curve { name, points, ranges, colour, width: 2, stroke });
             }
         }
     }
@@ -85,8 +86,15 @@ pub(super) fn draw(results: &Results) -> Result<Option<String>, ReportError> {
     let logarithmic = if scale.logarithmic { " (logarithmic)" } else { "" };
     let below = format!("{}{logarithmic}", axis.key);
     let beside = figure(results.metric).head();
-    let axis = plot::Axis::At(scale.positions.into_iter().zip(shown).collect());
-    Plot { below: &below, beside: &beside, axis, curves: &curves }.svg(Place::File).map(Some)
+    let plot = Plot {
+        title: "",
+        below: &below,
+        beside: &beside,
+        axis: plot::Axis::At(scale.positions.into_iter().zip(shown).collect()),
+        values: plot::Scale::Fitted,
+        curves: &curves,
+    };
+    plot.svg(Place::File).map(Some)
 }
 
 #[cfg(test)]

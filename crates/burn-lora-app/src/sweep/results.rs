@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
+use burn_lora_config::Metric;
 use burn_lora_report::record::EvalRecord;
-use burn_lora_train::config::Metric;
 use burn_lora_train::metrics::figure;
 use serde::{Deserialize, Serialize};
 

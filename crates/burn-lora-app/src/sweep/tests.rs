@@ -16,18 +16,21 @@ fn sweep(dir: &Path, sets: &[&str]) -> Result<Sweep, SweepError> {
 fn summary(config: &RunConfig, steps: usize) -> Summary {
     Summary {
         dir: config.output.dir.clone(),
-        steps: (steps, 3),
+        steps,
+        planned_steps: 3,
         stopped: None,
         interrupted: false,
-        evaluations: None,
+        before: None,
+        after: None,
         classifies: false,
         seconds: 0.0,
         tokens: 0,
-        rows: 0,
-        trainable: String::new(),
-        trained: 0,
+        tokens_per_second: 0.0,
+        rows_per_second: None,
+        trainable: 0,
         total: 0,
         adapter_bytes: None,
+        model_bytes: None,
         peak_memory: None,
         samples: Vec::new(),
     }
@@ -35,7 +38,7 @@ fn summary(config: &RunConfig, steps: usize) -> Summary {
 
 /// Leaves a finished run whose held-out loss is one over its rank.
 fn finish(config: &RunConfig) -> Summary {
-    let burn_lora_train::config::AdapterSection::Lora(section) = &config.adapter else {
+    let burn_lora_config::AdapterSection::Lora(section) = &config.adapter else {
         panic!("no rank")
     };
     let loss = 1.0 / section.lora.rank as f64;

@@ -5,8 +5,8 @@ mod view;
 use std::path::PathBuf;
 
 use burn_lora_app::AppError;
-use burn_lora_train::config::RunConfig;
-use burn_lora_train::learner::Objective;
+use burn_lora_config::RunConfig;
+use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::prepare::{Kind, Run, prepare_if_it_fits};
 use burn_lora_train::with_model;
 
@@ -33,12 +33,12 @@ impl Check {
     pub fn run(self) -> Result<(), AppError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
         let observer = terminal::observer(self.json);
-        with_model!(Kind::of_run(&config, &observer)?, Model => {
+        with_model!(Kind::of(&config, &observer)?, Model => {
             self.tell(&prepare_if_it_fits::<Model>(config, &observer)?)
         })
     }
 
-    fn tell<M: Objective>(&self, run: &Run<M>) -> Result<(), AppError> {
+    fn tell<M: TrainableModel>(&self, run: &Run<M>) -> Result<(), AppError> {
         if self.json {
             return output::json(&Checked::of(run, self.layers));
         }

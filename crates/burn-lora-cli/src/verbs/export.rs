@@ -32,12 +32,25 @@ pub struct Export {
     dry_run: bool,
 }
 
+/// The command line that writes text with what is exported.
+fn generate(model: &str, adapter: Option<&str>) -> String {
+    let adapter = adapter.map_or_else(String::new, |dir| format!(" --adapter {}", quoted(dir)));
+    format!("burn-lora generate {}{adapter} --prompt \"…\"", quoted(model))
+}
+
+/// A text as an argument of a shell, where it needs quotes.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("{text:?}") }
+}
+
 impl Export {
     pub fn run(self) -> Result<(), AppError> {
         let options = ExportOptions {
             out: self.out,
             merged: self.merged.then_some(SaveDtype::F32),
             base_model: self.base_model,
+            command: Some(generate),
         };
         let observer = terminal::observer(self.json);
         if self.dry_run {
@@ -52,5 +65,17 @@ impl Export {
             output::line(&format!("  {name}"))?;
         }
         output::line("README.md states no licence yet: choose one before you share it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::generate;
+
+    #[test]
+    fn the_cards_command_is_one_that_the_shell_takes() {
+        let command = generate("models/my base", Some("DIR"));
+        assert_eq!(command, "burn-lora generate \"models/my base\" --adapter DIR --prompt \"…\"");
+        assert_eq!(generate("DIR", None), "burn-lora generate DIR --prompt \"…\"");
     }
 }

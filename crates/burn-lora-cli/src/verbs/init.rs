@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn_lora_app::AppError;
 use burn_lora_app::presets::{self, Fill};
-use burn_lora_train::config::RunConfig;
+use burn_lora_config::RunConfig;
 use clap::ValueHint;
 use serde::Serialize;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use burn_lora_app::AppError;
-use burn_lora_train::config::RunConfig;
+use burn_lora_config::RunConfig;
 use burn_lora_train::plan::plan;
 use clap::ValueHint;
 

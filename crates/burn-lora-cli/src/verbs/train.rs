@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use burn_lora_app::AppError;
-use burn_lora_train::config::RunConfig;
+use burn_lora_config::RunConfig;
 use burn_lora_train::dry_run::dry_run;
 use burn_lora_train::inputs::Changed;
 use burn_lora_train::run::{RunOptions, train};
@@ -106,7 +106,7 @@ impl Train {
         }
         let summary = train(config, options, &terminal::observer(self.json))?;
         match self.json {
-            true => output::json(&summary.figures())?,
+            true => output::json(&summary)?,
             false => output::line(&format!("\n{summary}"))?,
         }
         Ok(if summary.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use burn_lora_files::floats::Number;
+use bytemuck::Pod;
+
 use super::file::CHUNK;
 use super::rows::RowOrder;
 use super::{GgufError, GgufFile, GgufTensor, GgufTensorProblem};
 use crate::ModelError;
-use crate::weights::{LoadReport, Number, Role, Source, TensorSpec, Values, WeightDtype};
+use crate::weights::{LoadReport, Role, Source, TensorSpec, Values, WeightDtype};
 
 /// Rows that are transposed together: runs of that many numbers are written.
 const ROWS: usize = 64;
@@ -83,7 +86,7 @@ impl<'a> GgufSource<'a> {
         LoadReport { tensors: self.tensors.len(), bytes: self.total, ..LoadReport::default() }
     }
 
-    fn read<T: Number>(&mut self, spec: &TensorSpec) -> Result<Vec<T>, GgufError> {
+    fn read<T: Number + Pod>(&mut self, spec: &TensorSpec) -> Result<Vec<T>, GgufError> {
         let path = || self.file.path().to_owned();
         let Some((tensor, order)) = self.tensors.get(&spec.key) else {
             return Err(GgufError::NoTensor { path: path(), tensor: spec.key.clone() });

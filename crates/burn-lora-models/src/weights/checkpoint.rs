@@ -5,15 +5,14 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use burn_lora_files::floats::{Dtype, Number, decode};
+use burn_lora_files::header::{Header, NoHeader};
+use bytemuck::Pod;
 use serde::Deserialize;
 
-use super::{Number, Role, TensorSpec};
+use super::{Role, TensorSpec};
 use crate::{ModelError, TensorProblem};
 
-/// A longer header is refused; the format's own reader draws the line there too.
-const MAX_HEADER: u64 = 100_000_000;
 /// How much is read at a time, where it is converted or transposed.
 const CHUNK: usize = 4 << 20;
 /// Rows that are transposed together: runs of that many numbers are written.
@@ -104,37 +103,18 @@ impl Checkpoint {
             ModelError::Safetensors { path: path.clone(), reason }
         };
         let mut file = File::open(&path).map_err(ModelError::io("read", &path))?;
-        let size = file.metadata().map_err(ModelError::io("read", &path))?.len();
-        let mut length = [0; 8];
-        file.read_exact(&mut length)
-            .map_err(|_| unsound(format!("it has {size} bytes, fewer than a header")))?;
-        let header_len = u64::from_le_bytes(length);
-        if header_len > MAX_HEADER || header_len > size - 8 {
-            return Err(unsound(format!(
-                "its header says {header_len} bytes, the file has {size} (damaged, cut short, or \
-                 another kind of file)"
-            )));
-        }
-        let mut header = vec![0; header_len as usize];
-        file.read_exact(&mut header).map_err(ModelError::io("read", &path))?;
-        // Checks that offsets follow one another without gaps and fit shape and dtype.
-        let metadata: Metadata =
-            serde_json::from_slice(&header).map_err(|error| unsound(format!("header: {error}")))?;
-        let expected = 8 + header_len + metadata.data_len() as u64;
-        if expected != size {
-            return Err(unsound(format!(
-                "its header describes {expected} bytes, the file has {size}: {}",
-                if size < expected { "it was cut short; fetch it again" } else { "it is damaged" }
-            )));
-        }
+        let header = Header::read(&mut file).map_err(|error| match error {
+            NoHeader::Io(error) => ModelError::io("read", &path)(error),
+            NoHeader::Damaged(reason) => unsound(reason),
+        })?;
         let shard = self.shards.len();
-        for (key, info) in metadata.tensors() {
+        for (key, info) in header.tensors.tensors() {
             let (start, end) = info.data_offsets;
             let entry = Entry {
                 shard,
                 dtype: info.dtype,
                 shape: info.shape.clone(),
-                start: 8 + header_len + start as u64,
+                start: header.start + start as u64,
                 len: (end - start) as u64,
             };
             if let Some(other) = self.tensors.insert(key.clone(), entry) {
@@ -152,7 +132,7 @@ impl Checkpoint {
     /// `read` is told of every chunk, in bytes of the file.
     ///
     /// Beside the result only one chunk is held, so that loading peaks at the size of the weights.
-    pub(crate) fn read<T: Number>(
+    pub(crate) fn read<T: Number + Pod>(
         &mut self,
         entry: &Entry,
         spec: &TensorSpec,
@@ -204,32 +184,5 @@ impl Checkpoint {
             read(bytes.len() as u64);
         }
         Ok(values)
-    }
-}
-
-/// Whether [`Checkpoint::read`] can decode it.
-pub(crate) fn is_float(dtype: Dtype) -> bool {
-    matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
-}
-
-fn decode<T: Number>(dtype: Dtype, bytes: &[u8], numbers: &mut [T]) {
-    let (halves, _) = bytes.as_chunks::<2>();
-    match dtype {
-        Dtype::F16 => {
-            for (number, half) in numbers.iter_mut().zip(halves) {
-                *number = T::from_f16(half::f16::from_le_bytes(*half));
-            }
-        }
-        Dtype::BF16 => {
-            for (number, half) in numbers.iter_mut().zip(halves) {
-                *number = T::from_bf16(half::bf16::from_le_bytes(*half));
-            }
-        }
-        _ => {
-            let (words, _) = bytes.as_chunks::<4>();
-            for (number, word) in numbers.iter_mut().zip(words) {
-                *number = T::from_f32(f32::from_le_bytes(*word));
-            }
-        }
     }
 }

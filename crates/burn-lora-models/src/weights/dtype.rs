@@ -2,7 +2,6 @@
 
 use burn::tensor::{DType, TensorData};
 use half::{bf16, f16};
-use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
 use super::Role;
@@ -104,64 +103,6 @@ impl Values {
             Self::F16(values) => TensorData::new(values, shape),
             Self::Bf16(values) => TensorData::new(values, shape),
         }
-    }
-}
-
-/// A number of one of the formats, made of one of any: exactly where it can be, else rounded to the
-/// nearest, ties to even.
-pub(crate) trait Number: bytemuck::Pod {
-    /// safetensors' name of it.
-    const DTYPE: Dtype;
-    fn from_f32(value: f32) -> Self;
-    fn from_f16(value: f16) -> Self;
-    fn from_bf16(value: bf16) -> Self;
-}
-
-impl Number for f32 {
-    const DTYPE: Dtype = Dtype::F32;
-
-    fn from_f32(value: f32) -> Self {
-        value
-    }
-
-    fn from_f16(value: f16) -> Self {
-        value.to_f32()
-    }
-
-    fn from_bf16(value: bf16) -> Self {
-        value.to_f32()
-    }
-}
-
-impl Number for f16 {
-    const DTYPE: Dtype = Dtype::F16;
-
-    fn from_f32(value: f32) -> Self {
-        Self::from_f32(value)
-    }
-
-    fn from_f16(value: f16) -> Self {
-        value
-    }
-
-    fn from_bf16(value: bf16) -> Self {
-        Self::from_f32(value.to_f32())
-    }
-}
-
-impl Number for bf16 {
-    const DTYPE: Dtype = Dtype::BF16;
-
-    fn from_f32(value: f32) -> Self {
-        Self::from_f32(value)
-    }
-
-    fn from_f16(value: f16) -> Self {
-        Self::from_f32(value.to_f32())
-    }
-
-    fn from_bf16(value: bf16) -> Self {
-        value
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::checkpoint::{Checkpoint, Entry, is_float};
+use burn_lora_files::floats::is_float;
+
+use super::checkpoint::{Checkpoint, Entry};
 use super::manifest::Manifest;
 use super::{Builder, Random, Source, Storage, TensorSpec, Values, WeightDtype};
 use crate::{ModelError, TensorProblem};

@@ -1,5 +1,6 @@
 //! Seeded random tensors: a model to pre-train, a head to fine-tune.
 
+use burn_lora_files::fnv;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -53,13 +54,9 @@ fn normal(seed: u64, path: &str, std: f64, len: usize) -> Vec<f32> {
 }
 
 fn generator(seed: u64, path: &str) -> ChaCha8Rng {
-    // FNV-1a: stable across versions and machines, which `std`'s hasher does not promise.
-    let hash = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..16].copy_from_slice(&hash.to_le_bytes());
+    key[8..16].copy_from_slice(&fnv::hash(path).to_le_bytes());
     ChaCha8Rng::from_seed(key)
 }
 

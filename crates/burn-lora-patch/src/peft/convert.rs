@@ -165,7 +165,11 @@ impl PeftConfig {
     }
 
     /// The kind of adapter of the table.
-    fn method(&self) -> Result<Method, String> {
+    ///
+    /// # Errors
+    ///
+    /// A switch that no kind has, or several.
+    pub fn method(&self) -> Result<Method, String> {
         let switches: Vec<&str> = self.switches().collect();
         match switches.as_slice() {
             [] => Ok(Method::default()),

@@ -4,7 +4,7 @@
 //! ([`Method`](burn_lora::Method)). A parameter that hangs on a weight and is no factor of that table
 //! keeps its own path, which is nobody else's key, and is written to no file.
 
-use burn_lora::{Factor, FactorPath, Sizes};
+use burn_lora::{Factor, FactorPath, Method, Sizes};
 
 use crate::layout::Layout;
 use crate::path::{join, last_segment, parent};
@@ -118,6 +118,34 @@ impl Slot {
     }
 }
 
+/// The key of a layer's factor.
+pub fn factor_key(layer: &str, factor: &Factor) -> String {
+    prefixed(layer, factor.key)
+}
+
+/// The layer and the factor of a kind of adapter that a key names, if it names one.
+///
+/// ```
+/// use burn_lora::Method;
+/// use burn_lora_patch::peft::factor_of;
+///
+/// let key = "base_model.model.layers.0.q_proj.lora_A.weight";
+/// let (layer, factor) = factor_of(Method::Lora, key).unwrap();
+/// assert_eq!((layer, factor.name), ("layers.0.q_proj", "a"));
+/// assert!(factor_of(Method::Lora, "base_model.model.q.lora_magnitude_vector").is_none());
+/// ```
+pub fn factor_of(method: Method, key: &str) -> Option<(&str, &'static Factor)> {
+    method
+        .factors()
+        .iter()
+        .find_map(|factor| Some((bare(key).strip_suffix(factor.key)?.strip_suffix('.')?, factor)))
+}
+
+/// A key without what PEFT puts before all of them.
+pub fn bare(key: &str) -> &str {
+    key.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('.')).unwrap_or(key)
+}
+
 /// The key of a parameter of a module.
 pub(crate) fn prefixed(module: &str, name: &str) -> String {
     format!("{PREFIX}.{}", join(module, name))
@@ -135,7 +163,6 @@ pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32>
 #[cfg(test)]
 mod tests {
     use burn::module::ParamId;
-    use burn_lora::Method;
     use proptest::prelude::*;
 
     use super::*;

@@ -40,20 +40,13 @@ fn preformatted(text: &str) -> String {
     format!("<pre dir=\"auto\">\n{}</pre>\n", escaped(text))
 }
 
-/// Lines of `name: value`; one without a colon is a value without a name.
-pub fn lines(lines: &[&str]) -> String {
-    let lines = lines.iter().filter(|line| !line.trim().is_empty());
-    let pairs = lines.map(|line| line.split_once(": ").unwrap_or(("", line)));
-    facts(&pairs.collect::<Vec<_>>())
-}
-
 /// Names and values.
-pub fn facts(facts: &[(&str, &str)]) -> String {
+pub fn facts(facts: &[(&str, impl AsRef<str>)]) -> String {
     if facts.is_empty() {
         return String::new();
     }
     let rows = facts.iter().map(|(name, value)| {
-        let (name, value) = (escaped(name.trim()), escaped(value.trim()));
+        let (name, value) = (escaped(name.trim()), escaped(value.as_ref().trim()));
         format!("<dt>{name}</dt><dd dir=\"auto\">{value}</dd>\n")
     });
     format!("<dl>\n{}</dl>\n", rows.collect::<String>())

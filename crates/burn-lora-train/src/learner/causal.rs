@@ -11,13 +11,13 @@ use burn_lora_models::{CausalLm, Decoder, Model};
 use burn_lora_patch::TaskType;
 use burn_lora_report::sample::Sample;
 
-use super::{Batch, Objective, ids, judge, probe_ids};
+use super::{Batch, TrainableModel, ids, judge, probe_ids};
 use crate::TrainError;
-use crate::config::RunConfig;
-use crate::data::{Prompt, TokenBatch};
 use crate::observe::Observer;
 use crate::prepare::{Files, ReadRows, token_rows};
 use crate::samples::generate_samples;
+use burn_lora_config::RunConfig;
+use burn_lora_data::{Prompt, TokenBatch};
 
 impl Batch for TokenBatch {
     fn target_ids(&self) -> Vec<i32> {
@@ -40,7 +40,7 @@ impl Batch for TokenBatch {
     }
 }
 
-impl Objective for CausalLm {
+impl TrainableModel for CausalLm {
     type Batch = TokenBatch;
 
     const TASK: TaskType = TaskType::CausalLm;

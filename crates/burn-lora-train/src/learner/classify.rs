@@ -7,12 +7,12 @@ use burn_lora_models::{Classifier, ClassifierConfig, Model, SequenceClassifier};
 use burn_lora_patch::TaskType;
 use burn_lora_report::sample::Sample;
 
-use super::{Batch, Objective, ids, probe_ids};
+use super::{Batch, TrainableModel, ids, probe_ids};
 use crate::TrainError;
-use crate::config::RunConfig;
-use crate::data::{LabelBatch, Prompt};
 use crate::observe::Observer;
 use crate::prepare::{Files, ReadRows, label_rows};
+use burn_lora_config::RunConfig;
+use burn_lora_data::{LabelBatch, Prompt};
 
 impl Batch for LabelBatch {
     fn target_ids(&self) -> Vec<i32> {
@@ -28,7 +28,7 @@ impl Batch for LabelBatch {
     }
 }
 
-impl Objective for SequenceClassifier {
+impl TrainableModel for SequenceClassifier {
     type Batch = LabelBatch;
 
     const TASK: TaskType = TaskType::SeqCls;

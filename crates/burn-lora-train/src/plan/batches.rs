@@ -2,10 +2,10 @@
 
 use burn_lora_models::footprint::BatchShape;
 
-use crate::data::Rows;
 use crate::learner::Batch;
 use crate::prepare::ReadRun;
 use crate::prepare::draw;
+use burn_lora_data::Rows;
 
 /// Steps that are looked at, at most: those of a longer run are like them.
 const LOOKED_AT: usize = 5_000;

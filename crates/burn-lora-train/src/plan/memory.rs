@@ -5,10 +5,10 @@ use burn_lora_patch::ParamInfo;
 use serde::Serialize;
 
 use super::Outline;
-use crate::config::TrainSection;
-use crate::learner::Objective;
+use crate::learner::TrainableModel;
 use crate::prepare::ReadRun;
 use crate::samples::ROWS;
+use burn_lora_config::TrainSection;
 
 /// What the allocator loses to fragments of blocks that come and go, as a share of those.
 const FRAGMENTS: f64 = 0.05;
@@ -57,7 +57,7 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    pub(super) fn of<M: Objective>(
+    pub(super) fn of<M: TrainableModel>(
         run: &ReadRun<M::Batch>,
         outline: &Outline<M>,
         process: u64,
@@ -98,7 +98,7 @@ impl Needs {
     }
 
     /// The memory of a run whose largest batches, to train on and to evaluate, are of these sizes.
-    pub(super) fn memory<M: Objective>(
+    pub(super) fn memory<M: TrainableModel>(
         &self,
         outline: &Outline<M>,
         largest: &BatchShape,
@@ -142,7 +142,7 @@ impl Needs {
     }
 }
 
-impl<M: Objective> Outline<M> {
+impl<M: TrainableModel> Outline<M> {
     /// The batch that needs most.
     pub(super) fn largest(&self, training: &[BatchShape]) -> BatchShape {
         let needed = |shape: &BatchShape| self.footprint(shape).step();

@@ -22,7 +22,7 @@ use serde::Serialize;
 use super::Outline;
 use super::batches::Batches;
 use crate::TrainError;
-use crate::learner::Objective;
+use crate::learner::TrainableModel;
 use crate::prepare::ReadRun;
 
 /// Rows of a measured product, at most: beyond it the pace no longer changes.
@@ -64,8 +64,19 @@ struct PerRow {
     input_gradient: f64,
 }
 
+/// What a device was found to do.
+#[derive(Debug)]
+struct Speeds {
+    /// Of the linears, by `(d_in, d_out)`.
+    products: BTreeMap<(usize, usize), PerRow>,
+    /// Of the output head.
+    head: PerRow,
+    flops_per_second: f64,
+    values_per_second: f64,
+}
+
 /// Measures the products and adds up a mean step; none where there is no step.
-pub(super) fn measured<M: Objective>(
+pub(super) fn measured<M: TrainableModel>(
     run: &ReadRun<M::Batch>,
     outline: &Outline<M>,
     batches: &Batches,
@@ -73,62 +84,84 @@ pub(super) fn measured<M: Objective>(
     if batches.looked_at == 0 {
         return Ok(None);
     }
-    let steps = batches.looked_at as f64;
-    let tokens: usize = batches.training.iter().map(BatchShape::tokens).sum();
-    let rows = (tokens / batches.training.len().max(1)).clamp(1, ROWS);
+    let rows = batches.tokens() / batches.training.len().max(1);
     let device = run.device.clone().inner();
-    let dtype = run.config.model.dtype;
-    let mut shapes = BTreeMap::new();
-    let mut total = (0.0, 0.0);
-    for linear in outline.scan.linears() {
-        let shape = (linear.d_in, linear.d_out);
-        if let Entry::Vacant(place) = shapes.entry(shape) {
-            let per_row = *place.insert(products(rows, shape, dtype, &device)?);
-            total.0 += 4.0 * (shape.0 * shape.1) as f64;
-            total.1 += per_row.forward + per_row.input_gradient;
-        }
-    }
-    let cost = outline.model.config().cost();
-    let head_row = products(rows.min(128), cost.head(), dtype, &device)?;
-    let flops_per_second = total.0 / total.1;
-    let values_per_second = adding(&device)?;
+    let speeds = Speeds::measured(outline, rows.clamp(1, ROWS), run.config.model.dtype, &device)?;
+    Ok(Some(speeds.pace(outline, batches)))
+}
 
-    let mut seconds = 0.0;
-    for batch in &batches.training {
-        let rows = batch.tokens() as f64;
-        let mut tracked = outline.report.is_none();
-        // Logits are formed for targets only, as added below.
-        for linear in outline.scan.linears().iter().filter(|linear| !cost.is_of_head(&linear.path))
-        {
-            let Some(per_row) = shapes.get(&(linear.d_in, linear.d_out)) else { continue };
-            seconds += rows * per_row.forward;
-            if tracked {
-                seconds += rows * per_row.input_gradient;
-            }
-            match outline.learned(&linear.path) {
-                Learned::Nothing => continue,
-                // The weight's gradient is a product of the same size.
-                Learned::Whole => seconds += rows * per_row.input_gradient,
-                Learned::Factors { rank, .. } => {
-                    let flops = 6 * rank * (linear.d_in + linear.d_out);
-                    seconds += rows * flops as f64 / flops_per_second;
-                }
-            }
-            tracked = true;
-        }
-        let targets = batch.targets as f64;
-        seconds += targets * (head_row.forward + head_row.input_gradient);
-        seconds += cost.attention_flops(batch) / flops_per_second;
-        let kept = outline.footprint(batch).kept as f64 / 4.0;
-        seconds += cost.passes() * kept / values_per_second;
+impl Batches {
+    /// Of all steps that were looked at, padding included.
+    fn tokens(&self) -> usize {
+        self.training.iter().map(BatchShape::tokens).sum()
     }
-    let trained = outline.trainable() as f64;
-    seconds += steps * UPDATES * trained / values_per_second;
-    Ok(Some(Pace {
-        seconds_per_step: seconds / steps,
-        tokens_per_step: tokens as f64 / steps,
-        flops_per_second,
-    }))
+}
+
+impl Speeds {
+    fn measured<M: TrainableModel>(
+        outline: &Outline<M>,
+        rows: usize,
+        dtype: WeightDtype,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        let mut measured = BTreeMap::new();
+        let (mut flops, mut seconds) = (0.0, 0.0);
+        for linear in outline.scan.linears() {
+            let shape = (linear.d_in, linear.d_out);
+            if let Entry::Vacant(place) = measured.entry(shape) {
+                let per_row = *place.insert(products(rows, shape, dtype, device)?);
+                flops += 4.0 * (shape.0 * shape.1) as f64;
+                seconds += per_row.forward + per_row.input_gradient;
+            }
+        }
+        let head = outline.model.config().cost().head();
+        Ok(Self {
+            products: measured,
+            head: products(rows.min(128), head, dtype, device)?,
+            flops_per_second: flops / seconds,
+            values_per_second: adding(device)?,
+        })
+    }
+
+    /// A mean step of the batches that were looked at.
+    fn pace<M: TrainableModel>(&self, outline: &Outline<M>, batches: &Batches) -> Pace {
+        let cost = outline.model.config().cost();
+        let steps = batches.looked_at as f64;
+        let mut seconds = 0.0;
+        for batch in &batches.training {
+            let rows = batch.tokens() as f64;
+            let mut tracked = outline.report.is_none();
+            // Logits are formed for targets only, as added below.
+            for linear in outline.scan.linears().iter().filter(|l| !cost.is_of_head(&l.path)) {
+                let shape = (linear.d_in, linear.d_out);
+                let Some(per_row) = self.products.get(&shape) else { continue };
+                seconds += rows * per_row.forward;
+                if tracked {
+                    seconds += rows * per_row.input_gradient;
+                }
+                match outline.learned(&linear.path) {
+                    Learned::Nothing => continue,
+                    // The weight's gradient is a product of the same size.
+                    Learned::Whole => seconds += rows * per_row.input_gradient,
+                    Learned::Factors { rank, .. } => {
+                        let flops = 6 * rank * (linear.d_in + linear.d_out);
+                        seconds += rows * flops as f64 / self.flops_per_second;
+                    }
+                }
+                tracked = true;
+            }
+            seconds += batch.targets as f64 * (self.head.forward + self.head.input_gradient);
+            seconds += cost.attention_flops(batch) / self.flops_per_second;
+            let kept = outline.footprint(batch).kept as f64 / 4.0;
+            seconds += cost.passes() * kept / self.values_per_second;
+        }
+        seconds += steps * UPDATES * outline.trainable() as f64 / self.values_per_second;
+        Pace {
+            seconds_per_step: seconds / steps,
+            tokens_per_step: batches.tokens() as f64 / steps,
+            flops_per_second: self.flops_per_second,
+        }
+    }
 }
 
 /// Seconds a row of `x W` and of `dy Wᵀ`, W: `[d_in, d_out]`.
@@ -174,5 +207,68 @@ fn mean<const D: usize>(
         if seconds >= MEASURED {
             return Ok(seconds / count);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig};
+
+    use super::*;
+    use burn_lora_config::RunConfig;
+
+    /// A second for a row of any linear's product and ten for its gradient's, 100 and 1000 for the
+    /// head's; an operation and a value a second.
+    const SPEEDS: PerRow = PerRow { forward: 1.0, input_gradient: 10.0 };
+
+    fn seconds_per_step(adapter: &str) -> f64 {
+        let text = r#"{"model_type": "llama", "vocab_size": 32, "hidden_size": 8,
+            "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "num_key_value_heads": 1, "max_position_embeddings": 16, "tie_word_embeddings": true}"#;
+        let model = CausalConfig::from_json(text, "config.json".as_ref()).unwrap();
+        let device = burn_lora::device::parse("cpu").unwrap();
+        let text = format!(
+            "[model]\npath = \"m\"\n[adapter]\n{adapter}\n[data]\ntrain = \"t.jsonl\"\n\
+             [train]\nsteps = 2\n[output]\ndir = \"o\"\n"
+        );
+        let config = RunConfig::parse(&text, "run.toml", &[]).unwrap();
+        let outline = Outline::of(CausalLm::outline(&model, &device).unwrap(), &config).unwrap();
+        let shapes = outline.scan.linears().iter().map(|linear| (linear.d_in, linear.d_out));
+        let speeds = Speeds {
+            products: shapes.map(|shape| (shape, SPEEDS)).collect(),
+            head: PerRow { forward: 100.0, input_gradient: 1000.0 },
+            flops_per_second: 1.0,
+            values_per_second: 1.0,
+        };
+        let batch = BatchShape { rows: 2, width: 3, segments: None, targets: 4 };
+        let training = vec![batch; 2];
+        let batches = Batches { training, looked_at: 2, evaluation: None, steps: 2 };
+        let pace = speeds.pace(&outline, &batches);
+        assert_eq!(pace.tokens_per_step, 6.0);
+        pace.seconds_per_step
+    }
+
+    /// Counted by hand, six tokens a step: what is slower than it was planned, or faster, shows here.
+    #[test]
+    fn a_step_is_the_sum_of_its_products_its_attention_and_its_passes() {
+        let (head, attention) = (4.0 * 1100.0, 7.0 * 18.0 * 8.0);
+        // Seven products; a gradient passes all but the queries', below which nothing is learned.
+        let products = 6.0 * 7.0 + 60.0 * 6.0;
+        // Of queries (8 to 8) and values (8 to 4), three low-rank products forward and back.
+        let low_rank = 6.0 * 6.0 * 2.0 * (16.0 + 12.0);
+        // Input of the queries and values 48, two low-rank products 24; queries, keys and values 96; two
+        // norms 96; gate and up 192. They are passed six times, and 56 trained values sixteen times.
+        let passes = 6.0 * 456.0 + 16.0 * 56.0;
+        let expected = products + low_rank + head + attention + passes;
+        let adapter = "rank = 2\ntargets = [\"q_proj\", \"v_proj\"]";
+        assert_eq!(seconds_per_step(adapter), expected);
+
+        // Everything is trained: a product more for each weight's gradient, and none of a low rank.
+        let products = 6.0 * 21.0 * 7.0;
+        // Three norms 144; inputs of the linears 48 + 48 + 48 + 96; queries, keys and values 96; gate and
+        // up 192. 856 values are trained.
+        let passes = 6.0 * 672.0 + 16.0 * 856.0;
+        let expected = products + head + attention + passes;
+        assert_eq!(seconds_per_step("method = \"full\""), expected);
     }
 }

@@ -6,7 +6,7 @@ use burn_lora_models::footprint::BatchShape;
 use burn_lora_text::and;
 use serde::Serialize;
 
-use crate::config::{RunConfig, TrainSection};
+use burn_lora_config::{RunConfig, TrainSection};
 
 /// The shortest rows that are suggested, in tokens.
 const SHORTEST: usize = 16;

@@ -1,11 +1,11 @@
 //! Whether a run's model writes or classifies: the one place where the two kinds part.
 //!
-//! All code for runs is generic over [`Objective`](crate::learner::Objective); [`with_model!`] calls it with
+//! All code for runs is generic over [`TrainableModel`](crate::learner::TrainableModel); [`with_model!`] calls it with
 //! the model's type.
 
-use crate::config::RunConfig;
 use crate::observe::Observer;
 use crate::{TrainError, base};
+use burn_lora_config::RunConfig;
 
 /// What a model does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,34 +17,26 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Of the model that the configuration names.
-    ///
-    /// # Errors
-    ///
-    /// A `config.json` that cannot be read, or names a model that is not built here.
-    pub fn of(config: &RunConfig, observer: &Observer) -> Result<Self, TrainError> {
-        Ok(match base::architecture(&config.model.source, observer)?.is_causal() {
-            true => Self::Causal,
-            false => Self::Classifier,
-        })
-    }
-
-    /// Of the model that a run is about to take up. Its device is looked for first, so that a mistake there
+    /// Of the model that the configuration names. Its device is looked for first, so that a mistake there
     /// shows before a model is fetched.
     ///
     /// # Errors
     ///
-    /// A device that is not there, and as [`Self::of`].
-    pub fn of_run(config: &RunConfig, observer: &Observer) -> Result<Self, TrainError> {
+    /// A device that is not there; a `config.json` that cannot be read, or names a model that is not
+    /// built here.
+    pub fn of(config: &RunConfig, observer: &Observer) -> Result<Self, TrainError> {
         burn_lora::device::parse(&config.train.device)?;
-        Self::of(config, observer)
+        Ok(match base::architecture(&config.model.source, observer)?.is_causal() {
+            true => Self::Causal,
+            false => Self::Classifier,
+        })
     }
 }
 
 /// The value of an expression in which a name is the type of the models of a [`Kind`].
 ///
 /// ```no_run
-/// use burn_lora_train::config::RunConfig;
+/// use burn_lora_config::RunConfig;
 /// use burn_lora_train::observe::Observer;
 /// use burn_lora_train::prepare::{Adapt, Kind, prepare};
 /// use burn_lora_train::with_model;

@@ -6,15 +6,15 @@
 use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
 
-use crate::config::{DataSection, RunConfig, TrainSection};
-use crate::data::{
+use crate::learner::TrainableModel;
+use crate::observe::Observer;
+use crate::{TrainError, base};
+use burn_lora_config::{DataSection, RunConfig, TrainSection};
+use burn_lora_data::{
     Classes, DataReport, Draw, LabelBatch, Limit, Order, Packed, Prompt, Reading, RowFile, Rows,
     Squad, TokenBatch, TokenExample, Tokenization, label_examples, pack, prompts, show,
     token_examples,
 };
-use crate::learner::Objective;
-use crate::observe::Observer;
-use crate::{TrainError, base};
 
 /// A run without its model; see [`Run`](super::Run) for what the fields are.
 pub(crate) struct ReadRun<B> {
@@ -38,7 +38,7 @@ pub struct ReadRows<B> {
 }
 
 /// Reads what the configuration names, but for the model's weights.
-pub(crate) fn read<M: Objective>(
+pub(crate) fn read<M: TrainableModel>(
     mut config: RunConfig,
     observer: &Observer,
 ) -> Result<ReadRun<M::Batch>, TrainError> {

@@ -13,14 +13,14 @@ use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig};
 use burn_lora_patch::{LoraConfig, patch};
 
 use super::*;
-use crate::config::RunConfig;
-use crate::data::{MakeStep, TokenBatch, TokenExample};
 use crate::early_stopping::Seen;
 use crate::fit::Listener;
 use crate::loader::StepLoader;
 use crate::metrics::figure;
 use crate::optimizer::{adamw, scheduler};
 use crate::schedule::LearningRate;
+use burn_lora_config::RunConfig;
+use burn_lora_data::{MakeStep, TokenBatch, TokenExample};
 
 /// Whether `work` ends while the device is held, which it is for so long at most.
 fn ends_while_held(device: &Device, patience: Duration, work: impl FnOnce()) -> bool {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn_lora_config::RunConfig;
 use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, SaveDtype};
 use burn_lora_report::summary::Summary;
-use burn_lora_train::config::RunConfig;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
 use burn_lora_train::silent::SilentRenderer;

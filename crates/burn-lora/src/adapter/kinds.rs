@@ -10,7 +10,7 @@ use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
 use crate::{AdapterConfig, LoraError};
 
 macro_rules! kinds {
-    ($($(#[$about:meta])* $Kind:ident = $word:literal),+ $(,)?) => {
+    ($($(#[$about:meta])* $Kind:ident = $word:literal, called $name:literal;)+) => {
         /// The kinds of adapter, by the words of configuration files.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
         #[non_exhaustive]
@@ -25,6 +25,11 @@ macro_rules! kinds {
             /// The word of configuration files.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$Kind => $word,)+ }
+            }
+
+            /// What people call it.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$Kind => $name,)+ }
             }
 
             /// What is trained, in the order of traversal.
@@ -106,10 +111,10 @@ macro_rules! kinds {
 kinds! {
     /// Low-rank adaptation: `W' = W + scale · A B` (arXiv 2106.09685).
     #[default]
-    Lora = "lora",
+    Lora = "lora", called "LoRA";
     /// Weight-decomposed: the columns of `W + scale · A B`, each with a magnitude of its own
     /// (arXiv 2402.09353).
-    Dora = "dora",
+    Dora = "dora", called "DoRA";
 }
 
 impl std::fmt::Display for Method {

@@ -1,8 +1,10 @@
 //! What others published, and what was measured or counted here beside it. Another claim is an entry of [`CLAIMS`].
 
+use burn_lora_text::{grouped, significant};
+
 use super::figure::Figure;
 use super::markdown::{Section, Table};
-use super::numbers::{count, memory, percent, ratio, significant};
+use super::numbers::{memory, percent, ratio};
 use super::question::Pair;
 use super::questions::{DORA, FULL, INFERENCE};
 use super::row::{Key, Row};
@@ -109,7 +111,7 @@ fn change(ratio: f64) -> String {
 
 fn counts(published: &Counted) -> Option<String> {
     let (trained, total) = published.counts().ok()?;
-    Some(format!("{} of {}", count(trained), count(total)))
+    Some(format!("{} of {}", grouped(trained as usize), grouped(total as usize)))
 }
 
 /// The paper trains q and v with factors of their own, `2 · (4 d + 4 d)` a layer; the fused projection takes one pair of factors,
@@ -121,12 +123,12 @@ fn gpt2(published: &Counted, size: f64, millions: f64) -> Option<String> {
         "{} ({:.2} M) of {}: on the fused c_attn, whose one pair of factors holds as many as two \
          pairs on q and v; the paper's {millions} M is {:.1} % of the {:.2} M that it gives for \
          the model, which has {} parameters here",
-        count(trained),
+        grouped(trained as usize),
         trained as f64 / 1e6,
-        count(total),
+        grouped(total as usize),
         100.0 * millions * 1e6 / size,
         size / 1e6,
-        count(all),
+        grouped(all as usize),
     ))
 }
 

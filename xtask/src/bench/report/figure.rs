@@ -1,5 +1,7 @@
 //! What is measured, each figure once: its name, its unit, and how a process's measurement holds it.
 
+use burn_lora_text::{grouped, significant};
+
 use super::numbers;
 use crate::bench::record::{Cell, Measured, StepTimes};
 use crate::bench::statistics::{Spread, median};
@@ -146,13 +148,13 @@ impl Figure {
     /// A value as a reader sees it.
     pub fn words(self, value: f64) -> String {
         match self.described().1 {
-            Unit::Spread => numbers::significant(value),
-            Unit::Count => numbers::count(value as u64),
+            Unit::Spread => significant(value),
+            Unit::Count => grouped(value as usize),
             Unit::Seconds => numbers::seconds(value),
             Unit::Bytes => numbers::memory(value),
             Unit::Percent => numbers::percent(value),
             Unit::Ratio => numbers::ratio(value),
-            Unit::Giga => numbers::significant(value / 1e9),
+            Unit::Giga => significant(value / 1e9),
             Unit::Nats => format!("{value:.4}"),
             Unit::Tiny => format!("{value:.1e} nats"),
         }

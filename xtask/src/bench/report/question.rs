@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use burn_lora_report::ReportError;
+use burn_lora_report::plot::{self, Axis, Bars, Curve, Place, Scale, Stroke};
+
 use super::figure::Figure;
 use super::markdown::{Section, Table};
 use super::numbers;
-use super::plot::{Bars, Curves, DrawError, Scale};
+
 use super::row::{Key, Row};
 
 /// A section of the report.
@@ -179,7 +182,7 @@ impl Question {
     /// # Errors
     ///
     /// What the drawing library says.
-    pub fn section(&self, rows: &[Row]) -> Result<Section, DrawError> {
+    pub fn section(&self, rows: &[Row]) -> Result<Section, ReportError> {
         let mut section = Section::new(self.title);
         let mut groups: Vec<Vec<Pair<'_>>> = Vec::new();
         for pair in self.pairs(rows) {
@@ -248,32 +251,43 @@ impl Question {
         heading: &str,
         number: usize,
         section: &mut Section,
-    ) -> Result<(), DrawError> {
+    ) -> Result<(), ReportError> {
         let numbered = |stem: &str| match number {
             0 => stem.to_owned(),
             number => format!("{stem}-{number}"),
         };
         match plot {
             Plot::Over { stem, x, y, series, joined } => {
-                let ((x_label, by_x), (y_label, by_y)) = (x.0.axis(), y.0.axis());
+                let ((below, by_x), (beside, by_y)) = (x.0.axis(), y.0.axis());
                 let of = if heading.is_empty() { String::new() } else { format!(": {heading}") };
-                let mut curves = Curves {
-                    title: format!("{} over {}{of}", y.0.name(), x.0.name()),
-                    x: (x_label, x.1),
-                    y: (y_label, y.1),
-                    series: Vec::new(),
-                    joined: *joined,
-                };
+                let title = format!("{} over {}{of}", y.0.name(), x.0.name());
+                let mut curves: Vec<Curve> = Vec::new();
                 for Pair { row, .. } in group {
                     let Some(spread) = row.figure(y.0) else { continue };
-                    let name = row.labels(series);
-                    let point = (row.value(x.0).map(|x| x * by_x), spread.times(by_y));
-                    match curves.series.iter_mut().find(|(known, _)| *known == name) {
-                        Some((_, points)) => points.push(point),
-                        None => curves.series.push((name, vec![point])),
+                    let (name, spread) = (row.labels(series), spread.times(by_y));
+                    let index = curves.iter().position(|known| known.name == name);
+                    let index = index.unwrap_or_else(|| {
+                        curves.push(curve(name, curves.len(), *joined));
+                        curves.len() - 1
+                    });
+                    let curve = &mut curves[index];
+                    // What has no place to the right is a level to hold the others against.
+                    let x = row.value(x.0).map(|x| x * by_x);
+                    if x.is_none() {
+                        curve.stroke = Stroke::Level;
                     }
+                    curve.points.push((x.unwrap_or_default(), spread.median));
+                    curve.ranges.push((spread.least, spread.most));
                 }
-                section.plot(&numbered(stem), &curves.title, curves.svg()?);
+                let plot = plot::Plot {
+                    title: &title,
+                    below: &below,
+                    beside: &beside,
+                    axis: Axis::Of(x.1),
+                    values: y.1,
+                    curves: &curves,
+                };
+                section.plot(&numbered(stem), &title, plot.svg(Place::File)?);
             }
             Plot::Bars { stem, title, name, figures } => {
                 let value = |pair: &Pair<'_>, figure| match pair.base {
@@ -297,6 +311,18 @@ impl Question {
             }
         }
         Ok(())
+    }
+}
+
+/// A curve without points.
+fn curve(name: String, index: usize, joined: bool) -> Curve {
+    Curve {
+        name,
+        points: Vec::new(),
+        ranges: Vec::new(),
+        colour: plot::colour(index),
+        width: 2,
+        stroke: if joined { Stroke::LineAndDots } else { Stroke::Dots },
     }
 }
 

@@ -1,7 +1,8 @@
 //! The questions of the report, in order. A new one is an entry here.
 
+use burn_lora_report::plot::Scale::{Linear, Log2, Log10};
+
 use super::figure::Figure as F;
-use super::plot::Scale::{Linear, Log2, Log10};
 use super::question::{Column, Plot, Question, growing, held_against};
 use super::row::{Key, OURS};
 use Column::{Beside, Labels, Of};

@@ -1,7 +1,7 @@
 //! What a check finds, as JSON.
 
-use burn_lora_train::config::{AdapterSection, LoraSection};
-use burn_lora_train::learner::Objective;
+use burn_lora_config::{AdapterSection, LoraSection};
+use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::prepare::Run;
 use serde::Serialize;
 
@@ -71,7 +71,7 @@ struct Layer<'a> {
 
 impl<'a> Checked<'a> {
     /// What the check of this run found; `layers`: with every linear layer.
-    pub fn of<M: Objective>(run: &'a Run<M>, layers: bool) -> Self {
+    pub fn of<M: TrainableModel>(run: &'a Run<M>, layers: bool) -> Self {
         let train = &run.config.train;
         let steps_per_epoch = run.steps_per_epoch();
         let trainable = run.trained();
@@ -95,7 +95,7 @@ impl<'a> Checked<'a> {
     }
 }
 
-fn adapter<'a, M: Objective>(
+fn adapter<'a, M: TrainableModel>(
     run: &'a Run<M>,
     section: &LoraSection,
     layers: bool,
