@@ -17,6 +17,7 @@ use crate::tensors::tracked;
 /// It is what a record of the adapter alone is made of, and a group of an optimiser or of a schedule:
 ///
 /// ```
+/// use burn::module::Module;
 /// use burn::nn::transformer::TransformerEncoderConfig;
 /// use burn_lora_patch::prelude::*;
 ///

@@ -42,8 +42,8 @@ fn the_quickstart_has_the_cpus_losses() {
     let lines = text.lines().filter(|line| !line.starts_with("eval"));
     let text = lines.collect::<Vec<_>>().join("\n");
     let dir = tempfile::tempdir().unwrap();
-    let run = |device: &str| {
-        let out = dir.path().join(device);
+    let run = |name: &str, device: &str| {
+        let out = dir.path().join(name);
         let set = [
             format!("train.device={device}"),
             format!("output.dir={}", out.display()),
@@ -56,7 +56,7 @@ fn the_quickstart_has_the_cpus_losses() {
         train(config, silent(), &Observer::silent()).unwrap();
         losses(&out)
     };
-    let (got, expected) = (run(&test_device::name()), run("cpu"));
+    let (got, expected) = (run("there", &test_device::name()), run("here", "cpu"));
     assert_eq!(expected.len(), 10);
     assert!(expected[9] < expected[0], "{expected:?}");
     check_close(&got, &expected, 1e-3);

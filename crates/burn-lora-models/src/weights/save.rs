@@ -107,19 +107,19 @@ pub(crate) fn file_sizes(
 /// The text of `config.json`, with the kind of number that is written where it names one.
 fn config<'a>(about: &'a dyn Description, dtype: SaveDtype) -> Cow<'a, str> {
     let text = about.to_json();
-    let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(&text) else { return text };
-    let name = Value::from(dtype.torch_name());
-    let mut changed = false;
+    let Ok(fields) = serde_json::from_str::<Map<String, Value>>(&text) else { return text };
+    let name = dtype.torch_name();
+    let mut written = text.into_owned();
     for key in ["torch_dtype", "dtype"] {
-        if let Some(said) = fields.get_mut(key).filter(|said| **said != name) {
-            (*said, changed) = (name.clone(), true);
+        let Some(Value::String(said)) = fields.get(key) else { continue };
+        // The rest stays as it is, to the last space.
+        let named = written.find(&format!("\"{key}\""));
+        let value = format!("\"{said}\"");
+        if let Some(at) = named.and_then(|at| Some(at + written[at..].find(&value)?)) {
+            written.replace_range(at..at + value.len(), &format!("\"{name}\""));
         }
     }
-    match changed {
-        // What was written once can be written again.
-        true => serde_json::to_string_pretty(&fields).map_or(text, Cow::Owned),
-        false => text,
-    }
+    Cow::Owned(written)
 }
 
 /// The header of the file, without the length that stands before it.

@@ -42,7 +42,15 @@ fn saved(architecture: &str, dtype: SaveDtype) -> Tensors {
     assert_eq!(said(model.file_sizes(dtype).unwrap()), sizes(&target));
     let config = std::fs::read_to_string(target.join("config.json")).unwrap();
     let original = std::fs::read_to_string(golden(architecture).join("config.json")).unwrap();
-    assert_eq!(config, original);
+    let name = match dtype {
+        SaveDtype::F32 => "float32",
+        SaveDtype::F16 => "float16",
+        SaveDtype::Bf16 => "bfloat16",
+    };
+    assert_eq!(
+        config,
+        original.replace("\"dtype\": \"float32\"", &format!("\"dtype\": \"{name}\""))
+    );
     let bytes = std::fs::read(target.join("model.safetensors")).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
@@ -124,4 +132,23 @@ fn a_directory_that_cannot_be_written_is_named() {
     let (model, _) = CausalLm::load(&golden("llama"), &device(), &mut |_, _| {}).unwrap();
     let message = model.save(&file, SaveDtype::F32).unwrap_err().to_string();
     assert!(message.contains("file"), "{message}");
+}
+
+#[test]
+fn a_number_that_the_format_cannot_hold_is_refused_and_not_written_as_infinite() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, _) = CausalLm::load(&golden("llama"), &device(), &mut |_, _| {}).unwrap();
+    model.save(dir.path(), SaveDtype::F32).unwrap();
+    let path = dir.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The last number of the file: beyond f16, within bf16.
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&1e9_f32.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let (large, _) = CausalLm::load(dir.path(), &device(), &mut |_, _| {}).unwrap();
+    let target = dir.path().join("half");
+    let error = large.save(&target, SaveDtype::F16).unwrap_err().to_string();
+    assert!(error.contains("1000000000") && error.contains("f16"), "{error}");
+    assert!(!target.join("model.safetensors").exists());
+    large.save(&target, SaveDtype::Bf16).unwrap();
 }
