@@ -34,7 +34,7 @@ pub struct Cells {
     /// Steps that are
     #[arg(long, default_value_t = 20)]
     steps: usize,
-    /// MODEL:METHOD[:rRANK][:DTYPE]:BATCHxLENGTH, such as smollm2-135m:lora:r16:bf16:4x128; rank 16 and f32 where not said
+    /// `MODEL:METHOD[:rRANK][:DTYPE]:BATCHxLENGTH`, such as smollm2-135m:lora:r16:bf16:4x128; rank 16 and f32 where not said
     #[arg(required = true, value_name = "CELL")]
     cells: Vec<Spec>,
 }
