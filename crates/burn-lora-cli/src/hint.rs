@@ -22,10 +22,14 @@ pub fn hint(error: &AppError) -> Option<String> {
 
 fn of_run(error: &TrainError) -> Option<String> {
     match error {
-        TrainError::Exists { resumable: true, .. } => {
+        TrainError::Exists { resumable: true, removable: true, .. } => {
             Some("`--resume` goes on with it, `--overwrite` starts over".to_owned())
         }
-        TrainError::Exists { resumable: false, .. } | TrainError::NothingToResume { .. } => {
+        TrainError::Exists { resumable: true, removable: false, .. } => {
+            Some("`--resume` goes on with it".to_owned())
+        }
+        TrainError::Exists { removable: true, .. } => Some("`--overwrite` starts over".to_owned()),
+        TrainError::NothingToResume { .. } => {
             Some("`--overwrite` in the place of `--resume` starts over".to_owned())
         }
         TrainError::Checkpoint { whole: None, .. } => {
@@ -87,7 +91,7 @@ mod tests {
     #[test]
     fn what_a_library_refuses_is_met_with_the_flag_that_helps() {
         let dir = || "runs/x".into();
-        let exists = |resumable| TrainError::Exists { dir: dir(), resumable };
+        let exists = |resumable| TrainError::Exists { dir: dir(), resumable, removable: true };
         check(exists(true), &["--resume", "--overwrite"]);
         check(exists(false), &["--overwrite"]);
         check(TrainError::NothingToResume { dir: dir() }, &["--overwrite"]);

@@ -43,6 +43,11 @@ impl RunDirectory {
         self.0.join("model")
     }
 
+    /// Base and adapter as one model, where a merge puts it unless told otherwise.
+    pub fn merged(&self) -> PathBuf {
+        self.0.join("merged")
+    }
+
     /// The checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.0.join("checkpoints")
@@ -144,12 +149,13 @@ impl RunDirectory {
             return Ok(Some(newest));
         }
         let foreign = layout::foreign(self, of_a_run)?;
+        if of_a_run && self.config().exists() && !options.overwrite {
+            let resumable = !Checkpoints::new(self.checkpoints(), 1).list().is_empty();
+            let removable = foreign.is_empty();
+            return Err(TrainError::Exists { dir: self.0.clone(), resumable, removable });
+        }
         if !foreign.is_empty() {
             return Err(TrainError::Foreign { dir: self.0.clone(), files: foreign });
-        }
-        if self.config().exists() && !options.overwrite {
-            let resumable = !Checkpoints::new(self.checkpoints(), 1).list().is_empty();
-            return Err(TrainError::Exists { dir: self.0.clone(), resumable });
         }
         Ok(None)
     }
@@ -225,9 +231,14 @@ mod tests {
         taken(&run, &config, &fresh()).unwrap();
         run.write_config(&config).unwrap();
         let exists = taken(&run, &config, &fresh());
-        assert!(matches!(exists, Err(TrainError::Exists { resumable: false, .. })));
+        assert!(matches!(
+            exists,
+            Err(TrainError::Exists { resumable: false, removable: true, .. })
+        ));
+        // What a merge made of it goes with it.
+        files::write(&dir.path().join("merged/model.safetensors"), b"").unwrap();
         taken(&run, &config, &over()).unwrap();
-        assert!(!run.config().exists());
+        assert!(!run.config().exists() && !run.merged().exists());
     }
 
     #[test]
@@ -241,11 +252,14 @@ mod tests {
         {
             let path = dir.path().join(mine);
             files::write(&path, b"mine").unwrap();
-            for options in [fresh(), over()] {
-                match taken(&run, &config, &options) {
-                    Err(TrainError::Foreign { files, .. }) => assert_eq!(files, [mine]),
-                    other => panic!("{mine}: {other:?}"),
-                }
+            match taken(&run, &config, &over()) {
+                Err(TrainError::Foreign { files, .. }) => assert_eq!(files, [mine]),
+                other => panic!("{mine}: {other:?}"),
+            }
+            // Nobody is told to start over where that would be refused.
+            match taken(&run, &config, &fresh()) {
+                Err(TrainError::Exists { removable: false, .. }) => {}
+                other => panic!("{mine}: {other:?}"),
             }
             assert_eq!(std::fs::read(&path).unwrap(), b"mine");
             std::fs::remove_file(&path).unwrap();

@@ -154,16 +154,20 @@ pub enum TrainError {
     #[error(
         "`{}` holds a run already: {}",
         dir.display(),
-        match resumable {
-            true => "go on with it, start over, or name another `[output] dir`",
-            false => "it was stopped before its first checkpoint; start over, or name another `[output] dir`",
+        match (resumable, removable) {
+            (true, true) => "go on with it, start over, or name another `[output] dir`",
+            (true, false) => "go on with it, or name another `[output] dir`",
+            (false, true) => "it was stopped before its first checkpoint; start over, or name another `[output] dir`",
+            (false, false) => "it was stopped before its first checkpoint, and files lie there that no run wrote; name another `[output] dir`",
         }
     )]
     Exists {
         /// The run directory.
         dir: PathBuf,
-        /// Whether it has a checkpoint or a result.
+        /// Whether it has a checkpoint.
         resumable: bool,
+        /// Whether nothing lies there that no run wrote, so that it can be started over.
+        removable: bool,
     },
     /// What lies in the run directory was not written by a run.
     #[error(

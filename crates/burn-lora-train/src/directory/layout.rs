@@ -32,9 +32,9 @@ fn place(names: &[&str]) -> Place {
     }
     let adapter = [peft::CONFIG_FILE, peft::TENSORS_FILE];
     match names {
-        ["adapter" | "best" | "model" | "checkpoints"] => Place::Directory,
+        ["adapter" | "best" | "model" | "merged" | "checkpoints"] => Place::Directory,
         ["adapter" | "best", name] => known(&adapter, name),
-        ["model", name] => match is_of_a_model(name) {
+        ["model" | "merged", name] => match is_of_a_model(name) {
             true => Place::File,
             false => Place::Foreign,
         },
@@ -69,7 +69,7 @@ fn is_step(name: &str) -> bool {
     name.strip_prefix("step-").is_some_and(|step| step.parse::<usize>().is_ok())
 }
 
-/// A Hugging Face directory as a run writes one, the tokenizer's files among it.
+/// A Hugging Face directory as a run or the merging of one writes it, the tokenizer's files among it.
 fn is_of_a_model(name: &str) -> bool {
     burn_lora_models::tokenizer::FILES.contains(&name)
         || matches!(name, "config.json" | "generation_config.json" | "model.safetensors.index.json")
@@ -147,7 +147,13 @@ pub(super) fn remove(directory: &RunDirectory) -> Result<(), TrainError> {
     for step in crate::checkpoint::Checkpoints::new(directory.checkpoints(), 1).list() {
         fs::remove_dir(&step).map_err(TrainError::io("remove", step))?;
     }
-    for dir in [directory.adapter(), directory.best(), directory.model(), directory.checkpoints()] {
+    for dir in [
+        directory.adapter(),
+        directory.best(),
+        directory.model(),
+        directory.merged(),
+        directory.checkpoints(),
+    ] {
         if dir.is_dir() {
             fs::remove_dir(&dir).map_err(TrainError::io("remove", dir))?;
         }
