@@ -168,7 +168,10 @@ impl RunDirectory {
         options: &RunOptions,
     ) -> Result<(Option<Checkpoint>, Lock), TrainError> {
         let of_a_run = self.lock().is_file();
-        self.check_as(of_a_run, config, options)?;
+        // A refusal leaves nothing. A directory to go on from is there, and its checkpoint is read through once, under the lock.
+        if !options.resume {
+            self.check_as(of_a_run, config, options)?;
+        }
         files::create_dir(&self.0)?;
         let lock = match Lock::ask(&self.lock())? {
             Asked::Held(lock) => lock,

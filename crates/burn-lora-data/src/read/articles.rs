@@ -56,10 +56,12 @@ fn is_columns(object: &Object) -> bool {
 fn objects(text: &str) -> Objects<'_> {
     let mut found = Vec::new();
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Object>();
+    let (mut at, mut line) = (0, 1);
     loop {
         let rest = &text[stream.byte_offset()..];
         let start = stream.byte_offset() + (rest.len() - rest.trim_start().len());
-        let line = 1 + text[..start].matches('\n').count();
+        line += text[at..start].matches('\n').count();
+        at = start;
         match stream.next() {
             None => break,
             Some(Ok(object)) => found.push(Found::at(line, Ok(object))),

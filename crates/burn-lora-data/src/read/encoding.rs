@@ -17,21 +17,22 @@ pub(crate) fn decoded(path: &Path) -> Result<String, DataError> {
     }
     let bytes = fs::read(path).map_err(unreadable)?;
     let text = match bytes.as_slice() {
-        [0xff, 0xfe, 0, 0, ..] => return Err(other_kind(path, &bytes)),
-        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes, path)?,
+        // Two zeros more are the mark of UTF-32.
+        [0xff, 0xfe, rest @ ..] if !rest.starts_with(&[0, 0]) => {
+            utf16(rest, u16::from_le_bytes, path)?
+        }
         [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes, path)?,
-        _ if kind::recognised(&bytes).is_some() => return Err(other_kind(path, &bytes)),
-        _ => String::from_utf8(bytes).map_err(|error| not_utf8(path, &error))?,
+        _ => match kind::recognised(&bytes) {
+            Some(kind) => {
+                return Err(DataError::OtherKind { path: path.to_owned(), kind: kind.to_string() });
+            }
+            None => String::from_utf8(bytes).map_err(|error| not_utf8(path, &error))?,
+        },
     };
     Ok(match text.contains('\r') && !text.contains('\n') {
         true => text.replace('\r', "\n"),
         false => text,
     })
-}
-
-fn other_kind(path: &Path, bytes: &[u8]) -> DataError {
-    let kind = kind::recognised(bytes).map_or_else(String::new, |kind| kind.to_string());
-    DataError::OtherKind { path: path.to_owned(), kind }
 }
 
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16, path: &Path) -> Result<String, DataError> {

@@ -92,13 +92,8 @@ impl Manifest {
         };
         let sealed: Sealed = serde_json::from_slice(&text)
             .map_err(|error| of(MANIFEST, format!("is no manifest: {error}")))?;
-        let unsealed = serde_json::to_vec(&sealed.manifest)
-            .map_err(|error| of(MANIFEST, format!("is no manifest: {error}")))?;
-        if Digest::of(&unsealed).sha256 != sealed.sha256 {
-            return Err(of(MANIFEST, "was changed since it was written".to_owned()));
-        }
         let manifest = sealed.manifest;
-        // What JSON does not mind was changed all the same.
+        // Sealed again it has its hash again, and what JSON does not mind was changed all the same.
         if manifest.clone().sealed().is_ok_and(|written| written != text) {
             return Err(of(MANIFEST, "was changed since it was written".to_owned()));
         }
