@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use burn_lora_files as files;
 use burn_lora_files::lock::{Asked, Lock};
-use burn_lora_report::tensorboard;
 
 use crate::TrainError;
 use crate::checkpoint::{Checkpoint, Checkpoints};
@@ -30,57 +29,57 @@ impl RunDirectory {
 
     /// The resolved configuration.
     pub fn config(&self) -> PathBuf {
-        self.0.join("config.toml")
+        self.0.join(layout::CONFIG)
     }
 
     /// The trained adapter, a PEFT directory.
     pub fn adapter(&self) -> PathBuf {
-        self.0.join("adapter")
+        self.0.join(layout::ADAPTER)
     }
 
     /// The trained model of `method = "full"`, a Hugging Face directory.
     pub fn model(&self) -> PathBuf {
-        self.0.join("model")
+        self.0.join(layout::MODEL)
     }
 
     /// Base and adapter as one model, where a merge puts it unless told otherwise.
     pub fn merged(&self) -> PathBuf {
-        self.0.join("merged")
+        self.0.join(layout::MERGED)
     }
 
     /// The checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
-        self.0.join("checkpoints")
+        self.0.join(layout::CHECKPOINTS)
     }
 
     /// A line a step.
     pub fn metrics(&self) -> PathBuf {
-        self.0.join("metrics.jsonl")
+        self.0.join(layout::METRICS)
     }
 
     /// The loss over the steps.
     pub fn loss_plot(&self) -> PathBuf {
-        self.0.join("loss.svg")
+        self.0.join(layout::LOSS_PLOT)
     }
 
     /// The run as one page.
     pub fn report(&self) -> PathBuf {
-        self.0.join("report.html")
+        self.0.join(layout::REPORT)
     }
 
     /// The run's curves for TensorBoard.
     pub fn events(&self) -> PathBuf {
-        self.0.join(tensorboard::FILE_NAME)
+        self.0.join(layout::EVENTS)
     }
 
     /// Who runs here; its presence says that a run of this program made the directory its own.
     pub fn lock(&self) -> PathBuf {
-        self.0.join("run.lock")
+        self.0.join(layout::LOCK)
     }
 
     /// The adapter of the best evaluation, a PEFT directory.
     pub fn best(&self) -> PathBuf {
-        self.0.join("best")
+        self.0.join(layout::BEST)
     }
 
     /// The configuration that the run was started with, with overrides laid over it.
@@ -90,7 +89,7 @@ impl RunDirectory {
     /// No run is here, or its configuration is damaged.
     pub fn read_config(&self, overrides: &[String]) -> Result<RunConfig, TrainError> {
         if !self.config().is_file() {
-            return Err(TrainError::Unfinished { dir: self.0.clone(), missing: "config.toml" });
+            return Err(TrainError::Unfinished { dir: self.0.clone(), missing: layout::CONFIG });
         }
         Ok(RunConfig::read(self.config(), overrides)?)
     }

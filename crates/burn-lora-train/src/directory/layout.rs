@@ -32,14 +32,14 @@ fn place(names: &[&str]) -> Place {
     }
     let adapter = [peft::CONFIG_FILE, peft::TENSORS_FILE];
     match names {
-        ["adapter" | "best" | "model" | "merged" | "checkpoints"] => Place::Directory,
-        ["adapter" | "best", name] => known(&adapter, name),
-        ["model" | "merged", name] => match is_of_a_model(name) {
+        [name] if DIRECTORIES.contains(name) => Place::Directory,
+        [ADAPTER | BEST, name] => known(&adapter, name),
+        [MODEL | MERGED, name] => match is_of_a_model(name) {
             true => Place::File,
             false => Place::Foreign,
         },
-        ["checkpoints", step] if is_step(step) => Place::Directory,
-        ["checkpoints", step, name] if is_step(step) => {
+        [CHECKPOINTS, step] if is_step(step) => Place::Directory,
+        [CHECKPOINTS, step, name] if is_step(step) => {
             known(&[&adapter[..], &checkpoint::FILES].concat(), name)
         }
         [name] => known(&TOP, name),
@@ -47,15 +47,23 @@ fn place(names: &[&str]) -> Place {
     }
 }
 
+pub(super) const CONFIG: &str = "config.toml";
+pub(super) const METRICS: &str = "metrics.jsonl";
+pub(super) const LOSS_PLOT: &str = "loss.svg";
+pub(super) const REPORT: &str = "report.html";
+pub(super) const EVENTS: &str = burn_lora_report::tensorboard::FILE_NAME;
+pub(super) const LOCK: &str = "run.lock";
+pub(super) const ADAPTER: &str = "adapter";
+pub(super) const BEST: &str = "best";
+pub(super) const MODEL: &str = "model";
+pub(super) const MERGED: &str = "merged";
+pub(super) const CHECKPOINTS: &str = "checkpoints";
+
 /// The files beside the directories.
-const TOP: [&str; 6] = [
-    "config.toml",
-    "metrics.jsonl",
-    "loss.svg",
-    "report.html",
-    burn_lora_report::tensorboard::FILE_NAME,
-    "run.lock",
-];
+const TOP: [&str; 6] = [CONFIG, METRICS, LOSS_PLOT, REPORT, EVENTS, LOCK];
+
+/// The directories, each after what lies in it.
+const DIRECTORIES: [&str; 5] = [ADAPTER, BEST, MODEL, MERGED, CHECKPOINTS];
 
 /// As `burn_lora_files` names what it writes before it is renamed.
 fn is_left_over(name: &str) -> bool {
@@ -147,13 +155,7 @@ pub(super) fn remove(directory: &RunDirectory) -> Result<(), TrainError> {
     for step in crate::checkpoint::Checkpoints::new(directory.checkpoints(), 1).list() {
         fs::remove_dir(&step).map_err(TrainError::io("remove", step))?;
     }
-    for dir in [
-        directory.adapter(),
-        directory.best(),
-        directory.model(),
-        directory.merged(),
-        directory.checkpoints(),
-    ] {
+    for dir in DIRECTORIES.map(|name| directory.path().join(name)) {
         if dir.is_dir() {
             fs::remove_dir(&dir).map_err(TrainError::io("remove", dir))?;
         }
