@@ -6,7 +6,8 @@ mod checked;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 pub use checked::{Basics, Checked, ConfigKeys};
 
@@ -29,6 +30,14 @@ pub(crate) fn text_of(path: &Path) -> Result<(String, PathBuf), ModelError> {
 
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str, path: &Path) -> Result<T, ModelError> {
     serde_json::from_str(text).map_err(|source| ModelError::Json { path: path.to_owned(), source })
+}
+
+/// Keys of a `config.json` with their values, given or by default.
+pub(crate) fn settings(keys: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(keys) {
+        Ok(Value::Object(settings)) => settings,
+        _ => Map::new(),
+    }
 }
 
 /// The `model_type` that a `config.json` names, one of `allowed`.

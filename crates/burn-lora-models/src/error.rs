@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::gguf::GgufError;
+use crate::gguf::{GgufError, GgufWriteError};
 use crate::template::TemplateError;
 
 /// Every error of this crate.
@@ -31,6 +31,9 @@ pub enum ModelError {
     /// A GGUF file.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// A GGUF file to be written.
+    #[error(transparent)]
+    GgufWrite(#[from] GgufWriteError),
     /// A chat template.
     #[error(transparent)]
     Template(#[from] TemplateError),

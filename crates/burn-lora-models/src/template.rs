@@ -62,6 +62,8 @@ const NAME: &str = "chat_template";
 /// A parsed chat template, with the variables that it is given besides the messages.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
+    /// As it was given.
+    source: String,
     environment: Environment<'static>,
     variables: BTreeMap<String, Value>,
     limits: Limits,
@@ -75,6 +77,7 @@ impl ChatTemplate {
     /// A text that is too long or is not Jinja.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         limits::check_source(source)?;
+        let given = source.to_owned();
         // Python's Jinja knows only this line end once it has read a template.
         let source = source.replace("\r\n", "\n").replace('\r', "\n");
         let mut environment = Environment::new();
@@ -92,10 +95,19 @@ impl ChatTemplate {
             .add_template_owned(NAME, generation::as_scopes(&source))
             .map_err(|error| TemplateError::syntax(&error))?;
         let variables = ["tools", "documents"].map(|name| (name.to_owned(), Value::from(())));
-        let mut template =
-            Self { environment, variables: variables.into(), limits: Limits::default() };
+        let mut template = Self {
+            source: given,
+            environment,
+            variables: variables.into(),
+            limits: Limits::default(),
+        };
         template.set_limits(Limits::default());
         Ok(template)
+    }
+
+    /// The text that it was parsed from.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The same with a variable more, or another value for one: `tools`, `enable_thinking`, …
