@@ -16,7 +16,7 @@
 //! What is followed is Jinja 3.1 in the sandbox that transformers sets up: `trim_blocks`, `lstrip_blocks`, loop controls, no escaping,
 //! nothing that changes a list or a dictionary.
 //!
-//! Left out: other templates (`include`, `import`, `extends`), texts that are marked as safe, the views and iterators of Python, which are
+//! Left out: other templates (`include`, `import`, `extends`), the views and iterators of Python, which are
 //! lists here, whole numbers of more than 128 bits, `wordwrap`, `urlize`, `filesizeformat`, `pprint` and `random`.
 
 mod access;

@@ -1,6 +1,6 @@
 //! Jinja's filters.
 //!
-//! Left out: `filesizeformat`, `pprint`, `random`, `urlize`, `wordwrap`, and marking texts as safe, since nothing is escaped.
+//! Left out: `filesizeformat`, `pprint`, `random`, `urlize`, `wordwrap`. What is escaped or marked as safe is so for `+` only.
 
 mod list;
 mod number;
@@ -13,7 +13,7 @@ use super::fault::{Fault, failed};
 use super::json;
 use super::meter;
 use super::print;
-use super::text::Text;
+use super::text::{Text, TextMaker};
 use super::value::{ListMaker, Value};
 
 /// Every filter there is.
@@ -96,7 +96,11 @@ pub(super) fn apply(name: &str, value: Value, args: Args) -> Result<Value, Fault
             }
         }
         "string" => print::soft(&value).map(Value::Text),
-        "safe" => print::soft(&value).map(Value::Text),
+        "safe" => {
+            let mut text = TextMaker::new();
+            print::write(&value, &mut text)?;
+            text.escaped()
+        }
         "length" | "count" => match &value {
             Value::Text(text) => {
                 meter::read(text.len())?;

@@ -20,9 +20,15 @@ pub(super) fn apply(operator: Operator, left: &Value, right: &Value) -> Result<V
         (_, Value::Undefined(name), _) | (_, _, Value::Undefined(name)) => undefined(name),
         (Operator::Add, Value::Text(a), Value::Text(b)) => {
             let mut text = TextMaker::new();
-            text.push(a)?;
-            text.push(b)?;
-            text.value()
+            if a.is_escaped() == b.is_escaped() {
+                text.push(a)?;
+                text.push(b)?;
+                return if a.is_escaped() { text.escaped() } else { text.value() };
+            }
+            for part in [a, b] {
+                if part.is_escaped() { text.push(part)? } else { text.push_escaped(part)? }
+            }
+            text.escaped()
         }
         (Operator::Add, Value::List(a), Value::List(b)) => joined(&a.items, &b.items)?.list(),
         (Operator::Add, Value::Tuple(a), Value::Tuple(b)) => joined(&a.items, &b.items)?.tuple(),

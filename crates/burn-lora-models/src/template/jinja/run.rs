@@ -221,6 +221,8 @@ impl<'a> Run<'a> {
         Ok(match Function::named(name) {
             Some(Function::StrftimeNow) if self.time.is_none() => Value::Undefined(name.clone()),
             Some(function) => Value::Function(function),
+            // The blocks of the template, which cannot be asked for here.
+            None if &**name == "self" => Value::given_object(&serde_json::Map::new()),
             None => Value::Undefined(name.clone()),
         })
     }

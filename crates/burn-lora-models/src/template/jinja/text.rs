@@ -18,6 +18,7 @@ pub(in crate::template) struct Text(Arc<Inner>);
 struct Inner {
     text: String,
     held: usize,
+    escaped: bool,
 }
 
 impl Drop for Inner {
@@ -29,7 +30,7 @@ impl Drop for Inner {
 impl Text {
     /// A text of the template's source or of what it is given, which is not the template's to count.
     pub(in crate::template) fn given(text: &str) -> Self {
-        Self(Arc::new(Inner { text: text.to_owned(), held: 0 }))
+        Self(Arc::new(Inner { text: text.to_owned(), held: 0, escaped: false }))
     }
 
     /// A copy.
@@ -37,6 +38,11 @@ impl Text {
         let mut maker = TextMaker::new();
         maker.push(text)?;
         maker.finish()
+    }
+
+    /// Whether it was escaped, or marked as if it were: what is added to it is escaped as well.
+    pub(super) fn is_escaped(&self) -> bool {
+        self.0.escaped
     }
 
     /// Whether both are one and the same.
@@ -102,10 +108,34 @@ impl TextMaker {
         self.text.len()
     }
 
-    pub(super) fn finish(mut self) -> Result<Text, Fault> {
+    pub(super) fn finish(self) -> Result<Text, Fault> {
+        self.finish_as(false)
+    }
+
+    fn finish_as(mut self, escaped: bool) -> Result<Text, Fault> {
         meter::hold(OVERHEAD)?;
         let held = std::mem::take(&mut self.held) + OVERHEAD;
-        Ok(Text(Arc::new(Inner { text: std::mem::take(&mut self.text), held })))
+        Ok(Text(Arc::new(Inner { text: std::mem::take(&mut self.text), held, escaped })))
+    }
+
+    /// A text that counts as escaped.
+    pub(super) fn escaped(self) -> Result<Value, Fault> {
+        self.finish_as(true).map(Value::Text)
+    }
+
+    /// Writes `& < > " '` as HTML has them.
+    pub(super) fn push_escaped(&mut self, text: &str) -> Result<(), Fault> {
+        for c in text.chars() {
+            match c {
+                '&' => self.push("&amp;")?,
+                '<' => self.push("&lt;")?,
+                '>' => self.push("&gt;")?,
+                '"' => self.push("&#34;")?,
+                '\'' => self.push("&#39;")?,
+                c => self.push_char(c)?,
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn value(self) -> Result<Value, Fault> {

@@ -39,6 +39,10 @@ pub(super) fn apply(name: &str, value: &Value, args: Args) -> Result<Value, Faul
             let between = between.map_or(Ok(Text::given("")), |between| print::soft(&between))?;
             join(value, &between, attribute.and_then(Value::given_or_none))
         }
+        // Whatever is not true is as good as empty to these.
+        "map" | "select" | "reject" | "selectattr" | "rejectattr" if !value.is_true() => {
+            ListMaker::new().list()
+        }
         "map" => map(value, args),
         "select" | "reject" | "selectattr" | "rejectattr" => select(name, value, args),
         "sort" => {

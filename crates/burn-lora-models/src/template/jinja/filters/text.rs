@@ -86,26 +86,13 @@ pub(super) fn apply(name: &str, value: &Value, args: Args) -> Result<Value, Faul
         }
         "striptags" => striptags(&text),
         // `escape`, `e`, `forceescape`
+        _ if text.is_escaped() && name != "forceescape" => Ok(Value::Text(text)),
         _ => {
             let mut out = TextMaker::new();
-            escaped(&text, &mut out)?;
-            out.value()
+            out.push_escaped(&text)?;
+            out.escaped()
         }
     }
-}
-
-fn escaped(text: &str, out: &mut TextMaker) -> Result<(), Fault> {
-    for c in text.chars() {
-        match c {
-            '&' => out.push("&amp;")?,
-            '<' => out.push("&lt;")?,
-            '>' => out.push("&gt;")?,
-            '"' => out.push("&#34;")?,
-            '\'' => out.push("&#39;")?,
-            c => out.push_char(c)?,
-        }
-    }
-    Ok(())
 }
 
 fn indent(text: &str, args: Args) -> Result<Value, Fault> {
@@ -178,9 +165,9 @@ fn xmlattr(value: &Value, args: Args) -> Result<Value, Fault> {
             return failed("xmlattr: a key with a character that no attribute may have");
         }
         out.push(if out.len() > 0 || space { " " } else { "" })?;
-        escaped(&key, &mut out)?;
+        out.push_escaped(&key)?;
         out.push("=\"")?;
-        escaped(&print::soft(value)?, &mut out)?;
+        out.push_escaped(&print::soft(value)?)?;
         out.push("\"")?;
     }
     out.value()
