@@ -7,16 +7,17 @@ use burn_lora_app::export::{ExportOptions, export, export_dry_run};
 use burn_lora_models::SaveDtype;
 use clap::ValueHint;
 
+use crate::place::place;
 use crate::{output, terminal};
 
 /// Write a directory to share: adapter or model, tokenizer, model card
 #[derive(clap::Args)]
 pub struct Export {
     /// The run directory
-    #[arg(value_hint = ValueHint::DirPath)]
+    #[arg(value_hint = ValueHint::DirPath, value_parser = place())]
     run: PathBuf,
     /// The directory to write, which must not exist
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place())]
     out: PathBuf,
     /// Write base and adapter as one model (f32) instead of the adapter
     #[arg(long)]

@@ -34,7 +34,7 @@ fn config(file: &mut GgufFile) -> Result<Map<String, Json>, GgufError> {
     let mut set = |key: &str, value: Json| config.insert(key.to_owned(), value);
     set("architectures", json!(["BloomForCausalLM"]));
     set("hidden_size", json!(file.count("embedding_length")?));
-    set("n_layer", json!(file.count("block_count")?));
+    set("n_layer", json!(file.blocks()?));
     set("n_head", json!(file.heads()?.0));
     set("layer_norm_epsilon", json!(file.number("attention.layer_norm_epsilon")?));
     Ok(config)

@@ -35,7 +35,7 @@ fn config(file: &mut GgufFile) -> Result<Map<String, Json>, GgufError> {
     set("activation_function", json!("gelu_new"));
     set("n_embd", json!(file.count("embedding_length")?));
     set("n_inner", json!(file.count("feed_forward_length")?));
-    set("n_layer", json!(file.count("block_count")?));
+    set("n_layer", json!(file.blocks()?));
     set("n_head", json!(file.heads()?.0));
     set("n_positions", json!(file.count("context_length")?));
     set("layer_norm_epsilon", json!(file.number("attention.layer_norm_epsilon")?));

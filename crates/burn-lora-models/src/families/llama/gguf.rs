@@ -82,7 +82,7 @@ fn config(file: &mut GgufFile, class: &str) -> Result<Map<String, Json>, GgufErr
     set("architectures", json!([class]));
     set("hidden_size", json!(file.count("embedding_length")?));
     set("intermediate_size", json!(file.count("feed_forward_length")?));
-    set("num_hidden_layers", json!(file.count("block_count")?));
+    set("num_hidden_layers", json!(file.blocks()?));
     set("num_attention_heads", json!(heads));
     set("num_key_value_heads", json!(kv_heads));
     if let Some(width) = head_dim(file)? {
