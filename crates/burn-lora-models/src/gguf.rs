@@ -20,7 +20,7 @@
 //! A file may come from anywhere. Every count, length and offset in it is compared with the file's size
 //! before anything is allocated or read by it.
 //!
-//! Left out: files in several parts, big-endian files, version 1; architectures other than those of
+//! Left out: files in several parts (named for what they are), big-endian files, version 1; architectures other than those of
 //! [`crate::registry`]; the quantizations that [`GgmlType::SUPPORTED`] lacks; SentencePiece and
 //! WordPiece tokenizers.
 
@@ -50,5 +50,5 @@ pub use source::GgufSource;
 pub use write::{FileType, GgufWriteError, GgufWriter, TypeCount};
 
 pub(crate) use family::{Beside, Setting};
-pub(crate) use load::{config_text, is_gguf, load};
+pub(crate) use load::{config_text, is_gguf, load, outline};
 pub(crate) use rows::Rows;

@@ -16,15 +16,19 @@
 //!
 //! Left out: tokenizers without a `tokenizer.json`, unless a GGUF file has one inside.
 
+mod unread;
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
+use burn_lora_files::atomic;
+
 use crate::ModelError;
 use crate::conversation::Chat;
-use crate::gguf::{self, GgufFile};
+use crate::gguf::{self, GgufError, GgufFile};
 use crate::template::ChatTemplate;
 
 /// The files that make a tokenizer, of which `tokenizer.json` is needed.
@@ -70,18 +74,51 @@ impl Tokenizer {
     /// A `tokenizer.json` that is missing or damaged, a configuration beside it that is not JSON, a
     /// chat template that is none; a GGUF file whose tokenizer is not supported.
     pub fn from_dir(dir: &Path) -> Result<Self, ModelError> {
-        if gguf::is_gguf(dir) {
-            return Self::from_gguf(dir);
+        if !gguf::is_gguf(dir) {
+            let model = object(&dir.join("config.json"))?;
+            return Self::of_files(dir, model, ChatTemplate::of_dir(dir)?);
         }
+        match Self::from_gguf(dir) {
+            Err(ModelError::Gguf(
+                GgufError::TokenizerModel { .. } | GgufError::PreTokenizer { .. },
+            )) if dir.with_file_name("tokenizer.json").is_file() => Self::beside_gguf(dir),
+            read => read,
+        }
+    }
+
+    /// From the files of a directory, with what the model's configuration says.
+    fn of_files(
+        dir: &Path,
+        model: Map<String, Value>,
+        template: Option<ChatTemplate>,
+    ) -> Result<Self, ModelError> {
         let path = dir.join("tokenizer.json");
+        let json = match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound && dir.is_dir() => {
+                return Err(unread::absent(dir));
+            }
+            json => json.map_err(ModelError::io("read", &path))?,
+        };
         let parts = Parts {
-            tokenizer: parsed(std::fs::read(&path).map_err(ModelError::io("read", &path))?, &path)?,
+            tokenizer: parsed(json, &path)?,
             texts: object(&dir.join("tokenizer_config.json"))?,
-            model: object(&dir.join("config.json"))?,
+            model,
             generation: object(&dir.join("generation_config.json"))?,
-            template: ChatTemplate::of_dir(dir)?,
+            template,
         };
         Self::new(parts, path, Vec::new())
+    }
+
+    /// From the files beside a GGUF file whose own tokenizer cannot be rebuilt; ids, and the template where there is no
+    /// other, are the file's.
+    fn beside_gguf(path: &Path) -> Result<Self, ModelError> {
+        let dir = atomic::parent(path);
+        let mut file = GgufFile::open(path)?;
+        let template = match ChatTemplate::of_dir(dir)? {
+            Some(template) => Some(template),
+            None => file.chat_template()?.map(ChatTemplate::parse).transpose()?,
+        };
+        Self::of_files(dir, map(file.config()?), template)
     }
 
     fn from_gguf(path: &Path) -> Result<Self, ModelError> {
@@ -91,10 +128,6 @@ impl Tokenizer {
             ("tokenizer.json", tokenizer.to_string()),
             ("tokenizer_config.json", texts.to_string()),
         ];
-        let map = |value| match value {
-            Value::Object(map) => map,
-            _ => Map::new(),
-        };
         let texts = map(texts);
         let parts = Parts {
             tokenizer: parsed(tokenizer.to_string(), path)?,
@@ -288,7 +321,12 @@ fn failed(path: &Path) -> impl Fn(tokenizers::Error) -> ModelError {
 
 /// The tokenizer of a `tokenizer.json`, without the truncation and padding that it asks for.
 fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, ModelError> {
-    let mut tokenizer = tokenizers::Tokenizer::from_bytes(json).map_err(failed(path))?;
+    let json = json.as_ref();
+    let mut tokenizer =
+        tokenizers::Tokenizer::from_bytes(json).map_err(|error| match unread::newer(json) {
+            Some(reason) => ModelError::Tokenizer { path: path.to_owned(), reason },
+            None => failed(path)(error),
+        })?;
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(failed(path))?;
     Ok(tokenizer)
@@ -301,6 +339,14 @@ fn object(path: &Path) -> Result<Map<String, Value>, ModelError> {
         Err(error) => Err(ModelError::io("read", path)(error)),
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map_err(|source| ModelError::Json { path: path.to_owned(), source }),
+    }
+}
+
+/// The fields of an object.
+fn map(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::data::dataloader::DataLoader;
 use burn::data::dataset::DatasetError;
 use burn::module::Module;
-use burn_lora_patch::peft;
+use burn_lora_patch::LoadOptions;
 use burn_lora_report::figure;
 use burn_lora_report::record::EvalRecord;
 use burn_lora_report::sample::{Sample, Scores};
@@ -18,7 +18,7 @@ use crate::metrics::Tally;
 use crate::observe::Observer;
 use crate::prepare::{Adapt, Kind, Run, prepare};
 use crate::samples::scoring;
-use crate::{TrainError, with_model};
+use crate::{TrainError, adapter, with_model};
 
 /// The measures of one evaluation.
 #[derive(Debug, Clone)]
@@ -119,7 +119,7 @@ fn measure<M: TrainableModel>(
     observer: &Observer,
 ) -> Result<Evaluation, TrainError> {
     if let Some(dir) = adapter {
-        peft::load(&mut run.model, dir, &peft::LoadOptions::default())?;
+        adapter::load(&mut run.model, dir, &LoadOptions::default(), observer)?;
     }
     let rows = run.eval.as_ref().unwrap_or(&run.train);
     let (make, batches) = rows.evaluation(run.config.train.batch_size);

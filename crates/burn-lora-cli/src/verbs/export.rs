@@ -11,16 +11,17 @@ use burn_lora_models::gguf::FileType;
 use clap::ValueHint;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use crate::place::place;
 use crate::{output, terminal};
 
 /// Write a directory to share: adapter or model, tokenizer, model card; or a GGUF file
 #[derive(clap::Args)]
 pub struct Export {
     /// The run directory; with --gguf also a model's directory or .gguf file, or a model of the hub
-    #[arg(value_hint = ValueHint::DirPath)]
+    #[arg(value_hint = ValueHint::DirPath, value_parser = place())]
     run: PathBuf,
     /// The directory to write, which must not exist
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place())]
     out: PathBuf,
     /// Write base and adapter as one model (f32) instead of the adapter
     #[arg(long)]

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Problems, model_type, parse};
+use super::{Problems, keys_of, model_type, parse, quantised};
 use crate::dropout::Dropouts;
 use crate::footprint::CostModel;
 use crate::gguf::GgufFamily;
@@ -91,7 +91,11 @@ impl<K: ConfigKeys> ModelConfig for Checked<K> {
 
     fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
         let model_type = model_type(text, path, K::MODEL_TYPES)?;
-        let mut keys: K = parse(text, path)?;
+        let given: Map<String, Value> = parse(text, path)?;
+        if let Some(how) = quantised(&given) {
+            return Err(ModelError::Quantised { path: path.to_owned(), how });
+        }
+        let mut keys: K = keys_of(given, path)?;
         let mut problems = Problems::default();
         keys.check(model_type, &mut problems);
         problems.none(path)?;

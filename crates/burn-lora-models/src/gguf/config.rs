@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::family::GgufFamily;
-use super::{GgufError, GgufFile};
+use super::{GgufError, GgufFile, GgufTensor};
 use crate::registry::gguf_families;
 
 /// Where a file has the tokens that generation stops at.
@@ -94,6 +94,21 @@ impl GgufFile {
     pub(crate) fn count(&self, name: &str) -> Result<usize, GgufError> {
         let (key, metadata) = (self.key(name)?, self.metadata());
         metadata.needed(&key, metadata.count(&key)?)
+    }
+
+    /// How many blocks there are; no more than there are tensors of.
+    pub(crate) fn blocks(&self) -> Result<usize, GgufError> {
+        let count = self.count("block_count")?;
+        let block = |tensor: &GgufTensor| -> Option<usize> {
+            tensor.name.strip_prefix("blk.")?.split('.').next()?.parse().ok()
+        };
+        match self.tensors().filter_map(block).max() {
+            Some(last) if count > last.saturating_add(1) => {
+                let (path, key) = (self.path().to_owned(), self.key("block_count")?);
+                Err(GgufError::BlockCount { path, key, count, found: last + 1 })
+            }
+            _ => Ok(count),
+        }
     }
 
     /// A number under a key of the architecture's own.

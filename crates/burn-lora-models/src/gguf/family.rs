@@ -75,6 +75,8 @@ pub(crate) struct Setting {
 enum Kind {
     /// A whole number that every file has.
     Count,
+    /// The number of blocks, of which there are tensors.
+    Blocks,
     /// A number that every file has.
     Number,
     /// The family reads it.
@@ -85,6 +87,11 @@ impl Setting {
     /// A whole number that every file has.
     pub(crate) const fn count(key: &'static str, name: &'static str) -> Self {
         Self { key, name, also: &[], kind: Kind::Count }
+    }
+
+    /// The number of blocks.
+    pub(crate) const fn blocks(key: &'static str) -> Self {
+        Self { key, name: "block_count", also: &[], kind: Kind::Blocks }
     }
 
     /// A number that every file has.
@@ -106,6 +113,7 @@ impl Setting {
     pub(super) fn read(&self, file: &GgufFile) -> Result<Option<(&'static str, Json)>, GgufError> {
         Ok(Some(match self.kind {
             Kind::Count => (self.key, json!(file.count(self.name)?)),
+            Kind::Blocks => (self.key, json!(file.blocks()?)),
             Kind::Number => (self.key, json!(file.number(self.name)?)),
             Kind::Own => return Ok(None),
         }))

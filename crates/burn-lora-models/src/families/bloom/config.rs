@@ -8,7 +8,7 @@ use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
 use crate::gguf::GgufFamily;
-use crate::weights::CheckpointKeys;
+use crate::weights::{Blocks, CheckpointKeys};
 
 /// What a BLOOM's `config.json` means, checked.
 pub type BloomConfig = Checked<BloomKeys>;
@@ -75,10 +75,10 @@ impl ConfigKeys for BloomKeys {
     const GGUF: &'static [GgufFamily] = &[gguf::BLOOM];
 
     fn check(&mut self, _: &'static str, problems: &mut Problems) {
-        problems.at_least_one([
+        problems.blocks("n_layer", self.n_layer);
+        problems.sizes([
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
-            ("n_layer", self.n_layer),
             ("n_head", self.n_head),
         ]);
         problems.shared_out(("hidden_size", self.hidden_size), ("n_head", self.n_head), "");
@@ -106,6 +106,7 @@ impl ConfigKeys for BloomKeys {
             dropouts: Dropouts::new(0.0, self.attention_dropout, self.hidden_dropout, 0.0),
             checkpoint_keys: CheckpointKeys {
                 prefix: "transformer.",
+                blocks: Blocks { path: "h", key: "n_layer", count: self.n_layer },
                 fresh: &[],
                 tolerated: |_| false,
                 tied: self.tie_word_embeddings,

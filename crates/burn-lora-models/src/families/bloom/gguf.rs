@@ -31,7 +31,7 @@ pub(super) const BLOOM: GgufFamily = GgufFamily {
     },
     settings: &[
         Setting::count("hidden_size", "embedding_length"),
-        Setting::count("n_layer", "block_count"),
+        Setting::blocks("n_layer"),
         Setting::own("n_head", "attention.head_count"),
         Setting::number("layer_norm_epsilon", "attention.layer_norm_epsilon"),
     ],

@@ -9,7 +9,7 @@ use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
 use crate::gguf::GgufFamily;
-use crate::weights::CheckpointKeys;
+use crate::weights::{Blocks, CheckpointKeys};
 
 /// What a GPT-2's `config.json` means, checked.
 pub type Gpt2Config = Checked<Gpt2Keys>;
@@ -87,7 +87,7 @@ const NAMES: DecoderNames = DecoderNames {
 impl Gpt2Keys {
     /// Width between the two products of a block.
     pub fn inner(&self) -> usize {
-        self.n_inner.unwrap_or(4 * self.n_embd)
+        self.n_inner.unwrap_or(self.n_embd.saturating_mul(4))
     }
 }
 
@@ -96,11 +96,11 @@ impl ConfigKeys for Gpt2Keys {
     const GGUF: &'static [GgufFamily] = &[gguf::GPT2];
 
     fn check(&mut self, _: &'static str, problems: &mut Problems) {
-        problems.at_least_one([
+        problems.blocks("n_layer", self.n_layer);
+        problems.sizes([
             ("vocab_size", self.vocab_size),
             ("n_embd", self.n_embd),
             ("n_inner", self.inner()),
-            ("n_layer", self.n_layer),
             ("n_head", self.n_head),
             ("n_positions", self.n_positions),
         ]);
@@ -138,6 +138,7 @@ impl ConfigKeys for Gpt2Keys {
             dropouts: Dropouts::new(self.embd_pdrop, self.attn_pdrop, self.resid_pdrop, 0.0),
             checkpoint_keys: CheckpointKeys {
                 prefix: "transformer.",
+                blocks: Blocks { path: "h", key: "n_layer", count: self.n_layer },
                 fresh: &[],
                 // The first checkpoints have the causal mask of each layer, and the number masked with.
                 tolerated: |key| key.ends_with(".attn.bias") || key.ends_with(".attn.masked_bias"),

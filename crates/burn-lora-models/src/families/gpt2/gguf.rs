@@ -28,7 +28,7 @@ pub(super) const GPT2: GgufFamily = GgufFamily {
     settings: &[
         Setting::count("n_embd", "embedding_length"),
         Setting::count("n_inner", "feed_forward_length"),
-        Setting::count("n_layer", "block_count"),
+        Setting::blocks("n_layer"),
         Setting::own("n_head", "attention.head_count"),
         Setting::count("n_positions", "context_length"),
         Setting::number("layer_norm_epsilon", "attention.layer_norm_epsilon"),

@@ -47,7 +47,7 @@ pub(super) const LLAMA: GgufFamily = GgufFamily {
     settings: &[
         Setting::count("hidden_size", "embedding_length"),
         Setting::count("intermediate_size", "feed_forward_length"),
-        Setting::count("num_hidden_layers", "block_count"),
+        Setting::blocks("num_hidden_layers"),
         Setting::own("num_attention_heads", "attention.head_count"),
         Setting::own("num_key_value_heads", "attention.head_count_kv"),
         Setting::own("head_dim", "attention.key_length")
