@@ -184,6 +184,17 @@ pub enum DataError {
         /// What is held out: `row` or `article`.
         unit: &'static str,
     },
+    /// All rows to train on have the same label.
+    #[error(
+        "{}: every row has the label `{class}`, so there is nothing to tell apart: add rows of other classes",
+        path.display()
+    )]
+    OneClass {
+        /// The data file, or the first of several.
+        path: PathBuf,
+        /// The only class.
+        class: String,
+    },
     /// The end token is asked for, but the tokenizer has none.
     #[error(
         "data.eos is true, but the tokenizer names no end token (eos_token): set data.eos = false, or name one in tokenizer_config.json"
