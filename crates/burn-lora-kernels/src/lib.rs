@@ -8,6 +8,7 @@
 //! - [`half`]: the same with a matrix held in 16 bits, converted tile by tile.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
 //! - [`rows`]: rows shared out to the cores.
+//! - [`adamw`]: an optimiser's step in one pass over memory.
 //! - [`Floats`], [`HalfMatrix`]: a Flex tensor's values as a slice, and back.
 //! - [`allocator`]: large blocks that a process keeps from one step to the next.
 //!
@@ -24,6 +25,8 @@
 //! assert_eq!(out, [13.0, 27.0]);
 //! ```
 
+#[cfg(feature = "flex")]
+pub mod adamw;
 pub mod allocator;
 #[cfg(feature = "flex")]
 mod floats;

@@ -87,9 +87,9 @@ impl BatchShape {
 pub struct Footprint {
     /// Kept from the forward to the backward pass by the layers.
     pub kept: u64,
-    /// Of the scores over the classes, and what is made of them.
-    pub scores: u64,
-    /// What exists beside `kept` for a moment, at most: in the layers, not at the scores.
+    /// Of the logits over the classes, and what is made of them.
+    pub logits: u64,
+    /// What exists beside `kept` for a moment, at most: in the layers, not at the logits.
     pub passing: u64,
     /// Of an evaluation, which has no backward pass, at most.
     pub evaluation: u64,
@@ -98,7 +98,7 @@ pub struct Footprint {
 impl Footprint {
     /// All of a training step together.
     pub fn step(&self) -> u64 {
-        self.kept + self.scores.max(self.passing)
+        self.kept + self.logits.max(self.passing)
     }
 }
 

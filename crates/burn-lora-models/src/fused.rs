@@ -9,7 +9,7 @@
 //! - [`gelu_tanh`]: GELU by its tanh approximation;
 //! - [`causal_attention`]: positions and causal attention, from the projections' own layout;
 //! - [`head_loss`]: the output head and the cross-entropy together, in chunks of rows, so that the
-//!   scores over the vocabulary never exist as a whole.
+//!   logits over the vocabulary never exist as a whole.
 //!
 //! [`FusedBackend`] is a Burn backend extension like `burn_lora::LoraBackend`: its default bodies
 //! (in `composed`) are made of what every backend has, Flex has kernels (in `flex`), and
@@ -31,12 +31,12 @@ use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{Bool, Device, Int, Tensor};
 use burn_lora::{Frozen, FrozenBackend, FrozenWeight};
 
-/// Scores over a vocabulary that exist at a time, at most (32 MiB); one row of them, at least.
-pub(crate) const SCORES: usize = 1 << 23;
+/// Logits over a vocabulary that exist at a time, at most (32 MiB); one row of them, at least.
+pub(crate) const LOGITS: usize = 1 << 23;
 
-/// How many rows of scores over a vocabulary of that size exist at a time, at most.
+/// How many rows of logits over a vocabulary of that size exist at a time, at most.
 pub fn rows_at_once(vocabulary: usize) -> usize {
-    (SCORES / vocabulary.max(1)).max(1)
+    (LOGITS / vocabulary.max(1)).max(1)
 }
 
 /// What [`FusedBackend::head_loss_grad`] gives.
@@ -47,15 +47,15 @@ pub struct HeadGrads<B: Backend> {
     pub loss: FloatTensor<B>,
     /// Its gradient with respect to the hidden rows, `[rows, d]`.
     pub hidden: FloatTensor<B>,
-    /// Its gradient with respect to the table, where it was asked for.
+    /// Its gradient with respect to its weight, where it was asked for.
     #[extension_type]
-    pub table: TableGrad<B>,
+    pub weight: WeightGrad<B>,
 }
 
-/// The gradient of the head's table.
+/// The gradient of the head's weight.
 #[derive(ExtensionType, Debug, Clone)]
 #[extension_type(fusion: cfg(feature = "cube"))]
-pub enum TableGrad<B: Backend> {
+pub enum WeightGrad<B: Backend> {
     /// Nobody asked.
     Skipped,
     /// `[vocabulary, d]`.
@@ -102,7 +102,7 @@ pub enum HeadLayout {
 }
 
 impl HeadLayout {
-    /// How many scores a row gets from a weight of that shape.
+    /// How many logits a row gets from a weight of that shape.
     fn vocabulary(self, dims: [usize; 2]) -> usize {
         match self {
             Self::Table => dims[0],
@@ -113,7 +113,7 @@ impl HeadLayout {
 
 /// The fused operations, for every backend.
 ///
-/// What is `[batch, tokens, heads, width]` here comes from a projection as it is; an [`Encoding`] is
+/// What is `[batch, tokens, heads, head_dim]` here comes from a projection as it is; an [`Encoding`] is
 /// constant.
 #[backend_extension(
     NdArray: cfg(feature = "ndarray"),
@@ -200,24 +200,24 @@ pub trait FusedBackend: FrozenBackend {
         #[extension_type] weight: Frozen<Self>,
         layout: HeadLayout,
         targets: Vec<i32>,
-        table_grad: bool,
+        weight_grad: bool,
     ) -> FloatTensor<Self> {
-        let _ = table_grad;
+        let _ = weight_grad;
         let at_once = composed::rows_at_once(layout.vocabulary(weight.dims()));
         composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once)
     }
 
-    /// The loss with its gradients, that of a dense table where `table_grad` asks for it.
+    /// The loss with its gradients, that of a dense weight where `weight_grad` asks for it.
     #[fusion(default)]
     fn head_loss_grad(
         hidden: FloatTensor<Self>,
         #[extension_type] weight: Frozen<Self>,
         layout: HeadLayout,
         targets: Vec<i32>,
-        table_grad: bool,
+        weight_grad: bool,
     ) -> HeadGrads<Self> {
         let at_once = composed::rows_at_once(layout.vocabulary(weight.dims()));
-        composed::head_loss_grad::<Self>(hidden, weight, layout, &targets, table_grad, at_once)
+        composed::head_loss_grad::<Self>(hidden, weight, layout, &targets, weight_grad, at_once)
     }
 }
 
@@ -311,11 +311,11 @@ pub fn causal_attention(
     ))
 }
 
-/// The sum over rows of `-log softmax(scores)[target]`, in nats, with `scores = hidden tableᵀ` or, of a
+/// The sum over rows of `-log softmax(logits)[target]`, in nats, with `logits = hidden weightᵀ` or, of a
 /// linear's weight, `hidden W`.
 ///
-/// The scores are formed for some rows at a time, and their gradient is taken then and there, so
-/// that memory does not grow with `rows · vocabulary`. A table gets a gradient where it is dense and
+/// The logits are formed for some rows at a time, and their gradient is taken then and there, so
+/// that memory does not grow with `rows · vocabulary`. The weight gets a gradient where it is dense and
 /// requires one; a linear's weight is frozen.
 ///
 /// # Shapes
@@ -341,14 +341,14 @@ pub fn head_loss(
         targets.iter().all(|&target| (0..vocabulary as i64).contains(&i64::from(target))),
         "a target outside of the vocabulary"
     );
-    let table_grad = layout == HeadLayout::Table
-        && matches!(&weight, FrozenWeight::Dense(table) if table.is_require_grad());
+    let weight_grad = layout == HeadLayout::Table
+        && matches!(&weight, FrozenWeight::Dense(weight) if weight.is_require_grad());
     let loss = <Dispatch as FusedBackend>::head_loss(
         hidden.into_dispatch(),
         weight.primitive(),
         layout,
         targets,
-        table_grad,
+        weight_grad,
     );
     Tensor::from_dispatch(loss)
 }

@@ -153,7 +153,7 @@ pub fn generate(
         .collect())
 }
 
-/// Runs the new tokens of each row (none for one that has ended) and reads the scores after the last.
+/// Runs the new tokens of each row (none for one that has ended) and reads the logits after the last.
 fn last_logits(
     model: &impl Decoder,
     input: &[Vec<u32>],

@@ -50,7 +50,7 @@ pub trait Batch: Clone + Send + Sync + 'static {
     }
 }
 
-/// A model that can be trained: it turns a batch into scores of its targets.
+/// A model that can be trained: it turns a batch into logits of its targets.
 pub trait TrainableModel: Model + 'static {
     /// What it reads.
     type Batch: Batch;
@@ -75,12 +75,12 @@ pub trait TrainableModel: Model + 'static {
         config
     }
 
-    /// Scores of the classes for each target of the batch, `[targets, classes]`.
-    fn scores(&self, batch: &Self::Batch, device: &Device) -> Tensor<2>;
+    /// Logits of the classes for each target of the batch, `[targets, classes]`.
+    fn target_logits(&self, batch: &Self::Batch, device: &Device) -> Tensor<2>;
 
     /// The sum of the targets' cross-entropies, in nats, `[1]`.
     fn loss(&self, batch: &Self::Batch, device: &Device) -> Tensor<1> {
-        cross_entropy(self.scores(batch, device), batch.target_ids())
+        cross_entropy(self.target_logits(batch, device), batch.target_ids())
     }
 
     /// The summed loss, in nats, and how many targets have the highest score, without a backward pass.
@@ -93,10 +93,10 @@ pub trait TrainableModel: Model + 'static {
         batch: &Self::Batch,
         device: &Device,
     ) -> Result<(f64, usize), TensorReadError> {
-        judge(self.scores(batch, device), batch.target_ids())
+        judge(self.target_logits(batch, device), batch.target_ids())
     }
 
-    /// Scores of seeded random token rows, to compare two models of one shape with.
+    /// Logits of seeded random token rows, to compare two models of one shape with.
     fn probe(&self, device: &Device) -> Tensor<2>;
 
     /// Greedy continuations of the prompts; none of a model that does not write.
@@ -174,9 +174,11 @@ impl<M: TrainableModel> TrainStep for Trainee<M> {
         let (batch, device) = (&micro.batch, self.device());
         let loss = match self.label_smoothing {
             0.0 => self.model.loss(batch, &device),
-            share => {
-                smoothed_cross_entropy(self.model.scores(batch, &device), batch.target_ids(), share)
-            }
+            share => smoothed_cross_entropy(
+                self.model.target_logits(batch, &device),
+                batch.target_ids(),
+                share,
+            ),
         };
         let share = 1.0 / micro.step_targets.max(1) as f64;
         let grads = loss.clone().mul_scalar(share).backward();
@@ -211,18 +213,18 @@ fn tally(loss: f64, correct: usize, batch: &impl Batch) -> Tally {
     Tally { loss, correct, targets: batch.targets(), tokens: batch.tokens() }
 }
 
-/// The summed cross-entropy of the scores, in nats, and how often the target has the highest.
-fn judge(scores: Tensor<2>, targets: Vec<i32>) -> Result<(f64, usize), TensorReadError> {
-    let right = scores.clone().argmax(1).equal(column(targets.clone(), &scores)).int().sum();
+/// The summed cross-entropy of the logits, in nats, and how often the target has the highest.
+fn judge(logits: Tensor<2>, targets: Vec<i32>) -> Result<(f64, usize), TensorReadError> {
+    let right = logits.clone().argmax(1).equal(column(targets.clone(), &logits)).int().sum();
     let correct = right.try_into_scalar::<i64>()?.max(0) as usize;
-    let loss = cross_entropy(scores, targets).try_into_scalar::<f32>()?;
+    let loss = cross_entropy(logits, targets).try_into_scalar::<f32>()?;
     Ok((f64::from(loss), correct))
 }
 
-/// The targets as `[targets, 1]`, where the scores are.
-fn column(targets: Vec<i32>, scores: &Tensor<2>) -> Tensor<2, Int> {
+/// The targets as `[targets, 1]`, where the logits are.
+fn column(targets: Vec<i32>, logits: &Tensor<2>) -> Tensor<2, Int> {
     let rows = targets.len();
-    Tensor::from_data(TensorData::new(targets, [rows, 1]), &scores.device())
+    Tensor::from_data(TensorData::new(targets, [rows, 1]), &logits.device())
 }
 
 /// Rows of random ids of a vocabulary, the same in every process, and their lengths.

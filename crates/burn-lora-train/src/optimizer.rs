@@ -3,17 +3,20 @@
 //! - `no_decay`: parameters that weight decay leaves alone, as a group of the optimiser;
 //! - `lora_plus`: a learning rate of its own for the factors B (LoRA+, arXiv 2402.12354), as a group of
 //!   the scheduler;
+//! - `one_pass`: AdamW's step;
 //! - `on_host`: states come back from a checkpoint without touching a device that is not the run's.
 
 mod on_host;
+mod one_pass;
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamGroup, ParamId};
-use burn::optim::{AdamWConfig, ModuleOptimizer};
+use burn::optim::ModuleOptimizer;
 use burn_lora_patch::{trainable_factors, trainable_ids};
 use burn_lora_text::nearest_ends;
 
 use on_host::OnHost;
+use one_pass::OnePass;
 
 use crate::TrainError;
 use crate::schedule::{LearningRate, Scheduler};
@@ -28,18 +31,13 @@ pub(crate) fn adamw<M: Module>(
     model: &M,
     train: &TrainSection,
 ) -> Result<ModuleOptimizer, TrainError> {
-    let config = AdamWConfig::new()
-        .with_beta_1(train.betas[0] as f32)
-        .with_beta_2(train.betas[1] as f32)
-        .with_epsilon(train.epsilon as f32)
-        .with_weight_decay(train.weight_decay as f32);
-    let optimizer = ModuleOptimizer::from(OnHost(config.build()));
+    let with_decay = |decay| OnHost(OnePass::new(train, decay));
+    let optimizer = ModuleOptimizer::from(with_decay(train.weight_decay));
     if train.no_decay.is_empty() {
         return Ok(optimizer);
     }
     let spared = spared(&trainable_ids(model), &train.no_decay)?;
-    let without = OnHost(config.with_weight_decay(0.0).build());
-    Ok(optimizer.with_group(ParamGroup::from_ids(spared), without, None))
+    Ok(optimizer.with_group(ParamGroup::from_ids(spared), with_decay(0.0), None))
 }
 
 /// The parameters whose names the entries are, or are the ends of, on a dot boundary.

@@ -1,4 +1,4 @@
-//! An embedding's table in whatever number format it is held, from both sides: rows of ids, and scores of
+//! An embedding's table in whatever number format it is held, from both sides: rows of ids, and logits of
 //! every row (a head that is tied to the embedding).
 //!
 //! `Embedding::forward` gives rows in the table's own format. Model code that calls these gets f32, as it
@@ -28,7 +28,7 @@ pub fn embed(embedding: &Embedding, ids: Tensor<2, Int>) -> Tensor<3> {
     }
 }
 
-/// `hidden tableᵀ`: the scores of every row of the table. A table that is trained gets its gradient.
+/// `hidden tableᵀ`: the logits of every row of the table. A table that is trained gets its gradient.
 ///
 /// # Shapes
 ///
@@ -39,10 +39,10 @@ pub fn unembed<const D: usize>(embedding: &Embedding, hidden: Tensor<D>) -> Tens
     let d = shape[D - 1];
     let rows = shape[..D - 1].iter().product();
     let hidden = hidden.reshape([rows, d]);
-    let scores = match FrozenWeight::from(embedding.weight.val()) {
+    let logits = match FrozenWeight::from(embedding.weight.val()) {
         FrozenWeight::Dense(table) => product(hidden, table.transpose()),
         table => table.multiply_transposed(hidden),
     };
-    shape[D - 1] = scores.dims()[1];
-    scores.reshape(shape)
+    shape[D - 1] = logits.dims()[1];
+    logits.reshape(shape)
 }

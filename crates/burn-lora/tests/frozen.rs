@@ -292,12 +292,12 @@ fn an_embedding_gives_f32_rows_and_scores_in_every_format() {
         assert_eq!(values(rows), expected);
 
         let hidden = Matrix::random(6, 17, 2);
-        let scores = unembed(&embedding, tensor(&hidden, [2, 3, 17], &case.0));
-        assert_eq!(scores.dims(), [2, 3, 33]);
+        let logits = unembed(&embedding, tensor(&hidden, [2, 3, 17], &case.0));
+        assert_eq!(logits.dims(), [2, 3, 33]);
         let table = matrix.transposed();
         let allowed = sizes(&hidden).times(&sizes(&table));
         let share = gamma(17) + roundoff(&case);
-        check_rounded("scores", &values(scores), &hidden.times(&table), &allowed, share);
+        check_rounded("logits", &values(logits), &hidden.times(&table), &allowed, share);
     }
 }
 

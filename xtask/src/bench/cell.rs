@@ -285,9 +285,9 @@ fn infer<M: TrainableModel>(
             (&merged, &mut latency.merged),
         ] {
             let started = Instant::now();
-            let scores = model.scores(batch, device);
+            let logits = model.target_logits(batch, device);
             device.sync().map_err(said)?;
-            drop(scores);
+            drop(logits);
             if pass >= order.warmup {
                 times.push(started.elapsed().as_secs_f64());
             }

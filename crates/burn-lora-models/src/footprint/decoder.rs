@@ -133,7 +133,7 @@ impl CostModel for DecoderCost {
         let forward = tokens * 2 * d + (tokens * self.activated()).max(mixing);
         Footprint {
             kept: floats(pass.kept),
-            scores: floats(self.output().training(batch, learned)),
+            logits: floats(self.output().training(batch, learned)),
             passing: floats(passing),
             evaluation: floats(forward.max(self.output().evaluating(batch))),
         }

@@ -1,6 +1,6 @@
 //! The backward passes: what is kept is the inputs, what is computed is the backend's `…_grad`.
 //!
-//! [`head_loss`](super::head_loss) is the exception: the gradients are taken while the scores are
+//! [`head_loss`](super::head_loss) is the exception: the gradients are taken while the logits are
 //! there, in the forward pass, and only multiplied by the incoming one in the backward.
 
 use burn::backend::Autodiff;
@@ -13,7 +13,7 @@ use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_lora::Frozen;
 
-use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, TableGrad, composed};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, WeightGrad, composed};
 
 #[derive(Debug)]
 struct RmsNorm;
@@ -108,23 +108,23 @@ impl<B: FusedBackend> Backward<B, 1> for HeadLoss {
     }
 }
 
-/// With a table that is trained.
+/// With a weight that is trained.
 #[derive(Debug)]
 struct TrainedHeadLoss;
 
 impl<B: FusedBackend> Backward<B, 2> for TrainedHeadLoss {
     /// The gradients for an incoming gradient of 1.
-    type State = (FloatTensor<B>, TableGrad<B>);
+    type State = (FloatTensor<B>, WeightGrad<B>);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let [node_hidden, node_table] = ops.parents;
+        let [node_hidden, node_weight] = ops.parents;
         let dy = B::float_reshape(grads.consume::<B>(&ops.node), Shape::new([1, 1]));
-        let (hidden, table) = ops.state;
+        let (hidden, weight) = ops.state;
         if let Some(node) = node_hidden {
             grads.register::<B>(node.id, B::float_mul(hidden, dy.clone()));
         }
-        if let (Some(node), TableGrad::Dense(table)) = (node_table, table) {
-            grads.register::<B>(node.id, B::float_mul(table, dy));
+        if let (Some(node), WeightGrad::Dense(weight)) = (node_weight, weight) {
+            grads.register::<B>(node.id, B::float_mul(weight, dy));
         }
     }
 }
@@ -200,16 +200,16 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         weight: Frozen<Self>,
         layout: HeadLayout,
         targets: Vec<i32>,
-        table_grad: bool,
+        weight_grad: bool,
     ) -> FloatTensor<Self> {
         let node = hidden.node();
-        // Only a dense table is ever trained.
-        let table = match &weight {
-            Frozen::Dense(table) if table_grad => Some(table.node()),
+        // Only a dense weight is ever trained.
+        let trained = match &weight {
+            Frozen::Dense(dense) if weight_grad => Some(dense.node()),
             _ => None,
         };
         let (hidden, weight) = (hidden.into_primitive(), weight.untracked());
-        let Some(table) = table else {
+        let Some(trained) = trained else {
             return match HeadLoss.prepare::<C>([node]).compute_bound().stateful() {
                 OpsKind::Tracked(prep) => {
                     let grads = B::head_loss_grad(hidden, weight, layout, targets, false);
@@ -220,12 +220,12 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
                 }
             };
         };
-        match TrainedHeadLoss.prepare::<C>([node, table]).compute_bound().stateful() {
+        match TrainedHeadLoss.prepare::<C>([node, trained]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let HeadGrads { loss, hidden, table } =
+                let HeadGrads { loss, hidden, weight } =
                     B::head_loss_grad(hidden, weight, layout, targets, true);
                 debug_assert_eq!(loss.rank(), 1);
-                prep.finish((hidden, table), loss)
+                prep.finish((hidden, weight), loss)
             }
             OpsKind::UnTracked(prep) => {
                 prep.finish(B::head_loss(hidden, weight, layout, targets, false))

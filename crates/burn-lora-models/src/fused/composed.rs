@@ -12,18 +12,18 @@ use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{IndexingUpdateOp, Shape, Slice, TensorData};
 use burn_lora::{Frozen, ProductBackend};
 
-use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, TableGrad};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, WeightGrad};
 
 /// A score that must not count: far below any score, and finite.
 const MASKED: f32 = -1e30;
 
-/// Scores over a vocabulary that exist at a time, at most (128 MiB in f32): four times what the CPU
+/// Logits over a vocabulary that exist at a time, at most (128 MiB in f32): four times what the CPU
 /// kernels hold, for the product of a device needs some hundred rows to fill it.
-const SCORES: usize = 4 * super::SCORES;
+const LOGITS: usize = 4 * super::LOGITS;
 
-/// How many rows of scores over a vocabulary of that size are formed at a time.
+/// How many rows of logits over a vocabulary of that size are formed at a time.
 pub(super) fn rows_at_once(vocabulary: usize) -> usize {
-    (SCORES / vocabulary.max(1)).max(1)
+    (LOGITS / vocabulary.max(1)).max(1)
 }
 
 fn root_mean_square<B: Backend>(x: FloatTensor<B>, epsilon: f64) -> FloatTensor<B> {
@@ -130,38 +130,38 @@ struct Sizes {
     batch: usize,
     tokens: usize,
     heads: usize,
-    shared: usize,
-    width: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
 }
 
 impl Sizes {
     fn of<B: Backend>(q: &FloatTensor<B>, k: &FloatTensor<B>) -> Self {
         let (q, k) = (q.shape(), k.shape());
-        Self { batch: q[0], tokens: q[1], heads: q[2], shared: k[2], width: q[3] }
+        Self { batch: q[0], tokens: q[1], heads: q[2], n_kv_heads: k[2], head_dim: q[3] }
     }
 
     fn scale(self) -> f64 {
-        (self.width as f64).powf(-0.5)
+        (self.head_dim as f64).powf(-0.5)
     }
 
     /// The rows of queries that meet one head of keys.
     fn rows(self) -> usize {
-        self.heads / self.shared * self.tokens
+        self.heads / self.n_kv_heads * self.tokens
     }
 
-    /// `[batch, tokens, heads, width]` to `[batch, shared, rows, width]`.
+    /// `[batch, tokens, heads, head_dim]` to `[batch, n_kv_heads, rows, head_dim]`.
     fn stack<B: Backend>(self, x: FloatTensor<B>) -> FloatTensor<B> {
         let x = B::float_swap_dims(x, 1, 2);
-        B::float_reshape(x, Shape::new([self.batch, self.shared, self.rows(), self.width]))
+        B::float_reshape(x, Shape::new([self.batch, self.n_kv_heads, self.rows(), self.head_dim]))
     }
 
     fn unstack<B: Backend>(self, x: FloatTensor<B>) -> FloatTensor<B> {
-        let shape = Shape::new([self.batch, self.heads, self.tokens, self.width]);
+        let shape = Shape::new([self.batch, self.heads, self.tokens, self.head_dim]);
         B::float_swap_dims(B::float_reshape(x, shape), 1, 2)
     }
 }
 
-/// Turns the pairs `(x_i, x_(i + width / 2))`. x: `[batch, tokens, heads, width]`.
+/// Turns the pairs `(x_i, x_(i + head_dim / 2))`. x: `[batch, tokens, heads, head_dim]`.
 fn rotate<B: Backend>(
     x: FloatTensor<B>,
     cos: FloatTensor<B>,
@@ -236,7 +236,7 @@ fn biased<B: Backend>(
     B::float_add(scores, B::float_mul(slopes, positions))
 }
 
-/// The causal softmax of `[batch, shared, rows, width]` against `[batch, shared, tokens, width]`.
+/// The causal softmax of `[batch, n_kv_heads, rows, head_dim]` against `[batch, n_kv_heads, tokens, head_dim]`.
 fn probabilities<B: ProductBackend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
@@ -244,13 +244,13 @@ fn probabilities<B: ProductBackend>(
     later: Later<B>,
     sizes: Sizes,
 ) -> FloatTensor<B> {
-    let Sizes { batch, tokens, heads, shared, .. } = sizes;
+    let Sizes { batch, tokens, heads, n_kv_heads, .. } = sizes;
     let mask = unseen::<B>(later, sizes, &q.device());
     let scores = B::product(q, B::float_swap_dims(k, 2, 3));
     let scores = B::float_reshape(scores, Shape::new([batch, heads, tokens, tokens]));
     let scores = biased::<B>(scores, encoding, sizes);
     let scores = B::float_mask_fill(scores, mask, MASKED.into());
-    let shape = Shape::new([batch, shared, sizes.rows(), tokens]);
+    let shape = Shape::new([batch, n_kv_heads, sizes.rows(), tokens]);
     B::float_reshape(B::softmax(scores, 3), shape)
 }
 
@@ -313,17 +313,17 @@ fn chunks(rows: usize, at_once: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows).step_by(at_once).map(move |from| (from, (from + at_once).min(rows)))
 }
 
-/// The logarithms of the softmax of some rows' scores, `[rows, vocabulary]`.
+/// The logarithms of the softmax of some rows' logits, `[rows, vocabulary]`.
 fn log_probabilities<B: FusedBackend>(
     hidden: FloatTensor<B>,
     weight: Frozen<B>,
     layout: HeadLayout,
 ) -> FloatTensor<B> {
-    let scores = match layout {
+    let logits = match layout {
         HeadLayout::Table => weight.multiply_transposed(hidden),
         HeadLayout::Linear => weight.multiply(hidden),
     };
-    B::log_softmax(scores, 1)
+    B::log_softmax(logits, 1)
 }
 
 /// `-Σ logs[target]`, `[1]`.
@@ -349,21 +349,21 @@ pub(super) fn head_loss<B: FusedBackend>(
     })
 }
 
-/// With `P` the softmax of the scores and `T` one where a target is: `dS = P - T`,
-/// `dhidden = dS table`, `dtable = dSᵀ hidden`.
+/// With `P` the softmax of the logits and `T` one where a target is: `dS = P - T`,
+/// `dhidden = dS weight`, `dweight = dSᵀ hidden`.
 pub(super) fn head_loss_grad<B: FusedBackend>(
     hidden: FloatTensor<B>,
     weight: Frozen<B>,
     layout: HeadLayout,
     targets: &[i32],
-    table_grad: bool,
+    weight_grad: bool,
     at_once: usize,
 ) -> HeadGrads<B> {
     let (device, dtype) = (hidden.device(), hidden.dtype());
     let targets_on_device = column::<B>(targets, &device);
     let mut loss = B::float_zeros(Shape::new([1]), &device, dtype.into());
     let mut hidden_grads = Vec::new();
-    let mut table_sum = None;
+    let mut weight_sum = None;
     for (from, to) in chunks(targets.len(), at_once) {
         let rows = B::float_slice(hidden.clone(), &span(from, to));
         let targets = B::int_slice(targets_on_device.clone(), &span(from, to));
@@ -373,9 +373,9 @@ pub(super) fn head_loss_grad<B: FusedBackend>(
         let minus_one = B::float_full(one_a_row, (-1.0_f32).into(), &device, dtype.into());
         let dscores =
             B::float_scatter(1, B::float_exp(logs), targets, minus_one, IndexingUpdateOp::Add);
-        if table_grad {
+        if weight_grad {
             let of_rows = B::product(B::float_transpose(dscores.clone()), rows);
-            table_sum = Some(match table_sum {
+            weight_sum = Some(match weight_sum {
                 Some(sum) => B::float_add(sum, of_rows),
                 None => of_rows,
             });
@@ -392,13 +392,13 @@ pub(super) fn head_loss_grad<B: FusedBackend>(
             1 => hidden_grads.remove(0),
             _ => B::float_cat(hidden_grads, 0),
         },
-        table: match (table_sum, table_grad) {
-            (Some(sum), _) => TableGrad::Dense(sum),
+        weight: match (weight_sum, weight_grad) {
+            (Some(sum), _) => WeightGrad::Dense(sum),
             (None, true) => {
                 let shape = Shape::new(weight.dims());
-                TableGrad::Dense(B::float_zeros(shape, &device, dtype.into()))
+                WeightGrad::Dense(B::float_zeros(shape, &device, dtype.into()))
             }
-            (None, false) => TableGrad::Skipped,
+            (None, false) => WeightGrad::Skipped,
         },
     }
 }

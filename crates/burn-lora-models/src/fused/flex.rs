@@ -123,14 +123,19 @@ impl FusedBackend for Flex {
         weight: Frozen<Self>,
         layout: HeadLayout,
         targets: Vec<i32>,
-        table_grad: bool,
+        weight_grad: bool,
     ) -> HeadGrads<Self> {
         match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout)) {
-            (Some(hidden), Some(head)) => loss::backward(&hidden, &head, &targets, table_grad),
+            (Some(hidden), Some(head)) => loss::backward(&hidden, &head, &targets, weight_grad),
             _ => {
                 let at_once = super::rows_at_once(layout.vocabulary(weight.dims()));
                 composed::head_loss_grad::<Self>(
-                    hidden, weight, layout, &targets, table_grad, at_once,
+                    hidden,
+                    weight,
+                    layout,
+                    &targets,
+                    weight_grad,
+                    at_once,
                 )
             }
         }

@@ -112,13 +112,13 @@ fn gelu_tanh_equals_its_formula() {
 
 /// Keys and values repeated for every query head, whole scores, a mask.
 fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], positional: &Positional) -> Tensor<4> {
-    let [batch, tokens, heads, width] = q.dims();
-    let shared = k.dims()[2];
+    let [batch, tokens, heads, head_dim] = q.dims();
+    let n_kv_heads = k.dims()[2];
     let turn = |x: &Tensor<4>| {
         let Positional::Rotary { cos, sin } = positional else {
             return x.clone().swap_dims(1, 2);
         };
-        let half = width / 2;
+        let half = head_dim / 2;
         let table = |t: &Tensor<3>| t.clone().reshape([1, tokens, 1, half]);
         let (a, b) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
         let (cos, sin) = (table(cos), table(sin));
@@ -126,9 +126,9 @@ fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], positional: &Positional) -> 
             .swap_dims(1, 2)
     };
     let repeat = |x: Tensor<4>| {
-        x.reshape([batch, shared, 1, tokens * width])
-            .repeat_dim(2, heads / shared)
-            .reshape([batch, heads, tokens, width])
+        x.reshape([batch, n_kv_heads, 1, tokens * head_dim])
+            .repeat_dim(2, heads / n_kv_heads)
+            .reshape([batch, heads, tokens, head_dim])
     };
     let (q, k) = (turn(q), repeat(turn(k)));
     let v = repeat(v.clone().swap_dims(1, 2));
@@ -136,7 +136,7 @@ fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], positional: &Positional) -> 
         .map(|at| if at % tokens <= at / tokens { 0.0 } else { f32::NEG_INFINITY })
         .collect();
     let mask = Tensor::<4>::from_data(TensorData::new(mask, [1, 1, tokens, tokens]), &q.device());
-    let scores = q.matmul(k.swap_dims(2, 3)) / (width as f64).sqrt() + mask;
+    let scores = q.matmul(k.swap_dims(2, 3)) / (head_dim as f64).sqrt() + mask;
     let scores = match positional {
         // By distance, as the paper has it: each head's slope times how far behind a key stands.
         Positional::Alibi { slopes } => {
@@ -155,16 +155,16 @@ fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], positional: &Positional) -> 
 #[test]
 fn causal_attention_equals_its_formula() {
     let device = device();
-    // batch, tokens, query heads, key heads, width: one token; a group; several tiles, the last of
+    // batch, tokens, query heads, key heads, head_dim: one token; a group; several tiles, the last of
     // them short.
-    for [batch, tokens, heads, shared, width] in
+    for [batch, tokens, heads, n_kv_heads, head_dim] in
         [[1, 1, 1, 1, 2], [2, 7, 6, 2, 4], [1, 64, 2, 1, 8], [2, 150, 4, 4, 6]]
     {
-        let q = random([batch, tokens, heads, width], &device);
-        let k = random([batch, tokens, shared, width], &device);
-        let v = random([batch, tokens, shared, width], &device);
+        let q = random([batch, tokens, heads, head_dim], &device);
+        let k = random([batch, tokens, n_kv_heads, head_dim], &device);
+        let v = random([batch, tokens, n_kv_heads, head_dim], &device);
         let constants = device.clone().without_autodiff();
-        let angles = random([1, tokens, width / 2], &constants);
+        let angles = random([1, tokens, head_dim / 2], &constants);
         let slopes = random([heads], &constants);
         let inputs = [q, k, v];
         for positional in [
@@ -192,12 +192,13 @@ fn head_loss_equals_log_softmax_in_one_chunk_and_in_many() {
         let column = TensorData::new(targets.clone(), [rows, 1]);
         let column = Tensor::<2, Int>::from_data(column, &device);
         // A factor, so that the incoming gradient is not 1.
-        let got = traced(&inputs, |[hidden, table]| {
-            head_loss(hidden.clone(), table.clone(), HeadLayout::Table, targets.clone()).unsqueeze()
+        let got = traced(&inputs, |[hidden, weight]| {
+            head_loss(hidden.clone(), weight.clone(), HeadLayout::Table, targets.clone())
+                .unsqueeze()
                 * 3.0
         });
-        let expected = traced(&inputs, |[hidden, table]| {
-            let logs = log_softmax(hidden.clone().matmul(table.clone().transpose()), 1);
+        let expected = traced(&inputs, |[hidden, weight]| {
+            let logs = log_softmax(hidden.clone().matmul(weight.clone().transpose()), 1);
             logs.gather(1, column.clone()).sum().neg().unsqueeze() * 3.0
         });
         check_alike(&got, &expected, "head_loss");
@@ -208,15 +209,15 @@ fn head_loss_equals_log_softmax_in_one_chunk_and_in_many() {
 fn a_frozen_table_gets_no_gradient_and_the_rows_the_same() {
     let device = device();
     let hidden = random::<2>([9, 4], &device).require_grad();
-    let table = random::<2>([20, 4], &device);
+    let weight = random::<2>([20, 4], &device);
     let targets = vec![3; 9];
     let grads =
-        head_loss(hidden.clone(), table.clone(), HeadLayout::Table, targets.clone()).backward();
-    assert!(table.grad(&grads).is_none());
+        head_loss(hidden.clone(), weight.clone(), HeadLayout::Table, targets.clone()).backward();
+    assert!(weight.grad(&grads).is_none());
     let frozen = values(hidden.grad(&grads).unwrap());
-    let table = table.require_grad();
-    let grads = head_loss(hidden.clone(), table.clone(), HeadLayout::Table, targets).backward();
-    assert!(table.grad(&grads).is_some());
+    let weight = weight.require_grad();
+    let grads = head_loss(hidden.clone(), weight.clone(), HeadLayout::Table, targets).backward();
+    assert!(weight.grad(&grads).is_some());
     assert_eq!(values(hidden.grad(&grads).unwrap()), frozen);
 }
 
@@ -224,8 +225,8 @@ fn a_frozen_table_gets_no_gradient_and_the_rows_the_same() {
 #[should_panic(expected = "outside of the vocabulary")]
 fn a_target_outside_of_the_vocabulary_is_refused() {
     let device = device();
-    let table = random::<2>([3, 4], &device);
-    head_loss(random([1, 4], &device), table, HeadLayout::Table, vec![3]);
+    let weight = random::<2>([3, 4], &device);
+    head_loss(random([1, 4], &device), weight, HeadLayout::Table, vec![3]);
 }
 
 #[cfg(feature = "flex")]
@@ -236,7 +237,9 @@ mod twins {
     use burn::backend::tensor::FloatTensor;
 
     use super::check_close;
-    use crate::fused::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, TableGrad, composed};
+    use crate::fused::{
+        Encoding, FusedBackend, HeadGrads, HeadLayout, Later, WeightGrad, composed,
+    };
     use burn::backend::ops::FloatTensorOps;
     use burn::tensor::FloatDType;
     use burn_lora::Frozen;
@@ -329,24 +332,24 @@ mod twins {
     /// In one chunk, in several with a short last one, and row by row.
     #[test]
     fn loss() {
-        let (hidden, table) = (tensor(&[11, 8], 1), Frozen::Dense(tensor(&[30, 8], 2)));
+        let (hidden, weight) = (tensor(&[11, 8], 1), Frozen::Dense(tensor(&[30, 8], 2)));
         let targets: Vec<i32> = (0..11).map(|row| row * 2).collect();
-        let parts = |grads: HeadGrads<Flex>| match grads.table {
-            TableGrad::Dense(table) => [grads.loss, grads.hidden, table],
-            TableGrad::Skipped => panic!("a gradient that was asked for"),
+        let parts = |grads: HeadGrads<Flex>| match grads.weight {
+            WeightGrad::Dense(weight) => [grads.loss, grads.hidden, weight],
+            WeightGrad::Skipped => panic!("a gradient that was asked for"),
         };
         for at_once in [11, 4, 1] {
-            let inputs = || (hidden.clone(), table.clone(), HeadLayout::Table);
+            let inputs = || (hidden.clone(), weight.clone(), HeadLayout::Table);
             check(
                 Flex::head_loss(inputs().0, inputs().1, inputs().2, targets.clone(), false),
                 composed::head_loss::<Flex>(inputs().0, inputs().1, inputs().2, &targets, at_once),
                 "loss",
             );
-            let (hidden, table, layout) = inputs();
-            let got = Flex::head_loss_grad(hidden, table, layout, targets.clone(), true);
-            let (hidden, table, layout) = inputs();
+            let (hidden, weight, layout) = inputs();
+            let got = Flex::head_loss_grad(hidden, weight, layout, targets.clone(), true);
+            let (hidden, weight, layout) = inputs();
             let expected =
-                composed::head_loss_grad::<Flex>(hidden, table, layout, &targets, true, at_once);
+                composed::head_loss_grad::<Flex>(hidden, weight, layout, &targets, true, at_once);
             for (index, (got, expected)) in parts(got).into_iter().zip(parts(expected)).enumerate()
             {
                 check(got, expected, &format!("part {index} of {at_once} rows at once"));

@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 
-/// How the next token is chosen from the scores.
+/// How the next token is chosen from the logits.
 ///
 /// Top-k first, then temperature, then top-p on what is left, as Hugging Face's order has it (the
 /// order of the first two makes no difference).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sampling {
-    /// Divides the scores; 0 takes the highest one, always.
+    /// Divides the logits; 0 takes the highest one, always.
     pub temperature: f64,
-    /// Only so many of the highest scores count.
+    /// Only so many of the highest logits count.
     pub top_k: Option<usize>,
     /// Only the likeliest tokens count whose probabilities reach this sum.
     pub top_p: Option<f64>,
@@ -73,7 +73,7 @@ impl Sampler {
     pub(super) fn next(&mut self, logits: &[f32]) -> Result<u32, ModelError> {
         if logits.iter().any(|logit| logit.is_nan()) {
             return Err(ModelError::Generation {
-                reason: "the model's scores are not numbers (NaN): the weights or the adapter are \
+                reason: "the model's logits are not numbers (NaN): the weights or the adapter are \
                          damaged, or training diverged"
                     .into(),
             });

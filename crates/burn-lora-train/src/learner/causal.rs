@@ -53,7 +53,7 @@ impl TrainableModel for CausalLm {
         token_rows(files, tokenizer, config)
     }
 
-    fn scores(&self, batch: &TokenBatch, device: &Device) -> Tensor<2> {
+    fn target_logits(&self, batch: &TokenBatch, device: &Device) -> Tensor<2> {
         self.logits(target_rows(self, batch, device))
     }
 
@@ -62,7 +62,7 @@ impl TrainableModel for CausalLm {
         Decoder::loss(self, hidden, batch.target_ids())
     }
 
-    /// A share of the targets at a time: the scores of all would be the largest thing in memory.
+    /// A share of the targets at a time: the logits of all would be the largest thing in memory.
     fn measure(
         &self,
         batch: &TokenBatch,

@@ -45,7 +45,7 @@ impl TrainableModel for SequenceClassifier {
         config.with_labels(run.data.labels.clone().unwrap_or_default())
     }
 
-    fn scores(&self, batch: &LabelBatch, device: &Device) -> Tensor<2> {
+    fn target_logits(&self, batch: &LabelBatch, device: &Device) -> Tensor<2> {
         self.logits(ids(&batch.ids, [batch.rows, batch.width], device), &batch.lengths)
     }
 

@@ -34,9 +34,9 @@ pub struct Memory {
     pub gradients: u64,
     /// What the layers keep for the backward pass, and what passes by meanwhile.
     pub activations: u64,
-    /// Scores over the vocabulary or the classes, with what is made of them.
+    /// Logits over the vocabulary or the classes, with what is made of them.
     pub logits: u64,
-    /// Cache and scores of generating samples, which happens between steps.
+    /// Cache and logits of generating samples, which happens between steps.
     pub generating: u64,
     /// The most at one time. Less than the sum: what layers keep is given back while gradients come, and
     /// nothing is generated during a step.
@@ -135,7 +135,7 @@ impl Needs {
             optimizer,
             gradients,
             activations: step.kept + step.passing,
-            logits: step.scores,
+            logits: step.logits,
             generating: self.generating,
             peak: fixed + moving + lost,
         }

@@ -57,7 +57,7 @@ impl CostModel for EncoderCost<'_> {
         let forward = tokens * 2 * d + (2 * tokens * inner).max(3 * tokens * d + 3 * attended);
         Footprint {
             kept: floats(pass.kept),
-            scores: floats(
+            logits: floats(
                 rows * (4 * d + 4 * keys.labels.len()) + mask(self.dropouts.head(), 2 * rows * d),
             ),
             passing: floats(passing),

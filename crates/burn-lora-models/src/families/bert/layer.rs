@@ -43,11 +43,11 @@ impl BertSelfAttention {
 
     fn forward(&self, x: Tensor<3>, mask: Option<&Tensor<4>>) -> Tensor<3> {
         let [batch, tokens, d] = x.dims();
-        let width = d / self.heads;
+        let head_dim = d / self.heads;
         let heads = |linear: &Linear, x: Tensor<3>| {
-            linear.lora_forward(x).reshape([batch, tokens, self.heads, width]).swap_dims(1, 2)
+            linear.lora_forward(x).reshape([batch, tokens, self.heads, head_dim]).swap_dims(1, 2)
         };
-        let q = heads(&self.query, x.clone()).mul_scalar((width as f64).powf(-0.5));
+        let q = heads(&self.query, x.clone()).mul_scalar((head_dim as f64).powf(-0.5));
         let k = heads(&self.key, x.clone());
         let v = heads(&self.value, x);
         let scores = product(q, k.swap_dims(2, 3));

@@ -20,7 +20,7 @@ const TILE: usize = 64;
 pub(super) enum Positions {
     /// Not at all.
     Embedded,
-    /// Cosines and sines, `[tokens, width / 2]` each.
+    /// Cosines and sines, `[tokens, head_dim / 2]` each.
     Rotary(Floats, Floats),
     /// Slopes of the heads.
     Alibi(Floats),
@@ -46,20 +46,20 @@ struct Frame<'a> {
     batch: usize,
     tokens: usize,
     heads: usize,
-    shared: usize,
-    width: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
     positions: &'a Positions,
 }
 
 impl<'a> Frame<'a> {
     fn of([q, k, _]: &[Floats; 3], positions: &'a Positions) -> Self {
-        let (sizes, shared) = (q.dims(), k.dims()[2]);
+        let (sizes, n_kv_heads) = (q.dims(), k.dims()[2]);
         Self {
             batch: sizes[0],
             tokens: sizes[1],
             heads: sizes[2],
-            shared,
-            width: sizes[3],
+            n_kv_heads,
+            head_dim: sizes[3],
             positions,
         }
     }
@@ -73,35 +73,35 @@ impl<'a> Frame<'a> {
     }
 
     fn group(&self) -> usize {
-        self.heads / self.shared
+        self.heads / self.n_kv_heads
     }
 
     fn scale(&self) -> f32 {
-        (self.width as f32).powf(-0.5)
+        (self.head_dim as f32).powf(-0.5)
     }
 
-    /// The first element of a head of a batch row in `[batch, tokens, of, width]`.
+    /// The first element of a head of a batch row in `[batch, tokens, of, head_dim]`.
     fn start(&self, row: usize, head: usize, of: usize) -> usize {
-        (row * self.tokens * of + head) * self.width
+        (row * self.tokens * of + head) * self.head_dim
     }
 
-    /// Tokens `from..to` of a head in `[batch, tokens, of, width]`.
+    /// Tokens `from..to` of a head in `[batch, tokens, of, head_dim]`.
     fn view<'b>(
         &self,
         values: &'b [f32],
         (row, head, of): (usize, usize, usize),
         (from, to): (usize, usize),
     ) -> MatRef<'b> {
-        let start = self.start(row, head, of) + from * of * self.width;
-        MatRef::new(&values[start..], [to - from, self.width], [of * self.width, 1])
+        let start = self.start(row, head, of) + from * of * self.head_dim;
+        MatRef::new(&values[start..], [to - from, self.head_dim], [of * self.head_dim, 1])
     }
 
-    /// A head as the scores take it, its pairs turned where they turn, times `by`, `[tokens, width]`.
+    /// A head as the scores take it, its pairs turned where they turn, times `by`, `[tokens, head_dim]`.
     fn turned(&self, values: &[f32], row: usize, head: usize, of: usize, by: f32) -> Vec<f32> {
-        let mut out = vec![0.0; self.tokens * self.width];
+        let mut out = vec![0.0; self.tokens * self.head_dim];
         let start = self.start(row, head, of);
-        for (t, out) in out.chunks_exact_mut(self.width).enumerate() {
-            let x = &values[start + t * of * self.width..][..self.width];
+        for (t, out) in out.chunks_exact_mut(self.head_dim).enumerate() {
+            let x = &values[start + t * of * self.head_dim..][..self.head_dim];
             out.copy_from_slice(x);
             self.turn(out, t, by, 1.0);
         }
@@ -113,7 +113,7 @@ impl<'a> Frame<'a> {
     #[inline(always)]
     fn turn(&self, x: &mut [f32], token: usize, by: f32, direction: f32) {
         let Positions::Rotary(cos, sin) = self.positions else { return scale(x, by) };
-        let half = self.width / 2;
+        let half = self.head_dim / 2;
         let (first, second) = x.split_at_mut(half);
         let (cos, sin) =
             (&cos.values()[token * half..][..half], &sin.values()[token * half..][..half]);
@@ -125,8 +125,10 @@ impl<'a> Frame<'a> {
 
     /// Every batch row with every head of keys.
     fn tasks(&self) -> impl IndexedParallelIterator<Item = (usize, usize)> + use<> {
-        let shared = self.shared;
-        (0..self.batch * shared).into_par_iter().map(move |task| (task / shared, task % shared))
+        let n_kv_heads = self.n_kv_heads;
+        (0..self.batch * n_kv_heads)
+            .into_par_iter()
+            .map(move |task| (task / n_kv_heads, task % n_kv_heads))
     }
 
     fn tiles(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
@@ -143,12 +145,12 @@ impl<'a> Frame<'a> {
         (from, to): (usize, usize),
         out: &mut [f32],
     ) {
-        let (rows, width) = (to - from, self.width);
+        let (rows, head_dim) = (to - from, self.head_dim);
         product(
             MatMut::dense(out, [rows, to]),
             Accumulate::Set,
-            MatRef::dense(&q[from * width..], [rows, width]),
-            MatRef::dense(k, [to, width]).transposed(),
+            MatRef::dense(&q[from * head_dim..], [rows, head_dim]),
+            MatRef::dense(k, [to, head_dim]).transposed(),
             Threads::One,
         );
         let slope = self.slope(head);
@@ -165,21 +167,21 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Heads that tasks computed, `[tokens, width]` each, as `[batch, tokens, of, width]`.
+    /// Heads that tasks computed, `[tokens, head_dim]` each, as `[batch, tokens, of, head_dim]`.
     fn gathered(&self, heads: &[Vec<f32>], of: usize) -> FloatTensor<Flex> {
-        let (tokens, width) = (self.tokens, self.width);
-        let per_task = of / self.shared;
-        let mut out = vec![0.0; self.batch * tokens * of * width];
-        out.par_chunks_mut((tokens * of * width).max(1)).enumerate().for_each(|(row, out)| {
+        let (tokens, head_dim) = (self.tokens, self.head_dim);
+        let per_task = of / self.n_kv_heads;
+        let mut out = vec![0.0; self.batch * tokens * of * head_dim];
+        out.par_chunks_mut((tokens * of * head_dim).max(1)).enumerate().for_each(|(row, out)| {
             for head in 0..of {
-                let task = &heads[row * self.shared + head / per_task];
-                let from = &task[head % per_task * tokens * width..][..tokens * width];
-                for (t, x) in from.chunks_exact(width).enumerate() {
-                    out[(t * of + head) * width..][..width].copy_from_slice(x);
+                let task = &heads[row * self.n_kv_heads + head / per_task];
+                let from = &task[head % per_task * tokens * head_dim..][..tokens * head_dim];
+                for (t, x) in from.chunks_exact(head_dim).enumerate() {
+                    out[(t * of + head) * head_dim..][..head_dim].copy_from_slice(x);
                 }
             }
         });
-        Floats::tensor(out, [self.batch, tokens, of, width])
+        Floats::tensor(out, [self.batch, tokens, of, head_dim])
     }
 }
 
@@ -188,12 +190,12 @@ pub(super) fn forward(inputs: &[Floats; 3], positions: &Positions) -> FloatTenso
     let [q, k, v] = inputs.each_ref().map(Floats::values);
     let heads: Vec<Vec<f32>> = frame
         .tasks()
-        .map(|(row, shared)| vectorised(|| attend(&frame, q, k, v, row, shared)))
+        .map(|(row, kv_head)| vectorised(|| attend(&frame, q, k, v, row, kv_head)))
         .collect();
     frame.gathered(&heads, frame.heads)
 }
 
-/// The outputs of the query heads that share a head of keys, `[group, tokens, width]`.
+/// The outputs of the query heads that share a head of keys, `[group, tokens, head_dim]`.
 #[inline(always)]
 fn attend(
     frame: &Frame<'_>,
@@ -201,24 +203,24 @@ fn attend(
     k: &[f32],
     v: &[f32],
     row: usize,
-    shared: usize,
+    kv_head: usize,
 ) -> Vec<f32> {
-    let Frame { tokens, width, .. } = *frame;
+    let Frame { tokens, head_dim, .. } = *frame;
     let group = frame.group();
-    let keys = frame.turned(k, row, shared, frame.shared, 1.0);
-    let mut out = vec![0.0; group * tokens * width];
+    let keys = frame.turned(k, row, kv_head, frame.n_kv_heads, 1.0);
+    let mut out = vec![0.0; group * tokens * head_dim];
     let mut weights = vec![0.0; TILE.min(tokens) * tokens];
-    for (index, out) in out.chunks_exact_mut(tokens * width).enumerate() {
-        let head = shared * group + index;
+    for (index, out) in out.chunks_exact_mut(tokens * head_dim).enumerate() {
+        let head = kv_head * group + index;
         let queries = frame.turned(q, row, head, frame.heads, frame.scale());
         for (from, to) in frame.tiles() {
             let weights = &mut weights[..(to - from) * to];
             frame.probabilities(head, &queries, &keys, (from, to), weights);
             product(
-                MatMut::dense(&mut out[from * width..to * width], [to - from, width]),
+                MatMut::dense(&mut out[from * head_dim..to * head_dim], [to - from, head_dim]),
                 Accumulate::Set,
                 MatRef::dense(weights, [to - from, to]),
-                frame.view(v, (row, shared, frame.shared), (0, to)),
+                frame.view(v, (row, kv_head, frame.n_kv_heads), (0, to)),
                 Threads::One,
             );
         }
@@ -235,8 +237,8 @@ pub(super) fn backward(
     let [q, k, v] = inputs.each_ref().map(Floats::values);
     let grads: Vec<[Vec<f32>; 3]> = frame
         .tasks()
-        .map(|(row, shared)| {
-            vectorised(|| attend_grad(&frame, [q, k, v, dy.values()], row, shared))
+        .map(|(row, kv_head)| {
+            vectorised(|| attend_grad(&frame, [q, k, v, dy.values()], row, kv_head))
         })
         .collect();
     let (mut dq, mut dk, mut dv) = (Vec::new(), Vec::new(), Vec::new());
@@ -247,36 +249,36 @@ pub(super) fn backward(
     }
     (
         frame.gathered(&dq, frame.heads),
-        frame.gathered(&dk, frame.shared),
-        frame.gathered(&dv, frame.shared),
+        frame.gathered(&dk, frame.n_kv_heads),
+        frame.gathered(&dv, frame.n_kv_heads),
     )
 }
 
-/// The gradients of the query heads that share a head of keys, `[group, tokens, width]`, of the
-/// keys and of the values, `[tokens, width]`.
+/// The gradients of the query heads that share a head of keys, `[group, tokens, head_dim]`, of the
+/// keys and of the values, `[tokens, head_dim]`.
 #[inline(always)]
 fn attend_grad(
     frame: &Frame<'_>,
     [q, k, v, dy]: [&[f32]; 4],
     row: usize,
-    shared: usize,
+    kv_head: usize,
 ) -> [Vec<f32>; 3] {
-    let Frame { tokens, width, .. } = *frame;
+    let Frame { tokens, head_dim, .. } = *frame;
     let group = frame.group();
-    let keys = frame.turned(k, row, shared, frame.shared, 1.0);
-    let (mut dk, mut dv) = (vec![0.0; tokens * width], vec![0.0; tokens * width]);
-    let mut dq = vec![0.0; group * tokens * width];
+    let keys = frame.turned(k, row, kv_head, frame.n_kv_heads, 1.0);
+    let (mut dk, mut dv) = (vec![0.0; tokens * head_dim], vec![0.0; tokens * head_dim]);
+    let mut dq = vec![0.0; group * tokens * head_dim];
     let tile = TILE.min(tokens) * tokens;
     let (mut weights, mut dscores) = (vec![0.0; tile], vec![0.0; tile]);
-    for (index, dq) in dq.chunks_exact_mut(tokens * width).enumerate() {
-        let head = shared * group + index;
+    for (index, dq) in dq.chunks_exact_mut(tokens * head_dim).enumerate() {
+        let head = kv_head * group + index;
         let queries = frame.turned(q, row, head, frame.heads, frame.scale());
         for (from, to) in frame.tiles() {
             let rows = to - from;
             let weights = &mut weights[..rows * to];
             let dscores = &mut dscores[..rows * to];
             let dy = frame.view(dy, (row, head, frame.heads), (from, to));
-            let values = frame.view(v, (row, shared, frame.shared), (0, to));
+            let values = frame.view(v, (row, kv_head, frame.n_kv_heads), (0, to));
             frame.probabilities(head, &queries, &keys, (from, to), weights);
             product(
                 MatMut::dense(dscores, [rows, to]),
@@ -294,32 +296,32 @@ fn attend_grad(
             let (weights, dscores) =
                 (MatRef::dense(weights, [rows, to]), MatRef::dense(dscores, [rows, to]));
             product(
-                MatMut::dense(&mut dv[..to * width], [to, width]),
+                MatMut::dense(&mut dv[..to * head_dim], [to, head_dim]),
                 Accumulate::Add,
                 weights.transposed(),
                 dy,
                 Threads::One,
             );
             product(
-                MatMut::dense(&mut dk[..to * width], [to, width]),
+                MatMut::dense(&mut dk[..to * head_dim], [to, head_dim]),
                 Accumulate::Add,
                 dscores.transposed(),
-                MatRef::dense(&queries[from * width..], [rows, width]),
+                MatRef::dense(&queries[from * head_dim..], [rows, head_dim]),
                 Threads::One,
             );
             product(
-                MatMut::dense(&mut dq[from * width..to * width], [rows, width]),
+                MatMut::dense(&mut dq[from * head_dim..to * head_dim], [rows, head_dim]),
                 Accumulate::Set,
                 dscores,
-                MatRef::dense(&keys, [to, width]),
+                MatRef::dense(&keys, [to, head_dim]),
                 Threads::One,
             );
         }
-        for (t, dq) in dq.chunks_exact_mut(width).enumerate() {
+        for (t, dq) in dq.chunks_exact_mut(head_dim).enumerate() {
             frame.turn(dq, t, frame.scale(), -1.0);
         }
     }
-    for (t, dk) in dk.chunks_exact_mut(width).enumerate() {
+    for (t, dk) in dk.chunks_exact_mut(head_dim).enumerate() {
         frame.turn(dk, t, 1.0, -1.0);
     }
     [dq, dk, dv]

@@ -7,7 +7,7 @@ use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
 use burn_lora_kernels::vector::{exp_sum, max, scale, vectorised};
 use burn_lora_kernels::{Floats, rows};
 
-use crate::fused::{HeadGrads, HeadLayout, TableGrad, rows_at_once};
+use crate::fused::{HeadGrads, HeadLayout, WeightGrad, rows_at_once};
 
 /// The head's weight, ready to be multiplied with.
 pub(super) struct Head {
@@ -25,31 +25,31 @@ impl Head {
         self.layout.vocabulary(self.weight.dims())
     }
 
-    /// `scores = hidden tableᵀ`.
-    fn scores(&self, scores: MatMut<'_>, hidden: MatRef<'_>) {
+    /// `logits = hidden weightᵀ`.
+    fn logits(&self, logits: MatMut<'_>, hidden: MatRef<'_>) {
         match self.layout {
-            HeadLayout::Table => self.weight.multiply_transposed(scores, Accumulate::Set, hidden),
-            HeadLayout::Linear => self.weight.multiply(scores, Accumulate::Set, hidden),
+            HeadLayout::Table => self.weight.multiply_transposed(logits, Accumulate::Set, hidden),
+            HeadLayout::Linear => self.weight.multiply(logits, Accumulate::Set, hidden),
         }
     }
 
-    /// `dhidden = dscores table`.
-    fn dhidden(&self, dhidden: MatMut<'_>, dscores: MatRef<'_>) {
+    /// `dhidden = dlogits weight`.
+    fn dhidden(&self, dhidden: MatMut<'_>, dlogits: MatRef<'_>) {
         match self.layout {
-            HeadLayout::Table => self.weight.multiply(dhidden, Accumulate::Set, dscores),
+            HeadLayout::Table => self.weight.multiply(dhidden, Accumulate::Set, dlogits),
             HeadLayout::Linear => {
-                self.weight.multiply_transposed(dhidden, Accumulate::Set, dscores);
+                self.weight.multiply_transposed(dhidden, Accumulate::Set, dlogits);
             }
         }
     }
 }
 
-/// Equal chunks of `rows` rows, of as many as may have scores at a time.
+/// Equal chunks of `rows` rows, of as many as may have logits at a time.
 fn chunk(rows: usize, vocabulary: usize) -> usize {
     rows.div_ceil(rows.div_ceil(rows_at_once(vocabulary)).max(1)).max(1)
 }
 
-/// Calls `f` with the first row, the scores less their largest as exponentials, and the sum of
+/// Calls `f` with the first row, the logits less their largest as exponentials, and the sum of
 /// those of each row; gives the loss.
 fn each_chunk(
     hidden: &Floats,
@@ -59,33 +59,33 @@ fn each_chunk(
 ) -> f32 {
     let (vocabulary, width) = (head.vocabulary(), hidden.dims()[1]);
     let size = chunk(targets.len(), vocabulary);
-    let mut scores = vec![0.0; size * vocabulary];
+    let mut logits = vec![0.0; size * vocabulary];
     let mut loss = 0.0_f64;
     for (index, targets) in targets.chunks(size).enumerate() {
         let (first, count) = (index * size, targets.len());
-        let scores = &mut scores[..count * vocabulary];
+        let logits = &mut logits[..count * vocabulary];
         let rows = MatRef::dense(&hidden.values()[first * width..], [count, width]);
-        head.scores(MatMut::dense(scores, [count, vocabulary]), rows);
+        head.logits(MatMut::dense(logits, [count, vocabulary]), rows);
         // Per row: the score of the target, then the logarithm that it is measured against.
-        let right: Vec<f32> = (scores.chunks_exact(vocabulary).zip(targets))
+        let right: Vec<f32> = (logits.chunks_exact(vocabulary).zip(targets))
             .map(|(row, &target)| row[target as usize])
             .collect();
         let mut normed = vec![0.0; 2 * count];
-        exponentials(scores, vocabulary, &mut normed);
+        exponentials(logits, vocabulary, &mut normed);
         let sums: Vec<f32> = normed.chunks_exact(2).map(|pair| pair[1]).collect();
         loss += (right.iter().zip(normed.chunks_exact(2)))
             .map(|(right, pair)| f64::from(pair[1].ln() + pair[0] - right))
             .sum::<f64>();
-        f(first, scores, &sums);
+        f(first, logits, &sums);
     }
     loss as f32
 }
 
 /// Replaces each row by the exponentials of its values less the largest, and writes the largest and
 /// the exponentials' sum to the row's pair in `normed`.
-fn exponentials(scores: &mut [f32], vocabulary: usize, normed: &mut [f32]) {
+fn exponentials(logits: &mut [f32], vocabulary: usize, normed: &mut [f32]) {
     use rayon::prelude::*;
-    scores.par_chunks_exact_mut(vocabulary).zip(normed.par_chunks_exact_mut(2)).for_each(
+    logits.par_chunks_exact_mut(vocabulary).zip(normed.par_chunks_exact_mut(2)).for_each(
         |(row, pair)| {
             vectorised(|| {
                 pair[0] = max(row);
@@ -104,27 +104,27 @@ pub(super) fn backward(
     hidden: &Floats,
     head: &Head,
     targets: &[i32],
-    table_grad: bool,
+    weight_grad: bool,
 ) -> HeadGrads<Flex> {
     let (vocabulary, width) = (head.vocabulary(), hidden.dims()[1]);
     let mut dhidden = vec![0.0; targets.len() * width];
-    let mut dtable = if table_grad { vec![0.0; vocabulary * width] } else { Vec::new() };
-    let loss = each_chunk(hidden, head, targets, |first, scores, sums| {
+    let mut dweight = if weight_grad { vec![0.0; vocabulary * width] } else { Vec::new() };
+    let loss = each_chunk(hidden, head, targets, |first, logits, sums| {
         let count = sums.len();
-        rows::share(scores, vocabulary, |row, chunk| {
-            for (index, scores) in chunk.chunks_exact_mut(vocabulary).enumerate() {
-                vectorised(|| scale(scores, 1.0 / sums[row + index]));
-                scores[targets[first + row + index] as usize] -= 1.0;
+        rows::share(logits, vocabulary, |row, chunk| {
+            for (index, logits) in chunk.chunks_exact_mut(vocabulary).enumerate() {
+                vectorised(|| scale(logits, 1.0 / sums[row + index]));
+                logits[targets[first + row + index] as usize] -= 1.0;
             }
         });
-        let dscores = MatRef::dense(scores, [count, vocabulary]);
+        let dlogits = MatRef::dense(logits, [count, vocabulary]);
         let rows = &mut dhidden[first * width..][..count * width];
-        head.dhidden(MatMut::dense(rows, [count, width]), dscores);
-        if table_grad {
+        head.dhidden(MatMut::dense(rows, [count, width]), dlogits);
+        if weight_grad {
             product(
-                MatMut::dense(&mut dtable, [vocabulary, width]),
+                MatMut::dense(&mut dweight, [vocabulary, width]),
                 Accumulate::Add,
-                dscores.transposed(),
+                dlogits.transposed(),
                 MatRef::dense(&hidden.values()[first * width..], [count, width]),
                 Threads::All,
             );
@@ -133,9 +133,9 @@ pub(super) fn backward(
     HeadGrads {
         loss: Floats::tensor(vec![loss], [1]),
         hidden: Floats::tensor(dhidden, [targets.len(), width]),
-        table: match table_grad {
-            true => TableGrad::Dense(Floats::tensor(dtable, [vocabulary, width])),
-            false => TableGrad::Skipped,
+        weight: match weight_grad {
+            true => WeightGrad::Dense(Floats::tensor(dweight, [vocabulary, width])),
+            false => WeightGrad::Skipped,
         },
     }
 }
@@ -143,13 +143,13 @@ pub(super) fn backward(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fused::SCORES;
+    use crate::fused::LOGITS;
 
     #[test]
     fn chunks_are_equal_and_bounded() {
         assert_eq!(chunk(512, 49_152), 128);
         assert_eq!(chunk(5, 100), 5);
         assert_eq!(chunk(0, 100), 1);
-        assert_eq!(chunk(3, SCORES * 2), 1);
+        assert_eq!(chunk(3, LOGITS * 2), 1);
     }
 }

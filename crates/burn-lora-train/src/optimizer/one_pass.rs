@@ -1,0 +1,119 @@
+//! AdamW whose step on the CPU backend Flex is one pass over memory.
+//!
+//! Burn composes a step of some fifteen operations, each a pass over a parameter's memory; with every weight of a model trained, that is
+//! a quarter of a step. On Flex, in f32, [`OnePass`] takes it in one ([`burn_lora_kernels::adamw`]), to the same bits; everywhere
+//! else the step is Burn's own, which a GPU fuses. The state is Burn's, and so are the records of it.
+
+use burn::optim::{AdamW, AdamWConfig, AdamWState, LearningRate, Optimizer};
+use burn::tensor::{Device, Tensor};
+use burn_lora_config::TrainSection;
+
+#[cfg(feature = "flex")]
+mod flex;
+
+/// Burn's AdamW, with the configuration's numbers.
+#[derive(Clone)]
+pub(super) struct OnePass {
+    composed: AdamW,
+    #[cfg(feature = "flex")]
+    numbers: flex::Numbers,
+}
+
+impl OnePass {
+    pub(super) fn new(train: &TrainSection, weight_decay: f64) -> Self {
+        let config = AdamWConfig::new()
+            .with_beta_1(train.betas[0] as f32)
+            .with_beta_2(train.betas[1] as f32)
+            .with_epsilon(train.epsilon as f32)
+            .with_weight_decay(weight_decay as f32);
+        Self {
+            composed: config.build(),
+            #[cfg(feature = "flex")]
+            numbers: flex::Numbers {
+                betas: train.betas.map(|beta| beta as f32),
+                epsilon: train.epsilon as f32,
+                weight_decay: weight_decay as f32,
+            },
+        }
+    }
+}
+
+impl Optimizer for OnePass {
+    type State<const D: usize> = AdamWState<D>;
+
+    fn step<const D: usize>(
+        &self,
+        rate: LearningRate,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        #[cfg(feature = "flex")]
+        if flex::takes(&tensor, &grad, state.as_ref()) {
+            let (tensor, state) = self.numbers.step(rate, tensor, grad, state);
+            return (tensor, Some(state));
+        }
+        self.composed.step(rate, tensor, grad, state)
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        AdamW::to_device(state, device)
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Distribution;
+    use burn_lora_config::RunConfig;
+
+    use super::*;
+
+    fn section(more: &str) -> TrainSection {
+        let text = format!(
+            "[model]\npath = 'm'\n[data]\ntrain = 't'\n[train]\n{more}\n[output]\ndir = 'o'\n"
+        );
+        RunConfig::parse(&text, "run.toml", &[]).unwrap().train
+    }
+
+    fn bits<const D: usize>(tensor: &Tensor<D>) -> Vec<u32> {
+        let values = tensor.to_data().try_to_vec::<f32>().unwrap();
+        values.into_iter().map(f32::to_bits).collect()
+    }
+
+    /// Whichever of the two took the steps before, the next is the same: a checkpoint of either goes on in the other.
+    #[test]
+    fn steps_have_the_bits_of_burns_own() {
+        let device = burn_lora::device::parse("cpu").unwrap();
+        for (more, decay) in [("", 0.0), ("betas = [0.8, 0.95]\nepsilon = 1e-3", 0.3)] {
+            let optimizer = OnePass::new(&section(more), decay);
+            let random = || Tensor::<2>::random([300, 257], Distribution::Default, &device) - 0.5;
+            let start = random();
+            let (mut ours, mut burns) = ((start.clone(), None), (start, None));
+            for step in 1..=5 {
+                let rate = 1e-2 / f64::from(step);
+                // A gradient comes from a transposed product too.
+                let grad =
+                    if step % 2 == 0 { random() } else { random().transpose().reshape([300, 257]) };
+                ours = optimizer.step(rate, ours.0, grad.clone(), ours.1);
+                burns = optimizer.composed.step(rate, burns.0, grad, burns.1);
+                assert_eq!(bits(&ours.0), bits(&burns.0), "step {step}");
+                let (a, b) =
+                    (&ours.1.as_ref().unwrap().momentum, &burns.1.as_ref().unwrap().momentum);
+                assert_eq!((a.time, bits(&a.moment_1)), (b.time, bits(&b.moment_1)));
+                assert_eq!(bits(&a.moment_2), bits(&b.moment_2));
+            }
+            assert!(flex::takes(&ours.0, &ours.0, ours.1.as_ref()));
+        }
+    }
+
+    /// Two owners of one memory: the other keeps what it had.
+    #[test]
+    fn a_clone_of_the_parameter_stays_as_it_is() {
+        let device = burn_lora::device::parse("cpu").unwrap();
+        let start = Tensor::<1>::ones([5], &device);
+        let (after, _) =
+            OnePass::new(&section(""), 0.0).step(0.1, start.clone(), start.clone(), None);
+        assert_eq!(bits(&start), vec![1.0_f32.to_bits(); 5]);
+        assert_ne!(bits(&after), bits(&start));
+    }
+}
