@@ -92,7 +92,7 @@ pub enum DataError {
     },
     /// The rows are of a format that this use of them does not take.
     #[error(
-        "{}: the rows are {found}, but {expected} rows are needed here",
+        "{}: the rows are {found}, but {expected} rows are needed here: a model that classifies is trained on classification, one that writes on the others",
         path.display()
     )]
     OtherFormat {

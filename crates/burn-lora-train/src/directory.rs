@@ -118,14 +118,25 @@ impl RunDirectory {
 
     /// Where what the run trained lies: its adapter, beside the base that the configuration names; or,
     /// after `method = "full"`, its model, which the configuration is made to name.
-    pub fn trained(&self, config: &mut RunConfig) -> Option<PathBuf> {
-        match config.adapter {
-            AdapterSection::Lora(_) => Some(self.adapter()),
+    ///
+    /// # Errors
+    ///
+    /// The run has not come to its end: what it trained is not there.
+    pub fn trained(&self, config: &mut RunConfig) -> Result<Option<PathBuf>, TrainError> {
+        let (place, missing) = match config.adapter {
+            AdapterSection::Lora(_) => (self.adapter(), layout::ADAPTER),
+            AdapterSection::Full => (self.model(), layout::MODEL),
+        };
+        if !place.is_dir() {
+            return Err(TrainError::Unfinished { dir: self.0.clone(), missing });
+        }
+        Ok(match config.adapter {
+            AdapterSection::Lora(_) => Some(place),
             AdapterSection::Full => {
-                config.model.source = ModelSource::Pretrained(self.model());
+                config.model.source = ModelSource::Pretrained(place);
                 None
             }
-        }
+        })
     }
 
     /// Writes the resolved configuration, and from where its relative paths lead.
@@ -155,6 +166,9 @@ impl RunDirectory {
         config: &RunConfig,
         options: &RunOptions,
     ) -> Result<Option<Checkpoint>, TrainError> {
+        if self.0.exists() && !self.0.is_dir() {
+            return Err(TrainError::NoDirectory { dir: self.0.clone() });
+        }
         let newest = || Checkpoints::new(self.checkpoints(), 1).newest();
         if options.resume {
             let newest =

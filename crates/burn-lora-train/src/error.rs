@@ -182,6 +182,12 @@ pub enum TrainError {
         /// The files, relative to it.
         files: Vec<String>,
     },
+    /// What should be the run directory is something else.
+    #[error("`{}` is no directory: name another `[output] dir`", dir.display())]
+    NoDirectory {
+        /// What is there.
+        dir: PathBuf,
+    },
     /// There is nothing to resume.
     #[error("`{}` holds no checkpoint to go on from: start the run anew", dir.display())]
     NothingToResume {
@@ -230,7 +236,7 @@ pub enum TrainError {
         "this run needs {} of memory and there are {}: {}",
         size(*needed), size(*free),
         suggestion.as_ref().map_or_else(
-            || "no smaller batch or shorter row makes it fit, so take a smaller model".to_owned(),
+            || "no smaller batch or shorter row makes it fit, so take a smaller model or `[adapter] rank`".to_owned(),
             |suggestion| format!("it fits with {suggestion}"),
         )
     )]
@@ -260,13 +266,18 @@ pub enum TrainError {
     /// An entry that names no trained parameter.
     #[error(
         "[train] no_decay: `{entry}` is the name of no trained parameter, nor the end of one{}",
-        nearest.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+        nearest.as_ref().map_or_else(
+            || format!(", such as `{example}`"),
+            |name| format!("; did you mean `{name}`?"),
+        )
     )]
     NoDecay {
         /// The entry.
         entry: String,
         /// A name like it.
         nearest: Option<String>,
+        /// The name of one of them.
+        example: String,
     },
     /// The loss or the gradients became NaN or infinite.
     #[error(
@@ -335,7 +346,10 @@ pub enum TrainError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The run has nothing to merge or to evaluate.
-    #[error("`{}` is no finished run: it has no `{missing}`", dir.display())]
+    #[error(
+        "`{}` is no finished run: it has no `{missing}`; name the `[output] dir` of a run that has come to its end",
+        dir.display()
+    )]
     Unfinished {
         /// The run directory.
         dir: PathBuf,

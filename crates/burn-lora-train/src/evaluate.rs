@@ -111,7 +111,7 @@ pub fn evaluate(
     if config.data.eval.is_none() && config.data.held_out.is_none() {
         return Err(nothing_held_out(dir));
     }
-    let adapter = directory.trained(&mut config);
+    let adapter = directory.trained(&mut config)?;
     with_model!(Kind::of(&config, observer)?, Model => {
         let run = prepare_held_out::<Model>(config, observer)?;
         measure(run, dir, adapter.as_deref(), observer)
