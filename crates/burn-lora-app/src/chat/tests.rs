@@ -84,8 +84,8 @@ fn an_unknown_command_is_met_by_the_nearest() {
         check_refused(line, &said);
     }
     let all = "`/adapter`, `/adapters`, `/base`, `/scale`, `/system`, `/clear`, `/help`, `/quit`";
-    check_refused("/etc/hosts", &format!("there is no command `/etc/hosts`: try {all}; {slashes}"));
-    check_refused("/", &format!("there is no command `/`: try {all}; {slashes}"));
+    check_refused("/etc/hosts", &format!("there is no command `/etc/hosts` {slashes}: try {all}"));
+    check_refused("/", &format!("there is no command `/` {slashes}: try {all}"));
 }
 
 #[test]
