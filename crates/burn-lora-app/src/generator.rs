@@ -312,7 +312,7 @@ impl Place {
             });
         }
         let mut config = run.read_config(&[])?;
-        let trained = run.trained(&mut config);
+        let trained = run.trained(&mut config)?;
         // An adapter has a pretrained base: the configuration refuses another.
         let base = match config.model.source {
             ModelSource::Pretrained(dir) => dir,
