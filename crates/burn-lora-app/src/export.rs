@@ -3,9 +3,10 @@
 //!
 //! The adapter's configuration names the base by what others find it by, not by where it lies on this
 //! machine: the hub's id, or what [`ExportOptions::base_model`] says. Nothing is uploaded, and no
-//! licence is chosen: the card has a line that says so.
+//! licence is chosen: the card has a line that says so. Or, for other programs, as one GGUF file ([`export_gguf`]).
 
 mod card;
+mod gguf;
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,8 @@ use crate::dry_write::DryWrite;
 use crate::merge::{MergeOptions, merge, merge_dry_run};
 
 use card::{Base, Card, Rows, Weights};
+
+pub use gguf::{GgufExported, GgufOptions, export_gguf, export_gguf_dry_run};
 
 /// The model card's file.
 const CARD: &str = "README.md";

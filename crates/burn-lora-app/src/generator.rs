@@ -284,21 +284,21 @@ impl Generator {
 }
 
 /// Where the parts of a generator are.
-struct Place {
-    base: PathBuf,
-    tokenizer: PathBuf,
+pub(crate) struct Place {
+    pub(crate) base: PathBuf,
+    pub(crate) tokenizer: PathBuf,
     /// What stands behind every prompt.
     separator: String,
     /// Whether texts are closed with the end token.
     eos: bool,
     /// The adapter that the run trained, if this is a run with one.
-    trained: Option<PathBuf>,
+    pub(crate) trained: Option<PathBuf>,
     /// The format that the run held its base in.
-    dtype: WeightDtype,
+    pub(crate) dtype: WeightDtype,
 }
 
 impl Place {
-    fn of(path: &Path) -> Result<Self, AppError> {
+    pub(crate) fn of(path: &Path) -> Result<Self, AppError> {
         let run = RunDirectory::new(path);
         let (base, tokenizer) = (path.to_owned(), path.to_owned());
         if !run.config().is_file() {
@@ -312,7 +312,7 @@ impl Place {
             });
         }
         let mut config = run.read_config(&[])?;
-        let trained = run.trained(&mut config);
+        let trained = run.trained(&mut config)?;
         // An adapter has a pretrained base: the configuration refuses another.
         let base = match config.model.source {
             ModelSource::Pretrained(dir) => dir,

@@ -146,7 +146,7 @@ impl Task {
     fn of(dir: &Path, options: &MergeOptions) -> Result<Self, AppError> {
         let directory = RunDirectory::new(dir);
         let mut config = directory.read_config(&[])?;
-        let adapter = directory.trained(&mut config);
+        let adapter = directory.trained(&mut config)?;
         if options.out.exists() {
             return Err(AppError::Exists { out: options.out.clone() });
         }

@@ -589,7 +589,7 @@ fn a_label_outside_the_classes_names_its_line_and_the_nearest() {
     let text = parse(r#"{"text": "abc"}"#).unwrap();
     assert_eq!(
         label_examples(&text, &PLAIN, &classes, 9).unwrap_err().to_string(),
-        "rows.jsonl: the rows are text, but classification rows are needed here"
+        "rows.jsonl: the rows are text, but classification rows are needed here: a model that classifies is trained on classification, one that writes on the others"
     );
 }
 

@@ -7,7 +7,8 @@ mod given;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 pub use checked::{Basics, Checked, ConfigKeys};
 
@@ -55,6 +56,14 @@ fn is_of_weights(path: &Path) -> bool {
 
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str, path: &Path) -> Result<T, ModelError> {
     serde_json::from_str(text).map_err(|source| ModelError::Json { path: path.to_owned(), source })
+}
+
+/// Keys of a `config.json` with their values, given or by default.
+pub(crate) fn settings(keys: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(keys) {
+        Ok(Value::Object(settings)) => settings,
+        _ => Map::new(),
+    }
 }
 
 /// The `model_type` that a `config.json` names, one of `allowed`.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn_lora_text::listed;
 
-use crate::gguf::GgufError;
+use crate::gguf::{GgufError, GgufWriteError};
 use crate::template::TemplateError;
 use crate::weights::TensorCause;
 
@@ -34,6 +34,9 @@ pub enum ModelError {
     /// A GGUF file.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// A GGUF file to be written.
+    #[error(transparent)]
+    GgufWrite(#[from] GgufWriteError),
     /// A chat template.
     #[error(transparent)]
     Template(#[from] TemplateError),

@@ -25,6 +25,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use burn::module::{Module, ModuleDisplay};
+use serde_json::{Map, Value};
 
 use crate::config::text_of;
 use crate::footprint::CostModel;
@@ -42,6 +43,10 @@ pub trait Description {
 
     /// The text of the `config.json` that goes with the weights.
     fn to_json(&self) -> Cow<'_, str>;
+
+    /// The keys of `config.json` that are known here with their values, whether it states them or leaves
+    /// them out. None of families without GGUF files.
+    fn settings(&self) -> Map<String, Value>;
 
     /// Rows of the token table.
     fn vocab_size(&self) -> usize;

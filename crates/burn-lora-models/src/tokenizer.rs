@@ -51,6 +51,7 @@ pub struct Tokenizer {
     eos: Vec<u32>,
     pad: Option<u32>,
     bos: Option<u32>,
+    unk: Option<u32>,
     template: Option<ChatTemplate>,
     /// Files that stand for a tokenizer which has none of its own, by name.
     made: Vec<(&'static str, String)>,
@@ -162,14 +163,14 @@ impl Tokenizer {
             }
         }
         let one = |role: &str| named(role).or_else(|| numbered(role).first().copied());
-        let (pad, bos) = (one("pad"), one("bos"));
+        let (pad, bos, unk) = (one("pad"), one("bos"), named("unk"));
         // Where it is but a word of the vocabulary, its text would be taken apart.
         let added = inner.get_added_vocabulary().get_added_tokens_decoder();
         let lacking = eos.first().filter(|id| !added.contains_key(id));
         if let Some(token) = lacking.and_then(|id| inner.id_to_token(*id)) {
             inner.add_special_tokens([AddedToken::from(token, true)]).map_err(failed(&path))?;
         }
-        Ok(Self { inner, path, eos, pad, bos, template, made })
+        Ok(Self { inner, path, eos, pad, bos, unk, template, made })
     }
 
     /// How the model writes conversations, if its files say so.
@@ -244,6 +245,23 @@ impl Tokenizer {
     /// The token that begins a text, if the files name one.
     pub fn bos_id(&self) -> Option<u32> {
         self.bos
+    }
+
+    /// The token that stands for what has none, if the files name one.
+    pub(crate) fn unk_id(&self) -> Option<u32> {
+        self.unk
+    }
+
+    /// The file that it was read from.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What its `tokenizer.json` says, in the one form that every reader of such files would write.
+    pub(crate) fn json(&self) -> Result<Value, ModelError> {
+        let text = self.inner.to_string(false).map_err(|e| self.failed(e))?;
+        serde_json::from_str(&text)
+            .map_err(|source| ModelError::Json { path: self.path.clone(), source })
     }
 
     /// Whether a token is one of those added to the vocabulary, which no text is split across.

@@ -37,7 +37,7 @@ pub use save::SaveDtype;
 
 pub(crate) use load::{load, outline};
 pub(crate) use manifest::Manifest;
-pub(crate) use save::{file_sizes, save};
+pub(crate) use save::{Collected, file_sizes, merged_tensors, save};
 
 use crate::ModelError;
 

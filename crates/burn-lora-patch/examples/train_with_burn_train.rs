@@ -4,7 +4,7 @@
 //! cargo run --release -p burn-lora-patch --example train_with_burn_train
 //! ```
 
-use std::error::Error;
+use std::path::Path;
 
 use burn::data::dataloader::DataLoaderBuilder;
 use burn::data::dataloader::batcher::Batcher;
@@ -15,11 +15,15 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::AdamWConfig;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor};
+use burn_lora_patch::train::AdapterCheckpointer;
 use burn_lora_patch::{device, prelude::*};
+use burn_train::checkpoint::FileCheckpointer;
 use burn_train::metric::{AccuracyMetric, LossMetric};
 use burn_train::{
     ClassificationOutput, InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep,
 };
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 #[derive(Module, Debug)]
 struct Classifier {
@@ -93,42 +97,47 @@ fn points(seed: u64, count: usize) -> Vec<[f32; 4]> {
     (0..count).map(|_| std::array::from_fn(|_| number())).collect()
 }
 
-/// The program.
-pub fn main() -> Result<(), Box<dyn Error>> {
-    let device = device::parse("cpu")?.autodiff();
-    let base = Classifier::new(&device);
-    let config = LoraConfig::new(8).with_targets(["fc1", "fc2"]).with_modules_to_save(["head"]);
-    let (model, report) = base.clone().with_lora(&config)?;
-    println!("{report}");
-
-    let dir = std::env::temp_dir().join(format!("burn-lora-burn-train-{}", std::process::id()));
+/// Trains `model` up to epoch `epochs`, from the start or from a checkpoint. It comes back in validation mode.
+fn fit(dir: &Path, model: Classifier, epochs: usize, from: Option<usize>) -> Result<Classifier> {
     let loader = |seed, count| {
         let rows = InMemDataset::new(points(seed, count));
         DataLoaderBuilder::new(Points).batch_size(32).shuffle(seed).build(rows)
     };
-    let training = SupervisedTraining::new(&dir, loader(1, 1024), loader(2, 256))
+    // `with_default_checkpointers` would write the base as well.
+    let checkpoints = dir.join("checkpoint");
+    let mut training = SupervisedTraining::new(dir, loader(1, 1024), loader(2, 256))
         .metrics((AccuracyMetric::new(), LossMetric::new()))
-        .num_epochs(4)
-        .with_application_logger(None);
-    let learner = Learner::new(model, AdamWConfig::new().init(), 1e-2);
-    let result = training.launch(learner);
+        .num_epochs(epochs)
+        .with_application_logger(None)
+        .with_custom_checkpointers(
+            AdapterCheckpointer::new(&checkpoints, &model)?,
+            FileCheckpointer::new(&checkpoints, "optim"),
+            FileCheckpointer::new(&checkpoints, "scheduler"),
+        );
+    if let Some(epoch) = from {
+        training = training.checkpoint(epoch);
+    }
+    let result = training.launch(Learner::new(model, AdamWConfig::new().init(), 1e-2));
+    result.error.map_or(Ok(result.model), |error| Err(error.to_string().into()))
+}
 
-    // The model comes back in validation mode: `.train()` makes its adapter trainable again.
-    let trained = result.model;
+/// The program.
+pub fn main() -> Result<()> {
+    let device = device::parse("cpu")?.autodiff();
+    let base = Classifier::new(&device);
+    let config = LoraConfig::new(8).with_targets(["fc1", "fc2"]).with_modules_to_save(["head"]);
+    let (model, _) = base.clone().with_lora(&config)?;
+    let dir = std::env::temp_dir().join(format!("burn-lora-burn-train-{}", std::process::id()));
+    fit(&dir, model, 2, None)?;
+    // A run goes on from the base, patched anew with the same configuration.
+    let (model, _) = base.clone().with_lora(&config)?;
+    let trained = fit(&dir, model, 4, Some(2))?;
     trained.save_adapter(dir.join("adapter"))?;
 
-    let plain = device.inner();
-    let held_out = points(3, 500);
+    let held_out = Points.batch(points(3, 500), &device.inner());
     let accuracy = |model: &Classifier| -> f32 {
-        let output = model.forward(Points.batch(held_out.clone(), &plain));
-        output
-            .output
-            .argmax(1)
-            .flatten::<1>(0, 1)
-            .equal(output.targets)
-            .float()
-            .mean()
-            .into_scalar()
+        let ClassificationOutput { output, targets, .. } = model.forward(held_out.clone());
+        output.argmax(1).flatten::<1>(0, 1).equal(targets).float().mean().into_scalar()
     };
     let (loaded, _) = base.clone().valid().load_adapter(dir.join("adapter"))?;
     let [before, after] = [accuracy(&base.valid()), accuracy(&loaded)];

@@ -44,18 +44,22 @@
 //! - **Factored**: a model that calls
 //!   [`linear.lora_forward(x)`](crate::LoraForward::lora_forward) in the place of `linear.forward(x)` computes
 //!   `x W + scale · (x A) B`, and its backward pass, derived by hand, forms neither `A B` nor a gradient of
-//!   `W`. Without an adapter it is `Linear::forward`.
+//!   `W`. Without an adapter, and for a weight that is trained whole or lies `[d_out, d_in]`, it multiplies with
+//!   the weight as `Linear::forward` does.
 //! - **Composed**: an unchanged model multiplies with `W + scale · A B`, formed for every pass, and
 //!   backpropagates through it. The result is the same up to the order of sums; it takes more time and
 //!   memory. On SmolLM2-135M's shape (4 x 64 tokens, rank 16, all linears, two cores, Flex) training with
 //!   composed weights, as Burn's own `apply_lora` does it, reaches 0.56 of the factored path's tokens a
 //!   second and takes 1.46 times its memory.
 //!
-//! | | Flex | NdArray | wgpu | CUDA |
-//! | --- | --- | --- | --- | --- |
-//! | `lora_forward`, forward and backward | kernels of its own | made of the backend's operations | made of the backend's operations | made of the backend's operations |
-//! | weights of f16 and bf16 under f32 | converted a tile at a time | no such format | cast for each product | cast for each product |
-//! | `Linear::forward` (composed) | Burn's | Burn's | Burn's | Burn's |
+//! Each operation on each backend: fused into kernels of this project, or composed of the backend's own.
+//!
+//! | | Flex | NdArray | wgpu, CUDA |
+//! | --- | --- | --- | --- |
+//! | `lora_forward`, forward and backward | fused: products that add to what is there, narrow ones spread over the cores | composed | composed; every product by one kernel that keeps f32 in f32 |
+//! | a base of f16 or bf16 under f32 | fused: converted a tile at a time, inside the product | has no such formats | the input is rounded to the weight's format, sums and output are f32 |
+//! | DoRA's norms of columns | composed, a tile at a time | composed, a tile at a time | composed, a tile at a time |
+//! | merging; `Linear::forward` on an adapted weight | composed | composed | composed |
 //!
 //! With `with_dropout`, `lora_forward` drops each element of the input of A, as PEFT does. Composed weights know
 //! no inputs: there one mask is drawn for all rows of a pass (variational dropout, arXiv 1512.05287). Both act
@@ -129,11 +133,12 @@
 //!
 //! # burn-train's learner, and resume
 //!
-//! A patched model goes into `Learner` as any other. Its checkpoints would hold the whole model once an epoch;
-//! `train::AdapterCheckpointer` (feature `train`) holds the adapter alone. A run is resumed by patching the base
-//! anew and naming the epoch, and goes on bit for bit. `LearningResult::model` is in validation mode:
-//! nothing of it requires gradients until `.train()`. Everything in this crate is `Send`: a run may go on
-//! another thread.
+//! A patched model goes into `Learner` as any other. burn-train's default checkpointers write the whole model
+//! once an epoch; `train::AdapterCheckpointer` (feature `train`) writes the adapter alone. A run is resumed by
+//! patching the base anew and naming the epoch; it goes on bit for bit where the data loader brings each
+//! epoch the same batches (Burn's shuffling loader begins with its first order again).
+//! `LearningResult::model` is in validation mode: nothing of it requires gradients until `.train()`.
+//! Everything in this crate is `Send`: a run may go on another thread.
 //!
 //! # What moves besides
 //!

@@ -22,9 +22,13 @@
 //! # }
 //! ```
 //!
-//! To resume, patch the base anew with the same configuration and call `SupervisedTraining::checkpoint`
-//! with the epoch: what follows is bit for bit the run that never stopped. What `launch` returns is in
-//! validation mode; `.train()` makes it trainable again.
+//! To resume, patch the base anew with the same configuration and call `SupervisedTraining::checkpoint` with
+//! the epoch. What follows is bit for bit the run that never stopped if every epoch brings the batches that it
+//! would have brought: Burn's shuffling data loader begins with its first order again, and dropout draws from
+//! a generator that no checkpoint holds.
+//!
+//! The model that `launch` gives back (`LearningResult::model`) is in validation mode: it gives outputs, is saved
+//! and merged, and nothing of it requires gradients. `Module::train` makes trainable again what was.
 
 use std::path::Path;
 

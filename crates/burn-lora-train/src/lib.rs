@@ -45,6 +45,7 @@ pub mod plan;
 pub mod prepare;
 pub mod run;
 pub mod samples;
+pub mod scene;
 pub mod schedule;
 pub mod silent;
 mod strategy;

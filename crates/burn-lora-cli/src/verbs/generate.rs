@@ -36,7 +36,7 @@ pub struct Generate {
     #[arg(long, value_parser = place())]
     adapter: Option<PathBuf>,
     /// Multiplies the adapter's scale: 0 is the base model, 1 the adapter as trained
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     scale: f64,
     #[command(flatten)]
     choice: Choice,
@@ -58,7 +58,7 @@ pub struct Choice {
     #[arg(long, default_value_t = 128)]
     max_tokens: usize,
     /// How random to choose; 0 takes the likeliest token each time
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f64,
     /// Choose among the likeliest K tokens only
     #[arg(long)]

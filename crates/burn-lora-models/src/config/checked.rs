@@ -30,6 +30,11 @@ pub trait ConfigKeys: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     /// Fills what is made of the keys, and tells what is wrong with them.
     fn check(&mut self, model_type: &'static str, problems: &mut Problems);
 
+    /// See [`Description::settings`]: what a family with GGUF files has to say.
+    fn settings(&self) -> Map<String, Value> {
+        Map::new()
+    }
+
     /// What every model has.
     fn basics(&self) -> Basics;
 
@@ -115,6 +120,10 @@ impl<K: ConfigKeys> Description for Checked<K> {
 
     fn to_json(&self) -> Cow<'_, str> {
         self.keys.to_json(&self.text)
+    }
+
+    fn settings(&self) -> Map<String, Value> {
+        self.keys.settings()
     }
 
     fn vocab_size(&self) -> usize {

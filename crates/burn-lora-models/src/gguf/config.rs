@@ -6,6 +6,10 @@ use super::family::GgufFamily;
 use super::{GgufError, GgufFile, GgufTensor};
 use crate::registry::gguf_families;
 
+/// Where a file has the tokens that generation stops at.
+pub(super) const ENDS: [&str; 3] =
+    ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
+
 impl GgufFile {
     /// What the model's `config.json` would say.
     ///
@@ -18,21 +22,47 @@ impl GgufFile {
     /// architecture can have but the models here have not.
     pub fn config(&mut self) -> Result<Json, GgufError> {
         let family = self.family()?;
-        let mut config = (family.config)(self)?;
+        let mut config = (family.read)(self)?;
         let mut set = |key: &str, value: Json| config.insert(key.to_owned(), value);
+        for setting in family.settings {
+            if let Some((key, value)) = setting.read(self)? {
+                set(key, value);
+            }
+        }
+        for (key, means) in family.implied {
+            set(key, json!(means.first()));
+        }
         set("model_type", json!(family.architecture));
+        set("architectures", json!([family.class]));
         set("vocab_size", json!(self.vocab_size()?));
         set("tie_word_embeddings", json!(self.tensor("output.weight").is_none()));
         for (name, id) in [
             ("bos_token_id", "tokenizer.ggml.bos_token_id"),
-            ("eos_token_id", "tokenizer.ggml.eos_token_id"),
             ("pad_token_id", "tokenizer.ggml.padding_token_id"),
         ] {
             if let Some(id) = self.metadata().index(id)? {
                 set(name, json!(id));
             }
         }
+        match self.ends()?.as_slice() {
+            [] => None,
+            [only] => set("eos_token_id", json!(only)),
+            several => set("eos_token_id", json!(several)),
+        };
         Ok(Json::Object(config))
+    }
+
+    /// The tokens that end a text, an answer and a message, each once; the first is the one to train with.
+    fn ends(&self) -> Result<Vec<usize>, GgufError> {
+        let mut ends = Vec::new();
+        for key in ENDS {
+            if let Some(id) = self.metadata().index(key)?
+                && !ends.contains(&id)
+            {
+                ends.push(id);
+            }
+        }
+        Ok(ends)
     }
 
     /// Which of the supported families it is of.

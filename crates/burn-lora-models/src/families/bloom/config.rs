@@ -1,9 +1,10 @@
 //! The configuration of a BLOOM, and the cost of its training step.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::gguf;
-use crate::config::{Basics, Checked, ConfigKeys, Problems};
+use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
 use crate::gguf::GgufFamily;
@@ -14,7 +15,7 @@ pub type BloomConfig = Checked<BloomKeys>;
 
 /// `config.json`; what it leaves out is as transformers has it. The published models' files say
 /// `n_embed` and `num_attention_heads`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct BloomKeys {
@@ -91,6 +92,10 @@ impl ConfigKeys for BloomKeys {
             problems
                 .add("`apply_residual_connection_post_layernorm` is true: only false is supported");
         }
+    }
+
+    fn settings(&self) -> Map<String, Value> {
+        settings(self)
     }
 
     fn basics(&self) -> Basics {

@@ -1,10 +1,11 @@
 //! The configuration of a GPT-2, and the cost of its training step.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::gguf;
 use crate::activation::Activation;
-use crate::config::{Basics, Checked, ConfigKeys, Problems};
+use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
 use crate::gguf::GgufFamily;
@@ -14,7 +15,7 @@ use crate::weights::{Blocks, CheckpointKeys};
 pub type Gpt2Config = Checked<Gpt2Keys>;
 
 /// `config.json`; what it leaves out is as transformers has it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Gpt2Keys {
@@ -120,8 +121,13 @@ impl ConfigKeys for Gpt2Keys {
                 problems.add(format!("`{key}` is {value}: only {} is supported", !value));
             }
         }
+        self.n_inner = Some(self.inner());
         self.activation =
             problems.take(Activation::parse("activation_function", &self.activation_function));
+    }
+
+    fn settings(&self) -> Map<String, Value> {
+        settings(self)
     }
 
     fn basics(&self) -> Basics {

@@ -1,11 +1,11 @@
 //! The configuration of a Llama-family model, and the cost of its training step.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::gguf;
 use super::rope::{RopeConfig, unknown_keys};
-use crate::config::{Basics, Checked, ConfigKeys, Problems};
+use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
 use crate::gguf::GgufFamily;
@@ -15,7 +15,7 @@ use crate::weights::{Blocks, CheckpointKeys};
 pub type LlamaConfig = Checked<LlamaKeys>;
 
 /// `config.json`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LlamaKeys {
     #[serde(skip)]
@@ -105,7 +105,7 @@ const NAMES: DecoderNames = DecoderNames {
 
 impl ConfigKeys for LlamaKeys {
     const MODEL_TYPES: &'static [&'static str] = &["llama", "mistral", "qwen2", "qwen3"];
-    const GGUF: &'static [GgufFamily] = &[gguf::LLAMA, gguf::QWEN2];
+    const GGUF: &'static [GgufFamily] = &[gguf::LLAMA, gguf::QWEN2, gguf::QWEN3];
 
     fn check(&mut self, model_type: &'static str, problems: &mut Problems) {
         self.variant = match model_type {
@@ -121,6 +121,14 @@ impl ConfigKeys for LlamaKeys {
             self.rope_parameters.as_ref(),
         ));
         problems.extend(unknown_keys(&self.others));
+        // What was left out or said elsewhere, once it is known to fit.
+        self.rope_theta = Some(self.rope.theta);
+        self.num_key_value_heads = Some(self.n_kv_heads());
+        self.head_dim = Some(self.head_dim());
+    }
+
+    fn settings(&self) -> Map<String, Value> {
+        settings(self)
     }
 
     fn basics(&self) -> Basics {

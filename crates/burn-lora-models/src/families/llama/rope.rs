@@ -50,6 +50,15 @@ pub enum RopeScaling {
 }
 
 impl RopeConfig {
+    /// What the frequency of each pair of a head is divided by, `head_dim / 2` of them; none where no
+    /// frequency is changed.
+    pub(crate) fn factors(&self, head_dim: usize) -> Option<Vec<f32>> {
+        self.scaling?;
+        let plain = Self { scaling: None, ..*self }.frequencies(head_dim);
+        let scaled = self.frequencies(head_dim);
+        Some(plain.into_iter().zip(scaled).map(|(plain, scaled)| (plain / scaled) as f32).collect())
+    }
+
     /// The angle by which each pair turns per position, in radians: `head_dim / 2` of them.
     pub fn frequencies(&self, head_dim: usize) -> Vec<f64> {
         (0..head_dim / 2)
