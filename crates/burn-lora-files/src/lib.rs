@@ -7,6 +7,7 @@
 //! - [`digest`]: size and SHA-256 of a file, to find later whether it has changed.
 //! - [`kind`]: what a file is that is not what was expected.
 //! - [`lock`]: a file that one process holds at a time.
+//! - [`panics`]: a panic of somebody else's code, as an error.
 //! - [`fnv`]: a hash of a path that is the same on every machine and in every version.
 //!
 //! What a file means is its owner's: nothing here knows a model, an adapter or a run.
@@ -20,6 +21,7 @@ pub mod header;
 pub mod kind;
 pub mod lock;
 mod lossy;
+pub mod panics;
 mod plain;
 
 pub use error::IoError;
