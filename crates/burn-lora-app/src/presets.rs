@@ -55,8 +55,8 @@ pub const ALL: [Preset; 8] = [
 pub enum PresetError {
     /// No configuration has the name.
     #[error(
-        "there is no ready configuration `{name}`{}; there are {}",
-        nearest.map_or_else(String::new, |nearest| format!(", did you mean `{nearest}`?")),
+        "there is no ready configuration `{name}`: {}there are {}",
+        nearest.map_or_else(String::new, |nearest| format!("did you mean `{nearest}`? Else ")),
         ALL.map(|preset| preset.name).join(", ")
     )]
     Unknown {

@@ -45,6 +45,7 @@ fn of_run(error: &TrainError) -> Option<String> {
         TrainError::ResumeDiffers { lengths_only: true, .. } => {
             Some("`--extend` takes more steps than the run was to take".to_owned())
         }
+        TrainError::NothingHeldOut { .. } => Some("`--set data.eval=FILE` names them".to_owned()),
         TrainError::NotFetched { name } => Some(format!("run `burn-lora fetch {name}` first")),
         TrainError::TooLarge { suggestion, .. } => {
             let fits = suggestion.as_ref().map_or_else(String::new, |suggestion| {
@@ -110,6 +111,7 @@ mod tests {
         let differences = vec!["train.steps: 3 -> 9".into()];
         let longer = TrainError::ResumeDiffers { dir: dir(), differences, lengths_only: true };
         check(longer, &["--extend"]);
+        check(TrainError::NothingHeldOut { dir: dir() }, &["--set data.eval=FILE"]);
         check(TrainError::NotFetched { name: "org/a".into() }, &["burn-lora fetch org/a"]);
         let too_large = TrainError::TooLarge { needed: 2, free: 1, suggestion: None };
         check(too_large, &["burn-lora plan", "--no-memory-check"]);

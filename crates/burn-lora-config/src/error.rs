@@ -1,6 +1,7 @@
 //! What is wrong with a run configuration, every problem with its place.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::Range;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
@@ -94,7 +95,16 @@ impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.source.name();
         if let Some(error) = &self.unreadable {
-            return write!(f, "{name}: the run configuration cannot be read: {error}");
+            return match error.kind() {
+                ErrorKind::NotFound => write!(
+                    f,
+                    "{name}: there is no such file: name the TOML file of a run configuration"
+                ),
+                ErrorKind::IsADirectory => {
+                    write!(f, "{name}: is a directory: name the TOML file of a run configuration")
+                }
+                _ => write!(f, "{name}: the run configuration cannot be read: {error}"),
+            };
         }
         for (index, problem) in self.problems.iter().enumerate() {
             if index > 0 {
@@ -109,11 +119,8 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-impl std::error::Error for ConfigErrors {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.unreadable.as_ref().map(|error| error as _)
-    }
-}
+// What the system says is in the text already.
+impl std::error::Error for ConfigErrors {}
 
 impl Diagnostic for ConfigErrors {
     fn source_code(&self) -> Option<&dyn SourceCode> {

@@ -17,6 +17,7 @@ use crate::rules;
 use burn_lora_text::nearest;
 
 const NO_SECTION: &str = "there is no such section";
+const NO_TOML: &str = "a run configuration is TOML: sections such as `[model]`, and keys such as `path = \"…\"` below them";
 const NO_KEY: &str = "there is no such key";
 
 /// A value somebody wrote.
@@ -50,16 +51,25 @@ impl<'i> Reader<'i> {
             broken: Vec::new(),
             problems: Vec::new(),
         };
-        let (table, errors) = DeTable::parse_recoverable(text);
+        let (table, mut errors) = DeTable::parse_recoverable(text);
+        let another =
+            !errors.is_empty() && !text.lines().any(|line| line.trim_start().starts_with('['));
+        if another {
+            // Another language: what each of its lines lacks to be TOML helps nobody.
+            errors.truncate(1);
+        }
         for error in errors {
             let place = reader.file(error.span().unwrap_or(0..0));
             let Place::File { line, .. } = &place else { continue };
             let line = *line;
             // The first error of a line is the cause of those that follow.
-            reader.push("", place, error.message(), None);
+            let help = another.then(|| NO_TOML.to_owned());
+            reader.push("", place, error.message(), help);
             reader.broken.push(line);
         }
-        reader.sections_of(table.into_inner());
+        if !another {
+            reader.sections_of(table.into_inner());
+        }
         for text in overrides {
             reader.set(text);
         }

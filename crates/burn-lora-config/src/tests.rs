@@ -537,10 +537,21 @@ fn a_method_that_there_is_not_hides_no_other_problem() {
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let error = RunConfig::read("no/such/run.toml", &[]).unwrap_err().to_string();
-    assert!(
-        error.starts_with("no/such/run.toml: the run configuration cannot be read: "),
-        "{error}"
-    );
+    assert!(error.starts_with("no/such/run.toml: there is no such file: "), "{error}");
+    let error = RunConfig::read(".", &[]).unwrap_err().to_string();
+    assert!(error.starts_with(".: is a directory: "), "{error}");
+}
+
+#[test]
+fn another_language_is_told_from_toml_that_has_a_mistake() {
+    let yaml = "model:\n  path: model\ndata:\n  train: rows.jsonl\n";
+    for text in [yaml, "{\"model\": {\"path\": \"m\"}}\n"] {
+        let error = RunConfig::parse(text, "run", &[]).unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.starts_with("run:1: ") && error.contains("is TOML"), "{error}");
+    }
+    let error = RunConfig::parse("[model\npath = 3\n", "run", &[]).unwrap_err().to_string();
+    assert!(!error.contains("is TOML"), "{error}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::batch::{LabelBatch, TokenBatch};
 use crate::example::{LabelExample, TokenExample};
 use crate::pack::Packed;
+use crate::places::Places;
 use crate::sampler::{Order, Sampler};
 use crate::sources::Part;
 
@@ -33,11 +34,16 @@ type Collate<B> = Arc<dyn Fn(&[usize]) -> B + Send + Sync>;
 pub struct Rows<B> {
     parts: Vec<Part>,
     collate: Collate<B>,
+    places: Arc<Places>,
 }
 
 impl<B> Clone for Rows<B> {
     fn clone(&self) -> Self {
-        Self { parts: self.parts.clone(), collate: self.collate.clone() }
+        Self {
+            parts: self.parts.clone(),
+            collate: self.collate.clone(),
+            places: self.places.clone(),
+        }
     }
 }
 
@@ -48,7 +54,7 @@ impl Rows<TokenBatch> {
         let collate = move |rows: &[usize]| {
             TokenBatch::new(rows.iter().filter_map(|&row| examples.get(row)), pad)
         };
-        Self { parts, collate: Arc::new(collate) }
+        Self { parts, collate: Arc::new(collate), places: Arc::default() }
     }
 
     /// Rows that several examples of a file share.
@@ -57,7 +63,7 @@ impl Rows<TokenBatch> {
         let collate = move |rows: &[usize]| {
             TokenBatch::packed(rows.iter().filter_map(|&row| packs.get(row)), pad)
         };
-        Self { parts, collate: Arc::new(collate) }
+        Self { parts, collate: Arc::new(collate), places: Arc::default() }
     }
 }
 
@@ -68,11 +74,33 @@ impl Rows<LabelBatch> {
         let collate = move |rows: &[usize]| {
             LabelBatch::new(rows.iter().filter_map(|&row| examples.get(row)), pad)
         };
-        Self { parts, collate: Arc::new(collate) }
+        Self { parts, collate: Arc::new(collate), places: Arc::default() }
     }
 }
 
 impl<B: 'static> Rows<B> {
+    /// The same, with where their rows stand.
+    #[must_use]
+    pub fn standing(self, places: Places) -> Self {
+        Self { places: Arc::new(places), ..self }
+    }
+
+    /// Where the rows stand that a training step reads, `file:line`, for each of its batches.
+    pub fn places_of_step(&self, draw: Draw, step: usize) -> Vec<Vec<String>> {
+        self.places_in(self.sampler(draw).step(step))
+    }
+
+    /// Where the rows stand of a batch of the evaluation, `file:line`.
+    pub fn places_of_evaluation(&self, batch_size: usize, batch: usize) -> Vec<String> {
+        self.places_in(self.by_length(batch_size).step(batch)).concat()
+    }
+
+    fn places_in(&self, batches: Vec<Vec<usize>>) -> Vec<Vec<String>> {
+        let of_batch =
+            |rows: Vec<usize>| rows.iter().flat_map(|&row| self.places.of(row)).collect();
+        batches.into_iter().map(of_batch).collect()
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.parts.iter().map(|part| part.lengths().len()).sum()
@@ -90,14 +118,22 @@ impl<B: 'static> Rows<B> {
 
     /// Training order: what each step reads, and how many steps an epoch has.
     pub fn training(&self, draw: Draw) -> (MakeStep<B>, usize) {
+        self.steps(self.sampler(draw))
+    }
+
+    fn sampler(&self, draw: Draw) -> Sampler {
         let Draw { batch_size, accumulate, seed, order } = draw;
-        self.steps(Sampler::of_parts(self.parts.clone(), batch_size, accumulate, seed, order))
+        Sampler::of_parts(self.parts.clone(), batch_size, accumulate, seed, order)
     }
 
     /// Evaluation order: every row once, like lengths together, and the number of batches.
     pub fn evaluation(&self, batch_size: usize) -> (MakeStep<B>, usize) {
+        self.steps(self.by_length(batch_size))
+    }
+
+    fn by_length(&self, batch_size: usize) -> Sampler {
         let lengths = self.parts.iter().flat_map(Part::lengths).copied().collect();
-        self.steps(Sampler::new(lengths, batch_size, 1, 0, Order::ByLength))
+        Sampler::new(lengths, batch_size, 1, 0, Order::ByLength)
     }
 
     fn steps(&self, sampler: Sampler) -> (MakeStep<B>, usize) {

@@ -92,7 +92,7 @@ pub enum DataError {
     },
     /// The rows are of a format that this use of them does not take.
     #[error(
-        "{}: the rows are {found}, but {expected} rows are needed here",
+        "{}: the rows are {found}, but {expected} rows are needed here: a model that classifies is trained on classification, one that writes on the others",
         path.display()
     )]
     OtherFormat {
@@ -183,6 +183,17 @@ pub enum DataError {
         path: PathBuf,
         /// What is held out: `row` or `article`.
         unit: &'static str,
+    },
+    /// All rows to train on have the same label.
+    #[error(
+        "{}: every row has the label `{class}`, so there is nothing to tell apart: add rows of other classes",
+        path.display()
+    )]
+    OneClass {
+        /// The data file, or the first of several.
+        path: PathBuf,
+        /// The only class.
+        class: String,
     },
     /// The end token is asked for, but the tokenizer has none.
     #[error(

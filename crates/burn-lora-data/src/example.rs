@@ -82,7 +82,7 @@ pub fn token_examples(
         match example.target_tokens() {
             0 => report.without_target += 1,
             targets => {
-                report.count(example.ids.len(), targets);
+                report.count(place, example.ids.len(), targets);
                 examples.push(example);
             }
         }
@@ -134,7 +134,7 @@ pub fn label_examples(
         if !gate.admit(place, length, &mut report) {
             continue;
         }
-        report.count(ids.len(), 1);
+        report.count(place, ids.len(), 1);
         examples.push(LabelExample { ids, label: class });
     }
     gate.close(file)?;

@@ -30,15 +30,24 @@ impl Packed {
 /// Packs examples into rows of at most `max_length` tokens; an example that is longer has a row of
 /// its own. The same examples always give the same packs.
 pub fn pack(examples: Vec<TokenExample>, max_length: usize) -> Vec<Packed> {
-    let mut examples = examples;
-    // The sort is stable: examples of one length stay in their order.
-    examples.sort_by_key(|example| Reverse(example.ids.len()));
-    let mut packs: Vec<Packed> = Vec::new();
-    let mut room = Room::new(examples.len(), max_length);
-    for example in examples {
-        match packs.get_mut(room.take(example.ids.len())) {
-            Some(pack) => pack.examples.push(example),
-            None => packs.push(Packed { examples: vec![example] }),
+    let packs = pack_by(examples, max_length, |example| example.ids.len());
+    packs.into_iter().map(|examples| Packed { examples }).collect()
+}
+
+/// [`pack()`] of whatever has a length in tokens.
+pub fn pack_by<T>(
+    mut items: Vec<T>,
+    max_length: usize,
+    length: impl Fn(&T) -> usize,
+) -> Vec<Vec<T>> {
+    // The sort is stable: items of one length stay in their order.
+    items.sort_by_key(|item| Reverse(length(item)));
+    let mut packs: Vec<Vec<T>> = Vec::new();
+    let mut room = Room::new(items.len(), max_length);
+    for item in items {
+        match packs.get_mut(room.take(length(&item))) {
+            Some(pack) => pack.push(item),
+            None => packs.push(vec![item]),
         }
     }
     packs

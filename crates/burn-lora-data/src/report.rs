@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use burn_lora_text::grouped;
 
 use crate::format::{Format, Holds};
+use crate::row::Place;
 use crate::row_file::{Portion, RowFile};
 
 /// The counts of a data file after tokenising.
@@ -36,6 +37,8 @@ pub struct DataReport {
     pub longest: usize,
     /// The longest row allowed.
     pub max_length: usize,
+    /// Where the rows that are used stand, in the order of their examples.
+    pub places: Vec<Place>,
 }
 
 impl DataReport {
@@ -54,11 +57,13 @@ impl DataReport {
             target_tokens: 0,
             longest: 0,
             max_length,
+            places: Vec::new(),
         }
     }
 
     /// One more row of so many tokens is used.
-    pub(crate) fn count(&mut self, tokens: usize, targets: usize) {
+    pub(crate) fn count(&mut self, place: &Place, tokens: usize, targets: usize) {
+        self.places.push(place.clone());
         self.tokens += tokens;
         self.target_tokens += targets;
         self.longest = self.longest.max(tokens);

@@ -38,8 +38,9 @@ mod time;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use indexmap::IndexMap;
 
 pub use error::{Instability, TemplateError};
 pub use limits::Limits;
@@ -51,8 +52,10 @@ use jinja::{Program, Scope, Text, Value};
 /// A parsed chat template, with the variables that it is given besides the messages.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
+    /// As it was given.
+    source: String,
     program: Arc<Program>,
-    variables: BTreeMap<String, serde_json::Value>,
+    variables: IndexMap<String, serde_json::Value>,
     time: Option<i64>,
     limits: Limits,
 }
@@ -69,11 +72,17 @@ impl ChatTemplate {
         let variables =
             ["tools", "documents"].map(|name| (name.to_owned(), serde_json::Value::Null));
         Ok(Self {
+            source: source.to_owned(),
             program: Arc::new(program),
             variables: variables.into(),
             time: None,
             limits: Limits::default(),
         })
+    }
+
+    /// The text that it was parsed from.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The same with a variable more, or another value for one: `tools`, `enable_thinking`, …

@@ -18,7 +18,7 @@ mod near;
 mod numbers;
 mod terminal;
 
-pub use names::{and, listed, or};
+pub use names::{and, lines, listed, or};
 pub use near::{nearest, nearest_ends};
 pub use numbers::{grouped, part, short, significant, size};
 pub use terminal::{printable, printable_styled};

@@ -1,6 +1,7 @@
 //! A run directory: what lies where, and whose run it holds.
 
 mod layout;
+mod origin;
 
 use std::path::{Path, PathBuf};
 
@@ -82,36 +83,69 @@ impl RunDirectory {
         self.0.join(layout::BEST)
     }
 
-    /// The configuration that the run was started with, with overrides laid over it.
+    /// The configuration that the run was started with, as it was written.
+    ///
+    /// # Errors
+    ///
+    /// No run is here, or its configuration is damaged.
+    pub fn written_config(&self) -> Result<RunConfig, TrainError> {
+        self.config_with(&[])
+    }
+
+    /// The configuration that the run was started with, with overrides laid over it, to be used here: a relative path of the
+    /// run leads where it led when the run was made, as far as anything lies there; one of an override leads from here.
     ///
     /// # Errors
     ///
     /// No run is here, or its configuration is damaged.
     pub fn read_config(&self, overrides: &[String]) -> Result<RunConfig, TrainError> {
+        let mut config = self.config_with(overrides)?;
+        origin::resolve(&mut config, &self.origin(), overrides);
+        Ok(config)
+    }
+
+    fn config_with(&self, overrides: &[String]) -> Result<RunConfig, TrainError> {
         if !self.config().is_file() {
             return Err(TrainError::Unfinished { dir: self.0.clone(), missing: layout::CONFIG });
         }
         Ok(RunConfig::read(self.config(), overrides)?)
     }
 
-    /// Where what the run trained lies: its adapter, beside the base that the configuration names; or,
-    /// after `method = "full"`, its model, which the configuration is made to name.
-    pub fn trained(&self, config: &mut RunConfig) -> Option<PathBuf> {
-        match config.adapter {
-            AdapterSection::Lora(_) => Some(self.adapter()),
-            AdapterSection::Full => {
-                config.model.source = ModelSource::Pretrained(self.model());
-                None
-            }
-        }
+    /// The file that says from where the run's relative paths lead.
+    fn origin(&self) -> PathBuf {
+        self.0.join(layout::ORIGIN)
     }
 
-    /// Writes the resolved configuration.
+    /// Where what the run trained lies: its adapter, beside the base that the configuration names; or,
+    /// after `method = "full"`, its model, which the configuration is made to name.
     ///
     /// # Errors
     ///
-    /// The file cannot be written.
+    /// The run has not come to its end: what it trained is not there.
+    pub fn trained(&self, config: &mut RunConfig) -> Result<Option<PathBuf>, TrainError> {
+        let (place, missing) = match config.adapter {
+            AdapterSection::Lora(_) => (self.adapter(), layout::ADAPTER),
+            AdapterSection::Full => (self.model(), layout::MODEL),
+        };
+        if !place.is_dir() {
+            return Err(TrainError::Unfinished { dir: self.0.clone(), missing });
+        }
+        Ok(match config.adapter {
+            AdapterSection::Lora(_) => Some(place),
+            AdapterSection::Full => {
+                config.model.source = ModelSource::Pretrained(place);
+                None
+            }
+        })
+    }
+
+    /// Writes the resolved configuration, and from where its relative paths lead.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written.
     pub fn write_config(&self, config: &RunConfig) -> Result<(), TrainError> {
+        origin::write(&self.origin())?;
         Ok(files::write(&self.config(), config.to_toml()?.as_bytes())?)
     }
 
@@ -132,11 +166,14 @@ impl RunDirectory {
         config: &RunConfig,
         options: &RunOptions,
     ) -> Result<Option<Checkpoint>, TrainError> {
+        if self.0.exists() && !self.0.is_dir() {
+            return Err(TrainError::NoDirectory { dir: self.0.clone() });
+        }
         let newest = || Checkpoints::new(self.checkpoints(), 1).newest();
         if options.resume {
             let newest =
                 newest()?.ok_or_else(|| TrainError::NothingToResume { dir: self.0.clone() })?;
-            let mut differences = config.differences(&self.read_config(&[])?, Decides::Training)?;
+            let mut differences = config.differences(&self.written_config()?, Decides::Training)?;
             differences.retain(|difference| !(options.extend && difference.is_length()));
             if !differences.is_empty() {
                 return Err(TrainError::ResumeDiffers {

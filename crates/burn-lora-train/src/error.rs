@@ -9,10 +9,11 @@ use burn_lora_hub::HubError;
 use burn_lora_models::ModelError;
 use burn_lora_patch::PatchError;
 use burn_lora_report::ReportError;
-use burn_lora_text::size;
+use burn_lora_text::{listed, size};
 
 use crate::inputs::Changed;
 use crate::plan::Suggestion;
+use crate::scene::Scene;
 use burn_lora_config::{ConfigErrors, UnwritableError};
 use burn_lora_data::DataError;
 
@@ -173,13 +174,19 @@ pub enum TrainError {
     #[error(
         "`{}` holds what no run of this program wrote: {}; move it away, or name another `[output] dir`",
         dir.display(),
-        burn_lora_text::listed(files)
+        listed(files)
     )]
     Foreign {
         /// The run directory.
         dir: PathBuf,
         /// The files, relative to it.
         files: Vec<String>,
+    },
+    /// What should be the run directory is something else.
+    #[error("`{}` is no directory: name another `[output] dir`", dir.display())]
+    NoDirectory {
+        /// What is there.
+        dir: PathBuf,
     },
     /// There is nothing to resume.
     #[error("`{}` holds no checkpoint to go on from: start the run anew", dir.display())]
@@ -214,9 +221,27 @@ pub enum TrainError {
         /// Steps in all.
         steps: usize,
     },
+    /// The model has a head of another number of classes than the rows.
+    #[error(
+        "the head of `{}` has {outputs} outputs ({}), and there are {} classes ({}): name all {outputs} in [data] labels, in \
+         the order of the outputs, or take the tensors `{group}…` out of the files, so that a head of {} starts afresh",
+        dir.display(), listed(named), classes.len(), listed(classes), classes.len()
+    )]
+    Head {
+        /// The model's directory.
+        dir: PathBuf,
+        /// How many outputs the head has.
+        outputs: usize,
+        /// What they are called.
+        named: Vec<String>,
+        /// The classes of the rows, or those that the configuration names.
+        classes: Vec<String>,
+        /// What the keys of the head's tensors begin with.
+        group: &'static str,
+    },
     /// Rows may be longer than the model can read.
     #[error(
-        "[data] max_length = {max_length} is more than the model's {limit} positions: lower it"
+        "[data] max_length = {max_length} is more than the {limit} tokens that the model reads at once: lower it"
     )]
     TooLong {
         /// What the configuration says.
@@ -229,7 +254,7 @@ pub enum TrainError {
         "this run needs {} of memory and there are {}: {}",
         size(*needed), size(*free),
         suggestion.as_ref().map_or_else(
-            || "no smaller batch or shorter row makes it fit, so take a smaller model".to_owned(),
+            || "no smaller batch or shorter row makes it fit, so take a smaller model or `[adapter] rank`".to_owned(),
             |suggestion| format!("it fits with {suggestion}"),
         )
     )]
@@ -259,17 +284,26 @@ pub enum TrainError {
     /// An entry that names no trained parameter.
     #[error(
         "[train] no_decay: `{entry}` is the name of no trained parameter, nor the end of one{}",
-        nearest.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+        nearest.as_ref().map_or_else(
+            || format!(", such as `{example}`"),
+            |name| format!("; did you mean `{name}`?"),
+        )
     )]
     NoDecay {
         /// The entry.
         entry: String,
         /// A name like it.
         nearest: Option<String>,
+        /// The name of one of them.
+        example: String,
     },
     /// The loss or the gradients became NaN or infinite.
     #[error(
-        "step {step}: the {what} is {value}, so no further step can be right; the run stopped before using it. Lower `[train] learning_rate` or `[adapter] alpha`, or lengthen `warmup`"
+        "step {step}: the {what} is {value}, so no further step can be right; the run stopped before using it{scene}. {}",
+        match (*step, *what) {
+            (1, "loss") => "Nothing was learned by then: the base model's weights are broken, or these rows are",
+            _ => "Lower `[train] learning_rate` or `[adapter] alpha`, or lengthen `warmup`",
+        }
     )]
     NotFinite {
         /// The step, counted from 1.
@@ -278,14 +312,48 @@ pub enum TrainError {
         what: &'static str,
         /// The value.
         value: f64,
+        /// Where it happened.
+        scene: Scene,
     },
     /// The loss on held-out rows is NaN or infinite.
-    #[error("{}", not_finite_held_out(*step, *value))]
+    #[error("{}", not_finite_held_out(*step, *value, scene))]
     EvaluationNotFinite {
         /// The steps taken before the evaluation; none where a finished run is evaluated.
         step: Option<usize>,
         /// The value.
         value: f64,
+        /// Where it happened.
+        scene: Scene,
+    },
+    /// The first step's gradients are all 0, or there are none.
+    #[error(
+        "step 1: no gradient reaches what is to be trained, so nothing would be learned. The loss is {loss:.4}: {}",
+        if *loss == 0.0 {
+            "these rows are known already"
+        } else {
+            "the layers that `[adapter] targets` names have no part in it, or `alpha` is 0; name others, or raise it"
+        }
+    )]
+    NoGradient {
+        /// The loss, in nats a target.
+        loss: f64,
+    },
+    /// A step has nothing to predict.
+    #[error("step {step}: no token of its rows carries loss, so there is nothing to learn{scene}")]
+    NothingToLearn {
+        /// The step, counted from 1.
+        step: usize,
+        /// Where it happened.
+        scene: Scene,
+    },
+    /// A finished run has no rows to be measured on.
+    #[error(
+        "no rows were held out of the run in `{}`, so there is nothing to measure it on: give rows that it was not trained on as `data.eval`",
+        dir.display()
+    )]
+    NothingHeldOut {
+        /// The run directory.
+        dir: PathBuf,
     },
     /// Burn, or its data loader, stopped.
     #[error("{doing} failed: {source}")]
@@ -296,7 +364,10 @@ pub enum TrainError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The run has nothing to merge or to evaluate.
-    #[error("`{}` is no finished run: it has no `{missing}`", dir.display())]
+    #[error(
+        "`{}` is no finished run: it has no `{missing}`; name the `[output] dir` of a run that has come to its end",
+        dir.display()
+    )]
     Unfinished {
         /// The run directory.
         dir: PathBuf,
@@ -313,14 +384,18 @@ pub enum TrainError {
     },
 }
 
-fn not_finite_held_out(step: Option<usize>, value: f64) -> String {
+fn not_finite_held_out(step: Option<usize>, value: f64, scene: &Scene) -> String {
     match step {
-        None => format!("the held-out loss is {value}: the weights are broken, or the rows are"),
+        None => {
+            format!(
+                "the held-out loss is {value}{scene}: the weights are broken, or these rows are"
+            )
+        }
         Some(0) => format!(
-            "before the first step the held-out loss is {value}: the base model's weights are broken, or the rows are"
+            "before the first step the held-out loss is {value}{scene}: the base model's weights are broken, or these rows are"
         ),
         Some(step) => format!(
-            "after step {step} the held-out loss is {value}, so the run stopped. Lower `[train] learning_rate` or \
+            "after step {step} the held-out loss is {value}, so the run stopped{scene}. Lower `[train] learning_rate` or \
              `[adapter] alpha`, or lengthen `warmup`"
         ),
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::data::dataloader::DataLoader;
 use burn::data::dataset::DatasetError;
 use burn::module::Module;
-use burn_lora_patch::peft;
+use burn_lora_patch::LoadOptions;
 use burn_lora_report::figure;
 use burn_lora_report::record::EvalRecord;
 use burn_lora_report::sample::{Sample, Scores};
@@ -16,9 +16,10 @@ use crate::learner::{Micro, OptimizerTap, TrainableModel, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::Tally;
 use crate::observe::Observer;
-use crate::prepare::{Adapt, Kind, Run, prepare};
+use crate::prepare::{Kind, Run, draw, prepare_held_out};
 use crate::samples::scoring;
-use crate::{TrainError, with_model};
+use crate::scene::{Scene, Surroundings};
+use crate::{TrainError, adapter, with_model};
 
 /// The measures of one evaluation.
 #[derive(Debug, Clone)]
@@ -85,7 +86,8 @@ pub(crate) fn tallied<M: TrainableModel>(
         let tally =
             trainee.measure(&micro).map_err(TrainError::burn("reading the held-out loss"))?;
         if !tally.loss.is_finite() {
-            return Err(TrainError::EvaluationNotFinite { step, value: tally.loss });
+            let scene = Scene::in_batch(Some(index));
+            return Err(TrainError::EvaluationNotFinite { step, value: tally.loss, scene });
         }
         sum.add(tally);
         told(index + 1, tally);
@@ -94,11 +96,11 @@ pub(crate) fn tallied<M: TrainableModel>(
 }
 
 /// Evaluates a finished run on its held-out rows; `overrides` change its configuration, such as
-/// `data.eval=other.jsonl`.
+/// `data.eval=other.jsonl`. A file to train on is opened only where rows are held out of it.
 ///
 /// # Errors
 ///
-/// No finished run at `dir`, or its files do not fit.
+/// No finished run at `dir`, no rows held out, or files that do not fit.
 pub fn evaluate(
     dir: &Path,
     overrides: &[String],
@@ -106,29 +108,38 @@ pub fn evaluate(
 ) -> Result<Evaluation, TrainError> {
     let directory = RunDirectory::new(dir);
     let mut config = directory.read_config(overrides)?;
-    let adapter = directory.trained(&mut config);
+    if config.data.eval.is_none() && config.data.held_out.is_none() {
+        return Err(nothing_held_out(dir));
+    }
+    let adapter = directory.trained(&mut config)?;
     with_model!(Kind::of(&config, observer)?, Model => {
-        let run = prepare::<Model>(config, Adapt::Base, observer)?;
-        measure(run, adapter.as_deref(), observer)
+        let run = prepare_held_out::<Model>(config, observer)?;
+        measure(run, dir, adapter.as_deref(), observer)
     })
+}
+
+fn nothing_held_out(dir: &Path) -> TrainError {
+    TrainError::NothingHeldOut { dir: dir.to_owned() }
 }
 
 fn measure<M: TrainableModel>(
     mut run: Run<M>,
+    dir: &Path,
     adapter: Option<&Path>,
     observer: &Observer,
 ) -> Result<Evaluation, TrainError> {
     if let Some(dir) = adapter {
-        peft::load(&mut run.model, dir, &peft::LoadOptions::default())?;
+        adapter::load(&mut run.model, dir, &LoadOptions::default(), observer)?;
     }
-    let rows = run.eval.as_ref().unwrap_or(&run.train);
-    let (make, batches) = rows.evaluation(run.config.train.batch_size);
+    let draw = draw(&run.config.train);
+    let rows = run.eval.as_ref().ok_or_else(|| nothing_held_out(dir))?;
+    let (make, batches) = rows.evaluation(draw.batch_size);
     let trainee = Trainee::new(run.model, OptimizerTap::default()).valid();
     observer.stage("evaluating");
     let loader = StepLoader::new(make, 0..batches);
-    let tally = tallied(&trainee, loader.iter(), None, |done, _| {
-        observer.progress(done as u64, batches as u64);
-    })?;
+    let told = |done: usize, _: Tally| observer.progress(done as u64, batches as u64);
+    let around = Surroundings { train: &run.train, draw, held_out: Some(rows), checkpoints: None };
+    let tally = tallied(&trainee, loader.iter(), None, told).map_err(|error| around.tell(error))?;
     observer.done();
     let mut samples = Vec::new();
     let asked = scoring(&run.config.train);

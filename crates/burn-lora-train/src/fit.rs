@@ -221,12 +221,27 @@ mod tests {
         TokenBatch::new([&example], 0)
     }
 
+    fn section() -> TrainSection {
+        let text = "[model]\npath = 'm'\n[data]\ntrain = 't'\n[adapter]\nmethod = 'full'\n\
+                    [train]\nsteps = 3\nlearning_rate = 0.01\nwarmup = 0\n[output]\ndir = 'o'\n";
+        RunConfig::parse(text, "run.toml", &[]).unwrap().train
+    }
+
+    #[test]
+    fn a_step_without_a_target_stops_before_it_is_taken() {
+        let config = CausalConfig::from_json(MODEL, "config.json".as_ref()).unwrap();
+        let device = burn_lora::device::parse("cpu").unwrap().autodiff();
+        let model = CausalLm::random(&config, 1, &device).unwrap();
+        let nothing = TokenExample { ids: vec![1, 2, 3], targets: vec![None; 3] };
+        let batches = vec![batch(&[1, 2, 3]), TokenBatch::new([&nothing], 0)];
+        let taken = take_steps(model, &device, &section(), batches, |_, _| {});
+        assert!(matches!(taken, Err(TrainError::NothingToLearn { step: 2, .. })));
+    }
+
     /// Every batch is a step, in order: its first loss is the untrained model's, and a batch that comes again has become likelier.
     #[test]
     fn each_batch_is_one_step_of_the_loop() {
-        let text = "[model]\npath = 'm'\n[data]\ntrain = 't'\n[adapter]\nmethod = 'full'\n\
-                    [train]\nsteps = 3\nlearning_rate = 0.01\nwarmup = 0\n[output]\ndir = 'o'\n";
-        let train = RunConfig::parse(text, "run.toml", &[]).unwrap().train;
+        let train = section();
         let config = CausalConfig::from_json(MODEL, "config.json".as_ref()).unwrap();
         let device = burn_lora::device::parse("cpu").unwrap().autodiff();
         let model = CausalLm::random(&config, 1, &device).unwrap();

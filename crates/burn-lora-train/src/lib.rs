@@ -21,6 +21,7 @@
 //! # Ok::<(), burn_lora_train::TrainError>(())
 //! ```
 
+pub mod adapter;
 mod artifacts;
 pub mod base;
 pub mod checkpoint;
@@ -44,6 +45,7 @@ pub mod plan;
 pub mod prepare;
 pub mod run;
 pub mod samples;
+pub mod scene;
 pub mod schedule;
 pub mod silent;
 mod strategy;

@@ -52,7 +52,8 @@ fn spared(trained: &[(String, ParamId)], entries: &[String]) -> Result<Vec<Param
             let names = trained.iter().map(|(name, _)| name.as_str());
             return Err(TrainError::NoDecay {
                 entry: entry.clone(),
-                nearest: nearest_ends(entry, names).into_iter().next(),
+                nearest: nearest_ends(entry, names.clone()).into_iter().next(),
+                example: names.take(1).collect(),
             });
         }
     }

@@ -38,7 +38,7 @@ use serde::Serialize;
 
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
-use crate::prepare::{Kind, ReadRun, patch_config, read};
+use crate::prepare::{Kind, ReadRun, Wanted, patch_config, read};
 use crate::{TrainError, base, system_memory, with_model};
 use burn_lora_config::{AdapterSection, RunConfig};
 
@@ -94,7 +94,7 @@ pub struct LargestBatch {
 /// Whatever is wrong with configuration, device, tokenizer, data, the model's configuration or targets.
 pub fn plan(config: RunConfig, observer: &Observer) -> Result<Plan, TrainError> {
     with_model!(Kind::of(&config, observer)?, Model => {
-        with_pace::<Model>(&read::<Model>(config, observer)?, observer)
+        with_pace::<Model>(&read::<Model>(config, Wanted::All, observer)?, observer)
     })
 }
 

@@ -26,7 +26,7 @@ use burn_lora_data::{Prompt, Rows};
 pub use kind::Kind;
 pub use read::{Files, ReadRows, reading};
 
-pub(crate) use read::{ReadRun, draw, label_rows, read, token_rows};
+pub(crate) use read::{ReadRun, Wanted, draw, label_rows, read, token_rows};
 
 /// Everything a run of a model of type `M` needs.
 pub struct Run<M: TrainableModel> {
@@ -101,7 +101,15 @@ pub fn prepare<M: TrainableModel>(
     adapt: Adapt,
     observer: &Observer,
 ) -> Result<Run<M>, TrainError> {
-    build(None, read::<M>(config, observer)?, adapt, observer)
+    build(None, read::<M>(config, Wanted::All, observer)?, adapt, observer)
+}
+
+/// A run as far as it is needed to measure it on the rows held out, of which there must be some; the files to train on need not be there.
+pub(crate) fn prepare_held_out<M: TrainableModel>(
+    config: RunConfig,
+    observer: &Observer,
+) -> Result<Run<M>, TrainError> {
+    build(None, read::<M>(config, Wanted::HeldOut, observer)?, Adapt::Base, observer)
 }
 
 /// [`prepare`], where the run would be let start: a run that needs more memory than there is is refused before anything of its model is made.
@@ -113,7 +121,7 @@ pub fn prepare_if_it_fits<M: TrainableModel>(
     config: RunConfig,
     observer: &Observer,
 ) -> Result<Run<M>, TrainError> {
-    let read = read::<M>(config, observer)?;
+    let read = read::<M>(config, Wanted::All, observer)?;
     memory_plan::<M>(&read, None, observer)?.admit()?;
     build(None, read, Adapt::Fresh, observer)
 }

@@ -28,8 +28,9 @@ use crate::metrics::figure;
 use crate::observe::Observer;
 use crate::optimizer::adamw;
 use crate::plan::memory_plan;
-use crate::prepare::{Adapt, Kind, Run, build, draw, read};
+use crate::prepare::{Adapt, Kind, Run, Wanted, build, draw, read};
 use crate::samples::scoring;
+use crate::scene::Surroundings;
 use crate::strategy::Hooks;
 use crate::{TrainError, artifacts, system_memory, with_model};
 use burn_lora_config::{RunConfig, TrainSection};
@@ -94,7 +95,7 @@ fn train_as<M: TrainableModel>(
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
     let digesting = Digesting::start(&config, observer)?;
-    let read = read::<M>(config, observer)?;
+    let read = read::<M>(config, Wanted::All, observer)?;
     if !options.no_memory_check {
         let process = bases.and_then(BaseCache::process);
         memory_plan::<M>(&read, process, observer)?.admit()?;
@@ -173,6 +174,7 @@ fn fit<M: TrainableModel>(
         Some(rows) => rows.evaluation(config.train.batch_size),
         None => (make_step.clone(), 0),
     };
+    let checkpoints = Checkpoints::new(directory.checkpoints(), config.train.keep);
     let tap = OptimizerTap::default();
     let early_stopping =
         EarlyStopping::new(config.train.early_stopping.unwrap_or(0), start.state.seen);
@@ -198,7 +200,7 @@ fn fit<M: TrainableModel>(
             last: steps,
             adapter: run.patched.as_ref().map(|(_, config)| config.clone()),
             best: config.train.keep_best.then(|| directory.best()),
-            checkpoints: Checkpoints::new(directory.checkpoints(), config.train.keep),
+            checkpoints: checkpoints.clone(),
             tap,
             early_stopping,
             directory: directory.clone(),
@@ -212,7 +214,13 @@ fn fit<M: TrainableModel>(
     observer.stage("training");
     let fitted = fit.launch();
     observer.done();
-    let Fitted { model, history, interrupted } = fitted?;
+    let around = Surroundings {
+        train: &run.train,
+        draw: draw(&config.train),
+        held_out: run.eval.as_ref(),
+        checkpoints: Some(&checkpoints),
+    };
+    let Fitted { model, history, interrupted } = fitted.map_err(|error| around.tell(error))?;
     directory.is_there()?;
 
     let patched = run.patched.as_ref();

@@ -26,8 +26,9 @@ use crate::clip::clip_by_global_norm;
 use crate::early_stopping::EarlyStopping;
 use crate::evaluate::{record, tallied};
 use crate::history::{Covered, History};
-use crate::learner::{Micro, OptimizerTap, TrainableModel, Trainee};
+use crate::learner::{Batch, Micro, OptimizerTap, TrainableModel, Trainee};
 use crate::metrics::{Measured, Tally};
+use crate::scene::Scene;
 
 /// When what happens.
 #[derive(Debug, Clone)]
@@ -196,11 +197,16 @@ impl<M: TrainableModel> StepStrategy<M> {
     ) -> Result<Tally, TrainError> {
         let started = Instant::now();
         let (mut tally, unread, gradients) = self.queue(learner, batches, step)?;
-        let norm = unread.read(&mut tally).map_err(TrainError::burn("reading the loss"))?;
+        let (norm, batch) =
+            unread.read(&mut tally).map_err(TrainError::burn("reading the loss"))?;
         for (what, value) in [("loss", tally.loss), ("gradient norm", norm)] {
             if !value.is_finite() {
-                return Err(TrainError::NotFinite { step: step + 1, what, value });
+                let scene = Scene::in_batch(batch);
+                return Err(TrainError::NotFinite { step: step + 1, what, value, scene });
             }
+        }
+        if step == 0 && norm == 0.0 {
+            return Err(TrainError::NoGradient { loss: tally.mean_loss() });
         }
         let record = StepRecord {
             step: step + 1,
@@ -233,11 +239,18 @@ impl<M: TrainableModel> StepStrategy<M> {
         let mut accumulator = GradientsAccumulator::new();
         for micro in &mut *batches {
             let micro = micro.map_err(TrainError::burn("reading a batch"))?;
+            if micro.step_targets == 0 {
+                let scene = Scene::default();
+                return Err(TrainError::NothingToLearn { step: step + 1, scene });
+            }
             let last = micro.last;
-            let output = learner.train_step(micro);
-            tally.add(output.item.tally);
-            losses.extend(output.item.unread);
-            accumulator.accumulate(&learner.model(), output.grads);
+            // Of a batch without a target nothing could be computed.
+            if micro.batch.targets() > 0 {
+                let output = learner.train_step(micro);
+                tally.add(output.item.tally);
+                losses.extend(output.item.unread);
+                accumulator.accumulate(&learner.model(), output.grads);
+            }
             if last {
                 break;
             }
@@ -302,17 +315,18 @@ struct Unread {
 }
 
 impl Unread {
-    /// Adds the losses to the tally and gives the norm, with one read.
-    fn read(self, tally: &mut Tally) -> Result<f64, TensorReadError> {
+    /// Adds the losses to the tally and gives the norm, with one read; and the first loss that is not finite.
+    fn read(self, tally: &mut Tally) -> Result<(f64, Option<usize>), TensorReadError> {
         let count = self.losses.len();
         let all: Vec<Tensor<1>> = self.losses.into_iter().chain(self.square).collect();
         if all.is_empty() {
-            return Ok(0.0);
+            return Ok((0.0, None));
         }
         let numbers: Vec<f32> = Tensor::cat(all, 0).try_into_vec_as()?;
         let (losses, square) = numbers.split_at(count);
         tally.loss += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
-        Ok(square.first().map_or(0.0, |&square| f64::from(square).sqrt()))
+        let norm = square.first().map_or(0.0, |&square| f64::from(square).sqrt());
+        Ok((norm, losses.iter().position(|loss| !loss.is_finite())))
     }
 }
 

@@ -303,7 +303,7 @@ fn a_held_out_loss_that_is_not_finite_stops_the_run_with_its_step() {
     ];
     let error = train(tiny.config("wild", &wild), tiny::silent(), &Observer::silent());
     match error.unwrap_err() {
-        TrainError::EvaluationNotFinite { step: Some(1), value } => assert!(!value.is_finite()),
+        TrainError::EvaluationNotFinite { step: Some(1), value, .. } => assert!(!value.is_finite()),
         other => panic!("{other}"),
     }
     let records = fs::read_to_string(tiny.path("wild/metrics.jsonl")).unwrap();

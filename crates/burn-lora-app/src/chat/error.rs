@@ -8,7 +8,7 @@ use super::input::Help;
 pub enum ChatError {
     /// A line that begins with a slash and is no command.
     #[error(
-        "there is no command `/{command}`: {}; a message that begins with a slash is written with two",
+        "there is no command `/{command}` (a message that begins with a slash is written with two): {}",
         hint(nearest.as_deref(), "/", "try", &Help::ALL.map(|help| help.name))
     )]
     UnknownCommand {

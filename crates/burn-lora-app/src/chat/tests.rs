@@ -71,7 +71,7 @@ fn check_refused(line: &str, said: &str) {
 
 #[test]
 fn an_unknown_command_is_met_by_the_nearest() {
-    let slashes = "a message that begins with a slash is written with two";
+    let slashes = "(a message that begins with a slash is written with two)";
     for (line, nearest) in [
         ("/adaptr pirate", "adapter"),
         ("/adapers", "adapters"),
@@ -80,12 +80,12 @@ fn an_unknown_command_is_met_by_the_nearest() {
         ("/scael 2", "scale"),
     ] {
         let name = line[1..].split(' ').next().unwrap();
-        let said = format!("there is no command `/{name}`: did you mean `/{nearest}`?; {slashes}");
+        let said = format!("there is no command `/{name}` {slashes}: did you mean `/{nearest}`?");
         check_refused(line, &said);
     }
     let all = "`/adapter`, `/adapters`, `/base`, `/scale`, `/system`, `/clear`, `/help`, `/quit`";
-    check_refused("/etc/hosts", &format!("there is no command `/etc/hosts`: try {all}; {slashes}"));
-    check_refused("/", &format!("there is no command `/`: try {all}; {slashes}"));
+    check_refused("/etc/hosts", &format!("there is no command `/etc/hosts` {slashes}: try {all}"));
+    check_refused("/", &format!("there is no command `/` {slashes}: try {all}"));
 }
 
 #[test]

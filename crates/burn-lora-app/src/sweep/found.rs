@@ -41,7 +41,7 @@ pub(super) fn found(config: &RunConfig, steps: Option<usize>) -> Result<Found, T
     if !directory.config().is_file() {
         return Ok(Found::Nothing);
     }
-    let then = directory.read_config(&[])?;
+    let then = directory.written_config()?;
     // What is measured is what a sweep compares.
     let differences = config.differences(&then, Decides::Evaluation)?;
     if !differences.is_empty() {

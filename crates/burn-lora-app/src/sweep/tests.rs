@@ -2,6 +2,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use burn_lora_train::scene::Scene;
+
 use super::fake::{self, eval, step};
 use super::*;
 
@@ -101,7 +103,12 @@ fn a_point_that_fails_is_a_row_and_runs_again_the_next_time() {
     let dir = tempfile::tempdir().unwrap();
     let sweep = sweep(dir.path(), &RANKS).unwrap();
     let going = Interrupter::new();
-    let not_finite = || TrainError::NotFinite { step: 2, what: "loss", value: f64::NAN };
+    let not_finite = || TrainError::NotFinite {
+        step: 2,
+        what: "loss",
+        value: f64::NAN,
+        scene: Scene::default(),
+    };
     let (results, _, lines) = run(&sweep, &going, |config| {
         if config.output.dir.ends_with("rank-8") {
             return Ok(finish(config));

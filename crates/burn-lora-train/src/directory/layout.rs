@@ -48,6 +48,7 @@ fn place(names: &[&str]) -> Place {
 }
 
 pub(super) const CONFIG: &str = "config.toml";
+pub(super) const ORIGIN: &str = "made_in";
 pub(super) const METRICS: &str = "metrics.jsonl";
 pub(super) const LOSS_PLOT: &str = "loss.svg";
 pub(super) const REPORT: &str = "report.html";
@@ -60,7 +61,7 @@ pub(super) const MERGED: &str = "merged";
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 
 /// The files beside the directories.
-const TOP: [&str; 6] = [CONFIG, METRICS, LOSS_PLOT, REPORT, EVENTS, LOCK];
+const TOP: [&str; 7] = [CONFIG, ORIGIN, METRICS, LOSS_PLOT, REPORT, EVENTS, LOCK];
 
 /// The directories, each after what lies in it.
 const DIRECTORIES: [&str; 5] = [ADAPTER, BEST, MODEL, MERGED, CHECKPOINTS];

@@ -3,17 +3,20 @@
 //! Cheap things come first, so that a mistake in the data, or a run that needs too much memory, shows
 //! before the weights are read.
 
+use std::path::PathBuf;
+
 use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_models::{ClassifierConfig, ModelConfig, SequenceClassifierConfig};
 
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
 use crate::{TrainError, base};
 use burn_lora_config::{DataSection, RunConfig, TrainSection};
 use burn_lora_data::{
-    Classes, DataReport, Draw, LabelBatch, Limit, Order, Packed, Prompt, Reading, RowFile, Rows,
-    Squad, TokenBatch, TokenExample, Tokenization, label_examples, pack, prompts, show,
-    token_examples,
+    Classes, DataError, DataReport, Draw, LabelBatch, LabelExample, Limit, Order, Packed, Place,
+    Places, Prompt, Reading, RowFile, Rows, Source, Squad, TokenBatch, TokenExample, Tokenization,
+    label_examples, pack_by, prompts, show, token_examples,
 };
 
 /// A run without its model; see [`Run`](super::Run) for what the fields are.
@@ -37,16 +40,27 @@ pub struct ReadRows<B> {
     notes: Vec<String>,
 }
 
+/// Which rows are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Those to train on and those held out.
+    All,
+    /// Those held out; no other file is opened.
+    HeldOut,
+}
+
 /// Reads what the configuration names, but for the model's weights.
 pub(crate) fn read<M: TrainableModel>(
     mut config: RunConfig,
+    wanted: Wanted,
     observer: &Observer,
 ) -> Result<ReadRun<M::Batch>, TrainError> {
     let device = burn_lora::device::parse(&config.train.device)?.autodiff();
     observer.stage("reading the data");
     let tokenizer = base::tokenizer(&config, observer)?;
-    let vocabulary = base::vocabulary::<M>(&config, observer)?;
-    let files = files(&config.data, config.train.seed, vocabulary)?;
+    let base = base::place(&config, observer)?;
+    let vocabulary = base::vocabulary::<M>(&base)?;
+    let files = files(&config.data, wanted, config.train.seed, base, vocabulary)?;
     let rows = M::read(files, &tokenizer, &mut config)?;
     let ReadRows { train, eval, prompts, sample, notes } = rows;
     Ok(ReadRun { config, device, tokenizer, train, eval, prompts, sample, notes })
@@ -86,26 +100,40 @@ pub(crate) fn token_rows(
     let how = tokenization(data);
     let mut notes = Vec::new();
     let mut note = |report: DataReport| notes.push(report.to_string());
-    let mut examples = Vec::with_capacity(files.train.len());
+    let (mut examples, mut packs) = (Vec::new(), Vec::new());
+    let (mut places, mut sample) = (Places::default(), String::new());
     for (file, weight) in &files.train {
         let (of_file, report) = token_examples(file, tokenizer, &how)?;
         known(of_file.iter().flat_map(|example| &example.ids), tokenizer, files.vocabulary)?;
+        if sample.is_empty() {
+            sample = show::tokens(of_file.first(), tokenizer);
+        }
+        match data.packing {
+            true => {
+                let (of_file, stand) = packed(of_file, &report, data.max_length);
+                places.add_packed(&file.path, stand);
+                packs.push((of_file, *weight));
+            }
+            false => {
+                places.add(&file.path, report.places.clone());
+                examples.push((of_file, *weight));
+            }
+        }
         note(report);
-        examples.push((of_file, *weight));
     }
-    let first = examples.iter().find_map(|(of_file, _)| of_file.first());
-    let sample = show::tokens(first, tokenizer);
     let train = match data.packing {
-        true => Rows::of_packs(packed(examples, data.max_length), pad),
+        true => Rows::of_packs(packs, pad),
         false => Rows::of_tokens(examples, pad),
     };
+    let train = train.standing(places);
     let mut eval = None;
     let mut held_prompts = Vec::new();
     if let Some(file) = &files.eval {
         let (examples, report) = token_examples(file, tokenizer, &how)?;
         known(examples.iter().flat_map(|example| &example.ids), tokenizer, files.vocabulary)?;
+        let rows = Rows::<TokenBatch>::of_tokens(vec![(examples, 1.0)], pad);
+        eval = Some(rows.standing(of_one(file, &report)));
         note(report);
-        eval = Some(Rows::<TokenBatch>::of_tokens(vec![(examples, 1.0)], pad));
         held_prompts = prompts(file, tokenizer, &how)?;
     }
     Ok(ReadRows { train, eval, prompts: held_prompts, sample, notes })
@@ -123,31 +151,62 @@ pub(crate) fn label_rows(
     }
     let classes = match &data.labels {
         Some(names) => Classes::named(names.clone()),
-        None => Classes::of(files.train.iter().map(|(file, _)| file))?,
+        None => {
+            let base = SequenceClassifierConfig::from_path(&files.base)?;
+            Classes::of_head(files.train.iter().map(|(file, _)| file), base.labels())?
+        }
     };
     let limit = tokenization(data).limit;
     let mut notes = Vec::new();
     let mut note = |report: DataReport| notes.push(report.to_string());
     let mut examples = Vec::with_capacity(files.train.len());
+    let mut places = Places::default();
     for (file, weight) in &files.train {
         let (of_file, report) = label_examples(file, tokenizer, &classes, limit)?;
         known(of_file.iter().flat_map(|example| &example.ids), tokenizer, files.vocabulary)?;
+        places.add(&file.path, report.places.clone());
         note(report);
         examples.push((of_file, *weight));
     }
-    let first = examples.iter().find_map(|(of_file, _)| of_file.first());
+    let mut all = examples.iter().flat_map(|(of_file, _)| of_file);
+    let first = all.next();
+    several_classes(&files, first, all, &classes)?;
     let sample = show::label(first, tokenizer, &classes);
-    let train = Rows::of_labels(examples, pad);
+    let train = Rows::of_labels(examples, pad).standing(places);
     let mut eval = None;
     if let Some(file) = &files.eval {
         let (examples, report) = label_examples(file, tokenizer, &classes, limit)?;
         known(examples.iter().flat_map(|example| &example.ids), tokenizer, files.vocabulary)?;
+        let rows = Rows::<LabelBatch>::of_labels(vec![(examples, 1.0)], pad);
+        eval = Some(rows.standing(of_one(file, &report)));
         note(report);
-        eval = Some(Rows::<LabelBatch>::of_labels(vec![(examples, 1.0)], pad));
     }
     // The order of the classes is the order of the head's outputs: a run must not lose it.
     config.data.labels = Some(classes.names().to_vec());
     Ok(ReadRows { train, eval, prompts: Vec::new(), sample, notes })
+}
+
+/// Sees to it that the rows to train on are not all of one class.
+fn several_classes<'a>(
+    files: &Files,
+    first: Option<&LabelExample>,
+    mut others: impl Iterator<Item = &'a LabelExample>,
+    classes: &Classes,
+) -> Result<(), TrainError> {
+    match (first, files.train.first()) {
+        (Some(first), Some((file, _))) if others.all(|other| other.label == first.label) => {
+            let class = classes.names().get(first.label).cloned().unwrap_or_default();
+            Err(DataError::OneClass { path: file.path.clone(), class }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where the rows of one file stand.
+fn of_one(file: &RowFile, report: &DataReport) -> Places {
+    let mut places = Places::default();
+    places.add(&file.path, report.places.clone());
+    places
 }
 
 /// How the configuration has files read; at most `limit` rows of each.
@@ -180,13 +239,26 @@ pub struct Files {
     train: Vec<(RowFile, f64)>,
     /// The one to evaluate on, or what was held out of the one to train on.
     eval: Option<RowFile>,
+    /// Where the model lies.
+    base: PathBuf,
     /// Rows of the model's token table: ids lie below.
     vocabulary: usize,
 }
 
-fn files(data: &DataSection, seed: u64, vocabulary: usize) -> Result<Files, TrainError> {
-    let mut train = Vec::with_capacity(data.train.len());
-    for source in &data.train {
+fn files(
+    data: &DataSection,
+    wanted: Wanted,
+    seed: u64,
+    base: PathBuf,
+    vocabulary: usize,
+) -> Result<Files, TrainError> {
+    // What is held out of a file to train on is found in that file alone.
+    let opened: &[Source] = match (wanted, data.held_out) {
+        (Wanted::HeldOut, None) => &[],
+        _ => &data.train,
+    };
+    let mut train = Vec::with_capacity(opened.len());
+    for source in opened {
         train.push((source.read(&reading(data, None))?, source.weight));
     }
     let mut eval = match &data.eval {
@@ -198,13 +270,28 @@ fn files(data: &DataSection, seed: u64, vocabulary: usize) -> Result<Files, Trai
         && let Some((file, weight)) = train.pop()
     {
         let (kept, held) = file.hold_out(share, seed)?;
-        train.push((kept, weight));
+        if wanted == Wanted::All {
+            train.push((kept, weight));
+        }
         eval = Some(held);
     }
-    Ok(Files { train, eval, vocabulary })
+    Ok(Files { train, eval, base, vocabulary })
 }
 
-/// The examples of each file, packed by itself: its weight is that of its rows.
-fn packed(files: Vec<(Vec<TokenExample>, f64)>, max_length: usize) -> Vec<(Vec<Packed>, f64)> {
-    files.into_iter().map(|(examples, weight)| (pack(examples, max_length), weight)).collect()
+/// The examples of a file, packed by themselves since its weight is that of its rows; and where those of each pack stand.
+fn packed(
+    examples: Vec<TokenExample>,
+    report: &DataReport,
+    max_length: usize,
+) -> (Vec<Packed>, Vec<Vec<Place>>) {
+    let placed: Vec<(TokenExample, Place)> =
+        examples.into_iter().zip(report.places.iter().cloned()).collect();
+    let packs = pack_by(placed, max_length, |(example, _)| example.ids.len());
+    packs
+        .into_iter()
+        .map(|pack| {
+            let (examples, places) = pack.into_iter().unzip();
+            (Packed { examples }, places)
+        })
+        .unzip()
 }
