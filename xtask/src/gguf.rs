@@ -2,7 +2,9 @@
 //!
 //! `benches/peers/gguf_to_hf.py` makes a Hugging Face directory of the file, with the Python package
 //! gguf's own names, block layouts and dequantization. Both are loaded as a user would, and
-//! their logits compared, on random tokens and on a question that the model then has to answer.
+//! their logits compared, on random tokens and on a question that the model then has to answer. The same is done with
+//! files that burn-lora writes of the model, of whole and of quantized numbers: what is written here, too,
+//! is read as an independent program reads it.
 //! What they have in common is the model's computation; `cargo xtask parity` compares that.
 
 use std::ops::ControlFlow;
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_lora_models::conversation::{Chat, Message};
 use burn_lora_models::generate::{GenerateOptions, generate};
+use burn_lora_models::gguf::{FileType, GgufWriter};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{CausalLm, Decoder, Model};
 use rand::{Rng, SeedableRng};
@@ -41,34 +44,60 @@ const ANSWER: &str = "Paris";
 
 type Done = Result<(), Box<dyn std::error::Error>>;
 
+/// What is written of the model and read again.
+const WRITTEN: [FileType; 2] = [FileType::F16, FileType::Q4_K];
+
 /// Runs the verb.
 pub fn run(gguf: &Gguf) -> Done {
     let file = match &gguf.file {
         Some(file) => file.clone(),
         None => fetch::smollm2(&gguf.python, "models".as_ref())?,
     };
+    let target = root().join("target");
+    let own = python::environment(&gguf.python, &target.join("gguf-python"), &PACKAGES)?;
     let device = burn_lora::device::parse("cpu")?;
-    let tokenizer = Tokenizer::from_dir(&file)?;
+    check(&file, &own, &device)?;
+    for file_type in WRITTEN {
+        // Half a gigabyte for SmolLM2: beside the build, where /tmp may be memory.
+        let place = tempfile::tempdir_in(&target)?;
+        let path = place.path().join(format!("written-{file_type}.gguf"));
+        write(&file, &path, file_type, &device)?;
+        check(&path, &own, &device)?;
+    }
+    Ok(())
+}
+
+/// Writes the model of a file into another one.
+fn write(file: &Path, path: &Path, file_type: FileType, device: &Device) -> Done {
+    let (model, _) = CausalLm::load(file, device, &mut |_, _| {})?;
+    let tokenizer = Tokenizer::from_dir(file)?;
+    let writer = GgufWriter::new(model.config(), &tokenizer, file_type, "written")?;
+    let counts = writer.write(&model, path, &mut |_, _| {})?;
+    let counts = counts.iter().map(|count| format!("{} {}", count.tensors, count.ggml_type));
+    println!("written as {file_type}: {}", counts.collect::<Vec<_>>().join(", "));
+    Ok(())
+}
+
+/// Compares a file with its conversion.
+fn check(file: &Path, own: &Path, device: &Device) -> Done {
+    let tokenizer = Tokenizer::from_dir(file)?;
     let prompt = prompt(&tokenizer)?;
 
-    let (model, report) = CausalLm::load(&file, &device, &mut |_, _| {})?;
+    let (model, report) = CausalLm::load(file, device, &mut |_, _| {})?;
     println!("{}: {} tensors", file.display(), report.tensors);
     let answer = answer(&model, &tokenizer, &prompt)?;
     println!("{QUESTION}\n{answer}");
     let vocabulary = model.config().vocab_size();
     let batches = [random_rows(vocabulary), vec![prompt]];
-    let ours = logits(&model, &batches, &device)?;
+    let ours = logits(&model, &batches, device)?;
     drop(model);
 
-    let target = root().join("target");
-    let own = python::environment(&gguf.python, &target.join("gguf-python"), &PACKAGES)?;
-    // Half a gigabyte for SmolLM2: beside the build, where /tmp may be memory.
-    let converted = tempfile::tempdir_in(&target)?;
+    let converted = tempfile::tempdir_in(root().join("target"))?;
     let script = root().join("benches/peers/gguf_to_hf.py").display().to_string();
     let text = |path: &Path| path.display().to_string();
-    python::python(&own, &[&script, &text(&file), &text(converted.path())])?;
-    let (model, _) = CausalLm::load(converted.path(), &device, &mut |_, _| {})?;
-    let theirs = logits(&model, &batches, &device)?;
+    python::python(own, &[&script, &text(file), &text(converted.path())])?;
+    let (model, _) = CausalLm::load(converted.path(), device, &mut |_, _| {})?;
+    let theirs = logits(&model, &batches, device)?;
 
     let [random, asked] = [0, 1].map(|batch| difference(&ours[batch], &theirs[batch]));
     let size = largest(theirs.iter().flatten().map(|&logit| f64::from(logit)));

@@ -1,8 +1,8 @@
 //! `cargo xtask licences`: the licence and the source of every dependency against `deny.toml`.
 //!
-//! That page is cargo-deny's, and whoever has cargo-deny uses it: it knows advisories too. It is some 200 crates to compile, for which a cold run of
-//! continuous integration has no time, so that the same two questions are asked here: is every dependency from the registry or from this workspace,
-//! and does every licence expression hold by the licences that are allowed?
+//! That page is cargo-deny's, and whoever has cargo-deny uses it (`.ci/run` does): it knows bans and advisories too. It is 140 crates to compile, for
+//! which a cold run of continuous integration has no time, so that the same two questions are asked here: is every dependency from the registry or from
+//! this workspace, and does every licence expression hold by the licences that are allowed?
 //!
 //! Left out: advisories, several versions of one crate, and texts of licences (a crate whose manifest has no expression needs a
 //! `[[licenses.clarify]]`).

@@ -3,15 +3,16 @@
 //!
 //! The adapter's configuration names the base by what others find it by, not by where it lies on this
 //! machine: the hub's id, or what [`ExportOptions::base_model`] says. Nothing is uploaded, and no
-//! licence is chosen: the card has a line that says so.
+//! licence is chosen: the card has a line that says so. Or, for other programs, as one GGUF file ([`export_gguf`]).
 
 mod card;
+mod gguf;
 
 use std::path::{Path, PathBuf};
 
 use burn_lora_config::{AdapterSection, DataSection, ModelSource, RunConfig};
 use burn_lora_data::RowFile;
-use burn_lora_files::{self as files, IoError, atomic, floats, lossy};
+use burn_lora_files::{self as files, IoError, atomic, lossy};
 use burn_lora_hub::HubId;
 use burn_lora_models::SaveDtype;
 use burn_lora_patch::peft::{self, CONFIG_FILE, PeftConfig, TENSORS_FILE};
@@ -23,7 +24,7 @@ use burn_lora_train::located::present;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::prepare::reading;
 use burn_lora_train::run::write_tokenizer;
-use burn_lora_train::{TrainError, base};
+use burn_lora_train::{TrainError, adapter, base};
 use safetensors::SafeTensors;
 use serde::Serialize;
 
@@ -32,6 +33,8 @@ use crate::dry_write::DryWrite;
 use crate::merge::{MergeOptions, merge, merge_dry_run};
 
 use card::{Base, Card, Rows, Weights};
+
+pub use gguf::{GgufExported, GgufOptions, export_gguf, export_gguf_dry_run};
 
 /// The model card's file.
 const CARD: &str = "README.md";
@@ -83,6 +86,7 @@ pub fn export(
     let inside = scratch.path().join("export");
     match (&run.adapter, options.merged) {
         (Some(adapter), None) => {
+            adapter::tell(adapter, observer);
             write_adapter(&run.trained, adapter, &inside)?;
             write_tokenizer(&base::tokenizer(&run.config, observer)?, &inside)?;
         }
@@ -242,23 +246,11 @@ fn named(mut config: PeftConfig, base: &Base) -> PeftConfig {
 fn write_adapter(from: &Path, config: &PeftConfig, to: &Path) -> Result<(), AppError> {
     let path = from.join(TENSORS_FILE);
     let tensors = files::read(&path)?;
-    all_finite(&tensors, &path)?;
+    let file = SafeTensors::deserialize(&tensors)
+        .map_err(|error| PatchError::damaged(&path, &error.to_string()))?;
+    peft::all_finite(&file, &path)?;
     files::write(&to.join(TENSORS_FILE), &tensors)?;
     Ok(files::write(&to.join(CONFIG_FILE), adapter_json(config, from)?.as_bytes())?)
-}
-
-/// Sees to it that nobody is given an adapter whose numbers are broken.
-fn all_finite(bytes: &[u8], path: &Path) -> Result<(), AppError> {
-    let damaged = |said: String| PatchError::damaged(path, &said);
-    let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
-    for (key, view) in file.tensors() {
-        let values = floats::values(&view).unwrap_or_default();
-        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-            let said = format!("`{key}` holds {value}: go back to an earlier checkpoint");
-            return Err(damaged(said).into());
-        }
-    }
-    Ok(())
 }
 
 fn adapter_json(config: &PeftConfig, from: &Path) -> Result<String, AppError> {

@@ -7,11 +7,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn_lora_config::ModelSource;
+use burn_lora_files::home;
 use burn_lora_models::conversation::{Chat, Message};
 use burn_lora_models::generate::{GenerateOptions, Sampling, generate, unfit};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{CausalLm, Model, Storage, WeightDtype};
-use burn_lora_patch::{peft, set_multiplier};
+use burn_lora_patch::{LoadOptions, set_multiplier};
+use burn_lora_train::adapter::load;
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::located::{located, present};
 use burn_lora_train::observe::Observer;
@@ -36,9 +38,9 @@ impl NamedAdapter {
     /// From `NAME=DIR`, or from a directory whose last part is the name.
     pub fn parse(text: &str) -> Self {
         let (name, dir) = match text.split_once('=') {
-            Some((name, dir)) => (name.to_owned(), PathBuf::from(dir)),
+            Some((name, dir)) => (name.to_owned(), home::expanded(dir)),
             None => {
-                let dir = PathBuf::from(text);
+                let dir = home::expanded(text);
                 let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
                 (name.unwrap_or_else(|| text.to_owned()), dir)
             }
@@ -56,6 +58,7 @@ pub struct Generator {
     eos: bool,
     adapters: Vec<NamedAdapter>,
     active: Option<(String, CausalLm)>,
+    observer: Observer,
 }
 
 /// How to write.
@@ -114,9 +117,11 @@ impl Generator {
         let progress = &mut |done, total| observer.progress(done, total);
         let (base, _) = CausalLm::load(&base, Storage { device: &device, dtype }, progress)?;
         let first = adapters.first().map(|adapter| adapter.name.clone());
-        let mut generator = Self { base, tokenizer, separator, eos, adapters, active: None };
+        let observer = observer.clone();
+        let mut generator =
+            Self { base, tokenizer, separator, eos, adapters, active: None, observer };
         generator.select(first.as_deref(), 1.0)?;
-        observer.done();
+        generator.observer.done();
         Ok(generator)
     }
 
@@ -147,8 +152,8 @@ impl Generator {
             return Err(AppError::UnknownAdapter { name, known });
         };
         let mut model = self.base.clone();
-        let options = peft::LoadOptions::default();
-        peft::load(&mut model, &adapter.dir, &options)?;
+        let options = LoadOptions::default();
+        load(&mut model, &adapter.dir, &options, &self.observer)?;
         if scale != 1.0 {
             set_multiplier(&mut model, &options.name, scale)?;
         }
@@ -163,7 +168,7 @@ impl Generator {
     /// None that a chosen adapter can cause.
     pub fn set_scale(&mut self, scale: f64) -> Result<(), AppError> {
         if let Some((_, model)) = &mut self.active {
-            set_multiplier(model, &peft::LoadOptions::default().name, scale)?;
+            set_multiplier(model, &LoadOptions::default().name, scale)?;
         }
         Ok(())
     }
@@ -279,21 +284,21 @@ impl Generator {
 }
 
 /// Where the parts of a generator are.
-struct Place {
-    base: PathBuf,
-    tokenizer: PathBuf,
+pub(crate) struct Place {
+    pub(crate) base: PathBuf,
+    pub(crate) tokenizer: PathBuf,
     /// What stands behind every prompt.
     separator: String,
     /// Whether texts are closed with the end token.
     eos: bool,
     /// The adapter that the run trained, if this is a run with one.
-    trained: Option<PathBuf>,
+    pub(crate) trained: Option<PathBuf>,
     /// The format that the run held its base in.
-    dtype: WeightDtype,
+    pub(crate) dtype: WeightDtype,
 }
 
 impl Place {
-    fn of(path: &Path) -> Result<Self, AppError> {
+    pub(crate) fn of(path: &Path) -> Result<Self, AppError> {
         let run = RunDirectory::new(path);
         let (base, tokenizer) = (path.to_owned(), path.to_owned());
         if !run.config().is_file() {

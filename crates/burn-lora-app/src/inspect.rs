@@ -22,6 +22,7 @@ use burn_lora_patch::PatchError;
 use burn_lora_patch::peft::{
     self, CONFIG_FILE, Modules, PeftConfig, TENSORS_FILE, bare, factor_key, factor_of,
 };
+use burn_lora_text::listed;
 use burn_lora_train::TrainError;
 use burn_lora_train::directory::RunDirectory;
 use regex::Regex;
@@ -60,6 +61,8 @@ pub struct Inspection {
     pub others: Vec<OtherTensor>,
     /// Over all layers.
     pub totals: Totals,
+    /// The tensors that hold values which are not finite.
+    pub not_finite: Vec<String>,
     /// What should be looked at.
     pub notes: Vec<String>,
 }
@@ -115,7 +118,7 @@ pub struct Totals {
     pub norm_change: f64,
 }
 
-/// Why an adapter cannot be inspected, beside what is wrong with a file.
+/// Why an adapter cannot be inspected or is of no use, beside what is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InspectError {
@@ -127,6 +130,17 @@ pub enum InspectError {
     Full {
         /// The run directory.
         run: PathBuf,
+    },
+    /// The adapter's values are broken.
+    #[error(
+        "`{}` is of no use: {} of its tensors hold values that are not finite, {}; go back to an earlier checkpoint",
+        adapter.display(), tensors.len(), listed(tensors)
+    )]
+    NotFinite {
+        /// The adapter's directory.
+        adapter: PathBuf,
+        /// The tensors.
+        tensors: Vec<String>,
     },
     /// A factor of a layer is missing.
     #[error(
@@ -228,8 +242,10 @@ pub fn inspect(path: &Path) -> Result<Inspection, AppError> {
         layers.push(factors.inspected(&config, &alphas, &file)?);
     }
     let others: Vec<_> = others.into_iter().map(OtherTensor::of).collect();
+    let broken = peft::not_finite(&tensors).into_iter();
     Ok(Inspection {
         directory,
+        not_finite: broken.map(|(key, _)| bare(&key).to_owned()).collect(),
         bytes: bytes.len() as u64,
         totals: Totals::of(&layers, &others),
         notes: notes(&config, &layers),
@@ -407,6 +423,23 @@ impl Alphas {
     }
 }
 
+impl Inspection {
+    /// That it is of use.
+    ///
+    /// # Errors
+    ///
+    /// Values that are not finite.
+    pub fn sound(&self) -> Result<(), InspectError> {
+        match self.not_finite.as_slice() {
+            [] => Ok(()),
+            tensors => Err(InspectError::NotFinite {
+                adapter: self.directory.clone(),
+                tensors: tensors.to_vec(),
+            }),
+        }
+    }
+}
+
 impl OtherTensor {
     fn of((key, view): (String, TensorView<'_>)) -> Self {
         Self { name: bare(&key).to_owned(), shape: view.shape().to_vec(), dtype: dtype(&view) }
@@ -462,6 +495,7 @@ fn notes(config: &PeftConfig, layers: &[AdaptedLayer]) -> Vec<String> {
         let total = layers.len();
         notes.push(format!("{untrained} of {total} layers change nothing: their B is zero"));
     }
+    notes.extend(config.passed_over());
     if config.use_dora {
         notes.push("DoRA: magnitudes act on top of the changes whose norms stand here".to_owned());
     }

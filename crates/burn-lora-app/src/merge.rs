@@ -6,14 +6,14 @@ use burn::tensor::{Device, Tensor};
 use burn_lora_config::{ModelSource, RunConfig};
 use burn_lora_files::{IoError, atomic, lossy, scratch_dir, sync_dir};
 use burn_lora_models::SaveDtype;
-use burn_lora_patch::{merge_and_unload_f32, peft};
+use burn_lora_patch::{LoadOptions, merge_and_unload_f32};
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::located::present;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::prepare::Kind;
 use burn_lora_train::run::write_tokenizer;
-use burn_lora_train::{base, with_model};
+use burn_lora_train::{adapter, base, with_model};
 use serde::Serialize;
 
 use crate::AppError;
@@ -158,7 +158,7 @@ impl Task {
     fn adapted<M: TrainableModel>(&self, observer: &Observer) -> Result<M, AppError> {
         let (mut model, _) = base::load::<M>(&self.config, &self.device, observer)?;
         if let Some(adapter) = &self.adapter {
-            peft::load(&mut model, adapter, &peft::LoadOptions::default())?;
+            adapter::load(&mut model, adapter, &LoadOptions::default(), observer)?;
         }
         Ok(model)
     }

@@ -7,12 +7,20 @@ use std::fs;
 use std::path::Path;
 
 use burn_lora_app::AppError;
-use burn_lora_app::export::{ExportOptions, Exported, export};
+use burn_lora_app::export::{
+    ExportOptions, Exported, GgufExported, GgufOptions, export, export_gguf, export_gguf_dry_run,
+};
+use burn_lora_app::generator::{Generator, Writing};
 use burn_lora_app::inspect::inspect;
+use burn_lora_app::merge::{MergeOptions, merge};
+use burn_lora_models::conversation::Message;
+use burn_lora_models::gguf::FileType;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{CausalLm, Model, SaveDtype};
 use burn_lora_patch::peft;
+use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::observe::Observer;
+use serde_json::{Value, json};
 use tiny::Tiny;
 
 fn exported(
@@ -91,4 +99,109 @@ fn what_is_no_finished_run_leaves_nothing() {
     let tiny = Tiny::new();
     assert!(exported(&tiny, "none", "out", None).is_err());
     assert!(!tiny.path("out").exists());
+}
+
+/// Lets the base's tokenizer cut words as GPT-2 does: the quickstart's own way has no name in GGUF files.
+fn cut_words_as_gpt2(tiny: &Tiny) {
+    let path = tiny.path("model/tokenizer.json");
+    let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let bytes = json!({
+        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true,
+    });
+    (json["normalizer"], json["pre_tokenizer"], json["decoder"]) =
+        (Value::Null, bytes.clone(), bytes);
+    fs::write(path, json.to_string()).unwrap();
+}
+
+fn options(tiny: &Tiny, out: &str, file_type: FileType, adapter: Option<&str>) -> GgufOptions {
+    let adapter = adapter.map(|dir| tiny.path(dir));
+    GgufOptions { out: tiny.path(out), file_type, adapter, device: "cpu".into() }
+}
+
+fn gguf(tiny: &Tiny, from: &str, options: &GgufOptions) -> Result<GgufExported, AppError> {
+    export_gguf(&tiny.path(from), options, &Observer::silent())
+}
+
+#[test]
+fn a_run_as_gguf_writes_what_its_merged_model_writes() {
+    let tiny = Tiny::new();
+    cut_words_as_gpt2(&tiny);
+    tiny.train("run", &["train.steps=8"], false);
+    tiny.train("full", &["train.steps=2", "adapter.method=full"], false);
+    let merged = MergeOptions { out: tiny.path("merged"), dtype: SaveDtype::F32, tolerance: None };
+    merge(&tiny.path("run"), &merged, &Observer::silent()).unwrap();
+
+    let device = burn_lora::device::parse("cpu").unwrap();
+    let logits = |path: &str| {
+        let (model, _) = CausalLm::load(&tiny.path(path), &device, &mut |_, _| {}).unwrap();
+        model.probe(&device).into_data().try_into_vec::<f32>().unwrap()
+    };
+    for (from, out, adapter, expected) in [
+        ("run", "of-run", None, "merged"),
+        ("merged", "of-merged", None, "merged"),
+        ("model", "of-both", Some("run/adapter"), "merged"),
+        ("model", "of-base", None, "model"),
+        ("full", "of-full", None, "full/model"),
+        ("of-run/model-f32.gguf", "of-file", None, "merged"),
+    ] {
+        let options = options(&tiny, out, FileType::F32, adapter);
+        let dry = export_gguf_dry_run(&tiny.path(from), &options, &Observer::silent()).unwrap();
+        assert!(!options.out.exists(), "a dry run writes nothing");
+        let exported = gguf(&tiny, from, &options).unwrap();
+        assert_eq!(exported.files, ["Modelfile", "model-f32.gguf"]);
+        for file in &dry.files {
+            let written = fs::metadata(options.out.join(&file.name)).unwrap().len();
+            assert_eq!(file.bytes, written, "{from} {}", file.name);
+        }
+        assert_eq!(logits(&format!("{out}/model-f32.gguf")), logits(expected), "{from}");
+    }
+    assert_ne!(logits("merged"), logits("model"));
+
+    let write = |path: &str| {
+        let path = tiny.path(path);
+        let generator = Generator::open(&path, &[], "cpu", &Observer::silent()).unwrap();
+        let prompt = generator.conversation(&[Message::new("user", "say 1 the red door")]).unwrap();
+        let how = Writing { max_tokens: 8, sampling: Default::default() };
+        (prompt.clone(), generator.write_all(&[prompt], &how).unwrap())
+    };
+    assert_eq!(write("of-run/model-f32.gguf"), write("merged"));
+    let modelfile = fs::read_to_string(tiny.path("of-run/Modelfile")).unwrap();
+    let expected = "FROM ./model-f32.gguf\nPARAMETER stop \"<|endoftext|>\"\nPARAMETER stop \
+                    \"<|im_end|>\"\n";
+    assert_eq!(modelfile, expected);
+}
+
+#[test]
+fn a_file_of_quantized_numbers_is_smaller_and_never_written_over_another() {
+    let tiny = Tiny::new();
+    cut_words_as_gpt2(&tiny);
+    let size = |file_type: FileType| {
+        let out = file_type.name();
+        let options = options(&tiny, out, file_type, None);
+        let exported = gguf(&tiny, "model", &options).unwrap();
+        let tensors: usize = exported.tensors.iter().map(|count| count.tensors).sum();
+        assert_eq!(tensors, 2 * 9 + 2, "{exported:?}");
+        assert!(matches!(gguf(&tiny, "model", &options), Err(AppError::Exists { .. })));
+        fs::metadata(tiny.path(out).join(format!("model-{out}.gguf"))).unwrap().len()
+    };
+    let sizes =
+        [FileType::F32, FileType::F16, FileType::Q8_0, FileType::Q4_K, FileType::Q4_0].map(size);
+    // Rows of 32 and 64 numbers have no blocks of 256: Q4_K falls back to 5.5 bits a number.
+    assert!(sizes.is_sorted_by(|one, next| one > next), "{sizes:?}");
+}
+
+#[test]
+fn what_cannot_be_said_in_gguf_is_refused_before_anything_is_written() {
+    let tiny = Tiny::new();
+    let refused = |from: &str, adapter| {
+        let error = gguf(&tiny, from, &options(&tiny, "out", FileType::Q8_0, adapter)).unwrap_err();
+        assert!(!tiny.path("out").exists());
+        error.to_string()
+    };
+    let message = refused("model", None);
+    assert!(message.contains("tokenizer.json") && message.contains("no name in GGUF"), "{message}");
+    cut_words_as_gpt2(&tiny);
+    let message = refused("model", Some("none"));
+    assert!(message.contains("none"), "{message}");
+    assert!(refused("none", None).contains("none"));
 }

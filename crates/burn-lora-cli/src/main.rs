@@ -2,6 +2,7 @@
 
 mod hint;
 mod output;
+mod place;
 mod plain;
 mod terminal;
 mod verbs;

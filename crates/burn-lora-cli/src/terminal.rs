@@ -38,6 +38,10 @@ pub fn observer(json: bool) -> Observer {
                 Some(bar) => bar.suspend(|| print(&text)),
                 None => print(&text),
             },
+            Event::Note(text) => match &*bar {
+                Some(bar) => bar.suspend(|| output::note(&format!("note: {text}"))),
+                None => output::note(&format!("note: {text}")),
+            },
             _ => {}
         }
     })

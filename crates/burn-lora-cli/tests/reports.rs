@@ -190,6 +190,42 @@ fn a_dry_export_says_what_an_export_writes() {
 }
 
 #[test]
+fn a_dry_gguf_says_what_is_written_and_a_tokenizer_without_a_name_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::create_dir(dir.join("model")).unwrap();
+    for entry in fs::read_dir(quickstart("model")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), dir.join("model").join(entry.file_name())).unwrap();
+    }
+    let export = ["export", "model", "--gguf", "q8_0", "--out", "out", "--json"];
+    let said = refusal(dir, &export);
+    assert!(said.contains("no name in GGUF files"), "{said}");
+
+    let tokenizer = dir.join("model/tokenizer.json");
+    let mut json: Value = serde_json::from_slice(&fs::read(&tokenizer).unwrap()).unwrap();
+    let bytes = json!({
+        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true,
+    });
+    (json["normalizer"], json["pre_tokenizer"], json["decoder"]) =
+        (Value::Null, bytes.clone(), bytes);
+    fs::write(&tokenizer, json.to_string()).unwrap();
+    let plan = document(dir, &[&export[..], &["--dry-run"]].concat());
+    assert!(!dir.join("out").exists(), "a dry run writes nothing");
+    let exported = document(dir, &export);
+    assert_eq!(planned(&plan), files(&dir.join("out")));
+    assert_eq!(exported["files"], json!(["Modelfile", "model-q8_0.gguf"]));
+    assert!(exported["tensors"]["Q8_0"].as_u64() > Some(1), "{exported}");
+    for arguments in [
+        &["export", "model", "--adapter", "a", "--out", "b"][..],
+        &["export", "model", "--gguf", "q8_0", "--merged", "--out", "b"],
+        &["export", "model", "--gguf", "q5_k", "--out", "b"],
+    ] {
+        assert_eq!(burn_lora(dir, arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_dry_run_downloads_no_base() {
     let (dir, _) = trained();
     let dir = dir.path();

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
 
+use burn_lora_files::home;
+
 use crate::keys::Fallback;
 use crate::named::Named;
 use burn_lora_text::nearest;
@@ -220,7 +222,7 @@ pub(crate) fn path_of(what: &str) -> Allowed<PathBuf> {
     let name = name();
     Allowed {
         words: format!("path of {what}"),
-        read: Box::new(move |value| name.read(value).map(PathBuf::from)),
+        read: Box::new(move |value| name.read(value).map(home::expanded)),
         write: Box::new(|path| match path.to_str() {
             Some(text) => Ok(Some(Value::String(text.to_owned()))),
             None => Err(format!("the path {} is not UTF-8", path.display())),

@@ -50,6 +50,31 @@ impl Classes {
         Ok(Self::new(labels.iter().map(Label::to_string).collect()))
     }
 
+    /// As [`Self::of`], of files whose rows go to a head with these names: where it has all of their classes, the order
+    /// is its own, and a label that is a number counts in its list. Of a head without names of its own
+    /// (`LABEL_0`, `LABEL_1`, …), numbers are names like any others.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::of`].
+    pub fn of_head<'a>(
+        files: impl IntoIterator<Item = &'a RowFile> + Clone,
+        head: &[String],
+    ) -> Result<Self, DataError> {
+        let found = Self::of(files.clone())?;
+        let nameless = head.iter().enumerate().all(|(at, name)| *name == format!("LABEL_{at}"));
+        let has = |label: &Label| match label {
+            Label::Name(name) => head.contains(name),
+            Label::Number(at) => !nameless && usize::try_from(*at).is_ok_and(|at| at < head.len()),
+        };
+        let mut rows = files.into_iter().flat_map(|file| &file.rows);
+        let all = rows.all(|placed| match &placed.row {
+            Row::Classification { label, .. } => has(label),
+            _ => false,
+        });
+        Ok(if all && !found.is_empty() { Self::named(head.to_vec()) } else { found })
+    }
+
     fn new(names: Vec<String>) -> Self {
         let index = names.iter().enumerate().map(|(index, name)| (name.clone(), index)).collect();
         Self { names, index, numbered: false }

@@ -84,11 +84,10 @@ fn csv_labels_are_numbers_where_they_are_written_as_such() {
     let name = |name: &str| Label::Name(name.into());
     assert_eq!(labels("t,10 t,-9"), [Label::Number(10), Label::Number(-9)]);
     assert_eq!(labels("t,a t,007 t,+7 t,1.5"), [name("a"), name("007"), name("+7"), name("1.5")]);
-    check_error(
-        "a.csv",
-        "text,label\nt,a\nt,\n",
-        "3: `label` must be a string or a whole number, but is null",
-    );
+    let empty = "`label` is empty: write the row's class, or leave the row out";
+    check_error("a.csv", "text,label\nt,a\nt,\n", &format!("3: {empty}"));
+    let lines = "{\"text\": \"t\", \"label\": \"a\"}\n{\"text\": \"t\", \"label\": \"\"}\n";
+    check_error("a.jsonl", lines, &format!("2: {empty}"));
     // Any other column is what it is written as.
     check_texts("a.csv", "text\n12\n", &[(2, "12")]);
 }

@@ -118,6 +118,9 @@ pub enum RowProblem {
         /// Path of the text.
         key: String,
     },
+    /// A row to classify without a class.
+    #[error("`label` is empty: write the row's class, or leave the row out")]
+    NoLabel,
     /// Something that a row says and that no text would be written of.
     #[error(
         "`{key}` is not written into conversations, so nothing of it would be learned: write it into the `content` of a message as the model should see it, or leave it out"

@@ -543,6 +543,27 @@ fn a_number_counts_in_classes_that_are_named() {
     assert_eq!(found.index(&Label::Number(1)), None);
 }
 
+/// `LABEL_10` sorts before `LABEL_2`, and `neg` before `pos`, whatever a head has learned.
+#[test]
+fn classes_that_a_head_has_are_in_its_order() {
+    let names = |labels: &[&str], head: &[&str]| {
+        let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
+        let files = [labelled(labels)];
+        let classes = Classes::of_head(&files, &head).unwrap();
+        let last = Label::Number(head.len() as i64 - 1);
+        (classes.names().to_vec(), classes.index(&last))
+    };
+    let head = ["pos", "neu", "neg"];
+    assert_eq!(names(&["\"neg\"", "\"pos\""], &head).0, head, "a class without a row stays");
+    assert_eq!(names(&["0", "2"], &head), (head.map(str::to_owned).to_vec(), Some(2)));
+    assert_eq!(names(&["\"neg\"", "\"bad\""], &head).0, ["bad", "neg"]);
+    assert_eq!(names(&["1", "3"], &head).0, ["1", "3"]);
+    let many: Vec<String> = (0..11).map(|at| format!("LABEL_{at}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(names(&["\"LABEL_10\"", "\"LABEL_2\""], &many).0, many);
+    assert_eq!(names(&["0", "1"], &["LABEL_0", "LABEL_1"]).0, ["0", "1"]);
+}
+
 #[test]
 fn classification_rows_keep_their_special_tokens_when_they_are_cut() {
     let file = labelled(&["\"b\"", "\"a\""]);

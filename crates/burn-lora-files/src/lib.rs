@@ -6,6 +6,7 @@
 //!   such a file holds.
 //! - [`digest`]: size and SHA-256 of a file, to find later whether it has changed.
 //! - [`kind`]: what a file is that is not what was expected.
+//! - [`home`]: paths that begin with `~` or `$HOME`.
 //! - [`lock`]: a file that one process holds at a time.
 //! - [`fnv`]: a hash of a path that is the same on every machine and in every version.
 //!
@@ -17,6 +18,7 @@ mod error;
 pub mod floats;
 pub mod fnv;
 pub mod header;
+pub mod home;
 pub mod kind;
 pub mod lock;
 mod lossy;

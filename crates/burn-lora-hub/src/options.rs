@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use burn_lora_files::IoError;
+use burn_lora_files::{IoError, home};
 
 use crate::HubError;
 
@@ -49,7 +49,7 @@ impl HubOptions {
     ///   is `token` in `HF_HOME` where it is not set; none if `HF_HUB_DISABLE_IMPLICIT_TOKEN` is true;
     /// - offline: `HF_HUB_OFFLINE`, else `TRANSFORMERS_OFFLINE`; `1`, `on`, `yes` and `true` are true.
     ///
-    /// A variable that is set to nothing counts as not set. `~/` at a path's start is the home directory.
+    /// A variable that is set to nothing counts as not set. `~` and `$HOME` at a path's start are the home directory.
     ///
     /// # Errors
     ///
@@ -125,10 +125,7 @@ fn is_true(value: &str) -> bool {
 }
 
 fn expand(path: &Path, home: Option<&Path>) -> Result<PathBuf, HubError> {
-    match path.strip_prefix("~") {
-        Ok(rest) => Ok(home.ok_or(HubError::NoHome)?.join(rest)),
-        Err(_) => Ok(path.to_owned()),
-    }
+    home::within(path, home).ok_or(HubError::NoHome)
 }
 
 fn read_token(path: &Path) -> Result<Option<String>, HubError> {
@@ -185,6 +182,7 @@ mod tests {
         check_cache(&[xdg, home, old], "/no/o");
         check_cache(&[xdg, home, old, cache], "/no/c");
         check_cache(&[("HF_HOME", "~/hf")], "/no/home/hf/hub");
+        check_cache(&[("HF_HUB_CACHE", "$HOME/hub")], "/no/home/hub");
         check_cache(&[("HF_HOME", "")], "/no/home/.cache/huggingface/hub");
     }
 

@@ -2,14 +2,19 @@
 //! gathered, all of them at once.
 
 mod checked;
+mod given;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 pub use checked::{Basics, Checked, ConfigKeys};
 
+pub(crate) use given::{keys_of, quantised};
+
+use crate::weights::instead;
 use crate::{ModelError, gguf};
 
 /// The text of a `config.json`, and where it stands: `path` itself, the one in a directory, or what
@@ -19,7 +24,10 @@ pub(crate) fn text_of(path: &Path) -> Result<(String, PathBuf), ModelError> {
         return Ok((gguf::config_text(path)?, path.to_owned()));
     }
     let path = match path.is_dir() {
-        true => path.join("config.json"),
+        true => in_dir(path)?,
+        false if is_of_weights(path) => {
+            return Err(ModelError::FileOfWeights { path: path.to_owned() });
+        }
         false => path.to_owned(),
     };
     let text = burn_lora_files::read_text(&path)
@@ -27,8 +35,35 @@ pub(crate) fn text_of(path: &Path) -> Result<(String, PathBuf), ModelError> {
     Ok((text, path))
 }
 
+/// The `config.json` of a directory.
+fn in_dir(dir: &Path) -> Result<PathBuf, ModelError> {
+    let path = dir.join("config.json");
+    if let Some(target) = instead::dangling(&path) {
+        return Err(ModelError::DanglingLink { path, target });
+    }
+    match path.exists() {
+        true => Ok(path),
+        false => Err(ModelError::NoConfig { dir: dir.to_owned(), note: instead::note(dir) }),
+    }
+}
+
+/// Whether a file holds weights, by its name.
+fn is_of_weights(path: &Path) -> bool {
+    let ends = ["safetensors", "bin", "pt", "pth", "ckpt", "onnx", "npz"];
+    let end = path.extension().and_then(|end| end.to_str());
+    path.is_file() && end.is_some_and(|end| ends.contains(&end))
+}
+
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str, path: &Path) -> Result<T, ModelError> {
     serde_json::from_str(text).map_err(|source| ModelError::Json { path: path.to_owned(), source })
+}
+
+/// Keys of a `config.json` with their values, given or by default.
+pub(crate) fn settings(keys: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(keys) {
+        Ok(Value::Object(settings)) => settings,
+        _ => Map::new(),
+    }
 }
 
 /// The `model_type` that a `config.json` names, one of `allowed`.
@@ -52,6 +87,12 @@ pub(crate) fn model_type(
     })
 }
 
+/// The most of anything that is built: some ten times what any published model has. So few bytes and operations follow
+/// from three such counts that 64 bits hold their number.
+const MOST: usize = 1 << 22;
+/// The most blocks.
+const MOST_BLOCKS: usize = 1 << 12;
+
 /// What is wrong with a configuration.
 #[derive(Debug, Default)]
 pub struct Problems(Vec<String>);
@@ -74,6 +115,35 @@ impl Problems {
     pub(crate) fn at_least_one<const N: usize>(&mut self, counts: [(&str, usize); N]) {
         for (key, _) in counts.into_iter().filter(|&(_, count)| count == 0) {
             self.add(format!("`{key}` is 0: at least 1 is needed"));
+        }
+    }
+
+    /// Sizes of tensors.
+    pub(crate) fn sizes<const N: usize>(&mut self, counts: [(&str, usize); N]) {
+        self.at_least_one(counts);
+        for (key, count) in counts {
+            self.at_most(MOST, key, count);
+        }
+    }
+
+    /// How many blocks there are.
+    pub(crate) fn blocks(&mut self, key: &str, count: usize) {
+        self.at_least_one([(key, count)]);
+        self.at_most(MOST_BLOCKS, key, count);
+    }
+
+    /// What all heads together have.
+    pub(crate) fn heads(&mut self, (key, heads): (&str, usize), head_dim: usize) {
+        if heads.saturating_mul(head_dim) > MOST {
+            self.add(format!(
+                "{heads} heads (`{key}`) of {head_dim} numbers (`head_dim`) each: at most {MOST} numbers are supported"
+            ));
+        }
+    }
+
+    fn at_most(&mut self, most: usize, key: &str, count: usize) {
+        if count > most {
+            self.add(format!("`{key}` is {count}: at most {most} is supported"));
         }
     }
 

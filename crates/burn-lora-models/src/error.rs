@@ -3,8 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::gguf::GgufError;
+use burn_lora_text::listed;
+
+use crate::gguf::{GgufError, GgufWriteError};
 use crate::template::TemplateError;
+use crate::weights::TensorCause;
 
 /// Every error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -31,18 +34,92 @@ pub enum ModelError {
     /// A GGUF file.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// A GGUF file to be written.
+    #[error(transparent)]
+    GgufWrite(#[from] GgufWriteError),
     /// A chat template.
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// The directory holds no weights.
     #[error(
-        "no weights in `{}`: expected `model.safetensors` or `model.safetensors.index.json` \
-         (a `pytorch_model.bin` must be converted first)",
+        "no weights in `{}`: expected `model.safetensors` or `model.safetensors.index.json`{note}",
         dir.display()
     )]
     NoWeights {
         /// The directory.
         dir: PathBuf,
+        /// What is there instead, if that helps.
+        note: String,
+    },
+    /// A file of the model is a link that leads nowhere.
+    #[error(
+        "`{}` is a link to `{target}`, which is not there: fetch the model again",
+        path.display()
+    )]
+    DanglingLink {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: String,
+    },
+    /// Some of the files that hold the weights are not there.
+    #[error(
+        "`{}` has {there} of the {} files of its weights, and lacks {}: fetch these too",
+        dir.display(), there + missing.len(), listed(missing)
+    )]
+    MissingShards {
+        /// The directory.
+        dir: PathBuf,
+        /// How many are there.
+        there: usize,
+        /// The names of those that are not.
+        missing: Vec<String>,
+    },
+    /// The directory holds no configuration.
+    #[error("`{}` has no `config.json`, so that it is no model of transformers{note}", dir.display())]
+    NoConfig {
+        /// The directory.
+        dir: PathBuf,
+        /// What is there instead, if that helps.
+        note: String,
+    },
+    /// A file where the directory of a model was expected.
+    #[error(
+        "`{}` is a file of weights: name the directory that it is in, which holds `config.json` and \
+         `tokenizer.json` too",
+        path.display()
+    )]
+    FileOfWeights {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The configuration says that the weights are quantised.
+    #[error(
+        "`{}`: the weights are quantised ({how}), and only f32, f16 and bf16 are read: use the model that they were \
+         made from, or a GGUF file of it",
+        path.display()
+    )]
+    Quantised {
+        /// The `config.json`.
+        path: PathBuf,
+        /// The key that says so, and the method.
+        how: String,
+    },
+    /// The configuration has more blocks than there are tensors for.
+    #[error(
+        "`{}`: `{key}` of `config.json` is {count}, and the tensors are those of {found} blocks: bring the \
+         `config.json` that belongs to them",
+        dir.display()
+    )]
+    Blocks {
+        /// The directory.
+        dir: PathBuf,
+        /// The key that counts blocks.
+        key: &'static str,
+        /// What it says.
+        count: usize,
+        /// How many there are tensors of.
+        found: usize,
     },
     /// `model_type` is none that is built here.
     #[error(
@@ -100,6 +177,38 @@ pub enum ModelError {
         dir: PathBuf,
         /// Every problem found.
         problems: Vec<TensorProblem>,
+    },
+    /// The head in the files is of another number of classes.
+    #[error(
+        "the head in `{}` has {found} outputs, and {wanted} are wanted: ask for as many as it has, or take its tensors \
+         (`{group}…`) out of the files, so that a head starts afresh",
+        dir.display()
+    )]
+    Head {
+        /// The directory.
+        dir: PathBuf,
+        /// Its outputs.
+        found: usize,
+        /// Those that were asked for.
+        wanted: usize,
+        /// What the keys of its tensors begin with.
+        group: &'static str,
+    },
+    /// The tensors in the files are not those of the model, and all for one cause.
+    #[error("the tensors in `{}` are not those of `config.json`: {cause}", dir.display())]
+    OtherTensors {
+        /// The directory.
+        dir: PathBuf,
+        /// The cause.
+        cause: TensorCause,
+    },
+    /// There is no tokenizer that is read.
+    #[error("`{}` has no `tokenizer.json`{note}", dir.display())]
+    NoTokenizer {
+        /// The directory.
+        dir: PathBuf,
+        /// What is there instead, and what to do.
+        note: String,
     },
     /// A tokenizer file is damaged, or a text cannot be encoded or decoded.
     #[error("tokenizer `{}`: {reason}", path.display())]
@@ -165,6 +274,11 @@ pub enum TensorProblem {
 impl fmt::Display for TensorProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Whether there is one hangs on a key that nobody thinks of.
+            Self::Missing { key } if key == "lm_head.weight" => write!(
+                f,
+                "missing: `{key}`; where the head is the token table, `tie_word_embeddings` is true in `config.json`"
+            ),
             Self::Missing { key } => write!(f, "missing: `{key}`"),
             Self::Surplus { key, file } => {
                 write!(f, "surplus: `{key}` in `{}` has no place in the model", file.display())
@@ -194,8 +308,7 @@ impl<T: fmt::Display> fmt::Display for Lines<'_, T> {
         match self.0 {
             [only] => write!(f, "{only}"),
             several => {
-                write!(f, "{} problems", several.len())?;
-                several.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+                write!(f, "{} problems{}", several.len(), burn_lora_text::lines(several, "  "))
             }
         }
     }

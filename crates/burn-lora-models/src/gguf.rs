@@ -4,7 +4,8 @@
 //! ([`GgufFile::config`]), the tokenizer ([`GgufFile::tokenizer_json`],
 //! [`GgufFile::tokenizer_config`]), the chat template ([`GgufFile::chat_template`]) and the weights
 //! ([`GgufSource`]). Here each is turned into what its Hugging Face counterpart says, so that the
-//! rest of the crate knows one kind of model only. Weights become f32, one tensor at a time.
+//! rest of the crate knows one kind of model only. Weights become f32, one tensor at a time. A [`GgufWriter`]
+//! makes a file of a model and its tokenizer.
 //!
 //! ```no_run
 //! use burn_lora_models::gguf::GgufFile;
@@ -19,7 +20,7 @@
 //! A file may come from anywhere. Every count, length and offset in it is compared with the file's size
 //! before anything is allocated or read by it.
 //!
-//! Left out: files in several parts, big-endian files, version 1; architectures other than those of
+//! Left out: files in several parts (named for what they are), big-endian files, version 1; architectures other than those of
 //! [`crate::registry`]; the quantizations that [`GgmlType::SUPPORTED`] lacks; SentencePiece and
 //! WordPiece tokenizers.
 
@@ -35,6 +36,7 @@ mod metadata;
 mod rows;
 mod source;
 mod tokenizer;
+mod write;
 
 #[cfg(test)]
 mod writer;
@@ -45,6 +47,8 @@ pub use file::{GgufFile, GgufTensor};
 pub use ggml_type::GgmlType;
 pub use metadata::{Array, Metadata, Value};
 pub use source::GgufSource;
+pub use write::{FileType, GgufWriteError, GgufWriter, TypeCount};
 
-pub(crate) use load::{config_text, is_gguf, load};
-pub(crate) use rows::RowOrder;
+pub(crate) use family::{Beside, Setting};
+pub(crate) use load::{config_text, is_gguf, load, outline};
+pub(crate) use rows::Rows;

@@ -19,7 +19,7 @@
 //!
 //! A model's own dropout is off until its configuration is asked for it ([`ModelConfig::with_dropout`]).
 //!
-//! Left out: sliding windows, sentence pairs (token types other than 0), left padding.
+//! Left out: rows longer than a sliding window, sentence pairs (token types other than 0), left padding.
 //!
 //! ```no_run
 //! use burn_lora_models::generate::{GenerateOptions, generate};
@@ -67,4 +67,4 @@ pub use model::{Description, Model, ModelConfig};
 pub use registry::{
     Architecture, CausalConfig, CausalLm, SequenceClassifier, SequenceClassifierConfig,
 };
-pub use weights::{LoadReport, SaveDtype, Storage, WeightDtype};
+pub use weights::{LoadReport, SaveDtype, Storage, TensorCause, WeightDtype};

@@ -25,13 +25,14 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use burn::module::{Module, ModuleDisplay};
+use serde_json::{Map, Value};
 
 use crate::config::text_of;
 use crate::footprint::CostModel;
 use crate::gguf::GgufFamily;
 use crate::weights::{
     Builder, CheckpointKeys, LoadReport, Manifest, Random, SaveDtype, Storage, file_sizes, load,
-    save,
+    outline, save,
 };
 use crate::{ModelError, gguf};
 
@@ -42,6 +43,10 @@ pub trait Description {
 
     /// The text of the `config.json` that goes with the weights.
     fn to_json(&self) -> Cow<'_, str>;
+
+    /// The keys of `config.json` that are known here with their values, whether it states them or leaves
+    /// them out. None of families without GGUF files.
+    fn settings(&self) -> Map<String, Value>;
 
     /// Rows of the token table.
     fn vocab_size(&self) -> usize;
@@ -176,6 +181,25 @@ pub trait Model: Module + ModuleDisplay {
     fn outline<'a>(config: &Self::Config, at: impl Into<Storage<'a>>) -> Result<Self, ModelError> {
         let at: Storage<'_> = at.into().supported()?;
         Self::build(config, &mut Builder::new(&mut Manifest::default(), at))
+    }
+
+    /// [`Self::outline`] of the model at `dir`, whose files are compared with what the model needs, as
+    /// [`Self::load_as`] does; no weight is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load_as`].
+    fn outline_of<'a>(
+        config: &Self::Config,
+        dir: &Path,
+        at: impl Into<Storage<'a>>,
+    ) -> Result<Self, ModelError> {
+        let at = at.into().supported()?;
+        let build = |root: &mut Builder<'_>| Self::build(config, root);
+        match gguf::is_gguf(dir) {
+            true => gguf::outline(dir, at, build),
+            false => outline(dir, at, &config.about().checkpoint_keys(), build),
+        }
     }
 
     /// Writes `model.safetensors` and `config.json` as Hugging Face's, each atomically. The base

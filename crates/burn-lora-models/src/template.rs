@@ -23,47 +23,39 @@
 //! # Ok::<(), burn_lora_models::template::TemplateError>(())
 //! ```
 //!
-//! A template comes with a model, from strangers. It reads no files and includes nothing, and
-//! [`Limits`] bound its instructions, its recursion and what it writes. They do not bound what a
-//! template keeps in variables: one made for the purpose can double a text until memory is gone, or
-//! nest lists until freeing them takes more stack than there is. Use templates of models you trust.
+//! A template comes with a model, from strangers. It reads no files and includes nothing, and [`Limits`] bound its steps, its memory, how
+//! deep it is nested and what it writes; the engine (`jinja`) says how they hold.
 //!
-//! Left out: other templates than the default one of a list; tuples, which print as lists; Python's
-//! way of printing lists and dictionaries inside of `~` and `join` (it is followed in `{{ … }}` and
-//! `|string`).
+//! Left out: other templates than the default one of a list, and what the engine leaves out.
 
 mod error;
 mod files;
-mod generation;
-mod json;
+mod jinja;
 mod limits;
 mod pieces;
-mod python;
 mod time;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-
-use minijinja::{AutoEscape, Environment, Value};
+use std::sync::Arc;
 
 pub use error::{Instability, TemplateError};
 pub use limits::Limits;
 pub use pieces::Piece;
 
 use crate::conversation::Message;
-use error::Raised;
-use limits::Bounded;
-
-/// The name of the one template in its environment.
-const NAME: &str = "chat_template";
+use jinja::{Program, Scope, Text, Value};
 
 /// A parsed chat template, with the variables that it is given besides the messages.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
-    variables: BTreeMap<String, Value>,
+    /// As it was given.
+    source: String,
+    program: Arc<Program>,
+    variables: BTreeMap<String, serde_json::Value>,
+    time: Option<i64>,
     limits: Limits,
 }
 
@@ -75,27 +67,21 @@ impl ChatTemplate {
     /// A text that is too long or is not Jinja.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         limits::check_source(source)?;
-        // Python's Jinja knows only this line end once it has read a template.
-        let source = source.replace("\r\n", "\n").replace('\r', "\n");
-        let mut environment = Environment::new();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
-        environment.set_auto_escape_callback(|_| AutoEscape::None);
-        // Any name that is included or imported becomes one that does not exist, its own too.
-        environment.set_path_join_callback(|_, _| "".into());
-        python::install(&mut environment);
-        environment.add_filter("tojson", json::tojson);
-        environment.add_function("raise_exception", |message: String| -> Result<Value, _> {
-            Err(Raised::error(message))
-        });
-        environment
-            .add_template_owned(NAME, generation::as_scopes(&source))
-            .map_err(|error| TemplateError::syntax(&error))?;
-        let variables = ["tools", "documents"].map(|name| (name.to_owned(), Value::from(())));
-        let mut template =
-            Self { environment, variables: variables.into(), limits: Limits::default() };
-        template.set_limits(Limits::default());
-        Ok(template)
+        let program = Program::parse(source).map_err(TemplateError::syntax)?;
+        let variables =
+            ["tools", "documents"].map(|name| (name.to_owned(), serde_json::Value::Null));
+        Ok(Self {
+            source: source.to_owned(),
+            program: Arc::new(program),
+            variables: variables.into(),
+            time: None,
+            limits: Limits::default(),
+        })
+    }
+
+    /// The text that it was parsed from.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The same with a variable more, or another value for one: `tools`, `enable_thinking`, …
@@ -104,7 +90,7 @@ impl ChatTemplate {
     /// is set here.
     #[must_use]
     pub fn with_variable(mut self, name: &str, value: &serde_json::Value) -> Self {
-        self.variables.insert(name.to_owned(), Value::from_serialize(value));
+        self.variables.insert(name.to_owned(), value.clone());
         self
     }
 
@@ -113,22 +99,15 @@ impl ChatTemplate {
     /// Without one there is no `strftime_now`, and the same messages always give the same text.
     #[must_use]
     pub fn with_time(mut self, seconds: i64) -> Self {
-        self.environment
-            .add_function("strftime_now", move |format: &str| time::strftime(format, seconds));
+        self.time = Some(seconds);
         self
     }
 
     /// The same with other limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.set_limits(limits);
-        self
-    }
-
-    fn set_limits(&mut self, limits: Limits) {
-        self.environment.set_fuel(Some(limits.instructions));
-        self.environment.set_recursion_limit(limits.recursion);
         self.limits = limits;
+        self
     }
 
     /// The text of a conversation; with `add_generation_prompt`, up to where the assistant's answer
@@ -143,34 +122,33 @@ impl ChatTemplate {
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
-        self.write(&values(messages), add_generation_prompt)
+        self.write(&self.given(), &values(messages), add_generation_prompt)
+    }
+
+    /// The variables as the template sees them.
+    fn given(&self) -> Scope {
+        let variables = self.variables.iter();
+        variables.map(|(name, value)| (Text::given(name), Value::given(value))).collect()
     }
 
     fn write(
         &self,
+        given: &Scope,
         messages: &[Value],
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
-        let mut variables = self.variables.clone();
-        variables.insert("messages".to_owned(), Value::from(messages.to_vec()));
-        variables.insert("add_generation_prompt".to_owned(), add_generation_prompt.into());
-        let mut output = Bounded::new(self.limits.output);
-        let done = self
-            .environment
-            .get_template(NAME)
-            .and_then(|template| template.render_captured_to(Value::from(variables), &mut output))
-            .map(drop);
-        match done {
-            Ok(()) => output.into_text(),
-            Err(_) if output.is_full() => {
-                Err(TemplateError::TooMuchOutput { limit: self.limits.output })
-            }
-            Err(error) => Err(TemplateError::rendering(&error, &self.limits)),
-        }
+        let mut variables = given.clone();
+        let own = [
+            ("messages", Value::given_list(messages.to_vec())),
+            ("add_generation_prompt", Value::Bool(add_generation_prompt)),
+        ];
+        variables.extend(own.map(|(name, value)| (Text::given(name), value)));
+        let text = self.program.render(&variables, self.time, self.limits);
+        text.map_err(|fault| TemplateError::rendering(fault, &self.limits))
     }
 }
 
 /// The messages as the template sees them.
 fn values(messages: &[Message]) -> Vec<Value> {
-    messages.iter().map(|message| Value::from_serialize(message.fields())).collect()
+    messages.iter().map(|message| Value::given_object(message.fields())).collect()
 }

@@ -16,15 +16,19 @@
 //!
 //! Left out: tokenizers without a `tokenizer.json`, unless a GGUF file has one inside.
 
+mod unread;
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
+use burn_lora_files::atomic;
+
 use crate::ModelError;
 use crate::conversation::Chat;
-use crate::gguf::{self, GgufFile};
+use crate::gguf::{self, GgufError, GgufFile};
 use crate::template::ChatTemplate;
 
 /// The files that make a tokenizer, of which `tokenizer.json` is needed.
@@ -47,6 +51,7 @@ pub struct Tokenizer {
     eos: Vec<u32>,
     pad: Option<u32>,
     bos: Option<u32>,
+    unk: Option<u32>,
     template: Option<ChatTemplate>,
     /// Files that stand for a tokenizer which has none of its own, by name.
     made: Vec<(&'static str, String)>,
@@ -69,18 +74,51 @@ impl Tokenizer {
     /// A `tokenizer.json` that is missing or damaged, a configuration beside it that is not JSON, a
     /// chat template that is none; a GGUF file whose tokenizer is not supported.
     pub fn from_dir(dir: &Path) -> Result<Self, ModelError> {
-        if gguf::is_gguf(dir) {
-            return Self::from_gguf(dir);
+        if !gguf::is_gguf(dir) {
+            let model = object(&dir.join("config.json"))?;
+            return Self::of_files(dir, model, ChatTemplate::of_dir(dir)?);
         }
+        match Self::from_gguf(dir) {
+            Err(ModelError::Gguf(
+                GgufError::TokenizerModel { .. } | GgufError::PreTokenizer { .. },
+            )) if dir.with_file_name("tokenizer.json").is_file() => Self::beside_gguf(dir),
+            read => read,
+        }
+    }
+
+    /// From the files of a directory, with what the model's configuration says.
+    fn of_files(
+        dir: &Path,
+        model: Map<String, Value>,
+        template: Option<ChatTemplate>,
+    ) -> Result<Self, ModelError> {
         let path = dir.join("tokenizer.json");
+        let json = match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound && dir.is_dir() => {
+                return Err(unread::absent(dir));
+            }
+            json => json.map_err(ModelError::io("read", &path))?,
+        };
         let parts = Parts {
-            tokenizer: parsed(std::fs::read(&path).map_err(ModelError::io("read", &path))?, &path)?,
+            tokenizer: parsed(json, &path)?,
             texts: object(&dir.join("tokenizer_config.json"))?,
-            model: object(&dir.join("config.json"))?,
+            model,
             generation: object(&dir.join("generation_config.json"))?,
-            template: ChatTemplate::of_dir(dir)?,
+            template,
         };
         Self::new(parts, path, Vec::new())
+    }
+
+    /// From the files beside a GGUF file whose own tokenizer cannot be rebuilt; ids, and the template where there is no
+    /// other, are the file's.
+    fn beside_gguf(path: &Path) -> Result<Self, ModelError> {
+        let dir = atomic::parent(path);
+        let mut file = GgufFile::open(path)?;
+        let template = match ChatTemplate::of_dir(dir)? {
+            Some(template) => Some(template),
+            None => file.chat_template()?.map(ChatTemplate::parse).transpose()?,
+        };
+        Self::of_files(dir, map(file.config()?), template)
     }
 
     fn from_gguf(path: &Path) -> Result<Self, ModelError> {
@@ -90,10 +128,6 @@ impl Tokenizer {
             ("tokenizer.json", tokenizer.to_string()),
             ("tokenizer_config.json", texts.to_string()),
         ];
-        let map = |value| match value {
-            Value::Object(map) => map,
-            _ => Map::new(),
-        };
         let texts = map(texts);
         let parts = Parts {
             tokenizer: parsed(tokenizer.to_string(), path)?,
@@ -129,14 +163,14 @@ impl Tokenizer {
             }
         }
         let one = |role: &str| named(role).or_else(|| numbered(role).first().copied());
-        let (pad, bos) = (one("pad"), one("bos"));
+        let (pad, bos, unk) = (one("pad"), one("bos"), named("unk"));
         // Where it is but a word of the vocabulary, its text would be taken apart.
         let added = inner.get_added_vocabulary().get_added_tokens_decoder();
         let lacking = eos.first().filter(|id| !added.contains_key(id));
         if let Some(token) = lacking.and_then(|id| inner.id_to_token(*id)) {
             inner.add_special_tokens([AddedToken::from(token, true)]).map_err(failed(&path))?;
         }
-        Ok(Self { inner, path, eos, pad, bos, template, made })
+        Ok(Self { inner, path, eos, pad, bos, unk, template, made })
     }
 
     /// How the model writes conversations, if its files say so.
@@ -213,6 +247,23 @@ impl Tokenizer {
         self.bos
     }
 
+    /// The token that stands for what has none, if the files name one.
+    pub(crate) fn unk_id(&self) -> Option<u32> {
+        self.unk
+    }
+
+    /// The file that it was read from.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What its `tokenizer.json` says, in the one form that every reader of such files would write.
+    pub(crate) fn json(&self) -> Result<Value, ModelError> {
+        let text = self.inner.to_string(false).map_err(|e| self.failed(e))?;
+        serde_json::from_str(&text)
+            .map_err(|source| ModelError::Json { path: self.path.clone(), source })
+    }
+
     /// Whether a token is one of those added to the vocabulary, which no text is split across.
     pub fn is_added(&self, id: u32) -> bool {
         self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id)
@@ -270,7 +321,12 @@ fn failed(path: &Path) -> impl Fn(tokenizers::Error) -> ModelError {
 
 /// The tokenizer of a `tokenizer.json`, without the truncation and padding that it asks for.
 fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, ModelError> {
-    let mut tokenizer = tokenizers::Tokenizer::from_bytes(json).map_err(failed(path))?;
+    let json = json.as_ref();
+    let mut tokenizer =
+        tokenizers::Tokenizer::from_bytes(json).map_err(|error| match unread::newer(json) {
+            Some(reason) => ModelError::Tokenizer { path: path.to_owned(), reason },
+            None => failed(path)(error),
+        })?;
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(failed(path))?;
     Ok(tokenizer)
@@ -283,6 +339,14 @@ fn object(path: &Path) -> Result<Map<String, Value>, ModelError> {
         Err(error) => Err(ModelError::io("read", path)(error)),
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map_err(|source| ModelError::Json { path: path.to_owned(), source }),
+    }
+}
+
+/// The fields of an object.
+fn map(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
     }
 }
 

@@ -19,22 +19,25 @@
 //! [`Values`] and of `burn_lora::FrozenWeight`).
 
 mod builder;
+mod cause;
 mod checkpoint;
 mod dtype;
+pub(crate) mod instead;
 mod load;
 mod manifest;
 mod random;
 mod save;
 
 pub use builder::{Builder, Storage};
+pub use cause::TensorCause;
 pub use dtype::{Values, WeightDtype};
-pub use load::{CheckpointKeys, LoadReport};
+pub use load::{Blocks, CheckpointKeys, LoadReport};
 pub use random::Random;
 pub use save::SaveDtype;
 
-pub(crate) use load::load;
+pub(crate) use load::{load, outline};
 pub(crate) use manifest::Manifest;
-pub(crate) use save::{file_sizes, save};
+pub(crate) use save::{Collected, file_sizes, merged_tensors, save};
 
 use crate::ModelError;
 

@@ -208,6 +208,22 @@ pub enum PatchError {
         /// What the parser says.
         reason: String,
     },
+    /// The adapter's values are broken.
+    #[error(
+        "`{key}` in {} holds {value}{}: go back to an earlier checkpoint",
+        path.display(),
+        if *others > 0 { format!(", and {others} more tensors hold values that are not finite") } else { String::new() }
+    )]
+    Values {
+        /// The file.
+        path: PathBuf,
+        /// The first such tensor.
+        key: String,
+        /// The first such value in it.
+        value: f64,
+        /// How many tensors beside it hold such values.
+        others: usize,
+    },
     /// The tensors do not fit the model.
     #[error("{}", lines(&format!("the tensors of {origin} do not fit the model"), problems))]
     Keys {
@@ -405,6 +421,28 @@ pub enum KeyProblem {
         /// The configuration's rank.
         configured: usize,
     },
+    /// An embedding, saved beside the factors, has other rows than the model's.
+    #[error(
+        "rows: `{key}` is {found:?}, the model has {expected:?}: tokens were added before the training, and the base \
+         must have them too; write it with them, `get_base_model().save_pretrained(DIR)` in PEFT, and name that one"
+    )]
+    Rows {
+        /// The key.
+        key: String,
+        /// The shape of the tensor.
+        found: Vec<usize>,
+        /// The shape the model has.
+        expected: Vec<usize>,
+    },
+    /// An output head, saved beside the factors, of a model that has none of its own.
+    #[error(
+        "surplus: `{key}`: this model has no head of its own to take it, and no token table of the same values; save \
+         the adapter with `save_embedding_layers=False` in PEFT, or load it onto a base with a head of its own"
+    )]
+    TiedHead {
+        /// The key.
+        key: String,
+    },
     /// A tensor holds no floating-point numbers of a kind that is read.
     #[error("dtype: `{key}` is {dtype}, only f32, f16 and bf16 are read")]
     Dtype {
@@ -431,11 +469,10 @@ pub enum KeyProblem {
 fn lines<P: Display>(headline: &str, problems: &[P]) -> String {
     match problems {
         [only] => format!("{headline}: {only}"),
-        problems => problems
-            .iter()
-            .fold(format!("{headline} ({} problems):", problems.len()), |text, problem| {
-                format!("{text}\n  - {problem}")
-            }),
+        problems => {
+            let told = burn_lora_text::lines(problems, "  - ");
+            format!("{headline} ({} problems):{told}", problems.len())
+        }
     }
 }
 

@@ -132,16 +132,33 @@ pub(crate) fn compare<'a>(
             expected: slot.shape.clone(),
         }),
     );
-    for (key, found) in surplus {
-        problems.push(KeyProblem::Surplus {
-            key: key.to_owned(),
-            found: found.to_vec(),
-            nearest: nearest_ends(key, open.keys().copied())
-                .into_iter()
-                .find(|near| open.contains_key(near.as_str())),
-        });
+    for (at, (key, found)) in surplus.into_iter().enumerate() {
+        // Looking through all keys for each key takes long, and nobody reads that many.
+        let nearest = (at < MEANT).then(|| meant(key, &open)).flatten();
+        problems.push(KeyProblem::Surplus { key: key.to_owned(), found: found.to_vec(), nearest });
     }
     problems
+}
+
+/// For how many surplus keys the one is looked for that may have been meant.
+const MEANT: usize = 16;
+
+/// The open key that may have been meant: one of the same factor, where the key names one.
+fn meant(key: &str, open: &BTreeMap<&str, &Slot>) -> Option<String> {
+    let names = |slot: &Slot| match slot.part {
+        Part::Factor(factor) => {
+            factor.key.split('.').next().is_some_and(|name| key.split('.').any(|part| part == name))
+        }
+        Part::Base | Part::Unknown => false,
+    };
+    let of_factor: Vec<&str> =
+        open.iter().filter(|(_, slot)| names(slot)).map(|(key, _)| *key).collect();
+    let candidates: Vec<&str> = match of_factor.is_empty() {
+        true => open.keys().copied().collect(),
+        false => of_factor,
+    };
+    let near = nearest_ends(key, candidates);
+    near.into_iter().find(|near| open.contains_key(near.as_str()))
 }
 
 /// The paths of the parameters that require gradients, or do once the model is in training mode.

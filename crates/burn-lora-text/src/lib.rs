@@ -16,6 +16,6 @@ mod names;
 mod near;
 mod numbers;
 
-pub use names::{and, listed, or};
+pub use names::{and, lines, listed, or};
 pub use near::{nearest, nearest_ends};
 pub use numbers::{grouped, part, short, significant, size};

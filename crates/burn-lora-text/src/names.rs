@@ -1,4 +1,6 @@
-//! Names in code quotes, one after the other.
+//! Names in code quotes, one after the other, and problems on lines of their own.
+
+use std::fmt::{Display, Write};
 
 /// How many of many names are shown.
 const SHOWN: usize = 8;
@@ -21,6 +23,24 @@ pub fn listed<S: AsRef<str>>(names: &[S]) -> String {
     let (shown, rest) = names.split_at(names.len().min(SHOWN));
     let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
     format!("{}{more}", joined(shown, ", "))
+}
+
+/// A line for each problem, begun by `start`: the first eight, and how many more there are.
+///
+/// ```
+/// assert_eq!(burn_lora_text::lines(&["a", "b"], "  - "), "\n  - a\n  - b");
+/// ```
+pub fn lines<P: Display>(problems: &[P], start: &str) -> String {
+    let (shown, rest) = problems.split_at(problems.len().min(SHOWN));
+    let mut text = String::new();
+    for problem in shown {
+        // Writing into a text cannot fail.
+        let _ = write!(text, "\n{start}{problem}");
+    }
+    if !rest.is_empty() {
+        let _ = write!(text, "\n{start}and {} more", rest.len());
+    }
+    text
 }
 
 /// Commas between the names, and `last` before the last one.
@@ -57,5 +77,8 @@ mod tests {
         assert_eq!(listed(&names), "`0`, `1`, `2`, `3`, `4`, `5`, `6`, `7` and 2 more");
         assert_eq!(listed(&names[..2]), "`0`, `1`");
         assert_eq!(listed(&names[..0]), "none");
+        assert_eq!(lines(&names, "- ").lines().count(), 10, "an empty one, eight, and the rest");
+        assert!(lines(&names, "- ").ends_with("\n- 7\n- and 2 more"));
+        assert_eq!(lines(&names[..1], "- "), "\n- 0");
     }
 }

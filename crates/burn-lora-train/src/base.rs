@@ -2,11 +2,14 @@
 
 use std::any::Any;
 use std::cell::{OnceCell, RefCell};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_models::{Architecture, LoadReport, ModelConfig, ModelError, Storage, WeightDtype};
+use burn_lora_models::{
+    Architecture, ClassifierConfig, LoadReport, ModelConfig, ModelError, SequenceClassifierConfig,
+    Storage, WeightDtype,
+};
 
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
@@ -104,14 +107,16 @@ pub fn tokenizer(config: &RunConfig, observer: &Observer) -> Result<Tokenizer, T
     Ok(Tokenizer::from_dir(&located(&config.model.tokenizer, observer)?)?)
 }
 
-/// Rows of the token table of the model that the configuration names.
-pub(crate) fn vocabulary<M: TrainableModel>(
-    config: &RunConfig,
-    observer: &Observer,
-) -> Result<usize, TrainError> {
+/// Where the model lies that the configuration names: its directory, or its files.
+pub(crate) fn place(config: &RunConfig, observer: &Observer) -> Result<PathBuf, TrainError> {
     let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
         placed(&config.model.source, observer)?;
-    Ok(M::Config::from_path(&path)?.about().vocab_size())
+    Ok(path)
+}
+
+/// Rows of the token table of the model that lies there.
+pub(crate) fn vocabulary<M: TrainableModel>(path: &Path) -> Result<usize, TrainError> {
+    Ok(M::Config::from_path(path)?.about().vocab_size())
 }
 
 /// The model that the configuration names, with the head that its task needs.
@@ -133,18 +138,43 @@ pub fn load<M: TrainableModel>(
         ModelSource::Pretrained(_) => M::load_as(&shape, path, seed, at, progress),
         ModelSource::Random(_) => Ok((M::random(&shape, seed, at)?, LoadReport::default())),
     })
+    .map_err(|error| with_classes(error, config))
 }
 
-/// The shapes of the model that the configuration names, with the head that its task needs.
+/// A head of another number of classes, told by the classes.
+fn with_classes(error: TrainError, config: &RunConfig) -> TrainError {
+    match error {
+        TrainError::Model(ModelError::Head { dir, found, group, .. }) => {
+            let head = SequenceClassifierConfig::from_path(&dir);
+            TrainError::Head {
+                outputs: found,
+                named: head.map(|head| head.labels().to_vec()).unwrap_or_default(),
+                dir,
+                classes: config.data.labels.clone().unwrap_or_default(),
+                group,
+            }
+        }
+        other => other,
+    }
+}
+
+/// The shapes of the model that the configuration names, with the head that its task needs. Those of a pretrained model
+/// are compared with its files, as [`load`] does.
 pub(crate) fn outline<M: TrainableModel>(
     config: &RunConfig,
     device: &Device,
     observer: &Observer,
 ) -> Result<M, TrainError> {
-    let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
-        placed(&config.model.source, observer)?;
+    let source = placed(&config.model.source, observer)?;
+    let (ModelSource::Pretrained(path) | ModelSource::Random(path)) = &source;
     let at = Storage { device, dtype: config.model.dtype };
-    Ok(M::outline(&shaped::<M>(&path, config)?, at)?)
+    let shape = shaped::<M>(path, config)?;
+    Ok(match &source {
+        ModelSource::Pretrained(dir) => {
+            M::outline_of(&shape, dir, at).map_err(|error| with_classes(error.into(), config))?
+        }
+        ModelSource::Random(_) => M::outline(&shape, at)?,
+    })
 }
 
 /// The configuration of the model there, as the run is to train it.

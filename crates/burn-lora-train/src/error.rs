@@ -9,7 +9,7 @@ use burn_lora_hub::HubError;
 use burn_lora_models::ModelError;
 use burn_lora_patch::PatchError;
 use burn_lora_report::ReportError;
-use burn_lora_text::size;
+use burn_lora_text::{listed, size};
 
 use crate::inputs::Changed;
 use crate::plan::Suggestion;
@@ -174,7 +174,7 @@ pub enum TrainError {
     #[error(
         "`{}` holds what no run of this program wrote: {}; move it away, or name another `[output] dir`",
         dir.display(),
-        burn_lora_text::listed(files)
+        listed(files)
     )]
     Foreign {
         /// The run directory.
@@ -221,9 +221,27 @@ pub enum TrainError {
         /// Steps in all.
         steps: usize,
     },
+    /// The model has a head of another number of classes than the rows.
+    #[error(
+        "the head of `{}` has {outputs} outputs ({}), and there are {} classes ({}): name all {outputs} in [data] labels, in \
+         the order of the outputs, or take the tensors `{group}…` out of the files, so that a head of {} starts afresh",
+        dir.display(), listed(named), classes.len(), listed(classes), classes.len()
+    )]
+    Head {
+        /// The model's directory.
+        dir: PathBuf,
+        /// How many outputs the head has.
+        outputs: usize,
+        /// What they are called.
+        named: Vec<String>,
+        /// The classes of the rows, or those that the configuration names.
+        classes: Vec<String>,
+        /// What the keys of the head's tensors begin with.
+        group: &'static str,
+    },
     /// Rows may be longer than the model can read.
     #[error(
-        "[data] max_length = {max_length} is more than the model's {limit} positions: lower it"
+        "[data] max_length = {max_length} is more than the {limit} tokens that the model reads at once: lower it"
     )]
     TooLong {
         /// What the configuration says.

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::data::dataloader::DataLoader;
 use burn::data::dataset::DatasetError;
 use burn::module::Module;
-use burn_lora_patch::peft;
+use burn_lora_patch::LoadOptions;
 use burn_lora_report::figure;
 use burn_lora_report::record::EvalRecord;
 use burn_lora_report::sample::{Sample, Scores};
@@ -19,7 +19,7 @@ use crate::observe::Observer;
 use crate::prepare::{Kind, Run, draw, prepare_held_out};
 use crate::samples::scoring;
 use crate::scene::{Scene, Surroundings};
-use crate::{TrainError, with_model};
+use crate::{TrainError, adapter, with_model};
 
 /// The measures of one evaluation.
 #[derive(Debug, Clone)]
@@ -129,7 +129,7 @@ fn measure<M: TrainableModel>(
     observer: &Observer,
 ) -> Result<Evaluation, TrainError> {
     if let Some(dir) = adapter {
-        peft::load(&mut run.model, dir, &peft::LoadOptions::default())?;
+        adapter::load(&mut run.model, dir, &LoadOptions::default(), observer)?;
     }
     let draw = draw(&run.config.train);
     let rows = run.eval.as_ref().ok_or_else(|| nothing_held_out(dir))?;

@@ -21,6 +21,7 @@
 //! # Ok::<(), burn_lora_train::TrainError>(())
 //! ```
 
+pub mod adapter;
 mod artifacts;
 pub mod base;
 pub mod checkpoint;

@@ -19,6 +19,8 @@ pub enum Event {
     Done,
     /// A line of a report.
     Line(String),
+    /// Something to look at, which is no part of a result.
+    Note(String),
 }
 
 /// Is told of every [`Event`], on whichever thread it comes. Clones share the same listener.
@@ -54,6 +56,11 @@ impl Observer {
     /// A line of a report.
     pub fn line(&self, text: impl Into<String>) {
         (self.0)(Event::Line(text.into()));
+    }
+
+    /// Something to look at, beside the result.
+    pub fn note(&self, text: impl Into<String>) {
+        (self.0)(Event::Note(text.into()));
     }
 }
 

@@ -8,12 +8,14 @@ use burn_lora_app::chat::{Change, Command, Help, Input, Session};
 use burn_lora_app::generator::{Generator, NamedAdapter, Writing};
 
 use super::generate::{Choice, print};
+use crate::place::place;
 use crate::{output, terminal};
 
 /// Talk to a model, with or without adapters
 #[derive(clap::Args)]
 pub struct Chat {
     /// A run directory, a model directory or .gguf file, or a model of the hub
+    #[arg(value_parser = place())]
     model: PathBuf,
     /// An adapter to switch to with /adapter NAME; may be repeated
     #[arg(long, value_name = "NAME=DIR")]

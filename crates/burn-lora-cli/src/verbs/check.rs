@@ -11,6 +11,7 @@ use burn_lora_train::prepare::{Kind, Run, prepare_if_it_fits};
 use burn_lora_train::with_model;
 
 use super::Overrides;
+use crate::place::place;
 use crate::{output, terminal};
 use view::Checked;
 
@@ -18,6 +19,7 @@ use view::Checked;
 #[derive(clap::Args)]
 pub struct Check {
     /// The run configuration
+    #[arg(value_parser = place())]
     config: PathBuf,
     #[command(flatten)]
     overrides: Overrides,

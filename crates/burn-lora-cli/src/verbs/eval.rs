@@ -8,12 +8,14 @@ use burn_lora_train::evaluate::{Evaluation, evaluate};
 use serde::Serialize;
 
 use super::Overrides;
+use crate::place::place;
 use crate::{output, terminal};
 
 /// Measure a finished run on its held-out rows, or on others (`--set data.eval=FILE`)
 #[derive(clap::Args)]
 pub struct Eval {
     /// The run directory
+    #[arg(value_parser = place())]
     run: PathBuf,
     #[command(flatten)]
     overrides: Overrides,

@@ -1,22 +1,27 @@
-//! `burn-lora export RUN --out DIR`: a finished run as a directory to share.
+//! `burn-lora export RUN --out DIR`: a finished run as a directory to share, or any decoder as a GGUF file.
 
 use std::path::PathBuf;
 
 use burn_lora_app::AppError;
-use burn_lora_app::export::{ExportOptions, export, export_dry_run};
+use burn_lora_app::export::{
+    ExportOptions, GgufOptions, export, export_dry_run, export_gguf, export_gguf_dry_run,
+};
 use burn_lora_models::SaveDtype;
+use burn_lora_models::gguf::FileType;
 use clap::ValueHint;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use crate::place::place;
 use crate::{output, terminal};
 
-/// Write a directory to share: adapter or model, tokenizer, model card
+/// Write a directory to share: adapter or model, tokenizer, model card; or a GGUF file
 #[derive(clap::Args)]
 pub struct Export {
-    /// The run directory
-    #[arg(value_hint = ValueHint::DirPath)]
+    /// The run directory; with --gguf also a model's directory or .gguf file, or a model of the hub
+    #[arg(value_hint = ValueHint::DirPath, value_parser = place())]
     run: PathBuf,
     /// The directory to write, which must not exist
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place())]
     out: PathBuf,
     /// Write base and adapter as one model (f32) instead of the adapter
     #[arg(long)]
@@ -24,6 +29,15 @@ pub struct Export {
     /// What others find the base model by, such as org/name [default: the configuration's]
     #[arg(long, value_name = "NAME")]
     base_model: Option<String>,
+    /// Write one GGUF file, its adapter merged, and a Modelfile for Ollama: f32, f16, bf16, q8_0, q4_0 or q4_k
+    #[arg(long, value_name = "TYPE", value_parser = file_type(), conflicts_with_all = ["merged", "base_model"])]
+    gguf: Option<FileType>,
+    /// The adapter to merge (a PEFT directory) [default: the run's own, if it is a run]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "gguf")]
+    adapter: Option<PathBuf>,
+    /// Where to load and merge for --gguf: cpu, cuda:0, …
+    #[arg(long, default_value = "cpu", requires = "gguf")]
+    device: String,
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -44,8 +58,44 @@ fn quoted(text: &str) -> String {
     if text.chars().all(plain) { text.to_owned() } else { format!("{text:?}") }
 }
 
+/// The types of a file, by name.
+fn file_type() -> impl TypedValueParser<Value = FileType> {
+    PossibleValuesParser::new(FileType::ALL.map(FileType::name))
+        .try_map(|name| FileType::parse(&name).ok_or_else(|| format!("no type `{name}`")))
+}
+
 impl Export {
     pub fn run(self) -> Result<(), AppError> {
+        match self.gguf {
+            Some(file_type) => self.run_gguf(file_type),
+            None => self.run_directory(),
+        }
+    }
+
+    fn run_gguf(self, file_type: FileType) -> Result<(), AppError> {
+        let Self { run, out, adapter, device, json, dry_run, .. } = self;
+        let options = GgufOptions { out, file_type, adapter, device };
+        let observer = terminal::observer(json);
+        if dry_run {
+            return output::dry_run(&export_gguf_dry_run(&run, &options, &observer)?, json);
+        }
+        let exported = export_gguf(&run, &options, &observer)?;
+        if json {
+            return output::json(&exported);
+        }
+        output::line(&format!("exported: {}", exported.out.display()))?;
+        for name in &exported.files {
+            output::line(&format!("  {name}"))?;
+        }
+        let counts: Vec<String> = exported
+            .tensors
+            .iter()
+            .map(|count| format!("{} {}", count.tensors, count.ggml_type))
+            .collect();
+        output::line(&format!("tensors: {}", counts.join(", ")))
+    }
+
+    fn run_directory(self) -> Result<(), AppError> {
         let options = ExportOptions {
             out: self.out,
             merged: self.merged.then_some(SaveDtype::F32),

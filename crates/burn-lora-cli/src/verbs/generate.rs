@@ -11,27 +11,29 @@ use burn_lora_app::prompts_file::{Destination, Prompts, check_file, continue_fil
 use burn_lora_models::generate::Sampling;
 use serde::Serialize;
 
+use crate::place::place;
 use crate::{output, terminal};
 
 /// Continue a prompt, or every row of a file, with a finished run or with a model and an adapter
 #[derive(clap::Args)]
 pub struct Generate {
     /// A run directory, a model directory or .gguf file, or a model of the hub
+    #[arg(value_parser = place())]
     model: PathBuf,
     /// The text to continue
     #[arg(long, short, required_unless_present = "input")]
     prompt: Option<String>,
     /// A JSON Lines file with rows of `prompt` or `messages`; needs --output
-    #[arg(long, value_name = "FILE", conflicts_with = "prompt", requires = "output")]
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt", requires = "output", value_parser = place())]
     input: Option<PathBuf>,
     /// Where the rows go with their continuations, as `output`
-    #[arg(long, value_name = "FILE", requires = "input")]
+    #[arg(long, value_name = "FILE", requires = "input", value_parser = place())]
     output: Option<PathBuf>,
     /// Replace the file that --output names, if it is there
     #[arg(long, requires = "output")]
     overwrite: bool,
     /// A PEFT adapter directory, instead of the run's
-    #[arg(long)]
+    #[arg(long, value_parser = place())]
     adapter: Option<PathBuf>,
     /// Multiplies the adapter's scale: 0 is the base model, 1 the adapter as trained
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]

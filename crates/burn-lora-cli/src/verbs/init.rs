@@ -9,6 +9,7 @@ use clap::ValueHint;
 use serde::Serialize;
 
 use crate::output;
+use crate::place::place;
 
 /// List the ready configurations, print one, or copy one with your paths filled in
 #[derive(clap::Args)]
@@ -16,7 +17,7 @@ pub struct Init {
     /// The configuration; without it, all are listed
     name: Option<String>,
     /// The file to write, which must not exist; without it, the configuration is printed
-    #[arg(long, value_name = "FILE", requires = "name", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", requires = "name", value_hint = ValueHint::FilePath, value_parser = place())]
     out: Option<PathBuf>,
     /// Fill in the base model
     #[arg(long, value_name = "PATH", requires = "name", value_hint = ValueHint::AnyPath)]

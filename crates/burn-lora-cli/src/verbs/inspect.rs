@@ -7,12 +7,13 @@ use burn_lora_app::inspect::inspect;
 use clap::ValueHint;
 
 use crate::output;
+use crate::place::place;
 
 /// Show an adapter's layers with their shapes, scales and norms
 #[derive(clap::Args)]
 pub struct Inspect {
     /// A PEFT adapter directory, or a run directory
-    #[arg(value_hint = ValueHint::DirPath)]
+    #[arg(value_hint = ValueHint::DirPath, value_parser = place())]
     adapter: PathBuf,
     /// Print one JSON object instead of lines
     #[arg(long)]
@@ -23,8 +24,10 @@ impl Inspect {
     pub fn run(self) -> Result<(), AppError> {
         let inspection = inspect(&self.adapter)?;
         match self.json {
-            true => output::json(&inspection),
-            false => output::bytes(format!("{inspection}\n").as_bytes()),
+            true => output::json(&inspection)?,
+            false => output::bytes(format!("{inspection}\n").as_bytes())?,
         }
+        // It is shown all the same: where it is broken is what somebody looks for.
+        Ok(inspection.sound()?)
     }
 }

@@ -7,15 +7,17 @@ use burn_lora_app::merge::{MergeOptions, Tolerance, merge, merge_dry_run};
 use burn_lora_models::SaveDtype;
 use clap::ValueEnum;
 
+use crate::place::place;
 use crate::{output, terminal};
 
 /// Write base model and adapter as one Hugging Face directory
 #[derive(clap::Args)]
 pub struct Merge {
     /// The run directory
+    #[arg(value_parser = place())]
     run: PathBuf,
     /// The directory to write; `RUN/merged` unless given
-    #[arg(long)]
+    #[arg(long, value_parser = place())]
     out: Option<PathBuf>,
     /// The number format to write
     #[arg(long, value_enum, default_value_t = Format::F32)]

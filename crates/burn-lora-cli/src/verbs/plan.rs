@@ -9,13 +9,14 @@ use burn_lora_train::plan::plan;
 use clap::ValueHint;
 
 use super::Overrides;
+use crate::place::place;
 use crate::{failed, output, terminal};
 
 /// Predict a run's memory and time, and fail if it does not fit
 #[derive(clap::Args)]
 pub struct Plan {
     /// The run configuration
-    #[arg(value_hint = ValueHint::FilePath)]
+    #[arg(value_hint = ValueHint::FilePath, value_parser = place())]
     config: PathBuf,
     #[command(flatten)]
     overrides: Overrides,

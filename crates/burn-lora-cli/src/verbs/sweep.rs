@@ -8,13 +8,14 @@ use burn_lora_app::sweep::{self, Grid, PointState, Results, SweepError};
 use burn_train::Interrupter;
 use clap::ValueHint;
 
+use crate::place::place;
 use crate::{failed, output, terminal};
 
 /// Fine-tune with every combination of some values, and compare
 #[derive(clap::Args)]
 pub struct Sweep {
     /// The run configuration
-    #[arg(value_hint = ValueHint::FilePath)]
+    #[arg(value_hint = ValueHint::FilePath, value_parser = place())]
     config: PathBuf,
     /// A key and the values to try, such as `--set adapter.rank=4,8,16`; with one value an override;
     /// may be repeated
@@ -22,7 +23,7 @@ pub struct Sweep {
     set: Vec<String>,
     /// The directory of the sweep, with a run directory for each combination below it [default: the
     /// configuration's `[output] dir`]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place())]
     out: Option<PathBuf>,
     /// Print what sweep.json holds instead of the table; progress goes to standard error
     #[arg(long)]

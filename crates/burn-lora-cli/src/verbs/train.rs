@@ -13,6 +13,7 @@ use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
 
 use super::Overrides;
+use crate::place::place;
 use crate::plain::PlainRenderer;
 use crate::{output, terminal};
 
@@ -22,6 +23,7 @@ use crate::{output, terminal};
 #[derive(clap::Args)]
 pub struct Train {
     /// The run configuration
+    #[arg(value_parser = place())]
     config: PathBuf,
     #[command(flatten)]
     overrides: Overrides,

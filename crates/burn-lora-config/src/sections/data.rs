@@ -38,7 +38,7 @@ keys! {
         /// Answer of format `squad` to a question that its context does not answer.
         squad_no_answer: String = "unanswerable".to_owned(), name();
         /// Classes in the order of the model's outputs.
-        labels: Option<Vec<String>> = None => "those of the training rows, sorted",
+        labels: Option<Vec<String>> = None => "those of the training rows, sorted; the head's, where it names them all",
             list(text()).only(|names| !names.is_empty()).called("list of class names").optional();
         /// Use only the first rows of `eval`.
         eval_limit: Option<usize> = None => "all", whole(1..).optional(), decides Evaluation;

@@ -21,6 +21,7 @@ pub(super) const SPEC: Spec = Spec {
 fn label(row: &Object) -> Result<Label, RowProblem> {
     let value = row.get("label");
     let label = match value {
+        Some(Value::String(name)) if name.trim().is_empty() => return Err(RowProblem::NoLabel),
         Some(Value::String(name)) => Some(Label::Name(name.clone())),
         Some(Value::Number(number)) => number.as_i64().map(Label::Number),
         _ => None,

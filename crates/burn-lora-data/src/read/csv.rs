@@ -66,7 +66,6 @@ fn object(header: &StringRecord, record: &StringRecord) -> Result<Object, RowPro
     }
     let value = |key: &str, cell: &str| match cell.parse::<i64>() {
         _ if key != "label" => cell.into(),
-        _ if cell.is_empty() => Value::Null,
         // `007` and `+7` are names.
         Ok(number) if number.to_string() == cell => number.into(),
         _ => cell.into(),

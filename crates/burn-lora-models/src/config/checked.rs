@@ -10,8 +10,9 @@ use std::ops::Deref;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
-use super::{Problems, model_type, parse};
+use super::{Problems, keys_of, model_type, parse, quantised};
 use crate::dropout::Dropouts;
 use crate::footprint::CostModel;
 use crate::gguf::GgufFamily;
@@ -28,6 +29,11 @@ pub trait ConfigKeys: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
 
     /// Fills what is made of the keys, and tells what is wrong with them.
     fn check(&mut self, model_type: &'static str, problems: &mut Problems);
+
+    /// See [`Description::settings`]: what a family with GGUF files has to say.
+    fn settings(&self) -> Map<String, Value> {
+        Map::new()
+    }
 
     /// What every model has.
     fn basics(&self) -> Basics;
@@ -85,7 +91,11 @@ impl<K: ConfigKeys> ModelConfig for Checked<K> {
 
     fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
         let model_type = model_type(text, path, K::MODEL_TYPES)?;
-        let mut keys: K = parse(text, path)?;
+        let given: Map<String, Value> = parse(text, path)?;
+        if let Some(how) = quantised(&given) {
+            return Err(ModelError::Quantised { path: path.to_owned(), how });
+        }
+        let mut keys: K = keys_of(given, path)?;
         let mut problems = Problems::default();
         keys.check(model_type, &mut problems);
         problems.none(path)?;
@@ -110,6 +120,10 @@ impl<K: ConfigKeys> Description for Checked<K> {
 
     fn to_json(&self) -> Cow<'_, str> {
         self.keys.to_json(&self.text)
+    }
+
+    fn settings(&self) -> Map<String, Value> {
+        self.keys.settings()
     }
 
     fn vocab_size(&self) -> usize {

@@ -36,6 +36,14 @@ impl Positions {
         }
     }
 
+    /// The position after the last.
+    pub(crate) fn end(&self) -> usize {
+        match self {
+            Self::Range { first, columns } => first + columns,
+            Self::Each { positions, .. } => positions.iter().max().map_or(0, |last| last + 1),
+        }
+    }
+
     /// The rows of `table` (`[positions, d]`) at these positions, `[1 or batch, columns, d]`.
     ///
     /// Padding past the table's end takes its last row: nobody reads what becomes of it.
@@ -159,7 +167,7 @@ impl Placement {
     }
 
     /// Where constants of the pass are made.
-    pub(super) fn device(&self) -> &Device {
+    pub(crate) fn device(&self) -> &Device {
         &self.device
     }
 

@@ -4,7 +4,8 @@
 //! [`LlamaConfig`]: biases on the projections, norms on q and k, the width of a head, how many heads
 //! share a key, whether the head is the embedding's table, how rotary frequencies are scaled.
 //!
-//! Left out: sliding windows (refused where a configuration uses one), left padding.
+//! Left out: attention over a sliding window (where a configuration uses one, rows may be as long as it, for which
+//! both are the same), left padding.
 
 mod attention;
 mod config;

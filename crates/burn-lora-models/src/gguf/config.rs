@@ -3,8 +3,12 @@
 use serde_json::{Value as Json, json};
 
 use super::family::GgufFamily;
-use super::{GgufError, GgufFile};
+use super::{GgufError, GgufFile, GgufTensor};
 use crate::registry::gguf_families;
+
+/// Where a file has the tokens that generation stops at.
+pub(super) const ENDS: [&str; 3] =
+    ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
 
 impl GgufFile {
     /// What the model's `config.json` would say.
@@ -18,21 +22,47 @@ impl GgufFile {
     /// architecture can have but the models here have not.
     pub fn config(&mut self) -> Result<Json, GgufError> {
         let family = self.family()?;
-        let mut config = (family.config)(self)?;
+        let mut config = (family.read)(self)?;
         let mut set = |key: &str, value: Json| config.insert(key.to_owned(), value);
+        for setting in family.settings {
+            if let Some((key, value)) = setting.read(self)? {
+                set(key, value);
+            }
+        }
+        for (key, means) in family.implied {
+            set(key, json!(means.first()));
+        }
         set("model_type", json!(family.architecture));
+        set("architectures", json!([family.class]));
         set("vocab_size", json!(self.vocab_size()?));
         set("tie_word_embeddings", json!(self.tensor("output.weight").is_none()));
         for (name, id) in [
             ("bos_token_id", "tokenizer.ggml.bos_token_id"),
-            ("eos_token_id", "tokenizer.ggml.eos_token_id"),
             ("pad_token_id", "tokenizer.ggml.padding_token_id"),
         ] {
             if let Some(id) = self.metadata().index(id)? {
                 set(name, json!(id));
             }
         }
+        match self.ends()?.as_slice() {
+            [] => None,
+            [only] => set("eos_token_id", json!(only)),
+            several => set("eos_token_id", json!(several)),
+        };
         Ok(Json::Object(config))
+    }
+
+    /// The tokens that end a text, an answer and a message, each once; the first is the one to train with.
+    fn ends(&self) -> Result<Vec<usize>, GgufError> {
+        let mut ends = Vec::new();
+        for key in ENDS {
+            if let Some(id) = self.metadata().index(key)?
+                && !ends.contains(&id)
+            {
+                ends.push(id);
+            }
+        }
+        Ok(ends)
     }
 
     /// Which of the supported families it is of.
@@ -64,6 +94,21 @@ impl GgufFile {
     pub(crate) fn count(&self, name: &str) -> Result<usize, GgufError> {
         let (key, metadata) = (self.key(name)?, self.metadata());
         metadata.needed(&key, metadata.count(&key)?)
+    }
+
+    /// How many blocks there are; no more than there are tensors of.
+    pub(crate) fn blocks(&self) -> Result<usize, GgufError> {
+        let count = self.count("block_count")?;
+        let block = |tensor: &GgufTensor| -> Option<usize> {
+            tensor.name.strip_prefix("blk.")?.split('.').next()?.parse().ok()
+        };
+        match self.tensors().filter_map(block).max() {
+            Some(last) if count > last.saturating_add(1) => {
+                let (path, key) = (self.path().to_owned(), self.key("block_count")?);
+                Err(GgufError::BlockCount { path, key, count, found: last + 1 })
+            }
+            _ => Ok(count),
+        }
     }
 
     /// A number under a key of the architecture's own.

@@ -285,6 +285,32 @@ pub enum GgufError {
         /// What it should be.
         expected: &'static str,
     },
+    /// The metadata has more blocks than there are tensors for.
+    #[error(
+        "`{}`: `{key}` is {count}, and the tensors are those of {found} blocks: the file is damaged, or converted \
+         in part",
+        path.display()
+    )]
+    BlockCount {
+        /// The file.
+        path: PathBuf,
+        /// The metadata key.
+        key: String,
+        /// What it says.
+        count: usize,
+        /// How many there are tensors of.
+        found: usize,
+    },
+    /// One file of a model that was split into several.
+    #[error(
+        "`{}` is one of the files that a GGUF model was split into: join them with llama.cpp, \
+         `llama-gguf-split --merge FIRST-FILE WHOLE.gguf`, and name the whole",
+        path.display()
+    )]
+    Split {
+        /// The file.
+        path: PathBuf,
+    },
     /// A model of an architecture that is not built here.
     #[error(
         "`{}`: `general.architecture` is `{found}`, which is not supported as GGUF: supported are \
@@ -410,8 +436,8 @@ impl fmt::Display for GgufTensorProblem {
 fn lines(problems: &[GgufTensorProblem]) -> String {
     match problems {
         [only] => only.to_string(),
-        several => several.iter().fold(format!("{} problems", several.len()), |text, problem| {
-            format!("{text}\n  {problem}")
-        }),
+        several => {
+            format!("{} problems{}", several.len(), burn_lora_text::lines(several, "  "))
+        }
     }
 }

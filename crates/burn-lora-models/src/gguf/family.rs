@@ -1,24 +1,136 @@
 //! What a file says of a family: how llama.cpp's conversion names its tensors, lays out their rows, and
 //! writes its configuration. Each family has its own beside its model; [`crate::registry`] lists them.
+//!
+//! Files are read and written by the same tables. What they cannot say (a setting with a default of
+//! its own, a tensor that says what `config.json` says) is a family's [`GgufFamily::read`] and
+//! [`GgufFamily::write`].
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
-use super::rows::RowOrder;
-use super::{GgufError, GgufFile, GgufTensor};
+use super::rows::Rows;
+use super::{GgufError, GgufFile, Value};
 
 /// One `general.architecture`.
 #[derive(Debug)]
 pub struct GgufFamily {
     /// `general.architecture`, which is the `model_type` too.
     pub(crate) architecture: &'static str,
+    /// Further `model_type`s that are written as it.
+    pub(crate) also: &'static [&'static str],
+    /// transformers' class.
+    pub(crate) class: &'static str,
     /// What its tensors are called.
     pub(crate) names: Names,
+    /// What `config.json` and a file say in numbers.
+    pub(crate) settings: &'static [Setting],
+    /// What a file means without saying it: keys of `config.json`, and the texts that mean the same. The
+    /// first is read, no other is written.
+    pub(crate) implied: &'static [(&'static str, &'static [&'static str])],
+    /// Whose rows lie in another order, by the last part of a tensor's name.
+    pub(crate) rows: &'static [(&'static str, Rows)],
     /// Tensors that say what the configuration says.
     pub(crate) told: &'static [&'static str],
-    /// What a `config.json` would say, but for what every family's does.
-    pub(crate) config: fn(&mut GgufFile) -> Result<Map<String, Json>, GgufError>,
-    /// How the rows of a tensor lie in the file.
-    pub(crate) rows: fn(&GgufFile, &GgufTensor) -> Result<RowOrder, GgufError>,
+    /// What of a `config.json` the tables do not say; what the models here have not is refused.
+    pub(crate) read: fn(&mut GgufFile) -> Result<Map<String, Json>, GgufError>,
+    /// What of a file the tables do not say, from [`Description::settings`](crate::Description::settings); or
+    /// why there can be no file.
+    pub(crate) write: fn(&Map<String, Json>) -> Result<Beside, String>,
+}
+
+impl GgufFamily {
+    /// Whether models of that `model_type` are written as it.
+    pub(super) fn writes(&self, model_type: &str) -> bool {
+        self.architecture == model_type || self.also.contains(&model_type)
+    }
+
+    /// How the rows of the tensor with that name lie in a file, where they lie otherwise.
+    pub(super) fn rows_of(&self, tensor: &str) -> Option<Rows> {
+        let part = tensor.rsplit('.').nth(1)?;
+        self.rows.iter().find(|(known, _)| *known == part).map(|(_, rows)| *rows)
+    }
+}
+
+/// What a family writes beside its tables.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    /// Metadata, behind the architecture's name.
+    pub(crate) fields: Vec<(&'static str, Value)>,
+    /// Tensors of one dimension.
+    pub(crate) tensors: Vec<(&'static str, Vec<f32>)>,
+}
+
+/// A number that `config.json` and a file both say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    /// Its key in `config.json`.
+    key: &'static str,
+    /// Its name in a file, behind the architecture's.
+    name: &'static str,
+    /// Names that say the same, which are written too.
+    also: &'static [&'static str],
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// A whole number that every file has.
+    Count,
+    /// The number of blocks, of which there are tensors.
+    Blocks,
+    /// A number that every file has.
+    Number,
+    /// The family reads it.
+    Own,
+}
+
+impl Setting {
+    /// A whole number that every file has.
+    pub(crate) const fn count(key: &'static str, name: &'static str) -> Self {
+        Self { key, name, also: &[], kind: Kind::Count }
+    }
+
+    /// The number of blocks.
+    pub(crate) const fn blocks(key: &'static str) -> Self {
+        Self { key, name: "block_count", also: &[], kind: Kind::Blocks }
+    }
+
+    /// A number that every file has.
+    pub(crate) const fn number(key: &'static str, name: &'static str) -> Self {
+        Self { key, name, also: &[], kind: Kind::Number }
+    }
+
+    /// A number that [`GgufFamily::read`] reads.
+    pub(crate) const fn own(key: &'static str, name: &'static str) -> Self {
+        Self { key, name, also: &[], kind: Kind::Own }
+    }
+
+    /// The same, written under further names.
+    pub(crate) const fn and(self, also: &'static [&'static str]) -> Self {
+        Self { also, ..self }
+    }
+
+    /// Key and value in `config.json`; none where the family reads it.
+    pub(super) fn read(&self, file: &GgufFile) -> Result<Option<(&'static str, Json)>, GgufError> {
+        Ok(Some(match self.kind {
+            Kind::Count => (self.key, json!(file.count(self.name)?)),
+            Kind::Blocks => (self.key, json!(file.blocks()?)),
+            Kind::Number => (self.key, json!(file.number(self.name)?)),
+            Kind::Own => return Ok(None),
+        }))
+    }
+
+    /// Names and value in a file; none where the configuration leaves it out.
+    pub(super) fn write(
+        &self,
+        settings: &Map<String, Json>,
+    ) -> Option<(impl Iterator<Item = &'static str> + use<>, Value)> {
+        let value = settings.get(self.key)?;
+        let value = match value.as_u64() {
+            Some(count) => Value::Unsigned(count),
+            None => Value::F32(value.as_f64()? as f32),
+        };
+        Some(([self.name].into_iter().chain(self.also.iter().copied()), value))
+    }
 }
 
 /// What GGUF and Hugging Face call the same tensors.
@@ -91,6 +203,8 @@ mod tests {
             ("llama", "model.layers.2.mlp.gate_proj.weight", "blk.2.ffn_gate.weight"),
             ("llama", "model.layers.2.mlp.up_proj.weight", "blk.2.ffn_up.weight"),
             ("llama", "model.layers.2.mlp.down_proj.weight", "blk.2.ffn_down.weight"),
+            ("qwen3", "model.layers.1.self_attn.q_norm.weight", "blk.1.attn_q_norm.weight"),
+            ("qwen3", "model.layers.1.self_attn.k_norm.weight", "blk.1.attn_k_norm.weight"),
             ("gpt2", "transformer.wpe.weight", "position_embd.weight"),
             ("gpt2", "transformer.h.7.attn.c_attn.bias", "blk.7.attn_qkv.bias"),
             ("gpt2", "transformer.h.7.attn.c_proj.weight", "blk.7.attn_output.weight"),

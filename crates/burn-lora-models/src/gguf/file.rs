@@ -60,8 +60,15 @@ impl GgufFile {
     pub fn open(path: &Path) -> Result<Self, GgufError> {
         let failed = |source| GgufError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
+        let split = || GgufError::Split { path: path.to_owned() };
+        if is_named_as_part(path) {
+            return Err(split());
+        }
         let size = file.metadata().map_err(failed)?.len();
         let Header { version, metadata, tensors } = header::read(&file, path, size)?;
+        if metadata.index("split.count")?.is_some_and(|files| files > 1) {
+            return Err(split());
+        }
         Ok(Self { path: path.to_owned(), file, version, metadata, tensors })
     }
 
@@ -147,6 +154,16 @@ impl GgufFile {
         }
         Ok(())
     }
+}
+
+/// Whether a file is named as llama.cpp names those of a model that it splits: `NAME-00001-of-00003.gguf`.
+fn is_named_as_part(path: &Path) -> bool {
+    let number = |digits: &str| (digits.len() == 5).then(|| digits.parse::<u32>().ok()).flatten();
+    let parts = || -> Option<(u32, u32)> {
+        let (rest, of) = path.file_stem()?.to_str()?.rsplit_once("-of-")?;
+        Some((number(rest.rsplit_once('-')?.1)?, number(of)?))
+    };
+    parts().is_some_and(|(part, of)| of > 1 && (1..=of).contains(&part))
 }
 
 #[cfg(test)]

@@ -102,12 +102,12 @@ impl GgmlType {
 
     /// How many numbers a block holds. A row consists of whole blocks.
     pub fn block_len(self) -> usize {
-        self.sizes().0
+        self.row().2
     }
 
     /// How many bytes a block takes.
     pub fn block_bytes(self) -> usize {
-        self.sizes().1
+        self.row().3
     }
 
     /// Whether it is among [`Self::SUPPORTED`].
@@ -120,16 +120,19 @@ impl GgmlType {
         TYPES.iter().find(|(known, ..)| *known == number).map(|(_, found, ..)| *found)
     }
 
+    /// Its number in a file.
+    pub(super) fn number(self) -> u32 {
+        self.row().0
+    }
+
     /// The names of [`Self::SUPPORTED`], for a message.
     pub(super) fn supported_names() -> String {
         Self::SUPPORTED.map(|known| known.to_string()).join(", ")
     }
 
-    fn sizes(self) -> (usize, usize) {
-        TYPES
-            .iter()
-            .find(|(_, known, ..)| *known == self)
-            .map_or((1, 1), |(.., len, bytes)| (*len, *bytes))
+    fn row(self) -> (u32, Self, usize, usize) {
+        // The table has every type.
+        TYPES.iter().find(|(_, known, ..)| *known == self).copied().unwrap_or((0, self, 1, 1))
     }
 }
 
@@ -147,6 +150,7 @@ mod tests {
     fn every_type_is_found_by_a_number_of_its_own() {
         for (number, known, len, bytes) in TYPES {
             assert_eq!(GgmlType::from_number(number), Some(known));
+            assert_eq!(known.number(), number);
             assert_eq!((known.block_len(), known.block_bytes()), (len, bytes));
         }
         assert_eq!(GgmlType::from_number(4), None);

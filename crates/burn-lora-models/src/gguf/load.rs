@@ -30,5 +30,17 @@ pub(crate) fn load<M>(
     Ok((build(&mut Builder::new(&mut source, at))?, report))
 }
 
+/// The model of the file at `path` by its shapes, with which its header is compared.
+pub(crate) fn outline<M>(
+    path: &Path,
+    at: Storage<'_>,
+    build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
+) -> Result<M, ModelError> {
+    let mut manifest = Manifest::default();
+    let model = build(&mut Builder::new(&mut manifest, at))?;
+    GgufSource::new(GgufFile::open(path)?, &manifest.specs, &mut |_, _| {})?;
+    Ok(model)
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! The order of rows, where conversion to GGUF moves them: so that llama.cpp's way of computing gives what
-//! Hugging Face's gives. It is undone here.
+//! Hugging Face's gives. Reading undoes it, and writing does it.
 
 /// Where a row of a GGUF tensor belongs in Hugging Face's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowOrder {
+pub(super) enum RowOrder {
     /// Where it is.
     Same,
     /// Within its head, halves apart instead of side by side: conversion moves row
@@ -37,6 +37,40 @@ impl RowOrder {
                 let (part, head) = (at / heads, at % heads);
                 (head * parts + part) * head_dim + within
             }
+        }
+    }
+}
+
+/// How the rows of a family's tensor lie in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// [`RowOrder::Interleaved`] within the heads of the queries.
+    OfQueries,
+    /// [`RowOrder::Interleaved`] within the heads of the keys.
+    OfKeys,
+    /// [`RowOrder::Parted`] into so many parts of the heads.
+    Parted(usize),
+}
+
+impl Rows {
+    /// The order of so many rows with these numbers of heads, the queries' and the keys'; or the number of
+    /// heads that the rows cannot be shared out among.
+    pub(super) fn order(
+        self,
+        rows: usize,
+        (heads, kv_heads): (usize, usize),
+    ) -> Result<RowOrder, usize> {
+        let (heads, parts) = match self {
+            Self::OfQueries => (heads, 2),
+            Self::OfKeys => (kv_heads, 2),
+            Self::Parted(parts) => (heads, parts),
+        };
+        match heads.checked_mul(parts) {
+            Some(all @ 1..) if rows.is_multiple_of(all) => Ok(match self {
+                Self::Parted(parts) => RowOrder::Parted { parts, head_dim: rows / all },
+                _ => RowOrder::Interleaved { head_dim: rows / heads },
+            }),
+            _ => Err(heads),
         }
     }
 }

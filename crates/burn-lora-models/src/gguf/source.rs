@@ -7,7 +7,7 @@ use bytemuck::Pod;
 
 use super::file::CHUNK;
 use super::rows::RowOrder;
-use super::{GgufError, GgufFile, GgufTensor, GgufTensorProblem};
+use super::{GgufError, GgufFamily, GgufFile, GgufTensor, GgufTensorProblem};
 use crate::ModelError;
 use crate::weights::{LoadReport, Role, Source, TensorSpec, Values, WeightDtype};
 
@@ -58,7 +58,7 @@ impl<'a> GgufSource<'a> {
                 let found = tensor.ggml_type;
                 problems.push(GgufTensorProblem::Quantization { tensor: name, found });
             } else {
-                let order = (family.rows)(&file, tensor)?;
+                let order = order(&file, family, tensor)?;
                 tensors.insert(key, (tensor.clone(), order));
             }
         }
@@ -147,6 +147,16 @@ impl Source for GgufSource<'_> {
             WeightDtype::Bf16 => Values::Bf16(self.read(spec)?),
         }))
     }
+}
+
+/// How the rows of a tensor lie in a file.
+fn order(file: &GgufFile, family: &GgufFamily, tensor: &GgufTensor) -> Result<RowOrder, GgufError> {
+    let Some(rows) = family.rows_of(&tensor.name) else { return Ok(RowOrder::Same) };
+    let height = tensor.shape.first().copied().unwrap_or(1);
+    rows.order(height, file.heads()?).map_err(|heads| {
+        let (path, tensor) = (file.path().to_owned(), tensor.name.clone());
+        GgufError::Heads { path, tensor, rows: height, heads }
+    })
 }
 
 /// The shape of a tensor in a file, where every linear is `[d_out, d_in]`.

@@ -11,16 +11,19 @@ use serde_json::{Map, Value as Json, json};
 
 use super::metadata::{Array, Value};
 use super::{GgufError, GgufFile};
-use pre::PreTokenizer;
+pub(super) use pre::PreTokenizer;
 
-const TOKENS: &str = "tokenizer.ggml.tokens";
-const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
-const MERGES: &str = "tokenizer.ggml.merges";
+pub(super) const MODEL: &str = "tokenizer.ggml.model";
+pub(super) const PRE: &str = "tokenizer.ggml.pre";
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
+pub(super) const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
+pub(super) const MERGES: &str = "tokenizer.ggml.merges";
 
 /// What the numbers in [`TOKEN_TYPES`] mean, those that matter.
-const CONTROL: i64 = 3;
-const USER_DEFINED: i64 = 4;
-const UNUSED: i64 = 5;
+pub(super) const NORMAL: i64 = 1;
+pub(super) const CONTROL: i64 = 3;
+pub(super) const USER_DEFINED: i64 = 4;
+pub(super) const UNUSED: i64 = 5;
 
 /// Id and text of a token.
 type Special<'a> = (usize, &'a str);
@@ -35,7 +38,7 @@ impl GgufFile {
     pub fn tokenizer_json(&self) -> Result<Json, GgufError> {
         let (pre, tokens) = (self.pre_tokenizer()?, self.tokens()?);
         let types = self.token_types(tokens.len())?;
-        let kind = |id: usize| types.as_ref().map_or(1, |types| types[id]);
+        let kind = |id: usize| types.as_ref().map_or(NORMAL, |types| types[id]);
         let mut vocab = Map::new();
         let mut added = Vec::new();
         for (id, token) in tokens.iter().enumerate().filter(|(id, _)| kind(*id) != UNUSED) {
@@ -115,8 +118,6 @@ impl GgufFile {
     }
 
     fn pre_tokenizer(&self) -> Result<PreTokenizer, GgufError> {
-        const MODEL: &str = "tokenizer.ggml.model";
-        const PRE: &str = "tokenizer.ggml.pre";
         let (metadata, path) = (self.metadata(), || self.path().to_owned());
         match metadata.needed(MODEL, metadata.text(MODEL)?)? {
             "gpt2" => {}
@@ -236,3 +237,5 @@ fn template(bos: Option<Special<'_>>, eos: Option<Special<'_>>) -> Json {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) mod words;

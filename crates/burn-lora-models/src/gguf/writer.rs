@@ -2,46 +2,50 @@
 
 use std::io::Write;
 
-use super::{GgmlType, GgufError, GgufFile};
+use super::write::header::{self, ALIGNMENT, Listed, encoded, field};
+use super::{Array, GgmlType, GgufError, GgufFile, Value};
 
-/// What a file is to hold.
+pub(super) use super::write::header::text;
+
+/// What a file is to hold, sound or not.
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
     pub(super) version: u32,
     alignment: usize,
-    values: Vec<Vec<u8>>,
+    fields: Vec<Vec<u8>>,
     tensors: Vec<(String, Vec<usize>, u32, Vec<u8>)>,
-}
-
-pub(super) fn text(text: &str) -> Vec<u8> {
-    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { version: 3, alignment: 32, values: Vec::new(), tensors: Vec::new() }
+        Self { version: 3, alignment: ALIGNMENT, fields: Vec::new(), tensors: Vec::new() }
     }
 
     /// A value of any kind, by the kind's number and its bytes.
     pub(super) fn raw(mut self, key: &str, kind: u32, bytes: &[u8]) -> Self {
-        self.values.push([&text(key)[..], &kind.to_le_bytes(), bytes].concat());
+        self.fields.push(field(key, kind, bytes));
         self
     }
 
+    fn value(self, key: &str, value: &Value) -> Self {
+        let (kind, bytes) = encoded(value);
+        self.raw(key, kind, &bytes)
+    }
+
     pub(super) fn u32(self, key: &str, value: u32) -> Self {
-        self.raw(key, 4, &value.to_le_bytes())
+        self.value(key, &Value::Unsigned(value.into()))
     }
 
     pub(super) fn f32(self, key: &str, value: f32) -> Self {
-        self.raw(key, 6, &value.to_le_bytes())
+        self.value(key, &Value::F32(value))
     }
 
     pub(super) fn flag(self, key: &str, value: bool) -> Self {
-        self.raw(key, 7, &[u8::from(value)])
+        self.value(key, &Value::Bool(value))
     }
 
     pub(super) fn text(self, key: &str, value: &str) -> Self {
-        self.raw(key, 8, &text(value))
+        self.value(key, &Value::Text(value.into()))
     }
 
     /// An array, by the kind's number and each element's bytes.
@@ -51,12 +55,13 @@ impl Writer {
     }
 
     pub(super) fn texts(self, key: &str, values: &[&str]) -> Self {
-        self.array(key, 8, &values.iter().map(|value| text(value)).collect::<Vec<_>>())
+        let values = values.iter().map(|&value| value.to_owned()).collect();
+        self.value(key, &Value::Array(Array::Text(values)))
     }
 
     pub(super) fn i32s(self, key: &str, values: &[i32]) -> Self {
-        let values: Vec<_> = values.iter().map(|value| value.to_le_bytes().to_vec()).collect();
-        self.array(key, 5, &values)
+        let values = values.iter().map(|&value| value.into()).collect();
+        self.value(key, &Value::Array(Array::Signed(values)))
     }
 
     /// Sets `general.alignment`, which tensors are then laid out by.
@@ -68,7 +73,7 @@ impl Writer {
     /// Takes a value out again.
     pub(super) fn without(mut self, key: &str) -> Self {
         let head = text(key);
-        self.values.retain(|value| !value.starts_with(&head));
+        self.fields.retain(|field| !field.starts_with(&head));
         self
     }
 
@@ -91,20 +96,17 @@ impl Writer {
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let mut out = b"GGUF".to_vec();
-        out.extend(self.version.to_le_bytes());
-        out.extend((self.tensors.len() as u64).to_le_bytes());
-        out.extend((self.values.len() as u64).to_le_bytes());
-        out.extend(self.values.concat());
-        let mut offset = 0;
-        for (name, shape, kind, bytes) in &self.tensors {
-            out.extend(text(name));
-            out.extend((shape.len() as u32).to_le_bytes());
-            out.extend(shape.iter().rev().flat_map(|&dim| (dim as u64).to_le_bytes()));
-            out.extend(kind.to_le_bytes());
-            out.extend((offset as u64).to_le_bytes());
-            offset += bytes.len().next_multiple_of(self.alignment);
-        }
+        let listed: Vec<Listed<'_>> = self
+            .tensors
+            .iter()
+            .map(|(name, shape, ggml_type, bytes)| Listed {
+                name,
+                shape,
+                ggml_type: *ggml_type,
+                bytes: bytes.len(),
+            })
+            .collect();
+        let mut out = header::header(self.version, &self.fields, &listed, self.alignment);
         for (.., bytes) in &self.tensors {
             out.resize(out.len().next_multiple_of(self.alignment), 0);
             out.extend(bytes);

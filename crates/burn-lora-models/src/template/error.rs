@@ -1,11 +1,9 @@
 //! What can go wrong with a chat template.
 
-use std::error::Error as _;
 use std::fmt;
 use std::path::PathBuf;
 
-use minijinja::{Error, ErrorKind};
-
+use super::jinja::{Cause, Fault};
 use super::limits::{Limits, MAX_SOURCE};
 
 /// Why there is no text.
@@ -113,15 +111,28 @@ pub enum TemplateError {
     },
     /// The template ran too long.
     #[error(
-        "the chat template ran more than {limit} instructions; shorten the conversation, or raise \
-         the limit if you trust the template"
+        "chat template, line {line}: it took more than {limit} steps; shorten the conversation, or raise the limit if you trust the template"
     )]
-    TooManyInstructions {
+    TooManySteps {
+        /// The line, counted from 1.
+        line: usize,
         /// How many were allowed.
         limit: u64,
     },
+    /// The template keeps too much.
+    #[error(
+        "chat template, line {line}: its values take more than {limit} bytes; shorten the conversation, or raise the limit if you trust the template"
+    )]
+    TooMuchMemory {
+        /// The line, counted from 1.
+        line: usize,
+        /// In bytes.
+        limit: usize,
+    },
     /// The template called itself too often.
-    #[error("chat template, line {line}: it is nested deeper than {limit} calls")]
+    #[error(
+        "chat template, line {line}: it is nested deeper than {limit} levels of blocks, brackets and calls"
+    )]
     TooDeep {
         /// The line, counted from 1.
         line: usize,
@@ -182,52 +193,26 @@ impl fmt::Display for Instability {
     }
 }
 
-/// What `raise_exception` was given, on its way through the engine.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Raised(String);
-
-impl Raised {
-    pub(super) fn error(message: String) -> Error {
-        Error::new(ErrorKind::InvalidOperation, "raised").with_source(Self(message))
-    }
-}
-
 impl TemplateError {
-    pub(super) fn syntax(error: &Error) -> Self {
-        Self::Syntax { line: error.line().unwrap_or(1), message: message(error) }
-    }
-
-    /// From what the engine says about a rendering; the innermost cause counts.
-    pub(super) fn rendering(error: &Error, limits: &Limits) -> Self {
-        let mut cause = error;
-        while let Some(source) = cause.source() {
-            if let Some(Raised(message)) = source.downcast_ref() {
-                return Self::Raised { message: message.clone() };
-            }
-            match source.downcast_ref() {
-                Some(inner) => cause = inner,
-                None => break,
-            }
-        }
-        let line = cause.line().or_else(|| error.line()).unwrap_or(1);
-        match (cause.kind(), cause.detail()) {
-            (ErrorKind::OutOfFuel, _) => Self::TooManyInstructions { limit: limits.instructions },
-            (ErrorKind::TemplateNotFound, _) => Self::Include { line },
-            // The engine has no kind of its own for these two.
-            (ErrorKind::InvalidOperation, Some("recursion limit exceeded")) => {
-                Self::TooDeep { line, limit: limits.recursion }
-            }
-            (ErrorKind::UnknownFunction, Some("strftime_now is unknown")) => Self::NoTime { line },
-            _ => Self::Failed { line, message: message(cause) },
+    pub(super) fn syntax(fault: Fault) -> Self {
+        match fault.cause {
+            Cause::Failed(message) => Self::Syntax { line: fault.line.max(1), message },
+            _ => Self::rendering(fault, &Limits::DEFAULT),
         }
     }
-}
 
-/// Kind and detail, without the name of the template and the line.
-fn message(error: &Error) -> String {
-    match error.detail() {
-        Some(detail) => format!("{}: {detail}", error.kind()),
-        None => error.kind().to_string(),
+    /// From what the engine says about a rendering.
+    pub(super) fn rendering(fault: Fault, limits: &Limits) -> Self {
+        let line = fault.line.max(1);
+        match fault.cause {
+            Cause::Failed(message) => Self::Failed { line, message },
+            Cause::Raised(message) => Self::Raised { message },
+            Cause::Include => Self::Include { line },
+            Cause::NoTime => Self::NoTime { line },
+            Cause::Steps => Self::TooManySteps { line, limit: limits.steps },
+            Cause::Memory => Self::TooMuchMemory { line, limit: limits.memory },
+            Cause::Depth => Self::TooDeep { line, limit: limits.depth },
+            Cause::Output => Self::TooMuchOutput { limit: limits.output },
+        }
     }
 }

@@ -1,27 +1,33 @@
 //! What a template may use up.
 
-use std::io;
-
 use super::TemplateError;
 
-/// The longest text, in bytes, that is parsed as a template; real ones have some thousand.
-pub(super) const MAX_SOURCE: usize = 1 << 20;
+/// The longest text, in bytes, that is parsed as a template; real ones have up to some ten thousand.
+pub(super) const MAX_SOURCE: usize = 256 << 10;
 
 /// What one rendering may use up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Instructions of the template engine. Qwen2.5's and Llama 3.1's templates take 35 a message.
-    pub instructions: u64,
-    /// Levels of nested blocks and calls; 500 is the most, more is taken as 500.
-    pub recursion: usize,
+    /// Steps: one for each part of an expression or statement that is evaluated, and one for every 64 bytes that are read or made.
+    /// Qwen2.5's and Llama 3.1's templates take about a hundred a message.
+    pub steps: u64,
+    /// Bytes that the template's texts, lists and dictionaries hold at one time, its output among them and what it is given not.
+    pub memory: usize,
+    /// Levels of nested expressions, blocks and calls.
+    pub depth: usize,
     /// The length of the text, in bytes.
     pub output: usize,
 }
 
+impl Limits {
+    pub(super) const DEFAULT: Self =
+        Self { steps: 5_000_000, memory: 64 << 20, depth: 400, output: 16 << 20 };
+}
+
 impl Default for Limits {
-    /// 200 000 instructions, 200 levels, 16 MiB.
+    /// Five million steps, about half a second; 64 MiB; 400 levels; a text of 16 MiB.
     fn default() -> Self {
-        Self { instructions: 200_000, recursion: 200, output: 16 << 20 }
+        Self::DEFAULT
     }
 }
 
@@ -29,42 +35,5 @@ pub(super) fn check_source(source: &str) -> Result<(), TemplateError> {
     match source.len() {
         bytes if bytes > MAX_SOURCE => Err(TemplateError::SourceTooLong { bytes }),
         _ => Ok(()),
-    }
-}
-
-/// Takes bytes up to a limit, and fails at the first beyond it.
-pub(super) struct Bounded {
-    bytes: Vec<u8>,
-    limit: usize,
-    full: bool,
-}
-
-impl Bounded {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), limit, full: false }
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.full
-    }
-
-    pub(super) fn into_text(self) -> Result<String, TemplateError> {
-        String::from_utf8(self.bytes)
-            .map_err(|error| TemplateError::Failed { line: 1, message: error.to_string() })
-    }
-}
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() > self.limit - self.bytes.len() {
-            self.full = true;
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

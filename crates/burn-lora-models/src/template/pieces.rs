@@ -5,9 +5,8 @@
 //! all of it how the whole conversation begins. What an answer adds to its prompt is what the model
 //! has to write.
 
-use minijinja::Value;
-
 use super::error::Instability;
+use super::jinja::{Scope, Value};
 use super::{ChatTemplate, TemplateError, values};
 use crate::conversation::Message;
 
@@ -42,14 +41,13 @@ impl ChatTemplate {
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<Vec<Piece>, TemplateError> {
-        let values = values(messages);
-        let whole = self.write(&values, add_generation_prompt)?;
+        let (given, values) = (self.given(), values(messages));
+        let whole = self.write(&given, &values, add_generation_prompt)?;
         let mut written = Written::default();
         for (index, message) in messages.iter().enumerate().filter(|(_, m)| m.is_answer()) {
             let beginning = |count, prompt| {
-                self.write(&values[..count], prompt).map_err(|source| TemplateError::Beginning {
-                    message: index,
-                    source: Box::new(source),
+                self.write(&given, &values[..count], prompt).map_err(|source| {
+                    TemplateError::Beginning { message: index, source: Box::new(source) }
                 })
             };
             let prompt = beginning(index, true)?;
@@ -60,7 +58,8 @@ impl ChatTemplate {
                 .strip_prefix(&prompt)
                 .ok_or(TemplateError::Unstable { message: index, change })?;
             let trimmed = answer.trim_end();
-            let closed = !trimmed.is_empty() && self.closes(&values[..index], message, trimmed);
+            let closed =
+                !trimmed.is_empty() && self.closes(&given, &values[..index], message, trimmed);
             written.add(if closed { trimmed } else { answer }, message.is_learned());
             written.last_answer = Some(index);
         }
@@ -69,7 +68,7 @@ impl ChatTemplate {
     }
 
     /// Whether the template closes an answer, written as `trimmed`, with more than white space.
-    fn closes(&self, before: &[Value], message: &Message, trimmed: &str) -> bool {
+    fn closes(&self, given: &Scope, before: &[Value], message: &Message, trimmed: &str) -> bool {
         let Some(said) = message.content().map(str::trim_end) else { return true };
         if !said.is_empty() && !trimmed.ends_with(said) {
             return true;
@@ -78,7 +77,7 @@ impl ChatTemplate {
         // token ends in tells the two apart.
         let mark = Message::clone(message).with("content", MARK.into());
         let marked: Vec<_> = before.iter().cloned().chain(values(&[mark])).collect();
-        match self.write(&marked, false) {
+        match self.write(given, &marked, false) {
             Ok(text) => !text.trim_end().ends_with(MARK),
             Err(_) => true,
         }

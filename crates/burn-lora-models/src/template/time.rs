@@ -1,7 +1,5 @@
 //! `strftime_now` without a clock and without a calendar's library.
 
-use minijinja::{Error, ErrorKind};
-
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -25,11 +23,9 @@ const EPOCH: i64 = 719_468 * DAY;
 const LAST: i64 = 253_402_300_799;
 
 /// A time, in seconds since 1970-01-01 00:00, as C's `strftime` writes it in English.
-pub(super) fn strftime(format: &str, seconds: i64) -> Result<String, Error> {
+pub(super) fn strftime(format: &str, seconds: i64) -> Result<String, String> {
     if !(-EPOCH..=LAST).contains(&seconds) {
-        return Err(refused(format!(
-            "strftime_now: the time {seconds} is not in a year up to 9999"
-        )));
+        return Err(format!("strftime_now: the time {seconds} is not in a year up to 9999"));
     }
     let (days, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
@@ -74,18 +70,14 @@ pub(super) fn strftime(format: &str, seconds: i64) -> Result<String, Error> {
             Some('%') => out.push('%'),
             other => {
                 let other = other.map(String::from).unwrap_or_default();
-                return Err(refused(format!(
+                return Err(format!(
                     "strftime_now: %{other} is not known; known are \
                      %Y %y %m %d %e %j %B %b %A %a %H %I %M %S %p %F %T"
-                )));
+                ));
             }
         }
     }
     Ok(out)
-}
-
-fn refused(message: String) -> Error {
-    Error::new(ErrorKind::InvalidOperation, message)
 }
 
 struct Date {

@@ -10,7 +10,7 @@ use burn_lora_files::header::{Header, NoHeader};
 use bytemuck::Pod;
 use serde::Deserialize;
 
-use super::{Role, TensorSpec};
+use super::{Role, TensorSpec, instead};
 use crate::{ModelError, TensorProblem};
 
 /// How much is read at a time, where it is converted or transposed.
@@ -48,7 +48,8 @@ struct Index {
 }
 
 impl Checkpoint {
-    /// Opens `model.safetensors`, or the shards of `model.safetensors.index.json`.
+    /// Opens `model.safetensors`, or the shards of `model.safetensors.index.json`, or a whole set of shards that has
+    /// no index.
     pub(crate) fn open(dir: &Path) -> Result<Self, ModelError> {
         let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
         let single = dir.join("model.safetensors");
@@ -56,17 +57,29 @@ impl Checkpoint {
             checkpoint.add(single)?;
             return Ok(checkpoint);
         }
+        if let Some(target) = instead::dangling(&single) {
+            return Err(ModelError::DanglingLink { path: single, target });
+        }
         let path = dir.join("model.safetensors.index.json");
         let text = match std::fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(ModelError::NoWeights { dir: dir.to_owned() });
+                let Some(shards) = instead::shards(dir) else {
+                    let note = instead::note(dir);
+                    return Err(ModelError::NoWeights { dir: dir.to_owned(), note });
+                };
+                all_there(dir, shards.iter())?;
+                for name in shards {
+                    checkpoint.add(dir.join(name))?;
+                }
+                return Ok(checkpoint);
             }
             text => text.map_err(ModelError::io("read", &path))?,
         };
         let index: Index = serde_json::from_slice(&text)
             .map_err(|source| ModelError::Json { path: path.clone(), source })?;
         let mut shards = HashMap::new();
-        for name in index.weight_map.values().collect::<BTreeSet<_>>() {
+        let names: BTreeSet<&String> = index.weight_map.values().collect();
+        for &name in &names {
             // A name with folders in it could lead anywhere on this machine.
             if Path::new(name).file_name().and_then(|plain| plain.to_str()) != Some(name) {
                 return Err(ModelError::Safetensors {
@@ -74,6 +87,9 @@ impl Checkpoint {
                     reason: format!("shard `{name}` is not the name of a file beside it"),
                 });
             }
+        }
+        all_there(dir, names.iter().copied())?;
+        for name in names {
             shards.insert(name.clone(), checkpoint.shards.len());
             checkpoint.add(dir.join(name))?;
         }
@@ -185,4 +201,15 @@ impl Checkpoint {
         }
         Ok(values)
     }
+}
+
+/// Sees to it that all of these shards are there.
+fn all_there<'a>(dir: &Path, names: impl Iterator<Item = &'a String>) -> Result<(), ModelError> {
+    let (there, missing): (Vec<&String>, Vec<&String>) =
+        names.partition(|name| dir.join(name).is_file());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.into_iter().cloned().collect();
+    Err(ModelError::MissingShards { dir: dir.to_owned(), there: there.len(), missing })
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use burn_lora_files::floats::is_float;
 
+use super::cause::cause;
 use super::checkpoint::{Checkpoint, Entry};
 use super::manifest::Manifest;
 use super::{Builder, Random, Source, Storage, TensorSpec, Values, WeightDtype};
@@ -24,11 +25,24 @@ pub struct LoadReport {
     pub tolerated: Vec<String>,
 }
 
+/// The list of a model's blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocks {
+    /// Its path, without the family's prefix.
+    pub path: &'static str,
+    /// The key of `config.json` that counts them.
+    pub key: &'static str,
+    /// How many there are.
+    pub count: usize,
+}
+
 /// How the keys of a family's checkpoints may differ from its models'.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckpointKeys {
     /// The task model's key prefix, such as `model.`, that a bare base model's files lack.
     pub prefix: &'static str,
+    /// The list of blocks.
+    pub blocks: Blocks,
     /// Groups of keys, by prefix, that start afresh where a file has none of the group.
     pub fresh: &'static [&'static str],
     /// Whether a surplus key, without the prefix, is harmless.
@@ -49,10 +63,8 @@ pub(crate) fn load<M>(
     progress: &mut dyn FnMut(u64, u64),
     build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
 ) -> Result<(M, LoadReport), ModelError> {
-    let mut manifest = Manifest::default();
-    build(&mut Builder::new(&mut manifest, at))?;
-    let checkpoint = Checkpoint::open(dir)?;
-    let plan = plan(dir, &manifest.specs, &checkpoint, keys)?;
+    let (outline, checkpoint, plan) = fitted(dir, at, keys, &build)?;
+    drop(outline);
     let report = LoadReport {
         tensors: plan.entries.len(),
         bytes: plan.entries.values().map(|entry| entry.len).sum(),
@@ -69,6 +81,51 @@ pub(crate) fn load<M>(
     };
     (source.progress)(0, report.bytes);
     Ok((build(&mut Builder::new(&mut source, at))?, report))
+}
+
+/// The model of the checkpoint in `dir` by its shapes; its headers are read and compared, and nothing else.
+pub(crate) fn outline<M>(
+    dir: &Path,
+    at: Storage<'_>,
+    keys: &CheckpointKeys,
+    build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
+) -> Result<M, ModelError> {
+    fitted(dir, at, keys, &build).map(|(model, ..)| model)
+}
+
+/// The model by its shapes, and the checkpoint that fits it.
+fn fitted<M>(
+    dir: &Path,
+    at: Storage<'_>,
+    keys: &CheckpointKeys,
+    build: &impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
+) -> Result<(M, Checkpoint, Plan), ModelError> {
+    let checkpoint = Checkpoint::open(dir)?;
+    enough_blocks(dir, &checkpoint, keys)?;
+    let mut manifest = Manifest::default();
+    let model = build(&mut Builder::new(&mut manifest, at))?;
+    let plan = plan(dir, &manifest.specs, &checkpoint, keys)?;
+    Ok((model, checkpoint, plan))
+}
+
+/// Sees to it that no more blocks are made, even by their shapes, than there are tensors for. Where the tensors are of
+/// no block at all, they are told by their names.
+fn enough_blocks(
+    dir: &Path,
+    checkpoint: &Checkpoint,
+    keys: &CheckpointKeys,
+) -> Result<(), ModelError> {
+    let Blocks { path, key, count } = keys.blocks;
+    let block = |name: &String| -> Option<usize> {
+        let name = name.strip_prefix(keys.prefix).unwrap_or(name);
+        name.strip_prefix(path)?.strip_prefix('.')?.split('.').next()?.parse().ok()
+    };
+    match checkpoint.tensors.keys().filter_map(block).max() {
+        Some(last) if count > last.saturating_add(1) => {
+            Err(ModelError::Blocks { dir: dir.to_owned(), key, count, found: last + 1 })
+        }
+        _ => Ok(()),
+    }
 }
 
 struct Plan {
@@ -133,10 +190,44 @@ fn plan(
             }),
         }
     }
-    match problems.is_empty() {
-        true => Ok(plan),
-        false => Err(ModelError::Tensors { dir: dir.to_owned(), problems }),
+    if problems.is_empty() {
+        return Ok(plan);
     }
+    let dir = dir.to_owned();
+    if let Some((group, found, wanted)) = other_head(&problems, keys.fresh) {
+        return Err(ModelError::Head { dir, found, wanted, group });
+    }
+    let (mut missing, mut unused) = (BTreeSet::new(), BTreeSet::new());
+    for problem in &problems {
+        match problem {
+            TensorProblem::Missing { key } => missing.insert(key.as_str()),
+            TensorProblem::Surplus { key, .. } => unused.insert(key.as_str()),
+            _ => false,
+        };
+    }
+    Err(match cause(&missing, &unused, keys.prefix) {
+        Some(cause) => ModelError::OtherTensors { dir, cause },
+        None => ModelError::Tensors { dir, problems },
+    })
+}
+
+/// The head, its outputs and those that are wanted, where nothing differs but their number.
+fn other_head(
+    problems: &[TensorProblem],
+    heads: &'static [&'static str],
+) -> Option<(&'static str, usize, usize)> {
+    let of = |problem: &TensorProblem| match problem {
+        TensorProblem::Shape { key, found, expected, .. } => {
+            let group = heads.iter().copied().find(|head| key.starts_with(head))?;
+            let ([found, rest @ ..], [wanted, others @ ..]) = (&found[..], &expected[..]) else {
+                return None;
+            };
+            (rest == others).then_some((group, *found, *wanted))
+        }
+        _ => None,
+    };
+    let first = of(problems.first()?)?;
+    problems.iter().all(|problem| of(problem) == Some(first)).then_some(first)
 }
 
 /// What a file may call a tensor: with or without the prefix, and with the names that the first

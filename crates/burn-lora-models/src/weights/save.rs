@@ -1,13 +1,14 @@
 //! A model written as a Hugging Face directory.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{DataError, Tensor};
+use burn_lora::{Adapters, sets};
 use burn_lora_files::{atomic, floats};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -169,14 +170,30 @@ fn write(
     Ok(())
 }
 
-type Values = Box<dyn FnOnce() -> Result<Vec<f32>, burn::tensor::DataError>>;
+/// A model's tensors for a format in which every linear's weight is `[d_out, d_in]`, with what its adapters change
+/// of a weight merged into it. Nothing is computed or copied before a tensor's turn comes.
+pub(crate) fn merged_tensors(model: &impl Module, about: &dyn Description) -> Vec<Collected> {
+    let sets = sets(model).into_iter().map(|(weight, set)| {
+        let segments: Vec<&str> = weight.split('.').map(segment).collect();
+        (segments.join("."), set)
+    });
+    let mut collector = Collector::of(about);
+    collector.conv1d = false;
+    collector.sets = sets.collect();
+    model.visit(&mut collector);
+    collector.tensors
+}
 
-struct Collected {
-    key: String,
+type Values = Box<dyn FnOnce() -> Result<Vec<f32>, DataError>>;
+
+/// A tensor to be written.
+pub(crate) struct Collected {
+    /// Hugging Face's key.
+    pub(crate) key: String,
     /// As files have it.
-    shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     /// Copied to the host when its turn comes.
-    values: Values,
+    pub(crate) values: Values,
 }
 
 impl Collected {
@@ -192,17 +209,28 @@ struct Collector<'a> {
     path: Vec<String>,
     containers: Vec<String>,
     tensors: Vec<Collected>,
+    /// Whether linears that Hugging Face's files store `[d_in, d_out]` are left so.
+    conv1d: bool,
+    /// The adapters that are merged into a weight, by its path.
+    sets: BTreeMap<String, Adapters>,
 }
 
 impl<'a> Collector<'a> {
     fn of(about: &'a dyn Description) -> Self {
-        Self { about, path: Vec::new(), containers: Vec::new(), tensors: Vec::new() }
+        Self {
+            about,
+            path: Vec::new(),
+            containers: Vec::new(),
+            tensors: Vec::new(),
+            conv1d: true,
+            sets: BTreeMap::new(),
+        }
     }
 }
 
 impl ModuleVisitor for Collector<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.push(name.trim_end_matches('_').to_owned());
+        self.path.push(segment(name).to_owned());
         self.containers.push(container.to_owned());
     }
 
@@ -215,6 +243,7 @@ impl ModuleVisitor for Collector<'_> {
         if self.containers.iter().any(|container| container == "Reparameterization") {
             return;
         }
+        let set = self.sets.remove(&self.path.join("."));
         let Some((name, path)) = self.path.split_last() else { return };
         let name = match name.as_str() {
             "gamma" => "weight",
@@ -227,12 +256,34 @@ impl ModuleVisitor for Collector<'_> {
             path => format!("{path}.{name}"),
         };
         let linear = self.containers.last().is_some_and(|container| container == "Struct:Linear");
-        let tensor = match linear && D == 2 && !self.about.is_conv1d(&path) {
-            true => param.base().transpose(),
-            false => param.base(),
+        let as_burn = self.conv1d && self.about.is_conv1d(&path);
+        let turned = linear && D == 2 && !as_burn;
+        let tensor = param.base();
+        let mut shape = tensor.dims().to_vec();
+        if turned {
+            shape.reverse();
+        }
+        let values = move || {
+            let tensor = match set {
+                Some(set) => merged(set, tensor),
+                None => tensor,
+            };
+            let tensor = if turned { tensor.transpose() } else { tensor };
+            tensor.into_data().convert::<f32>().try_into_vec::<f32>()
         };
-        let shape = tensor.dims().to_vec();
-        let values = move || tensor.into_data().convert::<f32>().try_into_vec::<f32>();
         self.tensors.push(Collected { key, shape, values: Box::new(values) });
     }
+}
+
+/// A weight with the change of its adapters, in f32.
+fn merged<const D: usize>(set: Adapters, base: Tensor<D>) -> Tensor<D> {
+    let shape = base.shape();
+    let [rows, columns] = [shape[0], shape.num_elements() / shape[0].max(1)];
+    let set = set.merge(base.clone().reshape([rows, columns]));
+    set.merged().map_or(base, |merged| merged.clone().reshape(shape))
+}
+
+/// A segment of a path as Hugging Face spells it: a field's trailing underscore is Rust's.
+fn segment(name: &str) -> &str {
+    name.trim_end_matches('_')
 }

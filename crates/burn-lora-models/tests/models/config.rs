@@ -61,6 +61,11 @@ fn both_spellings_of_rotary_positions_mean_the_same() {
         json!({"rope_theta": 100_000, "rope_scaling": null}),
         json!({"rope_theta": 1e5, "rope_scaling": {"type": "default"}}),
         json!({"rope_parameters": {"rope_theta": 1e5, "rope_type": "default"}}),
+        json!({"rope_theta": 1e5, "rope_scaling": {}, "rope_interleaved": false}),
+        json!({"rope_theta": 1e5, "rope_scaling": {"type": "default", "rope_type": "default"}}),
+        json!({"rope_theta": 1e5, "partial_rotary_factor": 1.0, "rope_type": null}),
+        json!({"rope_scaling": {"type": "default"},
+            "rope_parameters": {"rope_theta": 1e5, "rope_type": "default"}}),
     ] {
         assert_eq!(llama(changes).unwrap().rope, plain);
     }
@@ -127,6 +132,33 @@ fn rotary_positions_that_are_not_supported_are_refused() {
             vec!["layer to layer"],
         ),
         (json!({"rope_parameters": 3}), vec!["rope_parameters", "an object"]),
+        (json!({"rope_scaling": {"factor": 8.0}}), vec!["`factor`", "without a `rope_type`"]),
+        (
+            json!({"rope_scaling": {"ropetype": "llama3", "factor": 8.0}}),
+            vec!["`ropetype`", "did you mean `rope_type`?"],
+        ),
+        (
+            json!({"rope_scaling": {"type": "default", "factor": 2.0}}),
+            vec!["`factor`", "with `rope_type` \"default\""],
+        ),
+        (
+            json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0, "original_max_position_embeddings": 64,
+                "attention_factor": 0.5}}),
+            vec!["`attention_factor`"],
+        ),
+        (
+            json!({"rope_scaling": {"type": "linear", "rope_type": "llama3"}}),
+            vec!["`type` \"linear\"", "`rope_type` \"llama3\""],
+        ),
+        (
+            json!({"rope_scaling": {"type": "linear", "factor": 2.0},
+                "rope_parameters": {"rope_type": "default"}}),
+            vec!["say different things"],
+        ),
+        (json!({"partial_rotary_factor": 0.5}), vec!["`partial_rotary_factor` is 0.5"]),
+        (json!({"rotary_pct": 0.25}), vec!["`rotary_pct` is 0.25"]),
+        (json!({"rope_scalling": {"factor": 2.0}}), vec!["did you mean `rope_scaling`?"]),
         (json!({"rope_parameters": {"rope_theta": -1}}), vec!["rope_theta", "-1"]),
         (json!({"rope_theta": 0.0}), vec!["rope_theta", "positive"]),
         (json!({"rope_parameters": {"partial_rotary_factor": 0.5}}), vec!["partial_rotary_factor"]),
@@ -161,24 +193,87 @@ fn problems_of_a_configuration_come_all_at_once() {
     check_refused(bert(changes), &["3 problems", "gelu_new", "relative_key", "is_decoder"]);
 }
 
+/// Rows that a window covers see all that came before, with it or without it.
 #[test]
-fn sliding_windows_are_refused_where_they_are_in_use() {
+fn a_sliding_window_in_use_is_the_longest_sequence() {
+    let context = |config: Result<LlamaConfig, ModelError>| config.unwrap().about().context();
     let mistral = |window: Value| llama(json!({"model_type": "mistral", "sliding_window": window}));
-    check_refused(mistral(json!(32)), &["`sliding_window` is 32"]);
-    mistral(json!(64)).unwrap();
-    mistral(Value::Null).unwrap();
+    assert_eq!(context(mistral(json!(32))), Some(32));
+    assert_eq!(context(mistral(json!(64))), Some(64));
+    assert_eq!(context(mistral(json!(4096))), Some(64));
+    assert_eq!(context(mistral(Value::Null)), Some(64));
+    check_refused(mistral(json!(0)), &["`sliding_window` is 0"]);
     let qwen = |changes: Value| {
         let mut all = json!({"model_type": "qwen2", "sliding_window": 32});
         all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        llama(all)
+        context(llama(all))
     };
-    qwen(json!({})).unwrap();
-    qwen(json!({"use_sliding_window": false})).unwrap();
-    qwen(json!({"use_sliding_window": true, "max_window_layers": 2})).unwrap();
+    assert_eq!(qwen(json!({})), Some(64));
+    assert_eq!(qwen(json!({"use_sliding_window": false})), Some(64));
+    assert_eq!(qwen(json!({"use_sliding_window": true, "max_window_layers": 2})), Some(64));
     let full = json!(["full_attention", "full_attention"]);
-    qwen(json!({"use_sliding_window": true, "layer_types": full})).unwrap();
-    check_refused(qwen(json!({"use_sliding_window": true})), &["sliding"]);
-    check_refused(qwen(json!({"use_sliding_window": true, "max_window_layers": 1})), &["sliding"]);
+    assert_eq!(qwen(json!({"use_sliding_window": true, "layer_types": full})), Some(64));
+    assert_eq!(qwen(json!({"use_sliding_window": true})), Some(32));
+    assert_eq!(qwen(json!({"use_sliding_window": true, "max_window_layers": 1})), Some(32));
+}
+
+/// Each was once made a table, a list or a panic of.
+#[test]
+fn sizes_that_no_model_has_are_refused_by_their_key() {
+    let huge = [json!(1_u64 << 31), json!(1_u64 << 40), json!(1_u64 << 62), json!(u64::MAX)];
+    let others = [json!(-1), json!(1.5), json!("4"), json!([4]), json!(1e30), json!({})];
+    let keys = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"];
+    let of_both = [&keys[..], &["intermediate_size"]].concat();
+    for key in &of_both {
+        for value in huge.iter().chain(&others).chain([&json!(0), &Value::Null]) {
+            check_refused(llama(json!({*key: value})), &[*key]);
+            check_refused(bert(json!({*key: value})), &[*key]);
+        }
+    }
+    for key in ["num_key_value_heads", "head_dim"] {
+        for value in huge.iter().chain(&others) {
+            check_refused(llama(json!({key: value})), &[key]);
+        }
+    }
+    for key in ["max_position_embeddings", "type_vocab_size", "num_labels"] {
+        for value in huge.iter().chain(&others) {
+            check_refused(bert(json!({key: value})), &[key]);
+        }
+    }
+    for (model_type, keys) in [
+        ("gpt2", ["vocab_size", "n_embd", "n_layer", "n_head", "n_positions"]),
+        ("bloom", ["vocab_size", "hidden_size", "n_layer", "n_head", "layer_norm_epsilon"]),
+    ] {
+        for key in keys {
+            for value in
+                others.iter().chain(&huge).filter(|v| key != "layer_norm_epsilon" || !v.is_number())
+            {
+                let text = json!({"model_type": model_type, key: value}).to_string();
+                check_refused(CausalConfig::from_json(&text, Path::new("dir/config.json")), &[key]);
+            }
+        }
+    }
+    // Nothing is made of it before a row is that long.
+    let long = llama(json!({"max_position_embeddings": u64::MAX})).unwrap();
+    assert_eq!(long.about().context(), Some(usize::MAX));
+}
+
+/// Transformers 5 refuses these too.
+#[test]
+fn a_null_is_named_by_its_key() {
+    for key in ["rms_norm_eps", "attention_bias", "mlp_bias", "hidden_act", "initializer_range"] {
+        check_refused(llama(json!({key: null})), &[key, "is null"]);
+    }
+    let unset = ["num_key_value_heads", "head_dim", "attention_dropout", "rope_scaling"];
+    let nulls = unset.map(|key| (key.to_owned(), Value::Null));
+    assert_eq!(llama(Value::Object(nulls.into_iter().collect())).unwrap().head_dim(), 4);
+}
+
+#[test]
+fn quantised_weights_are_named_with_the_way_out() {
+    let quantised = json!({"quantization_config": {"quant_method": "gptq", "bits": 4}});
+    check_refused(llama(quantised), &["gptq", "use the model that they were made from"]);
+    llama(json!({"quantization_config": null})).unwrap();
 }
 
 #[test]

@@ -96,3 +96,15 @@ fn damaged_and_missing_files_are_named() {
     let message = Tokenizer::from_dir(dir.path()).unwrap_err().to_string();
     assert!(message.contains("tokenizer.json"), "{message}");
 }
+
+#[test]
+fn a_directory_with_another_kind_of_tokenizer_is_told_with_the_way_to_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = || Tokenizer::from_dir(dir.path()).unwrap_err().to_string();
+    assert!(said().contains("no `tokenizer.json`: bring the one of the model"), "{}", said());
+    for name in ["vocab.json", "vocab.txt", "tokenizer.model"] {
+        std::fs::write(dir.path().join(name), "x").unwrap();
+        let expected = format!("its `{name}` is of another kind");
+        assert!(said().contains(&expected) && said().contains("save_pretrained"), "{}", said());
+    }
+}

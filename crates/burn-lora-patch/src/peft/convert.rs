@@ -1,6 +1,7 @@
 //! Between what a model is patched with and what PEFT's files say.
 
 use burn_lora::{AdapterConfig, Init, Method};
+use burn_lora_text::listed;
 use serde_json::Value;
 
 use super::config::{Modules, OneOrMany, PeftConfig};
@@ -153,15 +154,19 @@ impl PeftConfig {
             .collect();
         config.task_type = task_type;
         config.base_model = self.base_model_name_or_path.clone();
-        let mut warnings = Vec::new();
-        if !self.unknown.is_empty() {
-            let keys: Vec<&str> = self.unknown.keys().map(String::as_str).collect();
-            warnings.push(format!(
-                "adapter_config.json has keys that this version does not know and passes over: {}",
-                keys.join(", ")
-            ));
-        }
-        Ok(LoadedConfig { config, warnings })
+        Ok(LoadedConfig { config, warnings: self.passed_over().into_iter().collect() })
+    }
+
+    /// What is switched on and not known here, so that it has no effect, in one line; nothing where all is known.
+    pub fn passed_over(&self) -> Option<String> {
+        let on = self.unknown.iter().filter(|(_, value)| is_on(value));
+        let keys: Vec<&str> = on.map(|(key, _)| key.as_str()).collect();
+        (!keys.is_empty()).then(|| {
+            format!(
+                "adapter_config.json switches on what is not known here and has no effect: {}",
+                listed(&keys)
+            )
+        })
     }
 
     /// The kind of adapter of the table.
@@ -190,12 +195,6 @@ impl PeftConfig {
                 found.push(format!("{name} = {value}{why}"));
             }
         };
-        let some = |value: &Value| match value {
-            Value::Null | Value::Bool(false) => false,
-            Value::Array(items) => !items.is_empty(),
-            Value::Object(fields) => !fields.is_empty(),
-            _ => true,
-        };
         let map = |map: &serde_json::Map<String, Value>| Value::Object(map.clone());
         check("lora_bias", self.lora_bias, &true, "");
         check("bias", self.bias != "none", &Value::from(self.bias.as_str()), "");
@@ -215,7 +214,7 @@ impl PeftConfig {
             ("velora_config", &self.velora_config),
         ];
         for (name, value) in values {
-            check(name, some(value), value, "");
+            check(name, is_on(value), value, "");
         }
         if let Value::String(init) = &self.init_lora_weights {
             // These subtract their start from the base weights, so the factors alone are not the change.
@@ -228,5 +227,15 @@ impl PeftConfig {
             );
         }
         found
+    }
+}
+
+/// Whether a value switches something on.
+fn is_on(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        _ => true,
     }
 }

@@ -11,16 +11,21 @@ use safetensors::tensor::TensorView;
 
 use super::attached::{Attached, check_settings, unstoppable};
 use super::config::read_config;
-use super::files::{CONFIG_FILE, TENSORS_FILE, read};
-use super::keys::{Part, Slot};
+use super::files::{CONFIG_FILE, TENSORS_FILE, all_finite, read};
+use super::keys::{Part, Slot, prefixed};
 use crate::error::{KeyProblem, PatchError};
 use crate::layout::{Layout, LinearTypes};
 use crate::patch::Plan;
+use crate::path::{last_segment, parent};
 use crate::report::PatchReport;
 use crate::rewrite::add_sets;
-use crate::scan::Scan;
+use crate::scan::{ParamRole, Scan};
 use crate::select::Unmatched;
 use crate::tensors::{compare, write};
+
+/// What PEFT calls the output head that it saves beside the factors, with the token table, where tokens were added or
+/// it is asked to (`save_embedding_layers`).
+const HEAD: &str = "lm_head";
 
 /// How an adapter is loaded.
 ///
@@ -178,8 +183,13 @@ fn values(
     if !embeddings.is_empty() {
         return Err(PatchError::Unsupported { path, settings: embeddings });
     }
+    let copy = tied_copy(&tensors, slots);
     // PyTorch counts batches beside running statistics, which Burn does not.
-    let tensors = || tensors.iter().filter(|(key, _)| !key.ends_with(".num_batches_tracked"));
+    let tensors = || {
+        tensors.iter().filter(|(key, _)| {
+            !key.ends_with(".num_batches_tracked") && copy.as_ref() != Some(*key)
+        })
+    };
     let shapes = tensors().map(|(key, view)| (key.as_str(), view.shape()));
     let present: BTreeSet<&str> = shapes.clone().map(|(key, _)| key).collect();
     let slots: Vec<Slot> = slots
@@ -188,10 +198,8 @@ fn values(
         .cloned()
         .collect();
     let slots = slots.as_slice();
-    let mut problems: Vec<KeyProblem> = compare(slots, shapes)
-        .into_iter()
-        .map(|problem| as_rank_problem(problem, slots, rank))
-        .collect();
+    let mut problems: Vec<KeyProblem> =
+        compare(slots, shapes).into_iter().map(|problem| explained(problem, slots, rank)).collect();
     let mut values = BTreeMap::new();
     for (key, view) in tensors() {
         match floats::values(view) {
@@ -204,10 +212,23 @@ fn values(
             }),
         }
     }
-    match problems.is_empty() {
-        true => Ok(values),
-        false => Err(PatchError::Keys { origin: path.display().to_string(), problems }),
+    if !problems.is_empty() {
+        return Err(PatchError::Keys { origin: path.display().to_string(), problems });
     }
+    all_finite(&file, &path)?;
+    Ok(values)
+}
+
+/// The key of a head that is saved beside a token table of the same values, where the model has no head of its own
+/// (`tie_word_embeddings`): PEFT writes both, and they are one.
+fn tied_copy(tensors: &BTreeMap<String, TensorView<'_>>, slots: &[Slot]) -> Option<String> {
+    let head = format!("{}.weight", prefixed("", HEAD));
+    let tied = !slots.iter().any(|slot| slot.key == head);
+    let view = tensors.get(&head).filter(|_| tied)?;
+    let same = |(key, other): (&String, &TensorView<'_>)| {
+        *key != head && other.shape() == view.shape() && other.data() == view.data()
+    };
+    tensors.iter().any(same).then_some(head)
 }
 
 /// The places that the model and the configuration have for tensors.
@@ -217,15 +238,42 @@ fn slots(plan: &Plan, adapter: &AdapterConfig) -> Vec<Slot> {
         factors.map(|factor| Slot::factor(factor, linear, adapter.rank))
     });
     let saved_params = &plan.selection.saved_params;
-    let params = plan.scan.params().iter();
-    let saved = params.filter(|param| saved_params.contains(&param.path));
-    factors.chain(saved.map(Slot::of)).chain(unstoppable(&plan.scan, saved_params)).collect()
+    let params = || plan.scan.params().iter();
+    let saved = params().filter(|param| saved_params.contains(&param.path));
+    let adapted: BTreeSet<&str> = plan.adapted().map(|linear| linear.path.as_str()).collect();
+    let beside = params().filter(|param| {
+        let module = parent(&param.path);
+        param.role == ParamRole::Base
+            && (param.container == "Embedding" || last_segment(module) == HEAD)
+            && !saved_params.contains(&param.path)
+            && !adapted.contains(module)
+    });
+    let beside = beside.map(|param| Slot { optional: true, ..Slot::of(param) });
+    factors
+        .chain(saved.map(Slot::of))
+        .chain(unstoppable(&plan.scan, saved_params))
+        .chain(beside)
+        .collect()
 }
 
-/// A wrong shape is a wrong rank where a factor differs in nothing else.
-fn as_rank_problem(problem: KeyProblem, slots: &[Slot], configured: usize) -> KeyProblem {
-    let KeyProblem::Shape { key, found, expected } = problem else { return problem };
-    let rank_at = slots.iter().find(|slot| slot.key == key).and_then(Slot::rank_at);
+/// A wrong shape is a wrong rank where a factor differs in nothing else, and means added tokens where an embedding
+/// does in its rows; a head without a place is the token table's.
+fn explained(problem: KeyProblem, slots: &[Slot], configured: usize) -> KeyProblem {
+    let (key, found, expected) = match problem {
+        KeyProblem::Shape { key, found, expected } => (key, found, expected),
+        KeyProblem::Surplus { key, .. } if key == format!("{}.weight", prefixed("", HEAD)) => {
+            return KeyProblem::TiedHead { key };
+        }
+        other => return other,
+    };
+    let slot = slots.iter().find(|slot| slot.key == key);
+    if let (Some(Slot { optional: true, .. }), [_, found_width], [_, width]) =
+        (slot, found.as_slice(), expected.as_slice())
+        && found_width == width
+    {
+        return KeyProblem::Rows { key, found, expected };
+    }
+    let rank_at = slot.and_then(Slot::rank_at);
     let differs = |at: usize| found.get(at) != expected.get(at);
     match rank_at {
         Some(at)

@@ -51,7 +51,7 @@ mod save;
 
 pub use config::{Modules, OneOrMany, PeftConfig, read_config};
 pub use convert::LoadedConfig;
-pub use files::{CONFIG_FILE, TENSORS_FILE};
+pub use files::{CONFIG_FILE, TENSORS_FILE, all_finite, not_finite};
 pub use keys::{bare, factor_key, factor_of};
 pub use load::{LoadOptions, load, load_into};
 pub use save::{config_of, save, save_adapter};

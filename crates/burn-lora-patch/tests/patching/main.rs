@@ -8,5 +8,6 @@ mod mlp;
 mod own_models;
 mod peft_config;
 mod peft_files;
+mod peft_told;
 mod run_time;
 mod select;

@@ -3,8 +3,11 @@
 //! Cheap things come first, so that a mistake in the data, or a run that needs too much memory, shows
 //! before the weights are read.
 
+use std::path::PathBuf;
+
 use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_models::{ClassifierConfig, ModelConfig, SequenceClassifierConfig};
 
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
@@ -55,8 +58,9 @@ pub(crate) fn read<M: TrainableModel>(
     let device = burn_lora::device::parse(&config.train.device)?.autodiff();
     observer.stage("reading the data");
     let tokenizer = base::tokenizer(&config, observer)?;
-    let vocabulary = base::vocabulary::<M>(&config, observer)?;
-    let files = files(&config.data, wanted, config.train.seed, vocabulary)?;
+    let base = base::place(&config, observer)?;
+    let vocabulary = base::vocabulary::<M>(&base)?;
+    let files = files(&config.data, wanted, config.train.seed, base, vocabulary)?;
     let rows = M::read(files, &tokenizer, &mut config)?;
     let ReadRows { train, eval, prompts, sample, notes } = rows;
     Ok(ReadRun { config, device, tokenizer, train, eval, prompts, sample, notes })
@@ -147,7 +151,10 @@ pub(crate) fn label_rows(
     }
     let classes = match &data.labels {
         Some(names) => Classes::named(names.clone()),
-        None => Classes::of(files.train.iter().map(|(file, _)| file))?,
+        None => {
+            let base = SequenceClassifierConfig::from_path(&files.base)?;
+            Classes::of_head(files.train.iter().map(|(file, _)| file), base.labels())?
+        }
     };
     let limit = tokenization(data).limit;
     let mut notes = Vec::new();
@@ -232,6 +239,8 @@ pub struct Files {
     train: Vec<(RowFile, f64)>,
     /// The one to evaluate on, or what was held out of the one to train on.
     eval: Option<RowFile>,
+    /// Where the model lies.
+    base: PathBuf,
     /// Rows of the model's token table: ids lie below.
     vocabulary: usize,
 }
@@ -240,6 +249,7 @@ fn files(
     data: &DataSection,
     wanted: Wanted,
     seed: u64,
+    base: PathBuf,
     vocabulary: usize,
 ) -> Result<Files, TrainError> {
     // What is held out of a file to train on is found in that file alone.
@@ -265,7 +275,7 @@ fn files(
         }
         eval = Some(held);
     }
-    Ok(Files { train, eval, vocabulary })
+    Ok(Files { train, eval, base, vocabulary })
 }
 
 /// The examples of a file, packed by themselves since its weight is that of its rows; and where those of each pack stand.

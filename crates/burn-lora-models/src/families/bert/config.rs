@@ -11,7 +11,7 @@ use crate::classifier::{ClassifierConfig, numbered};
 use crate::config::{Basics, Checked, ConfigKeys, Problems};
 use crate::dropout::Dropouts;
 use crate::footprint::CostModel;
-use crate::weights::CheckpointKeys;
+use crate::weights::{Blocks, CheckpointKeys};
 
 /// What a BERT-family `config.json` means, checked.
 pub type BertConfig = Checked<BertKeys>;
@@ -101,11 +101,11 @@ impl ConfigKeys for BertKeys {
             "roberta" => Variant::Roberta,
             _ => Variant::Bert,
         };
-        problems.at_least_one([
+        problems.blocks("num_hidden_layers", self.num_hidden_layers);
+        problems.sizes([
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("max_position_embeddings", self.max_position_embeddings),
             ("type_vocab_size", self.type_vocab_size),
@@ -117,7 +117,9 @@ impl ConfigKeys for BertKeys {
             "",
         );
         let padding = self.pad_token_id();
-        if self.variant == Variant::Roberta && padding + 1 >= self.max_position_embeddings {
+        if self.variant == Variant::Roberta
+            && padding >= self.max_position_embeddings.saturating_sub(1)
+        {
             problems.add(format!(
                 "`max_position_embeddings` ({}) leaves no position after `pad_token_id` ({padding})",
                 self.max_position_embeddings
@@ -140,7 +142,9 @@ impl ConfigKeys for BertKeys {
             problems.add("`is_decoder` is true: only encoders are supported");
         }
         self.activation = problems.take(Activation::parse("hidden_act", &self.hidden_act));
-        self.labels = self.read_labels();
+        if problems.is_empty() {
+            self.labels = self.read_labels();
+        }
     }
 
     /// Where there is none, transformers' default of dropout is one in ten; the head's is the stream's.
@@ -148,6 +152,11 @@ impl ConfigKeys for BertKeys {
         let hidden = self.hidden_dropout_prob.unwrap_or(0.1);
         let attention = self.attention_probs_dropout_prob.unwrap_or(0.1);
         let head = self.classifier_dropout.unwrap_or(hidden);
+        let blocks = Blocks {
+            path: "encoder.layer",
+            key: "num_hidden_layers",
+            count: self.num_hidden_layers,
+        };
         Basics {
             vocab_size: self.vocab_size,
             context: Some(self.max_position_embeddings - self.first_position()),
@@ -156,6 +165,7 @@ impl ConfigKeys for BertKeys {
             checkpoint_keys: match self.variant {
                 Variant::Bert => CheckpointKeys {
                     prefix: "bert.",
+                    blocks,
                     fresh: &["classifier.", "bert.pooler."],
                     // `cls`: the heads of pre-training.
                     tolerated: |key| key.ends_with("position_ids") || key.starts_with("cls."),
@@ -163,6 +173,7 @@ impl ConfigKeys for BertKeys {
                 },
                 Variant::Roberta => CheckpointKeys {
                     prefix: "roberta.",
+                    blocks,
                     fresh: &["classifier."],
                     // `lm_head`: the head of pre-training. The pooler is none of this head's.
                     tolerated: |key| {

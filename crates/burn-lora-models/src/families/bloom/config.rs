@@ -1,20 +1,21 @@
 //! The configuration of a BLOOM, and the cost of its training step.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::gguf;
-use crate::config::{Basics, Checked, ConfigKeys, Problems};
+use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
 use crate::gguf::GgufFamily;
-use crate::weights::CheckpointKeys;
+use crate::weights::{Blocks, CheckpointKeys};
 
 /// What a BLOOM's `config.json` means, checked.
 pub type BloomConfig = Checked<BloomKeys>;
 
 /// `config.json`; what it leaves out is as transformers has it. The published models' files say
 /// `n_embed` and `num_attention_heads`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct BloomKeys {
@@ -74,10 +75,10 @@ impl ConfigKeys for BloomKeys {
     const GGUF: &'static [GgufFamily] = &[gguf::BLOOM];
 
     fn check(&mut self, _: &'static str, problems: &mut Problems) {
-        problems.at_least_one([
+        problems.blocks("n_layer", self.n_layer);
+        problems.sizes([
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
-            ("n_layer", self.n_layer),
             ("n_head", self.n_head),
         ]);
         problems.shared_out(("hidden_size", self.hidden_size), ("n_head", self.n_head), "");
@@ -93,6 +94,10 @@ impl ConfigKeys for BloomKeys {
         }
     }
 
+    fn settings(&self) -> Map<String, Value> {
+        settings(self)
+    }
+
     fn basics(&self) -> Basics {
         Basics {
             vocab_size: self.vocab_size,
@@ -101,6 +106,7 @@ impl ConfigKeys for BloomKeys {
             dropouts: Dropouts::new(0.0, self.attention_dropout, self.hidden_dropout, 0.0),
             checkpoint_keys: CheckpointKeys {
                 prefix: "transformer.",
+                blocks: Blocks { path: "h", key: "n_layer", count: self.n_layer },
                 fresh: &[],
                 tolerated: |_| false,
                 tied: self.tie_word_embeddings,

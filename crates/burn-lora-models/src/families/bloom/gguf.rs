@@ -3,10 +3,15 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::gguf::{GgufError, GgufFamily, GgufFile, GgufTensor, Names, RowOrder};
+use crate::gguf::{Beside, GgufFamily, GgufFile, Names, Rows, Setting, Value};
+
+/// Positions are no limit here, and llama.cpp wants one: what the published models were trained with.
+const CONTEXT: u64 = 2048;
 
 pub(super) const BLOOM: GgufFamily = GgufFamily {
     architecture: "bloom",
+    also: &[],
+    class: "BloomForCausalLM",
     names: Names {
         model: &[
             ("transformer.word_embeddings", "token_embd"),
@@ -24,35 +29,24 @@ pub(super) const BLOOM: GgufFamily = GgufFamily {
             ("mlp.dense_4h_to_h", "ffn_down"),
         ],
     },
+    settings: &[
+        Setting::count("hidden_size", "embedding_length"),
+        Setting::blocks("n_layer"),
+        Setting::own("n_head", "attention.head_count"),
+        Setting::number("layer_norm_epsilon", "attention.layer_norm_epsilon"),
+    ],
+    implied: &[],
+    rows: &[("attn_qkv", Rows::Parted(3))],
     told: &[],
-    config,
-    rows,
+    read: |file: &mut GgufFile| Ok(Map::from_iter([("n_head".to_owned(), json!(file.heads()?.0))])),
+    write,
 };
 
-fn config(file: &mut GgufFile) -> Result<Map<String, Json>, GgufError> {
-    let mut config = Map::new();
-    let mut set = |key: &str, value: Json| config.insert(key.to_owned(), value);
-    set("architectures", json!(["BloomForCausalLM"]));
-    set("hidden_size", json!(file.count("embedding_length")?));
-    set("n_layer", json!(file.count("block_count")?));
-    set("n_head", json!(file.heads()?.0));
-    set("layer_norm_epsilon", json!(file.number("attention.layer_norm_epsilon")?));
-    Ok(config)
-}
-
-fn rows(file: &GgufFile, tensor: &GgufTensor) -> Result<RowOrder, GgufError> {
-    if tensor.name.rsplit('.').nth(1) != Some("attn_qkv") {
-        return Ok(RowOrder::Same);
-    }
-    let (heads, _) = file.heads()?;
-    let rows = tensor.shape.first().copied().unwrap_or(1);
-    match heads.checked_mul(3) {
-        Some(parts) if rows.is_multiple_of(parts) => {
-            Ok(RowOrder::Parted { parts: 3, head_dim: rows / parts })
-        }
-        _ => {
-            let path = file.path().to_owned();
-            Err(GgufError::Heads { path, tensor: tensor.name.clone(), rows, heads })
-        }
-    }
+fn write(settings: &Map<String, Json>) -> Result<Beside, String> {
+    let width = settings.get("hidden_size").and_then(Json::as_u64).unwrap_or(0);
+    let fields = vec![
+        ("feed_forward_length", Value::Unsigned(4 * width)),
+        ("context_length", Value::Unsigned(CONTEXT)),
+    ];
+    Ok(Beside { fields, ..Beside::default() })
 }

@@ -1,20 +1,21 @@
 //! The configuration of a GPT-2, and the cost of its training step.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::gguf;
 use crate::activation::Activation;
-use crate::config::{Basics, Checked, ConfigKeys, Problems};
+use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
 use crate::gguf::GgufFamily;
-use crate::weights::CheckpointKeys;
+use crate::weights::{Blocks, CheckpointKeys};
 
 /// What a GPT-2's `config.json` means, checked.
 pub type Gpt2Config = Checked<Gpt2Keys>;
 
 /// `config.json`; what it leaves out is as transformers has it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Gpt2Keys {
@@ -86,7 +87,7 @@ const NAMES: DecoderNames = DecoderNames {
 impl Gpt2Keys {
     /// Width between the two products of a block.
     pub fn inner(&self) -> usize {
-        self.n_inner.unwrap_or(4 * self.n_embd)
+        self.n_inner.unwrap_or(self.n_embd.saturating_mul(4))
     }
 }
 
@@ -95,11 +96,11 @@ impl ConfigKeys for Gpt2Keys {
     const GGUF: &'static [GgufFamily] = &[gguf::GPT2];
 
     fn check(&mut self, _: &'static str, problems: &mut Problems) {
-        problems.at_least_one([
+        problems.blocks("n_layer", self.n_layer);
+        problems.sizes([
             ("vocab_size", self.vocab_size),
             ("n_embd", self.n_embd),
             ("n_inner", self.inner()),
-            ("n_layer", self.n_layer),
             ("n_head", self.n_head),
             ("n_positions", self.n_positions),
         ]);
@@ -120,8 +121,13 @@ impl ConfigKeys for Gpt2Keys {
                 problems.add(format!("`{key}` is {value}: only {} is supported", !value));
             }
         }
+        self.n_inner = Some(self.inner());
         self.activation =
             problems.take(Activation::parse("activation_function", &self.activation_function));
+    }
+
+    fn settings(&self) -> Map<String, Value> {
+        settings(self)
     }
 
     fn basics(&self) -> Basics {
@@ -132,6 +138,7 @@ impl ConfigKeys for Gpt2Keys {
             dropouts: Dropouts::new(self.embd_pdrop, self.attn_pdrop, self.resid_pdrop, 0.0),
             checkpoint_keys: CheckpointKeys {
                 prefix: "transformer.",
+                blocks: Blocks { path: "h", key: "n_layer", count: self.n_layer },
                 fresh: &[],
                 // The first checkpoints have the causal mask of each layer, and the number masked with.
                 tolerated: |key| key.ends_with(".attn.bias") || key.ends_with(".attn.masked_bias"),

@@ -1,11 +1,13 @@
 //! What llama.cpp's conversion makes of GPT-2: names and metadata. It stores every linear `[d_out, d_in]`.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, json};
 
-use crate::gguf::{GgufError, GgufFamily, GgufFile, Names, RowOrder};
+use crate::gguf::{Beside, GgufFamily, GgufFile, Names, Setting};
 
 pub(super) const GPT2: GgufFamily = GgufFamily {
     architecture: "gpt2",
+    also: &[],
+    class: "GPT2LMHeadModel",
     names: Names {
         model: &[
             ("transformer.wte", "token_embd"),
@@ -23,21 +25,17 @@ pub(super) const GPT2: GgufFamily = GgufFamily {
             ("mlp.c_proj", "ffn_down"),
         ],
     },
+    settings: &[
+        Setting::count("n_embd", "embedding_length"),
+        Setting::count("n_inner", "feed_forward_length"),
+        Setting::blocks("n_layer"),
+        Setting::own("n_head", "attention.head_count"),
+        Setting::count("n_positions", "context_length"),
+        Setting::number("layer_norm_epsilon", "attention.layer_norm_epsilon"),
+    ],
+    implied: &[("activation_function", &["gelu_new", "gelu_pytorch_tanh"])],
+    rows: &[],
     told: &[],
-    config,
-    rows: |_, _| Ok(RowOrder::Same),
+    read: |file: &mut GgufFile| Ok(Map::from_iter([("n_head".to_owned(), json!(file.heads()?.0))])),
+    write: |_| Ok(Beside::default()),
 };
-
-fn config(file: &mut GgufFile) -> Result<Map<String, Json>, GgufError> {
-    let mut config = Map::new();
-    let mut set = |key: &str, value: Json| config.insert(key.to_owned(), value);
-    set("architectures", json!(["GPT2LMHeadModel"]));
-    set("activation_function", json!("gelu_new"));
-    set("n_embd", json!(file.count("embedding_length")?));
-    set("n_inner", json!(file.count("feed_forward_length")?));
-    set("n_layer", json!(file.count("block_count")?));
-    set("n_head", json!(file.heads()?.0));
-    set("n_positions", json!(file.count("context_length")?));
-    set("layer_norm_epsilon", json!(file.number("attention.layer_norm_epsilon")?));
-    Ok(config)
-}

@@ -1,21 +1,21 @@
 //! The configuration of a Llama-family model, and the cost of its training step.
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::gguf;
-use super::rope::RopeConfig;
-use crate::config::{Basics, Checked, ConfigKeys, Problems};
+use super::rope::{RopeConfig, unknown_keys};
+use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
 use crate::gguf::GgufFamily;
-use crate::weights::CheckpointKeys;
+use crate::weights::{Blocks, CheckpointKeys};
 
 /// What a Llama-family `config.json` means, checked.
 pub type LlamaConfig = Checked<LlamaKeys>;
 
 /// `config.json`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LlamaKeys {
     #[serde(skip)]
@@ -60,6 +60,9 @@ pub struct LlamaKeys {
     #[serde(default = "default_deviation")]
     pub initializer_range: f64,
     attention_dropout: Option<f64>,
+    /// All other keys.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 /// Which of the family it is.
@@ -102,7 +105,7 @@ const NAMES: DecoderNames = DecoderNames {
 
 impl ConfigKeys for LlamaKeys {
     const MODEL_TYPES: &'static [&'static str] = &["llama", "mistral", "qwen2", "qwen3"];
-    const GGUF: &'static [GgufFamily] = &[gguf::LLAMA, gguf::QWEN2];
+    const GGUF: &'static [GgufFamily] = &[gguf::LLAMA, gguf::QWEN2, gguf::QWEN3];
 
     fn check(&mut self, model_type: &'static str, problems: &mut Problems) {
         self.variant = match model_type {
@@ -117,16 +120,30 @@ impl ConfigKeys for LlamaKeys {
             self.rope_scaling.as_ref(),
             self.rope_parameters.as_ref(),
         ));
+        problems.extend(unknown_keys(&self.others));
+        // What was left out or said elsewhere, once it is known to fit.
+        self.rope_theta = Some(self.rope.theta);
+        self.num_key_value_heads = Some(self.n_kv_heads());
+        self.head_dim = Some(self.head_dim());
+    }
+
+    fn settings(&self) -> Map<String, Value> {
+        settings(self)
     }
 
     fn basics(&self) -> Basics {
         Basics {
             vocab_size: self.vocab_size,
-            context: Some(self.max_position_embeddings),
+            context: Some(self.context()),
             initializer_range: self.initializer_range,
             dropouts: Dropouts::new(0.0, self.attention_dropout.unwrap_or(0.0), 0.0, 0.0),
             checkpoint_keys: CheckpointKeys {
                 prefix: "model.",
+                blocks: Blocks {
+                    path: "layers",
+                    key: "num_hidden_layers",
+                    count: self.num_hidden_layers,
+                },
                 fresh: &[],
                 tolerated: |key| key.ends_with("rotary_emb.inv_freq"),
                 tied: self.tie_word_embeddings,
@@ -145,7 +162,7 @@ impl ConfigKeys for LlamaKeys {
             head_norms: self.qk_norm(),
             norms: Norms::Fused,
             vocabulary: self.vocab_size,
-            context: Some(self.max_position_embeddings),
+            context: Some(self.context()),
             tied: self.tie_word_embeddings,
             dropouts,
             names: &NAMES,
@@ -190,15 +207,16 @@ impl LlamaKeys {
 
     fn check_sizes(&self, problems: &mut Problems) {
         let (heads, kv_heads) = (self.num_attention_heads, self.n_kv_heads());
-        problems.at_least_one([
+        problems.blocks("num_hidden_layers", self.num_hidden_layers);
+        problems.sizes([
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", heads),
             ("num_key_value_heads", kv_heads),
-            ("max_position_embeddings", self.max_position_embeddings),
         ]);
+        // No table is made of all of them.
+        problems.at_least_one([("max_position_embeddings", self.max_position_embeddings)]);
         if !problems.is_empty() {
             return;
         }
@@ -216,6 +234,7 @@ impl LlamaKeys {
                 "the width of a head is {head_dim}: rotary positions need an even one"
             ));
         }
+        problems.heads(("num_attention_heads", heads), head_dim);
         problems.positive("rms_norm_eps", self.rms_norm_eps);
         problems.not_negative("initializer_range", self.initializer_range);
         problems.probabilities([("attention_dropout", self.attention_dropout)]);
@@ -225,11 +244,16 @@ impl LlamaKeys {
                 self.hidden_act
             ));
         }
-        if let Some(window) = self.window() {
-            problems.add(format!(
-                "`sliding_window` is {window} and in use: sliding windows are not supported"
-            ));
+        if self.window() == Some(0) {
+            problems.add("`sliding_window` is 0 and in use: at least 1 is needed");
         }
+    }
+
+    /// The longest sequence, in tokens: as many as there are positions, or, where a sliding window is in use, as fit
+    /// into it. Of those, no token is further from another than the window reaches, so that all see what plain causal
+    /// attention sees (Mistral: a token sees itself and the `sliding_window - 1` tokens before it).
+    fn context(&self) -> usize {
+        self.window().unwrap_or(self.max_position_embeddings)
     }
 
     /// The sliding window, where it changes anything: switched on, on some layer, and shorter than

@@ -9,8 +9,9 @@ use serde_json::{Map, Value as Json, json};
 
 use rope::ROPE_FACTORS;
 
+use super::RopeConfig;
 use crate::gguf::{
-    GgufError, GgufFamily, GgufFile, GgufTensor, GgufTensorProblem, Names, RowOrder, Value,
+    Beside, GgufError, GgufFamily, GgufFile, GgufTensorProblem, Names, Rows, Setting, Value,
 };
 
 const NAMES: Names = Names {
@@ -25,6 +26,8 @@ const NAMES: Names = Names {
         ("self_attn.q_proj", "attn_q"),
         ("self_attn.k_proj", "attn_k"),
         ("self_attn.v_proj", "attn_v"),
+        ("self_attn.q_norm", "attn_q_norm"),
+        ("self_attn.k_norm", "attn_k_norm"),
         ("self_attn.o_proj", "attn_output"),
         ("post_attention_layernorm", "ffn_norm"),
         ("mlp.gate_proj", "ffn_gate"),
@@ -33,27 +36,66 @@ const NAMES: Names = Names {
     ],
 };
 
-/// Llama, and what llama.cpp converts as it: SmolLM2, Mistral. Rows of q and k are interleaved, and a
-/// tensor may hold factors of rotary frequencies, which the configuration says.
+/// Llama, and what llama.cpp converts as it: SmolLM2, Mistral. Rows of q and k are interleaved, since Hugging
+/// Face turns the pairs `(i, i + head_dim / 2)` of a head and llama.cpp the pairs `(2 i, 2 i + 1)`; a tensor may
+/// hold factors of rotary frequencies, which the configuration says.
 pub(super) const LLAMA: GgufFamily = GgufFamily {
     architecture: "llama",
+    also: &["mistral"],
+    class: "LlamaForCausalLM",
     names: NAMES,
+    settings: &[
+        Setting::count("hidden_size", "embedding_length"),
+        Setting::count("intermediate_size", "feed_forward_length"),
+        Setting::blocks("num_hidden_layers"),
+        Setting::own("num_attention_heads", "attention.head_count"),
+        Setting::own("num_key_value_heads", "attention.head_count_kv"),
+        Setting::own("head_dim", "attention.key_length")
+            .and(&["attention.value_length", "rope.dimension_count"]),
+        Setting::count("max_position_embeddings", "context_length"),
+        Setting::number("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
+        Setting::own("rope_theta", "rope.freq_base"),
+    ],
+    implied: &[("hidden_act", &["silu", "swish"])],
+    rows: &[("attn_q", Rows::OfQueries), ("attn_k", Rows::OfKeys)],
     told: &[ROPE_FACTORS],
-    config: llama_config,
-    rows: llama_rows,
+    read: read_llama,
+    write: write_llama,
 };
 
-/// Qwen2 and Qwen2.5.
+/// Qwen2 and Qwen2.5: biases on q, k and v are there always, and no key says so.
 pub(super) const QWEN2: GgufFamily = GgufFamily {
     architecture: "qwen2",
-    names: NAMES,
+    also: &[],
+    class: "Qwen2ForCausalLM",
+    rows: &[],
     told: &[],
-    config: qwen2_config,
-    rows: |_, _| Ok(RowOrder::Same),
+    read: read_qwen,
+    write: write_qwen,
+    ..LLAMA
 };
 
-fn llama_config(file: &mut GgufFile) -> Result<Map<String, Json>, GgufError> {
-    let mut config = config(file, "LlamaForCausalLM")?;
+/// Qwen3: norms on q and k, and heads that need not share out the residual stream.
+pub(super) const QWEN3: GgufFamily = GgufFamily {
+    architecture: "qwen3",
+    class: "Qwen3ForCausalLM",
+    read: |file| {
+        let mut config = read_qwen(file)?;
+        if !config.contains_key("head_dim") {
+            let width = file.count("embedding_length")? / file.heads()?.0;
+            config.insert("head_dim".into(), json!(width));
+        }
+        Ok(config)
+    },
+    write: |settings| match settings.get("attention_bias") {
+        Some(Json::Bool(true)) => Err("`attention_bias` is true, and a file has no biases".into()),
+        _ => write_qwen(settings),
+    },
+    ..QWEN2
+};
+
+fn read_llama(file: &mut GgufFile) -> Result<Map<String, Json>, GgufError> {
+    let mut config = read(file)?;
     if let Some(scaling) = rope_scaling(file)? {
         config.insert("rope_scaling".into(), scaling);
     }
@@ -65,32 +107,52 @@ fn llama_config(file: &mut GgufFile) -> Result<Map<String, Json>, GgufError> {
     Ok(config)
 }
 
-/// Biases on q, k and v are there always, and no key says so.
-fn qwen2_config(file: &mut GgufFile) -> Result<Map<String, Json>, GgufError> {
+fn write_llama(settings: &Map<String, Json>) -> Result<Beside, String> {
+    let factors = rope(settings)?.factors(head_dim_of(settings));
+    Ok(Beside {
+        tensors: factors.map(|factors| (ROPE_FACTORS, factors)).into_iter().collect(),
+        ..Beside::default()
+    })
+}
+
+fn read_qwen(file: &mut GgufFile) -> Result<Map<String, Json>, GgufError> {
     if file.tensor(ROPE_FACTORS).is_some() {
         let found = format!("tensor `{ROPE_FACTORS}` in a file that is not a Llama's");
         return Err(GgufError::RopeScaling { path: file.path().to_owned(), found });
     }
-    config(file, "Qwen2ForCausalLM")
+    read(file)
 }
 
-fn config(file: &mut GgufFile, class: &str) -> Result<Map<String, Json>, GgufError> {
+fn write_qwen(settings: &Map<String, Json>) -> Result<Beside, String> {
+    match rope(settings)?.scaling {
+        None => Ok(Beside::default()),
+        Some(_) => Err("rotary positions are scaled, which only a Llama's file says".into()),
+    }
+}
+
+/// The rotary positions of a configuration, whose keys have been checked.
+fn rope(settings: &Map<String, Json>) -> Result<RopeConfig, String> {
+    let theta = settings.get("rope_theta").and_then(Json::as_f64);
+    let given = |key: &str| settings.get(key);
+    RopeConfig::from_parts(theta, given("rope_scaling"), given("rope_parameters"))
+        .map_err(|problems| problems.join("; "))
+}
+
+fn head_dim_of(settings: &Map<String, Json>) -> usize {
+    let width = settings.get("head_dim").and_then(Json::as_u64).unwrap_or(0);
+    usize::try_from(width).unwrap_or(0)
+}
+
+fn read(file: &mut GgufFile) -> Result<Map<String, Json>, GgufError> {
     refuse_features(file)?;
     let (heads, kv_heads) = file.heads()?;
     let mut config = Map::new();
     let mut set = |key: &str, value: Json| config.insert(key.to_owned(), value);
-    set("architectures", json!([class]));
-    set("hidden_size", json!(file.count("embedding_length")?));
-    set("intermediate_size", json!(file.count("feed_forward_length")?));
-    set("num_hidden_layers", json!(file.count("block_count")?));
     set("num_attention_heads", json!(heads));
     set("num_key_value_heads", json!(kv_heads));
     if let Some(width) = head_dim(file)? {
         set("head_dim", json!(width));
     }
-    set("hidden_act", json!("silu"));
-    set("max_position_embeddings", json!(file.count("context_length")?));
-    set("rms_norm_eps", json!(file.number("attention.layer_norm_rms_epsilon")?));
     set("rope_theta", json!(theta(file)?));
     Ok(config)
 }
@@ -178,26 +240,5 @@ fn refuse_features(file: &GgufFile) -> Result<(), GgufError> {
         (None | Some(Value::Unsigned(0)), _) => Ok(()),
         (Some(Value::Unsigned(size)), Some(context)) if *size >= context as u64 => Ok(()),
         (Some(found), _) => Err(file.feature(format!("a sliding window of {found} (`{window}`)"))),
-    }
-}
-
-/// Hugging Face turns the pairs `(i, i + head_dim / 2)` of a head, llama.cpp the pairs
-/// `(2 i, 2 i + 1)`: conversion moves the rows of q and k within each head.
-fn llama_rows(file: &GgufFile, tensor: &GgufTensor) -> Result<RowOrder, GgufError> {
-    let (heads, kv_heads) = file.heads()?;
-    let heads = match tensor.name.rsplit('.').nth(1) {
-        Some("attn_q") => heads,
-        Some("attn_k") => kv_heads,
-        _ => return Ok(RowOrder::Same),
-    };
-    let rows = tensor.shape.first().copied().unwrap_or(1);
-    match heads.checked_mul(2) {
-        Some(halves) if rows.is_multiple_of(halves) => {
-            Ok(RowOrder::Interleaved { head_dim: rows / heads })
-        }
-        _ => {
-            let path = file.path().to_owned();
-            Err(GgufError::Heads { path, tensor: tensor.name.clone(), rows, heads })
-        }
     }
 }

@@ -55,11 +55,10 @@ impl Model for LlamaForCausalLM {
 
     fn build(config: &LlamaConfig, root: &mut Builder<'_>) -> Result<Self, ModelError> {
         let (tied, d) = (config.tie_word_embeddings, config.hidden_size);
-        let (head_dim, positions) = (config.head_dim(), config.max_position_embeddings);
         Ok(Self {
             model: LlamaModel::build(config, root.at("model"))?,
             lm_head: root.head(tied, d, config.vocab_size)?,
-            rope: RopeTables::new(&config.rope, head_dim, positions, root.device()),
+            rope: RopeTables::new(&config.rope, config.head_dim()),
             config: config.clone(),
         })
     }
@@ -76,7 +75,7 @@ impl Decoder for LlamaForCausalLM {
         placement: &Placement,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
-        let rope = self.rope.at(placement.attended());
+        let rope = self.rope.at(placement.attended(), placement.device());
         let attention = Attention::new(placement, rope, self.config.dropouts.attention());
         let LlamaModel { embed_tokens, layers, norm } = &self.model;
         let x = embed(embed_tokens, ids);

@@ -1,13 +1,17 @@
-//! Rotary positions: the configuration in its two spellings, and the tables.
+//! Rotary positions: the frequencies, and the tables of the rows in use.
 //!
 //! Pair `i` of a head turns by `position · f_i`, `f_i = theta^(-2i / head_dim)`; the pairs are
 //! `(x_i, x_(i + head_dim / 2))`, as Hugging Face's weights expect.
 
+mod settings;
+
 use std::f64::consts::TAU;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use serde_json::{Map, Value};
+
+pub(super) use settings::unknown_keys;
 
 use crate::decoder::Positions;
 use crate::fused::Positional;
@@ -46,72 +50,13 @@ pub enum RopeScaling {
 }
 
 impl RopeConfig {
-    /// From the keys of a `config.json`: `rope_theta` and `rope_scaling` as transformers 4 wrote
-    /// them, or `rope_parameters`, which holds both, as 5 writes them.
-    ///
-    /// # Errors
-    ///
-    /// A line for every value that is missing, wrong or not supported.
-    pub fn from_parts(
-        theta: Option<f64>,
-        scaling: Option<&Value>,
-        parameters: Option<&Value>,
-    ) -> Result<Self, Vec<String>> {
-        let given = |value: Option<&Value>| value.filter(|value| !value.is_null()).cloned();
-        let (name, value) = match given(parameters) {
-            Some(value) => ("rope_parameters", value),
-            None => ("rope_scaling", given(scaling).unwrap_or(Value::Object(Map::new()))),
-        };
-        let Value::Object(map) = value else {
-            return Err(vec![format!("`{name}` is {value}: an object is needed")]);
-        };
-        if map.values().any(Value::is_object) {
-            return Err(vec![format!("`{name}` differs from layer to layer: not supported")]);
-        }
-        let mut reader = Reader { name, map: &map, problems: Vec::new() };
-        let theta = match map.contains_key("rope_theta") {
-            true => reader.positive("rope_theta"),
-            false => theta.unwrap_or(10_000.0),
-        };
-        if theta.is_nan() || theta <= 0.0 {
-            reader.problems.push(format!("`rope_theta` is {theta}: it must be positive"));
-        }
-        if map.contains_key("partial_rotary_factor")
-            && reader.positive("partial_rotary_factor") != 1.0
-        {
-            reader.problems.push(format!("`{name}.partial_rotary_factor`: only 1 is supported"));
-        }
-        // The oldest files say `type`.
-        let kind = map.get("rope_type").or_else(|| map.get("type")).unwrap_or(&Value::Null);
-        let scaling = match kind {
-            Value::Null => None,
-            Value::String(kind) if kind == "default" => None,
-            Value::String(kind) if kind == "llama3" => Some(RopeScaling::Llama3 {
-                factor: reader.positive("factor"),
-                low_freq_factor: reader.positive("low_freq_factor"),
-                high_freq_factor: reader.positive("high_freq_factor"),
-                original_max_position_embeddings: reader
-                    .positive("original_max_position_embeddings"),
-            }),
-            other => {
-                reader.problems.push(format!(
-                    "`{name}.rope_type` is {other}: supported are \"default\" and \"llama3\""
-                ));
-                None
-            }
-        };
-        if let Some(RopeScaling::Llama3 { low_freq_factor, high_freq_factor, .. }) = scaling
-            && high_freq_factor <= low_freq_factor
-        {
-            reader.problems.push(format!(
-                "`{name}.high_freq_factor` ({high_freq_factor}) must be above `low_freq_factor` \
-                 ({low_freq_factor})"
-            ));
-        }
-        match reader.problems.is_empty() {
-            true => Ok(Self { theta, scaling }),
-            false => Err(reader.problems),
-        }
+    /// What the frequency of each pair of a head is divided by, `head_dim / 2` of them; none where no
+    /// frequency is changed.
+    pub(crate) fn factors(&self, head_dim: usize) -> Option<Vec<f32>> {
+        self.scaling?;
+        let plain = Self { scaling: None, ..*self }.frequencies(head_dim);
+        let scaled = self.frequencies(head_dim);
+        Some(plain.into_iter().zip(scaled).map(|(plain, scaled)| (plain / scaled) as f32).collect())
     }
 
     /// The angle by which each pair turns per position, in radians: `head_dim / 2` of them.
@@ -142,43 +87,55 @@ impl RopeScaling {
     }
 }
 
-struct Reader<'a> {
-    name: &'static str,
-    map: &'a Map<String, Value>,
-    problems: Vec<String>,
-}
-
-impl Reader<'_> {
-    fn positive(&mut self, key: &str) -> f64 {
-        match self.map.get(key).map(|value| (value, value.as_f64())) {
-            Some((_, Some(value))) if value > 0.0 => return value,
-            Some((value, _)) => self
-                .problems
-                .push(format!("`{}.{key}` is {value}: a positive number is needed", self.name)),
-            None => self.problems.push(format!("`{}.{key}` is missing", self.name)),
-        }
-        1.0
-    }
-}
-
-/// Cosines and sines of every position and pair, `[positions, head_dim / 2]` each: constants, but a
-/// module, so that they move between devices with the model.
+/// The turns of positions: constants of a pass, made for the longest row that was seen so far and kept for the next.
+///
+/// No table of the whole context is made: what `config.json` says of it costs nothing until a row is that long.
 #[derive(Module, Debug)]
 pub struct RopeTables {
+    /// `head_dim / 2` of them.
+    #[module(skip)]
+    frequencies: Arc<[f64]>,
+    #[module(skip)]
+    made: Arc<Mutex<Option<Tables>>>,
+}
+
+/// Cosines and sines of every position up to some one, `[positions, head_dim / 2]` each. They carry no autodiff: they
+/// are constants to a model that is trained and to one that is not.
+#[derive(Debug, Clone)]
+struct Tables {
+    device: Device,
     cos: Tensor<2>,
     sin: Tensor<2>,
 }
 
 impl RopeTables {
-    /// Computed in f64 on the host. The tables carry no autodiff: they are constants to both a
-    /// model that is trained and one that is not.
-    pub(crate) fn new(
-        config: &RopeConfig,
-        head_dim: usize,
-        positions: usize,
-        device: &Device,
-    ) -> Self {
-        let frequencies = config.frequencies(head_dim);
+    pub(crate) fn new(config: &RopeConfig, head_dim: usize) -> Self {
+        let frequencies = config.frequencies(head_dim).into();
+        Self { frequencies, made: Arc::default() }
+    }
+
+    /// The turns of these positions, on a device without autodiff.
+    pub(crate) fn at(&self, positions: &Positions, device: &Device) -> Positional {
+        let Tables { cos, sin, .. } = self.tables(positions.end(), device);
+        Positional::Rotary { cos: positions.rows(cos), sin: positions.rows(sin) }
+    }
+
+    /// Tables of at least so many positions.
+    fn tables(&self, positions: usize, device: &Device) -> Tables {
+        // Nothing that holds the lock can leave half a table.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |made: &&Tables| made.cos.dims()[0] >= positions && made.device == *device;
+        if let Some(tables) = made.as_ref().filter(fits) {
+            return tables.clone();
+        }
+        // Rows that grow by a token at a time are not to make a table each.
+        made.insert(Tables::new(&self.frequencies, positions.next_power_of_two(), device)).clone()
+    }
+}
+
+impl Tables {
+    /// Computed in f64 on the host.
+    fn new(frequencies: &[f64], positions: usize, device: &Device) -> Self {
         let table = |of: fn(f64) -> f64| {
             let values: Vec<f32> = (0..positions)
                 .flat_map(|position| {
@@ -186,16 +143,41 @@ impl RopeTables {
                 })
                 .collect();
             let data = TensorData::new(values, [positions, frequencies.len()]);
-            Tensor::from_data(data, &device.clone().without_autodiff())
+            Tensor::from_data(data, device)
         };
-        Self { cos: table(f64::cos), sin: table(f64::sin) }
+        Self { device: device.clone(), cos: table(f64::cos), sin: table(f64::sin) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floats(tensor: Tensor<3>) -> Vec<f32> {
+        tensor.into_data().try_to_vec().unwrap()
     }
 
-    /// The turns of these positions.
-    pub(crate) fn at(&self, positions: &Positions) -> Positional {
-        Positional::Rotary {
-            cos: positions.rows(self.cos.clone()),
-            sin: positions.rows(self.sin.clone()),
-        }
+    /// A hostile configuration names 2^40 positions; a row has as many tokens as it has.
+    #[test]
+    fn tables_are_made_for_the_rows_in_use_and_hold_the_same_turns_however_long() {
+        let device = burn_lora::device::parse("cpu").unwrap();
+        let rope = RopeTables::new(&RopeConfig::default(), 4);
+        let shared = rope.clone();
+        let made = |of: &RopeTables| of.made.lock().unwrap().as_ref().map(|t| t.cos.dims()[0]);
+        assert_eq!(made(&rope), None, "nothing before a row is there");
+        let turns = |positions: &Positions| match rope.at(positions, &device) {
+            Positional::Rotary { cos, sin } => (floats(cos), floats(sin)),
+            other => panic!("{other:?}"),
+        };
+        let short = turns(&Positions::Range { first: 0, columns: 5 });
+        assert_eq!(made(&shared), Some(8), "a copy shares what is made");
+        let long = turns(&Positions::Range { first: 0, columns: 100 });
+        assert_eq!(made(&rope), Some(128));
+        assert_eq!((&long.0[..10], &long.1[..10]), (&short.0[..], &short.1[..]));
+        // Pairs turn by 1 and by 1/100 a position.
+        let expected = [9.0_f64.cos() as f32, 0.09_f64.cos() as f32];
+        assert_eq!(turns(&Positions::Range { first: 9, columns: 1 }).0, expected);
+        let each = Positions::Each { positions: vec![0, 9, 3, 9], columns: 2 };
+        assert_eq!(turns(&each).0[2..4], expected);
     }
 }

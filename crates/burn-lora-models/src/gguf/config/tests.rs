@@ -196,3 +196,12 @@ fn what_the_models_here_lack_is_refused() {
         &["4 wide and values 2"],
     );
 }
+
+/// A list of that many blocks was once made before anything was compared.
+#[test]
+fn more_blocks_than_there_are_tensors_of_are_refused() {
+    for count in [2, 65_536, u32::MAX] {
+        let file = tiny_llama().without("llama.block_count").u32("llama.block_count", count);
+        check_refused(file, &["`llama.block_count`", &count.to_string(), "those of 1 blocks"]);
+    }
+}

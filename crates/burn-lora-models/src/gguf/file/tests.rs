@@ -260,3 +260,22 @@ fn the_chat_template_is_given_as_it_is() {
     assert_eq!(file.chat_template().unwrap(), Some(template));
     assert_eq!(Writer::new().open().unwrap().chat_template().unwrap(), None);
 }
+
+#[test]
+fn one_of_several_files_is_told_by_its_name_and_by_what_it_says() {
+    let said = |count: u32| tiny_llama().u32("split.count", count).open().map(|_| ());
+    assert!(matches!(said(3), Err(GgufError::Split { .. })));
+    said(0).unwrap();
+    said(1).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let open = |name: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, tiny_llama().bytes()).unwrap();
+        GgufFile::open(&path).map(|_| ())
+    };
+    let error = open("m-Q4-00002-of-00003.gguf").unwrap_err().to_string();
+    assert!(error.contains("00002-of-00003.gguf") && error.contains("--merge"), "{error}");
+    for whole in ["m-00001-of-00001.gguf", "m-1-of-3.gguf", "m-00004-of-00003.gguf", "m.gguf"] {
+        open(whole).unwrap();
+    }
+}

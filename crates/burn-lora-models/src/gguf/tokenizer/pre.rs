@@ -16,7 +16,7 @@ const DEFAULT: [&str; 4] = [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-
 
 /// A value of `tokenizer.ggml.pre`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PreTokenizer {
+pub(in crate::gguf) enum PreTokenizer {
     /// SmolLM and SmolLM2.
     Smollm,
     /// Qwen2 and Qwen2.5.
@@ -45,13 +45,33 @@ const NAMES: [(&str, PreTokenizer); 8] = [
 
 impl PreTokenizer {
     /// The one of a name.
-    pub(super) fn of(name: &str) -> Option<Self> {
+    pub(in crate::gguf) fn of(name: &str) -> Option<Self> {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, pre)| *pre)
     }
 
     /// All names, for a message.
-    pub(super) fn names() -> String {
+    pub(in crate::gguf) fn names() -> String {
         NAMES.map(|(name, _)| format!("`{name}`")).join(", ")
+    }
+
+    /// The one of which a `tokenizer.json` has the `pre_tokenizer`, the `normalizer`, and whether a word that is
+    /// a token stays one.
+    pub(in crate::gguf) fn recognised(
+        pre: &Json,
+        normalizer: &Json,
+        ignores_merges: bool,
+    ) -> Option<Self> {
+        let pre = without_offsets(pre);
+        NAMES.into_iter().map(|(_, known)| known).find(|known| {
+            without_offsets(&known.json()) == pre
+                && known.normalizer() == *normalizer
+                && known.ignores_merges() == ignores_merges
+        })
+    }
+
+    /// Its first name in files.
+    pub(in crate::gguf) fn name(self) -> &'static str {
+        NAMES.iter().find(|(_, known)| *known == self).map_or("default", |(name, _)| *name)
     }
 
     /// The `pre_tokenizer` of a `tokenizer.json`.
@@ -93,6 +113,18 @@ impl PreTokenizer {
     /// Whether a text begins with the token for it where the file does not say.
     pub(super) fn adds_bos(self) -> bool {
         self == Self::Llama3
+    }
+}
+
+/// Without what only the places of tokens in a text depend on, not the tokens.
+fn without_offsets(pre: &Json) -> Json {
+    match pre {
+        Json::Object(fields) => {
+            let kept = fields.iter().filter(|(key, _)| *key != "trim_offsets");
+            kept.map(|(key, value)| (key.clone(), without_offsets(value))).collect()
+        }
+        Json::Array(values) => values.iter().map(without_offsets).collect(),
+        other => other.clone(),
     }
 }
 

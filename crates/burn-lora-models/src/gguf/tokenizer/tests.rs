@@ -3,40 +3,7 @@ use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer
 
 use super::super::writer::Writer;
 use super::PreTokenizer;
-
-/// Ġ is a space in a byte-level vocabulary, Ã© an é.
-const TOKENS: [&str; 16] = [
-    "<|end|>",
-    "<|start|>",
-    "<think>",
-    "a",
-    "b",
-    "c",
-    "Ġ",
-    "1",
-    "2",
-    "Ã",
-    "©",
-    "ab",
-    "Ġa",
-    "12",
-    "Ã©",
-    "[PAD15]",
-];
-/// Control, control, user-defined, normal …, unused.
-const TYPES: [i32; 16] = [3, 3, 4, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 5];
-const MERGES: [&str; 4] = ["a b", "Ġ a", "1 2", "Ã ©"];
-
-fn tokenizer(pre: &str) -> Writer {
-    Writer::new()
-        .text("tokenizer.ggml.model", "gpt2")
-        .text("tokenizer.ggml.pre", pre)
-        .texts("tokenizer.ggml.tokens", &TOKENS)
-        .i32s("tokenizer.ggml.token_type", &TYPES)
-        .texts("tokenizer.ggml.merges", &MERGES)
-        .u32("tokenizer.ggml.bos_token_id", 1)
-        .u32("tokenizer.ggml.eos_token_id", 0)
-}
+use super::words::{MERGES, tokenizer};
 
 fn build(writer: &Writer) -> Tokenizer {
     let json = writer.open().unwrap().tokenizer_json().unwrap();
@@ -222,4 +189,32 @@ fn a_vocabulary_that_contradicts_itself_is_refused() {
     let beyond = without("tokenizer.ggml.eos_token_id").u32("tokenizer.ggml.eos_token_id", 16);
     let message = beyond.open().unwrap().tokenizer_config().unwrap_err().to_string();
     assert!(message.contains("is 16, there are 16 tokens"), "{message}");
+}
+
+/// Its error says to put one beside the file, so that it is taken from there.
+#[test]
+fn a_tokenizer_that_cannot_be_rebuilt_is_read_from_beside_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.gguf");
+    let spm = super::super::writer::tiny_llama()
+        .text("tokenizer.ggml.model", "llama")
+        .u32("tokenizer.ggml.bos_token_id", 1)
+        .u32("tokenizer.ggml.eos_token_id", 2)
+        .text("tokenizer.chat_template", "{{ messages[0].content }}");
+    std::fs::write(&path, spm.bytes()).unwrap();
+    let open = || crate::tokenizer::Tokenizer::from_dir(&path);
+    let error = open().unwrap_err().to_string();
+    assert!(error.contains("`llama`") && error.contains("`tokenizer.json` beside it"), "{error}");
+    let json = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null,
+        "decoder": null,
+        "model": {"type": "WordLevel", "vocab": {"one": 0, "<s>": 1, "</s>": 2}, "unk_token": "one"},
+    });
+    std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+    let tokenizer = open().unwrap();
+    assert_eq!(tokenizer.encode("one one", true).unwrap(), [0, 0]);
+    assert_eq!((tokenizer.eos_ids(), tokenizer.bos_id()), (&[2][..], Some(1)));
+    assert!(tokenizer.template().is_some());
+    assert_eq!(tokenizer.files().unwrap()[0].0, "tokenizer.json");
 }

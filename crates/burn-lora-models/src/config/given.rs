@@ -1,0 +1,133 @@
+//! The keys of a `config.json` as they were given: read into a family's own, with errors that name the key; and what
+//! says that the weights are quantised.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
+use serde_json::{Map, Value};
+
+use crate::ModelError;
+
+/// A family's keys. The value that is not as it should be is named by its key.
+pub(crate) fn keys_of<K: DeserializeOwned>(
+    given: Map<String, Value>,
+    path: &Path,
+) -> Result<K, ModelError> {
+    // Values are read one by one: the one that fails is the last that was taken.
+    let last = RefCell::new(String::new());
+    let taken = given.into_iter().inspect(|(key, value)| {
+        last.replace(format!("`{key}` is {}", shown(value)));
+    });
+    K::deserialize(MapDeserializer::new(taken)).map_err(|error: serde_json::Error| {
+        let said = error.to_string();
+        let problem = match said.rsplit_once("expected ") {
+            Some((_, wanted)) => format!("{}: {} is needed", last.borrow(), in_words(wanted)),
+            // A field that is missing, or there under both of its names.
+            None => said.replace("field ", "key "),
+        };
+        ModelError::Config { path: path.to_owned(), problems: vec![problem] }
+    })
+}
+
+/// By what the weights are quantised, if the configuration says that they are.
+pub(crate) fn quantised(given: &Map<String, Value>) -> Option<String> {
+    // The second is MLX's; newer versions of it write both.
+    let settings = ["quantization_config", "quantization"].into_iter().find_map(|key| {
+        given.get(key)?.as_object().filter(|settings| !settings.is_empty()).map(|all| (key, all))
+    });
+    settings.map(|(key, settings)| {
+        let on = |key: &str| settings.get(key) == Some(&Value::Bool(true));
+        let method = match settings.get("quant_method").and_then(Value::as_str) {
+            Some(method) => method.to_owned(),
+            None if on("load_in_4bit") || on("load_in_8bit") => "bitsandbytes".to_owned(),
+            None if settings.contains_key("group_size") => "MLX".to_owned(),
+            None => "no method named".to_owned(),
+        };
+        format!("`{key}`: {method}")
+    })
+}
+
+/// A value, short.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        Value::String(text) if text.len() > 80 => format!("a text of {} bytes", text.len()),
+        other => other.to_string(),
+    }
+}
+
+/// What serde calls a type.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "usize" => "a whole number of at least 0",
+        "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" => "a text",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code)]
+    struct Keys {
+        #[serde(alias = "d")]
+        width: usize,
+        #[serde(default)]
+        epsilon: f64,
+        #[serde(default)]
+        bias: bool,
+        window: Option<usize>,
+    }
+
+    fn said(given: Value) -> String {
+        let Value::Object(given) = given else { panic!("no object") };
+        keys_of::<Keys>(given, Path::new("config.json")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_value_that_is_not_as_it_should_be_is_named_by_its_key() {
+        for (given, expected) in [
+            (json!({"width": -1}), "`width` is -1: a whole number of at least 0 is needed"),
+            (json!({"width": 4.0}), "`width` is 4.0: a whole number of at least 0 is needed"),
+            (json!({"width": "4", "other": 1}), "`width` is \"4\": a whole number"),
+            (json!({"width": 4, "epsilon": null}), "`epsilon` is null: a number is needed"),
+            (json!({"other": {"a": [1]}, "width": [4]}), "`width` is a list: a whole number"),
+            (json!({"width": 4, "bias": null, "epsilon": 1}), "`bias` is null: true or false"),
+            (json!({"width": 4, "window": {}}), "`window` is an object: a whole number"),
+            (json!({"epsilon": 1e-5}), "missing key `width`"),
+            (json!({"width": 4, "d": 4}), "duplicate key `width`"),
+        ] {
+            let said = said(given.clone());
+            assert!(said.contains(expected), "{given}: {said}");
+        }
+    }
+
+    #[test]
+    fn quantised_weights_are_told_by_what_every_tool_writes() {
+        for (given, expected) in [
+            (json!({"quantization_config": {"quant_method": "gptq", "bits": 4}}), Some("gptq")),
+            (json!({"quantization_config": {"quant_method": "compressed-tensors"}}), Some("compr")),
+            (json!({"quantization_config": {"load_in_4bit": true}}), Some("bitsandbytes")),
+            (json!({"quantization": {"group_size": 64, "bits": 4}}), Some("MLX")),
+            (json!({"quantization_config": null}), None),
+            (json!({"quantization_config": {}}), None),
+            (json!({"hidden_size": 8}), None),
+        ] {
+            let found = quantised(given.as_object().unwrap());
+            assert_eq!(found.is_some(), expected.is_some(), "{given}");
+            assert!(found.unwrap_or_default().contains(expected.unwrap_or("")), "{given}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Why the tensors of a checkpoint are not those of the model, where all that is missing has one cause: one sentence
+//! in the place of a line a tensor.
+
+use std::collections::BTreeSet;
+
+/// Ends of the names that the formats of quantised weights have: GPTQ and AWQ, bitsandbytes, compressed-tensors and
+/// FP8, MLX.
+const QUANTISED: [&str; 12] = [
+    ".qweight",
+    ".qzeros",
+    ".g_idx",
+    ".scales",
+    ".absmax",
+    ".quant_map",
+    ".SCB",
+    ".weight_packed",
+    ".weight_scale",
+    ".weight_scale_inv",
+    ".weight_format",
+    ".biases",
+];
+
+/// What is in a name that PEFT gives to the parts of an adapted layer.
+const ADAPTED: [&str; 4] = [".base_layer.", ".lora_A.", ".lora_B.", ".lora_magnitude_vector"];
+
+/// What all tensors that are missing have in common.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TensorCause {
+    /// An adapter was saved with its base.
+    #[error(
+        "`{key}` is part of a layer with an adapter of PEFT ({count} such tensors): merge it before the model is \
+         saved, `model.merge_and_unload().save_pretrained(DIR)` in Python"
+    )]
+    Adapted {
+        /// The first of them.
+        key: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// The weights are quantised.
+    #[error(
+        "`{key}` belongs to quantised weights ({count} such tensors), and only f32, f16 and bf16 are read: use the \
+         model that they were made from, or a GGUF file of it"
+    )]
+    Quantised {
+        /// The first of them.
+        key: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// The model was saved inside something that wraps it.
+    #[error(
+        "names begin with `{prefix}`, as those of a model inside something that wraps it ({count} tensors): save the \
+         model inside, `model.{}.save_pretrained(DIR)` in Python, or take `{prefix}` off the names",
+        prefix.trim_end_matches('.')
+    )]
+    Wrapped {
+        /// What the names begin with.
+        prefix: String,
+        /// How many tensors are missing without it.
+        count: usize,
+    },
+}
+
+/// The cause, given the keys that the model needs and the files lack, those that the files have and the model has no
+/// use for, and the prefix that files of the family may have or not.
+pub(super) fn cause(
+    missing: &BTreeSet<&str>,
+    unused: &BTreeSet<&str>,
+    optional: &str,
+) -> Option<TensorCause> {
+    let such = |is: &dyn Fn(&str) -> bool| {
+        let mut keys = unused.iter().filter(|key| is(key));
+        keys.next().map(|first| ((*first).to_owned(), 1 + keys.count()))
+    };
+    if let Some((key, count)) = such(&|key| ADAPTED.iter().any(|part| key.contains(part))) {
+        return Some(TensorCause::Adapted { key, count });
+    }
+    if let Some((key, count)) = such(&|key| QUANTISED.iter().any(|end| key.ends_with(end))) {
+        return Some(TensorCause::Quantised { key, count });
+    }
+    let bare = |key: &str| key.strip_prefix(optional).map(str::to_owned);
+    let is_missing = |name: &str| {
+        missing.contains(name) || missing.contains(format!("{optional}{name}").as_str())
+    };
+    let prefix = unused.iter().find_map(|key| {
+        let ends = key.match_indices('.').map(|(at, _)| at + 1);
+        ends.map(|at| key.split_at(at)).find(|(_, rest)| is_missing(rest))
+    })?;
+    let prefix = prefix.0;
+    let wrapped = |key: &&str| {
+        let mut names = [Some((*key).to_owned()), bare(key)].into_iter().flatten();
+        names.any(|name| unused.contains(format!("{prefix}{name}").as_str()))
+    };
+    missing
+        .iter()
+        .all(|key| wrapped(key))
+        .then(|| TensorCause::Wrapped { prefix: prefix.to_owned(), count: missing.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(missing: &[&str], unused: &[&str]) -> Option<TensorCause> {
+        let (missing, unused) = (missing.iter().copied(), unused.iter().copied());
+        cause(&missing.collect(), &unused.collect(), "model.")
+    }
+
+    #[test]
+    fn names_that_are_wrapped_are_told_by_what_they_begin_with() {
+        let missing = ["model.norm.weight", "model.layers.0.q.weight", "lm_head.weight"];
+        for prefix in ["_orig_mod.", "module.", "base_model.model.", "language_model."] {
+            let unused = missing.map(|key| format!("{prefix}{key}"));
+            let unused: Vec<&str> = unused.iter().map(String::as_str).collect();
+            let expected = TensorCause::Wrapped { prefix: prefix.into(), count: 3 };
+            assert_eq!(found(&missing, &unused), Some(expected));
+        }
+        // Without the family's own prefix, and with tensors of something else beside them.
+        let unused = ["w.norm.weight", "w.layers.0.q.weight", "w.lm_head.weight", "vision.weight"];
+        let expected = TensorCause::Wrapped { prefix: "w.".into(), count: 3 };
+        assert_eq!(found(&missing, &unused), Some(expected));
+    }
+
+    #[test]
+    fn what_has_no_one_cause_has_none() {
+        assert_eq!(found(&["model.a", "model.b"], &["w.model.a"]), None, "one of two");
+        assert_eq!(found(&["model.a"], &["model.c"]), None);
+        assert_eq!(found(&["model.a"], &[]), None);
+        assert_eq!(found(&[], &["x.y"]), None);
+    }
+
+    #[test]
+    fn adapters_and_quantised_weights_are_told_by_their_names() {
+        let key = "model.layers.0.q_proj.base_layer.weight";
+        let expected = TensorCause::Adapted { key: key.into(), count: 2 };
+        let factor = "model.layers.0.q_proj.lora_A.default.weight";
+        assert_eq!(found(&["model.layers.0.q_proj.weight"], &[key, factor]), Some(expected));
+        for end in QUANTISED {
+            let key = format!("model.layers.0.q_proj{end}");
+            let expected = TensorCause::Quantised { key: key.clone(), count: 1 };
+            assert_eq!(found(&["model.layers.0.q_proj.weight"], &[&key]), Some(expected));
+        }
+    }
+}

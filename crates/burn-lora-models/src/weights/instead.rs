@@ -1,0 +1,76 @@
+//! What lies in a directory that has no weights where they are looked for: shards that no index lists, and what else
+//! people have there, with the way on.
+
+use std::fs;
+use std::path::Path;
+
+/// What directories hold in the place of a model of transformers, by how a name begins and ends, and what to do.
+const OTHERS: [(&str, &str, &str); 9] = [
+    ("", ".gguf", "name that file itself as the model"),
+    (
+        "adapter_config",
+        ".json",
+        "this is an adapter: name its base as the model, and this directory as the adapter",
+    ),
+    (
+        "pytorch_model",
+        ".bin",
+        "a pickle is not read: load it with transformers and `save_pretrained(DIR)`, which writes `model.safetensors`",
+    ),
+    ("consolidated", ".pth", "convert it to the layout of transformers first"),
+    ("", ".pt", "a pickle is not read: save the model as safetensors"),
+    ("", ".h5", "weights of TensorFlow are not read: save the model as safetensors"),
+    ("", ".msgpack", "weights of Flax are not read: save the model as safetensors"),
+    ("", ".npz", "weights of MLX are not read: use the model that they were made from"),
+    ("", ".safetensors", "if it is the whole model, name it `model.safetensors`"),
+];
+
+/// The whole set of the shards in a directory, `NAME-00001-of-00003.safetensors` and so on; those that
+/// are missing of it are listed as well. Nothing where there is none, or more than one.
+pub(crate) fn shards(dir: &Path) -> Option<Vec<String>> {
+    let mut sets: Vec<(String, usize)> = names(dir).iter().filter_map(|name| shard(name)).collect();
+    sets.sort();
+    sets.dedup();
+    match sets.as_slice() {
+        [(base, of)] => {
+            Some((1..=*of).map(|part| format!("{base}-{part:05}-of-{of:05}.safetensors")).collect())
+        }
+        _ => None,
+    }
+}
+
+/// What is there instead of a model, and what to do with it.
+pub(crate) fn note(dir: &Path) -> String {
+    let names = names(dir);
+    let other = OTHERS.iter().find_map(|(start, end, remedy)| {
+        let is = |name: &&String| name.starts_with(start) && name.ends_with(end);
+        names.iter().find(is).map(|name| (name, remedy))
+    });
+    other.map_or_else(String::new, |(name, remedy)| format!("; `{name}` is there: {remedy}"))
+}
+
+/// Where a link leads that leads nowhere.
+pub(crate) fn dangling(path: &Path) -> Option<String> {
+    match fs::read_link(path) {
+        Ok(target) if !path.exists() => Some(target.display().to_string()),
+        _ => None,
+    }
+}
+
+/// Of which set a file is a part.
+fn shard(name: &str) -> Option<(String, usize)> {
+    let (rest, of) = name.strip_suffix(".safetensors")?.rsplit_once("-of-")?;
+    let (base, part) = rest.rsplit_once('-')?;
+    let number = |digits: &str| (digits.len() == 5).then(|| digits.parse::<usize>().ok())?;
+    let of = number(of)?;
+    number(part).filter(|part| (1..=of).contains(part)).map(|_| (base.to_owned(), of))
+}
+
+/// The names of what is in the directory, sorted.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
