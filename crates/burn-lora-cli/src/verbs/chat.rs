@@ -83,7 +83,14 @@ fn answer(
             return Ok(());
         }
     }
-    let prompt = generator.conversation(&session.messages())?;
+    let prompt = match generator.conversation(&session.messages()) {
+        Ok(prompt) => prompt,
+        Err(error) => {
+            output::note(&error.to_string());
+            session.undo();
+            return Ok(());
+        }
+    };
     let answer = generator.write(prompt, how, &mut print)?;
     output::line("")?;
     if let Err(error) = session.answer(answer) {
