@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use burn_lora_config::RunConfig;
 use burn_lora_data::{Limit, OverLong, Reading, RowFile, Tokenization, pack, token_examples};
 use burn_lora_models::conversation::Message;
-use burn_lora_models::template::ChatTemplate;
+use burn_lora_models::template::{ChatTemplate, Limits};
 use burn_lora_models::tokenizer::Tokenizer;
 
 use super::told;
@@ -73,10 +73,12 @@ pub fn rows(bytes: &[u8]) {
     assert!(!report.to_string().is_empty() && !pack(examples, 64).is_empty());
 }
 
-/// A chat template, rendered for a conversation.
+/// A chat template, rendered for a conversation, with a twentieth of the steps that it has by itself: inputs are many, and those that use
+/// up all they may are not few.
 pub fn chat_template(bytes: &[u8]) {
     let Some(template) = told(ChatTemplate::parse(&String::from_utf8_lossy(bytes))) else { return };
-    let template = template.with_variable("bos_token", &"<s>".into());
+    let limits = Limits { steps: Limits::default().steps / 20, ..Limits::default() };
+    let template = template.with_limits(limits).with_variable("bos_token", &"<s>".into());
     let calls =
         serde_json::json!([{"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}]);
     let messages = [
