@@ -38,8 +38,9 @@ mod time;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use indexmap::IndexMap;
 
 pub use error::{Instability, TemplateError};
 pub use limits::Limits;
@@ -54,7 +55,7 @@ pub struct ChatTemplate {
     /// As it was given.
     source: String,
     program: Arc<Program>,
-    variables: BTreeMap<String, serde_json::Value>,
+    variables: IndexMap<String, serde_json::Value>,
     time: Option<i64>,
     limits: Limits,
 }

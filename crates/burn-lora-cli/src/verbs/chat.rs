@@ -83,10 +83,14 @@ fn answer(
             return Ok(());
         }
     }
+    // A template may refuse a system text, or what was said; the next message may be another.
     let prompt = match generator.conversation(&session.messages()) {
         Ok(prompt) => prompt,
         Err(error) => {
             output::note(&error.to_string());
+            if session.system().is_some() {
+                output::note("/system without a text takes the system text away");
+            }
             session.undo();
             return Ok(());
         }
