@@ -259,7 +259,7 @@ impl Tokenizer {
 
     /// What its `tokenizer.json` says, in the one form that every reader of such files would write.
     pub(crate) fn json(&self) -> Result<Value, ModelError> {
-        let text = self.inner.to_string(false).map_err(|e| self.failed(e))?;
+        let text = self.inner.to_string(false).map_err(failed(&self.path))?;
         serde_json::from_str(&text)
             .map_err(|source| ModelError::Json { path: self.path.clone(), source })
     }
