@@ -21,10 +21,10 @@ mod unread;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use burn_lora_files::atomic;
+use burn_lora_files::panics::caught;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
-
-use burn_lora_files::atomic;
 
 use crate::ModelError;
 use crate::conversation::Chat;
@@ -168,7 +168,8 @@ impl Tokenizer {
         let added = inner.get_added_vocabulary().get_added_tokens_decoder();
         let lacking = eos.first().filter(|id| !added.contains_key(id));
         if let Some(token) = lacking.and_then(|id| inner.id_to_token(*id)) {
-            inner.add_special_tokens([AddedToken::from(token, true)]).map_err(failed(&path))?;
+            let add = || inner.add_special_tokens([AddedToken::from(token, true)]);
+            caught(add).unwrap_or_else(|panic| Err(panic.into())).map_err(failed(&path))?;
         }
         Ok(Self { inner, path, eos, pad, bos, unk, template, made })
     }
@@ -185,8 +186,7 @@ impl Tokenizer {
     ///
     /// What the tokenizer cannot encode.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, ModelError> {
-        let encoding = self.inner.encode_fast(text, add_special).map_err(|e| self.failed(e))?;
-        Ok(encoding.get_ids().to_vec())
+        self.guarded(|inner| Ok(inner.encode_fast(text, add_special)?.get_ids().to_vec()))
     }
 
     /// As [`encode`](Self::encode) with special tokens, at most `max_length` ids, and whether anything
@@ -217,7 +217,7 @@ impl Tokenizer {
     ///
     /// What the tokenizer cannot decode.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, ModelError> {
-        self.inner.decode(ids, skip_special).map_err(|e| self.failed(e))
+        self.guarded(|inner| inner.decode(ids, skip_special))
     }
 
     /// The tokens that end a text; the first is the one to train with. May be empty.
@@ -259,7 +259,7 @@ impl Tokenizer {
 
     /// What its `tokenizer.json` says, in the one form that every reader of such files would write.
     pub(crate) fn json(&self) -> Result<Value, ModelError> {
-        let text = self.inner.to_string(false).map_err(|e| self.failed(e))?;
+        let text = self.inner.to_string(false).map_err(failed(&self.path))?;
         serde_json::from_str(&text)
             .map_err(|source| ModelError::Json { path: self.path.clone(), source })
     }
@@ -305,8 +305,14 @@ impl Tokenizer {
             .collect()
     }
 
-    fn failed(&self, error: tokenizers::Error) -> ModelError {
-        failed(&self.path)(error)
+    /// What the crate does, its panics as errors: some of what it reads it takes for granted.
+    fn guarded<T>(
+        &self,
+        work: impl FnOnce(&tokenizers::Tokenizer) -> tokenizers::Result<T>,
+    ) -> Result<T, ModelError> {
+        caught(|| work(&self.inner))
+            .unwrap_or_else(|panic| Err(panic.into()))
+            .map_err(failed(&self.path))
     }
 }
 
@@ -322,14 +328,17 @@ fn failed(path: &Path) -> impl Fn(tokenizers::Error) -> ModelError {
 /// The tokenizer of a `tokenizer.json`, without the truncation and padding that it asks for.
 fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, ModelError> {
     let json = json.as_ref();
-    let mut tokenizer =
-        tokenizers::Tokenizer::from_bytes(json).map_err(|error| match unread::newer(json) {
-            Some(reason) => ModelError::Tokenizer { path: path.to_owned(), reason },
-            None => failed(path)(error),
-        })?;
-    tokenizer.with_padding(None);
-    tokenizer.with_truncation(None).map_err(failed(path))?;
-    Ok(tokenizer)
+    let read = || -> tokenizers::Result<tokenizers::Tokenizer> {
+        let mut tokenizer = tokenizers::Tokenizer::from_bytes(json)?;
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None)?;
+        Ok(tokenizer)
+    };
+    let damaged = |panic: String| Err(format!("it is damaged: {panic}").into());
+    caught(read).unwrap_or_else(damaged).map_err(|error| match unread::newer(json) {
+        Some(reason) => ModelError::Tokenizer { path: path.to_owned(), reason },
+        None => failed(path)(error),
+    })
 }
 
 /// The object in a JSON file; empty where the file does not exist.
