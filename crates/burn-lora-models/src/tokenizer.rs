@@ -2,7 +2,7 @@
 //!
 //! `tokenizer.json` does the work, through the `tokenizers` crate. Which token ends a text stands in
 //! other files: `generation_config.json` and `config.json` (numbers, one or several),
-//! `tokenizer_config.json` (texts); here they are read into one place. Truncation and padding that
+//! `tokenizer_config.json` and `special_tokens_map.json` (texts); here they are read into one place. Truncation and padding that
 //! `tokenizer.json` asks for are switched off: batches are cut and padded where they are made.
 //!
 //! ```no_run
@@ -29,7 +29,7 @@ use tokenizers::AddedToken;
 use crate::ModelError;
 use crate::conversation::Chat;
 use crate::gguf::{self, GgufError, GgufFile};
-use crate::template::ChatTemplate;
+use crate::template::{ChatTemplate, time};
 
 /// The files that make a tokenizer, of which `tokenizer.json` is needed.
 pub const FILES: [&str; 8] = [
@@ -101,7 +101,7 @@ impl Tokenizer {
         };
         let parts = Parts {
             tokenizer: parsed(json, &path)?,
-            texts: object(&dir.join("tokenizer_config.json"))?,
+            texts: named_tokens(dir)?,
             model,
             generation: object(&dir.join("generation_config.json"))?,
             template,
@@ -171,6 +171,7 @@ impl Tokenizer {
             let add = || inner.add_special_tokens([AddedToken::from(token, true)]);
             caught(add).unwrap_or_else(|panic| Err(panic.into())).map_err(failed(&path))?;
         }
+        let template = template.map(|template| template.with_time(time::now()));
         Ok(Self { inner, path, eos, pad, bos, unk, template, made })
     }
 
@@ -187,6 +188,36 @@ impl Tokenizer {
     /// What the tokenizer cannot encode.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, ModelError> {
         self.guarded(|inner| Ok(inner.encode_fast(text, add_special)?.get_ids().to_vec()))
+    }
+
+    /// The ids of a text that something is to follow, with the special tokens that the tokenizer puts before it: none that ends a text
+    /// stands behind it, and the one that begins texts stands there once, though the text says it itself.
+    ///
+    /// # Errors
+    ///
+    /// What the tokenizer cannot encode.
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let mut ids = self.encode_once(text)?;
+        let ends = |id: &u32| self.eos.contains(id);
+        if ids.last().is_some_and(ends) && !self.encode(text, false)?.last().is_some_and(ends) {
+            ids.pop();
+        }
+        Ok(ids)
+    }
+
+    /// As [`encode`](Self::encode) with special tokens, but the one that begins texts stands there once, though the text says it itself.
+    ///
+    /// # Errors
+    ///
+    /// What the tokenizer cannot encode.
+    pub fn encode_once(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let mut ids = self.encode(text, true)?;
+        if let (Some(bos), [first, second, ..]) = (self.bos, &ids[..])
+            && (*first, *second) == (bos, bos)
+        {
+            ids.remove(0);
+        }
+        Ok(ids)
     }
 
     /// As [`encode`](Self::encode) with special tokens, at most `max_length` ids, and whether anything
@@ -259,7 +290,7 @@ impl Tokenizer {
 
     /// What its `tokenizer.json` says, in the one form that every reader of such files would write.
     pub(crate) fn json(&self) -> Result<Value, ModelError> {
-        let text = self.inner.to_string(false).map_err(failed(&self.path))?;
+        let text = self.guarded(|inner| inner.to_string(false))?;
         serde_json::from_str(&text)
             .map_err(|source| ModelError::Json { path: self.path.clone(), source })
     }
@@ -339,6 +370,18 @@ fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, 
         Some(reason) => ModelError::Tokenizer { path: path.to_owned(), reason },
         None => failed(path)(error),
     })
+}
+
+/// The special tokens that a directory names: in `tokenizer_config.json`, or else in `special_tokens_map.json`.
+fn named_tokens(dir: &Path) -> Result<Map<String, Value>, ModelError> {
+    let mut texts = object(&dir.join("tokenizer_config.json"))?;
+    for (role, token) in object(&dir.join("special_tokens_map.json"))? {
+        let known = texts.get(&role).is_some_and(|token| !token.is_null());
+        if !known {
+            texts.insert(role, token);
+        }
+    }
+    Ok(texts)
 }
 
 /// The object in a JSON file; empty where the file does not exist.
