@@ -23,7 +23,7 @@ use burn_lora_fuzz::mutate::mutated;
 use burn_lora_fuzz::{ALL, Target};
 
 /// Mutations of each target in an ordinary run of the tests.
-const INPUTS: u64 = 1000;
+const INPUTS: u64 = 500;
 const SLOW: Duration = Duration::from_secs(1);
 const BESIDE: usize = 64 << 20;
 
