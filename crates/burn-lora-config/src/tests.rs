@@ -543,6 +543,17 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_file_with_nothing_but_mistakes_is_shown_in_part() {
+    let keys = (0..500).map(|index| format!("k{index} = 1\n")).collect::<String>();
+    let error = RunConfig::parse(&format!("[train]\n{keys}"), "run", &[]).unwrap_err();
+    let count = error.problems().len();
+    assert!(count >= 500);
+    let told = error.to_string();
+    assert_eq!(told.lines().count(), 21, "{told}");
+    assert!(told.ends_with(&format!("run: and {} more problems", count - 20)), "{told}");
+}
+
+#[test]
 fn another_language_is_told_from_toml_that_has_a_mistake() {
     let yaml = "model:\n  path: model\ndata:\n  train: rows.jsonl\n";
     for text in [yaml, "{\"model\": {\"path\": \"m\"}}\n"] {

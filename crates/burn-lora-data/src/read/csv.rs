@@ -5,7 +5,6 @@
 //! an empty one is none.
 
 use csv::{ReaderBuilder, StringRecord, Trim};
-use serde_json::Value;
 
 use super::{Found, Kind, Objects};
 use crate::object::Object;

@@ -95,7 +95,7 @@ pub(super) fn cause(
     };
     missing
         .iter()
-        .all(|key| wrapped(key))
+        .all(wrapped)
         .then(|| TensorCause::Wrapped { prefix: prefix.to_owned(), count: missing.len() })
 }
 
