@@ -118,8 +118,7 @@ fn times_are_those_of_the_gregorian_calendar() {
         assert_eq!(time::strftime("%F %T %j %a", seconds).unwrap(), text);
     }
     assert!(time::strftime("%F", i64::MAX).is_err());
-    let error = time::strftime("%Q", 0).unwrap_err().to_string();
-    assert!(error.contains("%Q is not known; known are %Y"), "{error}");
+    assert_eq!(time::strftime("%Q %-q %", 0).unwrap(), "%Q %-q %");
 }
 
 #[test]

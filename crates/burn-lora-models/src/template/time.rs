@@ -80,12 +80,10 @@ pub(super) fn strftime(format: &str, seconds: i64) -> Result<String, String> {
             Some('F') => out.push_str(&format!("{year}-{month:02}-{day:02}")),
             Some('T') => out.push_str(&format!("{hour:02}:{minute:02}:{second:02}")),
             Some('%') => out.push('%'),
+            // As glibc does.
             other => {
-                let other = other.map(String::from).unwrap_or_default();
-                return Err(format!(
-                    "strftime_now: %{other} is not known; known are \
-                     %Y %y %m %d %e %j %B %b %A %a %H %I %M %S %p %F %T"
-                ));
+                out.push_str(if plain { "%-" } else { "%" });
+                out.extend(other);
             }
         }
     }
