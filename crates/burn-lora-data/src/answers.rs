@@ -30,11 +30,11 @@ impl Answers {
 
     /// The beginnings of a conversation that become an example each, up to an answer; none where the whole of it becomes one.
     pub(crate) fn beginnings(self, messages: &[Message]) -> Option<Vec<&[Message]>> {
-        let learned = (0..messages.len()).filter(|at| messages[*at].is_learned());
+        let mut learned = (0..messages.len()).filter(|at| messages[*at].is_learned());
         let beginning = |at: usize| &messages[..=at];
         match self {
             Self::All => None,
-            Self::Last => Some(learned.last().into_iter().map(beginning).collect()),
+            Self::Last => Some(learned.next_back().into_iter().map(beginning).collect()),
             Self::Each => Some(learned.map(beginning).collect()),
         }
     }

@@ -66,7 +66,8 @@ pub fn rows(bytes: &[u8]) {
         assert_eq!(kept.rows.len() + held.rows.len(), file.rows.len());
     }
     let limit = Limit { max_length: 64, over_long: OverLong::Cut };
-    let how = Tokenization { limit, separator: "\n".to_owned(), eos: true, answers: Default::default() };
+    let how =
+        Tokenization { limit, separator: "\n".to_owned(), eos: true, answers: Default::default() };
     let Some((examples, report)) = told(token_examples(&file, &READER, &how)) else { return };
     assert_eq!((examples.len(), report.places.len()), (report.used(), report.used()));
     assert!(examples.iter().all(|example| example.target_tokens() > 0));
