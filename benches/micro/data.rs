@@ -29,7 +29,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 fn tokenization() -> Tokenization {
-    Tokenization { limit: 256.into(), separator: String::new(), eos: true }
+    Tokenization { limit: 256.into(), separator: String::new(), eos: true, answers: Default::default() }
 }
 
 fn examples() -> Vec<TokenExample> {

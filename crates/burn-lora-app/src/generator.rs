@@ -184,7 +184,7 @@ impl Generator {
     ///
     /// A text that cannot be encoded.
     pub fn prompt(&self, text: &str) -> Result<Vec<u32>, AppError> {
-        Ok(self.tokenizer.encode(&format!("{text}{}", self.separator), true)?)
+        Ok(self.tokenizer.encode_prompt(&format!("{text}{}", self.separator))?)
     }
 
     /// The tokens of a conversation up to where the assistant speaks, as training wrote it.

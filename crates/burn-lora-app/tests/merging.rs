@@ -138,7 +138,12 @@ fn a_base_without_a_template_is_asked_in_the_chat_ml_that_it_was_trained_in() {
     let row = r#"{"messages": [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "c"}]}"#;
     let file = RowFile::parse(row, "rows.jsonl".as_ref(), &Reading::default()).unwrap();
     let tokenizer = Tokenizer::from_dir(&model).unwrap();
-    let how = Tokenization { limit: 64.into(), separator: String::new(), eos: true };
+    let how = Tokenization {
+        limit: 64.into(),
+        separator: String::new(),
+        eos: true,
+        answers: Default::default(),
+    };
     let (trained, _) = token_examples(&file, &tokenizer, &how).unwrap();
     let generator = Generator::open(&model, &[], "cpu", &Observer::silent()).unwrap();
     let asked = generator.conversation(&[Message::new("user", "a b")]).unwrap();

@@ -79,7 +79,7 @@ fn failed(error: AppError) -> ExitCode {
     match error {
         AppError::Train(TrainError::Config(errors)) => {
             let report = miette::Report::new(errors.naming_overrides(OVERRIDE));
-            output::note(&format!("{report:?}"));
+            output::report(&format!("{report:?}"));
         }
         AppError::Sweep(SweepError::Config { errors }) => {
             let errors = errors.into_iter().map(|e| e.naming_overrides(OVERRIDE)).collect();

@@ -1,5 +1,8 @@
 //! Everything that goes to standard output and standard error.
 //!
+//! Lines may hold what data, models and servers say: control characters in them are written out ([`printable`]), so that nobody moves
+//! the cursor of whoever looks on. JSON is for programs and stays as it is.
+//!
 //! Results are for programs, too: what cannot be written is an error, but for a pipe that nobody reads any more, which
 //! ends quietly (`burn-lora check run.toml | head -1`). Progress and lines of a run are for whoever looks: that nobody
 //! does, or that a disk is full, is no reason to end a run.
@@ -9,6 +12,7 @@ use std::io::{self, ErrorKind, Write};
 
 use burn_lora_app::AppError;
 use burn_lora_files::IoError;
+use burn_lora_text::{printable, printable_styled};
 use serde::Serialize;
 
 /// Writes a result as one JSON object; a number that is not finite is `null`.
@@ -34,7 +38,12 @@ pub fn dry_run(found: &(impl Serialize + Display), as_json: bool) -> Result<(), 
 
 /// Writes a line of a result.
 pub fn line(text: &(impl Display + ?Sized)) -> Result<(), AppError> {
-    bytes(format!("{text}\n").as_bytes())
+    shown(&format!("{text}\n"))
+}
+
+/// Writes text of a result.
+pub fn shown(text: &str) -> Result<(), AppError> {
+    bytes(printable(text).as_bytes())
 }
 
 /// Writes bytes as they are.
@@ -45,7 +54,8 @@ pub fn bytes(bytes: &[u8]) -> Result<(), AppError> {
 /// A line to whoever looks on, on standard output.
 pub fn progress(text: &str) {
     // Nobody has to.
-    let _ = result(&mut io::stdout().lock(), format!("{text}\n").as_bytes());
+    let text = format!("{}\n", printable(text));
+    let _ = result(&mut io::stdout().lock(), text.as_bytes());
 }
 
 /// A line to whoever looks on, on standard error.
@@ -56,7 +66,19 @@ pub fn note(text: &str) {
 /// Text on standard error without a line's end.
 pub fn prompt(text: &str) {
     // Where even this cannot be said, nothing can.
+    let _ = result(&mut io::stderr().lock(), printable(text).as_bytes());
+}
+
+/// A report with colours of its own, to whoever looks on, on standard error.
+pub fn report(text: &str) {
+    let text = format!("{}\n", printable_styled(text));
     let _ = result(&mut io::stderr().lock(), text.as_bytes());
+}
+
+/// A piece of text on standard output, at once; whether anybody reads it.
+pub fn piece(text: &str) -> bool {
+    let mut out = io::stdout().lock();
+    out.write_all(printable(text).as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 fn result(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {

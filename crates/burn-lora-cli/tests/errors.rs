@@ -1,7 +1,8 @@
-//! What the program says when something is wrong: commands, what they were given, and what they answered.
+//! What the program says when something is wrong (`errors.txt`), and to what people bring (`situations.txt`): commands, what they were
+//! given, and what they answered.
 //!
-//! After a message was changed on purpose, `BURN_LORA_UPDATE=1 cargo test --release -p burn-lora-cli --test errors` writes the file anew;
-//! its difference is what users will read. How a case is written stands at the head of the file.
+//! After a message was changed on purpose, `BURN_LORA_UPDATE=1 cargo test --release -p burn-lora-cli --test errors` writes the files anew;
+//! their difference is what users will read. How a case is written stands at the head of a file.
 
 #![cfg(unix)]
 
@@ -171,4 +172,10 @@ fn hold(file: &str, least: usize) {
 #[test]
 fn every_error_says_what_where_and_what_to_do() {
     hold("errors.txt", 80);
+}
+
+/// What people brought to other tools and were surprised by.
+#[test]
+fn what_people_bring_is_used_or_named() {
+    hold("situations.txt", 60);
 }

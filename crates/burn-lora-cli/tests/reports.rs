@@ -402,10 +402,10 @@ fn a_plan_says_whether_a_run_fits_and_fails_where_it_does_not() {
     }
     assert!(lines.contains(": fits"), "{lines}");
 
-    // A quarter of an exabyte of weights, of which none is ever made.
+    // Sixteen petabytes of weights, of which none is ever made.
     let huge = json!({
-        "model_type": "llama", "vocab_size": 2048, "hidden_size": 1 << 24,
-        "intermediate_size": 1 << 24, "num_hidden_layers": 32, "num_attention_heads": 1 << 17,
+        "model_type": "llama", "vocab_size": 2048, "hidden_size": 1 << 22,
+        "intermediate_size": 1 << 22, "num_hidden_layers": 32, "num_attention_heads": 1 << 15,
         "max_position_embeddings": 256
     });
     fs::write(dir.path().join("huge.json"), huge.to_string()).unwrap();

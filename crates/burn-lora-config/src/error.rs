@@ -23,6 +23,9 @@ pub enum Place {
     },
 }
 
+/// Problems that are shown one by one.
+const SHOWN: usize = 20;
+
 /// What stands before an override in messages, unless somebody says how he takes them.
 const OVERRIDE: &str = "override";
 
@@ -106,7 +109,7 @@ impl fmt::Display for ConfigErrors {
                 _ => write!(f, "{name}: the run configuration cannot be read: {error}"),
             };
         }
-        for (index, problem) in self.problems.iter().enumerate() {
+        for (index, problem) in self.problems.iter().take(SHOWN).enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
@@ -115,7 +118,10 @@ impl fmt::Display for ConfigErrors {
                 Place::Override { text } => write!(f, "{} {text}: {problem}", self.overrides)?,
             }
         }
-        Ok(())
+        match self.problems.len() {
+            count if count > SHOWN => write!(f, "\n{name}: and {} more problems", count - SHOWN),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -128,12 +134,14 @@ impl Diagnostic for ConfigErrors {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.problems.iter().filter_map(|problem| match &problem.place {
-            Place::File { span, .. } => {
-                let label = problem.help.as_ref().unwrap_or(&problem.message);
-                Some(LabeledSpan::new(Some(label.clone()), span.start, span.len()))
-            }
-            Place::Override { .. } => None,
-        })))
+        Some(Box::new(self.problems.iter().take(SHOWN).filter_map(
+            |problem| match &problem.place {
+                Place::File { span, .. } => {
+                    let label = problem.help.as_ref().unwrap_or(&problem.message);
+                    Some(LabeledSpan::new(Some(label.clone()), span.start, span.len()))
+                }
+                Place::Override { .. } => None,
+            },
+        )))
     }
 }

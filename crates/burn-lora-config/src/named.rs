@@ -52,6 +52,7 @@ pub(crate) use named;
 
 named_elsewhere!(
     burn_lora::Init,
+    burn_lora_data::Answers,
     burn_lora_data::Format,
     burn_lora_data::OverLong,
     burn_lora_models::WeightDtype

@@ -6,7 +6,7 @@ use miette::Diagnostic;
 use super::*;
 use crate::keys::Fallback;
 use crate::rules::{EXCLUSIVE, OF_ADAPTERS};
-use burn_lora_data::{Format, OverLong, Source, SquadTemplate};
+use burn_lora_data::{Answers, Format, OverLong, Source, SquadTemplate};
 
 const LEAST: &str = r#"[model]
 path = "models/tiny"
@@ -42,6 +42,7 @@ max_length = 64
 over_long = "drop"
 separator = "\n"
 eos = false
+answers = "each"
 labels = ["no", "yes"]
 eval_limit = 100
 generate_max_tokens = 20
@@ -124,6 +125,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 packing: false,
                 separator: String::new(),
                 eos: true,
+                answers: Answers::All,
                 squad_template: SquadTemplate::default(),
                 squad_no_answer: "unanswerable".into(),
                 labels: None,
@@ -180,6 +182,7 @@ fn every_key_is_read() {
     assert_eq!(config.train.warmup, Warmup::Steps(10));
     assert_eq!((config.train.clip, config.train.weight_decay), (None, 0.0));
     assert_eq!(config.data.over_long, OverLong::Drop);
+    assert_eq!(config.data.answers, Answers::Each);
     assert_eq!(config.train.no_decay, ["bias"]);
     assert_eq!((config.train.lora_plus, config.train.label_smoothing), (16.0, 0.1));
     assert_eq!((config.train.metric, config.train.keep_best), (Metric::Accuracy, true));
@@ -540,6 +543,17 @@ fn a_file_that_is_not_there_is_named() {
     assert!(error.starts_with("no/such/run.toml: there is no such file: "), "{error}");
     let error = RunConfig::read(".", &[]).unwrap_err().to_string();
     assert!(error.starts_with(".: is a directory: "), "{error}");
+}
+
+#[test]
+fn a_file_with_nothing_but_mistakes_is_shown_in_part() {
+    let keys = (0..500).map(|index| format!("k{index} = 1\n")).collect::<String>();
+    let error = RunConfig::parse(&format!("[train]\n{keys}"), "run", &[]).unwrap_err();
+    let count = error.problems().len();
+    assert!(count >= 500);
+    let told = error.to_string();
+    assert_eq!(told.lines().count(), 21, "{told}");
+    assert!(told.ends_with(&format!("run: and {} more problems", count - 20)), "{told}");
 }
 
 #[test]

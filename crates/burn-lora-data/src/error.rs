@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn_lora_models::ModelError;
+use burn_lora_models::template::TemplateError;
 
 use crate::format::Format;
 use crate::over_long::LongRow;
@@ -200,6 +201,19 @@ pub enum DataError {
         "data.eos is true, but the tokenizer names no end token (eos_token): set data.eos = false, or name one in tokenizer_config.json"
     )]
     NoEndToken,
+    /// A template writes an answer otherwise once other turns follow it.
+    #[error(
+        "{}{place}: {source}: set data.answers = \"each\", which makes an example of each answer, or \"last\", which learns the last one",
+        path.display()
+    )]
+    Rewritten {
+        /// The data file.
+        path: PathBuf,
+        /// Where the row stands.
+        place: Place,
+        /// Which message, and what changes.
+        source: Box<TemplateError>,
+    },
     /// A row cannot be tokenised.
     #[error("{}{place}: the row cannot be tokenised: {source}", path.display())]
     Encode {

@@ -1,14 +1,16 @@
 //! Rows as token ids, with what is to be predicted from them.
 
 use burn_lora_models::ModelError;
-use burn_lora_models::conversation::{Chat, ChatFormat, Message};
+use burn_lora_models::conversation::{Chat, ChatFormat, Message, Segment};
+use burn_lora_models::template::TemplateError;
 use burn_lora_models::tokenizer::Tokenizer;
 
+use crate::answers::Answers;
 use crate::classes::{Classes, other_format};
 use crate::error::DataError;
 use crate::over_long::{Gate, Limit, OverLong};
 use crate::report::DataReport;
-use crate::row::{Place, PlacedRow, Row};
+use crate::row::{Conversation, Place, PlacedRow, Row};
 use crate::row_file::RowFile;
 
 /// A row for language modelling.
@@ -46,6 +48,8 @@ pub struct Tokenization {
     pub separator: String,
     /// Whether completions and texts end with the tokenizer's end token.
     pub eos: bool,
+    /// Which answers of conversations are learned.
+    pub answers: Answers,
 }
 
 /// Rows as examples for language modelling. Rows without a target are left out and counted.
@@ -65,25 +69,32 @@ pub fn token_examples(
     let mut examples = Vec::with_capacity(file.rows.len());
     for PlacedRow { place, row, .. } in &file.rows {
         let tokens = match row {
-            Row::Messages(messages) => conversation(messages, &chat),
-            Row::PromptCompletion { prompt, completion, .. } => {
-                pair(&(prompt.clone() + &how.separator), completion, tokenizer, eos)
+            Row::Messages(conversation) => {
+                conversations(conversation, &chat, how.answers, &mut report)
             }
-            Row::Text(text) => whole(text, tokenizer, eos),
+            Row::PromptCompletion { prompt, completion, .. } => {
+                let prompt = prompt.clone() + &how.separator;
+                pair(&prompt, completion, tokenizer, eos).map(|tokens| vec![tokens])
+            }
+            Row::Text(text) => whole(text, tokenizer, eos).map(|tokens| vec![tokens]),
             Row::Classification { .. } => return Err(other_format(file)),
         };
-        let mut tokens = tokens.map_err(|source| encode_error(file, place, source))?;
-        if !gate.admit(place, tokens.len(), &mut report) {
-            continue;
-        }
+        let tokens = tokens.map_err(|source| encode_error(file, place, source))?;
+        // Rows are counted as what they become.
+        report.rows += tokens.len().saturating_sub(1);
         report.empty += usize::from(teaches_nothing(row));
-        tokens.truncate(how.limit.max_length);
-        let example = tokens.example();
-        match example.target_tokens() {
-            0 => report.without_target += 1,
-            targets => {
-                report.count(place, example.ids.len(), targets);
-                examples.push(example);
+        for mut tokens in tokens {
+            if !gate.admit(place, tokens.len(), &mut report) {
+                continue;
+            }
+            tokens.truncate(how.limit.max_length);
+            let example = tokens.example();
+            match example.target_tokens() {
+                0 => report.without_target += 1,
+                targets => {
+                    report.count(place, example.ids.len(), targets);
+                    examples.push(example);
+                }
             }
         }
     }
@@ -194,27 +205,76 @@ fn pair(
     eos: Option<u32>,
 ) -> Result<Tokens, ModelError> {
     let mut tokens = Tokens::default();
-    tokens.push(&tokenizer.encode(prompt, true)?, false);
+    tokens.push(&tokenizer.encode_prompt(prompt)?, false);
     tokens.push(&tokenizer.encode(completion, false)?, true);
-    tokens.push(eos.as_slice(), true);
-    Ok(tokens)
-}
-
-fn whole(text: &str, tokenizer: &Tokenizer, eos: Option<u32>) -> Result<Tokens, ModelError> {
-    let mut tokens = Tokens::default();
-    tokens.push(&tokenizer.encode(text, true)?, true);
+    // What says its end itself is not ended twice.
     if tokens.ids.last().copied() != eos {
         tokens.push(eos.as_slice(), true);
     }
     Ok(tokens)
 }
 
-fn conversation(messages: &[Message], chat: &Chat<'_>) -> Result<Tokens, ModelError> {
+fn whole(text: &str, tokenizer: &Tokenizer, eos: Option<u32>) -> Result<Tokens, ModelError> {
     let mut tokens = Tokens::default();
-    for segment in chat.prompt_and_answers(messages)? {
-        tokens.push(&segment.ids, segment.learned);
+    tokens.push(&tokenizer.encode_once(text)?, true);
+    if tokens.ids.last().copied() != eos {
+        tokens.push(eos.as_slice(), true);
     }
     Ok(tokens)
+}
+
+/// The examples of a conversation: one, or one for each answer.
+fn conversations(
+    conversation: &Conversation,
+    chat: &Chat<'_>,
+    answers: Answers,
+    report: &mut DataReport,
+) -> Result<Vec<Tokens>, ModelError> {
+    let chat = of_conversation(chat, conversation);
+    let all = match answers.beginnings(conversation) {
+        None => vec![(&**conversation, chat.prompt_and_answers(conversation)?)],
+        Some(beginnings) => beginnings
+            .into_iter()
+            .map(|messages| Ok((messages, chat.prompt_and_last_answer(messages)?)))
+            .collect::<Result<Vec<_>, ModelError>>()?,
+    };
+    for key in conversation.iter().flat_map(|message| message.fields().keys()) {
+        if !KNOWN.contains(&key.as_str()) && !chat.may_read(key) {
+            report.no_effect(key);
+        }
+    }
+    let mut examples = Vec::with_capacity(all.len());
+    for (messages, segments) in all {
+        report.shortened += usize::from(leaves_out(messages, &segments));
+        let mut tokens = Tokens::default();
+        for Segment { ids, learned, .. } in &segments {
+            tokens.push(ids, *learned);
+        }
+        examples.push(tokens);
+    }
+    Ok(examples)
+}
+
+/// Keys of a message that are read whatever the template reads.
+const KNOWN: [&str; 4] = ["role", "content", "weight", "train"];
+
+/// Whether the template left out a part of what an answer says.
+fn leaves_out(messages: &[Message], segments: &[Segment]) -> bool {
+    let mut written = segments.iter().filter(|segment| segment.learned).rev();
+    let mut answers = messages.iter().filter(|message| message.is_learned()).rev();
+    // From the end, since of several answers only the last may be learned.
+    answers.any(|answer| match (written.next(), answer.content()) {
+        (Some(segment), Some(content)) => !segment.text.contains(content.trim()),
+        _ => false,
+    })
+}
+
+/// The chat of a conversation, which may have tools.
+pub(crate) fn of_conversation<'a>(chat: &Chat<'a>, conversation: &Conversation) -> Chat<'a> {
+    match &conversation.tools {
+        Some(tools) => chat.with_tools(tools),
+        None => chat.clone(),
+    }
 }
 
 /// How the file's conversations are written, and the end token to close its other rows with, if that
@@ -237,7 +297,13 @@ pub(crate) fn endings<'a>(
 }
 
 pub(crate) fn encode_error(file: &RowFile, place: &Place, source: ModelError) -> DataError {
-    DataError::Encode { path: file.path.clone(), place: place.clone(), source: source.into() }
+    let (path, place) = (file.path.clone(), place.clone());
+    match source {
+        ModelError::Template(source @ TemplateError::Unstable { .. }) => {
+            DataError::Rewritten { path, place, source: Box::new(source) }
+        }
+        source => DataError::Encode { path, place, source: source.into() },
+    }
 }
 
 fn not_empty<E>(examples: Vec<E>, report: DataReport) -> Result<(Vec<E>, DataReport), DataError> {

@@ -119,6 +119,12 @@ impl Format {
         self.spec().holds == Holds::Conversation
     }
 
+    /// Whether rows of this format have such a key.
+    pub(crate) fn has(self, name: &str) -> bool {
+        let spec = self.spec();
+        spec.keys.iter().any(|key| key.is(name)) || spec.optional.contains(&name)
+    }
+
     /// The keys of this format that a row lacks.
     pub(crate) fn missing(self, row: &Object) -> Vec<&'static str> {
         let lacks = |key: &&Key| !row.keys().any(|name| key.is(name));

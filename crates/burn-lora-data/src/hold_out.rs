@@ -26,7 +26,7 @@ impl RowFile {
     ///
     /// A share that is not above 0 and below 1, or a file with a single row or article.
     pub fn hold_out(self, share: f64, seed: u64) -> Result<(Self, Self), DataError> {
-        let Self { path, format, rows, .. } = self;
+        let Self { path, format, rows, unused, .. } = self;
         if !(share > 0.0 && share < 1.0) {
             return Err(DataError::HeldOutShare { path, share });
         }
@@ -56,9 +56,14 @@ impl RowFile {
         for (row, is_held_out) in rows.into_iter().zip(is_held_out) {
             if is_held_out { held.push(row) } else { kept.push(row) }
         }
-        let kept =
-            Self { path: path.clone(), format, portion: Portion::Kept { held_out }, rows: kept };
-        let held = Self { path, format, portion: Portion::HeldOut { of }, rows: held };
+        let kept = Self {
+            path: path.clone(),
+            format,
+            portion: Portion::Kept { held_out },
+            rows: kept,
+            unused: unused.clone(),
+        };
+        let held = Self { path, format, portion: Portion::HeldOut { of }, rows: held, unused };
         Ok((kept, held))
     }
 }

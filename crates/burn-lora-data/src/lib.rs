@@ -42,6 +42,7 @@
 //! ```
 
 mod advice;
+mod answers;
 mod batch;
 mod batches;
 mod classes;
@@ -70,6 +71,7 @@ mod file_tests;
 #[cfg(test)]
 mod tests;
 
+pub use answers::Answers;
 pub use batch::{LabelBatch, TokenBatch};
 pub use batches::{Draw, MakeStep, Rows};
 pub use classes::Classes;
@@ -82,7 +84,7 @@ pub use places::Places;
 pub use problem::{BrokenRow, RowProblem};
 pub use prompts::{Prompt, prompts};
 pub use report::DataReport;
-pub use row::{Label, Place, PlacedRow, Row};
+pub use row::{Conversation, Label, Place, PlacedRow, Row};
 pub use row_file::{Portion, Reading, RowFile};
 pub use sampler::{Order, Sampler};
 pub use sources::{Part, Source, epoch_rows};

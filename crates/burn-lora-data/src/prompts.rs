@@ -6,8 +6,8 @@ use burn_lora_models::tokenizer::Tokenizer;
 
 use crate::classes::other_format;
 use crate::error::DataError;
-use crate::example::{Tokenization, encode_error, endings};
-use crate::row::{PlacedRow, Row};
+use crate::example::{Tokenization, encode_error, endings, of_conversation};
+use crate::row::{Conversation, PlacedRow, Row};
 use crate::row_file::RowFile;
 
 /// What to generate from, and what should come out.
@@ -49,7 +49,7 @@ pub fn prompts(
                 let text = prompt.clone() + &how.separator;
                 let (expected, alternatives) = (completion.clone(), alternatives.clone());
                 tokenizer
-                    .encode(&text, true)
+                    .encode_prompt(&text)
                     .map(|ids| Some(Prompt { ids, text, expected, alternatives }))
             }
             Row::Messages(messages) => last_answer(messages, &chat),
@@ -61,7 +61,9 @@ pub fn prompts(
     Ok(prompts)
 }
 
-fn last_answer(messages: &[Message], chat: &Chat<'_>) -> Result<Option<Prompt>, ModelError> {
+fn last_answer(conversation: &Conversation, chat: &Chat<'_>) -> Result<Option<Prompt>, ModelError> {
+    let chat = of_conversation(chat, conversation);
+    let messages = &conversation.messages;
     let Some(last) = messages.iter().rposition(Message::is_answer) else {
         return Ok(None);
     };

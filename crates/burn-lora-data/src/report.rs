@@ -1,5 +1,6 @@
 //! What a file comes to in tokens, before a run starts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,6 +9,9 @@ use burn_lora_text::grouped;
 use crate::format::{Format, Holds};
 use crate::row::Place;
 use crate::row_file::{Portion, RowFile};
+
+/// The most keys that a line names.
+const MOST_KEYS: usize = 12;
 
 /// The counts of a data file after tokenising.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +29,10 @@ pub struct DataReport {
     pub without_target: usize,
     /// Rows of which something to be learned is empty, so that they teach to end at once.
     pub empty: usize,
+    /// Examples of which the template leaves out a part of an answer.
+    pub shortened: usize,
+    /// Keys of rows and of their messages that had no effect, with how often each was there.
+    pub unused: BTreeMap<String, usize>,
     /// Rows cut to `max_length`, those left out among them.
     pub cut: usize,
     /// Rows left out because they are longer than `max_length`.
@@ -51,6 +59,8 @@ impl DataReport {
             rows: file.rows.len(),
             without_target: 0,
             empty: 0,
+            shortened: 0,
+            unused: file.unused.clone(),
             cut: 0,
             dropped: 0,
             tokens: 0,
@@ -67,6 +77,11 @@ impl DataReport {
         self.tokens += tokens;
         self.target_tokens += targets;
         self.longest = self.longest.max(tokens);
+    }
+
+    /// A key of a message had no effect.
+    pub(crate) fn no_effect(&mut self, key: &str) {
+        *self.unused.entry(format!("messages[].{key}")).or_default() += 1;
     }
 
     /// The rows that are used.
@@ -97,6 +112,10 @@ impl fmt::Display for DataReport {
                 grouped(self.empty)
             )?;
         }
+        if self.shortened > 0 {
+            let shortened = grouped(self.shortened);
+            write!(f, "; {shortened} with an answer of which the chat template leaves out a part")?;
+        }
         if self.cut > 0 {
             write!(f, "; {} cut to {} tokens", grouped(self.cut), self.max_length)?;
         }
@@ -106,6 +125,14 @@ impl fmt::Display for DataReport {
         if self.without_target > 0 {
             let left_out = grouped(self.without_target);
             write!(f, "; {left_out} left out, with no target left: raise data.max_length")?;
+        }
+        if !self.unused.is_empty() {
+            let key = |(key, times): (&String, &usize)| format!("`{key}` ({})", grouped(*times));
+            let mut keys: Vec<_> = self.unused.iter().map(key).take(MOST_KEYS + 1).collect();
+            if keys.len() > MOST_KEYS {
+                keys[MOST_KEYS] = "…".to_owned();
+            }
+            write!(f, "; keys that had no effect: {}", keys.join(", "))?;
         }
         Ok(())
     }

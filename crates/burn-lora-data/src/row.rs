@@ -1,14 +1,39 @@
 //! What a row holds, whatever format it was written in, and where it stood.
 
 use std::fmt;
+use std::ops::Deref;
 
 use burn_lora_models::conversation::Message;
+use serde_json::Value;
+
+/// The turns of a conversation, and what it is about as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Conversation {
+    /// The turns.
+    pub messages: Vec<Message>,
+    /// The tools that can be called in it, as a template is given them.
+    pub tools: Option<Value>,
+}
+
+impl From<Vec<Message>> for Conversation {
+    fn from(messages: Vec<Message>) -> Self {
+        Self { messages, tools: None }
+    }
+}
+
+impl Deref for Conversation {
+    type Target = [Message];
+
+    fn deref(&self) -> &[Message] {
+        &self.messages
+    }
+}
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
     /// A conversation.
-    Messages(Vec<Message>),
+    Messages(Conversation),
     /// A prompt and what should follow it.
     PromptCompletion {
         /// What is given.

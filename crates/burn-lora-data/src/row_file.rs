@@ -1,5 +1,6 @@
 //! The rows of a data file, all of one format.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::advice::advice;
@@ -49,6 +50,8 @@ pub struct RowFile {
     pub portion: Portion,
     /// The rows, in the order of the file; empty lines are passed over.
     pub rows: Vec<PlacedRow>,
+    /// Keys of rows that their format does not have, with how often each was there.
+    pub unused: BTreeMap<String, usize>,
 }
 
 impl RowFile {
@@ -88,8 +91,19 @@ impl RowFile {
         let mut format = reading.format;
         let mut rows = Vec::new();
         let mut broken = Vec::new();
+        let mut unused: BTreeMap<String, usize> = BTreeMap::new();
         for Found { place, article, object } in objects.take(reading.limit.unwrap_or(usize::MAX)) {
-            match object.and_then(|object| row(&object, &mut format, reading)) {
+            let read = object.and_then(|object| {
+                let row = row(&object, &mut format, reading)?;
+                let unknown = |key: &&String| {
+                    !object[*key].is_null() && !format.is_some_and(|format| format.has(key))
+                };
+                for key in object.keys().filter(unknown) {
+                    *unused.entry(key.clone()).or_default() += 1;
+                }
+                Ok(row)
+            });
+            match read {
                 Ok(row) => rows.push(PlacedRow { place, article, row }),
                 Err(problem) => broken.push(BrokenRow { place, problem }),
             }
@@ -98,7 +112,7 @@ impl RowFile {
         match format {
             _ if !broken.is_empty() => Err(DataError::BrokenRows { path, rows: broken }),
             Some(format) if !rows.is_empty() => {
-                Ok(Self { path, format, portion: Portion::Whole, rows })
+                Ok(Self { path, format, portion: Portion::Whole, rows, unused })
             }
             _ => Err(DataError::NoRows { path, remedy }),
         }

@@ -91,7 +91,12 @@ fn parse(text: &str) -> Result<RowFile, DataError> {
 }
 
 fn how(max_length: usize) -> Tokenization {
-    Tokenization { limit: max_length.into(), separator: "\n".into(), eos: true }
+    Tokenization {
+        limit: max_length.into(),
+        separator: "\n".into(),
+        eos: true,
+        answers: Answers::All,
+    }
 }
 
 /// Ids as text: letters, `$` the end token, `<` and `>` ChatML's, `(` and `)` the special ones.
@@ -356,7 +361,7 @@ fn share_gpt_is_read_with_the_names_of_here() {
     let row = r#"{"conversations": [{"from": "system", "value": "s"}, {"from": "human", "value": "u"}, {"from": "gpt", "value": "a"}]}"#;
     let turn = |role: &str, content: &str| Message::new(role, content);
     let messages =
-        Row::Messages(vec![turn("system", "s"), turn("user", "u"), turn("assistant", "a")]);
+        Row::Messages(vec![turn("system", "s"), turn("user", "u"), turn("assistant", "a")].into());
     assert_eq!(parse(row).unwrap().rows[0].row, messages);
     // Each name of the list goes with each shape of turn.
     let mixed = row.replace("conversations", "messages");
@@ -602,7 +607,7 @@ fn one(line: &str) -> Result<Row, String> {
 fn nothing_that_a_conversation_holds_is_left_out_unsaid() {
     let answer = r#"{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}"#;
     for (row, key) in [
-        (format!(r#"{{"messages": [{answer}], "tools": [{{"name": "t"}}]}}"#), "`tools`"),
+        (format!(r#"{{"messages": [{answer}], "tools": "no list"}}"#), "`tools`"),
         (
             r#"{"conversations": [{"from": "human", "value": "a"}, {"from": "function_call", "value": "{}"}, {"from": "gpt", "value": "b"}]}"#
                 .to_owned(),
@@ -618,6 +623,54 @@ fn nothing_that_a_conversation_holds_is_left_out_unsaid() {
     // What says nothing is no reason to refuse a row.
     let bare = format!(r#"{{"messages": [{answer}], "tools": [], "system": null}}"#);
     assert!(matches!(one(&bare), Ok(Row::Messages(messages)) if messages.len() == 2));
+}
+
+#[test]
+fn tools_of_a_row_are_one_list_however_they_are_written() {
+    let answer = r#"{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}"#;
+    let tool = r#"{"type": "function", "function": {"name": "t"}}"#;
+    let text = serde_json::to_string(&format!("[{tool}]")).unwrap();
+    for (key, value) in [
+        ("tools", format!("[{tool}]")),
+        ("tools", text),
+        ("functions", r#"[{"name": "t"}]"#.to_owned()),
+    ] {
+        let row = format!(r#"{{"messages": [{answer}], "{key}": {value}}}"#);
+        let Ok(Row::Messages(conversation)) = one(&row) else { panic!("{:?}", one(&row)) };
+        let expected = serde_json::json!([{"type": "function", "function": {"name": "t"}}]);
+        assert_eq!(conversation.tools, Some(expected), "{row}");
+    }
+}
+
+#[test]
+fn calls_and_results_of_sharegpt_are_turns_with_calls_and_of_tools() {
+    let row = r#"{"conversations": [{"from": "human", "value": "a"}, {"from": "function_call", "value": "{\"name\": \"t\", \"arguments\": {\"x\": 1}}"}, {"from": "observation", "value": "2"}, {"from": "gpt", "value": "b"}]}"#;
+    let Ok(Row::Messages(messages)) = one(row) else { panic!("{:?}", one(row)) };
+    let roles: Vec<_> = messages.iter().map(Message::role).collect();
+    assert_eq!(roles, ["user", "assistant", "tool", "assistant"]);
+    let function = &messages[1].fields()["tool_calls"][0]["function"];
+    assert_eq!(*function, serde_json::json!({"name": "t", "arguments": {"x": 1}}));
+}
+
+#[test]
+fn each_answer_becomes_an_example_where_that_is_asked_for() {
+    let row = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}], "id": 7}"#;
+    let file = RowFile::parse(row, Path::new("a.jsonl"), &Reading::default()).unwrap();
+    let made = |answers| {
+        let how = Tokenization { answers, ..how(200) };
+        token_examples(&file, &TEMPLATE, &how).unwrap()
+    };
+    let (all, report) = made(Answers::All);
+    assert_eq!((all.len(), report.rows), (1, 1));
+    assert!(report.to_string().ends_with("; keys that had no effect: `id` (1)"), "{report}");
+    let (each, report) = made(Answers::Each);
+    assert_eq!((each.len(), report.rows), (2, 2));
+    let (last, _) = made(Answers::Last);
+    assert_eq!(last, each[1..]);
+    // Both learn what one example learns, and each ends with its answer.
+    let targets: Vec<_> = each.iter().map(TokenExample::target_tokens).collect();
+    assert_eq!(targets.iter().sum::<usize>(), all[0].target_tokens());
+    assert_eq!(each[0].ids[..], all[0].ids[..each[0].ids.len()]);
 }
 
 #[test]

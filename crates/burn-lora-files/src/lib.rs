@@ -8,6 +8,7 @@
 //! - [`kind`]: what a file is that is not what was expected.
 //! - [`home`]: paths that begin with `~` or `$HOME`.
 //! - [`lock`]: a file that one process holds at a time.
+//! - [`panics`]: a panic of somebody else's code, as an error.
 //! - [`fnv`]: a hash of a path that is the same on every machine and in every version.
 //!
 //! What a file means is its owner's: nothing here knows a model, an adapter or a run.
@@ -22,6 +23,7 @@ pub mod home;
 pub mod kind;
 pub mod lock;
 mod lossy;
+pub mod panics;
 mod plain;
 
 pub use error::IoError;

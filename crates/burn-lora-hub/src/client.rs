@@ -149,11 +149,11 @@ impl Client {
             return Ok(answer);
         }
         let said = |name| answer.header(name).unwrap_or_default();
-        let (code, reason) = (said("x-error-code"), said("x-error-message").to_owned());
+        let (code, reason) = (said("x-error-code"), self.hidden(said("x-error-message")));
         let (id, endpoint) = (id.clone(), self.endpoint.clone());
         let with_token = self.token.is_some();
         if !answer.from_hub {
-            return Err(HubError::Status { url: shown(&answer.url), status, reason });
+            return Err(HubError::Status { url: self.hidden(&shown(&answer.url)), status, reason });
         }
         // Without a token, the hub answers 401 for a model that does not exist, too.
         Err(match (status, code) {
@@ -165,8 +165,16 @@ impl Client {
                 None => HubError::NotFound { id, endpoint, with_token },
             },
             (401 | 403, _) => HubError::Unauthorised { id, endpoint, status, reason, with_token },
-            _ => HubError::Status { url: shown(&answer.url), status, reason },
+            _ => HubError::Status { url: self.hidden(&shown(&answer.url)), status, reason },
         })
+    }
+
+    /// What a server says, without the token, which it may send back.
+    fn hidden(&self, said: &str) -> String {
+        match self.token.as_ref().and_then(|Token(bearer)| bearer.strip_prefix("Bearer ")) {
+            Some(token) => said.replace(token, "***"),
+            None => said.to_owned(),
+        }
     }
 
     /// Makes a request again, after a while, as long as what fails may pass.

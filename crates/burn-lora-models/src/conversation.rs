@@ -30,7 +30,7 @@
 //! # Ok::<(), burn_lora_models::ModelError>(())
 //! ```
 //!
-//! Left out: images, and tools that a template is to be told of.
+//! Left out: images.
 
 mod message;
 
@@ -71,6 +71,8 @@ pub enum ChatFormat {
 pub struct Segment {
     /// The token ids, not empty.
     pub ids: Vec<u32>,
+    /// What they were made of.
+    pub text: String,
     /// Whether the assistant writes them.
     pub learned: bool,
 }
@@ -81,6 +83,8 @@ pub struct Chat<'a> {
     tokenizer: &'a Tokenizer,
     format: ChatFormat,
     template: Cow<'a, ChatTemplate>,
+    /// Whether the template is given tools.
+    tools: bool,
 }
 
 impl<'a> Chat<'a> {
@@ -95,7 +99,19 @@ impl<'a> Chat<'a> {
             }
             None => (ChatFormat::Lines, Cow::Owned(lines(tokenizer.eos_token().as_deref()))),
         };
-        Self { tokenizer, format, template }
+        Self { tokenizer, format, template, tools: false }
+    }
+
+    /// The same for a conversation in which these tools can be called: the template's variable `tools`.
+    #[must_use]
+    pub fn with_tools(&self, tools: &serde_json::Value) -> Self {
+        let template = self.template.clone().into_owned().with_variable("tools", tools);
+        Self { template: Cow::Owned(template), tools: true, ..self.clone() }
+    }
+
+    /// Whether the template may read this key of a message: its text has the word.
+    pub fn may_read(&self, key: &str) -> bool {
+        self.template.mentions(key)
     }
 
     /// The same without an end token behind the answers of [lines](ChatFormat::Lines), which the
@@ -122,6 +138,7 @@ impl<'a> Chat<'a> {
     ///
     /// What the template refuses, or a text that cannot be encoded.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
+        self.writes_tools(messages)?;
         let pieces = match self.template.pieces(messages, true) {
             Err(TemplateError::Unstable { .. } | TemplateError::Beginning { .. }) => {
                 let text = self.template.render(messages, true)?;
@@ -141,10 +158,42 @@ impl<'a> Chat<'a> {
     /// text that cannot be encoded.
     pub fn prompt_and_answers(&self, messages: &[Message]) -> Result<Vec<Segment>, ModelError> {
         self.writes_all(messages)?;
+        self.writes_tools(messages)?;
         let mut pieces = self.template.pieces(messages, false)?;
         // What follows the last answer has no bearing on any target.
         pieces.truncate(pieces.iter().rposition(|piece| piece.learned).map_or(0, |at| at + 1));
         self.encode(pieces)
+    }
+
+    /// As [`prompt_and_answers`](Self::prompt_and_answers), of the last message alone, which is an answer: what stands before it is the
+    /// [prompt](Self::prompt), and it alone is learned. So templates can be trained with that write a turn otherwise once others follow
+    /// it, as those of reasoning models do.
+    ///
+    /// # Errors
+    ///
+    /// What the template refuses, or a text that cannot be encoded.
+    pub fn prompt_and_last_answer(&self, messages: &[Message]) -> Result<Vec<Segment>, ModelError> {
+        let Some((_, before)) = messages.split_last() else { return Ok(Vec::new()) };
+        self.writes_all(messages)?;
+        let text = self.template.last_answer(messages)?;
+        let given = Segment { ids: self.prompt(before)?, text: String::new(), learned: false };
+        let answer = Segment { ids: self.tokenizer.encode(&text, false)?, text, learned: true };
+        Ok([given, answer].into_iter().filter(|segment| !segment.ids.is_empty()).collect())
+    }
+
+    /// Sees to it that the tools that the template is given are in the text.
+    fn writes_tools(&self, messages: &[Message]) -> Result<(), ModelError> {
+        if !self.tools {
+            return Ok(());
+        }
+        let none =
+            self.template.clone().into_owned().with_variable("tools", &serde_json::Value::Null);
+        let text = self.template.render(messages, true)?;
+        // A template may refuse the messages without tools: then it is one that reads them.
+        match none.render(messages, true) {
+            Ok(without) if without == text => Err(TemplateError::ToolsNotWritten.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Sees to it that what a message holds beside its content is in the text: what is not there cannot be learned, and nobody would
@@ -178,9 +227,12 @@ impl<'a> Chat<'a> {
         let mut special = self.format != ChatFormat::Template;
         let mut segments = Vec::with_capacity(pieces.len());
         for Piece { text, learned } in pieces {
-            let ids = self.tokenizer.encode(&text, std::mem::take(&mut special))?;
+            let ids = match std::mem::take(&mut special) {
+                true => self.tokenizer.encode_prompt(&text)?,
+                false => self.tokenizer.encode(&text, false)?,
+            };
             if !ids.is_empty() {
-                segments.push(Segment { ids, learned });
+                segments.push(Segment { ids, text, learned });
             }
         }
         Ok(segments)

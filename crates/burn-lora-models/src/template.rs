@@ -33,7 +33,7 @@ mod files;
 mod jinja;
 mod limits;
 mod pieces;
-mod time;
+pub(crate) mod time;
 
 #[cfg(test)]
 mod tests;
@@ -95,6 +95,11 @@ impl ChatTemplate {
         self
     }
 
+    /// Whether the template's text has this word anywhere: one that it has not cannot be a key that it reads.
+    pub fn mentions(&self, word: &str) -> bool {
+        self.source.contains(word)
+    }
+
     /// The same with a clock, in seconds since 1970-01-01 00:00 of the wanted time zone.
     ///
     /// Without one there is no `strftime_now`, and the same messages always give the same text.
@@ -149,7 +154,21 @@ impl ChatTemplate {
     }
 }
 
-/// The messages as the template sees them.
+/// Names under which a message has its reasoning. Templates read the first; gpt-oss's reads the second.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// The messages as the template sees them, with their reasoning under each name that templates know, as transformers gives it.
 fn values(messages: &[Message]) -> Vec<Value> {
-    messages.iter().map(|message| Value::given_object(message.fields())).collect()
+    let value = |message: &Message| {
+        let fields = message.fields();
+        let told = |name: &&str| fields.get(*name).filter(|value| !value.is_null());
+        let Some(reasoning) = REASONING.iter().find_map(told) else {
+            return Value::given_object(fields);
+        };
+        let mut fields = fields.clone();
+        fields.insert(REASONING[0].to_owned(), reasoning.clone());
+        fields.entry(REASONING[1]).or_insert_with(|| reasoning.clone());
+        Value::given_object(&fields)
+    };
+    messages.iter().map(value).collect()
 }

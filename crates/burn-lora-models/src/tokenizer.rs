@@ -2,7 +2,7 @@
 //!
 //! `tokenizer.json` does the work, through the `tokenizers` crate. Which token ends a text stands in
 //! other files: `generation_config.json` and `config.json` (numbers, one or several),
-//! `tokenizer_config.json` (texts); here they are read into one place. Truncation and padding that
+//! `tokenizer_config.json` and `special_tokens_map.json` (texts); here they are read into one place. Truncation and padding that
 //! `tokenizer.json` asks for are switched off: batches are cut and padded where they are made.
 //!
 //! ```no_run
@@ -21,15 +21,15 @@ mod unread;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use burn_lora_files::atomic;
+use burn_lora_files::panics::caught;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
-
-use burn_lora_files::atomic;
 
 use crate::ModelError;
 use crate::conversation::Chat;
 use crate::gguf::{self, GgufError, GgufFile};
-use crate::template::ChatTemplate;
+use crate::template::{ChatTemplate, time};
 
 /// The files that make a tokenizer, of which `tokenizer.json` is needed.
 pub const FILES: [&str; 8] = [
@@ -101,7 +101,7 @@ impl Tokenizer {
         };
         let parts = Parts {
             tokenizer: parsed(json, &path)?,
-            texts: object(&dir.join("tokenizer_config.json"))?,
+            texts: named_tokens(dir)?,
             model,
             generation: object(&dir.join("generation_config.json"))?,
             template,
@@ -168,8 +168,10 @@ impl Tokenizer {
         let added = inner.get_added_vocabulary().get_added_tokens_decoder();
         let lacking = eos.first().filter(|id| !added.contains_key(id));
         if let Some(token) = lacking.and_then(|id| inner.id_to_token(*id)) {
-            inner.add_special_tokens([AddedToken::from(token, true)]).map_err(failed(&path))?;
+            let add = || inner.add_special_tokens([AddedToken::from(token, true)]);
+            caught(add).unwrap_or_else(|panic| Err(panic.into())).map_err(failed(&path))?;
         }
+        let template = template.map(|template| template.with_time(time::now()));
         Ok(Self { inner, path, eos, pad, bos, unk, template, made })
     }
 
@@ -185,8 +187,37 @@ impl Tokenizer {
     ///
     /// What the tokenizer cannot encode.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, ModelError> {
-        let encoding = self.inner.encode_fast(text, add_special).map_err(|e| self.failed(e))?;
-        Ok(encoding.get_ids().to_vec())
+        self.guarded(|inner| Ok(inner.encode_fast(text, add_special)?.get_ids().to_vec()))
+    }
+
+    /// The ids of a text that something is to follow, with the special tokens that the tokenizer puts before it: none that ends a text
+    /// stands behind it, and the one that begins texts stands there once, though the text says it itself.
+    ///
+    /// # Errors
+    ///
+    /// What the tokenizer cannot encode.
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let mut ids = self.encode_once(text)?;
+        let ends = |id: &u32| self.eos.contains(id);
+        if ids.last().is_some_and(ends) && !self.encode(text, false)?.last().is_some_and(ends) {
+            ids.pop();
+        }
+        Ok(ids)
+    }
+
+    /// As [`encode`](Self::encode) with special tokens, but the one that begins texts stands there once, though the text says it itself.
+    ///
+    /// # Errors
+    ///
+    /// What the tokenizer cannot encode.
+    pub fn encode_once(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let mut ids = self.encode(text, true)?;
+        if let (Some(bos), [first, second, ..]) = (self.bos, &ids[..])
+            && (*first, *second) == (bos, bos)
+        {
+            ids.remove(0);
+        }
+        Ok(ids)
     }
 
     /// As [`encode`](Self::encode) with special tokens, at most `max_length` ids, and whether anything
@@ -217,7 +248,7 @@ impl Tokenizer {
     ///
     /// What the tokenizer cannot decode.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, ModelError> {
-        self.inner.decode(ids, skip_special).map_err(|e| self.failed(e))
+        self.guarded(|inner| inner.decode(ids, skip_special))
     }
 
     /// The tokens that end a text; the first is the one to train with. May be empty.
@@ -259,7 +290,7 @@ impl Tokenizer {
 
     /// What its `tokenizer.json` says, in the one form that every reader of such files would write.
     pub(crate) fn json(&self) -> Result<Value, ModelError> {
-        let text = self.inner.to_string(false).map_err(|e| self.failed(e))?;
+        let text = self.guarded(|inner| inner.to_string(false))?;
         serde_json::from_str(&text)
             .map_err(|source| ModelError::Json { path: self.path.clone(), source })
     }
@@ -305,8 +336,14 @@ impl Tokenizer {
             .collect()
     }
 
-    fn failed(&self, error: tokenizers::Error) -> ModelError {
-        failed(&self.path)(error)
+    /// What the crate does, its panics as errors: some of what it reads it takes for granted.
+    fn guarded<T>(
+        &self,
+        work: impl FnOnce(&tokenizers::Tokenizer) -> tokenizers::Result<T>,
+    ) -> Result<T, ModelError> {
+        caught(|| work(&self.inner))
+            .unwrap_or_else(|panic| Err(panic.into()))
+            .map_err(failed(&self.path))
     }
 }
 
@@ -322,14 +359,29 @@ fn failed(path: &Path) -> impl Fn(tokenizers::Error) -> ModelError {
 /// The tokenizer of a `tokenizer.json`, without the truncation and padding that it asks for.
 fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, ModelError> {
     let json = json.as_ref();
-    let mut tokenizer =
-        tokenizers::Tokenizer::from_bytes(json).map_err(|error| match unread::newer(json) {
-            Some(reason) => ModelError::Tokenizer { path: path.to_owned(), reason },
-            None => failed(path)(error),
-        })?;
-    tokenizer.with_padding(None);
-    tokenizer.with_truncation(None).map_err(failed(path))?;
-    Ok(tokenizer)
+    let read = || -> tokenizers::Result<tokenizers::Tokenizer> {
+        let mut tokenizer = tokenizers::Tokenizer::from_bytes(json)?;
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None)?;
+        Ok(tokenizer)
+    };
+    let damaged = |panic: String| Err(format!("it is damaged: {panic}").into());
+    caught(read).unwrap_or_else(damaged).map_err(|error| match unread::newer(json) {
+        Some(reason) => ModelError::Tokenizer { path: path.to_owned(), reason },
+        None => failed(path)(error),
+    })
+}
+
+/// The special tokens that a directory names: in `tokenizer_config.json`, or else in `special_tokens_map.json`.
+fn named_tokens(dir: &Path) -> Result<Map<String, Value>, ModelError> {
+    let mut texts = object(&dir.join("tokenizer_config.json"))?;
+    for (role, token) in object(&dir.join("special_tokens_map.json"))? {
+        let known = texts.get(&role).is_some_and(|token| !token.is_null());
+        if !known {
+            texts.insert(role, token);
+        }
+    }
+    Ok(texts)
 }
 
 /// The object in a JSON file; empty where the file does not exist.

@@ -8,6 +8,7 @@ use burn_lora::LoraError;
 use burn_lora_text::{and, nearest, or};
 
 use crate::scan::ModuleKind;
+use crate::targets::{as_pattern, is_all_linear};
 
 /// Why a model could not be patched or changed, or an adapter not saved or loaded.
 ///
@@ -99,7 +100,7 @@ pub enum PatchError {
         path: String,
     },
     /// The model has no adapter.
-    #[error("the model has no adapter: patch it or load one first")]
+    #[error("the model has no adapter: add one (`with_lora`) or load one (`load_adapter`) first")]
     NoAdapter,
     /// The model has no adapter of that name.
     #[error("the model has no adapter `{name}`: {}", meant(name, present))]
@@ -495,12 +496,15 @@ fn hint(nearest: &[String], existing: &[String]) -> String {
 
 /// What a name that looks like something else was probably meant to be.
 fn note(entry: &str) -> String {
-    if entry.eq_ignore_ascii_case(crate::targets::ALL_LINEAR) {
-        " (write \"all-linear\" alone, not in a list)".to_owned()
-    } else if entry.contains(['*', '\\', '|', '^', '$', '(', '[', '?', '+']) {
-        format!(" (entries of a list are names, not patterns: write {{ regex = '{entry}' }})")
-    } else {
-        String::new()
+    if is_all_linear(entry) {
+        return " (write \"all-linear\" alone, not in a list)".to_owned();
+    }
+    match as_pattern(entry) {
+        Some(pattern) => format!(
+            " (entries of a list are names, not patterns: write {{ regex = '{pattern}' }}, in code \
+             Targets::regex)"
+        ),
+        None => String::new(),
     }
 }
 

@@ -44,8 +44,7 @@
 //! - **Factored**: a model that calls
 //!   [`linear.lora_forward(x)`](crate::LoraForward::lora_forward) in the place of `linear.forward(x)` computes
 //!   `x W + scale · (x A) B`, and its backward pass, derived by hand, forms neither `A B` nor a gradient of
-//!   `W`. Without an adapter, and for a weight that is trained whole or lies `[d_out, d_in]`, it multiplies with
-//!   the weight as `Linear::forward` does.
+//!   `W`. Without an adapter, and for a layer that is trained whole, it is `Linear::forward`.
 //! - **Composed**: an unchanged model multiplies with `W + scale · A B`, formed for every pass, and
 //!   backpropagates through it. The result is the same up to the order of sums; it takes more time and
 //!   memory. On SmolLM2-135M's shape (4 x 64 tokens, rank 16, all linears, two cores, Flex) training with

@@ -253,9 +253,10 @@ fn warn_of_state(scan: &Scan, selection: &Selection, warnings: &mut Vec<String>)
         .collect();
     if !still.is_empty() {
         warnings.push(format!(
-            "{} keep running statistics, which are held still while the adapter is trained, as in inference: \
+            "{} {} running statistics, which are held still while the adapter is trained, as in inference: \
              name a module in modules_to_save to train it, and save its statistics, with the adapter",
-            listed(&still)
+            listed(&still),
+            if still.len() == 1 { "keeps" } else { "keep" }
         ));
     }
     let moving: Vec<&str> = scan
@@ -267,9 +268,10 @@ fn warn_of_state(scan: &Scan, selection: &Selection, warnings: &mut Vec<String>)
         .collect();
     if !moving.is_empty() {
         warnings.push(format!(
-            "{} is state that forward passes change and no flag stops: it is saved with the adapter, and \
+            "{} {} state that forward passes change and no flag stops: it is saved with the adapter, and \
              unloading does not undo it",
-            listed(&moving)
+            listed(&moving),
+            if moving.len() == 1 { "is" } else { "are" }
         ));
     }
 }

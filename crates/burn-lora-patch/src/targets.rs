@@ -178,6 +178,36 @@ impl From<Targets> for TargetsForm {
     }
 }
 
+/// Whether a name is meant to be [`ALL_LINEAR`], however it is written.
+pub(crate) fn is_all_linear(name: &str) -> bool {
+    name.replace(['_', ' '], "-").eq_ignore_ascii_case(ALL_LINEAR)
+}
+
+/// The pattern of whole paths that a name with a pattern's signs was probably meant to be: a star after a
+/// letter is a shell's, and what stands before the name in a path is not asked for.
+pub(crate) fn as_pattern(name: &str) -> Option<String> {
+    if !name.contains(['*', '\\', '|', '^', '$', '(', '[', '?', '+']) {
+        return None;
+    }
+    let mut pattern = String::new();
+    let mut before = [' ', '.'];
+    for sign in name.chars() {
+        let [escape, last] = before;
+        let is_word = last.is_alphanumeric() || last == '_';
+        if sign == '*' && (pattern.is_empty() || is_word && escape != '\\') {
+            pattern.push('.');
+        }
+        pattern.push(sign);
+        before = [last, sign];
+    }
+    let whole = match pattern.contains('|') {
+        _ if pattern.starts_with(['^', '.']) => pattern,
+        true => format!(".*({pattern})"),
+        false => format!(".*{pattern}"),
+    };
+    Regex::new(&whole).is_ok().then_some(whole)
+}
+
 /// A pattern that must match a whole path, as Python's `re.fullmatch`.
 #[derive(Debug, Clone)]
 pub(crate) struct FullMatch {

@@ -1,4 +1,5 @@
-//! Words in messages: the name that was meant, lists of names, numbers and sizes for people to read.
+//! Words in messages: the name that was meant, lists of names, numbers and sizes for people to read, and
+//! text of others that a terminal shows and does not obey.
 //!
 //! Every `did you mean …?` of the project goes through [`nearest`] or [`nearest_ends`], so that a name is near
 //! another one everywhere or nowhere. What a message says around the names is its own crate's.
@@ -15,7 +16,9 @@
 mod names;
 mod near;
 mod numbers;
+mod terminal;
 
 pub use names::{and, lines, listed, or};
 pub use near::{nearest, nearest_ends};
 pub use numbers::{grouped, part, short, significant, size};
+pub use terminal::{printable, printable_styled};

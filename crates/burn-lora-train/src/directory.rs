@@ -166,8 +166,9 @@ impl RunDirectory {
         config: &RunConfig,
         options: &RunOptions,
     ) -> Result<Option<Checkpoint>, TrainError> {
-        if self.0.exists() && !self.0.is_dir() {
-            return Err(TrainError::NoDirectory { dir: self.0.clone() });
+        let there = self.0.ancestors().find(|path| path.exists());
+        if let Some(file) = there.filter(|path| !path.is_dir()) {
+            return Err(TrainError::NoDirectory { dir: file.to_owned() });
         }
         let newest = || Checkpoints::new(self.checkpoints(), 1).newest();
         if options.resume {

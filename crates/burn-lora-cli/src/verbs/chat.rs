@@ -83,7 +83,18 @@ fn answer(
             return Ok(());
         }
     }
-    let prompt = generator.conversation(&session.messages())?;
+    // A template may refuse a system text, or what was said; the next message may be another.
+    let prompt = match generator.conversation(&session.messages()) {
+        Ok(prompt) => prompt,
+        Err(error) => {
+            output::note(&error.to_string());
+            if session.system().is_some() {
+                output::note("/system without a text takes the system text away");
+            }
+            session.undo();
+            return Ok(());
+        }
+    };
     let answer = generator.write(prompt, how, &mut print)?;
     output::line("")?;
     if let Err(error) = session.answer(answer) {

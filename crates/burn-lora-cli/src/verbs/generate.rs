@@ -1,7 +1,6 @@
 //! `burn-lora generate MODEL --prompt TEXT`: a continuation, printed as it is written; or a file of them.
 
 use std::fmt;
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -72,8 +71,16 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// As the generator takes it.
+    /// As the generator takes it; what has no effect is said.
     pub fn writing(&self) -> Writing {
+        let given = [("--top-k", self.top_k.is_some()), ("--top-p", self.top_p.is_some())];
+        if self.temperature == 0.0 {
+            for (flag, _) in given.into_iter().filter(|(_, given)| *given) {
+                output::note(&format!(
+                    "note: {flag} has no effect at temperature 0: add --temperature"
+                ));
+            }
+        }
         let sampling = Sampling {
             temperature: self.temperature,
             top_k: self.top_k,
@@ -126,10 +133,9 @@ impl fmt::Display for Checked {
 
 /// Prints a piece of text at once; stops where nobody reads it.
 pub fn print(text: &str) -> ControlFlow<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(()),
+    match output::piece(text) {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::allowed::{
     Allowed, Mismatch, above, flag, list, name, number, path_of, text, whole, word, word_or,
 };
 use crate::keys::keys;
-use burn_lora_data::{Format, OverLong, Source, SquadTemplate};
+use burn_lora_data::{Answers, Format, OverLong, Source, SquadTemplate};
 
 keys! {
     /// `[data]`: what the model is trained on.
@@ -32,6 +32,8 @@ keys! {
         separator: String = String::new(), text();
         /// End each completion or text with the tokenizer's end token.
         eos: bool = true, flag();
+        /// Which answers of a conversation are learned: all in one example, the last one, or each in an example that ends with it.
+        answers: Answers = Answers::All, word();
         /// How a question of format `squad` is written, with {title} if need be: what stands before {answer} is the prompt.
         squad_template: SquadTemplate = SquadTemplate::default()
             => "`{context}\\n\\nQuestion: {question}\\nAnswer: {answer}`", squad_template();

@@ -30,7 +30,7 @@ pub(super) const SPEC: Spec = Spec {
         messages.extend(history(row)?);
         messages.push(Message::new("user", content));
         messages.push(Message::new("assistant", string(row, "output")?));
-        Ok(Row::Messages(messages))
+        Ok(Row::Messages(messages.into()))
     },
 };
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Holds, Key, Spec};
 use crate::object::{Object, wrong};
 use crate::problem::RowProblem;
-use crate::row::Row;
+use crate::row::{Conversation, Row};
 
 pub(super) const SPEC: Spec = Spec {
     name: "messages",
@@ -16,7 +16,7 @@ pub(super) const SPEC: Spec = Spec {
     }],
     optional: &["system", "tools", "functions"],
     holds: Holds::Conversation,
-    read: |row, _| Ok(Row::Messages(messages(row)?)),
+    read: |row, _| Ok(Row::Messages(Conversation { messages: messages(row)?, tools: tools(row)? })),
 };
 
 /// The turns of a row with `messages` or `conversations`, after the row's own `system` text.
@@ -28,12 +28,6 @@ fn messages(row: &Object) -> Result<Vec<Message>, RowProblem> {
             if key == "messages" { "a list of {role, content}" } else { "a list of {from, value}" };
         return Err(wrong(key, shape, value));
     };
-    // What a row gives to its conversation as a whole, and no text is written of.
-    for whole in ["tools", "functions"] {
-        if matches!(row.get(whole), Some(value) if !is_nothing(value)) {
-            return Err(RowProblem::NotUsed { key: whole.to_owned() });
-        }
-    }
     let turn = |(index, turn)| message(key, index, turn);
     let told = turns.iter().enumerate().map(turn);
     let messages = system(row)?.into_iter().map(Ok).chain(told).collect::<Result<Vec<_>, _>>()?;
@@ -47,6 +41,28 @@ fn messages(row: &Object) -> Result<Vec<Message>, RowProblem> {
             Err(RowProblem::NoAssistant { roles })
         }
     }
+}
+
+/// The tools of a row: `tools`, or the `functions` of older files, each of which is a tool; a list, or a text of JSON with one.
+fn tools(row: &Object) -> Result<Option<Value>, RowProblem> {
+    for key in ["tools", "functions"] {
+        let Some(value) = row.get(key).filter(|value| !is_nothing(value)) else { continue };
+        let expected = "a list of tools, or a text of JSON with one";
+        let read = match value {
+            Value::String(text) => serde_json::from_str(text).ok(),
+            value => Some(value.clone()),
+        };
+        let Some(Value::Array(tools)) = read else { return Err(wrong(key, expected, Some(value))) };
+        let tool = |tool: Value| match tool {
+            Value::Object(function) if key == "functions" && !function.contains_key("function") => {
+                serde_json::json!({"type": "function", "function": function})
+            }
+            tool => tool,
+        };
+        let tools: Vec<Value> = tools.into_iter().map(tool).collect();
+        return Ok((!tools.is_empty()).then_some(Value::Array(tools)));
+    }
+    Ok(None)
 }
 
 /// The message that a row's own `system` is.
@@ -92,7 +108,13 @@ fn message(key: &str, index: usize, turn: &Value) -> Result<Message, RowProblem>
         false => (part("role")?, Value::from(part("content")?)),
     };
     if role == "function_call" {
-        return Err(RowProblem::NotUsed { key: format!("{key}[{index}]` of the role `{role}") });
+        let said = content.as_str().unwrap_or_default();
+        let Some(calls) = calls_of(said) else {
+            return Err(RowProblem::NotUsed {
+                key: format!("{key}[{index}]` of the role `{role}"),
+            });
+        };
+        return Ok(Message::new("assistant", "").with("tool_calls", calls));
     }
     match turn.get("weight") {
         None | Some(Value::Null | Value::Bool(_)) => {}
@@ -114,11 +136,26 @@ fn message(key: &str, index: usize, turn: &Value) -> Result<Message, RowProblem>
     Ok(message.with("content", content))
 }
 
+/// The calls of a ShareGPT turn of the role `function_call`: an object with a name and arguments, or a list of them.
+fn calls_of(text: &str) -> Option<Value> {
+    let calls = match serde_json::from_str(text).ok()? {
+        Value::Array(calls) => calls,
+        one => vec![one],
+    };
+    let call = |call: Value| {
+        let function = call.get("name").and_then(Value::as_str).is_some();
+        function.then(|| serde_json::json!({"type": "function", "function": call}))
+    };
+    let calls: Option<Vec<Value>> = calls.into_iter().map(call).collect();
+    calls.filter(|calls| !calls.is_empty()).map(Value::Array)
+}
+
 /// ShareGPT's names of those who speak, as they are called here; others stay.
 fn role(from: String) -> String {
     match from.as_str() {
         "human" => "user".to_owned(),
         "gpt" => "assistant".to_owned(),
+        "observation" => "tool".to_owned(),
         _ => from,
     }
 }

@@ -48,7 +48,9 @@ fn rows(object: &Object) -> Option<(&str, &Vec<Value>)> {
 /// Whether an object holds a list of values for each key, as a table by columns does.
 fn is_columns(object: &Object) -> bool {
     let is_values = |value: &Value| {
-        value.as_array().is_some_and(|list| list.iter().all(|value| !value.is_object()))
+        value
+            .as_array()
+            .is_some_and(|list| !list.is_empty() && list.iter().all(|value| !value.is_object()))
     };
     !object.is_empty() && object.values().all(is_values)
 }

@@ -7,7 +7,6 @@
 //! damaged ones; that panic ends here, as an error.
 
 use std::fs::File;
-use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::Field;
 use ::parquet::record::reader::RowIter;
 use ::parquet::schema::types::{Type, TypePtr};
+use burn_lora_files::panics::caught;
 use serde_json::{Number, Value};
 
 use super::Found;
@@ -27,7 +27,7 @@ use crate::object::Object;
 /// The first `limit` rows of the file.
 pub(super) fn objects(path: &Path, limit: usize) -> Result<Vec<Found>, DataError> {
     // Whatever the reader leaves half done goes with it.
-    catch_unwind(|| read(path, limit)).unwrap_or_else(|_| {
+    caught(|| read(path, limit)).unwrap_or_else(|_| {
         let reason = "its pages are damaged: write the file anew".to_owned();
         Err(DataError::Parquet { path: path.to_owned(), reason })
     })

@@ -81,6 +81,11 @@ pub enum TemplateError {
         /// The key.
         key: &'static str,
     },
+    /// A conversation has tools that the template leaves out.
+    #[error(
+        "the row's `tools` are not written by this model's chat template: take a model whose template has them, write them into the system text, or leave the key out"
+    )]
+    ToolsNotWritten,
     /// The template calls `raise_exception`.
     #[error("the chat template refuses these messages: {message}")]
     Raised {
@@ -104,7 +109,7 @@ pub enum TemplateError {
         line: usize,
     },
     /// The template asks for the date, and was given no clock.
-    #[error("chat template, line {line}: it asks for the date; give the template a time")]
+    #[error("chat template, line {line}: it asks for the date, and was given none")]
     NoTime {
         /// The line, counted from 1.
         line: usize,

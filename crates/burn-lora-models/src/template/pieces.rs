@@ -45,26 +45,55 @@ impl ChatTemplate {
         let whole = self.write(&given, &values, add_generation_prompt)?;
         let mut written = Written::default();
         for (index, message) in messages.iter().enumerate().filter(|(_, m)| m.is_answer()) {
-            let beginning = |count, prompt| {
-                self.write(&given, &values[..count], prompt).map_err(|source| {
-                    TemplateError::Beginning { message: index, source: Box::new(source) }
-                })
-            };
-            let prompt = beginning(index, true)?;
-            let answered = beginning(index + 1, false)?;
+            let (prompt, answer) = self.answer_at(&given, &values, message, index)?;
             written.give(&prompt, index)?;
-            let change = Instability::Prompt;
-            let answer = answered
-                .strip_prefix(&prompt)
-                .ok_or(TemplateError::Unstable { message: index, change })?;
-            let trimmed = answer.trim_end();
-            let closed =
-                !trimmed.is_empty() && self.closes(&given, &values[..index], message, trimmed);
-            written.add(if closed { trimmed } else { answer }, message.is_learned());
+            written.add(&answer, message.is_learned());
             written.last_answer = Some(index);
         }
         written.give(&whole, messages.len())?;
         Ok(written.pieces)
+    }
+
+    /// What the last message, an answer, adds to the prompt for it, up to where [`pieces`](Self::pieces) would learn it. It can be asked
+    /// of templates that write a turn otherwise once others follow it.
+    ///
+    /// # Errors
+    ///
+    /// What [`pieces`](Self::pieces) refuses of this one answer; no message at all.
+    pub fn last_answer(&self, messages: &[Message]) -> Result<String, TemplateError> {
+        let (given, values) = (self.given(), values(messages));
+        match messages.split_last() {
+            Some((message, before)) => {
+                Ok(self.answer_at(&given, &values, message, before.len())?.1)
+            }
+            None => Ok(String::new()),
+        }
+    }
+
+    /// The prompt for an answer, and what the answer adds to it.
+    fn answer_at(
+        &self,
+        given: &Scope,
+        values: &[Value],
+        message: &Message,
+        index: usize,
+    ) -> Result<(String, String), TemplateError> {
+        let beginning = |count, prompt| {
+            self.write(given, &values[..count], prompt).map_err(|source| TemplateError::Beginning {
+                message: index,
+                source: Box::new(source),
+            })
+        };
+        let prompt = beginning(index, true)?;
+        let answered = beginning(index + 1, false)?;
+        let change = Instability::Prompt;
+        let answer = answered
+            .strip_prefix(&prompt)
+            .ok_or(TemplateError::Unstable { message: index, change })?;
+        let trimmed = answer.trim_end();
+        let closed = !trimmed.is_empty() && self.closes(given, &values[..index], message, trimmed);
+        let answer = if closed { trimmed } else { answer }.to_owned();
+        Ok((prompt, answer))
     }
 
     /// Whether the template closes an answer, written as `trimmed`, with more than white space.

@@ -1,5 +1,7 @@
 //! `strftime_now` without a clock and without a calendar's library.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -21,6 +23,16 @@ const DAY: i64 = 24 * 60 * 60;
 const EPOCH: i64 = 719_468 * DAY;
 /// The last second of the year 9999, which is also Python's.
 const LAST: i64 = 253_402_300_799;
+
+/// Seconds since 1970-01-01 00:00 UTC: those that `SOURCE_DATE_EPOCH` says, so that a run can be made again to the letter on another day,
+/// or else those of the clock.
+pub(crate) fn now() -> i64 {
+    let said = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.trim().parse().ok());
+    said.unwrap_or_else(|| match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(LAST).min(LAST),
+        Err(_) => 0,
+    })
+}
 
 /// A time, in seconds since 1970-01-01 00:00, as C's `strftime` writes it in English.
 pub(super) fn strftime(format: &str, seconds: i64) -> Result<String, String> {
@@ -68,12 +80,10 @@ pub(super) fn strftime(format: &str, seconds: i64) -> Result<String, String> {
             Some('F') => out.push_str(&format!("{year}-{month:02}-{day:02}")),
             Some('T') => out.push_str(&format!("{hour:02}:{minute:02}:{second:02}")),
             Some('%') => out.push('%'),
+            // As glibc does.
             other => {
-                let other = other.map(String::from).unwrap_or_default();
-                return Err(format!(
-                    "strftime_now: %{other} is not known; known are \
-                     %Y %y %m %d %e %j %B %b %A %a %H %I %M %S %p %F %T"
-                ));
+                out.push_str(if plain { "%-" } else { "%" });
+                out.extend(other);
             }
         }
     }

@@ -292,3 +292,44 @@ proptest! {
         prop_assert_eq!(segments(&with), segments(without));
     }
 }
+
+/// A template that writes tools, and of reasoning that of the last turn only.
+const TOOLS: &str = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<{{ m.role }}>\
+    {% if m.reasoning_content and loop.last %}[{{ m.reasoning_content }}]{% endif %}{{ m.content }}!\
+    {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+
+#[test]
+fn tools_are_given_to_the_template_or_refused() {
+    let tokenizer = made(Made { template: Some(TOOLS), ..CHAT_ML });
+    let messages = [Message::new("user", "a"), Message::new("assistant", "b")];
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let chat = Chat::of(&tokenizer).with_tools(&tools);
+    let prompt = chat.prompt(&messages[..1]).unwrap();
+    let begins = "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]<user>a!<assistant>";
+    assert_eq!(spell(&tokenizer, &prompt), begins);
+    assert_eq!(chat.prompt_and_answers(&messages).unwrap()[0].ids, prompt);
+
+    let tokenizer = made(CHAT_ML);
+    let chat = Chat::of(&tokenizer).with_tools(&tools);
+    let error = chat.prompt_and_answers(&messages).unwrap_err().to_string();
+    assert!(error.contains("`tools` are not written"), "{error}");
+}
+
+#[test]
+fn an_answer_by_itself_stands_behind_the_prompt_for_it() {
+    let tokenizer = made(Made { template: Some(TOOLS), ..CHAT_ML });
+    let chat = Chat::of(&tokenizer);
+    let answer = |text| Message::new("assistant", text).with("reasoning_content", json!("r"));
+    let messages = [Message::new("user", "a"), answer("b"), Message::new("user", "c"), answer("d")];
+    assert!(chat.prompt_and_answers(&messages).is_err());
+    for (count, prompt, learned) in [
+        (2, "<user>a!<assistant>", "[r]b!"),
+        (4, "<user>a!<assistant>b!<user>c!<assistant>", "[r]d!"),
+    ] {
+        let segments = chat.prompt_and_last_answer(&messages[..count]).unwrap();
+        assert_eq!(segments[0].ids, chat.prompt(&messages[..count - 1]).unwrap());
+        let spelled: Vec<_> = segments.iter().map(|s| spell(&tokenizer, &s.ids)).collect();
+        assert_eq!(spelled, [prompt, learned]);
+        assert_eq!(segments[1].text, learned);
+    }
+}

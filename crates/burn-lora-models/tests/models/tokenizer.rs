@@ -108,3 +108,66 @@ fn a_directory_with_another_kind_of_tokenizer_is_told_with_the_way_to_one() {
         assert!(said().contains(&expected) && said().contains("save_pretrained"), "{}", said());
     }
 }
+
+#[test]
+fn what_another_file_names_counts_where_the_first_does_not() {
+    let map =
+        ("special_tokens_map.json", json!({"eos_token": {"content": "<end>"}, "bos_token": "<s>"}));
+    let tokenizer = Tokenizer::from_dir(directory(std::slice::from_ref(&map)).path()).unwrap();
+    assert_eq!((tokenizer.eos_ids(), tokenizer.bos_id()), (&[3][..], Some(1)));
+    let own = ("tokenizer_config.json", json!({"eos_token": "</s>", "bos_token": null}));
+    let tokenizer = Tokenizer::from_dir(directory(&[map, own]).path()).unwrap();
+    assert_eq!((tokenizer.eos_ids(), tokenizer.bos_id()), (&[2][..], Some(1)));
+}
+
+#[test]
+fn a_text_begins_once_and_a_prompt_does_not_end() {
+    let config = ("tokenizer_config.json", json!({"bos_token": "<s>", "eos_token": "</s>"}));
+    let dir = directory(&[config]);
+    let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
+    assert_eq!(tokenizer.encode("<s>one", true).unwrap(), [1, 1, 4]);
+    assert_eq!(tokenizer.encode_once("<s>one").unwrap(), [1, 4]);
+    assert_eq!(tokenizer.encode_prompt("one").unwrap(), [1, 4]);
+
+    // One that ends every text that it is given.
+    let mut ends = words();
+    let single = ends["post_processor"]["single"].as_array_mut().unwrap();
+    single.push(json!({"SpecialToken": {"id": "</s>", "type_id": 0}}));
+    ends["post_processor"]["special_tokens"]["</s>"] =
+        json!({"id": "</s>", "ids": [2], "tokens": ["</s>"]});
+    std::fs::write(dir.path().join("tokenizer.json"), ends.to_string()).unwrap();
+    let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
+    assert_eq!(tokenizer.encode("one", true).unwrap(), [1, 4, 2]);
+    assert_eq!(tokenizer.encode_prompt("one").unwrap(), [1, 4]);
+}
+
+#[test]
+fn what_the_reader_of_tokenizers_panics_at_is_an_error() {
+    let quickstart =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../datasets/quickstart/model/tokenizer.json");
+    let whole: Value = serde_json::from_str(&std::fs::read_to_string(quickstart).unwrap()).unwrap();
+    let said = |json: String| {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("tokenizer.json"), json).unwrap();
+        Tokenizer::from_dir(dir.path()).unwrap_err().to_string()
+    };
+    // A merge of what the vocabulary does not have.
+    let mut merge = whole.clone();
+    let merges = merge["model"]["merges"].as_array_mut().unwrap();
+    merges.push(json!(["\u{120}garbage", "\u{120}garbage"]));
+    // A map of characters that is none.
+    let mut map = whole.clone();
+    map["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"});
+    // What is no decoder.
+    let mut decoder = whole;
+    decoder["decoder"]["decoders"][1] = json!("nan");
+    for damaged in [
+        merge.to_string(),
+        map.to_string(),
+        decoder.to_string(),
+        decoder.to_string().replace("\"nan\"", "NaN"),
+    ] {
+        let message = said(damaged);
+        assert!(message.contains("tokenizer.json"), "{message}");
+    }
+}

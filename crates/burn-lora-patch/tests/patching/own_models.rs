@@ -86,7 +86,7 @@ fn statistics_of_a_norm_are_held_still_while_the_adapter_is_trained() {
     let before = statistics(&base);
     let config = LoraConfig::new(2).with_targets(["first"]);
     let (model, report) = base.clone().with_lora(&config).unwrap();
-    assert!(report.warnings()[0].contains("`norm` keep running statistics"), "{report}");
+    assert!(report.warnings()[0].contains("`norm` keeps running statistics"), "{report}");
     let model = trained(model, Net::forward);
     assert_ne!(evaluated(&model), evaluated(&base), "something was learned");
     assert_eq!(statistics(&model), before);

@@ -214,9 +214,22 @@ fn the_error_lists_one_problem_in_a_line_and_several_in_a_list() {
 
 #[test]
 fn names_that_look_like_something_else_say_what_was_meant() {
-    let text = said(&check_problems(&config(Targets::names([".*fc1", "all-linear"]))));
-    assert!(text.contains("write { regex = '.*fc1' }"), "{text}");
-    assert!(text.contains("write \"all-linear\" alone, not in a list"), "{text}");
+    for (name, pattern) in [
+        (".*fc1", ".*fc1"),
+        ("fc*", ".*fc.*"),
+        ("*fc1", ".*fc1"),
+        ("fc1|fc2", ".*(fc1|fc2)"),
+        (r"fc\d*", r".*fc\d*"),
+    ] {
+        let text = said(&check_problems(&config(Targets::names([name]))));
+        assert!(text.contains(&format!("write {{ regex = '{pattern}' }}, in code")), "{text}");
+        // The advice works.
+        assert!(plan(&Mlp::new(&cpu()), &config(Targets::regex(pattern))).unwrap().adapted() > 0);
+    }
+    for name in ["all-linear", "all_linear", "All linear"] {
+        let text = said(&check_problems(&config(Targets::names([name]))));
+        assert!(text.contains("write \"all-linear\" alone, not in a list"), "{text}");
+    }
 }
 
 #[test]

@@ -220,6 +220,7 @@ fn tokenization(data: &DataSection) -> Tokenization {
         limit: Limit { max_length: data.max_length, over_long: data.over_long },
         separator: data.separator.clone(),
         eos: data.eos,
+        answers: data.answers,
     }
 }
 

@@ -47,12 +47,15 @@ fn lists_of_structs_in_zstd_are_conversations() {
     assert_eq!(
         rows,
         [
-            Row::Messages(vec![message("user", "2 + 2?"), message("assistant", "4")]),
-            Row::Messages(vec![
-                message("system", "short"),
-                message("user", "hi"),
-                message("assistant", "hello")
-            ]),
+            Row::Messages(vec![message("user", "2 + 2?"), message("assistant", "4")].into()),
+            Row::Messages(
+                vec![
+                    message("system", "short"),
+                    message("user", "hi"),
+                    message("assistant", "hello")
+                ]
+                .into()
+            ),
         ]
     );
 }
@@ -65,8 +68,8 @@ fn an_input_that_is_null_is_none() {
     assert_eq!(
         rows,
         [
-            Row::Messages(vec![message("user", "add\n\n1 2"), message("assistant", "3")]),
-            Row::Messages(vec![message("user", "name one"), message("assistant", "two")]),
+            Row::Messages(vec![message("user", "add\n\n1 2"), message("assistant", "3")].into()),
+            Row::Messages(vec![message("user", "name one"), message("assistant", "two")].into()),
         ]
     );
 }

@@ -61,7 +61,7 @@ pub struct LlamaKeys {
     pub initializer_range: f64,
     attention_dropout: Option<f64>,
     /// All other keys.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing)]
     others: Map<String, Value>,
 }
 

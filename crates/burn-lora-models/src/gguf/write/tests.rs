@@ -170,21 +170,20 @@ fn scaled_rotary_positions_of_a_llama_are_kept() {
     assert_eq!(norms.tensors, 2 * 3 + 1 + 1);
 }
 
-/// The tensors of a file, by name, beside what was written into it.
+/// The tensors of a model that was written, with their names and types in the file and what is read of them.
 fn tensors(model: &CausalLm, path: &Path) -> Vec<(String, GgmlType, Vec<f32>, Vec<f32>)> {
-    let mut file = GgufFile::open(path).unwrap();
+    let file = GgufFile::open(path).unwrap();
     let family = family_of(model.config()).unwrap();
-    merged_tensors(model, model.config())
+    let again = loaded(path);
+    let pairs = merged_tensors(model, model.config())
         .into_iter()
-        .filter(|tensor| {
-            // Those whose rows stay where they are.
-            !tensor.key.contains("q_proj") && !tensor.key.contains("k_proj")
-        })
-        .map(|tensor| {
+        .zip(merged_tensors(&again, again.config()));
+    pairs
+        .map(|(tensor, found)| {
+            assert_eq!((&found.key, &found.shape), (&tensor.key, &tensor.shape));
             let name = family.names.gguf(&tensor.key).unwrap();
             let ggml_type = file.tensor(&name).unwrap().ggml_type;
-            let found = file.read(&name).unwrap();
-            (name, ggml_type, (tensor.values)().unwrap(), found)
+            (name, ggml_type, (tensor.values)().unwrap(), (found.values)().unwrap())
         })
         .collect()
 }
@@ -222,8 +221,6 @@ fn expected_error(ggml_type: GgmlType) -> f64 {
 #[test]
 fn blocks_hold_what_their_bits_can_and_their_matrices_are_where_they_belong() {
     let model = random(&wide());
-    let original = logits(&model);
-    let size = original.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
     for (file_type, types) in [
         (FileType::Q8_0, &[GgmlType::Q8_0][..]),
         (FileType::Q4_0, &[GgmlType::Q4_0, GgmlType::Q6_K]),
@@ -240,13 +237,10 @@ fn blocks_hold_what_their_bits_can_and_their_matrices_are_where_they_belong() {
             let error = squares(&mut values.iter().zip(&found).map(|(a, b)| a - b));
             let error = (error / squares(&mut values.iter().copied())).sqrt();
             let expected = expected_error(ggml_type);
-            // Searched scales do a tenth better than the ends of a group, and 20 rows scatter.
+            // Searched scales do a tenth better than the ends of a group, and 20 rows scatter. Rows in another
+            // order would be off by more than the numbers themselves.
             assert!(error <= 1.1 * expected && error >= 0.8 * expected, "{name}: {error}");
         }
-        // Rows of q and k in another order would give other logits altogether.
-        let found = logits(&loaded(&path));
-        let apart = found.iter().zip(&original).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(apart > 0.0 && apart < 0.5 * size, "{file_type}: {apart} of {size}");
     }
 }
 

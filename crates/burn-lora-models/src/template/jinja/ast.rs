@@ -39,8 +39,10 @@ pub(super) enum Kind {
         body: Vec<Statement>,
     },
     With(Vec<(Target, Expression)>, Vec<Statement>),
-    /// A scope of its own, and nothing else: `block`, `generation`, `autoescape`.
+    /// A scope of its own, and nothing else: `generation`, `autoescape`.
     Scope(Vec<Statement>),
+    /// A scope that sees the template's own variables only.
+    Block(Vec<Statement>),
     /// By its number in the program.
     Macro(usize),
     Call {

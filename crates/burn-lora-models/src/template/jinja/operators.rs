@@ -92,10 +92,33 @@ fn numbers(operator: Operator, left: Number, right: Number) -> Result<Value, Fau
         Operator::Subtract => a - b,
         Operator::Multiply => a * b,
         Operator::Divide => a / b,
-        Operator::FloorDivide => (a / b).floor(),
-        Operator::Remainder => a - b * (a / b).floor(),
-        Operator::Power => a.powf(b),
+        Operator::FloorDivide => divided(a, b).0,
+        Operator::Remainder => divided(a, b).1,
+        Operator::Power => {
+            let power = a.powf(b);
+            if !power.is_finite() && a.is_finite() && b.is_finite() {
+                return failed("the power is no number that can be written");
+            }
+            power
+        }
     }))
+}
+
+/// Quotient and rest of floats, as CPython computes them.
+fn divided(a: f64, b: f64) -> (f64, f64) {
+    let mut rest = a % b;
+    let mut quotient = (a - rest) / b;
+    if rest == 0.0 {
+        rest = 0.0_f64.copysign(b);
+    } else if (rest < 0.0) != (b < 0.0) {
+        rest += b;
+        quotient -= 1.0;
+    }
+    if quotient == 0.0 {
+        return (0.0_f64.copysign(a / b), rest);
+    }
+    let floor = quotient.floor();
+    (if quotient - floor > 0.5 { floor + 1.0 } else { floor }, rest)
 }
 
 fn integers(operator: Operator, a: i128, b: i128) -> Result<Value, Fault> {

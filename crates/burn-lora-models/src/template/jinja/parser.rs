@@ -195,7 +195,9 @@ impl Parser {
             }
             "generation" => Kind::Scope(self.block("endgeneration")?),
             "autoescape" => {
-                self.expression()?;
+                if !matches!(self.expression()?, Expression::Bool(false)) {
+                    return failed("nothing is escaped: `autoescape` can be false only");
+                }
                 Kind::Scope(self.block("endautoescape")?)
             }
             "block" => {
@@ -206,7 +208,7 @@ impl Parser {
                 if matches!(self.peek(), Token::Name(_)) {
                     self.next();
                 }
-                Kind::Scope(body)
+                Kind::Block(body)
             }
             "do" => Kind::Do(self.tuple(true)?),
             "break" => Kind::Break,

@@ -115,12 +115,18 @@ impl<'a> Run<'a> {
                 self.assign(target, value)?;
             }
             Kind::SetBlock { target, filters, body } => {
-                let value = self.captured(body)?;
+                let (value, flow) = self.captured(body)?;
+                if flow != Flow::On {
+                    return Ok(flow);
+                }
                 let value = self.steps(value, filters)?;
                 self.assign(target, value)?;
             }
             Kind::FilterBlock { filters, body } => {
-                let value = self.captured(body)?;
+                let (value, flow) = self.captured(body)?;
+                if flow != Flow::On {
+                    return Ok(flow);
+                }
                 print::write(&self.steps(value, filters)?, out)?;
             }
             Kind::With(variables, body) => {
@@ -137,6 +143,12 @@ impl<'a> Run<'a> {
                 });
             }
             Kind::Scope(body) => return self.scope(|run| run.body(body, out)),
+            Kind::Block(body) => {
+                let base = std::mem::replace(&mut self.base, self.scopes.len());
+                let done = self.scope(|run| run.body(body, out));
+                self.base = base;
+                done?;
+            }
             Kind::Macro(number) => {
                 let value = self.closure(*number)?;
                 let name = self.program.macros[*number].name.clone();
@@ -154,11 +166,11 @@ impl<'a> Run<'a> {
         Ok(Flow::On)
     }
 
-    /// What is written in a scope of its own, as a text.
-    fn captured(&mut self, body: &'a [Statement]) -> Result<Value, Fault> {
+    /// What is written in a scope of its own, as a text, and how that ends.
+    fn captured(&mut self, body: &'a [Statement]) -> Result<(Value, Flow), Fault> {
         let mut inner = TextMaker::new();
-        self.scope(|run| run.body(body, &mut inner))?;
-        inner.value()
+        let flow = self.scope(|run| run.body(body, &mut inner))?;
+        Ok((inner.value()?, flow))
     }
 
     fn scope<T>(&mut self, within: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {

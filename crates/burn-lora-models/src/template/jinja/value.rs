@@ -39,7 +39,7 @@ pub(in crate::template) enum Value {
 
 /// What every template can call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Function {
+pub(in crate::template) enum Function {
     Range,
     Dict,
     Namespace,
@@ -66,7 +66,7 @@ impl Function {
 
 /// What changes while a template runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::template) enum Kind {
     Namespace,
     Macro,
     Joiner,
@@ -312,10 +312,6 @@ impl ListMaker {
 
     pub(super) fn extend(&mut self, items: &[Value]) -> Result<(), Fault> {
         items.iter().try_for_each(|item| self.push(item.clone()))
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty()
     }
 
     /// To put them into another order.

@@ -127,7 +127,7 @@ pub(super) fn apply(name: &str, value: &Value, args: Args) -> Result<Value, Faul
             let mut list = ListMaker::new();
             for items in value.items()?.items.chunks(width) {
                 let mut row = ListMaker::of(items)?;
-                if let Some(fill) = fill.clone().and_then(Value::given_or_none) {
+                if let Some(fill) = fill.clone().filter(|fill| !matches!(fill, Value::None)) {
                     for _ in items.len()..width {
                         row.push(fill.clone())?;
                     }
@@ -149,7 +149,7 @@ pub(super) fn apply(name: &str, value: &Value, args: Args) -> Result<Value, Faul
                 let length = each + usize::from(slice < more);
                 let mut part = ListMaker::of(&items.items[at..at + length])?;
                 at += length;
-                if let Some(fill) = fill.clone().and_then(Value::given_or_none)
+                if let Some(fill) = fill.clone().filter(|fill| !matches!(fill, Value::None))
                     && slice >= more
                 {
                     part.push(fill)?;
@@ -202,18 +202,18 @@ fn key(item: &Value, path: Option<&Value>, case: bool) -> Result<Value, Fault> {
     if case { Ok(value) } else { folded(value) }
 }
 
-/// As [`key`], of several paths with commas between them.
+/// As [`key`], of several paths with commas between them. It is a list, so that equal keys are not put in order.
 fn sort_key(item: &Value, path: Option<&Value>, case: bool) -> Result<Value, Fault> {
+    let mut keys = ListMaker::new();
     match path {
-        Some(Value::Text(paths)) if paths.contains(',') => {
-            let mut keys = ListMaker::new();
+        Some(Value::Text(paths)) => {
             for path in paths.split(',') {
                 keys.push(key(item, Some(&Value::text(path)?), case)?)?;
             }
-            keys.list()
         }
-        path => key(item, path, case),
+        path => keys.push(key(item, path, case)?)?,
     }
+    keys.list()
 }
 
 fn folded(value: Value) -> Result<Value, Fault> {
@@ -248,7 +248,9 @@ fn map(value: &Value, mut args: Args) -> Result<Value, Fault> {
         for item in &value.items()?.items {
             let found = at_path(item, &path)?;
             list.push(match &default {
-                Some(default) if found.is_undefined() => default.clone(),
+                Some(default) if found.is_undefined() && !matches!(default, Value::None) => {
+                    default.clone()
+                }
                 _ => found,
             })?;
         }

@@ -11,10 +11,19 @@ pub(super) fn apply(name: &str, value: &Value, args: Args) -> Result<Value, Faul
         "int" => {
             let [default, base] = args.bind(name, ["default", "base"])?;
             let base = base.map_or(Ok(10), |base| int(name, "base", &base))?;
+            if let Value::Undefined(name) = value {
+                return undefined(name);
+            }
+            if real(value).is_some_and(|number| number.is_finite() && number.abs() >= 1.7e38) {
+                return failed("a whole number has more than 128 bits");
+            }
             Ok(whole(value, base).map_or_else(|| default.unwrap_or(Value::Int(0)), Value::Int))
         }
         "float" => {
             let [default] = args.bind(name, ["default"])?;
+            if let Value::Undefined(name) = value {
+                return undefined(name);
+            }
             Ok(real(value).map_or_else(|| default.unwrap_or(Value::Float(0.0)), Value::Float))
         }
         "round" => {

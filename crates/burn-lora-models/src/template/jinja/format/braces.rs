@@ -163,8 +163,14 @@ fn write(value: &Value, spec: &str, out: &mut TextMaker) -> Result<(), Fault> {
     };
     let sign = skip(&['+', '-', ' ']);
     let prefix = skip(&['#']).is_some();
-    if skip(&['0']).is_some() && align.is_none() {
-        (fill, align) = ("0".to_owned(), Some(Align::Inside));
+    let is_number = Number::of(value).is_some();
+    if skip(&['0']).is_some() {
+        if fill == " " {
+            "0".clone_into(&mut fill);
+        }
+        if align.is_none() && is_number {
+            align = Some(Align::Inside);
+        }
     }
     let (width, behind) = number(rest);
     let (group, behind) = match behind.strip_prefix([',', '_']) {
@@ -185,7 +191,7 @@ fn write(value: &Value, spec: &str, out: &mut TextMaker) -> Result<(), Fault> {
     }
     let width = width.unwrap_or(0);
     match Number::of(value) {
-        Some(number) if !matches!(value, Value::Bool(_)) || letter.is_some_and(|c| c != 's') => {
+        Some(number) if letter != Some('s') => {
             let text = written(number, letter, precision, prefix, group)?;
             let mut signed = TextMaker::new();
             if let (Some(mark @ ('+' | ' ')), false) = (sign, text.starts_with('-')) {

@@ -166,7 +166,12 @@ fn write(value: &Value, kind: char, field: &Field, out: &mut TextMaker) -> Resul
         ('d' | 'i' | 'u' | 'x' | 'X' | 'o', number) => {
             let whole = match number {
                 Number::Int(number) => number,
-                Number::Float(number) if matches!(kind, 'd' | 'i' | 'u') => number.trunc() as i128,
+                Number::Float(number) if matches!(kind, 'd' | 'i' | 'u') => {
+                    if number.is_nan() || number.abs() >= 1.7e38 {
+                        return failed("a whole number has more than 128 bits");
+                    }
+                    number.trunc() as i128
+                }
                 Number::Float(_) => return failed(format!("%{kind} needs a whole number")),
             };
             let letter = if matches!(kind, 'i' | 'u') { 'd' } else { kind };

@@ -13,7 +13,7 @@ use crate::template::jinja::methods;
 use crate::template::jinja::operators;
 use crate::template::jinja::print;
 use crate::template::jinja::text::{Text, TextMaker};
-use crate::template::jinja::value::{DictMaker, Kind, ListMaker, Value};
+use crate::template::jinja::value::{DictMaker, Function, Kind, ListMaker, Value};
 
 /// The most arguments of one call, those of `*values` among them.
 const MOST_ARGUMENTS: usize = 1000;
@@ -243,6 +243,7 @@ impl<'a> Run<'a> {
                     return Ok(done);
                 }
             }
+            Value::Function(Function::Dict) if &**name == "fromkeys" => return from_keys(args),
             _ if methods::exists(&value, name) => return methods::call(&value, name, args),
             _ => {}
         }
@@ -287,4 +288,16 @@ impl<'a> Run<'a> {
         }
         Ok(args)
     }
+}
+
+/// `dict.fromkeys(keys, value)`.
+fn from_keys(args: Args) -> Result<Value, Fault> {
+    let [keys, value] = args.bind("dict.fromkeys", ["iterable", "value"])?;
+    let Some(keys) = keys else { return failed("dict.fromkeys: `iterable` is missing") };
+    let value = value.unwrap_or(Value::None);
+    let mut made = DictMaker::new();
+    for key in &keys.items()?.items {
+        made.insert(key.clone(), value.clone())?;
+    }
+    made.dict()
 }

@@ -34,12 +34,11 @@ impl<'a> Run<'a> {
         if node.condition.is_some() {
             items = self.kept(node, &items)?;
         }
-        if items.items.is_empty() {
-            return self.scope(|run| run.body(&node.otherwise, out)).map(drop);
-        }
         let number = self.loops_begun;
         self.loops_begun += 1;
         self.loops.push(Loop { number, node, items: items.clone(), at: 0, depth, changed: None });
+        // What stands behind `else` is for loops of which no round comes to its end.
+        let mut ended = false;
         for (at, item) in items.items.iter().enumerate() {
             meter::step()?;
             if let Some(this) = self.loops.last_mut() {
@@ -51,11 +50,15 @@ impl<'a> Run<'a> {
                 run.assign(&node.target, item.clone())?;
                 run.body(&node.body, out)
             })?;
+            ended |= flow == Flow::On;
             if flow == Flow::Break {
                 break;
             }
         }
         self.loops.pop();
+        if !ended {
+            self.scope(|run| run.body(&node.otherwise, out))?;
+        }
         Ok(())
     }
 

@@ -1,0 +1,201 @@
+//! Every target, fed with the committed inputs and mutations of them: none panics, none takes longer than a second, none
+//! needs more memory than ten times its input and 64 MiB.
+//!
+//! `BURN_LORA_FUZZ_INPUTS=1000000` makes so many mutations of each; `BURN_LORA_FUZZ_FROM` is the number of the first. The input that is
+//! read lies in the folder of the target, `target/tmp/fuzz`, so that one that takes the process with it is found; those that
+//! fail lie beside it.
+
+#![allow(
+    unsafe_code,
+    reason = "an allocator is an unsafe trait; this one only counts and forwards"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use burn_lora_fuzz::mutate::mutated;
+use burn_lora_fuzz::{ALL, Target};
+
+/// Mutations of each target in an ordinary run of the tests.
+const INPUTS: u64 = 500;
+const SLOW: Duration = Duration::from_secs(1);
+const BESIDE: usize = 64 << 20;
+
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+fn taken(bytes: usize) {
+    let live = LIVE.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    PEAK.fetch_max(live, Ordering::Relaxed);
+}
+
+// SAFETY: every call is forwarded unchanged to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        taken(layout.size());
+        // SAFETY: the caller's guarantees for `alloc` are those that `System.alloc` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        taken(layout.size());
+        // SAFETY: the caller's guarantees for `alloc_zeroed` are those that `System.alloc_zeroed` asks for.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        taken(size);
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: `pointer` came from `System` with this layout, by one of these functions.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: `pointer` came from `System` with this layout, by one of these functions.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Where a panic began.
+static SAID: Mutex<String> = Mutex::new(String::new());
+
+/// One at a time: the allocator counts the whole process.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The worst of some inputs, and those that failed, by how.
+#[derive(Default)]
+struct Found {
+    inputs: u64,
+    longest: Duration,
+    most: usize,
+    failed: BTreeMap<String, (u64, PathBuf)>,
+}
+
+/// Seconds of processors that this process has used, where the system tells: a machine that does something else meanwhile makes no input
+/// slow.
+fn used() -> Option<f64> {
+    let text = fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program, in brackets, may hold anything; the numbers behind it are times in hundredths.
+    let numbers = text.rsplit_once(')')?.1;
+    let mut times = numbers.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
+    Some(f64::from(times.next()?.ok()? + times.next()?.ok()?) / 100.0)
+}
+
+/// How long reading took, and how many bytes were live at once beyond those before; or the panic.
+fn measured(target: Target, input: &[u8]) -> Result<(Duration, usize), String> {
+    let before = LIVE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let (started, before_reading) = (Instant::now(), used());
+    let read = catch_unwind(AssertUnwindSafe(|| (target.read)(input)));
+    let spent =
+        before_reading.zip(used()).map(|(before, now)| Duration::from_secs_f64(now - before));
+    let time = spent.unwrap_or_else(|| started.elapsed());
+    let peak = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+    match read {
+        Ok(()) => Ok((time, peak)),
+        Err(_) => Err(SAID.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+    }
+}
+
+/// What is wrong with reading the input, if anything is.
+fn wrong(target: Target, input: &[u8], found: &mut Found) -> Option<String> {
+    let (time, peak) = match measured(target, input) {
+        Ok(measured) => measured,
+        Err(panic) => return Some(format!("panics at {panic}")),
+    };
+    found.longest = found.longest.max(time);
+    found.most = found.most.max(peak);
+    if time >= SLOW {
+        return Some("takes longer than a second".to_owned());
+    }
+    (peak > 10 * input.len() + BESIDE)
+        .then(|| "takes more memory than ten times its length and 64 MiB".to_owned())
+}
+
+fn number_of(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+fn hold(name: &str) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        *SAID.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    }));
+    let target = burn_lora_fuzz::target(name).unwrap();
+    let seeds = seeds(name);
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz").join(name);
+    fs::create_dir_all(&scratch).unwrap();
+    let (last, mut found) = (scratch.join("last"), Found::default());
+    let from = number_of("BURN_LORA_FUZZ_FROM").unwrap_or(0);
+    let count = number_of("BURN_LORA_FUZZ_INPUTS").unwrap_or(INPUTS);
+    let made = (from..from + count).map(|number| mutated(&seeds, number));
+    for input in seeds.iter().cloned().chain(made) {
+        fs::write(&last, &input).unwrap();
+        found.inputs += 1;
+        if let Some(how) = wrong(target, &input, &mut found) {
+            let next = scratch.join(format!("failed-{}", found.failed.len()));
+            let failed = found.failed.entry(how).or_insert((0, next));
+            if failed.0 == 0 {
+                fs::write(&failed.1, &input).unwrap();
+            }
+            failed.0 += 1;
+        }
+    }
+    let _ = std::panic::take_hook();
+    let Found { inputs, longest, most, failed } = found;
+    println!("{name}: {inputs} inputs, at most {longest:?} and {most} bytes");
+    let told: Vec<String> = failed
+        .iter()
+        .map(|(how, (times, path))| format!("{times} x {how}: {}", path.display()))
+        .collect();
+    assert!(told.is_empty(), "{name}:\n{}", told.join("\n"));
+}
+
+/// The committed inputs, in the order of their names.
+fn seeds(name: &str) -> Vec<Vec<u8>> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);
+    let entries = fs::read_dir(dir).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let seeds: Vec<Vec<u8>> = paths.into_iter().map(|path| fs::read(path).unwrap()).collect();
+    assert!(seeds.len() > 1, "{name}");
+    seeds
+}
+
+macro_rules! hold {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                hold(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn no_target_is_left_out() {
+            let all: Vec<&str> = ALL.iter().map(|target| target.name).collect();
+            assert_eq!(all, [$(stringify!($name)),*]);
+            for name in all {
+                let binary = format!("../../fuzz/fuzz_targets/{name}.rs");
+                assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(binary).is_file(), "{name}");
+            }
+        }
+    };
+}
+
+hold! {
+    run_toml rows chat_template tokenizer adapter_config adapter_safetensors model_config base_safetensors index gguf manifest metrics
+}
