@@ -126,18 +126,18 @@ pub(crate) fn compare<'a>(
             Some(_) => {}
         }
     }
-    problems.extend(
-        open.values().map(|slot| KeyProblem::Missing {
-            key: slot.key.clone(),
-            expected: slot.shape.clone(),
-        }),
-    );
-    for (at, (key, found)) in surplus.into_iter().enumerate() {
+    let surplus = surplus.into_iter().enumerate().map(|(at, (key, found))| {
         // Looking through all keys for each key takes long, and nobody reads that many.
         let nearest = (at < MEANT).then(|| meant(key, &open)).flatten();
-        problems.push(KeyProblem::Surplus { key: key.to_owned(), found: found.to_vec(), nearest });
-    }
-    problems
+        KeyProblem::Surplus { key: key.to_owned(), found: found.to_vec(), nearest }
+    });
+    // Those that tell most come first: of many, only the first are shown.
+    let (told, others): (Vec<KeyProblem>, Vec<KeyProblem>) = surplus
+        .partition(|problem| matches!(problem, KeyProblem::Surplus { nearest: Some(_), .. }));
+    let missing = open
+        .values()
+        .map(|slot| KeyProblem::Missing { key: slot.key.clone(), expected: slot.shape.clone() });
+    problems.into_iter().chain(told).chain(missing).chain(others).collect()
 }
 
 /// For how many surplus keys the one is looked for that may have been meant.

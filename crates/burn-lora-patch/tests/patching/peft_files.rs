@@ -338,13 +338,13 @@ fn missing_and_surplus_keys_are_reported_together() {
         f32s("../../../../etc/passwd", &[1]),
     ]);
     let expected = [
-        KeyProblem::Missing { key: B.into(), expected: vec![10, 2] },
-        KeyProblem::Surplus { key: "../../../../etc/passwd".into(), found: vec![1], nearest: None },
         KeyProblem::Surplus {
             key: "base_model.model.model.layers.0.fc1.lora_B.default.weight".into(),
             found: vec![10, 2],
             nearest: Some(B.into()),
         },
+        KeyProblem::Missing { key: B.into(), expected: vec![10, 2] },
+        KeyProblem::Surplus { key: "../../../../etc/passwd".into(), found: vec![1], nearest: None },
     ];
     assert_eq!(problems, expected);
 }

@@ -36,6 +36,7 @@ fn names_that_differ_are_told_with_the_same_factor_and_not_all_of_them() {
     let error = check_refused(made(&tensors).path());
     let text = error.to_string();
     assert!(text.contains("(82 problems)") && text.lines().count() == 10, "{text}");
+    assert!(text.contains("did the writer mean"), "{text}");
     let PatchError::Keys { problems, .. } = error else { panic!("{text}") };
     let meant = problems.iter().filter_map(|problem| match problem {
         KeyProblem::Surplus { key, nearest: Some(nearest), .. } => Some((key, nearest)),
