@@ -157,17 +157,16 @@ impl ChatTemplate {
 /// Names under which a message has its reasoning. Templates read the first; gpt-oss's reads the second.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
-/// The messages as the template sees them, with their reasoning under each name that templates know, as transformers gives it.
+/// The messages as the template sees them and as transformers gives them: without keys that are null, and with their reasoning under each
+/// name that templates know.
 fn values(messages: &[Message]) -> Vec<Value> {
     let value = |message: &Message| {
-        let fields = message.fields();
-        let told = |name: &&str| fields.get(*name).filter(|value| !value.is_null());
-        let Some(reasoning) = REASONING.iter().find_map(told) else {
-            return Value::given_object(fields);
-        };
-        let mut fields = fields.clone();
-        fields.insert(REASONING[0].to_owned(), reasoning.clone());
-        fields.entry(REASONING[1]).or_insert_with(|| reasoning.clone());
+        let mut fields = message.fields().clone();
+        fields.retain(|_, value| !value.is_null());
+        if let Some(reasoning) = REASONING.iter().find_map(|name| fields.get(*name)).cloned() {
+            fields.insert(REASONING[0].to_owned(), reasoning.clone());
+            fields.entry(REASONING[1]).or_insert(reasoning);
+        }
         Value::given_object(&fields)
     };
     messages.iter().map(value).collect()

@@ -453,3 +453,12 @@ fn a_message_keeps_its_keys_and_has_a_role() {
     let error = Message::from_fields(Map::new()).unwrap_err();
     assert!(matches!(error, TemplateError::NoRole { .. }));
 }
+
+/// transformers gives a template no key that is null: `tool_calls: null` is what many writers put beside a text.
+#[test]
+fn a_key_that_is_null_is_not_there() {
+    let source = "{% for m in messages %}{% if m.tool_calls is defined %}{{ m.tool_calls | length }}{% else %}none{% endif %}{% endfor %}";
+    let message = Message::new("assistant", "hi").with("tool_calls", serde_json::Value::Null);
+    let text = ChatTemplate::parse(source).unwrap().render(&[message], false).unwrap();
+    assert_eq!(text, "none");
+}
