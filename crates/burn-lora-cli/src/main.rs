@@ -79,7 +79,7 @@ fn failed(error: AppError) -> ExitCode {
     match error {
         AppError::Train(TrainError::Config(errors)) => {
             let report = miette::Report::new(errors.naming_overrides(OVERRIDE));
-            output::report(&format!("{report:?}"));
+            output::report(format!("{report:?}").trim_end());
         }
         AppError::Sweep(SweepError::Config { errors }) => {
             let errors = errors.into_iter().map(|e| e.naming_overrides(OVERRIDE)).collect();
