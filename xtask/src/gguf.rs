@@ -56,13 +56,15 @@ pub fn run(gguf: &Gguf) -> Done {
     let target = root().join("target");
     let own = python::environment(&gguf.python, &target.join("gguf-python"), &PACKAGES)?;
     let device = burn_lora::device::parse("cpu")?;
-    check(&file, &own, &device)?;
+    check(&file, &own, true, &device)?;
     for file_type in WRITTEN {
         // Half a gigabyte for SmolLM2: beside the build, where /tmp may be memory.
         let place = tempfile::tempdir_in(&target)?;
         let path = place.path().join(format!("written-{file_type}.gguf"));
         write(&file, &path, file_type, &device)?;
-        check(&path, &own, &device)?;
+        // Four bits of what has four bits already may answer otherwise; their logits say whether they are read right.
+        let answers = file_type != FileType::Q4_K;
+        check(&path, &own, answers, &device)?;
     }
     Ok(())
 }
@@ -79,7 +81,7 @@ fn write(file: &Path, path: &Path, file_type: FileType, device: &Device) -> Done
 }
 
 /// Compares a file with its conversion.
-fn check(file: &Path, own: &Path, device: &Device) -> Done {
+fn check(file: &Path, own: &Path, answers: bool, device: &Device) -> Done {
     let tokenizer = Tokenizer::from_dir(file)?;
     let prompt = prompt(&tokenizer)?;
 
@@ -108,15 +110,15 @@ fn check(file: &Path, own: &Path, device: &Device) -> Done {
         PACKAGES[0],
         batches[1][0].len(),
     );
-    verdict([random, asked], &answer)
+    verdict([random, asked], answers.then_some(answer.as_str()))
 }
 
-/// Fails where a logit differs or the answer is another. Written so that NaN fails.
-fn verdict(differences: [f64; 2], answer: &str) -> Done {
+/// Fails where a logit differs or the answer, if it counts, is another. Written so that NaN fails.
+fn verdict(differences: [f64; 2], answer: Option<&str>) -> Done {
     if !differences.into_iter().all(|difference| difference <= LOGITS) {
         return Err("the file and its conversion differ".into());
     }
-    match answer.contains(ANSWER) {
+    match answer.is_none_or(|answer| answer.contains(ANSWER)) {
         true => Ok(()),
         false => Err(format!("the answer lacks {ANSWER:?}").into()),
     }
@@ -185,11 +187,12 @@ mod tests {
     #[test]
     fn only_equal_logits_and_the_right_answer_pass() {
         let answer = "The capital of France is Paris.";
-        assert!(verdict([0.0, 9e-5], answer).is_ok());
+        assert!(verdict([0.0, 9e-5], Some(answer)).is_ok());
+        assert!(verdict([0.0, 9e-5], None).is_ok());
         for differences in [[0.0, 2e-4], [f64::NAN, 0.0], [f64::INFINITY, 0.0]] {
-            assert!(verdict(differences, answer).is_err(), "{differences:?}");
+            assert!(verdict(differences, Some(answer)).is_err(), "{differences:?}");
         }
-        let error = verdict([0.0, 0.0], "It is London.").unwrap_err().to_string();
+        let error = verdict([0.0, 0.0], Some("It is London.")).unwrap_err().to_string();
         assert!(error.contains("Paris"), "{error}");
     }
 
