@@ -81,8 +81,7 @@ pub fn export(
     let run = Finished::of(dir, options)?;
 
     // Written beside its place and renamed, so that what is there is whole.
-    let parent = atomic::parent(&options.out);
-    let scratch = files::scratch_dir(parent)?;
+    let scratch = files::scratch_dir(atomic::parent(&options.out))?;
     let inside = scratch.path().join("export");
     match (&run.adapter, options.merged) {
         (Some(adapter), None) => {
@@ -100,8 +99,7 @@ pub fn export(
     let card = run.card(options, observer)?;
     files::write(&inside.join(CARD), card.to_string().as_bytes())?;
     let written = names(&inside)?;
-    std::fs::rename(&inside, &options.out).map_err(IoError::at("write", &options.out))?;
-    files::sync_dir(parent)?;
+    files::put_in_place(&inside, &options.out)?;
     observer.done();
     Ok(Exported { out: options.out.clone(), files: written })
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
 use burn_lora_config::{ModelSource, RunConfig};
-use burn_lora_files::{IoError, atomic, lossy, scratch_dir, sync_dir};
+use burn_lora_files::{atomic, lossy, put_in_place, scratch_dir};
 use burn_lora_models::SaveDtype;
 use burn_lora_patch::{LoadOptions, merge_and_unload_f32};
 use burn_lora_train::directory::RunDirectory;
@@ -177,8 +177,7 @@ fn write<M: TrainableModel>(
     let model = if adapter.is_some() { merge_and_unload_f32(model)? } else { model };
 
     // Written beside its place and renamed, so that a model that differs is never there to be used.
-    let parent = atomic::parent(&options.out);
-    let scratch = scratch_dir(parent)?;
+    let scratch = scratch_dir(atomic::parent(&options.out))?;
     model.save(scratch.path(), options.dtype)?;
     write_tokenizer(&base::tokenizer(&config, observer)?, scratch.path())?;
     drop(model);
@@ -194,8 +193,7 @@ fn write<M: TrainableModel>(
         }
         (difference, tolerance) = (Some(found), Some(allowed));
     }
-    std::fs::rename(scratch.path(), &options.out).map_err(IoError::at("write", &options.out))?;
-    sync_dir(parent)?;
+    put_in_place(scratch.path(), &options.out)?;
     observer.done();
     Ok(Merged { out: options.out.clone(), difference, tolerance, dtype: options.dtype })
 }

@@ -37,6 +37,16 @@ pub fn create_dir(dir: &Path) -> Result<(), IoError> {
     fs::create_dir_all(dir).map_err(IoError::at("create", dir))
 }
 
+/// Renames what was written whole in a scratch directory into its place beside it, for good.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn put_in_place(whole: &Path, place: &Path) -> Result<(), IoError> {
+    fs::rename(whole, place).map_err(IoError::at("write", place))?;
+    sync_dir(atomic::parent(place))
+}
+
 /// Flushes the directory's own entries to the disk.
 ///
 /// # Errors

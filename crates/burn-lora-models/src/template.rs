@@ -161,7 +161,12 @@ const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 /// name that templates know.
 fn values(messages: &[Message]) -> Vec<Value> {
     let value = |message: &Message| {
-        let mut fields = message.fields().clone();
+        let fields = message.fields();
+        let told = REASONING.iter().any(|name| fields.contains_key(*name));
+        if !told && !fields.values().any(serde_json::Value::is_null) {
+            return Value::given_object(fields);
+        }
+        let mut fields = fields.clone();
         fields.retain(|_, value| !value.is_null());
         if let Some(reasoning) = REASONING.iter().find_map(|name| fields.get(*name)).cloned() {
             fields.insert(REASONING[0].to_owned(), reasoning.clone());

@@ -150,8 +150,7 @@ impl Checkpoints {
         if place.exists() {
             fs::remove_dir_all(&place).map_err(TrainError::io("replace", &place))?;
         }
-        fs::rename(inside, &place).map_err(TrainError::io("write", &place))?;
-        files::sync_dir(&self.dir)?;
+        files::put_in_place(inside, &place)?;
 
         let all = self.list();
         for old in &all[..all.len().saturating_sub(self.keep)] {

@@ -88,7 +88,7 @@ mod tests {
     use crate::ids;
     use burn_lora_config::{RunConfig, Schedule};
 
-    fn section(more: &str) -> TrainSection {
+    pub(super) fn section(more: &str) -> TrainSection {
         let text = format!(
             "[model]\npath = 'm'\n[data]\ntrain = 't'\n[train]\n{more}\n[output]\ndir = 'o'\n"
         );

@@ -6,11 +6,12 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use burn_lora_files::{self as files, IoError, atomic, lossy};
+use burn_lora_files::{self as files, atomic, lossy};
 use burn_lora_models::gguf::{FileType, GgufWriter, TypeCount};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, ModelError, Storage};
-use burn_lora_patch::peft;
+use burn_lora_patch::LoadOptions;
+use burn_lora_train::adapter;
 use burn_lora_train::located::{located, present};
 use burn_lora_train::observe::Observer;
 use serde::{Serialize, Serializer};
@@ -69,8 +70,7 @@ pub fn export_gguf(
     let model = parts.model(options, observer)?;
 
     // Written beside its place and renamed, so that what is there is whole.
-    let parent = atomic::parent(&options.out);
-    let scratch = files::scratch_dir(parent)?;
+    let scratch = files::scratch_dir(atomic::parent(&options.out))?;
     let inside = scratch.path().join("export");
     let file = file_name(options.file_type);
     observer.stage(format!("writing {file}"));
@@ -81,8 +81,7 @@ pub fn export_gguf(
         .map_err(ModelError::from)?;
     drop(model);
     files::write(&inside.join(MODELFILE), modelfile(&file, &parts.tokenizer).as_bytes())?;
-    std::fs::rename(&inside, &options.out).map_err(IoError::at("write", &options.out))?;
-    files::sync_dir(parent)?;
+    files::put_in_place(&inside, &options.out)?;
     observer.done();
     Ok(GgufExported { out: options.out.clone(), files: vec![MODELFILE.to_owned(), file], tensors })
 }
@@ -143,8 +142,8 @@ impl Parts {
         let at = Storage { device: &device, dtype: self.place.dtype };
         let progress = &mut |done, total| observer.progress(done, total);
         let (mut model, _) = CausalLm::load(&self.base, at, progress)?;
-        if let Some(adapter) = options.adapter.as_ref().or(self.place.trained.as_ref()) {
-            peft::load(&mut model, adapter, &peft::LoadOptions::default())?;
+        if let Some(trained) = options.adapter.as_ref().or(self.place.trained.as_ref()) {
+            adapter::load(&mut model, trained, &LoadOptions::default(), observer)?;
         }
         observer.done();
         Ok(model)

@@ -33,7 +33,7 @@ pub struct Export {
     #[arg(long, value_name = "TYPE", value_parser = file_type(), conflicts_with_all = ["merged", "base_model"])]
     gguf: Option<FileType>,
     /// The adapter to merge (a PEFT directory) [default: the run's own, if it is a run]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "gguf")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "gguf", value_parser = place())]
     adapter: Option<PathBuf>,
     /// Where to load and merge for --gguf: cpu, cuda:0, …
     #[arg(long, default_value = "cpu", requires = "gguf")]

@@ -43,7 +43,7 @@ impl Init {
                 true => {
                     output::json(&Listed { configurations: presets::ALL.map(Named::from).into() })
                 }
-                false => output::bytes(list().as_bytes()),
+                false => output::shown(&list()),
             };
         };
         let eval_stays = self.data.is_some() && self.eval.is_none();
@@ -57,7 +57,7 @@ impl Init {
         match (self.json, &out) {
             (true, _) => output::json(&Made { name: &name, out: out.as_deref(), text: &text })?,
             (false, None) => output::bytes(text.as_bytes())?,
-            (false, Some(out)) => output::bytes(format!("written: {out}\n").as_bytes())?,
+            (false, Some(out)) => output::line(&format!("written: {out}"))?,
         }
         if let Some(eval) = config.data.eval.filter(|_| eval_stays) {
             let eval = eval.display();

@@ -25,7 +25,7 @@ impl Inspect {
         let inspection = inspect(&self.adapter)?;
         match self.json {
             true => output::json(&inspection)?,
-            false => output::bytes(format!("{inspection}\n").as_bytes())?,
+            false => output::line(&inspection.to_string())?,
         }
         // It is shown all the same: where it is broken is what somebody looks for.
         Ok(inspection.sound()?)

@@ -41,7 +41,7 @@ impl Plan {
         let plan = plan(config, &observer)?;
         match self.json {
             true => output::json(&plan)?,
-            false => output::bytes(format!("{plan}\n").as_bytes())?,
+            false => output::line(&plan.to_string())?,
         }
         Ok(plan.fits)
     }

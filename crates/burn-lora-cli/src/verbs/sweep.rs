@@ -55,7 +55,7 @@ impl Sweep {
         let results = self.sweep()?;
         match self.json {
             true => output::json(&results)?,
-            false => output::bytes(format!("\n{results}").as_bytes())?,
+            false => output::shown(&format!("\n{results}"))?,
         }
         Ok(results.points.iter().any(|row| row.state != PointState::Failed))
     }

@@ -281,13 +281,14 @@ fn white_space_is_learned_where_nothing_else_ends_a_turn() {
     check_learned(&lines.unwrap(), &messages, &[" Hello\n", " \n"]);
 }
 
+/// As templates of reasoning models do: the thoughts of the last answer only.
+const REWRITES: &str = "{% for m in messages %}<{{ m.role }}>\
+                        {{ m.content if loop.last else m.content.split('</think>')[-1] }}<end>\
+                        {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+
 #[test]
 fn a_template_that_rewrites_earlier_answers_is_refused_with_the_message() {
-    // As templates of reasoning models do: the thoughts of the last answer only.
-    let source = "{% for m in messages %}<{{ m.role }}>\
-                  {{ m.content if loop.last else m.content.split('</think>')[-1] }}<end>\
-                  {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
-    let template = ChatTemplate::parse(source).unwrap();
+    let template = ChatTemplate::parse(REWRITES).unwrap();
     let messages = turns(&[
         ("user", "a"),
         ("assistant", "plain"),
@@ -305,10 +306,7 @@ fn a_template_that_rewrites_earlier_answers_is_refused_with_the_message() {
 
 #[test]
 fn the_last_answer_of_a_template_that_rewrites_earlier_ones_is_learned_whole() {
-    let source = "{% for m in messages %}<{{ m.role }}>\
-                  {{ m.content if loop.last else m.content.split('</think>')[-1] }}<end>\
-                  {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
-    let template = ChatTemplate::parse(source).unwrap();
+    let template = ChatTemplate::parse(REWRITES).unwrap();
     let messages = turns(&[
         ("user", "a"),
         ("assistant", "hm</think>b"),

@@ -63,17 +63,9 @@ impl Optimizer for OnePass {
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::tensor::Distribution;
-    use burn_lora_config::RunConfig;
-
     use super::*;
-
-    fn section(more: &str) -> TrainSection {
-        let text = format!(
-            "[model]\npath = 'm'\n[data]\ntrain = 't'\n[train]\n{more}\n[output]\ndir = 'o'\n"
-        );
-        RunConfig::parse(&text, "run.toml", &[]).unwrap().train
-    }
+    use crate::optimizer::tests::section;
+    use burn::tensor::Distribution;
 
     fn bits<const D: usize>(tensor: &Tensor<D>) -> Vec<u32> {
         let values = tensor.to_data().try_to_vec::<f32>().unwrap();

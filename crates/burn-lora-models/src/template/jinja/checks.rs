@@ -30,17 +30,7 @@ pub(super) fn holds(name: &Text, value: &Value, args: Args) -> Result<bool, Faul
         "string" => matches!(value, Value::Text(_)),
         "mapping" => matches!(value, Value::Dict(_)),
         // In Python, what has a length and items is a sequence.
-        "sequence" => {
-            matches!(
-                value,
-                Value::Text(_)
-                    | Value::List(_)
-                    | Value::Tuple(_)
-                    | Value::Dict(_)
-                    | Value::Undefined(_)
-            )
-        }
-        "iterable" => {
+        "sequence" | "iterable" => {
             matches!(
                 value,
                 Value::Text(_)

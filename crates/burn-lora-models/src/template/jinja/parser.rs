@@ -300,19 +300,30 @@ impl Parser {
         Ok(number)
     }
 
+    /// What stands between commas up to a sign, before which there may be one more.
+    fn separated(
+        &mut self,
+        end: &'static str,
+        mut item: impl FnMut(&mut Self) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        while !self.skip(end) {
+            item(self)?;
+            if self.skip(end) {
+                break;
+            }
+            self.expect(",")?;
+        }
+        Ok(())
+    }
+
     fn parameters(&mut self) -> Result<Vec<(Text, Option<Expression>)>, Fault> {
         let mut parameters = Vec::new();
-        while !self.skip(")") {
-            if !parameters.is_empty() {
-                self.expect(",")?;
-                if self.skip(")") {
-                    break;
-                }
-            }
-            let name = self.name()?;
-            let default = if self.skip("=") { Some(self.expression()?) } else { None };
+        self.separated(")", |parser| {
+            let name = parser.name()?;
+            let default = if parser.skip("=") { Some(parser.expression()?) } else { None };
             parameters.push((name, default));
-        }
+            Ok(())
+        })?;
         Ok(parameters)
     }
 

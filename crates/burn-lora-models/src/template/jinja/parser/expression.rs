@@ -52,27 +52,29 @@ impl Parser {
     }
 
     fn or(&mut self) -> Result<Expression, Fault> {
-        let first = self.and()?;
-        if !self.is_word("or") {
-            return Ok(first);
-        }
-        let mut values = vec![first];
-        while self.skip_word("or") {
-            values.push(self.and()?);
-        }
-        Ok(Expression::Or(values))
+        self.joined("or", Self::and, Expression::Or)
     }
 
     fn and(&mut self) -> Result<Expression, Fault> {
-        let first = self.not()?;
-        if !self.is_word("and") {
+        self.joined("and", Self::not, Expression::And)
+    }
+
+    /// Parts with a word between them, in one list however many they are; a part alone stays what it is.
+    fn joined(
+        &mut self,
+        word: &str,
+        part: fn(&mut Self) -> Result<Expression, Fault>,
+        whole: fn(Vec<Expression>) -> Expression,
+    ) -> Result<Expression, Fault> {
+        let first = part(self)?;
+        if !self.is_word(word) {
             return Ok(first);
         }
         let mut values = vec![first];
-        while self.skip_word("and") {
-            values.push(self.not()?);
+        while self.skip_word(word) {
+            values.push(part(self)?);
         }
-        Ok(Expression::And(values))
+        Ok(whole(values))
     }
 
     fn not(&mut self) -> Result<Expression, Fault> {
@@ -231,30 +233,20 @@ impl Parser {
             }
             Token::Sign("[") => {
                 let mut items = Vec::new();
-                while !self.skip("]") {
-                    if !items.is_empty() {
-                        self.expect(",")?;
-                        if self.skip("]") {
-                            break;
-                        }
-                    }
-                    items.push(self.expression()?);
-                }
+                self.separated("]", |parser| {
+                    items.push(parser.expression()?);
+                    Ok(())
+                })?;
                 Ok(Expression::List(items))
             }
             Token::Sign("{") => {
                 let mut entries = Vec::new();
-                while !self.skip("}") {
-                    if !entries.is_empty() {
-                        self.expect(",")?;
-                        if self.skip("}") {
-                            break;
-                        }
-                    }
-                    let key = self.expression()?;
-                    self.expect(":")?;
-                    entries.push((key, self.expression()?));
-                }
+                self.separated("}", |parser| {
+                    let key = parser.expression()?;
+                    parser.expect(":")?;
+                    entries.push((key, parser.expression()?));
+                    Ok(())
+                })?;
                 Ok(Expression::Dict(entries))
             }
             _ => {
@@ -331,26 +323,24 @@ impl Parser {
     /// Arguments from behind the bracket that opens them.
     fn arguments(&mut self) -> Result<Arguments, Fault> {
         let mut arguments = Arguments::default();
-        let mut first = true;
-        while !self.skip(")") {
-            if !std::mem::take(&mut first) {
-                self.expect(",")?;
-                if self.skip(")") {
-                    break;
-                }
-            }
-            if self.skip("**") {
-                arguments.more_named = Some(Box::new(self.expression()?));
-            } else if self.skip("*") {
-                arguments.more = Some(Box::new(self.expression()?));
-            } else if self.tokens.get(self.at + 1).is_some_and(|next| next.0 == Token::Sign("=")) {
-                let name = self.name()?;
-                self.expect("=")?;
-                arguments.named.push((name, self.expression()?));
+        self.separated(")", |parser| {
+            if parser.skip("**") {
+                arguments.more_named = Some(Box::new(parser.expression()?));
+            } else if parser.skip("*") {
+                arguments.more = Some(Box::new(parser.expression()?));
+            } else if parser
+                .tokens
+                .get(parser.at + 1)
+                .is_some_and(|next| next.0 == Token::Sign("="))
+            {
+                let name = parser.name()?;
+                parser.expect("=")?;
+                arguments.named.push((name, parser.expression()?));
             } else {
-                arguments.positional.push(self.expression()?);
+                arguments.positional.push(parser.expression()?);
             }
-        }
+            Ok(())
+        })?;
         Ok(arguments)
     }
 
