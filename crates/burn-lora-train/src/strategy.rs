@@ -331,8 +331,8 @@ impl Unread {
 }
 
 #[cfg(all(test, feature = "wgpu"))]
-#[path = "strategy/held.rs"]
-mod held;
+#[path = "strategy/waits.rs"]
+mod waits;
 
 #[cfg(test)]
 mod tests {
