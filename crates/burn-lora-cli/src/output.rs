@@ -36,6 +36,11 @@ pub fn dry_run(found: &(impl Serialize + Display), as_json: bool) -> Result<(), 
     }
 }
 
+/// Writes a result: as lines, or as one JSON object.
+pub fn told(result: &(impl Serialize + Display), as_json: bool) -> Result<(), AppError> {
+    if as_json { json(result) } else { line(result) }
+}
+
 /// Writes a line of a result.
 pub fn line(text: &(impl Display + ?Sized)) -> Result<(), AppError> {
     shown(&format!("{text}\n"))

@@ -56,6 +56,20 @@ pub fn sync_dir(dir: &Path) -> Result<(), IoError> {
     atomic::sync_dir(dir).map_err(IoError::at("write", dir))
 }
 
+/// The names of what lies in a directory, sorted.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn names(dir: &Path) -> Result<Vec<String>, IoError> {
+    let entries = fs::read_dir(dir).and_then(|entries| {
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    });
+    let mut names: Vec<String> = entries.map_err(IoError::at("read", dir))?;
+    names.sort();
+    Ok(names)
+}
+
 /// Reads a whole file.
 ///
 /// # Errors
@@ -80,7 +94,12 @@ pub fn read_text(path: &Path) -> Result<String, IoError> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
-        let line = 1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count();
+        let line = line_at(bytes, at);
         refused(format!("line {line} is not UTF-8 (a byte there is 0x{:02x})", bytes[at]))
     })
+}
+
+/// The line, from 1, that the byte at `at` stands in.
+pub fn line_at(bytes: &[u8], at: usize) -> usize {
+    1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count()
 }

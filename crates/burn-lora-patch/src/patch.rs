@@ -15,7 +15,7 @@ use burn_lora_text::{and, listed};
 use crate::config::LoraConfig;
 use crate::error::PatchError;
 use crate::layout::Layout;
-use crate::path::{Trail, join, parent};
+use crate::path::{Trail, follow_trail, join, parent};
 use crate::peft::PeftConfig;
 use crate::report::{LayerReport, LayerStatus, PatchReport, SavedModule};
 use crate::rewrite::{add_sets, names, sets_by_layer, weights};
@@ -360,13 +360,7 @@ fn freeze<M: Module>(model: M, trained: &BTreeSet<String>, still: BTreeSet<Strin
         still: BTreeSet<String>,
     }
     impl ModuleMapper for Freeze<'_> {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.trail.enter(name);
-        }
-
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.trail.exit();
-        }
+        follow_trail!();
 
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let trained = self.trained.contains(&self.trail.path());

@@ -168,7 +168,7 @@ fn checked(path: &Path, step: usize) -> Result<Checkpoint, (String, String)> {
 }
 
 fn flushed(dir: &Path) -> Result<(), TrainError> {
-    for path in Manifest::names(dir)? {
+    for path in files::names(dir)? {
         let path = dir.join(path);
         let file = fs::File::open(&path).map_err(TrainError::io("read", &path))?;
         file.sync_all().map_err(TrainError::io("write", &path))?;

@@ -39,7 +39,7 @@ use serde::Serialize;
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
 use crate::prepare::{Kind, ReadRun, Wanted, patch_config, read};
-use crate::{TrainError, base, system_memory, with_model};
+use crate::{TrainError, system_memory, with_model};
 use burn_lora_config::{AdapterSection, RunConfig};
 
 use batches::Batches;
@@ -101,11 +101,10 @@ pub fn plan(config: RunConfig, observer: &Observer) -> Result<Plan, TrainError> 
 /// The memory of a run that has been read, before its model is. `process` is what the process has
 /// resident without a model, where it holds one already.
 pub(crate) fn memory_plan<M: TrainableModel>(
-    run: &ReadRun<M::Batch>,
+    run: &ReadRun<M>,
     process: Option<u64>,
-    observer: &Observer,
 ) -> Result<Plan, TrainError> {
-    let outline = outline::<M>(run, observer)?;
+    let outline = Outline::read(run)?;
     Ok(memory_of(run, &outline, &Batches::of(run), process))
 }
 
@@ -139,14 +138,12 @@ struct Outline<M> {
     linears: HashMap<String, Learned>,
 }
 
-fn outline<M: TrainableModel>(
-    run: &ReadRun<M::Batch>,
-    observer: &Observer,
-) -> Result<Outline<M>, TrainError> {
-    Outline::of(base::outline::<M>(&run.config, &run.device, observer)?, &run.config)
-}
-
 impl<M: TrainableModel> Outline<M> {
+    /// Of a run that was read.
+    fn read(run: &ReadRun<M>) -> Result<Self, TrainError> {
+        Self::of(run.base.outline(&run.config, &run.device)?, &run.config)
+    }
+
     /// Of a model that exists by its shapes, as that run would train it.
     fn of(model: M, run: &RunConfig) -> Result<Self, TrainError> {
         let scan = Scan::of(&model);
@@ -215,7 +212,7 @@ impl<M> Outline<M> {
 }
 
 fn memory_of<M: TrainableModel>(
-    run: &ReadRun<M::Batch>,
+    run: &ReadRun<M>,
     outline: &Outline<M>,
     batches: &Batches,
     process: Option<u64>,
@@ -241,11 +238,8 @@ fn memory_of<M: TrainableModel>(
     Plan { memory, place, limit, fits, suggestion, batch, trainable, total, steps, pace: None }
 }
 
-fn with_pace<M: TrainableModel>(
-    run: &ReadRun<M::Batch>,
-    observer: &Observer,
-) -> Result<Plan, TrainError> {
-    let outline = &outline::<M>(run, observer)?;
+fn with_pace<M: TrainableModel>(run: &ReadRun<M>, observer: &Observer) -> Result<Plan, TrainError> {
+    let outline = &Outline::read(run)?;
     let batches = Batches::of(run);
     let mut plan = memory_of(run, outline, &batches, None);
     if plan.fits {

@@ -55,7 +55,7 @@ mod init;
 mod op;
 
 pub use adapter::{Adapter, Factor, Method, Sizes};
-pub use adapters::{Adapters, FactorPath, attach, detach, is_trained, sets, unshared};
+pub use adapters::{Adapters, FactorPath, attach, attach_sets, detach, is_trained, sets, unshared};
 pub use config::{AdapterConfig, Init};
 pub use embedding::{embed, unembed};
 pub use error::LoraError;

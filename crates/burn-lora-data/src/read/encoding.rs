@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use burn_lora_files::kind;
+use burn_lora_files::{kind, line_at};
 
 use crate::error::DataError;
 
@@ -52,7 +52,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16, path: &Path) -> Result<String, 
 fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> DataError {
     let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
     let before = &bytes[..at];
-    let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+    let line = line_at(bytes, at);
     let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
     let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
     // Text without a mark whose every other byte is nothing.

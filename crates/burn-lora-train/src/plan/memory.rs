@@ -58,7 +58,7 @@ pub(super) struct Needs {
 
 impl Needs {
     pub(super) fn of<M: TrainableModel>(
-        run: &ReadRun<M::Batch>,
+        run: &ReadRun<M>,
         outline: &Outline<M>,
         process: u64,
     ) -> Self {

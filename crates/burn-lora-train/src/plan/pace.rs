@@ -77,7 +77,7 @@ struct Speeds {
 
 /// Measures the products and adds up a mean step; none where there is no step.
 pub(super) fn measured<M: TrainableModel>(
-    run: &ReadRun<M::Batch>,
+    run: &ReadRun<M>,
     outline: &Outline<M>,
     batches: &Batches,
 ) -> Result<Option<Pace>, TrainError> {
