@@ -238,7 +238,8 @@ fn write_adapter(from: &Path, config: &PeftConfig, to: &Path) -> Result<(), AppE
     let tensors = files::read(&path)?;
     let file = SafeTensors::deserialize(&tensors)
         .map_err(|error| PatchError::damaged(&path, &error.to_string()))?;
-    peft::all_finite(&file, &path)?;
+    let scale = config.to_config().map_or(1.0, |loaded| loaded.config.adapter.scale());
+    peft::usable(&file, &path, scale)?;
     files::write(&to.join(TENSORS_FILE), &tensors)?;
     Ok(files::write(&to.join(CONFIG_FILE), adapter_json(config, from)?.as_bytes())?)
 }

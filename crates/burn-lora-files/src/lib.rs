@@ -29,5 +29,5 @@ mod plain;
 pub use error::IoError;
 pub use lossy::{lossy, lossy_option};
 pub use plain::{
-    create_dir, line_at, names, put_in_place, read, read_text, scratch_dir, sync_dir, write,
+    bytes, create_dir, line_at, names, put_in_place, read, read_text, scratch_dir, sync_dir, write,
 };

@@ -12,7 +12,7 @@ pub(super) const SPEC: Spec = Spec {
     name: "messages",
     keys: &[Key {
         or: Some("conversations"),
-        ..Key::new("messages", &["conversation", "dialog", "dialogue", "chat", "turns"])
+        ..Key::new("messages", &["conversation", "dialog", "dialogue", "chat", "turns", "chosen"])
     }],
     optional: &["system", "tools", "functions"],
     holds: Holds::Conversation,
