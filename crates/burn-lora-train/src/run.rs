@@ -12,7 +12,7 @@ use burn_lora_patch::peft::{self, PeftConfig};
 use burn_lora_report::figure::Figure;
 use burn_lora_report::record::{Record, Totals, first_and_last};
 use burn_lora_report::sample::{Sample, Scores, Scoring};
-use burn_lora_report::summary::Summary;
+use burn_lora_report::summary::{Recomputed, Summary};
 use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
 
@@ -96,9 +96,10 @@ fn train_as<M: TrainableModel>(
 ) -> Result<Summary, TrainError> {
     let digesting = Digesting::start(&config, observer)?;
     let read = read::<M>(config, Wanted::All, observer)?;
+    let process = bases.and_then(BaseCache::process);
+    let plan = memory_plan::<M>(&read, process, observer)?;
     if !options.no_memory_check {
-        let process = bases.and_then(BaseCache::process);
-        memory_plan::<M>(&read, process, observer)?.admit()?;
+        plan.admit()?;
     }
     // Only now: a run that cannot start must not remove the one that it would replace.
     let (resumed, _lock) = directory.claim(&read.config, &options)?;
@@ -111,7 +112,7 @@ fn train_as<M: TrainableModel>(
     if let Some(checkpoint) = &resumed {
         goes_on(checkpoint, &origin, directory, &options, observer)?;
     }
-    fit(run, directory, (resumed, origin), options, observer)
+    fit(run, directory, (resumed, origin), plan.recomputed, options, observer)
 }
 
 /// Sees to it that a checkpoint is this run's, and that what both stand on is the same, or may be another.
@@ -155,6 +156,7 @@ fn fit<M: TrainableModel>(
     mut run: Run<M>,
     directory: &RunDirectory,
     (resumed, origin): (Option<Checkpoint>, Origin),
+    recomputed: Option<Recomputed>,
     options: RunOptions,
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
@@ -181,7 +183,6 @@ fn fit<M: TrainableModel>(
     let scored = Rc::default();
     let fit = Fit {
         model: run.model,
-        device: run.device,
         optimizer: start.optimizer,
         train: &config.train,
         start: start.state.step,
@@ -231,6 +232,7 @@ fn fit<M: TrainableModel>(
     summary.stopped = interrupted.or_else(|| ended_early(&summary, &figure(config.train.metric)));
     (summary.adapter_bytes, summary.model_bytes) =
         (adapter_bytes, adapter_bytes.map(|_| run.loaded_bytes));
+    summary.recomputed = recomputed;
     summary.samples = compared(&scored.borrow(), config.train.samples);
     let report = patched.map_or_else(String::new, |(report, _)| report.to_string());
     artifacts::write(directory, config, history.records(), &summary, &report, observer);
@@ -352,6 +354,7 @@ impl Sizes {
             adapter_bytes: None,
             model_bytes: None,
             peak_memory: system_memory::peak(),
+            recomputed: None,
             samples: Vec::new(),
         }
     }

@@ -34,6 +34,7 @@ fn summary(config: &RunConfig, steps: usize) -> Summary {
         adapter_bytes: None,
         model_bytes: None,
         peak_memory: None,
+        recomputed: None,
         samples: Vec::new(),
     }
 }
