@@ -1,5 +1,5 @@
 use burn_lora::{AdapterConfig, Init};
-use burn_lora_models::WeightDtype;
+use burn_lora_models::{Recompute, WeightDtype};
 use burn_lora_patch::Targets;
 use miette::Diagnostic;
 
@@ -59,6 +59,7 @@ weight_decay = 0
 no_decay = ["bias"]
 lora_plus = 16
 label_smoothing = 0.1
+recompute = "block"
 betas = [0.8, 0.95]
 epsilon = 1e-6
 seed = 7
@@ -137,6 +138,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 length: Length::Epochs(1.0),
                 batch_size: 8,
                 accumulate: 1,
+                recompute: Recompute::None,
                 learning_rate: 2e-4,
                 schedule: Schedule::Cosine,
                 warmup: Warmup::Share(0.0),
@@ -185,6 +187,7 @@ fn every_key_is_read() {
     assert_eq!(config.data.answers, Answers::Each);
     assert_eq!(config.train.no_decay, ["bias"]);
     assert_eq!((config.train.lora_plus, config.train.label_smoothing), (16.0, 0.1));
+    assert_eq!(config.train.recompute, Recompute::Block);
     assert_eq!((config.train.metric, config.train.keep_best), (Metric::Accuracy, true));
     assert_eq!((config.train.threads, config.train.early_stopping), (Some(2), Some(4)));
     // Nothing in EVERYTHING is at its default, so that a key which is not read would show here.
@@ -298,6 +301,14 @@ fn values_out_of_range_are_refused() {
     check_refused(
         "[train]\nlearning_rate = nan",
         "run.toml:8: train.learning_rate: cannot be nan; allowed: number above 0",
+    );
+    check_refused(
+        "[train]\nrecompute = \"blocks\"",
+        "run.toml:8: train.recompute: cannot be \"blocks\"; did you mean \"block\"? allowed: \"none\" or \"block\"",
+    );
+    check_refused(
+        "[train]\nrecompute = true",
+        "run.toml:8: train.recompute: cannot be true; allowed: \"none\" or \"block\"",
     );
     check_refused(
         "[train]\nbetas = [0.9]",
@@ -642,6 +653,7 @@ fn what_decides_a_step_is_neither_the_length_of_the_run_nor_what_is_shown() {
     let of = |more: &[&str]| read(LEAST, more).unwrap().deciding().unwrap();
     let one = of(&["train.steps=9"]);
     assert_eq!(one, of(&["train.epochs=2", "train.eval_every=0", "train.samples=1"]));
+    assert_eq!(one, of(&["train.epochs=2", "train.recompute=block"]));
     assert_ne!(one, of(&["train.steps=9", "train.seed=1"]));
     assert!(one.contains("train.batch_size = 8\n"), "{one}");
 }

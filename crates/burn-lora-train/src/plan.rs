@@ -29,8 +29,8 @@ mod suggestion;
 use std::collections::HashMap;
 
 use burn_lora::Sizes;
-use burn_lora_models::WeightDtype;
 use burn_lora_models::footprint::Learned;
+use burn_lora_models::{Recompute, WeightDtype};
 use burn_lora_patch::{
     LayerReport, LayerStatus, ParamInfo, ParamRole, PatchReport, SavedModule, Scan,
 };
@@ -40,7 +40,8 @@ use crate::learner::TrainableModel;
 use crate::observe::Observer;
 use crate::prepare::{Kind, ReadRun, Wanted, patch_config, read};
 use crate::{TrainError, system_memory, with_model};
-use burn_lora_config::{AdapterSection, RunConfig};
+use burn_lora_config::{AdapterSection, RunConfig, TrainSection};
+use burn_lora_report::summary::Recomputed;
 
 use batches::Batches;
 use memory::Needs;
@@ -72,6 +73,8 @@ pub struct Plan {
     pub total: usize,
     /// Steps of the run.
     pub steps: usize,
+    /// What recomputing blocks saves and costs; none where nothing is recomputed.
+    pub recomputed: Option<Recomputed>,
     /// How fast it will be; none where it was not measured.
     pub pace: Option<Pace>,
 }
@@ -219,9 +222,20 @@ fn memory_of<M: TrainableModel>(
 ) -> Plan {
     let process = process.or_else(system_memory::resident).unwrap_or(0);
     let needs = Needs::of(run, outline, process);
-    let largest = outline.largest(&batches.training);
     let evaluation = batches.evaluation;
-    let memory = needs.memory(outline, &largest, evaluation.as_ref(), &run.config.train);
+    let with = |train: &TrainSection| {
+        let largest = outline.largest(&batches.training, train.recompute);
+        (needs.memory(outline, &largest, evaluation.as_ref(), train), largest)
+    };
+    let (memory, largest) = with(&run.config.train);
+    let recomputed = (run.config.train.recompute != Recompute::None).then(|| {
+        let kept = TrainSection { recompute: Recompute::None, ..run.config.train.clone() };
+        let (without, _) = with(&kept);
+        Recomputed {
+            saved: without.peak.saturating_sub(memory.peak),
+            operations: pace::recomputed(outline, batches, run.config.train.recompute),
+        }
+    });
     let (place, limit) = (Place::of(&run.device), Limit::of(&run.device));
     let fits = limit.is_none_or(|limit| memory.peak <= limit.bytes);
     let suggestion = match limit {
@@ -235,7 +249,20 @@ fn memory_of<M: TrainableModel>(
     let batch = LargestBatch { rows: largest.rows, width: largest.width, targets: largest.targets };
     let (trainable, total) = (outline.trainable(), outline.total());
     let steps = batches.steps;
-    Plan { memory, place, limit, fits, suggestion, batch, trainable, total, steps, pace: None }
+    let pace = None;
+    Plan {
+        memory,
+        place,
+        limit,
+        fits,
+        suggestion,
+        batch,
+        trainable,
+        total,
+        steps,
+        recomputed,
+        pace,
+    }
 }
 
 fn with_pace<M: TrainableModel>(run: &ReadRun<M>, observer: &Observer) -> Result<Plan, TrainError> {

@@ -12,7 +12,7 @@ use burn_lora_patch::TaskType;
 use burn_lora_patch::peft::{self, PeftConfig};
 use burn_lora_report::figure::Figure;
 use burn_lora_report::sample::{Sample, Scores, Scoring};
-use burn_lora_report::summary::Summary;
+use burn_lora_report::summary::{Recomputed, Summary};
 use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
 
@@ -104,9 +104,10 @@ fn train_as<M: TrainableModel>(
 ) -> Result<Summary, TrainError> {
     let digesting = Digesting::start(&config, bases, observer)?;
     let read = read::<M>(config, Wanted::All, observer)?;
+    let process = bases.and_then(BaseCache::process);
+    let plan = memory_plan(&read, process)?;
     if !options.no_memory_check {
-        let process = bases.and_then(BaseCache::process);
-        memory_plan(&read, process)?.admit()?;
+        plan.admit()?;
     }
     // Only now: a run that cannot start must not remove the one that it would replace.
     let (resumed, _lock) = directory.claim(&read.config, &options)?;
@@ -119,7 +120,7 @@ fn train_as<M: TrainableModel>(
     if let Some(checkpoint) = &resumed {
         goes_on(checkpoint, &origin, directory, &options, observer)?;
     }
-    fit(run, directory, (resumed, origin), options, observer)
+    fit(run, directory, (resumed, origin), plan.recomputed, options, observer)
 }
 
 /// Sees to it that a checkpoint is this run's, and that what both stand on is the same, or may be another.
@@ -163,6 +164,7 @@ fn fit<M: TrainableModel>(
     mut run: Run<M>,
     directory: &RunDirectory,
     (resumed, origin): (Option<Checkpoint>, Origin),
+    recomputed: Option<Recomputed>,
     options: RunOptions,
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
@@ -189,7 +191,6 @@ fn fit<M: TrainableModel>(
     let scored = Rc::default();
     let fit = Fit {
         model: run.model,
-        device: run.device,
         optimizer: start.optimizer,
         train: &config.train,
         start: start.state.step,
@@ -243,6 +244,7 @@ fn fit<M: TrainableModel>(
         adapter_bytes,
         model_bytes: adapter_bytes.map(|_| run.loaded_bytes),
         peak_memory: system_memory::peak(),
+        recomputed,
         samples: compared(&scored.borrow(), config.train.samples),
         ..Summary::of(history.records(), M::TASK == TaskType::SeqCls)
     };

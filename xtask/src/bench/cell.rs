@@ -234,7 +234,7 @@ fn train<M: TrainableModel>(
             *largest.borrow_mut() = now;
         }
     };
-    take_steps(model, device, &train_section(workload)?, batches, stepped).map_err(said)?;
+    take_steps(model, &train_section(workload)?, batches, stepped).map_err(said)?;
     measured.device_bytes = most.take();
     for (step, (record, gradients, at)) in told.take().into_iter().enumerate() {
         measured.losses.push(record.loss);

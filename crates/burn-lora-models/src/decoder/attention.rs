@@ -4,6 +4,9 @@
 //! Whole rows run fused (see [`crate::fused`]); over a cache, and where probabilities are dropped in
 //! training, it is composed.
 
+use std::borrow::Cow;
+
+use burn::module::Module;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use burn_lora::product;
@@ -12,11 +15,12 @@ use super::cache::KvCache;
 use super::placement::{Placement, Positions, causal};
 use crate::dropout::Dropout;
 use crate::fused::{Positional, causal_attention, later};
+use crate::recompute;
 
 /// What all layers of one pass share.
 #[derive(Debug, Clone)]
 pub(crate) struct Attention<'a> {
-    placement: &'a Placement,
+    placement: Cow<'a, Placement>,
     positional: Positional,
     dropout: Dropout,
     /// Added to composed scores, `[1 or batch, 1 or n_heads, 1 or tokens, seen]`: what must not be seen,
@@ -48,17 +52,31 @@ impl<'a> Attention<'a> {
             true => None,
             false => later(placement.attended().columns(), placement.device()),
         };
-        Self { placement, positional, dropout, bias, later }
+        Self { placement: Cow::Borrowed(placement), positional, dropout, bias, later }
+    }
+
+    /// The same, which outlives what it was made of.
+    fn owned(&self) -> Attention<'static> {
+        let placement = Cow::Owned(Placement::clone(&self.placement));
+        let (positional, later) = (self.positional.clone(), self.later.clone());
+        let (dropout, bias) = (self.dropout, self.bias.clone());
+        Attention { placement, positional, dropout, bias, later }
     }
 
     /// The stream `x: [batch, tokens, hidden]` through all layers, output alike.
-    pub(crate) fn through<L>(
+    pub(crate) fn through<L: Module + 'static>(
         &self,
         layers: &[L],
         x: Tensor<3>,
         mut cache: Option<&mut KvCache>,
-        forward: impl Fn(&L, Tensor<3>, LayerAttention<'_>) -> Tensor<3>,
+        forward: impl Fn(&L, Tensor<3>, LayerAttention<'_>) -> Tensor<3> + 'static,
     ) -> Tensor<3> {
+        if cache.is_none() && recompute::is_recording() {
+            let pass = self.owned();
+            return recompute::through(layers, x, move |layer, x| {
+                forward(layer, x, LayerAttention { pass: &pass, cache: None })
+            });
+        }
         layers.iter().enumerate().fold(x, |x, (index, layer)| {
             let cache = cache.as_deref_mut().map(|cache| (cache, index));
             forward(layer, x, LayerAttention { pass: self, cache })

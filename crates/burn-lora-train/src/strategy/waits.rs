@@ -76,15 +76,7 @@ fn a_step_waits_for_its_device_once() {
     let train = RunConfig::parse(text, "run.toml", &[]).unwrap().train;
     let tap = OptimizerTap::default();
     let strategy = StepStrategy {
-        plan: StepPlan {
-            start: 0,
-            steps: 2,
-            clip: 0.1,
-            eval_every: None,
-            save_every: None,
-            seed: 0,
-        },
-        device: device.clone(),
+        plan: StepPlan { start: 0, steps: 2, clip: 0.1, eval_every: None, save_every: None },
         tap: tap.clone(),
         early_stopping: EarlyStopping::new(0, Seen::default()),
         figure: figure(train.metric),
@@ -97,7 +89,7 @@ fn a_step_waits_for_its_device_once() {
     let optimizer = adamw(&model, &train).unwrap();
     let mut learner = Learner::new(Trainee::new(model, tap), optimizer, rates);
     let make: MakeStep<TokenBatch> = Arc::new(|_| vec![batch(&[1, 2, 3, 4]), batch(&[5, 6, 7])]);
-    let loader = StepLoader::new(make, 0..2);
+    let loader = StepLoader::new(make, 0..2, 0);
     let mut batches = loader.iter();
     // The first step makes what the others find there, such as the optimiser's moments.
     strategy.step(&mut learner, &mut *batches, 0).unwrap();
