@@ -65,7 +65,7 @@ impl BaseCache {
         let head = config.data.labels.clone().map(|labels| (labels, config.train.seed));
         let key = Key {
             source: config.model.source.clone(),
-            dtype: config.model.dtype,
+            dtype: config.model.held(),
             dropout: config.model.dropout,
             device: device.clone(),
             head,
@@ -133,7 +133,7 @@ pub fn load<M: TrainableModel>(
     let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
         &placed(&config.model.source, observer)?;
     let shape = shaped::<M>(path, config)?;
-    let at = Storage { device, dtype: config.model.dtype };
+    let at = Storage { device, dtype: config.model.held() };
     watched(observer, |progress| match &config.model.source {
         ModelSource::Pretrained(_) => M::load_as(&shape, path, seed, at, progress),
         ModelSource::Random(_) => Ok((M::random(&shape, seed, at)?, LoadReport::default())),
@@ -167,7 +167,7 @@ pub(crate) fn outline<M: TrainableModel>(
 ) -> Result<M, TrainError> {
     let source = placed(&config.model.source, observer)?;
     let (ModelSource::Pretrained(path) | ModelSource::Random(path)) = &source;
-    let at = Storage { device, dtype: config.model.dtype };
+    let at = Storage { device, dtype: config.model.held() };
     let shape = shaped::<M>(path, config)?;
     Ok(match &source {
         ModelSource::Pretrained(dir) => {

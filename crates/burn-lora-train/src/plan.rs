@@ -26,11 +26,13 @@ mod memory;
 mod pace;
 mod suggestion;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use burn_lora::Sizes;
 use burn_lora_models::WeightDtype;
 use burn_lora_models::footprint::Learned;
+use burn_lora_models::gguf::block_bytes;
+use burn_lora_models::weights::Role;
 use burn_lora_patch::{
     LayerReport, LayerStatus, ParamInfo, ParamRole, PatchReport, SavedModule, Scan,
 };
@@ -137,13 +139,20 @@ struct Outline<M> {
     report: Option<PatchReport>,
     /// What is learned of each linear that learns something.
     linears: HashMap<String, Learned>,
+    /// The bytes of matrices that are held in a file's own blocks, by path.
+    blocks: BTreeMap<String, u64>,
 }
 
 fn outline<M: TrainableModel>(
     run: &ReadRun<M::Batch>,
     observer: &Observer,
 ) -> Result<Outline<M>, TrainError> {
-    Outline::of(base::outline::<M>(&run.config, &run.device, observer)?, &run.config)
+    let model = base::outline::<M>(&run.config, &run.device, observer)?;
+    let mut outline = Outline::of(model, &run.config)?;
+    if run.config.model.held().is_quantised() {
+        outline.blocks = block_bytes(&base::place(&run.config, observer)?)?;
+    }
+    Ok(outline)
 }
 
 impl<M: TrainableModel> Outline<M> {
@@ -151,7 +160,13 @@ impl<M: TrainableModel> Outline<M> {
     fn of(model: M, run: &RunConfig) -> Result<Self, TrainError> {
         let scan = Scan::of(&model);
         let AdapterSection::Lora(section) = &run.adapter else {
-            return Ok(Self { model, scan, report: None, linears: HashMap::new() });
+            return Ok(Self {
+                model,
+                scan,
+                report: None,
+                linears: HashMap::new(),
+                blocks: BTreeMap::new(),
+            });
         };
         let config = patch_config(section, M::TASK, run.train.seed);
         let report = burn_lora_patch::plan(&model, &config)?;
@@ -166,7 +181,7 @@ impl<M: TrainableModel> Outline<M> {
             _ => None,
         };
         let linears = report.layers().iter().filter_map(learned).collect();
-        Ok(Self { model, scan, report: Some(report), linears })
+        Ok(Self { model, scan, report: Some(report), linears, blocks: BTreeMap::new() })
     }
 }
 
@@ -190,7 +205,11 @@ impl<M> Outline<M> {
     fn base_bytes(&self, dtype: WeightDtype) -> u64 {
         let bytes = |param: &ParamInfo| match self.learned(&param.path) {
             Learned::Whole => WeightDtype::F32.bytes_of(&param.shape),
-            _ => dtype.bytes_of(&param.shape),
+            _ => self.blocks.get(&param.path).copied().unwrap_or_else(|| {
+                let table = param.container == "Embedding";
+                let role = if table { Role::Embedding } else { Role::Linear };
+                dtype.of_role(role).bytes_of(&param.shape)
+            }),
         };
         self.base_params().map(bytes).sum()
     }

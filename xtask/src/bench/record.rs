@@ -112,8 +112,7 @@ impl Method {
 pub fn dtype_label(dtype: WeightDtype) -> &'static str {
     match dtype {
         WeightDtype::F32 => "",
-        WeightDtype::F16 => "f16",
-        WeightDtype::Bf16 => "bf16",
+        other => other.name(),
     }
 }
 

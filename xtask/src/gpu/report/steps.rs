@@ -43,6 +43,8 @@ impl Found {
             WeightDtype::F32 => &["tf32", "f32"],
             WeightDtype::F16 => &["f16"],
             WeightDtype::Bf16 => &["bf16"],
+            // Blocks are of the CPU.
+            WeightDtype::Q8 | WeightDtype::Q4 | WeightDtype::Nf4 => &[],
         };
         let (model, batch, length) = shape;
         formats.iter().find_map(|format| {
