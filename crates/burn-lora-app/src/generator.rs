@@ -316,12 +316,13 @@ impl Place {
         }
         let mut config = run.read_config(&[])?;
         let trained = run.trained(&mut config)?;
+        let dtype = config.model.held();
         // An adapter has a pretrained base: the configuration refuses another.
         let base = match config.model.source {
             ModelSource::Pretrained(dir) => dir,
             ModelSource::Random(_) => base,
         };
-        let (tokenizer, data, dtype) = (config.model.tokenizer, config.data, config.model.dtype);
+        let (tokenizer, data) = (config.model.tokenizer, config.data);
         Ok(Self { base, tokenizer, separator: data.separator, eos: data.eos, trained, dtype })
     }
 }

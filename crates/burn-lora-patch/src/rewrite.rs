@@ -142,7 +142,7 @@ pub fn unload<M: Module>(model: M) -> M {
 }
 
 /// The model with every active adapter merged for good and no adapter left, each weight in the number
-/// format that its base was held in. Everything is frozen ([`Module::unfreeze`] is for that).
+/// format that its base was held in; in f32 where that was blocks. Everything is frozen ([`Module::unfreeze`] is for that).
 ///
 /// # Errors
 ///

@@ -83,7 +83,7 @@ impl BaseCache {
         let head = config.data.labels.clone().map(|labels| (labels, config.train.seed));
         let key = Key {
             source: config.model.source.clone(),
-            dtype: config.model.dtype,
+            dtype: config.model.held(),
             dropout: config.model.dropout,
             device: device.clone(),
             head,
@@ -163,7 +163,7 @@ impl<M: TrainableModel> Base<M> {
     /// Its shapes, with the head that its task needs. Those of a pretrained model are compared with its files, as
     /// [`load`] does.
     pub fn outline(&self, config: &RunConfig, device: &Device) -> Result<M, TrainError> {
-        let (shape, at) = (self.shape(config), Storage { device, dtype: config.model.dtype });
+        let (shape, at) = (self.shape(config), Storage { device, dtype: config.model.held() });
         let outline = match &config.model.source {
             ModelSource::Pretrained(_) => M::outline_of(&shape, &self.place, at),
             ModelSource::Random(_) => M::outline(&shape, at),
@@ -179,7 +179,7 @@ impl<M: TrainableModel> Base<M> {
         observer: &Observer,
     ) -> Result<(M, LoadReport), TrainError> {
         let (shape, seed) = (self.shape(config), config.train.seed);
-        let at = Storage { device, dtype: config.model.dtype };
+        let at = Storage { device, dtype: config.model.held() };
         observer.stage("loading the model");
         let progress = &mut |done, total| observer.progress(done, total);
         let loaded = match &config.model.source {

@@ -183,8 +183,8 @@ impl Reparameterization for Adapters {
             Some(merged) => merged.clone(),
             None if !self.is_effective() => return base,
             None => {
-                let [rows, columns] = [shape[0], shape.num_elements() / shape[0].max(1)];
-                self.composed(base.reshape([rows, columns]), Adapter::dropped_change)
+                let base = FrozenWeight::flattened(base).into_tensor();
+                self.composed(base, Adapter::dropped_change)
             }
         };
         let weight = weight.reshape(shape);

@@ -64,5 +64,5 @@ pub use forward::LoraForward;
 pub use op::FlexWeight;
 pub use op::{
     Branch, Frozen, FrozenBackend, FrozenWeight, Lora, LoraBackend, Mask, ProductBackend,
-    lora_linear, product,
+    QuantisedMatrix, lora_linear, product,
 };

@@ -85,7 +85,7 @@ impl Needs {
         let (rows, new) = (prompts.len().min(ROWS), run.config.data.generate_max_tokens);
         Self {
             process,
-            weights: outline.base_bytes(run.config.model.dtype),
+            weights: outline.base_bytes(run.config.model.held()),
             adapter: bytes(adapter),
             trained: bytes(trained),
             largest_trained: bytes(largest_trained),
