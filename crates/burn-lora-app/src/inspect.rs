@@ -21,6 +21,7 @@ use burn_lora_files::floats::values_f64;
 use burn_lora_patch::PatchError;
 use burn_lora_patch::peft::{
     self, CONFIG_FILE, Modules, PeftConfig, TENSORS_FILE, bare, factor_key, factor_of,
+    unwrapped_key,
 };
 use burn_lora_text::listed;
 use burn_lora_train::TrainError;
@@ -302,7 +303,7 @@ fn sorted<'a>(
     let mut found: BTreeMap<String, BTreeMap<&str, TensorView<'a>>> = BTreeMap::new();
     let mut others = Vec::new();
     for (key, view) in tensors.tensors() {
-        match factor_of(method, &key) {
+        match factor_of(method, &unwrapped_key(&key)) {
             Some((layer, factor)) => {
                 found.entry(layer.to_owned()).or_default().insert(factor.name, view);
             }

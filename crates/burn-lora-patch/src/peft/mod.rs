@@ -56,3 +56,4 @@ pub use files::{CONFIG_FILE, TENSORS_FILE, broken, usable};
 pub use keys::{bare, factor_key, factor_of};
 pub use load::{LoadOptions, load, load_into};
 pub use save::{config_of, save, save_adapter};
+pub use unwrap::unwrapped_key;

@@ -17,8 +17,15 @@ const WRAPPERS: [&str; 5] =
 /// DoRA's factor, which is a module in memory and a tensor in files.
 const MAGNITUDE: &str = "lora_magnitude_vector";
 
-/// A key as files have it, whatever wrapped the model when it was written.
-pub(super) fn bare(key: &str) -> String {
+/// What a key names, without PEFT's prefix and whatever wrapped the model when it was written.
+///
+/// ```
+/// use burn_lora_patch::peft::unwrapped_key;
+///
+/// let key = "module.base_model.model.model._orig_mod.q_proj.lora_A.default.weight";
+/// assert_eq!(unwrapped_key(key), "model.q_proj.lora_A.weight");
+/// ```
+pub fn unwrapped_key(key: &str) -> String {
     let mut parts: Vec<&str> = key.split('.').filter(|part| !WRAPPERS.contains(part)).collect();
     let prefix: Vec<&str> = PREFIX.split('.').collect();
     while parts.starts_with(&prefix) {
@@ -48,7 +55,7 @@ pub(super) fn unwrapped<T>(
         tensors.into_iter().partition(|(key, _)| known.contains(key.as_str()));
     let mut found: BTreeMap<String, T> = own.into_iter().collect();
     for (key, tensor) in foreign {
-        let bare = bare(&key);
+        let bare = unwrapped_key(&key);
         let inner = bare.strip_prefix("model.").map(str::to_owned);
         let outer = format!("model.{bare}");
         let mut names = [Some(bare), inner, Some(outer)].into_iter().flatten();
