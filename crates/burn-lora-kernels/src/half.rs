@@ -1,14 +1,17 @@
 //! Products with a matrix held in 16 bits: a tile of it is converted into scratch, multiplied with in
 //! f32 and dropped, so that no more than a tile of it ever exists in f32.
 //!
-//! Many rows share a converted tile, whose product is then split over the cores; few rows are split by
-//! the matrix's columns, and each core converts its own tiles. Converting is exact: the result is that
-//! of the f32 matrix with these values, with sums in another order.
+//! Many rows share a converted tile, whose product is then split over the cores; fewer rows are split by
+//! the matrix's columns, and each core converts its own tiles; a few take the way of
+//! [`few_rows`](crate::few_rows). Converting is exact: the result is that of the f32 matrix with these values, with
+//! sums in another order.
 
-use ::half::slice::HalfFloatSliceExt;
+use std::ops::Range;
+
 use ::half::{bf16, f16};
 use rayon::prelude::*;
 
+use crate::few_rows::{self, FEW, Lies, Weight};
 use crate::product::{Accumulate, MatMut, MatRef, Threads, product};
 use crate::vector::vectorised;
 
@@ -19,7 +22,7 @@ const INNER: usize = 512;
 const OUTER: usize = 256;
 
 /// Fewer rows than that are not worth sharing: the columns are split instead.
-const FEW: usize = 64;
+const SHARED: usize = 64;
 
 /// Numbers of 16 bits.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +44,11 @@ impl Halves<'_> {
     /// Writes the numbers from `start` on, as many as `out` has.
     fn convert(self, start: usize, out: &mut [f32]) {
         match self {
-            Self::F16(values) => values[start..][..out.len()].convert_to_f32_slice(out),
+            Self::F16(values) => vectorised(|| {
+                for (out, value) in out.iter_mut().zip(&values[start..]) {
+                    *out = from_f16(value.to_bits());
+                }
+            }),
             Self::Bf16(values) => vectorised(|| {
                 for (out, value) in out.iter_mut().zip(&values[start..]) {
                     *out = f32::from_bits(u32::from(value.to_bits()) << 16);
@@ -49,6 +56,20 @@ impl Halves<'_> {
             }),
         }
     }
+}
+
+/// The number with these bits, without branches, so that vectors of them convert.
+#[inline(always)]
+fn from_f16(bits: u16) -> f32 {
+    let bits = u32::from(bits);
+    let (exponent, rest) = (bits & 0x7c00, (bits & 0x7fff) << 13);
+    // The exponent counts from 15 there and from 127 here.
+    let normal = rest + (112 << 23);
+    // Below 2^-14 the digits are those of 0.5 + x: units of 2^-24.
+    let below = (f32::from_bits(0.5_f32.to_bits() | (bits & 0x3ff)) - 0.5).to_bits();
+    let size = if exponent == 0 { below } else { normal };
+    let size = if exponent == 0x7c00 { rest + (224 << 23) } else { size };
+    f32::from_bits(size | (bits & 0x8000) << 16)
 }
 
 /// A matrix of 16 bits to read, whose rows lie one after the other, or that matrix transposed.
@@ -108,6 +129,27 @@ impl<'a> HalfRef<'a> {
     }
 }
 
+/// As it is stored.
+impl Weight for HalfRef<'_> {
+    const PIECE: usize = 512;
+    const CONVERTS: bool = true;
+
+    #[inline(always)]
+    fn piece<'a>(&'a self, row: usize, columns: Range<usize>, scratch: &'a mut [f32]) -> &'a [f32] {
+        self.values.convert(row * self.stored[1] + columns.start, scratch);
+        scratch
+    }
+
+    #[inline(always)]
+    fn fetch(&self, row: usize, column: usize) {
+        let at = row * self.stored[1] + column;
+        match self.values {
+            Halves::F16(values) => few_rows::fetch(values, at),
+            Halves::Bf16(values) => few_rows::fetch(values, at),
+        }
+    }
+}
+
 /// Some of a side.
 #[derive(Debug, Clone, Copy)]
 struct Span {
@@ -139,6 +181,10 @@ pub fn half_product(
     let [m, n] = dst.shape();
     let k = lhs.shape()[1];
     assert_eq!((lhs.shape()[0], rhs.shape()), (m, [k, n]), "shapes of a product");
+    if m <= FEW {
+        let lies = if rhs.transposed { Lies::Across } else { Lies::Along };
+        return few_rows::product(dst, accumulate, lhs, (rhs, lies), threads);
+    }
     let cores = match threads {
         Threads::One => 1,
         Threads::All => rayon::current_num_threads(),
@@ -146,7 +192,7 @@ pub fn half_product(
     if m == 0 || n == 0 {
         return;
     }
-    if k == 0 || cores == 1 || m >= FEW {
+    if k == 0 || cores == 1 || m >= SHARED {
         // An empty product writes zeros.
         if k == 0 {
             return product(dst, accumulate, lhs, MatRef::dense(&[], [0, n]), Threads::One);
@@ -207,8 +253,15 @@ mod tests {
     fn products_equal_those_of_the_converted_matrix() {
         // No more than a tile; several tiles of both sides, the last of them short, of few rows and of
         // many; nothing to sum.
-        let shapes =
-            [[1, 1, 1], [3, 5, 2], [1, 577, 1030], [7, 600, 513], [129, 1100, 300], [70, 3, 900]];
+        let shapes = [
+            [1, 1, 1],
+            [3, 5, 2],
+            [1, 577, 1030],
+            [7, 600, 513],
+            [129, 1100, 300],
+            [70, 3, 900],
+            [20, 600, 513],
+        ];
         for [m, k, n] in shapes.into_iter().chain([[0, 4, 4], [4, 0, 4], [4, 4, 0], [80, 0, 5]]) {
             let (a, b) = (values(m * k, 1), values(k * n, 2));
             let lhs = MatRef::dense(&a, [m, k]);

@@ -5,6 +5,7 @@
 //! products, and pass over an element once where composed operations pass over it many times.
 //!
 //! - [`product`]: `dst = lhs rhs` or `dst += lhs rhs` on strided views.
+//! - [`few_rows`]: the same of sixteen rows and fewer, at the speed of memory.
 //! - [`half`]: the same with a matrix held in 16 bits, converted tile by tile.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
 //! - [`rows`]: rows shared out to the cores.
@@ -12,8 +13,8 @@
 //! - [`Floats`], [`HalfMatrix`]: a Flex tensor's values as a slice, and back.
 //! - [`allocator`]: large blocks that a process keeps from one step to the next.
 //!
-//! Arithmetic is `f32` alone; all but [`allocator`] with the feature `flex`. `unsafe` is allowed in [`product`]
-//! and [`allocator`] alone, and in no other crate.
+//! Arithmetic is `f32` alone; all but [`allocator`] with the feature `flex`. `unsafe` is allowed in [`product`],
+//! [`few_rows`] and [`allocator`] alone, and in no other crate.
 //!
 //! ```
 //! use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
@@ -28,6 +29,8 @@
 #[cfg(feature = "flex")]
 pub mod adamw;
 pub mod allocator;
+#[cfg(feature = "flex")]
+pub mod few_rows;
 #[cfg(feature = "flex")]
 mod floats;
 #[cfg(feature = "flex")]
