@@ -17,9 +17,6 @@ use serde_json::{Map, Value};
 use crate::AppError;
 use crate::generator::{Generator, Writing};
 
-/// Rows that are continued together.
-const BATCH: usize = 8;
-
 /// What a file of prompts holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Prompts {
@@ -117,17 +114,19 @@ pub fn continue_file(
     let rows = read(generator, input, how)?;
     observer.stage("generating");
     let total = rows.len() as u64;
-    let (mut lines, mut done) = (String::new(), 0);
-    for batch in rows.chunks(BATCH) {
-        let prompts: Vec<Vec<u32>> = batch.iter().map(|(_, ids)| ids.clone()).collect();
-        for ((row, _), text) in batch.iter().zip(generator.write_all(&prompts, how)?) {
-            let mut row = row.clone();
-            row.insert("output".to_owned(), text.into());
-            lines.push_str(&Value::Object(row).to_string());
-            lines.push('\n');
-        }
-        done += batch.len() as u64;
-        observer.progress(done, total);
+    let prompts: Vec<Vec<u32>> = rows.iter().map(|(_, ids)| ids.clone()).collect();
+    let outputs = match prompts.is_empty() {
+        true => Vec::new(),
+        false => generator.write_all_told(&prompts, how, &mut |ended| {
+            observer.progress(ended as u64, total);
+        })?,
+    };
+    let mut lines = String::new();
+    for ((row, _), text) in rows.iter().zip(outputs) {
+        let mut row = row.clone();
+        row.insert("output".to_owned(), text.into());
+        lines.push_str(&Value::Object(row).to_string());
+        lines.push('\n');
     }
     observer.done();
     output.write(&lines)?;

@@ -1,9 +1,10 @@
 //! A matrix held in 16 bits, to be multiplied with by tiles ([`tiled`](crate::tiled)).
 
+use ::half::{bf16, f16};
+
+use crate::few_rows;
 use crate::tiled::Tiled;
 use crate::vector::vectorised;
-use ::half::slice::HalfFloatSliceExt;
-use ::half::{bf16, f16};
 
 /// Numbers of 16 bits.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +26,11 @@ impl Halves<'_> {
     /// Writes the numbers from `start` on, as many as `out` has.
     fn convert(self, start: usize, out: &mut [f32]) {
         match self {
-            Self::F16(values) => values[start..][..out.len()].convert_to_f32_slice(out),
+            Self::F16(values) => vectorised(|| {
+                for (out, value) in out.iter_mut().zip(&values[start..]) {
+                    *out = from_f16(value.to_bits());
+                }
+            }),
             Self::Bf16(values) => vectorised(|| {
                 for (out, value) in out.iter_mut().zip(&values[start..]) {
                     *out = f32::from_bits(u32::from(value.to_bits()) << 16);
@@ -33,6 +38,20 @@ impl Halves<'_> {
             }),
         }
     }
+}
+
+/// The number with these bits, without branches, so that vectors of them convert.
+#[inline(always)]
+fn from_f16(bits: u16) -> f32 {
+    let bits = u32::from(bits);
+    let (exponent, rest) = (bits & 0x7c00, (bits & 0x7fff) << 13);
+    // The exponent counts from 15 there and from 127 here.
+    let normal = rest + (112 << 23);
+    // Below 2^-14 the digits are those of 0.5 + x: units of 2^-24.
+    let below = (f32::from_bits(0.5_f32.to_bits() | (bits & 0x3ff)) - 0.5).to_bits();
+    let size = if exponent == 0 { below } else { normal };
+    let size = if exponent == 0x7c00 { rest + (224 << 23) } else { size };
+    f32::from_bits(size | (bits & 0x8000) << 16)
 }
 
 /// A matrix of 16 bits to read, whose rows lie one after the other, or that matrix transposed.
@@ -75,6 +94,15 @@ impl Tiled for HalfRef<'_> {
     fn convert(self, row: usize, column: usize, out: &mut [f32]) {
         self.values.convert(row * self.stored[1] + column, out);
     }
+
+    #[inline(always)]
+    fn fetch(self, row: usize, column: usize) {
+        let at = row * self.stored[1] + column;
+        match self.values {
+            Halves::F16(values) => few_rows::fetch(values, at),
+            Halves::Bf16(values) => few_rows::fetch(values, at),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -92,8 +120,16 @@ mod tests {
     fn products_equal_those_of_the_converted_matrix() {
         // No more than a tile; several tiles of both sides, the last of them short, of few rows and of
         // many; nothing to sum.
-        let shapes =
-            [[1, 1, 1], [3, 5, 2], [1, 577, 1030], [7, 600, 513], [129, 1100, 300], [70, 3, 900]];
+        let shapes = [
+            [1, 1, 1],
+            [3, 5, 2],
+            [1, 577, 1030],
+            [7, 600, 513],
+            [129, 1100, 300],
+            [70, 3, 900],
+            [20, 600, 513],
+            [20, 600, 513],
+        ];
         for [m, k, n] in shapes.into_iter().chain([[0, 4, 4], [4, 0, 4], [4, 4, 0], [80, 0, 5]]) {
             let (a, b) = (values(m * k, 1), values(k * n, 2));
             let lhs = MatRef::dense(&a, [m, k]);

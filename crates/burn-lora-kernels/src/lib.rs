@@ -5,6 +5,7 @@
 //! products, and pass over an element once where composed operations pass over it many times.
 //!
 //! - [`product`]: `dst = lhs rhs` or `dst += lhs rhs` on strided views.
+//! - [`few_rows`]: the same of sixteen rows and fewer, at the speed of memory.
 //! - [`tiled`]: the same with a matrix that is not held in f32, converted tile by tile: [`half`], 16 bits, and
 //!   [`quantised`], blocks of a few bits.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
@@ -13,8 +14,8 @@
 //! - [`Floats`], [`HalfMatrix`], [`QuantisedMatrix`](quantised::QuantisedMatrix): a Flex tensor's values as a slice, and back.
 //! - [`allocator`]: large blocks that a process keeps from one step to the next.
 //!
-//! Arithmetic is `f32` alone; all but [`allocator`] and the reading of [`quantised`] with the feature `flex`. `unsafe` is allowed in [`product`]
-//! and [`allocator`] alone, and in no other crate.
+//! Arithmetic is `f32` alone; all but [`allocator`] and the reading of [`quantised`] with the feature `flex`. `unsafe` is allowed in [`product`],
+//! [`few_rows`] and [`allocator`] alone, and in no other crate.
 //!
 //! ```
 //! use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
@@ -29,6 +30,8 @@
 #[cfg(feature = "flex")]
 pub mod adamw;
 pub mod allocator;
+#[cfg(feature = "flex")]
+pub mod few_rows;
 #[cfg(feature = "flex")]
 mod floats;
 #[cfg(feature = "flex")]

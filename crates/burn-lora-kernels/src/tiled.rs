@@ -1,12 +1,16 @@
 //! Products with a matrix that is not held in f32: a tile of it is converted into scratch, multiplied with in
 //! f32 and dropped, so that no more than a tile of it ever exists in f32.
 //!
-//! Many rows share a converted tile, whose product is then split over the cores; few rows are split by
-//! the matrix's columns, and each core converts its own tiles. Converting is exact: the result is that
+//! Many rows share a converted tile, whose product is then split over the cores; fewer rows are split by
+//! the matrix's columns, and each core converts its own tiles; a few take the way of
+//! [`few_rows`](crate::few_rows). Converting is exact: the result is that
 //! of the f32 matrix with these values, with sums in another order.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::few_rows::{self, Lies, Weight};
 use crate::product::{Accumulate, MatMut, MatRef, Threads, product};
 
 /// The side of a tile that is summed over. A tile (512 KiB of f32) stays in a core's own cache.
@@ -16,10 +20,10 @@ const INNER: usize = 512;
 const OUTER: usize = 256;
 
 /// Fewer rows than that are not worth sharing: the columns are split instead.
-const FEW: usize = 64;
+const SHARED: usize = 64;
 
 /// A matrix to read, whose rows are stored one after the other, or that matrix transposed.
-pub trait Tiled: Copy + Sync {
+pub trait Tiled: Copy + Send + Sync {
     /// Rows and columns, of what is multiplied with.
     fn shape(self) -> [usize; 2];
 
@@ -28,6 +32,30 @@ pub trait Tiled: Copy + Sync {
 
     /// Writes the numbers of a stored row from `column` on, as many as `out` has.
     fn convert(self, row: usize, column: usize, out: &mut [f32]);
+
+    /// Asks for the line of memory where a number of a stored row lies, if that is known and worth it.
+    #[inline(always)]
+    fn fetch(self, _row: usize, _column: usize) {}
+}
+
+/// As it is stored, for products of a few rows.
+#[derive(Clone, Copy)]
+struct Stored<T>(T);
+
+impl<T: Tiled> Weight for Stored<T> {
+    const PIECE: usize = INNER;
+    const CONVERTS: bool = true;
+
+    #[inline(always)]
+    fn piece<'a>(&'a self, row: usize, columns: Range<usize>, scratch: &'a mut [f32]) -> &'a [f32] {
+        self.0.convert(row, columns.start, scratch);
+        scratch
+    }
+
+    #[inline(always)]
+    fn fetch(&self, row: usize, column: usize) {
+        self.0.fetch(row, column);
+    }
 }
 
 /// Rows `inner` and columns `outer` in f32, converted into `scratch`.
@@ -87,14 +115,18 @@ pub fn tiled_product(
     let [m, n] = dst.shape();
     let k = lhs.shape()[1];
     assert_eq!((lhs.shape()[0], rhs.shape()), (m, [k, n]), "shapes of a product");
+    if m <= few_rows::FEW {
+        let lies = if rhs.is_transposed() { Lies::Across } else { Lies::Along };
+        return few_rows::product(dst, accumulate, lhs, (Stored(rhs), lies), threads);
+    }
     let cores = match threads {
         Threads::One => 1,
         Threads::All => rayon::current_num_threads(),
     };
-    if m == 0 || n == 0 {
+    if n == 0 {
         return;
     }
-    if k == 0 || cores == 1 || m >= FEW {
+    if k == 0 || cores == 1 || m >= SHARED {
         // An empty product writes zeros.
         if k == 0 {
             return product(dst, accumulate, lhs, MatRef::dense(&[], [0, n]), Threads::One);

@@ -355,7 +355,7 @@ mod tests {
         let plain = saved(&checkpoints, &of, 4);
         saved(&checkpoints, &of, 5);
         assert_eq!(fs::read_to_string(&notes).unwrap(), "mine");
-        assert_eq!(Manifest::names(notes.parent().unwrap()).unwrap(), ["notes.txt"]);
+        assert_eq!(burn_lora_files::names(notes.parent().unwrap()).unwrap(), ["notes.txt"]);
         assert!(!plain.exists());
         assert_eq!(checkpoints.newest().unwrap().unwrap().step, 5);
     }

@@ -1,17 +1,21 @@
 //! `burn-lora generate MODEL --prompt TEXT`: a continuation, printed as it is written; or a file of them.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use burn_lora_app::AppError;
 use burn_lora_app::generator::{Generator, NamedAdapter, Writing, Written};
 use burn_lora_app::prompts_file::{Destination, Prompts, check_file, continue_file};
-use burn_lora_models::generate::Sampling;
+use burn_lora_models::generate::{ROWS, Sampling};
 use serde::Serialize;
 
 use crate::place::place;
 use crate::{output, terminal};
+
+/// Rows of a file that are continued at a time, unless told otherwise.
+const AT_A_TIME: NonZeroUsize = NonZeroUsize::new(ROWS).unwrap();
 
 /// Continue a prompt, or every row of a file, with a finished run or with a model and an adapter
 #[derive(clap::Args)]
@@ -45,6 +49,9 @@ pub struct Generate {
     /// Print one JSON object instead of the text; progress goes to standard error
     #[arg(long)]
     json: bool,
+    /// How many rows of --input are continued at a time, at most; fewer where memory has no room for them
+    #[arg(long, default_value_t = AT_A_TIME, value_name = "ROWS")]
+    batch_size: NonZeroUsize,
     /// Read and check the model and every row of --input, and write nothing
     #[arg(long, requires = "input")]
     dry_run: bool,
@@ -71,8 +78,8 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// As the generator takes it; what has no effect is said.
-    pub fn writing(&self) -> Writing {
+    /// As the generator takes it, for so many prompts at a time; what has no effect is said.
+    pub fn writing(&self, rows: usize) -> Writing {
         let given = [
             ("--top-k", self.top_k.is_some()),
             ("--top-p", self.top_p.is_some()),
@@ -91,7 +98,7 @@ impl Choice {
             top_p: self.top_p,
             seed: self.seed.unwrap_or(0),
         };
-        Writing { max_tokens: self.max_tokens, sampling }
+        Writing { max_tokens: self.max_tokens, sampling, rows }
     }
 }
 
@@ -160,7 +167,7 @@ impl Generate {
         let mut generator =
             Generator::open(&self.model, given.as_slice(), &self.device, &observer)?;
         generator.set_scale(self.scale)?;
-        let how = self.choice.writing();
+        let how = self.choice.writing(self.batch_size.get());
         if let Some((input, output, destination)) = file {
             let output = output.display().to_string();
             if self.dry_run {

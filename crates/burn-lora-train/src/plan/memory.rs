@@ -2,13 +2,13 @@
 
 use burn_lora_models::Recompute;
 use burn_lora_models::footprint::{BatchShape, Footprint};
+use burn_lora_models::generate::ROWS;
 use burn_lora_patch::ParamInfo;
 use serde::Serialize;
 
 use super::Outline;
 use crate::learner::TrainableModel;
 use crate::prepare::ReadRun;
-use crate::samples::ROWS;
 use burn_lora_config::TrainSection;
 
 /// What the allocator loses to fragments of blocks that come and go, as a share of those.
