@@ -8,7 +8,7 @@
 //! - [`few_rows`]: the same of sixteen rows and fewer, at the speed of memory.
 //! - [`half`]: the same with a matrix held in 16 bits, converted tile by tile.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
-//! - [`rows`]: rows shared out to the cores.
+//! - [`rows`]: rows shared out to the cores; [`awake`]: cores that do not sleep between short products.
 //! - [`adamw`]: an optimiser's step in one pass over memory.
 //! - [`Floats`], [`HalfMatrix`]: a Flex tensor's values as a slice, and back.
 //! - [`allocator`]: large blocks that a process keeps from one step to the next.
@@ -29,6 +29,8 @@
 #[cfg(feature = "flex")]
 pub mod adamw;
 pub mod allocator;
+#[cfg(feature = "flex")]
+pub mod awake;
 #[cfg(feature = "flex")]
 pub mod few_rows;
 #[cfg(feature = "flex")]
