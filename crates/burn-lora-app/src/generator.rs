@@ -91,9 +91,7 @@ impl Generator {
     ///
     /// A model that is neither here nor in the hub's cache.
     pub fn present(path: &Path) -> Result<(), AppError> {
-        let place = Place::of(path)?;
-        present(&place.base)?;
-        Ok(present(&place.tokenizer)?)
+        Place::of(path)?.present()
     }
 
     /// Opens a run directory, a model's directory or `.gguf` file, or a model of the hub.
@@ -214,8 +212,7 @@ impl Generator {
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<String, AppError> {
         let options = self.options(how);
-        let mut stream =
-            Stream::new(|ids: &[u32]| self.tokenizer.decode(ids, true), &[] as &[&str]);
+        let mut stream = Stream::new(|ids: &[u32]| self.tokenizer.decode(ids, true));
         let mut failed = None;
         generate(self.model(), &[prompt], &options, &mut |_, id| {
             if options.stop.contains(&id) {
@@ -319,6 +316,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Sees to it that nothing would be downloaded.
+    pub(crate) fn present(&self) -> Result<(), AppError> {
+        present(&self.base)?;
+        Ok(present(&self.tokenizer)?)
+    }
+
     pub(crate) fn of(path: &Path) -> Result<Self, AppError> {
         let run = RunDirectory::new(path);
         let (base, tokenizer) = (path.to_owned(), path.to_owned());
@@ -334,12 +337,13 @@ impl Place {
         }
         let mut config = run.read_config(&[])?;
         let trained = run.trained(&mut config)?;
+        let dtype = config.model.held();
         // An adapter has a pretrained base: the configuration refuses another.
         let base = match config.model.source {
             ModelSource::Pretrained(dir) => dir,
             ModelSource::Random(_) => base,
         };
-        let (tokenizer, data, dtype) = (config.model.tokenizer, config.data, config.model.dtype);
+        let (tokenizer, data) = (config.model.tokenizer, config.data);
         Ok(Self { base, tokenizer, separator: data.separator, eos: data.eos, trained, dtype })
     }
 }

@@ -144,7 +144,7 @@ fn read(generator: &Generator, input: &Path, how: &Writing) -> Result<Rows, AppE
         let refused =
             |reason: String| AppError::Prompt { path: input.to_owned(), line: index + 1, reason };
         let row: Map<String, Value> =
-            serde_json::from_str(line).map_err(|error| refused(error.to_string()))?;
+            serde_json::from_str(line).map_err(|error| refused(no_row(&error)))?;
         let ids = match asked(&row).map_err(refused)? {
             Asked::Prompt(text) => generator.prompt(text)?,
             Asked::Conversation(messages) => generator.conversation(&messages)?,
@@ -155,6 +155,16 @@ fn read(generator: &Generator, input: &Path, how: &Writing) -> Result<Rows, AppE
         rows.push((row, ids));
     }
     Ok(rows)
+}
+
+/// What a line is that is no row.
+fn no_row(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let said = said.split(" at line ").next().unwrap_or_default();
+    format!(
+        "no JSON object (column {}: {said}): write every prompt as a line of its own, {{\"prompt\": \"…\"}} or {{\"messages\": […]}}",
+        error.column()
+    )
 }
 
 /// What a row asks for.

@@ -6,14 +6,15 @@
 //!
 //! - [`product`]: `dst = lhs rhs` or `dst += lhs rhs` on strided views.
 //! - [`few_rows`]: the same of sixteen rows and fewer, at the speed of memory.
-//! - [`half`]: the same with a matrix held in 16 bits, converted tile by tile.
+//! - [`tiled`]: the same with a matrix that is not held in f32, converted tile by tile: [`half`], 16 bits, and
+//!   [`quantised`], blocks of a few bits.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
 //! - [`rows`]: rows shared out to the cores; [`awake`]: cores that do not sleep between short products.
 //! - [`adamw`]: an optimiser's step in one pass over memory.
-//! - [`Floats`], [`HalfMatrix`]: a Flex tensor's values as a slice, and back.
+//! - [`Floats`], [`HalfMatrix`], [`QuantisedMatrix`](quantised::QuantisedMatrix): a Flex tensor's values as a slice, and back.
 //! - [`allocator`]: large blocks that a process keeps from one step to the next.
 //!
-//! Arithmetic is `f32` alone; all but [`allocator`] with the feature `flex`. `unsafe` is allowed in [`product`],
+//! Arithmetic is `f32` alone; all but [`allocator`] and the reading of [`quantised`] with the feature `flex`. `unsafe` is allowed in [`product`],
 //! [`few_rows`] and [`allocator`] alone, and in no other crate.
 //!
 //! ```
@@ -39,8 +40,11 @@ mod floats;
 pub mod half;
 #[cfg(feature = "flex")]
 pub mod product;
+pub mod quantised;
 #[cfg(feature = "flex")]
 pub mod rows;
+#[cfg(feature = "flex")]
+pub mod tiled;
 #[cfg(feature = "flex")]
 pub mod vector;
 

@@ -72,15 +72,19 @@ pub struct Choice {
     /// Choose among the likeliest tokens that together have this probability
     #[arg(long)]
     top_p: Option<f64>,
-    /// Seed of the choice
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// Seed of the choice; 0 where it is left out
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 impl Choice {
     /// As the generator takes it, for so many prompts at a time; what has no effect is said.
     pub fn writing(&self, rows: usize) -> Writing {
-        let given = [("--top-k", self.top_k.is_some()), ("--top-p", self.top_p.is_some())];
+        let given = [
+            ("--top-k", self.top_k.is_some()),
+            ("--top-p", self.top_p.is_some()),
+            ("--seed", self.seed.is_some()),
+        ];
         if self.temperature == 0.0 {
             for (flag, _) in given.into_iter().filter(|(_, given)| *given) {
                 output::note(&format!(
@@ -92,7 +96,7 @@ impl Choice {
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
-            seed: self.seed,
+            seed: self.seed.unwrap_or(0),
         };
         Writing { max_tokens: self.max_tokens, sampling, rows }
     }

@@ -4,8 +4,9 @@ use ::half::{bf16, f16};
 use pulp::{Scalar, Simd};
 
 use super::{FEW, Lies, Task, Weight, across, along, view};
-use crate::half::{HalfRef, Halves, half_product};
+use crate::half::{HalfRef, Halves};
 use crate::product::{Accumulate, MatMut, MatRef, Threads, product};
+use crate::tiled::tiled_product;
 
 /// Between -1 and 1, with all digits in use.
 fn values(count: usize, seed: u64) -> Vec<f32> {
@@ -154,8 +155,8 @@ fn a_row_is_bit_for_bit_what_it_is_alone() {
                 let (x, add) = (MatRef::dense(x, [rows, k]), Accumulate::Set);
                 match kind {
                     0 => product(dst, add, x, laid(&b, [k, n], lies), threads),
-                    1 => half_product(dst, add, x, half(Halves::F16(&f16s)), threads),
-                    _ => half_product(dst, add, x, half(Halves::Bf16(&bf16s)), threads),
+                    1 => tiled_product(dst, add, x, half(Halves::F16(&f16s)), threads),
+                    _ => tiled_product(dst, add, x, half(Halves::Bf16(&bf16s)), threads),
                 }
                 out
             };
@@ -181,7 +182,7 @@ fn a_matrix_held_in_16_bits_gives_bit_for_bit_what_its_values_do() {
         let (x, mut half, mut whole) =
             (MatRef::dense(&a, [m, k]), vec![0.0; m * n], vec![0.0; m * n]);
         let w = HalfRef::dense(Halves::F16(&f16s), [k, n]);
-        half_product(MatMut::dense(&mut half, [m, n]), Accumulate::Set, x, w, Threads::All);
+        tiled_product(MatMut::dense(&mut half, [m, n]), Accumulate::Set, x, w, Threads::All);
         let w = laid(&dense, [k, n], Lies::Along);
         let dst = MatMut::dense(&mut whole, [m, n]);
         match n {

@@ -4,6 +4,9 @@
 //! All of it runs fused (see [`crate::fused`]), but for probabilities that are dropped in training: then it is
 //! composed, of whole rows. Over a cache nothing is dropped.
 
+use std::borrow::Cow;
+
+use burn::module::Module;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_lora::product;
@@ -12,11 +15,12 @@ use super::cache::KvCache;
 use super::placement::{Cached, Placement, causal};
 use crate::dropout::Dropout;
 use crate::fused::{CacheRows, Positional, cached_attention, causal_attention, later};
+use crate::recompute;
 
 /// What all layers of one pass share.
 #[derive(Debug, Clone)]
 pub(crate) struct Attention<'a> {
-    placement: &'a Placement,
+    placement: Cow<'a, Placement>,
     positional: Positional,
     dropout: Dropout,
     /// Added to composed scores, `[1, 1 or n_heads, 1 or tokens, tokens]`: what must not be seen, and what
@@ -30,11 +34,12 @@ impl<'a> Attention<'a> {
     /// For a pass whose tokens stand where `placement` says; in training, probabilities of keys drop out.
     pub(crate) fn new(placement: &'a Placement, positional: Positional, dropout: Dropout) -> Self {
         let (tokens, device) = (placement.attended().columns(), placement.device());
+        let placement = Cow::Borrowed(placement);
         if placement.cached().is_some() {
             return Self { placement, positional, dropout, bias: None, later: None };
         }
+        let later = later(tokens, device);
         if !dropout.is_on() {
-            let later = later(tokens, device);
             return Self { placement, positional, dropout, bias: None, later };
         }
         let mask = causal(tokens, device);
@@ -50,18 +55,31 @@ impl<'a> Attention<'a> {
             }
             _ => mask,
         };
-        let later = later(tokens, device);
         Self { placement, positional, dropout, bias, later }
     }
 
+    /// The same, which outlives what it was made of.
+    fn owned(&self) -> Attention<'static> {
+        let placement = Cow::Owned(Placement::clone(&self.placement));
+        let (positional, later) = (self.positional.clone(), self.later.clone());
+        let (dropout, bias) = (self.dropout, self.bias.clone());
+        Attention { placement, positional, dropout, bias, later }
+    }
+
     /// The stream `x: [batch, tokens, hidden]` through all layers, output alike.
-    pub(crate) fn through<L>(
+    pub(crate) fn through<L: Module + 'static>(
         &self,
         layers: &[L],
         x: Tensor<3>,
         mut cache: Option<&mut KvCache>,
-        forward: impl Fn(&L, Tensor<3>, LayerAttention<'_>) -> Tensor<3>,
+        forward: impl Fn(&L, Tensor<3>, LayerAttention<'_>) -> Tensor<3> + 'static,
     ) -> Tensor<3> {
+        if cache.is_none() && recompute::is_recording() {
+            let pass = self.owned();
+            return recompute::through(layers, x, move |layer, x| {
+                forward(layer, x, LayerAttention { pass: &pass, cache: None })
+            });
+        }
         layers.iter().enumerate().fold(x, |x, (index, layer)| {
             let cache = cache.as_deref_mut().map(|cache| (cache, index));
             forward(layer, x, LayerAttention { pass: self, cache })

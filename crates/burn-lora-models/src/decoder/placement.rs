@@ -1,6 +1,7 @@
 //! Where the tokens of one forward pass stand: their positions, and which of them see which.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn_lora::FrozenWeight;
 
 use super::cache::KvCache;
 use super::packed::Packed;
@@ -45,15 +46,17 @@ impl Positions {
         }
     }
 
-    /// The rows of `table` (`[positions, d]`) at these positions, `[1 or batch, columns, d]`.
+    /// The rows of `table` (`[positions, d]`) at these positions, `[1 or batch, columns, d]` in f32.
     ///
     /// Padding past the table's end takes its last row: nobody reads what becomes of it.
     pub fn rows(&self, table: Tensor<2>) -> Tensor<3> {
+        let device = table.device();
+        let table = FrozenWeight::from(table);
         let [last, d] = table.dims();
         if let &Self::Range { first, columns } = self
             && first + columns <= last
         {
-            return table.narrow(0, first, columns).unsqueeze::<3>();
+            return table.rows(first, columns).unsqueeze::<3>();
         }
         let index = |position: &usize| (*position).min(last - 1) as i32;
         let index: Vec<i32> = match self {
@@ -64,8 +67,8 @@ impl Positions {
         };
         let rows = index.len().checked_div(self.columns()).unwrap_or(0);
         let data = TensorData::new(index, [rows * self.columns()]);
-        let index = Tensor::<1, Int>::from_data(data, &table.device());
-        table.select(0, index).reshape([rows, self.columns(), d])
+        let index = Tensor::<1, Int>::from_data(data, &device);
+        table.gather(index).reshape([rows, self.columns(), d])
     }
 }
 

@@ -103,6 +103,7 @@ impl CostModel for DecoderCost {
             norm(&mut pass, path);
         }
         for layer in 0..self.n_layers {
+            let before = pass.kept;
             let at = |name: &str| format!("{}.{layer}.{name}", names.blocks);
             let all = |linears: &[&str]| linears.iter().map(|name| at(name)).collect::<Vec<_>>();
             norm(&mut pass, &at(names.norms[0]));
@@ -118,6 +119,7 @@ impl CostModel for DecoderCost {
             pass.keep(tokens * inner * names.activation.len());
             pass.linears(&[at(names.activation_out)], tokens, inner);
             pass.keep(dropped);
+            pass.block_ends(before);
         }
         norm(&mut pass, names.last_norm);
 
@@ -138,6 +140,7 @@ impl CostModel for DecoderCost {
             logits: floats(self.output().training(batch, learned)),
             passing: floats(passing),
             evaluation: floats(forward.max(self.output().evaluating(batch))),
+            blocks: pass.blocks(tokens * d),
         }
     }
 
@@ -146,6 +149,10 @@ impl CostModel for DecoderCost {
     fn attention_flops(&self, batch: &BatchShape) -> f64 {
         let (rows, width) = batch.attended();
         7.0 * (rows * width * width) as f64 * self.attention_width() as f64
+    }
+
+    fn attention_forward_flops(&self, batch: &BatchShape) -> f64 {
+        self.attention_flops(batch) * 2.0 / 7.0
     }
 
     fn attention_width(&self) -> usize {

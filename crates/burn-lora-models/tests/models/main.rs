@@ -9,6 +9,7 @@ mod golden;
 mod half;
 mod loading;
 mod packing;
+mod quantised;
 mod roberta;
 mod saving;
 mod tokenizer;
