@@ -153,7 +153,7 @@ pub(crate) fn product<W: Weight>(
         return;
     }
     let cores = match threads {
-        Threads::All if m * n * k >= SMALL => rayon::current_num_threads(),
+        Threads::All if m * n * k >= SMALL / 4 => rayon::current_num_threads(),
         _ => 1,
     };
     let x = match lies {

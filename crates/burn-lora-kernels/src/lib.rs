@@ -9,7 +9,7 @@
 //! - [`tiled`]: the same with a matrix that is not held in f32, converted tile by tile: [`half`], 16 bits, and
 //!   [`quantised`], blocks of a few bits.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
-//! - [`rows`]: rows shared out to the cores.
+//! - [`rows`]: rows shared out to the cores; [`awake`]: cores that do not sleep between short products.
 //! - [`adamw`]: an optimiser's step in one pass over memory.
 //! - [`Floats`], [`HalfMatrix`], [`QuantisedMatrix`](quantised::QuantisedMatrix): a Flex tensor's values as a slice, and back.
 //! - [`allocator`]: large blocks that a process keeps from one step to the next.
@@ -30,6 +30,8 @@
 #[cfg(feature = "flex")]
 pub mod adamw;
 pub mod allocator;
+#[cfg(feature = "flex")]
+pub mod awake;
 #[cfg(feature = "flex")]
 pub mod few_rows;
 #[cfg(feature = "flex")]

@@ -202,13 +202,12 @@ impl<'a, M: Decoder> Slots<'a, M> {
     }
 }
 
-/// Runs a pass on one of the threads that its products are shared out to. A pass of a few rows has some hundred
-/// products of less than a millisecond each; to ask for each from another thread, and to be woken, would take
-/// a share of that.
+/// Runs a pass where the threads that its products are shared out to stay awake: a pass of a few rows has some
+/// hundred products of less than a millisecond each.
 fn among_workers<R: Send>(device: &Device, pass: impl FnOnce() -> R + Send) -> R {
     #[cfg(feature = "flex")]
     if burn_lora::device::is_cpu(device) {
-        return rayon::join(pass, || ()).0;
+        return burn_lora_kernels::awake::awake(pass);
     }
     let _ = device;
     pass()
