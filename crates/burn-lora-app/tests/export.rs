@@ -161,7 +161,7 @@ fn a_run_as_gguf_writes_what_its_merged_model_writes() {
         let path = tiny.path(path);
         let generator = Generator::open(&path, &[], "cpu", &Observer::silent()).unwrap();
         let prompt = generator.conversation(&[Message::new("user", "say 1 the red door")]).unwrap();
-        let how = Writing { max_tokens: 8, sampling: Default::default() };
+        let how = Writing { max_tokens: 8, sampling: Default::default(), rows: 16 };
         (prompt.clone(), generator.write_all(&[prompt], &how).unwrap())
     };
     assert_eq!(write("of-run/model-f32.gguf"), write("merged"));

@@ -105,6 +105,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 source: ModelSource::Pretrained("models/tiny".into()),
                 tokenizer: "models/tiny".into(),
                 dtype: WeightDtype::F32,
+                base: None,
                 random: false,
                 dropout: false,
             },
@@ -195,7 +196,7 @@ fn every_key_is_read() {
         .into_iter()
         .filter(|key| !EVERYTHING.contains(&format!("\n{} = ", key.name)))
         .map(|key| key.name);
-    let elsewhere = ["config", "random", "held_out", "packing"];
+    let elsewhere = ["config", "base", "random", "held_out", "packing"];
     let elsewhere = elsewhere.into_iter().chain(["squad_template", "squad_no_answer", "steps"]);
     assert!(not_given.eq(elsewhere));
 }
@@ -204,10 +205,11 @@ fn every_key_is_read() {
 fn the_resolved_configuration_reads_back_the_same() {
     let random = "model.config=tiny/config.json";
     let squad = r#"data.squad_template="{context}\nQ: {question}\nA: {answer}""#;
-    let cases: [(&str, &[&str]); 9] = [
+    let cases: [(&str, &[&str]); 10] = [
         (LEAST, &[]),
         (EVERYTHING, &[]),
         (LEAST, &["adapter.method=full"]),
+        (LEAST, &["model.base=nf4", "train.device=cpu"]),
         (LEAST, &[random, "model.tokenizer=tiny", "adapter.method=full", "train.steps=9"]),
         (LEAST, &[r#"adapter.targets=["q_proj", "v_proj"]"#, "train.learning_rate=1.7e-5"]),
         (LEAST, &["data.train=['a', {path='b', weight=0.5}]", "data.packing=true"]),
@@ -391,6 +393,30 @@ fn weights_of_sixteen_bits_are_not_trained() {
         problems(&half, &["adapter.method=full"]),
         [
             "run.toml:3: model.dtype: holds weights that cannot be trained; leave it out: what is trained is f32, or write method = \"lora\""
+        ]
+    );
+}
+
+#[test]
+fn a_base_in_blocks_is_said_once_for_the_cpu_and_is_not_trained() {
+    let blocks = LEAST.replace("[data]", "base = \"q4\"\n[data]");
+    let model = |overrides: &[&str]| read(&blocks, overrides).unwrap().model;
+    assert_eq!(model(&[]).held(), WeightDtype::Q4);
+    assert_eq!(model(&["model.base=q8"]).held(), WeightDtype::Q8);
+    // The later of the two holds.
+    assert_eq!(model(&["model.dtype=bf16"]).held(), WeightDtype::Bf16);
+    let half = LEAST.replace("[data]", "dtype = \"f16\"\n[data]");
+    assert_eq!(read(&half, &["model.base=nf4"]).unwrap().model.held(), WeightDtype::Nf4);
+    assert_eq!(
+        problems(
+            &blocks.replace("[data]", "dtype = \"f16\"\n[data]"),
+            &["adapter.method=full", "train.device=cuda:1"]
+        ),
+        [
+            "run.toml:3: model.base: holds weights that cannot be trained; leave it out: what is trained is f32, or write method = \"lora\"",
+            "run.toml:3: model.base: cannot stand beside `dtype`; keep `base` to hold blocks of a few bits, `dtype` to hold each number by itself",
+            "run.toml:3: model.base: is not held on cuda; write device = \"cpu\" in [train], or give `dtype` in place of `base`",
+            "run.toml:4: model.dtype: holds weights that cannot be trained; leave it out: what is trained is f32, or write method = \"lora\"",
         ]
     );
 }

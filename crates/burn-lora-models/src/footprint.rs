@@ -33,6 +33,9 @@ pub(crate) use decoder::{DecoderCost, DecoderNames, Norms};
 use crate::fused::rows_at_once;
 use crate::recompute::Recompute;
 
+/// Tokens of a prompt that generation lets through a model at a time.
+pub(crate) const PROMPT_TOKENS: usize = 256;
+
 /// What is learned of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Learned {

@@ -9,11 +9,11 @@ use burn_lora_text::{part, size};
 use serde::{Serialize, Serializer};
 
 use crate::figure;
-use crate::record::EvalRecord;
+use crate::record::{EvalRecord, Record, Totals, first_and_last};
 use crate::sample::Sample;
 
 /// What a run came to. What it does not have, such as held-out rows, is null in JSON.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
     /// The run directory.
     #[serde(serialize_with = "lossy")]
@@ -97,6 +97,25 @@ fn comparisons<S: Serializer>(
 }
 
 impl Summary {
+    /// What the records of a run say of it; all else is none.
+    pub fn of(records: &[Record], classifies: bool) -> Self {
+        let totals = Totals::of(records);
+        let evaluations = first_and_last(records);
+        let after = evaluations.filter(|[before, after]| before.step != after.step);
+        Self {
+            steps: totals.steps,
+            before: evaluations.map(|[before, _]| before),
+            after: after.map(|[_, after]| after),
+            classifies,
+            seconds: totals.seconds,
+            tokens: totals.tokens,
+            tokens_per_second: totals.tokens_per_second(),
+            rows_per_second: (classifies && totals.targets > 0)
+                .then(|| totals.targets_per_second()),
+            ..Self::default()
+        }
+    }
+
     /// The first and the last measures of held-out rows, which may be the same ones.
     pub fn evaluations(&self) -> Option<[EvalRecord; 2]> {
         self.before.map(|before| [before, self.after.unwrap_or(before)])

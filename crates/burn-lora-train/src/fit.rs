@@ -19,8 +19,8 @@ use crate::learner::{OptimizerTap, TrainableModel, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::{Measure, TargetMean, figure};
 use crate::optimizer::{adamw, scheduler};
+use crate::plain::PlainRenderer;
 use crate::schedule::LearningRate;
-use crate::silent::SilentRenderer;
 use crate::strategy::{Hooks, StepPlan, StepStrategy};
 use burn_lora_config::TrainSection;
 use burn_lora_data::MakeStep;
@@ -164,7 +164,7 @@ pub fn take_steps<M: TrainableModel>(
         early_stopping: EarlyStopping::new(0, Seen::default()),
         history: History::default(),
         hooks: Box::new(Listener(stepped)),
-        renderer: Some(Box::new(SilentRenderer)),
+        renderer: Some(Box::new(PlainRenderer::silent())),
         interrupter: Interrupter::new(),
     };
     Ok(fit.launch()?.model)

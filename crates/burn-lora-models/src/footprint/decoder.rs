@@ -3,7 +3,9 @@
 //!
 //! Attention is the fused one and keeps queries, keys and values; an activation keeps what goes in.
 
-use super::{BatchShape, CostModel, Footprint, HeadCount, Learned, LearnedAt, Pass, floats};
+use super::{
+    BatchShape, CostModel, Footprint, HeadCount, Learned, LearnedAt, PROMPT_TOKENS, Pass, floats,
+};
 use crate::dropout::{Dropout, Dropouts};
 
 /// Sizes and names of a decoder.
@@ -175,13 +177,15 @@ impl CostModel for DecoderCost {
     }
 
     /// The cache of keys and values (the one of a layer twice, while it grows), the logits of the last
-    /// tokens, read back from the device and sorted by the sampler, and one pass of the prompts.
+    /// tokens, read back from the device and sorted by the sampler, and one pass: of some tokens of the longest
+    /// prompt, or of a token of each row.
     fn generating(&self, rows: usize, prompt: usize, new: usize) -> u64 {
         let [_, kv] = self.heads();
         let columns = prompt.saturating_add(new).min(self.context.unwrap_or(usize::MAX));
         let cache = rows * columns * 2 * kv * (self.n_layers + 1);
         let logits = 3 * rows * self.vocabulary;
-        let pass = rows * prompt * (2 * self.d + self.activated());
-        floats(cache + logits + pass + 2 * self.n_heads * rows * prompt * prompt)
+        let at_once = prompt.min(PROMPT_TOKENS);
+        let pass = at_once.max(rows) * (2 * self.d + self.activated());
+        floats(cache + logits + pass + 2 * self.n_heads * at_once * prompt)
     }
 }

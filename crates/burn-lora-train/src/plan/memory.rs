@@ -2,13 +2,13 @@
 
 use burn_lora_models::Recompute;
 use burn_lora_models::footprint::{BatchShape, Footprint};
+use burn_lora_models::generate::ROWS;
 use burn_lora_patch::ParamInfo;
 use serde::Serialize;
 
 use super::Outline;
 use crate::learner::TrainableModel;
 use crate::prepare::ReadRun;
-use crate::samples::ROWS;
 use burn_lora_config::TrainSection;
 
 /// What the allocator loses to fragments of blocks that come and go, as a share of those.
@@ -59,7 +59,7 @@ pub(super) struct Needs {
 
 impl Needs {
     pub(super) fn of<M: TrainableModel>(
-        run: &ReadRun<M::Batch>,
+        run: &ReadRun<M>,
         outline: &Outline<M>,
         process: u64,
     ) -> Self {
@@ -85,7 +85,7 @@ impl Needs {
         let (rows, new) = (prompts.len().min(ROWS), run.config.data.generate_max_tokens);
         Self {
             process,
-            weights: outline.base_bytes(run.config.model.dtype),
+            weights: outline.base_bytes(run.config.model.held()),
             adapter: bytes(adapter),
             trained: bytes(trained),
             largest_trained: bytes(largest_trained),

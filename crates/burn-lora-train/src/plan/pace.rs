@@ -14,8 +14,8 @@ use std::fmt;
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
-use burn_lora::FrozenWeight;
 use burn_lora_models::footprint::{BatchShape, Learned};
+use burn_lora_models::weights::Role;
 use burn_lora_models::{Recompute, WeightDtype};
 use serde::Serialize;
 
@@ -80,7 +80,7 @@ struct Speeds {
 
 /// Measures the products and adds up a mean step; none where there is no step.
 pub(super) fn measured<M: TrainableModel>(
-    run: &ReadRun<M::Batch>,
+    run: &ReadRun<M>,
     outline: &Outline<M>,
     batches: &Batches,
 ) -> Result<Option<Pace>, TrainError> {
@@ -89,7 +89,7 @@ pub(super) fn measured<M: TrainableModel>(
     }
     let rows = batches.tokens() / batches.training.len().max(1);
     let device = run.device.clone().inner();
-    let speeds = Speeds::measured(outline, rows.clamp(1, ROWS), run.config.model.dtype, &device)?;
+    let speeds = Speeds::measured(outline, rows.clamp(1, ROWS), run.config.model.held(), &device)?;
     Ok(Some(speeds.pace(outline, batches, run.config.train.recompute)))
 }
 
@@ -132,7 +132,7 @@ impl Speeds {
         let head = outline.model.config().cost().head();
         Ok(Self {
             products: measured,
-            head: products(rows.min(128), head, dtype, device)?,
+            head: products(rows.min(128), head, dtype.of_role(Role::Embedding), device)?,
             flops_per_second: flops / seconds,
             values_per_second: adding(device)?,
         })
@@ -226,7 +226,10 @@ fn products(
 ) -> Result<PerRow, TrainError> {
     let random = |shape| Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), device);
     let (x, dy, weight) = (random([rows, d_in]), random([rows, d_out]), random([d_in, d_out]));
-    let weight = FrozenWeight::from(weight.cast(dtype.dtype()));
+    // Numbers of at most 1 fit every format, and the base is on this device.
+    let Some(weight) = dtype.frozen(weight) else {
+        return Ok(PerRow { forward: 0.0, input_gradient: 0.0 });
+    };
     let forward = mean(device, || weight.multiply(x.clone()))?;
     let input_gradient = mean(device, || weight.multiply_transposed(dy.clone()))?;
     let rows = rows as f64;

@@ -8,7 +8,6 @@ use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, SaveDtype};
 use burn_lora_report::summary::Summary;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
-use burn_lora_train::silent::SilentRenderer;
 
 pub struct Tiny {
     dir: tempfile::TempDir,
@@ -62,7 +61,7 @@ impl Tiny {
     }
 
     pub fn train(&self, run: &str, overrides: &[&str], resume: bool) -> Summary {
-        let options = RunOptions { resume, ..silent() };
+        let options = RunOptions { resume, ..RunOptions::silent() };
         train(self.config(run, overrides), options, &Observer::silent()).unwrap()
     }
 
@@ -71,9 +70,4 @@ impl Tiny {
     pub fn adapter(&self, run: &str) -> Vec<u8> {
         fs::read(self.path(run).join("adapter/adapter_model.safetensors")).unwrap()
     }
-}
-
-/// Shows nothing.
-pub fn silent() -> RunOptions {
-    RunOptions { renderer: Some(Box::new(SilentRenderer)), ..RunOptions::default() }
 }
