@@ -15,7 +15,8 @@ use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_lora_models::footprint::{BatchShape, Learned};
 use burn_lora_models::{
     Architecture, CausalConfig, CausalLm, Classifier, ClassifierConfig, Decoder, Model,
-    ModelConfig, Recompute, SequenceClassifier, SequenceClassifierConfig, TrainingPass,
+    ModelConfig, Recompute, SequenceClassifier, SequenceClassifierConfig, Storage, TrainingPass,
+    WeightDtype,
 };
 use burn_lora_patch::{LoraConfig, Method, patch};
 
@@ -239,6 +240,24 @@ fn check_against_a_whole_graph(device: &Device) {
     assert_eq!(whole.len(), 2 + 3 * 9);
 }
 
+/// Adapters over a base that is not held in f32: blocks and halves are what a copy of a layer shares.
+fn check_bases(device: &Device) {
+    let config = CausalConfig::from_json(&config("llama"), "config.json".as_ref()).unwrap();
+    let config = config.with_dropout();
+    for dtype in WeightDtype::ALL {
+        for &method in Method::ALL {
+            let model = CausalLm::random(&config, 1, Storage { device, dtype }).unwrap();
+            let model = trained(model, Trained::Adapters(method));
+            let gradients = compare(&format!("{dtype:?}, {method}"), &model, device, |model| {
+                let ids = Tensor::<2, Int>::from_ints(IDS, device);
+                let hidden = model.hidden(ids, &LENGTHS, None);
+                Decoder::loss(model, hidden.reshape([10, 16]), (0..10).collect())
+            });
+            assert!(gradients.keys().all(|path| path.contains(".factors.")), "{dtype:?}");
+        }
+    }
+}
+
 /// The most that is alive in a pass over one row of 512 tokens, above what was alive before, is what is counted
 /// from shapes: activations, and the gradients of what is trained.
 fn check_memory(device: &Device) {
@@ -291,5 +310,6 @@ fn recomputed_blocks_give_the_same_gradients_in_the_memory_that_is_counted() {
             false => check_classifier(architecture.model_type(), &device),
         }
     }
+    check_bases(&device);
     check_memory(&device);
 }
