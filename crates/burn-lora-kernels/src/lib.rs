@@ -1,8 +1,8 @@
 //! What CPU kernels are made of: matrix products on views, row functions on wide vectors, buffers.
 //!
 //! Burn's CPU backend Flex computes one operation at a time into fresh memory. The kernels built
-//! from these pieces add a product to what is there already, keep the cores busy on skinny
-//! products, and pass over an element once where composed operations pass over it many times.
+//! from these pieces add a product to what is there already, read the long side of a skinny
+//! product once and on all cores, and pass over an element once where composed operations pass over it many times.
 //!
 //! - [`product`]: `dst = lhs rhs` or `dst += lhs rhs` on strided views.
 //! - [`few_rows`]: the same of sixteen rows and fewer, at the speed of memory.
