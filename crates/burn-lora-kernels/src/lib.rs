@@ -5,7 +5,7 @@
 //! product once and on all cores, and pass over an element once where composed operations pass over it many times.
 //!
 //! - [`product`]: `dst = lhs rhs` or `dst += lhs rhs` on strided views.
-//! - [`few_rows`]: the same of sixteen rows and fewer, at the speed of memory.
+//! - [`few_rows`]: the same of fewer than 64 rows, of some at the speed of memory.
 //! - [`tiled`]: the same with a matrix that is not held in f32, converted tile by tile: [`half`], 16 bits, and
 //!   [`quantised`], blocks of a few bits.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.

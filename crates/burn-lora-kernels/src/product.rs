@@ -128,17 +128,6 @@ impl<'a> MatMut<'a> {
         }
         parts
     }
-
-    /// Overwrites the values by those of `from`, row by row, or adds them.
-    pub(crate) fn put(&mut self, accumulate: Accumulate, from: &[f32]) {
-        let width = self.shape[1].max(1);
-        for (row, from) in self.data.chunks_mut(self.stride.max(1)).zip(from.chunks_exact(width)) {
-            match accumulate {
-                Accumulate::Set => row[..width].copy_from_slice(from),
-                Accumulate::Add => row.iter_mut().zip(from).for_each(|(to, more)| *to += more),
-            }
-        }
-    }
 }
 
 /// One past the last element; none where that is more than can be counted.

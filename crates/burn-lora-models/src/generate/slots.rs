@@ -96,9 +96,10 @@ impl<'a, M: Decoder> Slots<'a, M> {
             } else if let Some(index) = waiting.next() {
                 // It may end with its first token: then the slot is looked at again.
                 self.begin(index, slot, tell)?;
+            } else if self.rows.last().is_some_and(|last| last.has_ended) {
+                self.rows.pop();
             } else if slot < self.rows.len() {
-                let last = self.rows.len() - 1;
-                self.cache.relocate(last, slot);
+                self.cache.relocate(self.rows.len() - 1, slot);
                 self.rows.swap_remove(slot);
             } else {
                 break;
