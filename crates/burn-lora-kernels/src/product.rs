@@ -116,6 +116,17 @@ impl<'a> MatMut<'a> {
         MatMut::new(&mut self.data[from..], [self.shape[0], count], self.stride)
     }
 
+    /// Overwrites the values by those of `from`, row by row, or adds them.
+    pub(crate) fn put(&mut self, accumulate: Accumulate, from: &[f32]) {
+        let width = self.shape[1].max(1);
+        for (row, from) in self.data.chunks_mut(self.stride.max(1)).zip(from.chunks_exact(width)) {
+            match accumulate {
+                Accumulate::Set => row[..width].copy_from_slice(from),
+                Accumulate::Add => row.iter_mut().zip(from).for_each(|(to, more)| *to += more),
+            }
+        }
+    }
+
     /// Its columns in parts of `width`, the last with what is left; of each part its rows.
     pub(crate) fn split(self, width: usize) -> Vec<Vec<&'a mut [f32]>> {
         let [rows, columns] = self.shape;
