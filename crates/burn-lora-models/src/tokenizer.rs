@@ -359,6 +359,9 @@ fn failed(path: &Path) -> impl Fn(tokenizers::Error) -> ModelError {
 /// The tokenizer of a `tokenizer.json`, without the truncation and padding that it asks for.
 fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, ModelError> {
     let json = json.as_ref();
+    if let Some(reason) = unread::too_long(json) {
+        return Err(ModelError::Tokenizer { path: path.to_owned(), reason });
+    }
     let read = || -> tokenizers::Result<tokenizers::Tokenizer> {
         let mut tokenizer = tokenizers::Tokenizer::from_bytes(json)?;
         tokenizer.with_padding(None);

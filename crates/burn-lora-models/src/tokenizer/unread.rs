@@ -111,6 +111,37 @@ pub(super) fn absent(dir: &Path) -> ModelError {
     ModelError::NoTokenizer { dir: dir.to_owned(), note }
 }
 
+/// Bytes of a piece of a vocabulary, at most. The library keeps Unigram's pieces in a tree, a level a byte, and takes it down by
+/// recursion: some ten thousand levels are more than a thread's stack. Real pieces have some hundred bytes.
+const LONGEST_PIECE: usize = 4096;
+
+/// What is wrong with a `tokenizer.json` that has a longer piece. Asked of the bytes, since the library fails on what it has
+/// read before it comes to what is no JSON.
+pub(super) fn too_long(json: &[u8]) -> Option<String> {
+    // What stands before a string says what it is: pieces come first in a list, `["piece", -1.5]`.
+    let (mut at, mut before) = (0, b' ');
+    while let Some(&byte) = json.get(at) {
+        if byte == b'"' {
+            let start = at + 1;
+            at = start;
+            while let Some(&byte) = json.get(at).filter(|byte| **byte != b'"') {
+                at += if byte == b'\\' { 2 } else { 1 };
+            }
+            let length = at.min(json.len()) - start;
+            if before == b'[' && length > LONGEST_PIECE {
+                return Some(format!(
+                    "a piece of its vocabulary has {length} bytes, and no more than {LONGEST_PIECE} are read: it is damaged, or no tokenizer"
+                ));
+            }
+        }
+        if !byte.is_ascii_whitespace() {
+            before = byte;
+        }
+        at += 1;
+    }
+    None
+}
+
 /// What a `tokenizer.json` has that the library does not know, if it has such a part.
 pub(super) fn newer(json: &[u8]) -> Option<String> {
     let file: Map<String, Value> = serde_json::from_slice(json).ok()?;
@@ -162,6 +193,29 @@ mod tests {
         assert_eq!(newer(b"not JSON"), None);
         assert!(said("version", json!("2.0")).unwrap().starts_with("its version is 2.0"));
         assert_eq!(said("version", json!("1.0")), None);
+    }
+
+    /// The library once took the process with it: it takes the tree of its pieces down by recursion.
+    #[test]
+    fn a_piece_as_long_as_a_file_is_refused_before_it_is_read() {
+        let file = |piece: &str, rest: &str| {
+            format!(
+                r#"{{"model": {{"type": "Unigram", "vocab": [["<unk>", 0.0], [ "{piece}", -1.0]]}}{rest}"#
+            )
+        };
+        let long = "a b\\\"".repeat(1000);
+        for json in [file(&long, "}"), file(&long, ", no JSON"), file(&long, "")] {
+            let said = too_long(json.as_bytes()).unwrap();
+            assert!(said.starts_with("a piece of its vocabulary has 5000 bytes"), "{said}");
+        }
+        // Cut in the middle of an escape.
+        assert!(
+            too_long(file(&(long.clone() + "\\"), "").split_once("]]").unwrap().0.as_bytes())
+                .is_some()
+        );
+        assert_eq!(too_long(file(&long[..500], "}").as_bytes()), None);
+        let charsmap = format!(r#"{{"normalizer": {{"precompiled_charsmap": "{long}"}}}}"#);
+        assert_eq!(too_long(charsmap.as_bytes()), None);
     }
 
     /// The lists here are the library's own, as far as it takes what they name.
