@@ -5,8 +5,8 @@
 //! - **Flat**: few rows, of a left operand whose rows run down (`dB = lowᵀ dy`): columns are shared out.
 //! - **Turned**: few columns, of such a left operand (`dA = xᵀ dlow`): the flat product of both transposed, and transposed again.
 //!
-//! The order in which an element's products are summed depends on the form and on `k` alone: a row's values are the same whatever
-//! rows are beside it and however many threads there are.
+//! The order in which an element's products are summed depends on the form and on the operands' widths: a row's values are the same
+//! whatever rows of the form are beside it and however many threads there are.
 //!
 //! Without vectors of 8 (AVX2) or 16 (AVX-512) elements a share is multiplied by `gemm`. Left out: sides that are less narrow, which are
 //! `gemm`'s everywhere.
@@ -17,15 +17,24 @@ use rayon::prelude::*;
 use super::tile::{Operands, strip};
 use super::{Accumulate, MatMut, MatRef, multiply};
 
-/// So many columns, or products summed, are few.
+/// So many columns are few.
 const FEW: usize = 32;
 
-/// So many rows are few, or columns of a turned product: nothing of the long operand is read twice for them.
+/// So many products are few to sum: of more, packing is the smaller part of the work.
+const FEW_SUMS: usize = 16;
+
+/// So many rows are few, or columns of a turned product: a window of the long operand that is at hand serves them all.
 const FEW_ROWS: usize = 64;
 
-/// Rows that are gone through for all columns before the next: their pages and the right operand's stay at hand. A multiple of the
-/// heights of tiles.
-const BAND: usize = 96;
+/// So many rows of a tall product are worth a copy of its right operand, where that is not read as it lies.
+const ROWS_OF_A_COPY: usize = 8;
+
+/// Rows of a tall product that are gone through for all columns before the next: so few that each lies in a page that is at hand, and
+/// in a stream that the processor fetches ahead. A multiple of the heights of tiles.
+const BAND: usize = 24;
+
+/// Elements of a flat product's right operand, whole rows of it, that are summed over before the next, for the same reason (128 KiB).
+const WINDOW: usize = 1 << 15;
 
 /// Elements of the right operand that stay in the first level of cache (24 KiB).
 const RESIDENT: usize = 6144;
@@ -53,12 +62,17 @@ impl Form {
             Some(Self::Turned)
         } else if down && m <= FEW_ROWS && rhs.strides[1] == 1 {
             Some(Self::Flat)
-        } else if n <= FEW || k <= FEW {
+        } else if (n <= FEW || k <= FEW_SUMS) && (m >= ROWS_OF_A_COPY || as_it_lies(rhs)) {
             Some(Self::Tall)
         } else {
             None
         }
     }
+}
+
+/// Whether the columns of a tall product's right operand are read as they lie, in whole vectors.
+fn as_it_lies(rhs: MatRef<'_>) -> bool {
+    rhs.strides[1] == 1 && rhs.shape[1].is_multiple_of(16)
 }
 
 /// `dst = lhs rhs` or `dst += lhs rhs` of a product of that form, on `parts` threads.
@@ -82,14 +96,14 @@ fn tall(dst: MatMut<'_>, accumulate: Accumulate, lhs: MatRef<'_>, rhs: MatRef<'_
     // As many columns as vectors read, the last of them zeros.
     let padded = n.next_multiple_of(16);
     let held;
-    let rhs = if rhs.strides[1] == 1 && padded == n {
+    let rhs = if as_it_lies(rhs) {
         rhs
     } else {
         held = rows_of(rhs, padded);
         MatRef::dense(&held, [rhs.shape[0], padded])
     };
     let block = (RESIDENT / padded.min(FEW)).next_multiple_of(16);
-    let of_rows = |dst, lhs| Work { dst, accumulate, lhs, rhs, block }.run();
+    let of_rows = |dst, lhs| Work { dst, accumulate, lhs, rhs, band: BAND, block }.run();
     if parts <= 1 {
         return of_rows(dst, lhs);
     }
@@ -159,15 +173,17 @@ fn turned(dst: MatMut<'_>, accumulate: Accumulate, lhs: MatRef<'_>, rhs: MatRef<
 fn columns_of(mut dst: MatMut<'_>, accumulate: Accumulate, lhs: MatRef<'_>, rhs: MatRef<'_>) {
     let [k, n] = rhs.shape;
     let whole = n / 16 * 16;
-    let block = RESIDENT / COLUMNS;
+    // Of the whole matrix's rows, so that each share sums in the same order.
+    let block = (WINDOW / rhs.strides[0].max(1) / 16 * 16).clamp(16, 128);
+    let band = FEW_ROWS;
     if whole > 0 {
         let (dst, rhs) = (dst.columns(0, whole), rhs.columns(0, whole));
-        Work { dst, accumulate, lhs, rhs, block }.run();
+        Work { dst, accumulate, lhs, rhs, band, block }.run();
     }
     if whole < n {
         let held = rows_of(rhs.columns(whole, n - whole), 16);
         let (dst, rhs) = (dst.columns(whole, n - whole), MatRef::dense(&held, [k, 16]));
-        Work { dst, accumulate, lhs, rhs, block }.run();
+        Work { dst, accumulate, lhs, rhs, band, block }.run();
     }
 }
 
@@ -200,6 +216,8 @@ struct Work<'a, 'b> {
     lhs: MatRef<'b>,
     /// Rows one after the other, with as many columns as vectors of the result read.
     rhs: MatRef<'b>,
+    /// Rows that are gone through for all columns before the next.
+    band: usize,
     /// Products that are summed before the next rows.
     block: usize,
 }
@@ -228,7 +246,7 @@ impl WithSimd for Work<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { dst, accumulate, lhs, rhs, block } = self;
+        let Self { dst, accumulate, lhs, rhs, band, block } = self;
         let c = dst.data.as_mut_ptr();
         let ([m, n], k) = (dst.shape, lhs.shape[1]);
         assert_eq!((lhs.shape[0], rhs.shape[0]), (m, k), "shapes of a product");
@@ -236,8 +254,8 @@ impl WithSimd for Work<'_, '_> {
         let down = lhs.strides[0] == 1 && lhs.strides[1] != 1;
         assert!(down || lhs.strides[1] == 1, "rows that run neither way");
         let lanes = S::F32_LANES;
-        for top in (0..m).step_by(BAND) {
-            let rows = BAND.min(m - top);
+        for top in (0..m).step_by(band) {
+            let rows = band.min(m - top);
             for first in (0..k).step_by(block) {
                 let mut left = 0;
                 while left < n {

@@ -47,7 +47,7 @@ fn shapes() -> impl Strategy<Value = [usize; 3]> {
 const FORMS: [(Form, [usize; 3], bool); 5] = [
     (Form::Tall, [203, 801, 16], false),
     (Form::Tall, [130, 400, 9], false),
-    (Form::Tall, [107, 20, 150], false),
+    (Form::Tall, [107, 13, 150], false),
     (Form::Flat, [13, 300, 199], true),
     (Form::Turned, [199, 300, 13], true),
 ];
@@ -128,7 +128,14 @@ fn work(m: usize, k: usize, n: usize, down: bool, run: impl Fn(Work<'_, '_>)) ->
     let rhs = MatRef::dense(&b, [k, n.next_multiple_of(16)]);
     let mut out = values(m * n, 10);
     let dst = MatMut::dense(&mut out, [m, n]);
-    run(Work { dst, accumulate: Accumulate::Add, lhs: view(&a, [m, k], down), rhs, block: 128 });
+    run(Work {
+        dst,
+        accumulate: Accumulate::Add,
+        lhs: view(&a, [m, k], down),
+        rhs,
+        band: 24,
+        block: 128,
+    });
     out
 }
 
