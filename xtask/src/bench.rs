@@ -27,6 +27,7 @@ mod workload;
 use filter::Filter;
 use matrix::Matrix;
 pub use record::{Cell, Measured, Method, StepTimes};
+pub use report::markdown::Table;
 pub use statistics::median;
 
 use crate::root;

@@ -1,6 +1,6 @@
 //! Everything that a command can fail with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn_lora::device::DeviceError;
 use burn_lora_config::ConfigErrors;
@@ -90,6 +90,16 @@ pub enum AppError {
     /// The device cannot be had.
     #[error("device: {0}")]
     Device(#[from] DeviceError),
+}
+
+impl AppError {
+    /// Sees to it that a directory to write is not there yet.
+    pub(crate) fn unless_new(out: &Path) -> Result<(), Self> {
+        match out.exists() {
+            true => Err(Self::Exists { out: out.to_owned() }),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The errors of the crates below, which a run may meet as well, are those of a run here, too.

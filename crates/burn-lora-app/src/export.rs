@@ -98,7 +98,7 @@ pub fn export(
     observer.stage("writing the model card");
     let card = run.card(options, observer)?;
     files::write(&inside.join(CARD), card.to_string().as_bytes())?;
-    let written = names(&inside)?;
+    let written = files::names(&inside)?;
     files::put_in_place(&inside, &options.out)?;
     observer.done();
     Ok(Exported { out: options.out.clone(), files: written })
@@ -132,7 +132,7 @@ pub fn export_dry_run(
             dry = merge_dry_run(dir, &options, observer)?;
         }
         (None, _) => {
-            for name in names(&run.trained)? {
+            for name in files::names(&run.trained)? {
                 let bytes = file_size(&run.trained.join(&name))?;
                 dry.add(name, bytes);
             }
@@ -159,17 +159,9 @@ impl Finished {
     fn of(dir: &Path, options: &ExportOptions) -> Result<Self, AppError> {
         let directory = RunDirectory::new(dir);
         let config = directory.read_config(&[])?;
-        if options.out.exists() {
-            return Err(AppError::Exists { out: options.out.clone() });
-        }
+        AppError::unless_new(&options.out)?;
         let base = base_of(&config, options.base_model.as_deref());
-        let (trained, missing) = match config.adapter {
-            AdapterSection::Lora(_) => (directory.adapter(), "adapter"),
-            AdapterSection::Full => (directory.model(), "model"),
-        };
-        if !trained.is_dir() {
-            return Err(TrainError::Unfinished { dir: dir.to_owned(), missing }.into());
-        }
+        let trained = directory.result(&config)?;
         let adapter = match config.adapter {
             AdapterSection::Lora(_) => Some(named(peft::read_config(&trained)?, &base)),
             AdapterSection::Full => None,
@@ -246,7 +238,8 @@ fn write_adapter(from: &Path, config: &PeftConfig, to: &Path) -> Result<(), AppE
     let tensors = files::read(&path)?;
     let file = SafeTensors::deserialize(&tensors)
         .map_err(|error| PatchError::damaged(&path, &error.to_string()))?;
-    peft::all_finite(&file, &path)?;
+    let scale = config.to_config().map_or(1.0, |loaded| loaded.config.adapter.scale());
+    peft::usable(&file, &path, scale)?;
     files::write(&to.join(TENSORS_FILE), &tensors)?;
     Ok(files::write(&to.join(CONFIG_FILE), adapter_json(config, from)?.as_bytes())?)
 }
@@ -264,7 +257,7 @@ fn file_size(path: &Path) -> Result<u64, AppError> {
 /// Copies the files of a directory, which has no directories inside.
 fn copy_files(from: &Path, to: &Path) -> Result<(), AppError> {
     files::create_dir(to)?;
-    for name in names(from)? {
+    for name in files::names(from)? {
         let path = from.join(&name);
         std::fs::copy(&path, to.join(&name)).map_err(IoError::at("copy", &path))?;
     }
@@ -313,16 +306,6 @@ fn rows(data: &DataSection) -> Vec<Rows> {
         held_out: None,
     }));
     rows
-}
-
-fn names(dir: &Path) -> Result<Vec<String>, AppError> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(IoError::at("read", dir))? {
-        let entry = entry.map_err(IoError::at("read", dir))?;
-        names.push(entry.file_name().display().to_string());
-    }
-    names.sort();
-    Ok(names)
 }
 
 #[cfg(test)]

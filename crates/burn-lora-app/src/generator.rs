@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn_lora_config::ModelSource;
 use burn_lora_files::home;
 use burn_lora_models::conversation::{Chat, Message};
-use burn_lora_models::generate::{GenerateOptions, Sampling, generate, unfit};
+use burn_lora_models::generate::{GenerateOptions, Sampling, Told, generate, generate_told, unfit};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{CausalLm, Model, Storage, WeightDtype};
 use burn_lora_patch::{LoadOptions, set_multiplier};
@@ -17,6 +17,7 @@ use burn_lora_train::adapter::load;
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::located::{located, present};
 use burn_lora_train::observe::Observer;
+use burn_lora_train::samples::rows_that_fit;
 use serde::Serialize;
 
 use crate::AppError;
@@ -68,6 +69,8 @@ pub struct Writing {
     pub max_tokens: usize,
     /// How the next token is chosen.
     pub sampling: Sampling,
+    /// How many prompts are continued at a time, at most; fewer where memory has no room for them.
+    pub rows: usize,
 }
 
 /// A continuation, and its length.
@@ -88,9 +91,7 @@ impl Generator {
     ///
     /// A model that is neither here nor in the hub's cache.
     pub fn present(path: &Path) -> Result<(), AppError> {
-        let place = Place::of(path)?;
-        present(&place.base)?;
-        Ok(present(&place.tokenizer)?)
+        Place::of(path)?.present()
     }
 
     /// Opens a run directory, a model's directory or `.gguf` file, or a model of the hub.
@@ -211,8 +212,7 @@ impl Generator {
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<String, AppError> {
         let options = self.options(how);
-        let mut stream =
-            Stream::new(|ids: &[u32]| self.tokenizer.decode(ids, true), &[] as &[&str]);
+        let mut stream = Stream::new(|ids: &[u32]| self.tokenizer.decode(ids, true));
         let mut failed = None;
         generate(self.model(), &[prompt], &options, &mut |_, id| {
             if options.stop.contains(&id) {
@@ -253,13 +253,30 @@ impl Generator {
         Ok(Written { output, prompt_tokens, tokens: ids.len() })
     }
 
-    /// Continues several prompts as one batch.
+    /// Continues several prompts, in batches that they join and leave as they end.
     ///
     /// # Errors
     ///
     /// As [`Self::write`].
     pub fn write_all(&self, prompts: &[Vec<u32>], how: &Writing) -> Result<Vec<String>, AppError> {
-        let outputs = generate(self.model(), prompts, &self.options(how), &mut |_, _| {
+        self.write_all_told(prompts, how, &mut |_| {})
+    }
+
+    /// [`Self::write_all`]; `on_end` is told how many have ended.
+    pub(crate) fn write_all_told(
+        &self,
+        prompts: &[Vec<u32>],
+        how: &Writing,
+        on_end: &mut dyn FnMut(usize),
+    ) -> Result<Vec<String>, AppError> {
+        let mut options = self.options(how);
+        options.rows = rows_that_fit(self.model(), prompts, how.max_tokens, how.rows);
+        let mut ended = 0;
+        let outputs = generate_told(self.model(), prompts, &options, &mut |told| {
+            if let Told::End { .. } = told {
+                ended += 1;
+                on_end(ended);
+            }
             ControlFlow::Continue(())
         })?;
         outputs.iter().map(|output| Ok(self.tokenizer.decode(&output.ids, true)?)).collect()
@@ -279,6 +296,7 @@ impl Generator {
             max_new_tokens: how.max_tokens,
             sampling: how.sampling.clone(),
             stop: self.tokenizer.stop_ids(),
+            rows: how.rows,
         }
     }
 }
@@ -298,6 +316,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Sees to it that nothing would be downloaded.
+    pub(crate) fn present(&self) -> Result<(), AppError> {
+        present(&self.base)?;
+        Ok(present(&self.tokenizer)?)
+    }
+
     pub(crate) fn of(path: &Path) -> Result<Self, AppError> {
         let run = RunDirectory::new(path);
         let (base, tokenizer) = (path.to_owned(), path.to_owned());
@@ -313,12 +337,13 @@ impl Place {
         }
         let mut config = run.read_config(&[])?;
         let trained = run.trained(&mut config)?;
+        let dtype = config.model.held();
         // An adapter has a pretrained base: the configuration refuses another.
         let base = match config.model.source {
             ModelSource::Pretrained(dir) => dir,
             ModelSource::Random(_) => base,
         };
-        let (tokenizer, data, dtype) = (config.model.tokenizer, config.data, config.model.dtype);
+        let (tokenizer, data) = (config.model.tokenizer, config.data);
         Ok(Self { base, tokenizer, separator: data.separator, eos: data.eos, trained, dtype })
     }
 }

@@ -21,6 +21,7 @@ use burn_lora_files::floats::values_f64;
 use burn_lora_patch::PatchError;
 use burn_lora_patch::peft::{
     self, CONFIG_FILE, Modules, PeftConfig, TENSORS_FILE, bare, factor_key, factor_of,
+    unwrapped_key,
 };
 use burn_lora_text::listed;
 use burn_lora_train::TrainError;
@@ -61,8 +62,8 @@ pub struct Inspection {
     pub others: Vec<OtherTensor>,
     /// Over all layers.
     pub totals: Totals,
-    /// The tensors that hold values which are not finite.
-    pub not_finite: Vec<String>,
+    /// The tensors that hold values which are not finite, or too large to compute with.
+    pub broken: Vec<String>,
     /// What should be looked at.
     pub notes: Vec<String>,
 }
@@ -133,10 +134,10 @@ pub enum InspectError {
     },
     /// The adapter's values are broken.
     #[error(
-        "`{}` is of no use: {} of its tensors hold values that are not finite, {}; go back to an earlier checkpoint",
+        "`{}` is of no use: {} of its tensors hold values that are not finite or too large to compute with, {}; go back to an earlier checkpoint",
         adapter.display(), tensors.len(), listed(tensors)
     )]
-    NotFinite {
+    Broken {
         /// The adapter's directory.
         adapter: PathBuf,
         /// The tensors.
@@ -242,10 +243,10 @@ pub fn inspect(path: &Path) -> Result<Inspection, AppError> {
         layers.push(factors.inspected(&config, &alphas, &file)?);
     }
     let others: Vec<_> = others.into_iter().map(OtherTensor::of).collect();
-    let broken = peft::not_finite(&tensors).into_iter();
+    let broken = peft::broken(&tensors).into_iter();
     Ok(Inspection {
         directory,
-        not_finite: broken.map(|(key, _)| bare(&key).to_owned()).collect(),
+        broken: broken.map(|(key, _)| bare(&key).to_owned()).collect(),
         bytes: bytes.len() as u64,
         totals: Totals::of(&layers, &others),
         notes: notes(&config, &layers),
@@ -302,7 +303,7 @@ fn sorted<'a>(
     let mut found: BTreeMap<String, BTreeMap<&str, TensorView<'a>>> = BTreeMap::new();
     let mut others = Vec::new();
     for (key, view) in tensors.tensors() {
-        match factor_of(method, &key) {
+        match factor_of(method, &unwrapped_key(&key)) {
             Some((layer, factor)) => {
                 found.entry(layer.to_owned()).or_default().insert(factor.name, view);
             }
@@ -430,9 +431,9 @@ impl Inspection {
     ///
     /// Values that are not finite.
     pub fn sound(&self) -> Result<(), InspectError> {
-        match self.not_finite.as_slice() {
+        match self.broken.as_slice() {
             [] => Ok(()),
-            tensors => Err(InspectError::NotFinite {
+            tensors => Err(InspectError::Broken {
                 adapter: self.directory.clone(),
                 tensors: tensors.to_vec(),
             }),

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
-use burn_lora_config::{ModelSource, RunConfig};
+use burn_lora_config::RunConfig;
 use burn_lora_files::{atomic, lossy, put_in_place, scratch_dir};
-use burn_lora_models::SaveDtype;
+use burn_lora_models::{Model as _, SaveDtype};
 use burn_lora_patch::{LoadOptions, merge_and_unload_f32};
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::learner::TrainableModel;
-use burn_lora_train::located::present;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::prepare::Kind;
 use burn_lora_train::run::write_tokenizer;
@@ -18,6 +17,7 @@ use serde::Serialize;
 
 use crate::AppError;
 use crate::dry_write::DryWrite;
+use crate::generator::Place;
 
 /// What to merge into what.
 #[derive(Debug, Clone)]
@@ -109,13 +109,11 @@ pub fn merge_dry_run(
 ) -> Result<DryWrite, AppError> {
     let task = Task::of(dir, options)?;
     let config = &task.config;
-    if let ModelSource::Pretrained(base) = &config.model.source {
-        present(base)?;
-    }
-    present(&config.model.tokenizer)?;
+    Place::of(dir)?.present()?;
+    // The adapter is loaded only to see that it fits: merging changes no tensor's size.
     let weights = with_model!(Kind::of(config, observer)?, Model => {
-        sizes::<Model>(&task, options, observer)
-    })?;
+        task.adapted::<Model>(observer)?.file_sizes(options.dtype)?
+    });
     let mut dry = DryWrite::new(&options.out);
     for (name, bytes) in weights {
         dry.add(name, bytes);
@@ -124,15 +122,6 @@ pub fn merge_dry_run(
         dry.add(name, content.len() as u64);
     }
     Ok(dry)
-}
-
-fn sizes<M: TrainableModel>(
-    task: &Task,
-    options: &MergeOptions,
-    observer: &Observer,
-) -> Result<Vec<(&'static str, u64)>, AppError> {
-    // The adapter is loaded only to see that it fits: merging changes no tensor's size.
-    Ok(task.adapted::<M>(observer)?.file_sizes(options.dtype)?)
 }
 
 /// What is merged, from the run's directory.
@@ -147,9 +136,7 @@ impl Task {
         let directory = RunDirectory::new(dir);
         let mut config = directory.read_config(&[])?;
         let adapter = directory.trained(&mut config)?;
-        if options.out.exists() {
-            return Err(AppError::Exists { out: options.out.clone() });
-        }
+        AppError::unless_new(&options.out)?;
         let device = burn_lora::device::parse(&config.train.device)?;
         Ok(Self { config, adapter, device })
     }

@@ -17,9 +17,6 @@ use serde_json::{Map, Value};
 use crate::AppError;
 use crate::generator::{Generator, Writing};
 
-/// Rows that are continued together.
-const BATCH: usize = 8;
-
 /// What a file of prompts holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Prompts {
@@ -117,17 +114,19 @@ pub fn continue_file(
     let rows = read(generator, input, how)?;
     observer.stage("generating");
     let total = rows.len() as u64;
-    let (mut lines, mut done) = (String::new(), 0);
-    for batch in rows.chunks(BATCH) {
-        let prompts: Vec<Vec<u32>> = batch.iter().map(|(_, ids)| ids.clone()).collect();
-        for ((row, _), text) in batch.iter().zip(generator.write_all(&prompts, how)?) {
-            let mut row = row.clone();
-            row.insert("output".to_owned(), text.into());
-            lines.push_str(&Value::Object(row).to_string());
-            lines.push('\n');
-        }
-        done += batch.len() as u64;
-        observer.progress(done, total);
+    let prompts: Vec<Vec<u32>> = rows.iter().map(|(_, ids)| ids.clone()).collect();
+    let outputs = match prompts.is_empty() {
+        true => Vec::new(),
+        false => generator.write_all_told(&prompts, how, &mut |ended| {
+            observer.progress(ended as u64, total);
+        })?,
+    };
+    let mut lines = String::new();
+    for ((row, _), text) in rows.iter().zip(outputs) {
+        let mut row = row.clone();
+        row.insert("output".to_owned(), text.into());
+        lines.push_str(&Value::Object(row).to_string());
+        lines.push('\n');
     }
     observer.done();
     output.write(&lines)?;
@@ -145,7 +144,7 @@ fn read(generator: &Generator, input: &Path, how: &Writing) -> Result<Rows, AppE
         let refused =
             |reason: String| AppError::Prompt { path: input.to_owned(), line: index + 1, reason };
         let row: Map<String, Value> =
-            serde_json::from_str(line).map_err(|error| refused(error.to_string()))?;
+            serde_json::from_str(line).map_err(|error| refused(no_row(&error)))?;
         let ids = match asked(&row).map_err(refused)? {
             Asked::Prompt(text) => generator.prompt(text)?,
             Asked::Conversation(messages) => generator.conversation(&messages)?,
@@ -156,6 +155,16 @@ fn read(generator: &Generator, input: &Path, how: &Writing) -> Result<Rows, AppE
         rows.push((row, ids));
     }
     Ok(rows)
+}
+
+/// What a line is that is no row.
+fn no_row(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let said = said.split(" at line ").next().unwrap_or_default();
+    format!(
+        "no JSON object (column {}: {said}): write every prompt as a line of its own, {{\"prompt\": \"…\"}} or {{\"messages\": […]}}",
+        error.column()
+    )
 }
 
 /// What a row asks for.

@@ -54,7 +54,6 @@ use burn_lora_train::base::BaseCache;
 use burn_lora_train::metrics::figure;
 use burn_lora_train::observe::{Event, Observer};
 use burn_lora_train::run::{RunOptions, train_on};
-use burn_lora_train::silent::SilentRenderer;
 use burn_train::Interrupter;
 use serde::Deserialize;
 
@@ -63,7 +62,7 @@ pub use error::SweepError;
 pub use grid::{Axis, Grid, MAX_POINTS, Point};
 pub use results::{PointResult, PointState, Results};
 
-use found::{Found, Measured, found, measured};
+use found::{Found, found, measure};
 
 /// A grid of runs, read and checked.
 #[derive(Debug, Clone)]
@@ -202,7 +201,8 @@ impl Sweep {
         let all_found = self.look()?;
         for ((plan, found), row) in self.plans.iter().zip(&all_found).zip(&mut results.points) {
             if let Ok(Found::Finished) = found {
-                note(row, measured(&plan.config));
+                let measured = measure(row, &plan.config);
+                note(row, measured);
             }
         }
         self.write(&mut results)?;
@@ -227,10 +227,9 @@ impl Sweep {
                     let options = RunOptions {
                         resume,
                         overwrite,
-                        renderer: Some(Box::new(SilentRenderer)),
                         interrupter: interrupter.clone(),
                         no_memory_check: self.no_memory_check,
-                        ..RunOptions::default()
+                        ..RunOptions::silent()
                     };
                     train(plan.config.clone(), options)
                 }
@@ -246,7 +245,8 @@ impl Sweep {
             if interrupted {
                 row.state = PointState::Interrupted;
             } else {
-                note(row, outcome.and_then(|_| measured(&plan.config)));
+                let measured = outcome.and_then(|_| measure(row, &plan.config));
+                note(row, measured);
             }
             let ends = end_line(&results, index);
             self.write(&mut results)?;
@@ -311,21 +311,11 @@ impl Sweep {
     }
 }
 
-/// Takes down what a point came to.
-fn note(row: &mut PointResult, measured: Result<Measured, TrainError>) {
-    match measured {
-        Ok(measured) => {
-            row.state = PointState::Finished;
-            row.steps = Some(measured.steps);
-            (row.before, row.after) = (measured.before, measured.after);
-            row.trainable = Some(measured.trainable);
-            row.seconds = Some(measured.seconds);
-            row.tokens_per_second = Some(measured.tokens_per_second);
-        }
-        Err(error) => {
-            row.state = PointState::Failed;
-            row.error = Some(error.to_string());
-        }
+/// Takes down why a point failed, if it did.
+fn note(row: &mut PointResult, outcome: Result<(), TrainError>) {
+    if let Err(error) = outcome {
+        row.state = PointState::Failed;
+        row.error = Some(error.to_string());
     }
 }
 

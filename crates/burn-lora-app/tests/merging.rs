@@ -51,7 +51,7 @@ fn the_bleu_of_a_run_is_that_of_what_its_model_writes_against_all_references() {
 
     let generator = Generator::open(&tiny.path("run"), &[], "cpu", &Observer::silent()).unwrap();
     let ids = prompts.map(|prompt| generator.prompt(prompt).unwrap());
-    let how = Writing { max_tokens: 12, sampling: Default::default() };
+    let how = Writing { max_tokens: 12, sampling: Default::default(), rows: 16 };
     let outputs = generator.write_all(&ids, &how).unwrap();
     let expected = corpus_bleu(&outputs, &references, Case::Ignored).unwrap();
     assert!(expected.score > 0.0, "{outputs:?}");
@@ -107,7 +107,7 @@ fn merged_models_answer_as_the_adapted_one_and_are_refused_where_they_do_not() {
         let mut generator = Generator::open(&path, &[], "cpu", &Observer::silent()).unwrap();
         generator.set_scale(scale).unwrap();
         let prompt = generator.prompt("say 1 the red door the red door ").unwrap();
-        let how = Writing { max_tokens: 8, sampling: Default::default() };
+        let how = Writing { max_tokens: 8, sampling: Default::default(), rows: 16 };
         let text = generator.write(prompt.clone(), &how, &mut |_| ControlFlow::Continue(()));
         let text = text.unwrap();
         assert_eq!(generator.write_all(&[prompt], &how).unwrap(), std::slice::from_ref(&text));

@@ -3,7 +3,6 @@
 mod hint;
 mod output;
 mod place;
-mod plain;
 mod terminal;
 mod verbs;
 
@@ -47,14 +46,11 @@ fn main() -> ExitCode {
         keep_large_blocks();
     }
     let result = match verb {
+        Verb::Plan(verb) => return verb.run().unwrap_or_else(failed),
+        Verb::Train(verb) => return verb.run().unwrap_or_else(failed),
+        Verb::Sweep(verb) => return verb.run().unwrap_or_else(failed),
         Verb::Init(verb) => verb.run(),
         Verb::Check(verb) => verb.run(),
-        Verb::Plan(verb) => return verb.run(),
-        Verb::Train(verb) => match verb.run() {
-            Ok(code) => return code,
-            Err(error) => Err(error),
-        },
-        Verb::Sweep(verb) => return verb.run(),
         Verb::Eval(verb) => verb.run(),
         Verb::Generate(verb) => verb.run(),
         Verb::Chat(verb) => verb.run(),
@@ -64,10 +60,7 @@ fn main() -> ExitCode {
         Verb::Export(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(error),
-    }
+    result.map_or_else(failed, |()| ExitCode::SUCCESS)
 }
 
 /// How a user of the command line gives an override.

@@ -1,7 +1,7 @@
 //! Everything that goes to standard output and standard error.
 //!
 //! Lines may hold what data, models and servers say: control characters in them are written out ([`printable`]), so that nobody moves
-//! the cursor of whoever looks on. JSON is for programs and stays as it is.
+//! the cursor of whoever looks on. Of addresses in messages, users and passwords are left out. JSON is for programs and stays as it is.
 //!
 //! Results are for programs, too: what cannot be written is an error, but for a pipe that nobody reads any more, which
 //! ends quietly (`burn-lora check run.toml | head -1`). Progress and lines of a run are for whoever looks: that nobody
@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, Write};
 
 use burn_lora_app::AppError;
 use burn_lora_files::IoError;
-use burn_lora_text::{printable, printable_styled};
+use burn_lora_text::{printable, printable_styled, without_passwords};
 use serde::Serialize;
 
 /// Writes a result as one JSON object; a number that is not finite is `null`.
@@ -34,6 +34,11 @@ pub fn dry_run(found: &(impl Serialize + Display), as_json: bool) -> Result<(), 
         true => json(&DryRun { dry_run: true, found }),
         false => line(found),
     }
+}
+
+/// Writes a result: as lines, or as one JSON object.
+pub fn told(result: &(impl Serialize + Display), as_json: bool) -> Result<(), AppError> {
+    if as_json { json(result) } else { line(result) }
 }
 
 /// Writes a line of a result.
@@ -66,12 +71,13 @@ pub fn note(text: &str) {
 /// Text on standard error without a line's end.
 pub fn prompt(text: &str) {
     // Where even this cannot be said, nothing can.
-    let _ = result(&mut io::stderr().lock(), printable(text).as_bytes());
+    let text = without_passwords(text);
+    let _ = result(&mut io::stderr().lock(), printable(&text).as_bytes());
 }
 
 /// A report with colours of its own, to whoever looks on, on standard error.
 pub fn report(text: &str) {
-    let text = format!("{}\n", printable_styled(text));
+    let text = format!("{}\n", printable_styled(&without_passwords(text)));
     let _ = result(&mut io::stderr().lock(), text.as_bytes());
 }
 

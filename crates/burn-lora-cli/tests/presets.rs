@@ -72,8 +72,8 @@ fn a_classifier_of_minilms_shape_runs_as_planned() {
         let config = place.dir.path().join("config.toml");
         place.init(name, Some(&model), &rows, Some(&rows), &config);
         place.check_run(name, &config, &["train.steps=3".to_owned()]);
-        // Once more with another kind of adapter, and with the model's own dropout.
-        for set in ["adapter.method=dora", "model.dropout=true"] {
+        // Once more with another kind of adapter, with the model's own dropout, and with blocks recomputed.
+        for set in ["adapter.method=dora", "model.dropout=true", "train.recompute=block"] {
             place.check_variant(name, &config, &["train.steps=3", set]);
         }
     }
@@ -120,15 +120,33 @@ fn decoders_of_smollm2s_shape_run_as_planned() {
         let train = place.rows(&format!("{name}.jsonl"), &train);
         place.init(name, Some(&model), &train, eval.as_deref(), &config);
         let sets = ["train.steps=2", "data.generate_max_tokens=8"];
-        place.check_run(name, &config, &sets.map(str::to_owned));
-        // Once more with the base in 16 bits, for one of them, and with another kind of adapter, for another.
+        let kept = place.check_run(name, &config, &sets.map(str::to_owned));
+        // Once more with the base in 16 bits, for one of them, with another kind of adapter on blocks of 4 bits, for another, and with
+        // blocks recomputed, for the third.
+        if name == "continued-pretraining" {
+            let sets = [&sets[..], &["train.recompute=block"]].concat();
+            let again = place.check_variant(name, &config, &sets);
+            let planned = again.plan["recomputed"]["saved"].as_u64().unwrap();
+            assert_eq!(again.run["recomputed"], again.plan["recomputed"]);
+            let peak = |checked: &Checked| checked.run["peak_memory"].as_u64();
+            if let (Some(kept), Some(again)) = (peak(&kept), peak(&again)) {
+                let mib = |bytes: u64| bytes >> 20;
+                let saved = kept.saturating_sub(again);
+                println!("recomputing: planned to save {}, saved {} MiB", mib(planned), mib(saved));
+                // Both peaks are planned to a quarter of themselves at worst; most of what differs is one thing.
+                assert!(saved > planned / 2 && saved < 2 * planned, "{planned} planned, {saved}");
+            }
+        }
         if name == "smollm2-e2e" {
-            place.check_variant(name, &config, &[&sets[..], &["adapter.method=dora"]].concat());
+            let sets = [&sets[..], &["adapter.method=dora", "model.base=nf4"]].concat();
+            let blocks = place.check_variant(name, &config, &sets);
+            let weights = blocks.plan["memory"]["weights"].as_u64().unwrap();
+            assert_eq!(weights.div_ceil(1 << 20), 82, "{weights} bytes");
         }
         if name == "smollm2-chat" {
-            let plan =
+            let half =
                 place.check_variant(name, &config, &[&sets[..], &["model.dtype=bf16"]].concat());
-            let weights = plan["memory"]["weights"].as_u64().unwrap();
+            let weights = half.plan["memory"]["weights"].as_u64().unwrap();
             assert_eq!(weights.div_ceil(1 << 20), 257, "{weights} bytes");
         }
     }
@@ -175,8 +193,8 @@ fn a_decoder_of_bloom_560ms_shape_runs_as_planned() {
             "train.accumulate=1".to_owned(),
             "data.generate_max_tokens=2".to_owned(),
         ];
-        let plan = place.check_run(name, &config, &sets);
-        let count = |key: &str| plan[key].as_u64().unwrap();
+        let checked = place.check_run(name, &config, &sets);
+        let count = |key: &str| checked.plan[key].as_u64().unwrap();
         assert_eq!((count("trainable"), count("total")), (786_432, 560_001_024));
     }
 }
@@ -200,6 +218,12 @@ fn quickstart_rows() -> Vec<Row> {
 fn pairs() -> Vec<Value> {
     let pair = |row: Row| json!({"prompt": row.prompt, "completion": row.completion});
     quickstart_rows().into_iter().take(48).map(pair).collect()
+}
+
+/// What a verb said of a run before and after it.
+struct Checked {
+    plan: Value,
+    run: Value,
 }
 
 /// A directory of its own for a model, rows and runs.
@@ -251,15 +275,15 @@ impl Place {
     }
 
     /// [`Self::check_run`] into a directory of its own.
-    fn check_variant(&self, name: &str, config: &Path, sets: &[&str]) -> Value {
+    fn check_variant(&self, name: &str, config: &Path, sets: &[&str]) -> Checked {
         let dir = tempfile::tempdir_in(self.dir.path()).unwrap();
         let mut sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
         sets.push(format!("output.dir={:?}", dir.path().join("run")));
         self.check_run(name, config, &sets)
     }
 
-    /// Plans the run, runs it, and compares what was said with what came; gives the plan.
-    fn check_run(&self, name: &str, config: &Path, sets: &[String]) -> Value {
+    /// Plans the run, runs it, and compares what was said with what came; gives both.
+    fn check_run(&self, name: &str, config: &Path, sets: &[String]) -> Checked {
         let document = |verb: &str| {
             let mut arguments = vec![verb, config.to_str().unwrap(), "--json"];
             arguments.extend(sets.iter().flat_map(|set| ["--set", set.as_str()]));
@@ -281,6 +305,6 @@ impl Place {
             println!("{name}: planned {:.0}, measured {:.0} MiB", mib(planned), mib(measured));
             assert!((ratio - 1.0).abs() < 0.25, "{name}: {ratio:.3} of what came\n{plan:#}");
         }
-        plan
+        Checked { plan, run }
     }
 }

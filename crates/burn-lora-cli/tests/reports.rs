@@ -277,8 +277,12 @@ fn generate_tells_text_and_tokens() {
     assert!(!dir.join("new").exists());
     let written = document(dir, &file);
     assert_eq!(written, json!({"rows": 3, "output": "new/out.jsonl"}));
-    let lines = fs::read_to_string(dir.join("new/out.jsonl")).unwrap();
-    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let together = fs::read_to_string(dir.join("new/out.jsonl")).unwrap();
+    document(dir, &[&file[..], &["--overwrite", "--batch-size", "1"]].concat());
+    let one_by_one = fs::read_to_string(dir.join("new/out.jsonl")).unwrap();
+    assert_eq!(one_by_one, together);
+    let lines: Vec<Value> =
+        together.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let asked: Vec<&Value> = lines.iter().map(|line| &line["prompt"]).collect();
     assert_eq!(asked, prompts);
     assert!(lines.iter().all(|line| line["output"].is_string()));

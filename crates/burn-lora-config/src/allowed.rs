@@ -260,7 +260,12 @@ pub(crate) fn names(plural: &str) -> Allowed<Vec<String>> {
 
 /// The words of an enum.
 pub(crate) fn word<T: Named + PartialEq>() -> Allowed<T> {
-    words(T::ALL.iter().map(|variant| (variant.name(), *variant)).collect())
+    word_of(T::ALL)
+}
+
+/// The words of some variants of an enum.
+pub(crate) fn word_of<T: Named + PartialEq>(some: &[T]) -> Allowed<T> {
+    words(some.iter().map(|variant| (variant.name(), *variant)).collect())
 }
 
 /// The words of an enum, or one that stands for none of them.

@@ -74,8 +74,8 @@ impl RunConfig {
     pub fn read(path: impl AsRef<Path>, overrides: &[String]) -> Result<Self, ConfigErrors> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigErrors::unreadable(&name, error))?;
+        let text = burn_lora_files::read_text(path)
+            .map_err(|error| ConfigErrors::unreadable(&name, error.source))?;
         Self::parse(&text, &name, overrides)
     }
 

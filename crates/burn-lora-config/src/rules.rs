@@ -23,9 +23,17 @@ pub(crate) const EXCLUSIVE: [(&str, &str, &str); 3] = [
 /// drops them too.
 pub(crate) const OF_ADAPTERS: [&str; 2] = ["train.lora_plus", "train.keep_best"];
 
+/// Two keys that say what the base is held in, of which one has a default: an override of one drops the other.
+const OF_THE_BASE: [&str; 2] = ["model.dtype", "model.base"];
+
+/// Devices without weights in blocks.
+const WITHOUT_BLOCKS: [&str; 3] = ["cuda", "wgpu", "ndarray"];
+
 /// Whether an override of `key` takes back what was said of `other`; `full`: it is `method = "full"`.
 pub(crate) fn drops(key: &str, other: &str, full: bool) -> bool {
-    EXCLUSIVE.iter().any(|&(a, b, _)| [a, b].contains(&key) && [a, b].contains(&other))
+    let both = |pair: [&str; 2]| pair.contains(&key) && pair.contains(&other);
+    EXCLUSIVE.iter().any(|&(a, b, _)| both([a, b]))
+        || both(OF_THE_BASE)
         || full && (other.starts_with("adapter.") || OF_ADAPTERS.contains(&other))
 }
 
@@ -62,6 +70,17 @@ pub(crate) fn check(
         let wrong = full && model.dtype != WeightDtype::F32;
         let help = "leave it out: what is trained is f32, or write method = \"lora\"";
         reader.refuse_if(wrong, "model.dtype", "holds weights that cannot be trained", help);
+        let quantised = model.base.is_some();
+        let message = "holds weights that cannot be trained";
+        reader.refuse_if(full && quantised, "model.base", message, help);
+        let wrong = quantised && model.dtype != WeightDtype::F32;
+        let help =
+            "keep `base` to hold blocks of a few bits, `dtype` to hold each number by itself";
+        reader.refuse_if(wrong, "model.base", "cannot stand beside `dtype`", help);
+        let kind = train.and_then(|train| train.device.split(':').next()).unwrap_or_default();
+        let wrong = quantised && WITHOUT_BLOCKS.contains(&kind);
+        let help = "write device = \"cpu\" in [train], or give `dtype` in place of `base`";
+        reader.refuse_if(wrong, "model.base", format!("is not held on {kind}"), help);
     }
     if let Some(data) = data {
         check_data(reader, data);

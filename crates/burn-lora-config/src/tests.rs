@@ -1,5 +1,5 @@
 use burn_lora::{AdapterConfig, Init};
-use burn_lora_models::WeightDtype;
+use burn_lora_models::{Recompute, WeightDtype};
 use burn_lora_patch::Targets;
 use miette::Diagnostic;
 
@@ -59,6 +59,7 @@ weight_decay = 0
 no_decay = ["bias"]
 lora_plus = 16
 label_smoothing = 0.1
+recompute = "block"
 betas = [0.8, 0.95]
 epsilon = 1e-6
 seed = 7
@@ -104,6 +105,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 source: ModelSource::Pretrained("models/tiny".into()),
                 tokenizer: "models/tiny".into(),
                 dtype: WeightDtype::F32,
+                base: None,
                 random: false,
                 dropout: false,
             },
@@ -137,6 +139,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 length: Length::Epochs(1.0),
                 batch_size: 8,
                 accumulate: 1,
+                recompute: Recompute::None,
                 learning_rate: 2e-4,
                 schedule: Schedule::Cosine,
                 warmup: Warmup::Share(0.0),
@@ -185,6 +188,7 @@ fn every_key_is_read() {
     assert_eq!(config.data.answers, Answers::Each);
     assert_eq!(config.train.no_decay, ["bias"]);
     assert_eq!((config.train.lora_plus, config.train.label_smoothing), (16.0, 0.1));
+    assert_eq!(config.train.recompute, Recompute::Block);
     assert_eq!((config.train.metric, config.train.keep_best), (Metric::Accuracy, true));
     assert_eq!((config.train.threads, config.train.early_stopping), (Some(2), Some(4)));
     // Nothing in EVERYTHING is at its default, so that a key which is not read would show here.
@@ -192,7 +196,7 @@ fn every_key_is_read() {
         .into_iter()
         .filter(|key| !EVERYTHING.contains(&format!("\n{} = ", key.name)))
         .map(|key| key.name);
-    let elsewhere = ["config", "random", "held_out", "packing"];
+    let elsewhere = ["config", "base", "random", "held_out", "packing"];
     let elsewhere = elsewhere.into_iter().chain(["squad_template", "squad_no_answer", "steps"]);
     assert!(not_given.eq(elsewhere));
 }
@@ -201,10 +205,11 @@ fn every_key_is_read() {
 fn the_resolved_configuration_reads_back_the_same() {
     let random = "model.config=tiny/config.json";
     let squad = r#"data.squad_template="{context}\nQ: {question}\nA: {answer}""#;
-    let cases: [(&str, &[&str]); 9] = [
+    let cases: [(&str, &[&str]); 10] = [
         (LEAST, &[]),
         (EVERYTHING, &[]),
         (LEAST, &["adapter.method=full"]),
+        (LEAST, &["model.base=nf4", "train.device=cpu"]),
         (LEAST, &[random, "model.tokenizer=tiny", "adapter.method=full", "train.steps=9"]),
         (LEAST, &[r#"adapter.targets=["q_proj", "v_proj"]"#, "train.learning_rate=1.7e-5"]),
         (LEAST, &["data.train=['a', {path='b', weight=0.5}]", "data.packing=true"]),
@@ -300,6 +305,14 @@ fn values_out_of_range_are_refused() {
         "run.toml:8: train.learning_rate: cannot be nan; allowed: number above 0",
     );
     check_refused(
+        "[train]\nrecompute = \"blocks\"",
+        "run.toml:8: train.recompute: cannot be \"blocks\"; did you mean \"block\"? allowed: \"none\" or \"block\"",
+    );
+    check_refused(
+        "[train]\nrecompute = true",
+        "run.toml:8: train.recompute: cannot be true; allowed: \"none\" or \"block\"",
+    );
+    check_refused(
         "[train]\nbetas = [0.9]",
         "run.toml:8: train.betas: cannot be a list; allowed: two numbers from 0, below 1",
     );
@@ -380,6 +393,30 @@ fn weights_of_sixteen_bits_are_not_trained() {
         problems(&half, &["adapter.method=full"]),
         [
             "run.toml:3: model.dtype: holds weights that cannot be trained; leave it out: what is trained is f32, or write method = \"lora\""
+        ]
+    );
+}
+
+#[test]
+fn a_base_in_blocks_is_said_once_for_the_cpu_and_is_not_trained() {
+    let blocks = LEAST.replace("[data]", "base = \"q4\"\n[data]");
+    let model = |overrides: &[&str]| read(&blocks, overrides).unwrap().model;
+    assert_eq!(model(&[]).held(), WeightDtype::Q4);
+    assert_eq!(model(&["model.base=q8"]).held(), WeightDtype::Q8);
+    // The later of the two holds.
+    assert_eq!(model(&["model.dtype=bf16"]).held(), WeightDtype::Bf16);
+    let half = LEAST.replace("[data]", "dtype = \"f16\"\n[data]");
+    assert_eq!(read(&half, &["model.base=nf4"]).unwrap().model.held(), WeightDtype::Nf4);
+    assert_eq!(
+        problems(
+            &blocks.replace("[data]", "dtype = \"f16\"\n[data]"),
+            &["adapter.method=full", "train.device=cuda:1"]
+        ),
+        [
+            "run.toml:3: model.base: holds weights that cannot be trained; leave it out: what is trained is f32, or write method = \"lora\"",
+            "run.toml:3: model.base: cannot stand beside `dtype`; keep `base` to hold blocks of a few bits, `dtype` to hold each number by itself",
+            "run.toml:3: model.base: is not held on cuda; write device = \"cpu\" in [train], or give `dtype` in place of `base`",
+            "run.toml:4: model.dtype: holds weights that cannot be trained; leave it out: what is trained is f32, or write method = \"lora\"",
         ]
     );
 }
@@ -642,6 +679,7 @@ fn what_decides_a_step_is_neither_the_length_of_the_run_nor_what_is_shown() {
     let of = |more: &[&str]| read(LEAST, more).unwrap().deciding().unwrap();
     let one = of(&["train.steps=9"]);
     assert_eq!(one, of(&["train.epochs=2", "train.eval_every=0", "train.samples=1"]));
+    assert_eq!(one, of(&["train.epochs=2", "train.recompute=block"]));
     assert_ne!(one, of(&["train.steps=9", "train.seed=1"]));
     assert!(one.contains("train.batch_size = 8\n"), "{one}");
 }

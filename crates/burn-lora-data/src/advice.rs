@@ -78,6 +78,11 @@ mod tests {
             "the nearest is instruction: rename `response` to `output`; ",
         );
         check(
+            &["prompt", "chosen", "rejected"],
+            "the nearest is prompt-completion: rename `chosen` to `completion`; ",
+        );
+        check(&["chosen", "rejected"], "the nearest is messages: rename `chosen` to `messages`; ");
+        check(
             &["sentence", "class"],
             "the nearest is classification: rename `sentence` to `text`, rename `class` to `label`; ",
         );

@@ -135,16 +135,20 @@ pub enum DataError {
     },
     /// No row has anything to learn.
     #[error(
-        "{}: none of the {rows} rows has a target within {max_length} tokens: raise data.max_length",
-        path.display()
+        "{}: {}",
+        path.display(),
+        match *within {
+            Some(max_length) => format!("none of the {rows} rows has a target within {max_length} tokens: raise data.max_length"),
+            None => format!("there is nothing to learn in any of the {rows} rows: their answers are empty, or the chat template does not write them"),
+        }
     )]
     NoTargets {
         /// The data file.
         path: PathBuf,
         /// How many rows there are.
         rows: usize,
-        /// The longest row allowed.
-        max_length: usize,
+        /// The longest row allowed, where rows are longer.
+        within: Option<usize>,
     },
     /// Rows longer than is allowed, where such rows are refused.
     #[error("{}", list_long(path, rows, *max_length))]

@@ -243,6 +243,8 @@ fn conversations(
             report.no_effect(key);
         }
     }
+    let last = conversation.iter().rposition(Message::is_answer).map_or(0, |at| at + 1);
+    report.behind += conversation.len() - last;
     let mut examples = Vec::with_capacity(all.len());
     for (messages, segments) in all {
         report.shortened += usize::from(leaves_out(messages, &segments));
@@ -311,7 +313,7 @@ fn not_empty<E>(examples: Vec<E>, report: DataReport) -> Result<(Vec<E>, DataRep
         return Err(DataError::NoTargets {
             path: report.path,
             rows: report.rows,
-            max_length: report.max_length,
+            within: (report.cut + report.dropped > 0).then_some(report.max_length),
         });
     }
     Ok((examples, report))

@@ -93,6 +93,36 @@ fn csv_labels_are_numbers_where_they_are_written_as_such() {
 }
 
 #[test]
+fn tables_of_spreadsheets_are_read_by_what_stands_between_their_values() {
+    for mark in [',', ';', '\t', '|'] {
+        let text = format!("id{mark}text\n1{mark}\"a{mark}b\"\n2{mark}c\n");
+        let expected = [(2, format!("a{mark}b")), (3, "c".to_owned())];
+        let expected = expected.each_ref().map(|(line, text)| (*line, text.as_str()));
+        check_texts("a.csv", &text, &expected);
+        let declared = [(3, expected[0].1), (4, expected[1].1)];
+        check_texts("a.csv", &format!("sep={mark}\r\n{text}"), &declared);
+        // What opens a quote and does not close it once took every row behind it, where no comma stands before it.
+        check_error(
+            "a.csv",
+            &format!("id{mark}text\n1{mark}\"a\n2{mark}b\n"),
+            "2: the quote that opens a cell here is never closed; a quote within a cell is doubled",
+        );
+    }
+}
+
+#[test]
+fn a_file_of_one_conversation_is_one_row() {
+    for key in ["conversation", "dialog"] {
+        let text = format!("{{{key:?}: [{{\"role\": \"user\", \"content\": \"a\"}}]}}\n");
+        let error = parse("a.jsonl", &text).unwrap_err().to_string();
+        let said = format!(
+            "a.jsonl:1: the keys `{key}` fit no format: the nearest is messages: rename `{key}` to `messages`; "
+        );
+        assert!(error.starts_with(&said), "{error}");
+    }
+}
+
+#[test]
 fn csv_rows_that_do_not_fit_the_header_are_reported_with_their_lines() {
     let hint =
         "a cell with commas, quotes or line breaks stands in \"…\", a quote within it is doubled";

@@ -2,7 +2,7 @@
 //!
 //! | extension | content |
 //! | --- | --- |
-//! | `.csv`, `.tsv` | a header row of keys, then a row of values a line (RFC 4180), between commas, semicolons or tabs |
+//! | `.csv`, `.tsv` | a header row of keys, then a row of values a line (RFC 4180), between commas, semicolons, tabs or bars |
 //! | `.parquet` | columns of strings and whole numbers, lists of references and of conversations' turns |
 //! | any other | JSON: one object a line, one list of objects, objects over several lines, one object whose only list are the rows, or SQuAD's articles of paragraphs of questions |
 //!

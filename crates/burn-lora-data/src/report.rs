@@ -31,6 +31,8 @@ pub struct DataReport {
     pub empty: usize,
     /// Examples of which the template leaves out a part of an answer.
     pub shortened: usize,
+    /// Messages behind the last answer of their conversation, which are left out.
+    pub behind: usize,
     /// Keys of rows and of their messages that had no effect, with how often each was there.
     pub unused: BTreeMap<String, usize>,
     /// Rows cut to `max_length`, those left out among them.
@@ -60,6 +62,7 @@ impl DataReport {
             without_target: 0,
             empty: 0,
             shortened: 0,
+            behind: 0,
             unused: file.unused.clone(),
             cut: 0,
             dropped: 0,
@@ -116,6 +119,9 @@ impl fmt::Display for DataReport {
             let shortened = grouped(self.shortened);
             write!(f, "; {shortened} with an answer of which the chat template leaves out a part")?;
         }
+        if self.behind > 0 {
+            write!(f, "; {} messages behind the last answer left out", grouped(self.behind))?;
+        }
         if self.cut > 0 {
             write!(f, "; {} cut to {} tokens", grouped(self.cut), self.max_length)?;
         }
@@ -124,7 +130,12 @@ impl fmt::Display for DataReport {
         }
         if self.without_target > 0 {
             let left_out = grouped(self.without_target);
-            write!(f, "; {left_out} left out, with no target left: raise data.max_length")?;
+            match self.cut {
+                0 => write!(f, "; {left_out} left out, with nothing to learn")?,
+                _ => {
+                    write!(f, "; {left_out} left out, with no target left: raise data.max_length")?
+                }
+            }
         }
         if !self.unused.is_empty() {
             let key = |(key, times): (&String, &usize)| format!("`{key}` ({})", grouped(*times));

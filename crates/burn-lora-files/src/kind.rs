@@ -24,7 +24,7 @@ impl fmt::Display for Kind {
 }
 
 /// How each kind begins, after white space where it is text.
-const KINDS: [(&[u8], Kind); 20] = {
+const KINDS: &[(&[u8], Kind)] = {
     const fn kind(what: &'static str, remedy: &'static str) -> Kind {
         Kind { what, remedy }
     }
@@ -40,7 +40,8 @@ const KINDS: [(&[u8], Kind); 20] = {
         kind("text in UTF-16", "convert it: `iconv -f UTF-16 -t UTF-8 FILE > OTHER`");
     const PICKLE: Kind =
         kind("a pickle of Python", "save it again as safetensors: pickles are not read");
-    [
+    const ARROW: Kind = kind("an Arrow or Feather file", "save it as Parquet or as lines of JSON");
+    &[
         (b"version https://git-lfs.github.com/spec/", POINTER),
         (b"version https://hawser.github.com/spec/", POINTER),
         (b"<!doctype html", PAGE),
@@ -71,8 +72,18 @@ const KINDS: [(&[u8], Kind); 20] = {
         (b"SQLite format 3\0", kind("an SQLite data base", "export the table as CSV")),
         (b"GGUF", kind("a GGUF model", "name it as the model, with the ending `.gguf`")),
         (b"PAR1", kind("a Parquet file", "name it with the ending `.parquet`")),
+        (b"ARROW1", ARROW),
+        (b"FEA1", ARROW),
+        (b"\x93NUMPY", kind("an array of NumPy", "write its rows as lines of JSON")),
+        (
+            b"\x89HDF\r\n",
+            kind("an HDF5 file", "save it as safetensors, or its rows as lines of JSON"),
+        ),
+        (b"\x04\x22\x4d\x18", kind("an lz4 archive", "unpack it: `lz4 -dk FILE`")),
         (b"\x80\x02", PICKLE),
+        (b"\x80\x03", PICKLE),
         (b"\x80\x04", PICKLE),
+        (b"\x80\x05", PICKLE),
     ]
 };
 
@@ -111,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_file_is_told_by_how_it_begins() {
-        let cases: [(&[u8], Option<&str>); 9] = [
+        let cases: [(&[u8], Option<&str>); 13] = [
             (b"\n version https://git-lfs.github.com/spec/v1\n", Some("Git LFS pointer")),
             (b"<!DOCTYPE HTML><html>", Some("web page")),
             (b"\xff\xfe{\0", Some("UTF-16")),
@@ -119,6 +130,10 @@ mod tests {
             (b"PK\x03\x04xl", Some("zip")),
             (b"\x1f\x8b\x08", Some("gzip")),
             (b"\x80\x02}q", Some("pickle")),
+            (b"\x80\x05\x95", Some("pickle")),
+            (b"ARROW1\0\0", Some("Arrow")),
+            (b"\x93NUMPY\x01", Some("NumPy")),
+            (b"\x04\x22\x4d\x18d", Some("lz4")),
             (b"versions: 3", None),
             (b"", None),
         ];

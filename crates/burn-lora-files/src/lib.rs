@@ -28,4 +28,6 @@ mod plain;
 
 pub use error::IoError;
 pub use lossy::{lossy, lossy_option};
-pub use plain::{create_dir, put_in_place, read, read_text, scratch_dir, sync_dir, write};
+pub use plain::{
+    bytes, create_dir, line_at, names, put_in_place, read, read_text, scratch_dir, sync_dir, write,
+};

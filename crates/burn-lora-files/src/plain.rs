@@ -56,13 +56,51 @@ pub fn sync_dir(dir: &Path) -> Result<(), IoError> {
     atomic::sync_dir(dir).map_err(IoError::at("write", dir))
 }
 
+/// The names of what lies in a directory, sorted.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn names(dir: &Path) -> Result<Vec<String>, IoError> {
+    let entries = fs::read_dir(dir).and_then(|entries| {
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    });
+    let mut names: Vec<String> = entries.map_err(IoError::at("read", dir))?;
+    names.sort();
+    Ok(names)
+}
+
 /// Reads a whole file.
 ///
 /// # Errors
 ///
 /// What the system says.
 pub fn read(path: &Path) -> Result<Vec<u8>, IoError> {
-    fs::read(path).map_err(IoError::at("read", path))
+    bytes(path).map_err(IoError::at("read", path))
+}
+
+/// The bytes of a file, as [`std::fs::read`] gives them; a device is refused, which may have no end.
+///
+/// # Errors
+///
+/// What the system says; a device.
+pub fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    if is_device(&fs::metadata(path)?) {
+        let reason = "it is a device, which may have no end: name a file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
+    fs::read(path)
+}
+
+#[cfg(unix)]
+fn is_device(about: &fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    about.file_type().is_char_device() || about.file_type().is_block_device()
+}
+
+#[cfg(not(unix))]
+fn is_device(_: &fs::Metadata) -> bool {
+    false
 }
 
 /// Reads a whole text file.
@@ -78,9 +116,39 @@ pub fn read_text(path: &Path) -> Result<String, IoError> {
     if let Some(kind) = kind::recognised(&bytes) {
         return Err(refused(kind.to_string()));
     }
+    // An editor's mark is no part of the text.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes);
     String::from_utf8(bytes).map_err(|error| {
         let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
-        let line = 1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count();
+        let line = line_at(bytes, at);
         refused(format!("line {line} is not UTF-8 (a byte there is 0x{:02x})", bytes[at]))
     })
+}
+
+/// The line, from 1, that the byte at `at` stands in.
+pub fn line_at(bytes: &[u8], at: usize) -> usize {
+    1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_read_without_an_editors_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        fs::write(&path, b"\xef\xbb\xbf{}").unwrap();
+        assert_eq!(read_text(&path).unwrap(), "{}");
+        fs::write(&path, b"<html>gone").unwrap();
+        assert!(read_text(&path).unwrap_err().to_string().contains("a web page"));
+    }
+
+    /// Reading one once took all memory that there was.
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_not_read_to_its_end() {
+        let error = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("it is a device"), "{error}");
+    }
 }

@@ -7,7 +7,7 @@ use ureq::http::header::{ETAG, LOCATION};
 use ureq::http::{HeaderMap, Method, Request, Response, Uri};
 use ureq::{Agent, Body};
 
-use crate::url::{Origin, join, shown};
+use crate::url::{Origin, hidden, join, shown, without_secrets};
 use crate::{HubError, HubId, HubOptions};
 
 /// The entity tag of what a redirect leads to, which the hub adds for files in large-file storage.
@@ -24,16 +24,19 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Client {
     agent: Agent,
-    endpoint: String,
+    /// As it is asked, which may be with a user and a password.
+    endpoint: Secret,
+    /// As errors name it.
+    named: String,
     origin: Origin,
-    token: Option<Token>,
+    token: Option<Secret>,
     pause: Duration,
 }
 
-/// The header's value. Its own type, so that it is never shown.
-struct Token(String);
+/// A header's value, an address. Its own type, so that it is never shown.
+struct Secret(String);
 
-impl std::fmt::Debug for Token {
+impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")
     }
@@ -42,7 +45,8 @@ impl std::fmt::Debug for Token {
 impl Client {
     pub(crate) fn new(options: &HubOptions) -> Result<Self, HubError> {
         let endpoint = options.endpoint.trim_end_matches('/').to_owned();
-        let bad = |problem| HubError::BadEndpoint { endpoint: endpoint.clone(), problem };
+        let named = hidden(&without_secrets(&endpoint), options.token.as_deref());
+        let bad = |problem| HubError::BadEndpoint { endpoint: named.clone(), problem };
         let url: Uri = endpoint.parse().map_err(|_| bad("it is no URL"))?;
         let origin = Origin::of(&url).ok_or_else(|| bad("it is no http:// or https:// URL"))?;
         if url.query().is_some() {
@@ -52,7 +56,7 @@ impl Client {
             Some(token) if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) => {
                 return Err(HubError::BadToken);
             }
-            token => token.as_ref().map(|token| Token(format!("Bearer {token}"))),
+            token => token.as_ref().map(|token| Secret(format!("Bearer {token}"))),
         };
         // Redirects are followed here, where the token can be taken off. A compressed answer has another
         // length, and cannot be resumed.
@@ -67,7 +71,8 @@ impl Client {
             .timeout_per_read(Some(ANSWER_TIMEOUT))
             .build()
             .new_agent();
-        Ok(Self { agent, endpoint, origin, token, pause: options.pause })
+        let endpoint = Secret(endpoint);
+        Ok(Self { agent, endpoint, named, origin, token, pause: options.pause })
     }
 
     /// Asks for what is at a path of the hub, from byte `from` on, following redirects wherever they lead.
@@ -82,9 +87,10 @@ impl Client {
     }
 
     fn follow(&self, method: Method, path: &str, from: Option<u64>) -> Result<Answer, HubError> {
-        let text = format!("{}{path}", self.endpoint);
-        let mut url: Uri = text.parse().map_err(|_| HubError::Protocol {
-            url: text.clone(),
+        let Secret(endpoint) = &self.endpoint;
+        let named = || format!("{}{path}", self.named);
+        let mut url: Uri = format!("{endpoint}{path}").parse().map_err(|_| HubError::Protocol {
+            url: named(),
             problem: "the address is no URL".to_owned(),
         })?;
         for _ in 0..=MAX_REDIRECTS {
@@ -110,7 +116,7 @@ impl Client {
             url = target;
         }
         Err(HubError::Protocol {
-            url: text,
+            url: named(),
             problem: format!("more than {MAX_REDIRECTS} redirects"),
         })
     }
@@ -119,7 +125,7 @@ impl Client {
         let origin = Origin::of(&url);
         let from_hub = origin.as_ref() == Some(&self.origin);
         let mut request = Request::builder().method(method).uri(url.clone());
-        if let (Some(Token(bearer)), true) = (&self.token, from_hub) {
+        if let (Some(Secret(bearer)), true) = (&self.token, from_hub) {
             request = request.header("Authorization", bearer);
         }
         if let Some(from) = from.filter(|from| *from > 0) {
@@ -149,11 +155,11 @@ impl Client {
             return Ok(answer);
         }
         let said = |name| answer.header(name).unwrap_or_default();
-        let (code, reason) = (said("x-error-code"), self.hidden(said("x-error-message")));
-        let (id, endpoint) = (id.clone(), self.endpoint.clone());
+        let (code, reason) = (said("x-error-code"), said("x-error-message").to_owned());
+        let (id, endpoint) = (id.clone(), self.named.clone());
         let with_token = self.token.is_some();
         if !answer.from_hub {
-            return Err(HubError::Status { url: self.hidden(&shown(&answer.url)), status, reason });
+            return Err(HubError::Status { url: shown(&answer.url), status, reason });
         }
         // Without a token, the hub answers 401 for a model that does not exist, too.
         Err(match (status, code) {
@@ -165,16 +171,14 @@ impl Client {
                 None => HubError::NotFound { id, endpoint, with_token },
             },
             (401 | 403, _) => HubError::Unauthorised { id, endpoint, status, reason, with_token },
-            _ => HubError::Status { url: self.hidden(&shown(&answer.url)), status, reason },
+            _ => HubError::Status { url: shown(&answer.url), status, reason },
         })
     }
 
-    /// What a server says, without the token, which it may send back.
-    fn hidden(&self, said: &str) -> String {
-        match self.token.as_ref().and_then(|Token(bearer)| bearer.strip_prefix("Bearer ")) {
-            Some(token) => said.replace(token, "***"),
-            None => said.to_owned(),
-        }
+    /// An error without the token, which a server may have sent back in whatever it says.
+    pub(crate) fn hiding_token(&self, error: HubError) -> HubError {
+        let token = self.token.as_ref().and_then(|Secret(bearer)| bearer.strip_prefix("Bearer "));
+        error.with_texts(|text| hidden(text, token))
     }
 
     /// Makes a request again, after a while, as long as what fails may pass.

@@ -226,6 +226,30 @@ pub enum HubError {
 }
 
 impl HubError {
+    /// The same with what servers said in it put otherwise.
+    pub(crate) fn with_texts(mut self, change: impl Fn(&str) -> String) -> Self {
+        let each = |texts: &mut [&mut String]| {
+            texts.iter_mut().for_each(|text| **text = change(text.as_str()));
+        };
+        match &mut self {
+            Self::Unauthorised { endpoint, reason, .. } => each(&mut [endpoint, reason]),
+            Self::NotFound { endpoint, .. } | Self::Gated { endpoint, .. } => each(&mut [endpoint]),
+            Self::Status { url, reason, .. } => each(&mut [url, reason]),
+            Self::Protocol { url, problem } => each(&mut [url, problem]),
+            Self::CutOff { file, problem, .. } => each(&mut [file, problem]),
+            Self::WrongChecksum { file, expected, .. } => each(&mut [file, expected]),
+            Self::FileNotFound { file, .. } => each(&mut [file]),
+            Self::UnsafeName { name, .. } => each(&mut [name]),
+            Self::NoSafetensors { has, .. } => each(&mut has.iter_mut().collect::<Vec<_>>()),
+            Self::NoSuchGguf { file, has, .. } => {
+                each(&mut std::iter::once(file).chain(has).collect::<Vec<_>>());
+            }
+            Self::BadIndex { problem, .. } => each(&mut [problem]),
+            _ => {}
+        }
+        self
+    }
+
     /// Whether the same request may well succeed a little later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {

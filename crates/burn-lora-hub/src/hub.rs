@@ -47,6 +47,15 @@ impl Hub {
         if self.offline {
             return self.cached(id, files);
         }
+        self.fetched(id, files, progress).map_err(|error| self.client.hiding_token(error))
+    }
+
+    fn fetched(
+        &self,
+        id: &HubId,
+        files: &Files,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<PathBuf, HubError> {
         let listing = Listing::request(&self.client, id)?;
         let weights = weights(&listing, id, files)?;
         let repository = Repository::new(&self.cache, id);
@@ -111,6 +120,10 @@ impl Hub {
         if self.offline {
             return self.cached_snapshot(id, files);
         }
+        self.planned(id, files).map_err(|error| self.client.hiding_token(error))
+    }
+
+    fn planned(&self, id: &HubId, files: &Files) -> Result<Snapshot, HubError> {
         let repository = Repository::new(&self.cache, id);
         let listing = Listing::request(&self.client, id)?;
         weights(&listing, id, files)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::HubError;
+use crate::url::without_secrets;
 
 /// A model on the hub: `org/name`, and the revision wanted of it.
 ///
@@ -34,7 +35,7 @@ impl HubId {
         let (repo, revision) = text.split_once('@').unwrap_or((text, Self::DEFAULT_REVISION));
         let problem = repo_problem(repo).or_else(|| revision_problem(revision));
         match problem {
-            Some(problem) => Err(HubError::BadId { text: text.to_owned(), problem }),
+            Some(problem) => Err(HubError::BadId { text: without_secrets(text), problem }),
             None => Ok(Self { repo: repo.to_owned(), revision: revision.to_owned() }),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::url::without_secrets;
 use crate::{HubError, HubId};
 
 /// Where a model is.
@@ -37,7 +38,7 @@ impl Location {
         match HubId::parse(text) {
             Ok(id) => Ok(Self::Hub(id)),
             Err(HubError::BadId { problem, .. }) => {
-                Err(HubError::NoSuchPlace { text: text.to_owned(), problem })
+                Err(HubError::NoSuchPlace { text: without_secrets(text), problem })
             }
             Err(other) => Err(other),
         }

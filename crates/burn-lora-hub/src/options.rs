@@ -9,6 +9,7 @@ use std::time::Duration;
 use burn_lora_files::{IoError, home};
 
 use crate::HubError;
+use crate::url::{hidden, without_secrets};
 
 /// What a [`Hub`](crate::Hub) needs to know.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,7 +112,7 @@ impl HubOptions {
 impl fmt::Debug for HubOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubOptions")
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &hidden(&without_secrets(&self.endpoint), self.token.as_deref()))
             .field("cache", &self.cache)
             .field("token", &self.token.as_ref().map(|_| "***"))
             .field("offline", &self.offline)
@@ -220,6 +221,7 @@ mod tests {
     fn the_token_is_never_shown() {
         let mut options = HubOptions::new("http://hub", "/no");
         options.token = Some("hf_secret".to_owned());
+        options.endpoint = "https://me:hf_secret@hub".to_owned();
         assert!(!format!("{options:?}").contains("hf_secret"));
     }
 }

@@ -66,6 +66,32 @@ pub(crate) fn shown(url: &Uri) -> String {
     format!("{scheme}://{}{}", host.rsplit('@').next().unwrap_or(host), url.path())
 }
 
+/// A text as errors show it: of what looks like an address, without the user and the password in it, and without its query.
+pub(crate) fn without_secrets(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let rest = rest.split(['?', '#']).next().unwrap_or(rest);
+    // Before the host is whatever ends with the last `@` before the path. A password may have a `/` that was not encoded; no port has
+    // letters, so that what stands behind the colon tells.
+    let host = rest.split('/').next().unwrap_or(rest);
+    let port = host.split_once(':').map_or("", |(_, port)| port);
+    let place = match host.rsplit_once('@') {
+        Some((user, _)) => &rest[user.len() + 1..],
+        None if !port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            rest.rsplit('@').next().unwrap_or(rest)
+        }
+        None => rest,
+    };
+    format!("{scheme}://{place}")
+}
+
+/// A text without the token.
+pub(crate) fn hidden(text: &str, token: Option<&str>) -> String {
+    match token.filter(|token| !token.is_empty()) {
+        Some(token) => text.replace(token, "***"),
+        None => text.to_owned(),
+    }
+}
+
 /// Percent-encodes a name as one segment of a path, or as several where `slashes` stay.
 pub(crate) fn encode(name: &str, slashes: bool) -> String {
     name.bytes().fold(String::new(), |mut text, byte| {
@@ -117,6 +143,22 @@ mod tests {
     fn a_signature_is_not_shown() {
         let url: Uri = "https://me:secret@cdn.co:1/b?Signature=secret".parse().unwrap();
         assert_eq!(shown(&url), "https://cdn.co:1/b");
+    }
+
+    #[test]
+    fn what_stands_before_a_host_is_not_shown() {
+        for (text, said) in [
+            ("https://me:hf_secret@hub.co/org/name", "https://hub.co/org/name"),
+            ("https://hf_secret@hub.co", "https://hub.co"),
+            ("https://me:hf/secret@hub.co/org", "https://hub.co/org"),
+            ("https://me:a@hf_secret@hub.co/x@main", "https://hub.co/x@main"),
+            ("ftp://me:hf_secret@hub.co?token=hf_secret#hf_secret", "ftp://hub.co"),
+            ("https://hub.co:8080/org/name@main", "https://hub.co:8080/org/name@main"),
+            ("org/name@main", "org/name@main"),
+            ("C:\\model", "C:\\model"),
+        ] {
+            assert_eq!(without_secrets(text), said);
+        }
     }
 
     #[test]

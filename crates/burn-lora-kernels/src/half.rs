@@ -1,25 +1,10 @@
-//! Products with a matrix held in 16 bits: a tile of it is converted into scratch, multiplied with in
-//! f32 and dropped, so that no more than a tile of it ever exists in f32.
-//!
-//! Many rows share a converted tile, whose product is then split over the cores; few rows are split by
-//! the matrix's columns, and each core converts its own tiles. Converting is exact: the result is that
-//! of the f32 matrix with these values, with sums in another order.
+//! A matrix held in 16 bits, to be multiplied with by tiles ([`tiled`](crate::tiled)).
 
-use ::half::slice::HalfFloatSliceExt;
 use ::half::{bf16, f16};
-use rayon::prelude::*;
 
-use crate::product::{Accumulate, MatMut, MatRef, Threads, product};
+use crate::few_rows;
+use crate::tiled::Tiled;
 use crate::vector::vectorised;
-
-/// The side of a tile that is summed over. A tile (512 KiB of f32) stays in a core's own cache.
-const INNER: usize = 512;
-
-/// The other side of a tile.
-const OUTER: usize = 256;
-
-/// Fewer rows than that are not worth sharing: the columns are split instead.
-const FEW: usize = 64;
 
 /// Numbers of 16 bits.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +26,11 @@ impl Halves<'_> {
     /// Writes the numbers from `start` on, as many as `out` has.
     fn convert(self, start: usize, out: &mut [f32]) {
         match self {
-            Self::F16(values) => values[start..][..out.len()].convert_to_f32_slice(out),
+            Self::F16(values) => vectorised(|| {
+                for (out, value) in out.iter_mut().zip(&values[start..]) {
+                    *out = from_f16(value.to_bits());
+                }
+            }),
             Self::Bf16(values) => vectorised(|| {
                 for (out, value) in out.iter_mut().zip(&values[start..]) {
                     *out = f32::from_bits(u32::from(value.to_bits()) << 16);
@@ -49,6 +38,20 @@ impl Halves<'_> {
             }),
         }
     }
+}
+
+/// The number with these bits, without branches, so that vectors of them convert.
+#[inline(always)]
+fn from_f16(bits: u16) -> f32 {
+    let bits = u32::from(bits);
+    let (exponent, rest) = (bits & 0x7c00, (bits & 0x7fff) << 13);
+    // The exponent counts from 15 there and from 127 here.
+    let normal = rest + (112 << 23);
+    // Below 2^-14 the digits are those of 0.5 + x: units of 2^-24.
+    let below = (f32::from_bits(0.5_f32.to_bits() | (bits & 0x3ff)) - 0.5).to_bits();
+    let size = if exponent == 0 { below } else { normal };
+    let size = if exponent == 0x7c00 { rest + (224 << 23) } else { size };
+    f32::from_bits(size | (bits & 0x8000) << 16)
 }
 
 /// A matrix of 16 bits to read, whose rows lie one after the other, or that matrix transposed.
@@ -76,127 +79,37 @@ impl<'a> HalfRef<'a> {
     pub fn transposed(self) -> Self {
         Self { transposed: !self.transposed, ..self }
     }
+}
 
+impl Tiled for HalfRef<'_> {
     fn shape(self) -> [usize; 2] {
         let [rows, columns] = self.stored;
         if self.transposed { [columns, rows] } else { [rows, columns] }
     }
 
-    /// Rows `inner` and columns `outer` in f32, converted into `scratch`.
-    fn tile<'s>(
-        self,
-        inner: Span,
-        outer: Span,
-        scratch: &'s mut Vec<f32>,
-        threads: Threads,
-    ) -> MatRef<'s> {
-        let (rows, columns) = if self.transposed { (outer, inner) } else { (inner, outer) };
-        scratch.resize(rows.len * columns.len, 0.0);
-        let convert = |(row, out): (usize, &mut [f32])| {
-            self.values.convert((rows.start + row) * self.stored[1] + columns.start, out);
-        };
-        match threads {
-            Threads::One => scratch.chunks_exact_mut(columns.len).enumerate().for_each(convert),
-            Threads::All => scratch
-                .par_chunks_exact_mut(columns.len)
-                .with_min_len(rows.len.div_ceil(rayon::current_num_threads()))
-                .enumerate()
-                .for_each(convert),
+    fn is_transposed(self) -> bool {
+        self.transposed
+    }
+
+    fn convert(self, row: usize, column: usize, out: &mut [f32]) {
+        self.values.convert(row * self.stored[1] + column, out);
+    }
+
+    #[inline(always)]
+    fn fetch(self, row: usize, column: usize) {
+        let at = row * self.stored[1] + column;
+        match self.values {
+            Halves::F16(values) => few_rows::fetch(values, at),
+            Halves::Bf16(values) => few_rows::fetch(values, at),
         }
-        let tile = MatRef::dense(scratch, [rows.len, columns.len]);
-        if self.transposed { tile.transposed() } else { tile }
-    }
-}
-
-/// Some of a side.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    start: usize,
-    len: usize,
-}
-
-/// A side in spans of at most `most`.
-fn spans(side: usize, most: usize) -> impl Iterator<Item = Span> {
-    (0..side).step_by(most).map(move |start| Span { start, len: most.min(side - start) })
-}
-
-/// `dst = lhs rhs`, or `dst += lhs rhs`.
-///
-/// # Shapes
-///
-/// - lhs: `[m, k]`, rhs: `[k, n]`, dst: `[m, n]`
-///
-/// # Panics
-///
-/// Where the shapes do not agree, which is a mistake in a kernel.
-pub fn half_product(
-    mut dst: MatMut<'_>,
-    accumulate: Accumulate,
-    lhs: MatRef<'_>,
-    rhs: HalfRef<'_>,
-    threads: Threads,
-) {
-    let [m, n] = dst.shape();
-    let k = lhs.shape()[1];
-    assert_eq!((lhs.shape()[0], rhs.shape()), (m, [k, n]), "shapes of a product");
-    let cores = match threads {
-        Threads::One => 1,
-        Threads::All => rayon::current_num_threads(),
-    };
-    if m == 0 || n == 0 {
-        return;
-    }
-    if k == 0 || cores == 1 || m >= FEW {
-        // An empty product writes zeros.
-        if k == 0 {
-            return product(dst, accumulate, lhs, MatRef::dense(&[], [0, n]), Threads::One);
-        }
-        let mut scratch = Vec::new();
-        for outer in spans(n, OUTER) {
-            let window = dst.columns(outer.start, outer.len);
-            tiles(window, accumulate, lhs, rhs, outer, &mut scratch, threads);
-        }
-        return;
-    }
-    // As many equal parts as keep every core busy to the end.
-    let parts = n.div_ceil(OUTER).next_multiple_of(cores);
-    let columns: Vec<Span> = spans(n, n.div_ceil(parts)).collect();
-    let outs: Vec<Vec<f32>> = columns
-        .par_iter()
-        .map_init(Vec::new, |scratch, &outer| {
-            let mut out = vec![0.0; m * outer.len];
-            let window = MatMut::dense(&mut out, [m, outer.len]);
-            tiles(window, Accumulate::Set, lhs, rhs, outer, scratch, Threads::One);
-            out
-        })
-        .collect();
-    for (outer, out) in columns.into_iter().zip(&outs) {
-        dst.columns(outer.start, outer.len).put(accumulate, out);
-    }
-}
-
-/// The columns `outer` of the product.
-fn tiles(
-    mut dst: MatMut<'_>,
-    accumulate: Accumulate,
-    lhs: MatRef<'_>,
-    rhs: HalfRef<'_>,
-    outer: Span,
-    scratch: &mut Vec<f32>,
-    threads: Threads,
-) {
-    let (whole, mut accumulate) = (dst.shape()[1], accumulate);
-    for inner in spans(lhs.shape()[1], INNER) {
-        let tile = rhs.tile(inner, outer, scratch, threads);
-        let lhs = lhs.columns(inner.start, inner.len);
-        product(dst.columns(0, whole), accumulate, lhs, tile, threads);
-        accumulate = Accumulate::Add;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::product::{Accumulate, MatMut, MatRef, Threads, product};
+    use crate::tiled::tiled_product;
 
     /// Values that 8 bits hold and f32 adds exactly, so that the order of additions does not matter.
     fn values(count: usize, seed: usize) -> Vec<f32> {
@@ -207,8 +120,15 @@ mod tests {
     fn products_equal_those_of_the_converted_matrix() {
         // No more than a tile; several tiles of both sides, the last of them short, of few rows and of
         // many; nothing to sum.
-        let shapes =
-            [[1, 1, 1], [3, 5, 2], [1, 577, 1030], [7, 600, 513], [129, 1100, 300], [70, 3, 900]];
+        let shapes = [
+            [1, 1, 1],
+            [3, 5, 2],
+            [1, 577, 1030],
+            [7, 600, 513],
+            [129, 1100, 300],
+            [70, 3, 900],
+            [20, 600, 513],
+        ];
         for [m, k, n] in shapes.into_iter().chain([[0, 4, 4], [4, 0, 4], [4, 4, 0], [80, 0, 5]]) {
             let (a, b) = (values(m * k, 1), values(k * n, 2));
             let lhs = MatRef::dense(&a, [m, k]);
@@ -229,7 +149,7 @@ mod tests {
                             let mut got = expected.clone();
                             let dst = |out| MatMut::dense(out, [m, n]);
                             product(dst(&mut expected), accumulate, lhs, rhs, Threads::One);
-                            half_product(dst(&mut got), accumulate, lhs, half, threads);
+                            tiled_product(dst(&mut got), accumulate, lhs, half, threads);
                             assert_eq!(got, expected, "{m} {k} {n} {accumulate:?} {threads:?}");
                         }
                     }

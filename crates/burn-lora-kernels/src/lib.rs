@@ -5,15 +5,17 @@
 //! product once and on all cores, and pass over an element once where composed operations pass over it many times.
 //!
 //! - [`product`]: `dst = lhs rhs` or `dst += lhs rhs` on strided views.
-//! - [`half`]: the same with a matrix held in 16 bits, converted tile by tile.
+//! - [`few_rows`]: the same of fewer than 64 rows, of some at the speed of memory.
+//! - [`tiled`]: the same with a matrix that is not held in f32, converted tile by tile: [`half`], 16 bits, and
+//!   [`quantised`], blocks of a few bits.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
-//! - [`rows`]: rows shared out to the cores.
+//! - [`rows`]: rows shared out to the cores; [`awake`]: cores that do not sleep between short products.
 //! - [`adamw`]: an optimiser's step in one pass over memory.
-//! - [`Floats`], [`HalfMatrix`]: a Flex tensor's values as a slice, and back.
+//! - [`Floats`], [`HalfMatrix`], [`QuantisedMatrix`](quantised::QuantisedMatrix): a Flex tensor's values as a slice, and back.
 //! - [`allocator`]: large blocks that a process keeps from one step to the next.
 //!
-//! Arithmetic is `f32` alone; all but [`allocator`] with the feature `flex`. `unsafe` is allowed in [`product`]
-//! and [`allocator`] alone, and in no other crate.
+//! Arithmetic is `f32` alone; all but [`allocator`] and the reading of [`quantised`] with the feature `flex`. `unsafe` is allowed in [`product`],
+//! [`few_rows`] and [`allocator`] alone, and in no other crate.
 //!
 //! ```
 //! use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
@@ -29,13 +31,20 @@
 pub mod adamw;
 pub mod allocator;
 #[cfg(feature = "flex")]
+pub mod awake;
+#[cfg(feature = "flex")]
+pub mod few_rows;
+#[cfg(feature = "flex")]
 mod floats;
 #[cfg(feature = "flex")]
 pub mod half;
 #[cfg(feature = "flex")]
 pub mod product;
+pub mod quantised;
 #[cfg(feature = "flex")]
 pub mod rows;
+#[cfg(feature = "flex")]
+pub mod tiled;
 #[cfg(feature = "flex")]
 pub mod vector;
 

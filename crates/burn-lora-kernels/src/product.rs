@@ -3,7 +3,8 @@
 //! What Flex's own product leaves out: the result can be added to what the destination holds, and
 //! a product with a narrow side, as those of a low-rank factor are, has kernels of its own
 //! (`product/narrow.rs`), which pack nothing. One with a less narrow side is split over the cores by
-//! rows, where `gemm` splits it badly (two threads slower than one).
+//! rows, where `gemm` splits it badly (two threads slower than one). A product of a few rows is one of
+//! [`few_rows`](crate::few_rows), but for a factor's gradient, which sums over the rows of a batch.
 //!
 //! The two views check once, when they are made, that every element lies in its slice. That is all
 //! that the `unsafe` blocks here and below stand on.
@@ -14,6 +15,8 @@ mod narrow;
 mod tile;
 
 use rayon::prelude::*;
+
+use crate::few_rows::{self, FEW};
 
 /// A matrix to read: element `(i, j)` is `data[i * strides[0] + j * strides[1]]`.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +57,11 @@ impl<'a> MatRef<'a> {
     pub fn columns(self, start: usize, count: usize) -> Self {
         let from = (start * self.strides[1]).min(self.data.len());
         Self::new(&self.data[from..], [self.shape[0], count], self.strides)
+    }
+
+    /// The slice, the shape and the strides.
+    pub(crate) fn parts(self) -> (&'a [f32], [usize; 2], [usize; 2]) {
+        (self.data, self.shape, self.strides)
     }
 
     /// Rows `start..start + count`.
@@ -118,6 +126,19 @@ impl<'a> MatMut<'a> {
             }
         }
     }
+
+    /// Its columns in parts of `width`, the last with what is left; of each part its rows.
+    pub(crate) fn split(self, width: usize) -> Vec<Vec<&'a mut [f32]>> {
+        let [rows, columns] = self.shape;
+        let mut parts = Vec::new();
+        parts.resize_with(columns.div_ceil(width), || Vec::with_capacity(rows));
+        for row in self.data.chunks_mut(self.stride.max(1)).take(rows) {
+            for (part, piece) in parts.iter_mut().zip(row[..columns].chunks_mut(width)) {
+                part.push(piece);
+            }
+        }
+        parts
+    }
 }
 
 /// One past the last element; none where that is more than can be counted.
@@ -148,7 +169,7 @@ pub enum Threads {
 }
 
 /// Below so many multiplications a thread costs more than it gives.
-const SMALL: usize = 1 << 18;
+pub(crate) const SMALL: usize = 1 << 18;
 
 /// A product with a side narrower than this is split by rows.
 const NARROW: usize = 128;
@@ -172,11 +193,18 @@ pub fn product(
     let [m, n] = dst.shape;
     let k = lhs.shape[1];
     assert_eq!((lhs.shape[0], rhs.shape), (m, [k, n]), "shapes of a product");
+    let form = narrow::Form::of(lhs, rhs);
+    if m <= FEW
+        && !form.is_some_and(narrow::Form::is_gradient)
+        && let Some(weight) = few_rows::view(rhs)
+    {
+        return few_rows::product(dst, accumulate, lhs, weight, threads);
+    }
     let count = match threads {
         Threads::All if m * n * k >= SMALL => rayon::current_num_threads(),
         _ => 1,
     };
-    if let Some(form) = narrow::Form::of(lhs, rhs) {
+    if let Some(form) = form {
         narrow::product(form, dst, accumulate, lhs, rhs, count);
     } else if count == 1 {
         multiply(dst, accumulate, lhs, rhs, gemm::Parallelism::None);

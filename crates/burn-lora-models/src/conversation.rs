@@ -36,7 +36,7 @@ mod message;
 
 use std::borrow::Cow;
 
-pub use message::Message;
+pub use message::{Message, says};
 
 use crate::ModelError;
 use crate::template::{ChatTemplate, Piece, TemplateError};

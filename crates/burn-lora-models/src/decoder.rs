@@ -64,7 +64,7 @@ pub trait Decoder: Model {
     /// The stream after the last norm, what [`Self::logits`] takes.
     ///
     /// Row `i` of `ids` has `lengths[i]` tokens, then padding of any id; the output at padding means
-    /// nothing. With a cache, `ids` continue what it holds.
+    /// nothing. With a cache, `ids` continue what its selected slots hold.
     ///
     /// # Shapes
     ///
@@ -74,7 +74,7 @@ pub trait Decoder: Model {
     /// # Panics
     ///
     /// Where a row grows beyond the model's context, an id is outside the vocabulary, or `lengths`
-    /// (and the cache) have another number of rows than `ids`.
+    /// (and the cache's selected slots) are another number than the rows of `ids`.
     fn hidden(
         &self,
         ids: Tensor<2, Int>,

@@ -31,6 +31,10 @@ mod decoder;
 pub(crate) use decoder::{DecoderCost, DecoderNames, Norms};
 
 use crate::fused::rows_at_once;
+use crate::recompute::Recompute;
+
+/// Tokens of a prompt that generation lets through a model at a time.
+pub(crate) const PROMPT_TOKENS: usize = 256;
 
 /// What is learned of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,12 +97,50 @@ pub struct Footprint {
     pub passing: u64,
     /// Of an evaluation, which has no backward pass, at most.
     pub evaluation: u64,
+    /// What recomputing blocks changes.
+    pub blocks: BlockFootprint,
+}
+
+/// The part of the blocks in what a training step keeps; of those that a gradient goes back through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BlockFootprint {
+    /// Kept in all of them.
+    pub kept: u64,
+    /// Kept in the one that keeps most.
+    pub largest: u64,
+    /// Their inputs.
+    pub inputs: u64,
+    /// The input of one.
+    pub input: u64,
 }
 
 impl Footprint {
     /// All of a training step together.
     pub fn step(&self) -> u64 {
         self.kept + self.logits.max(self.passing)
+    }
+
+    /// The same step with its blocks recomputed: their inputs are kept in place of what is in them, and in the
+    /// backward pass one block is there at a time.
+    #[must_use]
+    pub fn recomputing(self) -> Self {
+        let BlockFootprint { kept, largest, inputs, input } = self.blocks;
+        if inputs == 0 {
+            return self;
+        }
+        // The gradient of the block's output, and what seeds its backward pass with it: ones and a product.
+        // The block's own input is counted already.
+        let again = largest + 2 * input;
+        Self { kept: self.kept - kept + inputs, passing: self.passing + again, ..self }
+    }
+
+    /// With the blocks recomputed, or not.
+    #[must_use]
+    pub fn with(self, recompute: Recompute) -> Self {
+        match recompute {
+            Recompute::None => self,
+            Recompute::Block => self.recomputing(),
+        }
     }
 }
 
@@ -109,6 +151,9 @@ pub trait CostModel {
 
     /// Floating-point operations of attention in a training step on a batch, beside the linears'.
     fn attention_flops(&self, batch: &BatchShape) -> f64;
+
+    /// Of those, the forward pass's.
+    fn attention_forward_flops(&self, batch: &BatchShape) -> f64;
 
     /// Values of the queries of one token, over all layers.
     fn attention_width(&self) -> usize;
@@ -175,11 +220,43 @@ pub(crate) struct Pass<'a> {
     pub(crate) tracked: bool,
     /// Values kept.
     pub(crate) kept: usize,
+    /// Values of the blocks that went by.
+    blocks: Blocks,
+}
+
+#[derive(Default)]
+struct Blocks {
+    /// Kept in them, and in the one that keeps most.
+    kept: usize,
+    largest: usize,
+    /// How many of them a gradient passes.
+    tracked: usize,
 }
 
 impl<'a> Pass<'a> {
     pub(crate) fn new(learned: &'a LearnedAt<'a>) -> Self {
-        Self { learned, tracked: false, kept: 0 }
+        Self { learned, tracked: false, kept: 0, blocks: Blocks::default() }
+    }
+
+    /// The end of a block, before which so many values were kept.
+    pub(crate) fn block_ends(&mut self, before: usize) {
+        if self.tracked {
+            let kept = self.kept - before;
+            self.blocks.kept += kept;
+            self.blocks.largest = self.blocks.largest.max(kept);
+            self.blocks.tracked += 1;
+        }
+    }
+
+    /// What recomputing the blocks changes, of whose input there are so many values.
+    pub(crate) fn blocks(&self, input: usize) -> BlockFootprint {
+        let Blocks { kept, largest, tracked } = self.blocks;
+        BlockFootprint {
+            kept: floats(kept),
+            largest: floats(largest),
+            inputs: floats(tracked * input),
+            input: floats(input),
+        }
     }
 
     /// Keeps that many values if a gradient passes here.
@@ -219,6 +296,28 @@ mod tests {
             "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
             "num_key_value_heads": 2, "max_position_embeddings": 32, "tie_word_embeddings": true}"#;
         LlamaConfig::from_json(text, "config.json".as_ref()).unwrap()
+    }
+
+    /// With blocks recomputed: the inputs of those that a gradient passes, in place of what is in them.
+    #[test]
+    fn recomputed_blocks_keep_their_inputs() {
+        let step = |learned: &LearnedAt<'_>| llama().about().cost().footprint(&BATCH, learned);
+        let of_token = |bytes: u64| bytes as f64 / 4.0 / 16.0;
+        let (all, again) = (step(&linears), step(&linears).recomputing());
+        // 236 a layer of which one has no input below its norm; and the input of the last norm.
+        assert_eq!(of_token(all.blocks.kept), 220.0 + 236.0);
+        assert_eq!(of_token(all.blocks.largest), 236.0);
+        assert_eq!(of_token(again.kept), 2.0 * 16.0 + 16.0);
+        // One block, whose input is one of those, with the gradient of its output and its seed.
+        assert_eq!(of_token(again.passing - all.passing), 236.0 + 2.0 * 16.0);
+        assert_eq!((again.logits, again.evaluation), (all.logits, all.evaluation));
+        // The blocks below the first that learns have nothing to recompute.
+        let last =
+            |path: &str| if path.contains("layers.1.") { linears(path) } else { Learned::Nothing };
+        assert_eq!(of_token(step(&last).recomputing().kept), 16.0 + 16.0);
+        // Nothing learned in blocks, nothing changed.
+        let head = |path: &str| if path == "lm_head" { FACTORS } else { Learned::Nothing };
+        assert_eq!(step(&head).recomputing(), step(&head));
     }
 
     fn kept_bytes(config: &impl ModelConfig, batch: &BatchShape, learned: &LearnedAt<'_>) -> u64 {

@@ -8,6 +8,7 @@
 //! - [`silu_mul`]: `silu(gate) · up`;
 //! - [`gelu_tanh`]: GELU by its tanh approximation;
 //! - [`causal_attention`]: positions and causal attention, from the projections' own layout;
+//! - attention over a cache of keys and values, which takes up the new ones where they belong;
 //! - [`head_loss`]: the output head and the cross-entropy together, in chunks of rows, so that the
 //!   logits over the vocabulary never exist as a whole.
 //!
@@ -15,11 +16,11 @@
 //! (in `composed`) are made of what every backend has, Flex has kernels (in `flex`), and
 //! `Autodiff<B>` has the backward passes (in `autodiff`), which call the backend's `…_grad`.
 //!
-//! Left out: dropout inside of attention, masks other than the causal one, key-value caches; those
-//! run composed.
+//! Left out: dropout inside of attention, which runs composed; masks other than the causal one.
 
 mod autodiff;
 mod backends;
+mod cached;
 mod composed;
 #[cfg(feature = "flex")]
 mod flex;
@@ -30,6 +31,9 @@ use burn::backend::tensor::{BoolTensor, FloatTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{Bool, Device, Int, Tensor};
 use burn_lora::{Frozen, FrozenBackend, FrozenWeight};
+
+pub use cached::{Attended, CacheRow, CacheRows, Held};
+pub(crate) use cached::{cached_attention, unseen};
 
 /// Logits over a vocabulary that exist at a time, at most (32 MiB); one row of them, at least.
 pub(crate) const LOGITS: usize = 1 << 23;
@@ -70,9 +74,9 @@ pub enum Encoding<B: Backend> {
     Embedded,
     /// Pairs of queries and keys turn by their position (Su et al. 2021).
     Rotary {
-        /// Cosines, `[tokens, head_dim / 2]`.
+        /// Cosines, `[tokens, head_dim / 2]`; over a cache, of all rows or of each: `[batch · tokens, ..]`.
         cos: FloatTensor<B>,
-        /// Sines, `[tokens, head_dim / 2]`.
+        /// Sines, alike.
         sin: FloatTensor<B>,
     },
     /// A key adds its position times the head's slope (ALiBi, Press et al. 2022).
@@ -88,7 +92,8 @@ pub enum Encoding<B: Backend> {
 pub enum Later<B: Backend> {
     /// The operation finds out for itself.
     Implied,
-    /// `[tokens, tokens]`: true where the key, a column, stands after the query, a row.
+    /// `[tokens, tokens]`: true where the key, a column, stands after the query, a row; over a cache
+    /// `[batch, 1, tokens, seen]`.
     Mask(BoolTensor<B>),
 }
 
@@ -193,6 +198,20 @@ pub trait FusedBackend: FrozenBackend {
         composed::causal_attention_grad::<Self>(q, k, v, encoding, later, dy)
     }
 
+    /// `softmax(q kᵀ / √head_dim) v` of new tokens over the cache, which takes their keys and values up.
+    #[fusion(default)]
+    fn cached_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        #[extension_type] held: Held<Self>,
+        #[extension_type] encoding: Encoding<Self>,
+        #[extension_type] later: Later<Self>,
+        rows: CacheRows,
+    ) -> Attended<Self> {
+        cached::composed::<Self>([q, k, v], held, &encoding, later, &rows)
+    }
+
     /// See [`head_loss`].
     #[fusion(default)]
     fn head_loss(
@@ -268,6 +287,21 @@ pub enum Positional {
     },
 }
 
+impl Positional {
+    /// On primitives, the tables of rows one after the other.
+    fn encoding(self) -> Encoding<Dispatch> {
+        let table = |table: Tensor<3>| {
+            let [rows, tokens, half] = table.dims();
+            table.reshape([rows * tokens, half]).into_dispatch()
+        };
+        match self {
+            Self::Embedded => Encoding::Embedded,
+            Self::Rotary { cos, sin } => Encoding::Rotary { cos: table(cos), sin: table(sin) },
+            Self::Alibi { slopes } => Encoding::Alibi { slopes: slopes.into_dispatch() },
+        }
+    }
+}
+
 /// Which keys stand after which queries, made on the device, once for all layers of a pass: `[tokens, tokens]`. None on a CPU, whose
 /// attention looks at no such key.
 pub fn later(tokens: usize, device: &Device) -> Option<Tensor<2, Bool>> {
@@ -294,19 +328,11 @@ pub fn causal_attention(
     positional: Positional,
     later: Option<Tensor<2, Bool>>,
 ) -> Tensor<4> {
-    let encoding = match positional {
-        Positional::Embedded => Encoding::Embedded,
-        Positional::Rotary { cos, sin } => {
-            let table = |table: Tensor<3>| table.squeeze_dim::<2>(0).into_dispatch();
-            Encoding::Rotary { cos: table(cos), sin: table(sin) }
-        }
-        Positional::Alibi { slopes } => Encoding::Alibi { slopes: slopes.into_dispatch() },
-    };
     Tensor::from_dispatch(<Dispatch as FusedBackend>::causal_attention(
         q.into_dispatch(),
         k.into_dispatch(),
         v.into_dispatch(),
-        encoding,
+        positional.encoding(),
         later.map_or(Later::Implied, |later| Later::Mask(later.into_dispatch())),
     ))
 }

@@ -1,8 +1,9 @@
 //! Text from a decoder: token by token, over a cache of keys and values.
 //!
-//! Prompts of one call run as a batch, whatever their lengths; each row has a random generator of
-//! its own, keyed by the seed and the row, and stops by itself. Nothing outside the call is read
-//! or changed, so that the same call gives the same tokens.
+//! Prompts of one call run in batches that rows join and leave as they end, whatever their lengths and however
+//! many there are (`generate/slots.rs`); each row has a random generator of its own, keyed by the seed and the
+//! row, and stops by itself. Nothing outside the call is read or changed, so that the same call gives the same
+//! tokens, and a row's do not depend on how many run beside it.
 //!
 //! ```
 //! use std::ops::ControlFlow;
@@ -31,15 +32,18 @@
 //! Left out: beams, penalties, speculative decoding.
 
 mod sample;
+mod slots;
 
 use std::ops::ControlFlow;
 
-use burn::tensor::{Int, Tensor, TensorData};
-
-use sample::Sampler;
 pub use sample::Sampling;
+use slots::Slots;
 
-use crate::{Decoder, KvCache, ModelError};
+use crate::{Decoder, ModelError};
+
+/// Rows that run at a time, unless told otherwise: as many as a product takes at the price of one, which is
+/// that of reading the weights.
+pub const ROWS: usize = 16;
 
 /// How to generate.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,12 +54,14 @@ pub struct GenerateOptions {
     pub sampling: Sampling,
     /// Tokens that end a row; the one that did is not part of the output.
     pub stop: Vec<u32>,
+    /// How many rows run at a time, at most (from 1 on); memory grows with it.
+    pub rows: usize,
 }
 
 impl Default for GenerateOptions {
-    /// 128 tokens, greedy, no stop tokens.
+    /// 128 tokens, greedy, no stop tokens, [`ROWS`] at a time.
     fn default() -> Self {
-        Self { max_new_tokens: 128, sampling: Sampling::default(), stop: Vec::new() }
+        Self { max_new_tokens: 128, sampling: Sampling::default(), stop: Vec::new(), rows: ROWS }
     }
 }
 
@@ -82,11 +88,23 @@ pub enum End {
     Interrupted,
 }
 
-/// One row while it runs.
-struct Row {
-    ids: Vec<u32>,
-    sampler: Sampler,
-    end: Option<End>,
+/// What [`generate_told`] tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// A row got a token, which is not a stop token.
+    Token {
+        /// The prompt's index.
+        row: usize,
+        /// The token.
+        token: u32,
+    },
+    /// A row has ended.
+    End {
+        /// The prompt's index.
+        row: usize,
+        /// Why.
+        end: End,
+    },
 }
 
 /// Continues each prompt. `on_token` is told of each row and token as they come, stop tokens left
@@ -104,84 +122,26 @@ pub fn generate(
     options: &GenerateOptions,
     on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
 ) -> Result<Vec<Generated>, ModelError> {
-    check(model, prompts, options)?;
-    let model = model.valid();
-    let context = model.config().context().unwrap_or(usize::MAX);
-    let mut rows: Vec<Row> = (0..prompts.len())
-        .map(|row| Row {
-            ids: Vec::new(),
-            sampler: Sampler::new(&options.sampling, row),
-            end: (options.max_new_tokens == 0).then_some(End::Length),
-        })
-        .collect();
-    let mut cache = KvCache::new();
-    let mut input = prompts.to_vec();
-    while rows.iter().any(|row| row.end.is_none()) {
-        let logits = last_logits(&model, &input, &mut cache)?;
-        for (index, (row, logits)) in rows.iter_mut().zip(logits).enumerate() {
-            if row.end.is_some() {
-                continue;
-            }
-            let token = row.sampler.next(&logits)?;
-            if options.stop.contains(&token) {
-                row.end = Some(End::Stop(token));
-                continue;
-            }
-            row.ids.push(token);
-            if on_token(index, token).is_break() {
-                rows.iter_mut().for_each(|row| _ = row.end.get_or_insert(End::Interrupted));
-                break;
-            }
-            if row.ids.len() == options.max_new_tokens {
-                row.end = Some(End::Length);
-            } else if prompts[index].len() + row.ids.len() > context {
-                row.end = Some(End::Context);
-            }
-        }
-        // A row that has ended goes on as padding: it takes no position and no other row sees it.
-        input = rows
-            .iter()
-            .map(|row| match (row.end, row.ids.last()) {
-                (None, Some(&token)) => vec![token],
-                _ => Vec::new(),
-            })
-            .collect();
-    }
-    Ok(rows
-        .into_iter()
-        .map(|row| Generated { ids: row.ids, end: row.end.unwrap_or(End::Length) })
-        .collect())
+    generate_told(model, prompts, options, &mut |told| match told {
+        Told::Token { row, token } => on_token(row, token),
+        Told::End { .. } => ControlFlow::Continue(()),
+    })
 }
 
-/// Runs the new tokens of each row (none for one that has ended) and reads the logits after the last.
-fn last_logits(
+/// [`generate`], telling of ends as well. A row's tokens come in order; rows in that of the prompts, as far as
+/// they begin, and in any as they end.
+///
+/// # Errors
+///
+/// As [`generate`].
+pub fn generate_told(
     model: &impl Decoder,
-    input: &[Vec<u32>],
-    cache: &mut KvCache,
-) -> Result<Vec<Vec<f32>>, ModelError> {
-    let device = model.devices().swap_remove(0);
-    let lengths: Vec<usize> = input.iter().map(Vec::len).collect();
-    let tokens = lengths.iter().copied().max().unwrap_or(0);
-    let ids: Vec<i32> = input
-        .iter()
-        .flat_map(|row| (0..tokens).map(|t| row.get(t).map_or(0, |&id| id as i32)))
-        .collect();
-    let ids = TensorData::new(ids, [input.len(), tokens]);
-    let hidden = model.hidden(Tensor::<2, Int>::from_data(ids, &device), &lengths, Some(cache));
-    let [batch, _, d] = hidden.dims();
-    let last: Vec<i32> = lengths
-        .iter()
-        .enumerate()
-        .map(|(row, length)| (row * tokens + length.saturating_sub(1)) as i32)
-        .collect();
-    let last = Tensor::<1, Int>::from_data(TensorData::new(last, [batch]), &device);
-    let logits = model.logits(hidden.reshape([batch * tokens, d]).select(0, last));
-    let values = logits
-        .into_data()
-        .convert::<f32>()
-        .try_into_vec::<f32>()
-        .map_err(|error| ModelError::Generation { reason: error.to_string() })?;
-    Ok(values.chunks_exact(model.config().vocab_size()).map(<[f32]>::to_vec).collect())
+    prompts: &[Vec<u32>],
+    options: &GenerateOptions,
+    tell: &mut dyn FnMut(Told) -> ControlFlow<()>,
+) -> Result<Vec<Generated>, ModelError> {
+    check(model, prompts, options)?;
+    Slots::new(model.valid(), prompts, options).run(tell)
 }
 
 /// Why [`generate`] refuses this prompt, to be read after its name, if it does.

@@ -4,8 +4,8 @@
 //! ([`GgufFile::config`]), the tokenizer ([`GgufFile::tokenizer_json`],
 //! [`GgufFile::tokenizer_config`]), the chat template ([`GgufFile::chat_template`]) and the weights
 //! ([`GgufSource`]). Here each is turned into what its Hugging Face counterpart says, so that the
-//! rest of the crate knows one kind of model only. Weights become f32, one tensor at a time. A [`GgufWriter`]
-//! makes a file of a model and its tokenizer.
+//! rest of the crate knows one kind of model only. Weights become f32, one tensor at a time, or stay in their blocks
+//! where the model is to hold them so. A [`GgufWriter`] makes a file of a model and its tokenizer.
 //!
 //! ```no_run
 //! use burn_lora_models::gguf::GgufFile;
@@ -50,5 +50,8 @@ pub use source::GgufSource;
 pub use write::{FileType, GgufWriteError, GgufWriter, TypeCount};
 
 pub(crate) use family::{Beside, Setting};
+pub use load::block_bytes;
+
 pub(crate) use load::{config_text, is_gguf, load, outline};
 pub(crate) use rows::Rows;
+pub(crate) use write::quantize;

@@ -8,6 +8,7 @@
 //! - [`weights`]: where tensors come from; a model is always built from such a source, never
 //!   initialised first and overwritten.
 //! - [`fused`]: what surrounds the linears, as single operations with backward passes of their own.
+//! - [`recompute`]: a forward pass and its backward, in which a block's activations may be made again.
 //! - [`gguf`]: a base model in one file.
 //! - [`footprint`]: what a training step keeps in memory, counted from shapes.
 //! - [`tokenizer::Tokenizer`], [`generate`], and [`conversation`]: how a model's conversations are written,
@@ -53,6 +54,7 @@ pub mod generate;
 pub mod gguf;
 pub mod loss;
 pub mod model;
+pub mod recompute;
 pub mod registry;
 pub mod template;
 pub mod tokenizer;
@@ -64,6 +66,7 @@ pub use decoder::{Decoder, KvCache};
 pub use dropout::{Dropout, Dropouts};
 pub use error::{ModelError, TensorProblem};
 pub use model::{Description, Model, ModelConfig};
+pub use recompute::{Recompute, TrainingPass};
 pub use registry::{
     Architecture, CausalConfig, CausalLm, SequenceClassifier, SequenceClassifierConfig,
 };

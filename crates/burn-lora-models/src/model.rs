@@ -120,7 +120,7 @@ pub trait Model: Module + ModuleDisplay {
     /// alone) are trainable.
     ///
     /// `progress` is told of the bytes read so far and of all there are. Memory peaks at the
-    /// weights in their format and a few megabytes.
+    /// weights in their format and a few megabytes; where numbers are quantised on the way, also at one tensor in f32.
     ///
     /// # Errors
     ///

@@ -93,7 +93,7 @@ impl Tokenizer {
         template: Option<ChatTemplate>,
     ) -> Result<Self, ModelError> {
         let path = dir.join("tokenizer.json");
-        let json = match std::fs::read(&path) {
+        let json = match burn_lora_files::bytes(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound && dir.is_dir() => {
                 return Err(unread::absent(dir));
             }
@@ -330,7 +330,7 @@ impl Tokenizer {
         present
             .map(|name| {
                 let path = path(name);
-                let bytes = std::fs::read(&path).map_err(ModelError::io("read", &path))?;
+                let bytes = burn_lora_files::bytes(&path).map_err(ModelError::io("read", &path))?;
                 Ok((name, bytes))
             })
             .collect()
@@ -386,10 +386,10 @@ fn named_tokens(dir: &Path) -> Result<Map<String, Value>, ModelError> {
 
 /// The object in a JSON file; empty where the file does not exist.
 fn object(path: &Path) -> Result<Map<String, Value>, ModelError> {
-    match std::fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Map::new()),
-        Err(error) => Err(ModelError::io("read", path)(error)),
-        Ok(bytes) => serde_json::from_slice(&bytes)
+    match burn_lora_files::read_text(path) {
+        Err(error) if error.source.kind() == ErrorKind::NotFound => Ok(Map::new()),
+        Err(error) => Err(ModelError::io("read", path)(error.source)),
+        Ok(text) => serde_json::from_str(&text)
             .map_err(|source| ModelError::Json { path: path.to_owned(), source }),
     }
 }

@@ -15,8 +15,9 @@
 //! is to hold them, all else in f32. A tensor that the source has in that format already is not
 //! converted, and no other one exists in f32 beside it.
 //!
-//! Left out: memory-mapped weights, and blocks of quantized ones kept as they are (a further variant of
-//! [`Values`] and of `burn_lora::FrozenWeight`).
+//! Blocks (`quantise`) are a GGUF file's own, or are made of a tensor that is read in f32 and dropped.
+//!
+//! Left out: memory-mapped weights.
 
 mod builder;
 mod cause;
@@ -25,6 +26,8 @@ mod dtype;
 pub(crate) mod instead;
 mod load;
 mod manifest;
+mod nf4;
+mod quantise;
 mod random;
 mod save;
 
@@ -77,7 +80,12 @@ impl TensorSpec {
 
     /// How many bytes its numbers take in the model.
     pub fn bytes(&self) -> u64 {
-        (self.len() * self.dtype.size()) as u64
+        self.dtype.bytes_of(&self.shape)
+    }
+
+    /// The same tensor to be read row by row as files have it, in f32.
+    pub(crate) fn as_stored(&self, shape: Vec<usize>) -> Self {
+        Self { key: self.key.clone(), shape, role: Role::Embedding, dtype: WeightDtype::F32 }
     }
 
     /// Whether it has no numbers at all.

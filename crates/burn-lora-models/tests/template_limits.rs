@@ -187,9 +187,50 @@ fn what_grows_step_by_step_comes_to_a_limit() {
             "{% set a = 'a' * 10000000 %}{% for i in range(100000) %}{% set b = a.upper() %}{% set b = a.strip() %}{% endfor %}",
             "{% set a = range(100000) | list %}{% for i in range(100000) %}{% set b = a | sort %}{% endfor %}",
             "{% set a = range(100000) | list %}{% for i in range(100000) %}{% for x in a %}{% break %}{% endfor %}{% set b = a[::-1] %}{% endfor %}",
+            "{% set a = [''] * 1900000 %}{% for i in range(100000) %}{% set b = a | join %}{% endfor %}",
+            "{% set a = [''] * 1900000 %}{% for i in range(100000) %}{% set b = ''.join(a) %}{% endfor %}",
+            "{% set a = [0] * 1900000 %}{% for i in range(100000) %}{% set b = a | sum %}{% endfor %}",
+            "{% set a = [0] * 1900000 %}{% for i in range(100000) %}{% set b = a | select | list %}{% endfor %}",
+            "{% set a = [0] * 1900000 %}{% for i in range(100000) %}{% set b = a | reject('defined') | list %}{% endfor %}",
+            "{% set a = 'a' * 10000000 %}{% set b = [a] * 100000 %}{% set c = b | sort %}",
+            "{% set a = 'a' * 10000000 %}{% set b = [a] * 1000000 %}{% set c = b | map('int') | list %}",
+            "{% set a = 'a' * 10000000 %}{% set b = (a ~ 'b',) * 1000000 %}{% set c = (a ~ 'c').startswith(b) %}",
+            "{% set a = 'a' * 10000000 %}{% for i in range(100000) %}{% set b = a | float %}{% endfor %}",
+            "{% set a = 'a' * 10000000 %}{% for i in range(100000) %}{% set b = a.strip(a) %}{% endfor %}",
+            "{% set a = '%%' * 5000000 %}{% for i in range(100000) %}{% set b = a % () %}{% endfor %}",
+            "{% set a = '{0}' * 1000000 %}{% for i in range(100000) %}{% set b = a.format(1) %}{% endfor %}",
+            "{% for i in range(1000000) %}{% set b = '%.400f' % 1e300 %}{% endfor %}",
+            "{% for i in range(1000000) %}{% set b = 1e300 | round(300) %}{% endfor %}",
+            "{% for n in [1] recursive %}{{ loop([1, 2]) if loop.depth < 60 }}{% endfor %}",
+            "{% macro m(n) %}{% for i in range(n) %}{{ m(n - 1) }}{% endfor %}{% endmacro %}{{ m(60) }}",
+            "{% set ns = namespace(x=[]) %}{% for i in range(1000000) %}{% set ns.x = ns.x + [i] %}{% endfor %}",
+            "{% set ns = namespace(x={}) %}{% for i in range(1000000) %}{% set ns.x = dict(ns.x, **{i | string: i}) %}{% endfor %}",
+            "{% set ns = namespace(x='') %}{% for i in range(1000000) %}{% set ns.x = (ns.x ~ i).replace('1', '22') %}{% endfor %}",
         ]
         .map(str::to_owned),
     );
+    // Many names at once: of parameters, of arguments, of variables.
+    let many = |from: &str, between: &str| {
+        (0..9000).map(|at| from.replace('#', &at.to_string())).collect::<Vec<_>>().join(between)
+    };
+    sources.extend([
+        format!(
+            "{{% macro m({}) %}}{{% endmacro %}}{{% for i in range(1000000) %}}{{{{ m({}) }}}}{{% endfor %}}",
+            many("a#", ","),
+            many("a#=1", ",")
+        ),
+        format!(
+            "{{% for i in range(1000000) %}}{{% set x = ('{{a0}}' * 100000).format({}) %}}{{% endfor %}}",
+            many("b#=1", ",") + ",a0=1"
+        ),
+        format!("{{% set x = [1] * 1000000 | reject('defined', {}) | list %}}", many("#", ",")).replace("[1] * 1000000", "([1] * 1000000)"),
+        format!("{}{{% for i in range(1000000) %}}{{{{ zzz }}}}{{% endfor %}}", many("{% set a# = 1 %}", "")),
+        format!(
+            "{}{{% for i in range(1000000) %}}{{{{ zzz }}}}{{% endfor %}}{}",
+            "{% with a = 1 %}".repeat(90),
+            "{% endwith %}".repeat(90)
+        ),
+    ]);
     // Fewer steps than usual: they are a bound whatever their number.
     check_refused(&sources, Limits { steps: 1_000_000, ..Limits::default() });
 }
@@ -258,4 +299,179 @@ fn what_is_allowed_to_be_deep_fits_a_small_stack() {
         let (_, most) = run(&source, Limits::default());
         assert!(most <= 64 << 20, "{source}: {most} bytes were alive");
     }
+}
+
+/// What walks through a value takes steps by its size, whatever it is called: one step for a text of a million letters, again and
+/// again, once took hours that no limit saw.
+#[test]
+fn whatever_walks_through_a_value_is_charged_for_it() {
+    // A text of four million letters and a list of a hundred thousand items are given, and cost nothing themselves.
+    let text = serde_json::Value::from("aé".repeat(2_000_000));
+    let blank = serde_json::Value::from("\n \t".repeat(1_500_000));
+    let list = serde_json::Value::from(vec![0; 100_000]);
+    let texts = serde_json::Value::from(vec![""; 100_000]);
+    let limits = Limits { steps: 40_000, ..Limits::default() };
+    let of_texts = [
+        "t.upper()",
+        "t.lower()",
+        "t.casefold()",
+        "t.swapcase()",
+        "t.capitalize()",
+        "t.title()",
+        "t.strip('a')",
+        "t.center(3)",
+        "t.zfill(3)",
+        "t.expandtabs()",
+        "t.replace('a', '')",
+        "t.replace('', '')",
+        "t.replace('z', '')",
+        "t.split()",
+        "t.split('a')",
+        "t.rsplit('z')",
+        "t.splitlines()",
+        "t.partition('z')",
+        "t.rpartition('z')",
+        "t.find('z')",
+        "t.rfind('z')",
+        "t.count('a')",
+        "t.count('')",
+        "t.find('z', 1)",
+        "t.isalpha()",
+        "t.isprintable()",
+        "t.islower()",
+        "t.istitle()",
+        "t.isidentifier()",
+        "t.isspace()",
+        "t.format()",
+        "t.join(['', ''])",
+        "t.startswith((t, t))",
+        "t.endswith(t ~ '')",
+        "b.strip()",
+        "b.lstrip()",
+        "b.rstrip()",
+        "b.isspace()",
+        "b.split()",
+        "b | trim",
+        "b | indent",
+        "t | upper",
+        "t | capitalize",
+        "t | title",
+        "t | replace('z', '')",
+        "t | center(3)",
+        "t | indent",
+        "t | truncate(5)",
+        "t | format",
+        "t | wordcount",
+        "t | urlencode",
+        "t | striptags",
+        "t | escape",
+        "t | forceescape",
+        "t | int",
+        "t | float",
+        "t | length",
+        "t | list",
+        "t | reverse",
+        "t | tojson",
+        "[t] | string",
+        "[t] | tojson",
+        "{t: 1} | tojson",
+        "{'a': t} | string",
+        "[t, 'a'] | sort",
+        "[t, 'a'] | unique | list",
+        "[t, 'a'] | min",
+        "[{'k': t}] | groupby('k')",
+        "{'a': t} | dictsort(by='value')",
+        "[{}] | map(attribute=t) | list",
+        "t is lower",
+        "t is upper",
+        "t is in(t ~ '')",
+        "'z' in t",
+        "t == t ~ ''",
+        "t < t ~ 'a'",
+        "t[5]",
+        "t[-1]",
+        "t[1:]",
+        "t[::2]",
+        "t ~ ''",
+        "t + 'a'",
+        "t % ()",
+        "'%s' % t",
+        "'%r' % t",
+        "'%.3s' % t",
+        "'{}'.format(t)",
+        "'{!r}'.format(t)",
+        "'{:.3}'.format(t)",
+        "{t: 1}[t ~ '']",
+        "'a'.strip(t)",
+        "t in {t ~ '': 1}",
+        "dict([[t, 1]]) | string",
+        "range(2) | join(t)",
+    ];
+    let of_lists = [
+        "l | list",
+        "l | reverse",
+        "l | join",
+        "s | join",
+        "s | join('')",
+        "''.join(s)",
+        "l | map('default', 1) | list",
+        "l | map(attribute='a') | list",
+        "l | select | list",
+        "s | reject | list",
+        "l | reject('defined') | list",
+        "l | select('eq', 1) | list",
+        "l | selectattr('a') | list",
+        "l | rejectattr('a', 'defined') | list",
+        "l | sort",
+        "l | sort(attribute='a')",
+        "l | min",
+        "l | max",
+        "l | sum",
+        "l | unique | list",
+        "s | unique | list",
+        "l | groupby('a')",
+        "l | batch(3) | list",
+        "l | slice(3) | list",
+        "l | string",
+        "l | tojson",
+        "5 in l",
+        "l.count(5)",
+        "l.index(5)",
+        "l.copy()",
+        "l[1:]",
+        "l[::-1]",
+        "l + []",
+        "l * 2",
+        "l == l + []",
+        "l < l",
+        "dict.fromkeys(s)",
+        "'%s' % l",
+        "'a'.startswith(('z',) * 100000)",
+        "(1,) * 100000",
+        "l | last ~ l",
+        "l is eq(l + [])",
+        "'{}'.format(l)",
+        "(s | map('upper') | list)",
+    ];
+    let run = |expression: &str| {
+        let source = format!(
+            "{{% set t = text %}}{{% set b = blank %}}{{% set l = list %}}{{% set s = texts %}}{{% set x = {expression} %}}"
+        );
+        let template = ChatTemplate::parse(&source).unwrap().with_limits(limits);
+        let template = template.with_variable("text", &text).with_variable("blank", &blank);
+        let template = template.with_variable("list", &list).with_variable("texts", &texts);
+        template.render(&[Message::new("user", "hello")], false)
+    };
+    let free: Vec<&str> = of_texts
+        .into_iter()
+        .chain(of_lists)
+        .filter(|expression| {
+            let done = run(expression);
+            !matches!(
+                done,
+                Err(TemplateError::TooManySteps { .. } | TemplateError::TooMuchMemory { .. })
+            )
+        })
+        .collect();
+    assert_eq!(free, <[&str; 0]>::default(), "cost next to nothing, or fail otherwise");
 }

@@ -211,19 +211,34 @@ pub enum PatchError {
     },
     /// The adapter's values are broken.
     #[error(
-        "`{key}` in {} holds {value}{}: go back to an earlier checkpoint",
+        "`{key}` in {} holds {}{}: go back to an earlier checkpoint",
         path.display(),
-        if *others > 0 { format!(", and {others} more tensors hold values that are not finite") } else { String::new() }
+        if value.is_finite() { format!("{value:.1e}, too large to compute with in f32") } else { value.to_string() },
+        if *others > 0 { format!(", and {others} more tensors hold values of that kind") } else { String::new() }
     )]
     Values {
         /// The file.
         path: PathBuf,
         /// The first such tensor.
         key: String,
-        /// The first such value in it.
+        /// The first such value in it: not finite, or too large to compute with.
         value: f64,
         /// How many tensors beside it hold such values.
         others: usize,
+    },
+    /// The adapter's values are such that what they change of a weight is broken.
+    #[error(
+        "`{key}` in {} and its `lora_B` change the weight by up to {most:.1e}, too large to compute with in f32: go back to an earlier \
+         checkpoint",
+        path.display()
+    )]
+    Change {
+        /// The file.
+        path: PathBuf,
+        /// The first such factor A.
+        key: String,
+        /// The most that a number of the weight may be changed by.
+        most: f64,
     },
     /// The tensors do not fit the model.
     #[error("{}", lines(&format!("the tensors of {origin} do not fit the model"), problems))]
@@ -395,6 +410,19 @@ pub enum KeyProblem {
         found: Vec<usize>,
         /// The nearest key that the model takes.
         nearest: Option<String>,
+    },
+    /// All tensors have a name within that the model's have not.
+    #[error(
+        "their names have `{inserted}` within, and this model's have not ({count} tensors, the first meant for `{meant}`): load the \
+         adapter onto the model that it was trained on, or take `{inserted}` out of the names"
+    )]
+    Inserted {
+        /// What there is too much, with the dot behind it.
+        inserted: String,
+        /// The key that the first is without it.
+        meant: String,
+        /// How many tensors there are.
+        count: usize,
     },
     /// A tensor has another shape than its place.
     #[error("shape: `{key}` is {found:?}, the model needs {expected:?}")]

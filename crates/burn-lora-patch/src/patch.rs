@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{DType, FloatDType, Tensor};
-use burn_lora::{Adapter, Adapters, LoraError, Sizes, unshared};
+use burn::tensor::{DType, Tensor};
+use burn_lora::{Adapter, Adapters, FrozenWeight, LoraError, Sizes, unshared};
 use burn_lora_files::fnv;
 use burn_lora_text::{and, listed};
 
 use crate::config::LoraConfig;
 use crate::error::PatchError;
 use crate::layout::Layout;
-use crate::path::{Trail, join, parent};
+use crate::path::{Trail, follow_trail, join, parent};
 use crate::peft::PeftConfig;
 use crate::report::{LayerReport, LayerStatus, PatchReport, SavedModule};
 use crate::rewrite::{add_sets, names, sets_by_layer, weights};
@@ -352,7 +352,7 @@ fn once<'a>(params: impl Iterator<Item = &'a ParamInfo>) -> usize {
 }
 
 /// Lets exactly the parameters at `trained` require gradients, and turns the flags at `still` off. What is
-/// trained and held in 16 bits becomes f32: updates are far smaller than what 16 bits tell apart.
+/// trained and not held in f32 becomes f32: updates are far smaller than what 16 bits tell apart, and blocks have no gradient.
 fn freeze<M: Module>(model: M, trained: &BTreeSet<String>, still: BTreeSet<String>) -> M {
     struct Freeze<'a> {
         trail: Trail,
@@ -360,22 +360,17 @@ fn freeze<M: Module>(model: M, trained: &BTreeSet<String>, still: BTreeSet<Strin
         still: BTreeSet<String>,
     }
     impl ModuleMapper for Freeze<'_> {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.trail.enter(name);
-        }
-
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.trail.exit();
-        }
+        follow_trail!();
 
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let trained = self.trained.contains(&self.trail.path());
-            let half = |param: &Param<Tensor<D>>| {
-                param.is_initialized() && matches!(param.base().dtype(), DType::F16 | DType::BF16)
-            };
-            let param = match trained && half(&param) {
-                true => param
-                    .map(|weight| weight.detach().set_require_grad(false).cast(FloatDType::F32)),
+            let param = match trained && param.is_initialized() {
+                true => {
+                    match FrozenWeight::flattened(param.base().detach().set_require_grad(false)) {
+                        FrozenWeight::Dense(_) => param,
+                        held => param.map(|weight| held.dense().reshape(weight.shape())),
+                    }
+                }
                 false => param,
             };
             unshared(param).set_require_grad(trained)

@@ -31,6 +31,20 @@ impl Trail {
     }
 }
 
+/// What a visitor or mapper with a `trail` does on its way.
+macro_rules! follow_trail {
+    () => {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.trail.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.trail.exit();
+        }
+    };
+}
+pub(crate) use follow_trail;
+
 fn segment(name: &str) -> &str {
     match name.strip_suffix('_') {
         Some(stripped) if !stripped.is_empty() => stripped,

@@ -7,12 +7,12 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, Reparameterizer};
-use burn::tensor::{DType, Tensor};
-use burn_lora::{Adapter, Adapters, FrozenWeight, detach, sets};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor, TensorReadError};
+use burn_lora::{Adapter, Adapters, FrozenWeight, attach_sets, detach, sets};
 
 use crate::error::PatchError;
-use crate::path::{Trail, join, normalized, parent};
+use crate::path::{Trail, follow_trail, join, normalized, parent};
 
 /// Sets what the scale of the adapter `name` is multiplied by: 0 gives the adapted layers of the base
 /// model, 1 the adapter as trained. A merged model is merged anew.
@@ -66,7 +66,7 @@ pub fn delete_adapter<M: Module>(model: &mut M, name: &str) -> Result<(), PatchE
         return Err(PatchError::Merged { name: name.to_owned() });
     }
     let left = sets.into_iter().filter_map(|(layer, set)| Some((layer, set.without(name)?)));
-    *model = attach_sets(detach(model.clone()), left.collect());
+    *model = attach_to_layers(detach(model.clone()), left.collect());
     Ok(())
 }
 
@@ -142,7 +142,7 @@ pub fn unload<M: Module>(model: M) -> M {
 }
 
 /// The model with every active adapter merged for good and no adapter left, each weight in the number
-/// format that its base was held in. Everything is frozen ([`Module::unfreeze`] is for that).
+/// format that its base was held in; in f32 where that was blocks. Everything is frozen ([`Module::unfreeze`] is for that).
 ///
 /// # Errors
 ///
@@ -164,16 +164,17 @@ pub fn merge_and_unload_f32<M: Module>(model: M) -> Result<M, PatchError> {
     folded(model, |merged, _| merged)
 }
 
+/// One weight after the other, so that of each only the base or what it became is there.
 fn folded<M: Module>(
-    mut model: M,
+    model: M,
     in_format: impl Fn(Tensor<2>, DType) -> Tensor<2>,
 ) -> Result<M, PatchError> {
-    merge(&mut model)?;
-    let sets = sets_by_layer(&model);
-    Ok(put_bases(detach(model), sets, |base, set| match set.merged() {
-        Some(merged) => in_format(merged.clone(), base.dtype()),
-        None => base,
-    }))
+    let sets = attached_sets(&model)?;
+    put_bases(detach(model), sets, |layer, base, set| {
+        let format = base.dtype();
+        let set = finite(layer, set.merge(base.clone()))?;
+        Ok(set.merged().map_or(base, |merged| in_format(merged.clone(), format)))
+    })
 }
 
 /// The names of the adapters on a model, each once.
@@ -213,23 +214,25 @@ fn rewrite<M: Module>(
     let mut changed = BTreeMap::new();
     for (layer, weight) in weights(model, &sets) {
         let Some(set) = sets.get(&layer) else { continue };
-        let set = change(weight.base(), set.clone());
-        if let Some(merged) = set.merged()
-            && !is_finite(&layer, merged)?
-        {
-            return Err(PatchError::NotFinite { layer });
-        }
+        let set = finite(&layer, change(weight.base(), set.clone()))?;
         changed.insert(layer, set);
     }
-    *model = attach_sets(detach(model.clone()), changed);
+    *model = attach_to_layers(detach(model.clone()), changed);
     Ok(())
 }
 
-fn is_finite(layer: &str, weight: &Tensor<2>) -> Result<bool, PatchError> {
-    FrozenWeight::from(weight.clone()).is_finite().map_err(|error| PatchError::Unreadable {
+/// The set of a layer, whose merged weight is finite where it has one.
+fn finite(layer: &str, set: Adapters) -> Result<Adapters, PatchError> {
+    let unreadable = |error: TensorReadError| PatchError::Unreadable {
         path: join(layer, "weight"),
         reason: error.to_string(),
-    })
+    };
+    match set.merged() {
+        Some(merged) if !FrozenWeight::from(merged.clone()).is_finite().map_err(unreadable)? => {
+            Err(PatchError::NotFinite { layer: layer.to_owned() })
+        }
+        _ => Ok(set),
+    }
 }
 
 /// The weights of linear layers, which are not initialised by being looked at.
@@ -243,13 +246,7 @@ pub(crate) fn weights<M: Module, T>(
         found: BTreeMap<String, Param<Tensor<2>>>,
     }
     impl<T> ModuleVisitor for Weights<'_, T> {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.trail.enter(name);
-        }
-
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.trail.exit();
-        }
+        follow_trail!();
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let any: &dyn Any = param;
@@ -272,38 +269,43 @@ fn layer_of<T>(trail: &Trail, layers: &BTreeMap<String, T>) -> Option<String> {
     (join(layer, "weight") == path && layers.contains_key(layer)).then(|| layer.to_owned())
 }
 
-/// Replaces the weights of layers; identity, trainability and layout of the parameters stay.
+/// Replaces the weights of layers by what `value` makes of each; identity, trainability and layout of the parameters
+/// stay. After an error the rest is left alone.
 fn put_bases<M: Module, T>(
     model: M,
     replaced: BTreeMap<String, T>,
-    value: impl Fn(Tensor<2>, T) -> Tensor<2>,
-) -> M {
+    value: impl Fn(&str, Tensor<2>, T) -> Result<Tensor<2>, PatchError>,
+) -> Result<M, PatchError> {
     struct Put<T, F> {
         trail: Trail,
         replaced: BTreeMap<String, T>,
         value: F,
+        failed: Option<PatchError>,
     }
-    impl<T, F: Fn(Tensor<2>, T) -> Tensor<2>> ModuleMapper for Put<T, F> {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.trail.enter(name);
-        }
-
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.trail.exit();
-        }
+    impl<T, F: Fn(&str, Tensor<2>, T) -> Result<Tensor<2>, PatchError>> ModuleMapper for Put<T, F> {
+        follow_trail!();
 
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if self.failed.is_some() {
+                return param;
+            }
             let Some(layer) = layer_of(&self.trail, &self.replaced) else { return param };
             let Some(base) = as_rank::<D, 2>(param.base()) else { return param };
-            let Some(new) = self.replaced.remove(&layer) else { return param };
-            let Some(new) = as_rank::<2, D>((self.value)(base, new)) else { return param };
+            let Some(of_layer) = self.replaced.remove(&layer) else { return param };
+            let new = match (self.value)(&layer, base, of_layer) {
+                Ok(new) => new,
+                Err(error) => {
+                    self.failed = Some(error);
+                    return param;
+                }
+            };
+            let Some(new) = as_rank::<2, D>(new) else { return param };
             param.map(|old| new.detach().set_require_grad(old.is_require_grad()))
         }
     }
-    if replaced.is_empty() {
-        return model;
-    }
-    model.map(&mut Put { trail: Trail::default(), replaced, value })
+    let mut put = Put { trail: Trail::default(), replaced, value, failed: None };
+    let model = model.map(&mut put);
+    put.failed.map_or(Ok(model), Err)
 }
 
 /// The same tensor where `A` and `B` are the same number of dimensions.
@@ -322,31 +324,14 @@ pub(crate) fn add_sets<M: Module>(model: M, added: BTreeMap<String, Adapters>) -
         };
         sets.insert(layer, set);
     }
-    attach_sets(detach(model), sets)
+    attach_to_layers(detach(model), sets)
 }
 
 /// Hangs every set on the weight of its layer. The model must carry none.
-fn attach_sets<M: Module>(model: M, sets: BTreeMap<String, Adapters>) -> M {
-    struct Attach {
-        sets: BTreeMap<String, Adapters>,
-    }
-    impl Reparameterizer for Attach {
-        type Reparam = Adapters;
-
-        fn reparameterize<const D: usize>(
-            &mut self,
-            path: &str,
-            param: Param<Tensor<D>>,
-        ) -> (Param<Tensor<D>>, Option<Adapters>) {
-            let path = normalized(path);
-            let layer = parent(&path);
-            let set = if D == 2 && join(layer, "weight") == path {
-                self.sets.remove(layer)
-            } else {
-                None
-            };
-            (param, set)
-        }
-    }
-    model.apply_reparameterization(Attach { sets })
+fn attach_to_layers<M: Module>(model: M, mut sets: BTreeMap<String, Adapters>) -> M {
+    attach_sets(model, |path| {
+        let path = normalized(path);
+        let layer = parent(&path);
+        if join(layer, "weight") == path { sets.remove(layer) } else { None }
+    })
 }

@@ -14,7 +14,7 @@ use burn_lora::{Factor, is_trained};
 use burn_lora_text::nearest_ends;
 
 use crate::error::{KeyProblem, PatchError};
-use crate::path::Trail;
+use crate::path::{Trail, follow_trail};
 use crate::peft::keys::{NamedTensor, Part, Slot};
 use crate::scan::{Scan, state};
 
@@ -170,13 +170,7 @@ pub(crate) fn tracked<M: Module>(model: &M) -> BTreeSet<String> {
         found: BTreeSet<String>,
     }
     impl ModuleVisitor for Tracked {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.trail.enter(name);
-        }
-
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.trail.exit();
-        }
+        follow_trail!();
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             // A `RunningState` shows itself as a parameter, and trains as none.
@@ -202,13 +196,7 @@ pub(crate) fn read<M: Module>(
         failed: Option<PatchError>,
     }
     impl ModuleVisitor for Read {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.trail.enter(name);
-        }
-
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.trail.exit();
-        }
+        follow_trail!();
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let path = self.trail.path();
@@ -243,13 +231,7 @@ pub(crate) fn write<M: Module>(model: M, values: BTreeMap<String, Vec<f32>>) -> 
         values: BTreeMap<String, Vec<f32>>,
     }
     impl ModuleMapper for Write {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.trail.enter(name);
-        }
-
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.trail.exit();
-        }
+        follow_trail!();
 
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let Some(values) = self.values.remove(&self.trail.path()) else { return param };

@@ -31,6 +31,8 @@ mod tokens;
 use std::collections::HashMap;
 use std::fmt;
 
+use serde::Serialize;
+
 pub use references::{PromptReferences, group_references};
 
 /// The longest n-grams that are counted.
@@ -46,9 +48,10 @@ pub enum Case {
 }
 
 /// The score of a corpus and what it is made of.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Bleu {
-    /// 0 to 1; papers mostly print it in percent.
+    /// 0 to 1; papers mostly print it in percent. Not serialised: it stands beside its parts.
+    #[serde(skip)]
     pub score: f64,
     /// The share of the candidates' 1-, 2-, 3- and 4-grams that are in a reference, 0 to 1; 0 where there
     /// are none.

@@ -1,9 +1,9 @@
-//! The figures of an evaluation: what each is called, where it is found and how it is written.
+//! The figures of an evaluation and of a step: what each is called, where it is found and how it is written.
 //!
 //! Summaries, pages, model cards, event files and the tables of sweeps take them from here, so that one figure has one
 //! name and one number of digits wherever it is met.
 
-use crate::record::EvalRecord;
+use crate::record::{EvalRecord, StepRecord};
 
 /// A figure of an evaluation.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +80,53 @@ pub const ALL: [Figure; 5] = [LOSS, PERPLEXITY, ACCURACY, EXACT_MATCH, BLEU];
 pub fn telling(classifies: bool) -> [Figure; 4] {
     [LOSS, if classifies { ACCURACY } else { PERPLEXITY }, EXACT_MATCH, BLEU]
 }
+
+/// A figure of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct StepFigure {
+    /// Its tag in event files, behind `train/`.
+    pub tag: &'static str,
+    /// What it is, with its unit.
+    pub caption: &'static str,
+    /// Whether it goes up and down from step to step, so that it is shown smoothed as well.
+    pub noisy: bool,
+    found: fn(&StepRecord) -> f64,
+}
+
+impl StepFigure {
+    /// The number; none where it is none, as the rate of a step too short for the clock.
+    pub fn measured(&self, record: &StepRecord) -> Option<f64> {
+        Some((self.found)(record)).filter(|value| value.is_finite())
+    }
+}
+
+/// The figures of a step, in the order in which they are shown.
+pub const OF_STEPS: [StepFigure; 4] = [
+    StepFigure {
+        tag: "loss",
+        caption: "Loss per target, in nats",
+        noisy: true,
+        found: |record| record.loss,
+    },
+    StepFigure {
+        tag: "learning_rate",
+        caption: "Learning rate",
+        noisy: false,
+        found: |record| record.learning_rate,
+    },
+    StepFigure {
+        tag: "gradient_norm",
+        caption: "Gradient norm, before clipping",
+        noisy: true,
+        found: |record| record.gradient_norm,
+    },
+    StepFigure {
+        tag: "tokens_per_second",
+        caption: "Tokens a second, padding left out",
+        noisy: true,
+        found: |record| record.tokens as f64 / record.seconds,
+    },
+];
 
 impl Figure {
     /// As it was measured: nats, or a share of 0 to 1.

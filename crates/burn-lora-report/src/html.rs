@@ -64,16 +64,17 @@ pub fn render(report: &RunReport<'_>) -> Result<String, ReportError> {
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1 dir=\"auto\">{title}</h1>\n"
     );
-    for section in [
-        sections::Section::new("Summary", sections::facts(report.summary)),
-        sections::Section::new("Curves", sections::curves(report.records)?),
-        sections::Section::new("Samples", sections::samples(report.samples)),
-        sections::Section::new("Evaluations", sections::evaluations(report.records)),
-        sections::Section::new("Adapted model", sections::text(report.patch_report)),
-        sections::Section::new("Configuration", sections::text(report.config_toml)),
-        sections::Section::new("Machine and time", sections::facts(report.facts)),
-    ] {
-        section.write(&mut page);
+    let sections = [
+        ("Summary", sections::facts(report.summary)),
+        ("Curves", sections::curves(report.records)?),
+        ("Samples", sections::samples(report.samples)),
+        ("Evaluations", sections::evaluations(report.records)),
+        ("Adapted model", sections::text(report.patch_report)),
+        ("Configuration", sections::text(report.config_toml)),
+        ("Machine and time", sections::facts(report.facts)),
+    ];
+    for (heading, html) in sections.into_iter().filter(|(_, html)| !html.is_empty()) {
+        page += &format!("<section>\n<h2>{heading}</h2>\n{html}</section>\n");
     }
     page.push_str("</main>\n</body>\n</html>\n");
     Ok(page)

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// What one optimiser step measured.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The step, counted from 1.
     pub step: usize,
@@ -22,7 +22,7 @@ pub struct StepRecord {
 }
 
 /// What one evaluation measured.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvalRecord {
     /// The steps taken before it.
     pub step: usize,
@@ -131,10 +131,8 @@ mod tests {
 
     #[test]
     fn the_first_and_the_last_evaluation_are_compared() {
-        let eval = |step, eval_loss| {
-            let (perplexity, accuracy, exact_match, bleu) = (1.0, 0.0, None, None);
-            Record::Eval(EvalRecord { step, eval_loss, perplexity, accuracy, exact_match, bleu })
-        };
+        let eval =
+            |step, eval_loss| Record::Eval(EvalRecord { step, eval_loss, ..Default::default() });
         let found = first_and_last(&[eval(0, 3.0), eval(5, 2.0), eval(9, 1.0)]).unwrap();
         assert_eq!(found.map(|record| record.eval_loss), [3.0, 1.0]);
         let once = first_and_last(&[eval(9, 1.0)]).unwrap();

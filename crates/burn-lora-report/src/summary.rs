@@ -9,11 +9,11 @@ use burn_lora_text::{part, size};
 use serde::{Serialize, Serializer};
 
 use crate::figure;
-use crate::record::EvalRecord;
+use crate::record::{EvalRecord, Record, Totals, first_and_last};
 use crate::sample::Sample;
 
 /// What a run came to. What it does not have, such as held-out rows, is null in JSON.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
     /// The run directory.
     #[serde(serialize_with = "lossy")]
@@ -51,9 +51,28 @@ pub struct Summary {
     pub model_bytes: Option<u64>,
     /// The most memory that the process had resident, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
+    /// What recomputing blocks was planned to save and to cost, where they were recomputed.
+    pub recomputed: Option<Recomputed>,
     /// The same prompts before and after.
     #[serde(serialize_with = "comparisons")]
     pub samples: Vec<(Option<Sample>, Sample)>,
+}
+
+/// What recomputing blocks in the backward pass saves and costs, counted from shapes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Recomputed {
+    /// Bytes that the run has resident less, at its largest.
+    pub saved: u64,
+    /// Operations that the products of a step take more, as a share of those without.
+    pub operations: f64,
+}
+
+/// `512.0 MiB less at the most, 31 % more operations a step`
+impl fmt::Display for Recomputed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (saved, more) = (size(self.saved), 100.0 * self.operations);
+        write!(f, "{saved} less at the most, {more:.0} % more operations a step")
+    }
 }
 
 /// What a prompt was continued with.
@@ -78,6 +97,25 @@ fn comparisons<S: Serializer>(
 }
 
 impl Summary {
+    /// What the records of a run say of it; all else is none.
+    pub fn of(records: &[Record], classifies: bool) -> Self {
+        let totals = Totals::of(records);
+        let evaluations = first_and_last(records);
+        let after = evaluations.filter(|[before, after]| before.step != after.step);
+        Self {
+            steps: totals.steps,
+            before: evaluations.map(|[before, _]| before),
+            after: after.map(|[_, after]| after),
+            classifies,
+            seconds: totals.seconds,
+            tokens: totals.tokens,
+            tokens_per_second: totals.tokens_per_second(),
+            rows_per_second: (classifies && totals.targets > 0)
+                .then(|| totals.targets_per_second()),
+            ..Self::default()
+        }
+    }
+
     /// The first and the last measures of held-out rows, which may be the same ones.
     pub fn evaluations(&self) -> Option<[EvalRecord; 2]> {
         self.before.map(|before| [before, self.after.unwrap_or(before)])
@@ -109,6 +147,7 @@ impl Summary {
         }
         facts.push(("steps", pace));
         facts.extend(self.peak_memory.map(|peak| ("peak memory", size(peak))));
+        facts.extend(self.recomputed.map(|of| ("recomputing blocks", format!("{of}, as planned"))));
         facts.extend(self.stopped.as_ref().map(|reason| ("stopped", reason.clone())));
         facts.push(("run", self.dir.display().to_string()));
         facts
@@ -180,6 +219,7 @@ mod tests {
             adapter_bytes: Some(12),
             model_bytes: Some(36),
             peak_memory: None,
+            recomputed: Some(Recomputed { saved: 3 << 20, operations: 0.312 }),
             samples: vec![(Some(sample("b")), sample("a")), (None, sample("c"))],
         }
     }
@@ -204,6 +244,7 @@ mod tests {
             "adapter_bytes": 12,
             "model_bytes": 36,
             "peak_memory": null,
+            "recomputed": {"saved": 3145728, "operations": 0.312},
             "samples": [
                 {"prompt": "p", "expected": "e", "before": "b", "after": "a"},
                 {"prompt": "p", "expected": "e", "before": null, "after": "c"},
@@ -221,11 +262,19 @@ mod tests {
             rows_per_second: None,
             adapter_bytes: None,
             model_bytes: None,
+            recomputed: None,
             ..summary()
         };
         let figures = serde_json::to_value(&bare).unwrap();
-        let keys =
-            ["stopped", "before", "after", "rows_per_second", "adapter_bytes", "model_bytes"];
+        let keys = [
+            "stopped",
+            "before",
+            "after",
+            "rows_per_second",
+            "adapter_bytes",
+            "model_bytes",
+            "recomputed",
+        ];
         for key in keys {
             assert_eq!(figures.get(key), Some(&serde_json::Value::Null), "{key}");
         }
@@ -238,12 +287,19 @@ mod tests {
             "prompt:   p\nexpected: e\nbefore:   b\nafter:    a\n\nprompt:   p",
             "\nheld-out loss: inf -> 0.5000\naccuracy: 25.0 % -> 25.0 %\ntrainable: 3 of 9 (33.33 %)\n",
             "\nadapter: 12 B (33.3 % of the model)\nsteps: 4 of 6 in 2.0 s, 50 tokens/s, 5.0 rows/s\n",
+            "\nrecomputing blocks: 3.0 MiB less at the most, 31 % more operations a step, as planned\n",
             "\nstopped: enough\nrun: runs/x",
         ];
         for line in lines {
             assert!(text.contains(line), "{line} is not in {text}");
         }
-        let bare = Summary { before: None, model_bytes: None, rows_per_second: None, ..summary() };
+        let bare = Summary {
+            before: None,
+            model_bytes: None,
+            rows_per_second: None,
+            recomputed: None,
+            ..summary()
+        };
         let names: Vec<&str> = bare.facts().iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["trainable", "steps", "stopped", "run"]);
         let once = Summary { after: None, ..summary() }.to_string();

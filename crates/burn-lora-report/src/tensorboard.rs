@@ -45,18 +45,10 @@ pub fn events(start_seconds: f64, records: &[Record]) -> Vec<u8> {
 /// The tags of a record and their values.
 fn scalars(record: &Record) -> Vec<(String, f64)> {
     match record {
-        Record::Step(record) => {
-            let mut scalars = vec![
-                ("loss", record.loss),
-                ("learning_rate", record.learning_rate),
-                ("gradient_norm", record.gradient_norm),
-            ];
-            // A step too short for the clock has no rate.
-            if record.seconds > 0.0 {
-                scalars.push(("tokens_per_second", record.tokens as f64 / record.seconds));
-            }
-            scalars.into_iter().map(|(tag, value)| (format!("train/{tag}"), value)).collect()
-        }
+        Record::Step(record) => figure::OF_STEPS
+            .iter()
+            .filter_map(|figure| Some((format!("train/{}", figure.tag), figure.measured(record)?)))
+            .collect(),
         Record::Eval(record) => figure::ALL
             .iter()
             .filter_map(|figure| Some((format!("eval/{}", figure.tag), figure.measured(record)?)))

@@ -13,11 +13,13 @@
 //! assert_eq!(size(3 << 19), "1.5 MiB");
 //! ```
 
+mod address;
 mod names;
 mod near;
 mod numbers;
 mod terminal;
 
+pub use address::without_passwords;
 pub use names::{and, lines, listed, or};
 pub use near::{nearest, nearest_ends};
 pub use numbers::{grouped, part, short, significant, size};

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::{OnceCell, RefCell};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
@@ -11,6 +11,7 @@ use burn_lora_models::{
     Storage, WeightDtype,
 };
 
+use crate::inputs::Digests;
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
 use crate::{TrainError, located, system_memory};
@@ -24,9 +25,14 @@ use burn_lora_config::{AdapterSection, ModelSource, RunConfig};
 #[derive(Default)]
 pub struct BaseCache {
     kept: RefCell<Option<Kept>>,
+    /// The digests of the base read last, by where model and tokenizer lie.
+    digests: RefCell<Option<(BasePlace, Digests)>>,
     /// What the process had resident before its first run read a model, in bytes.
     process: OnceCell<Option<u64>>,
 }
+
+/// Where a model and its tokenizer lie.
+pub(crate) type BasePlace = [PathBuf; 2];
 
 /// A model, and what it was loaded from.
 struct Kept {
@@ -52,20 +58,32 @@ impl BaseCache {
         *self.process.get_or_init(system_memory::resident)
     }
 
-    /// [`load`], once where a cache is given.
+    /// The digests of the base that lies there, where it is the one read last.
+    pub(crate) fn digests(&self, place: &BasePlace) -> Option<Digests> {
+        let kept = self.digests.borrow();
+        kept.as_ref().filter(|(of, _)| of == place).map(|(_, digests)| digests.clone())
+    }
+
+    /// Keeps the digests of the base that lies there.
+    pub(crate) fn keep_digests(&self, place: BasePlace, digests: &Digests) {
+        *self.digests.borrow_mut() = Some((place, digests.clone()));
+    }
+
+    /// The model of a base, loaded once where a cache is given.
     pub(crate) fn load<M: TrainableModel>(
         cache: Option<&Self>,
+        base: &Base<M>,
         config: &RunConfig,
         device: &Device,
         observer: &Observer,
     ) -> Result<(M, LoadReport), TrainError> {
         let (Some(cache), AdapterSection::Lora(_)) = (cache, &config.adapter) else {
-            return load(config, device, observer);
+            return base.load(config, device, observer);
         };
         let head = config.data.labels.clone().map(|labels| (labels, config.train.seed));
         let key = Key {
             source: config.model.source.clone(),
-            dtype: config.model.dtype,
+            dtype: config.model.held(),
             dropout: config.model.dropout,
             device: device.clone(),
             head,
@@ -77,7 +95,7 @@ impl BaseCache {
         }
         // The old one goes first, so that no two are in memory.
         *cache.kept.borrow_mut() = None;
-        let (model, report) = load::<M>(config, device, observer)?;
+        let (model, report) = base.load(config, device, observer)?;
         let kept = Kept { key, model: Box::new(model.clone()), report: report.clone() };
         *cache.kept.borrow_mut() = Some(kept);
         Ok((model, report))
@@ -107,16 +125,73 @@ pub fn tokenizer(config: &RunConfig, observer: &Observer) -> Result<Tokenizer, T
     Ok(Tokenizer::from_dir(&located(&config.model.tokenizer, observer)?)?)
 }
 
-/// Where the model lies that the configuration names: its directory, or its files.
-pub(crate) fn place(config: &RunConfig, observer: &Observer) -> Result<PathBuf, TrainError> {
-    let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
-        placed(&config.model.source, observer)?;
-    Ok(path)
+/// Where the model lies that a configuration names, on this machine: its directory or file, or the `config.json` of a
+/// random start.
+pub(crate) fn place(source: &ModelSource, observer: &Observer) -> Result<PathBuf, TrainError> {
+    match source {
+        ModelSource::Pretrained(dir) => located(dir, observer),
+        ModelSource::Random(file) => Ok(file.clone()),
+    }
 }
 
-/// Rows of the token table of the model that lies there.
-pub(crate) fn vocabulary<M: TrainableModel>(path: &Path) -> Result<usize, TrainError> {
-    Ok(M::Config::from_path(path)?.about().vocab_size())
+/// A base whose configuration was read: what is asked of it next needs its files no more than once.
+pub(crate) struct Base<M: TrainableModel> {
+    /// Where it lies.
+    pub place: PathBuf,
+    keys: M::Config,
+}
+
+impl<M: TrainableModel> Base<M> {
+    /// That which the configuration names.
+    pub fn of(config: &RunConfig, observer: &Observer) -> Result<Self, TrainError> {
+        let place = place(&config.model.source, observer)?;
+        let keys = M::Config::from_path(&place)?;
+        Ok(Self { place, keys })
+    }
+
+    /// Rows of its token table.
+    pub fn vocabulary(&self) -> usize {
+        self.keys.about().vocab_size()
+    }
+
+    /// Its configuration, as the run is to train it.
+    fn shape(&self, config: &RunConfig) -> M::Config {
+        let shape = M::with_task(self.keys.clone(), config);
+        if config.model.dropout { shape.with_dropout() } else { shape }
+    }
+
+    /// Its shapes, with the head that its task needs. Those of a pretrained model are compared with its files, as
+    /// [`load`] does.
+    pub fn outline(&self, config: &RunConfig, device: &Device) -> Result<M, TrainError> {
+        let (shape, at) = (self.shape(config), Storage { device, dtype: config.model.held() });
+        let outline = match &config.model.source {
+            ModelSource::Pretrained(_) => M::outline_of(&shape, &self.place, at),
+            ModelSource::Random(_) => M::outline(&shape, at),
+        };
+        outline.map_err(|error| with_classes(error, config))
+    }
+
+    /// The model, with the head that its task needs.
+    fn load(
+        &self,
+        config: &RunConfig,
+        device: &Device,
+        observer: &Observer,
+    ) -> Result<(M, LoadReport), TrainError> {
+        let (shape, seed) = (self.shape(config), config.train.seed);
+        let at = Storage { device, dtype: config.model.held() };
+        observer.stage("loading the model");
+        let progress = &mut |done, total| observer.progress(done, total);
+        let loaded = match &config.model.source {
+            ModelSource::Pretrained(_) => M::load_as(&shape, &self.place, seed, at, progress),
+            ModelSource::Random(_) => {
+                M::random(&shape, seed, at).map(|model| (model, LoadReport::default()))
+            }
+        };
+        let loaded = loaded.map_err(|error| with_classes(error, config))?;
+        observer.done();
+        Ok(loaded)
+    }
 }
 
 /// The model that the configuration names, with the head that its task needs.
@@ -129,22 +204,13 @@ pub fn load<M: TrainableModel>(
     device: &Device,
     observer: &Observer,
 ) -> Result<(M, LoadReport), TrainError> {
-    let seed = config.train.seed;
-    let (ModelSource::Pretrained(path) | ModelSource::Random(path)) =
-        &placed(&config.model.source, observer)?;
-    let shape = shaped::<M>(path, config)?;
-    let at = Storage { device, dtype: config.model.dtype };
-    watched(observer, |progress| match &config.model.source {
-        ModelSource::Pretrained(_) => M::load_as(&shape, path, seed, at, progress),
-        ModelSource::Random(_) => Ok((M::random(&shape, seed, at)?, LoadReport::default())),
-    })
-    .map_err(|error| with_classes(error, config))
+    Base::of(config, observer)?.load(config, device, observer)
 }
 
 /// A head of another number of classes, told by the classes.
-fn with_classes(error: TrainError, config: &RunConfig) -> TrainError {
+fn with_classes(error: ModelError, config: &RunConfig) -> TrainError {
     match error {
-        TrainError::Model(ModelError::Head { dir, found, group, .. }) => {
+        ModelError::Head { dir, found, group, .. } => {
             let head = SequenceClassifierConfig::from_path(&dir);
             TrainError::Head {
                 outputs: found,
@@ -154,49 +220,6 @@ fn with_classes(error: TrainError, config: &RunConfig) -> TrainError {
                 group,
             }
         }
-        other => other,
+        other => other.into(),
     }
-}
-
-/// The shapes of the model that the configuration names, with the head that its task needs. Those of a pretrained model
-/// are compared with its files, as [`load`] does.
-pub(crate) fn outline<M: TrainableModel>(
-    config: &RunConfig,
-    device: &Device,
-    observer: &Observer,
-) -> Result<M, TrainError> {
-    let source = placed(&config.model.source, observer)?;
-    let (ModelSource::Pretrained(path) | ModelSource::Random(path)) = &source;
-    let at = Storage { device, dtype: config.model.dtype };
-    let shape = shaped::<M>(path, config)?;
-    Ok(match &source {
-        ModelSource::Pretrained(dir) => {
-            M::outline_of(&shape, dir, at).map_err(|error| with_classes(error.into(), config))?
-        }
-        ModelSource::Random(_) => M::outline(&shape, at)?,
-    })
-}
-
-/// The configuration of the model there, as the run is to train it.
-fn shaped<M: TrainableModel>(path: &Path, config: &RunConfig) -> Result<M::Config, TrainError> {
-    let shape = M::with_task(M::Config::from_path(path)?, config);
-    Ok(if config.model.dropout { shape.with_dropout() } else { shape })
-}
-
-/// The source with its place on this machine.
-fn placed(source: &ModelSource, observer: &Observer) -> Result<ModelSource, TrainError> {
-    Ok(match source {
-        ModelSource::Pretrained(dir) => ModelSource::Pretrained(located(dir, observer)?),
-        ModelSource::Random(file) => ModelSource::Random(file.clone()),
-    })
-}
-
-fn watched<M>(
-    observer: &Observer,
-    load: impl FnOnce(&mut dyn FnMut(u64, u64)) -> Result<(M, LoadReport), ModelError>,
-) -> Result<(M, LoadReport), TrainError> {
-    observer.stage("loading the model");
-    let loaded = load(&mut |done, total| observer.progress(done, total))?;
-    observer.done();
-    Ok(loaded)
 }

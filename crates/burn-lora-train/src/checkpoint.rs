@@ -12,6 +12,7 @@ mod optimizer;
 mod trained;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
@@ -148,13 +149,13 @@ impl Checkpoints {
         // The directory is renamed into place when it is whole: its files must be on the disk by then.
         flushed(inside)?;
         if place.exists() {
-            fs::remove_dir_all(&place).map_err(TrainError::io("replace", &place))?;
+            remove(&place).map_err(TrainError::io("replace", &place))?;
         }
         files::put_in_place(inside, &place)?;
 
         let all = self.list();
         for old in &all[..all.len().saturating_sub(self.keep)] {
-            fs::remove_dir_all(old).map_err(TrainError::io("remove", old))?;
+            remove(old).map_err(TrainError::io("remove", old))?;
         }
         Ok(place)
     }
@@ -167,8 +168,25 @@ fn checked(path: &Path, step: usize) -> Result<Checkpoint, (String, String)> {
     Ok(Checkpoint { path: path.to_owned(), origin, metrics, step, optimizer })
 }
 
+/// Removes a checkpoint, and nothing that somebody else put beside its files.
+fn remove(dir: &Path) -> io::Result<()> {
+    if dir.is_symlink() {
+        return fs::remove_file(dir);
+    }
+    for name in FILES.into_iter().chain([peft::CONFIG_FILE, peft::TENSORS_FILE]) {
+        match fs::remove_file(dir.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    match fs::remove_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed,
+    }
+}
+
 fn flushed(dir: &Path) -> Result<(), TrainError> {
-    for path in Manifest::names(dir)? {
+    for path in files::names(dir)? {
         let path = dir.join(path);
         let file = fs::File::open(&path).map_err(TrainError::io("read", &path))?;
         file.sync_all().map_err(TrainError::io("write", &path))?;
@@ -324,6 +342,22 @@ mod tests {
         let newest = checkpoints.newest().unwrap().unwrap();
         assert_eq!(newest.restore(&mut resumed).unwrap().state, state(3));
         assert_eq!(trainable_tensors(&resumed).unwrap(), trainable_tensors(&older).unwrap());
+    }
+
+    /// They once went with the checkpoint that they lay in.
+    #[test]
+    fn files_of_somebody_else_stay_where_an_old_checkpoint_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(dir.path(), 1);
+        let of = model();
+        let notes = saved(&checkpoints, &of, 3).join("notes.txt");
+        fs::write(&notes, "mine").unwrap();
+        let plain = saved(&checkpoints, &of, 4);
+        saved(&checkpoints, &of, 5);
+        assert_eq!(fs::read_to_string(&notes).unwrap(), "mine");
+        assert_eq!(burn_lora_files::names(notes.parent().unwrap()).unwrap(), ["notes.txt"]);
+        assert!(!plain.exists());
+        assert_eq!(checkpoints.newest().unwrap().unwrap().step, 5);
     }
 
     #[test]

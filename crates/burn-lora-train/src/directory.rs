@@ -17,6 +17,45 @@ use burn_lora_config::{AdapterSection, Decides, Difference, ModelSource, RunConf
 #[derive(Debug, Clone)]
 pub struct RunDirectory(PathBuf);
 
+/// A method for each place in the directory, by its name there.
+macro_rules! places {
+    ($($(#[$about:meta])* $visible:vis $method:ident: $NAME:ident;)+) => {
+        impl RunDirectory {
+            $($(#[$about])*
+            $visible fn $method(&self) -> PathBuf {
+                self.0.join(layout::$NAME)
+            })+
+        }
+    };
+}
+
+places! {
+    /// The resolved configuration.
+    pub config: CONFIG;
+    /// From where the run's relative paths lead.
+    origin: ORIGIN;
+    /// The trained adapter, a PEFT directory.
+    pub adapter: ADAPTER;
+    /// The trained model of `method = "full"`, a Hugging Face directory.
+    pub model: MODEL;
+    /// Base and adapter as one model, where a merge puts it unless told otherwise.
+    pub merged: MERGED;
+    /// The checkpoints.
+    pub checkpoints: CHECKPOINTS;
+    /// A line a step.
+    pub metrics: METRICS;
+    /// The loss over the steps.
+    pub loss_plot: LOSS_PLOT;
+    /// The run as one page.
+    pub report: REPORT;
+    /// The run's curves for TensorBoard.
+    pub events: EVENTS;
+    /// Who runs here; its presence says that a run of this program made the directory its own.
+    pub lock: LOCK;
+    /// The adapter of the best evaluation, a PEFT directory.
+    pub best: BEST;
+}
+
 impl RunDirectory {
     /// The run directory at `path`, whether it exists yet or not.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -26,61 +65,6 @@ impl RunDirectory {
     /// The directory itself.
     pub fn path(&self) -> &Path {
         &self.0
-    }
-
-    /// The resolved configuration.
-    pub fn config(&self) -> PathBuf {
-        self.0.join(layout::CONFIG)
-    }
-
-    /// The trained adapter, a PEFT directory.
-    pub fn adapter(&self) -> PathBuf {
-        self.0.join(layout::ADAPTER)
-    }
-
-    /// The trained model of `method = "full"`, a Hugging Face directory.
-    pub fn model(&self) -> PathBuf {
-        self.0.join(layout::MODEL)
-    }
-
-    /// Base and adapter as one model, where a merge puts it unless told otherwise.
-    pub fn merged(&self) -> PathBuf {
-        self.0.join(layout::MERGED)
-    }
-
-    /// The checkpoints.
-    pub fn checkpoints(&self) -> PathBuf {
-        self.0.join(layout::CHECKPOINTS)
-    }
-
-    /// A line a step.
-    pub fn metrics(&self) -> PathBuf {
-        self.0.join(layout::METRICS)
-    }
-
-    /// The loss over the steps.
-    pub fn loss_plot(&self) -> PathBuf {
-        self.0.join(layout::LOSS_PLOT)
-    }
-
-    /// The run as one page.
-    pub fn report(&self) -> PathBuf {
-        self.0.join(layout::REPORT)
-    }
-
-    /// The run's curves for TensorBoard.
-    pub fn events(&self) -> PathBuf {
-        self.0.join(layout::EVENTS)
-    }
-
-    /// Who runs here; its presence says that a run of this program made the directory its own.
-    pub fn lock(&self) -> PathBuf {
-        self.0.join(layout::LOCK)
-    }
-
-    /// The adapter of the best evaluation, a PEFT directory.
-    pub fn best(&self) -> PathBuf {
-        self.0.join(layout::BEST)
     }
 
     /// The configuration that the run was started with, as it was written.
@@ -111,25 +95,31 @@ impl RunDirectory {
         Ok(RunConfig::read(self.config(), overrides)?)
     }
 
-    /// The file that says from where the run's relative paths lead.
-    fn origin(&self) -> PathBuf {
-        self.0.join(layout::ORIGIN)
-    }
-
-    /// Where what the run trained lies: its adapter, beside the base that the configuration names; or,
-    /// after `method = "full"`, its model, which the configuration is made to name.
+    /// The directory of what the run trained: its adapter, or the model of `method = "full"`.
     ///
     /// # Errors
     ///
     /// The run has not come to its end: what it trained is not there.
-    pub fn trained(&self, config: &mut RunConfig) -> Result<Option<PathBuf>, TrainError> {
-        let (place, missing) = match config.adapter {
-            AdapterSection::Lora(_) => (self.adapter(), layout::ADAPTER),
-            AdapterSection::Full => (self.model(), layout::MODEL),
+    pub fn result(&self, config: &RunConfig) -> Result<PathBuf, TrainError> {
+        let missing = match config.adapter {
+            AdapterSection::Lora(_) => layout::ADAPTER,
+            AdapterSection::Full => layout::MODEL,
         };
-        if !place.is_dir() {
-            return Err(TrainError::Unfinished { dir: self.0.clone(), missing });
+        let place = self.0.join(missing);
+        match place.is_dir() {
+            true => Ok(place),
+            false => Err(TrainError::Unfinished { dir: self.0.clone(), missing }),
         }
+    }
+
+    /// The [result](Self::result) as it is used: an adapter, beside the base that the configuration names; or none, and the
+    /// configuration is made to name the model.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`result`](Self::result).
+    pub fn trained(&self, config: &mut RunConfig) -> Result<Option<PathBuf>, TrainError> {
+        let place = self.result(config)?;
         Ok(match config.adapter {
             AdapterSection::Lora(_) => Some(place),
             AdapterSection::Full => {

@@ -136,7 +136,7 @@ fn measure<M: TrainableModel>(
     let (make, batches) = rows.evaluation(draw.batch_size);
     let trainee = Trainee::new(run.model, OptimizerTap::default()).valid();
     observer.stage("evaluating");
-    let loader = StepLoader::new(make, 0..batches);
+    let loader = StepLoader::new(make, 0..batches, 0);
     let told = |done: usize, _: Tally| observer.progress(done as u64, batches as u64);
     let around = Surroundings { train: &run.train, draw, held_out: Some(rows), checkpoints: None };
     let tally = tallied(&trainee, loader.iter(), None, told).map_err(|error| around.tell(error))?;

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use burn::optim::ModuleOptimizer;
-use burn::tensor::Device;
 use burn_lora_report::record::StepRecord;
 use burn_lora_report::sample::Scores;
 use burn_train::logger::InMemoryMetricLogger;
@@ -20,8 +19,8 @@ use crate::learner::{OptimizerTap, TrainableModel, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::{Measure, TargetMean, figure};
 use crate::optimizer::{adamw, scheduler};
+use crate::plain::PlainRenderer;
 use crate::schedule::LearningRate;
-use crate::silent::SilentRenderer;
 use crate::strategy::{Hooks, StepPlan, StepStrategy};
 use burn_lora_config::TrainSection;
 use burn_lora_data::MakeStep;
@@ -30,8 +29,6 @@ use burn_lora_data::MakeStep;
 pub(crate) struct Fit<'a, M: TrainableModel> {
     /// Adapted and frozen, or trainable as a whole.
     pub model: M,
-    /// Where the model is, with autodiff.
-    pub device: Device,
     /// Fresh, or with the state of a checkpoint.
     pub optimizer: ModuleOptimizer,
     /// `[train]`.
@@ -82,7 +79,6 @@ impl<M: TrainableModel> Fit<'_, M> {
             clip: train.clip.unwrap_or(0.0),
             eval_every: train.eval_every,
             save_every: train.save_every,
-            seed: train.seed,
         };
         let rounds = plan.rounds();
         let rate = LearningRate::new(
@@ -92,11 +88,11 @@ impl<M: TrainableModel> Fit<'_, M> {
             steps,
         );
         let rates = scheduler(&self.model, &rate, train.lora_plus, start);
-        let trainee =
-            Trainee::new(self.model, self.tap.clone()).with_label_smoothing(train.label_smoothing);
+        let trainee = Trainee::new(self.model, self.tap.clone())
+            .with_label_smoothing(train.label_smoothing)
+            .with_recompute(train.recompute);
         let strategy = Arc::new(StepStrategy {
             plan,
-            device: self.device,
             tap: self.tap,
             early_stopping: self.early_stopping.clone(),
             figure: figure(train.metric),
@@ -108,8 +104,8 @@ impl<M: TrainableModel> Fit<'_, M> {
         // No path is used: metrics stay in memory, there is no log and checkpoints are the hooks'.
         let mut training = SupervisedTraining::new(
             "",
-            Arc::new(StepLoader::new(self.make_step, start..steps)),
-            Arc::new(StepLoader::new(make_eval, 0..eval_batches)),
+            Arc::new(StepLoader::new(self.make_step, start..steps, train.seed)),
+            Arc::new(StepLoader::new(make_eval, 0..eval_batches, 0)),
         )
         .with_training_strategy(TrainingStrategy::Custom(strategy.clone()))
         .with_metric_logger(InMemoryMetricLogger::new())
@@ -150,7 +146,6 @@ impl<M: TrainableModel> Fit<'_, M> {
 /// An entry of `no_decay` that names nothing, a loss or norm that is not finite, an error of burn-train.
 pub fn take_steps<M: TrainableModel>(
     model: M,
-    device: &Device,
     train: &TrainSection,
     batches: Vec<M::Batch>,
     stepped: impl Fn(&StepRecord, f64) + 'static,
@@ -158,7 +153,6 @@ pub fn take_steps<M: TrainableModel>(
     let steps = batches.len();
     let make_step: MakeStep<M::Batch> = Arc::new(move |step| vec![batches[step].clone()]);
     let fit = Fit {
-        device: device.clone(),
         optimizer: adamw(&model, train)?,
         model,
         train,
@@ -170,7 +164,7 @@ pub fn take_steps<M: TrainableModel>(
         early_stopping: EarlyStopping::new(0, Seen::default()),
         history: History::default(),
         hooks: Box::new(Listener(stepped)),
-        renderer: Some(Box::new(SilentRenderer)),
+        renderer: Some(Box::new(PlainRenderer::silent())),
         interrupter: Interrupter::new(),
     };
     Ok(fit.launch()?.model)
@@ -234,7 +228,7 @@ mod tests {
         let model = CausalLm::random(&config, 1, &device).unwrap();
         let nothing = TokenExample { ids: vec![1, 2, 3], targets: vec![None; 3] };
         let batches = vec![batch(&[1, 2, 3]), TokenBatch::new([&nothing], 0)];
-        let taken = take_steps(model, &device, &section(), batches, |_, _| {});
+        let taken = take_steps(model, &section(), batches, |_, _| {});
         assert!(matches!(taken, Err(TrainError::NothingToLearn { step: 2, .. })));
     }
 
@@ -253,7 +247,7 @@ mod tests {
             listener.borrow_mut().push((*record, gradients));
         };
         let batches = vec![first.clone(), other, first];
-        take_steps(model, &device, &train, batches, stepped).unwrap();
+        take_steps(model, &train, batches, stepped).unwrap();
         let told = told.borrow();
         assert_eq!(
             told.iter().map(|(r, _)| (r.step, r.targets)).collect::<Vec<_>>(),

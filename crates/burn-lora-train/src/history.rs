@@ -54,6 +54,10 @@ impl History {
     ///
     /// The file cannot be read or written, or the part that is covered is not as it was written: the line is named.
     pub fn resume(path: &Path, covered: &Covered) -> Result<Self, TrainError> {
+        if !path.exists() && covered.lines > 0 {
+            let reason = "is not there, as the whole file is not".to_owned();
+            return Err(TrainError::Metrics { path: path.to_owned(), line: 1, reason });
+        }
         let bytes = files::read(path)?;
         let length = usize::try_from(covered.content.bytes).unwrap_or(usize::MAX);
         match bytes.get(..length) {
@@ -312,6 +316,8 @@ mod tests {
         std::fs::write(&path, of(&[4, 1, 1, 2])).unwrap();
         assert_eq!(History::salvage(&path, 2).unwrap().records(), [record(1), record(2)]);
         std::fs::remove_file(&path).unwrap();
+        let gone = History::resume(&path, &covered);
+        assert!(matches!(gone, Err(TrainError::Metrics { line: 1, .. })));
         assert!(History::salvage(&path, 2).unwrap().records().is_empty());
     }
 }

@@ -11,18 +11,22 @@ use burn_lora_files::IoError;
 use burn_lora_files::digest::Digest;
 use serde::{Deserialize, Serialize};
 
+use crate::base::{self, BaseCache, BasePlace};
 use crate::observe::Observer;
 use crate::{TrainError, located};
-use burn_lora_config::{ModelSource, RunConfig};
+use burn_lora_config::RunConfig;
+
+/// What files held, by their names or paths.
+pub type Digests = BTreeMap<String, Digest>;
 
 /// What the run's files held.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inputs {
     /// The data files, by the paths of the configuration.
-    pub data: BTreeMap<String, Digest>,
+    pub data: Digests,
     /// The files of the base and its tokenizer, by their names.
-    pub base: BTreeMap<String, Digest>,
+    pub base: Digests,
 }
 
 /// What may have changed since a checkpoint was written.
@@ -51,49 +55,59 @@ impl Changed {
 }
 
 /// Digests that are being computed.
-pub(crate) struct Digesting(JoinHandle<Result<Inputs, IoError>>);
+pub(crate) struct Digesting {
+    base: BasePlace,
+    inputs: JoinHandle<Result<Inputs, IoError>>,
+}
 
 impl Digesting {
-    /// Begins with the files of a run.
+    /// Begins with the files of a run; those of a base whose digests `bases` has are not read again.
     ///
     /// # Errors
     ///
     /// A base that is not there.
-    pub fn start(config: &RunConfig, observer: &Observer) -> Result<Self, TrainError> {
+    pub fn start(
+        config: &RunConfig,
+        bases: Option<&BaseCache>,
+        observer: &Observer,
+    ) -> Result<Self, TrainError> {
         let data = config.data.train.iter().map(|source| &source.path).chain(&config.data.eval);
         // A pipe gives what it has once, to whoever reads the rows.
-        let data: Vec<PathBuf> = data.filter(|path| path.is_file()).cloned().collect();
-        let model = match &config.model.source {
-            ModelSource::Pretrained(dir) => located(dir, observer)?,
-            ModelSource::Random(file) => file.clone(),
-        };
-        let tokenizer = located(&config.model.tokenizer, observer)?;
+        let data = data.filter(|path| path.is_file());
+        let data: Vec<_> = data.map(|path| (path.display().to_string(), path.clone())).collect();
+        let model = base::place(&config.model.source, observer)?;
+        let base = [model, located(&config.model.tokenizer, observer)?];
+        let known = bases.and_then(|bases| bases.digests(&base));
+        let [model, tokenizer] = base.clone();
         let read = move || {
-            let of = |path: PathBuf, name: String| Ok((name, Digest::of_file(&path)?));
-            let name = |path: PathBuf| of(path.clone(), path.display().to_string());
-            let base = base_files(&model, &tokenizer);
-            Ok(Inputs {
-                data: data.into_iter().map(name).collect::<Result<_, IoError>>()?,
-                base: base
-                    .into_iter()
-                    .map(|(name, path)| of(path, name))
-                    .collect::<Result<_, IoError>>()?,
-            })
+            let base = match known {
+                Some(known) => known,
+                None => digests(base_files(&model, &tokenizer))?,
+            };
+            Ok(Inputs { data: digests(data)?, base })
         };
-        Ok(Self(thread::spawn(read)))
+        Ok(Self { base, inputs: thread::spawn(read) })
     }
 
-    /// Waits for what is still to be read.
+    /// Waits for what is still to be read, and leaves the base's digests with `bases`.
     ///
     /// # Errors
     ///
     /// A file that cannot be read.
-    pub fn finish(self) -> Result<Inputs, TrainError> {
-        match self.0.join() {
-            Ok(inputs) => Ok(inputs?),
+    pub fn finish(self, bases: Option<&BaseCache>) -> Result<Inputs, TrainError> {
+        let inputs = match self.inputs.join() {
+            Ok(inputs) => inputs?,
             Err(panic) => std::panic::resume_unwind(panic),
+        };
+        if let Some(bases) = bases {
+            bases.keep_digests(self.base, &inputs.base);
         }
+        Ok(inputs)
     }
+}
+
+fn digests(files: impl IntoIterator<Item = (String, PathBuf)>) -> Result<Digests, IoError> {
+    files.into_iter().map(|(name, path)| Ok((name, Digest::of_file(&path)?))).collect()
 }
 
 /// The files that decide a base: its configuration, weights and tokenizer.
@@ -131,7 +145,7 @@ impl Inputs {
     }
 }
 
-fn lines(then: &BTreeMap<String, Digest>, now: &BTreeMap<String, Digest>) -> Vec<String> {
+fn lines(then: &Digests, now: &Digests) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, was) in then {
         match now.get(name) {
@@ -151,6 +165,33 @@ fn lines(then: &BTreeMap<String, Digest>, now: &BTreeMap<String, Digest>) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every point of a sweep read the whole base anew.
+    #[test]
+    fn a_base_is_read_once_for_all_runs_that_share_a_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let write = |name: &str, text: &str| std::fs::write(at(name), text).unwrap();
+        write("model.safetensors", "1");
+        write("rows.jsonl", "1");
+        let text = format!(
+            "[model]\npath = {:?}\n[data]\ntrain = {:?}\n[output]\ndir = \"d\"\n",
+            dir.path(),
+            at("rows.jsonl")
+        );
+        let config = RunConfig::parse(&text, "run.toml", &[]).unwrap();
+        let bases = BaseCache::default();
+        let inputs = |bases| {
+            Digesting::start(&config, bases, &Observer::silent()).unwrap().finish(bases).unwrap()
+        };
+        let first = inputs(Some(&bases));
+        write("model.safetensors", "2");
+        write("rows.jsonl", "2");
+        let second = inputs(Some(&bases));
+        assert_eq!(second.base, first.base);
+        assert_ne!(second.data, first.data, "rows are read by every run");
+        assert_ne!(inputs(None).base, first.base);
+    }
 
     #[test]
     fn what_has_changed_is_told_by_its_kind_and_its_file() {

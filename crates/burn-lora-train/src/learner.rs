@@ -18,7 +18,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData, TensorReadError};
 use burn_lora_models::footprint::BatchShape;
 use burn_lora_models::loss::{cross_entropy, smoothed_cross_entropy};
 use burn_lora_models::tokenizer::Tokenizer;
-use burn_lora_models::{Description, Model};
+use burn_lora_models::{Description, Model, Recompute, TrainingPass};
 use burn_lora_patch::TaskType;
 use burn_lora_report::sample::Sample;
 use burn_train::{InferenceStep, TrainOutput, TrainStep};
@@ -122,6 +122,8 @@ pub struct Micro<B> {
     pub step_targets: usize,
     /// Whether the step ends with it.
     pub last: bool,
+    /// Decides what is drawn in it.
+    pub seed: u64,
 }
 
 /// A model in training.
@@ -133,17 +135,25 @@ pub struct Trainee<M: Module> {
     tap: OptimizerTap,
     #[module(skip)]
     label_smoothing: f64,
+    #[module(skip)]
+    recompute: Recompute,
 }
 
 impl<M: Module> Trainee<M> {
     /// Wraps the model; the tap shares the optimiser's state with whoever holds its clone.
     pub fn new(model: M, tap: OptimizerTap) -> Self {
-        Self { model, tap, label_smoothing: 0.0 }
+        Self { model, tap, label_smoothing: 0.0, recompute: Recompute::None }
     }
 
     /// Spreads that share of each target's probability over all classes while training.
     pub fn with_label_smoothing(mut self, share: f64) -> Self {
         self.label_smoothing = share;
+        self
+    }
+
+    /// Makes that of each training pass again in its backward.
+    pub fn with_recompute(mut self, recompute: Recompute) -> Self {
+        self.recompute = recompute;
         self
     }
 
@@ -172,18 +182,21 @@ impl<M: TrainableModel> TrainStep for Trainee<M> {
 
     fn step(&self, micro: Self::Input) -> TrainOutput<Measured> {
         let (batch, device) = (&micro.batch, self.device());
-        let loss = match self.label_smoothing {
-            0.0 => self.model.loss(batch, &device),
-            share => smoothed_cross_entropy(
-                self.model.target_logits(batch, &device),
-                batch.target_ids(),
-                share,
-            ),
-        };
         let share = 1.0 / micro.step_targets.max(1) as f64;
-        let grads = loss.clone().mul_scalar(share).backward();
+        let pass = TrainingPass { seed: micro.seed, recompute: self.recompute };
+        let (grads, loss) = pass.gradients(self, &device, || {
+            let loss = match self.label_smoothing {
+                0.0 => self.model.loss(batch, &device),
+                share => smoothed_cross_entropy(
+                    self.model.target_logits(batch, &device),
+                    batch.target_ids(),
+                    share,
+                ),
+            };
+            (loss.clone().mul_scalar(share), loss.inner())
+        });
         let tally = tally(0.0, 0, &micro.batch);
-        TrainOutput::new(self, grads, Measured { tally, unread: Some(loss.inner()) })
+        TrainOutput { grads, item: Measured { tally, unread: Some(loss) } }
     }
 
     fn optimize(

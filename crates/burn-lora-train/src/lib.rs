@@ -41,13 +41,13 @@ pub mod located;
 pub mod metrics;
 pub mod observe;
 mod optimizer;
+pub mod plain;
 pub mod plan;
 pub mod prepare;
 pub mod run;
 pub mod samples;
 pub mod scene;
 pub mod schedule;
-pub mod silent;
 mod strategy;
 pub mod system_memory;
 

@@ -1,7 +1,7 @@
 //! Micro-batches in the order that steps take them, as a Burn data loader.
 //!
 //! What a step reads is a pure function of its number, so a run goes on from any step by starting
-//! there; nothing about the position in the data is stored.
+//! there; nothing about the position in the data is stored. So is what is drawn in a step.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,23 +12,26 @@ use burn::tensor::Device;
 
 use crate::learner::{Batch, Micro};
 use burn_lora_data::MakeStep;
+use burn_lora_models::recompute::seed_of;
 
 /// The micro-batches of a range of steps.
 pub(crate) struct StepLoader<B> {
     make: MakeStep<B>,
     steps: Range<usize>,
+    seed: u64,
 }
 
 impl<B> Clone for StepLoader<B> {
     fn clone(&self) -> Self {
-        Self { make: self.make.clone(), steps: self.steps.clone() }
+        Self { make: self.make.clone(), steps: self.steps.clone(), seed: self.seed }
     }
 }
 
 impl<B: Batch> StepLoader<B> {
-    /// The micro-batches that `make` gives for each of the steps.
-    pub(crate) fn new(make: MakeStep<B>, steps: Range<usize>) -> Self {
-        Self { make, steps }
+    /// The micro-batches that `make` gives for each of the steps; with the step, `seed` decides what is drawn
+    /// in them.
+    pub(crate) fn new(make: MakeStep<B>, steps: Range<usize>, seed: u64) -> Self {
+        Self { make, steps, seed }
     }
 }
 
@@ -68,9 +71,11 @@ impl<B: Batch> Iterator for Steps<'_, B> {
         while self.ready.is_empty() && self.next < self.loader.steps.end {
             let batches = (self.loader.make)(self.next);
             let step_targets = batches.iter().map(Batch::targets).sum();
+            let of_step = seed_of(self.loader.seed, self.next as u64);
             let mut last = true;
-            for batch in batches.into_iter().rev() {
-                self.ready.push(Micro { batch, step_targets, last });
+            for (index, batch) in batches.into_iter().enumerate().rev() {
+                let seed = seed_of(of_step, index as u64);
+                self.ready.push(Micro { batch, step_targets, last, seed });
                 last = false;
             }
             self.next += 1;
@@ -110,13 +115,27 @@ mod tests {
     }
 
     /// Step `s` reads batches of `s` and `s + 1` targets, and only the first where `s` is odd.
-    fn collect(steps: Range<usize>) -> Vec<(usize, usize, bool)> {
+    fn micros(steps: Range<usize>) -> Vec<Micro<Numbered>> {
         let make = |step| {
             let count = 2 - step % 2;
             (step..step + count).map(Numbered).collect()
         };
-        let loader = StepLoader::new(Arc::new(make), steps);
-        loader.iter().map(|m| m.unwrap()).map(|m| (m.batch.0, m.step_targets, m.last)).collect()
+        let loader = StepLoader::new(Arc::new(make), steps, 5);
+        loader.iter().map(|m| m.unwrap()).collect()
+    }
+
+    fn collect(steps: Range<usize>) -> Vec<(usize, usize, bool)> {
+        micros(steps).into_iter().map(|m| (m.batch.0, m.step_targets, m.last)).collect()
+    }
+
+    /// What is drawn in a step does not depend on where a run began, and no two micro-batches draw alike.
+    #[test]
+    fn micro_batches_draw_by_their_step_and_their_place_in_it() {
+        let seeds = |steps| micros(steps).iter().map(|m| m.seed).collect::<Vec<_>>();
+        let whole = seeds(0..7);
+        assert_eq!(whole[5..], seeds(3..7));
+        let distinct: std::collections::HashSet<u64> = whole.iter().copied().collect();
+        assert_eq!(distinct.len(), whole.len());
     }
 
     #[test]

@@ -26,11 +26,13 @@ mod memory;
 mod pace;
 mod suggestion;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use burn_lora::Sizes;
-use burn_lora_models::WeightDtype;
 use burn_lora_models::footprint::Learned;
+use burn_lora_models::gguf::block_bytes;
+use burn_lora_models::weights::Role;
+use burn_lora_models::{Recompute, WeightDtype};
 use burn_lora_patch::{
     LayerReport, LayerStatus, ParamInfo, ParamRole, PatchReport, SavedModule, Scan,
 };
@@ -39,8 +41,9 @@ use serde::Serialize;
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
 use crate::prepare::{Kind, ReadRun, Wanted, patch_config, read};
-use crate::{TrainError, base, system_memory, with_model};
-use burn_lora_config::{AdapterSection, RunConfig};
+use crate::{TrainError, system_memory, with_model};
+use burn_lora_config::{AdapterSection, RunConfig, TrainSection};
+use burn_lora_report::summary::Recomputed;
 
 use batches::Batches;
 use memory::Needs;
@@ -72,6 +75,8 @@ pub struct Plan {
     pub total: usize,
     /// Steps of the run.
     pub steps: usize,
+    /// What recomputing blocks saves and costs; none where nothing is recomputed.
+    pub recomputed: Option<Recomputed>,
     /// How fast it will be; none where it was not measured.
     pub pace: Option<Pace>,
 }
@@ -101,11 +106,10 @@ pub fn plan(config: RunConfig, observer: &Observer) -> Result<Plan, TrainError> 
 /// The memory of a run that has been read, before its model is. `process` is what the process has
 /// resident without a model, where it holds one already.
 pub(crate) fn memory_plan<M: TrainableModel>(
-    run: &ReadRun<M::Batch>,
+    run: &ReadRun<M>,
     process: Option<u64>,
-    observer: &Observer,
 ) -> Result<Plan, TrainError> {
-    let outline = outline::<M>(run, observer)?;
+    let outline = Outline::read(run)?;
     Ok(memory_of(run, &outline, &Batches::of(run), process))
 }
 
@@ -137,21 +141,31 @@ struct Outline<M> {
     report: Option<PatchReport>,
     /// What is learned of each linear that learns something.
     linears: HashMap<String, Learned>,
-}
-
-fn outline<M: TrainableModel>(
-    run: &ReadRun<M::Batch>,
-    observer: &Observer,
-) -> Result<Outline<M>, TrainError> {
-    Outline::of(base::outline::<M>(&run.config, &run.device, observer)?, &run.config)
+    /// The bytes of matrices that are held in a file's own blocks, by path.
+    blocks: BTreeMap<String, u64>,
 }
 
 impl<M: TrainableModel> Outline<M> {
+    /// Of a run that was read.
+    fn read(run: &ReadRun<M>) -> Result<Self, TrainError> {
+        let mut outline = Self::of(run.base.outline(&run.config, &run.device)?, &run.config)?;
+        if run.config.model.held().is_quantised() {
+            outline.blocks = block_bytes(&run.base.place)?;
+        }
+        Ok(outline)
+    }
+
     /// Of a model that exists by its shapes, as that run would train it.
     fn of(model: M, run: &RunConfig) -> Result<Self, TrainError> {
         let scan = Scan::of(&model);
         let AdapterSection::Lora(section) = &run.adapter else {
-            return Ok(Self { model, scan, report: None, linears: HashMap::new() });
+            return Ok(Self {
+                model,
+                scan,
+                report: None,
+                linears: HashMap::new(),
+                blocks: BTreeMap::new(),
+            });
         };
         let config = patch_config(section, M::TASK, run.train.seed);
         let report = burn_lora_patch::plan(&model, &config)?;
@@ -166,7 +180,7 @@ impl<M: TrainableModel> Outline<M> {
             _ => None,
         };
         let linears = report.layers().iter().filter_map(learned).collect();
-        Ok(Self { model, scan, report: Some(report), linears })
+        Ok(Self { model, scan, report: Some(report), linears, blocks: BTreeMap::new() })
     }
 }
 
@@ -190,7 +204,11 @@ impl<M> Outline<M> {
     fn base_bytes(&self, dtype: WeightDtype) -> u64 {
         let bytes = |param: &ParamInfo| match self.learned(&param.path) {
             Learned::Whole => WeightDtype::F32.bytes_of(&param.shape),
-            _ => dtype.bytes_of(&param.shape),
+            _ => self.blocks.get(&param.path).copied().unwrap_or_else(|| {
+                let table = param.container == "Embedding";
+                let role = if table { Role::Embedding } else { Role::Linear };
+                dtype.of_role(role).bytes_of(&param.shape)
+            }),
         };
         self.base_params().map(bytes).sum()
     }
@@ -215,16 +233,27 @@ impl<M> Outline<M> {
 }
 
 fn memory_of<M: TrainableModel>(
-    run: &ReadRun<M::Batch>,
+    run: &ReadRun<M>,
     outline: &Outline<M>,
     batches: &Batches,
     process: Option<u64>,
 ) -> Plan {
     let process = process.or_else(system_memory::resident).unwrap_or(0);
     let needs = Needs::of(run, outline, process);
-    let largest = outline.largest(&batches.training);
     let evaluation = batches.evaluation;
-    let memory = needs.memory(outline, &largest, evaluation.as_ref(), &run.config.train);
+    let with = |train: &TrainSection| {
+        let largest = outline.largest(&batches.training, train.recompute);
+        (needs.memory(outline, &largest, evaluation.as_ref(), train), largest)
+    };
+    let (memory, largest) = with(&run.config.train);
+    let recomputed = (run.config.train.recompute != Recompute::None).then(|| {
+        let kept = TrainSection { recompute: Recompute::None, ..run.config.train.clone() };
+        let (without, _) = with(&kept);
+        Recomputed {
+            saved: without.peak.saturating_sub(memory.peak),
+            operations: pace::recomputed(outline, batches, run.config.train.recompute),
+        }
+    });
     let (place, limit) = (Place::of(&run.device), Limit::of(&run.device));
     let fits = limit.is_none_or(|limit| memory.peak <= limit.bytes);
     let suggestion = match limit {
@@ -238,14 +267,24 @@ fn memory_of<M: TrainableModel>(
     let batch = LargestBatch { rows: largest.rows, width: largest.width, targets: largest.targets };
     let (trainable, total) = (outline.trainable(), outline.total());
     let steps = batches.steps;
-    Plan { memory, place, limit, fits, suggestion, batch, trainable, total, steps, pace: None }
+    let pace = None;
+    Plan {
+        memory,
+        place,
+        limit,
+        fits,
+        suggestion,
+        batch,
+        trainable,
+        total,
+        steps,
+        recomputed,
+        pace,
+    }
 }
 
-fn with_pace<M: TrainableModel>(
-    run: &ReadRun<M::Batch>,
-    observer: &Observer,
-) -> Result<Plan, TrainError> {
-    let outline = &outline::<M>(run, observer)?;
+fn with_pace<M: TrainableModel>(run: &ReadRun<M>, observer: &Observer) -> Result<Plan, TrainError> {
+    let outline = &Outline::read(run)?;
     let batches = Batches::of(run);
     let mut plan = memory_of(run, outline, &batches, None);
     if plan.fits {

@@ -122,18 +122,18 @@ pub fn prepare_if_it_fits<M: TrainableModel>(
     observer: &Observer,
 ) -> Result<Run<M>, TrainError> {
     let read = read::<M>(config, Wanted::All, observer)?;
-    memory_plan::<M>(&read, None, observer)?.admit()?;
+    memory_plan(&read, None)?.admit()?;
     build(None, read, Adapt::Fresh, observer)
 }
 
 /// The run of what was read: the model is loaded, or taken from those of earlier runs, and adapted.
 pub(crate) fn build<M: TrainableModel>(
     bases: Option<&BaseCache>,
-    read: ReadRun<M::Batch>,
+    read: ReadRun<M>,
     adapt: Adapt,
     observer: &Observer,
 ) -> Result<Run<M>, TrainError> {
-    let (model, loaded) = BaseCache::load::<M>(bases, &read.config, &read.device, observer)?;
+    let (model, loaded) = BaseCache::load(bases, &read.base, &read.config, &read.device, observer)?;
     fits(read.config.data.max_length, model.config().context())?;
     let (model, patched) = adapted(model, &read.config, adapt)?;
     Ok(Run {

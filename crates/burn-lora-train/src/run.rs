@@ -8,11 +8,11 @@ use burn::optim::ModuleOptimizer;
 use burn_lora_files::digest::Digest;
 use burn_lora_models::SaveDtype;
 use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_patch::TaskType;
 use burn_lora_patch::peft::{self, PeftConfig};
 use burn_lora_report::figure::Figure;
-use burn_lora_report::record::{Record, Totals, first_and_last};
 use burn_lora_report::sample::{Sample, Scores, Scoring};
-use burn_lora_report::summary::Summary;
+use burn_lora_report::summary::{Recomputed, Summary};
 use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
 
@@ -27,6 +27,7 @@ use crate::learner::{OptimizerTap, TrainableModel};
 use crate::metrics::figure;
 use crate::observe::Observer;
 use crate::optimizer::adamw;
+use crate::plain::PlainRenderer;
 use crate::plan::memory_plan;
 use crate::prepare::{Adapt, Kind, Run, Wanted, build, draw, read};
 use crate::samples::scoring;
@@ -53,6 +54,13 @@ pub struct RunOptions {
     pub renderer: Option<Box<dyn MetricsRenderer>>,
     /// Stops the run after the step it is in, with a checkpoint.
     pub interrupter: Interrupter,
+}
+
+impl RunOptions {
+    /// Those of a new run that shows nothing.
+    pub fn silent() -> Self {
+        Self { renderer: Some(Box::new(PlainRenderer::silent())), ..Self::default() }
+    }
 }
 
 /// Runs what the configuration describes.
@@ -94,11 +102,12 @@ fn train_as<M: TrainableModel>(
     options: RunOptions,
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
-    let digesting = Digesting::start(&config, observer)?;
+    let digesting = Digesting::start(&config, bases, observer)?;
     let read = read::<M>(config, Wanted::All, observer)?;
+    let process = bases.and_then(BaseCache::process);
+    let plan = memory_plan(&read, process)?;
     if !options.no_memory_check {
-        let process = bases.and_then(BaseCache::process);
-        memory_plan::<M>(&read, process, observer)?.admit()?;
+        plan.admit()?;
     }
     // Only now: a run that cannot start must not remove the one that it would replace.
     let (resumed, _lock) = directory.claim(&read.config, &options)?;
@@ -106,12 +115,12 @@ fn train_as<M: TrainableModel>(
     let origin = Origin {
         seed: run.config.train.seed,
         settings: Digest::of(run.config.deciding()?.as_bytes()).sha256,
-        inputs: digesting.finish()?,
+        inputs: digesting.finish(bases)?,
     };
     if let Some(checkpoint) = &resumed {
         goes_on(checkpoint, &origin, directory, &options, observer)?;
     }
-    fit(run, directory, (resumed, origin), options, observer)
+    fit(run, directory, (resumed, origin), plan.recomputed, options, observer)
 }
 
 /// Sees to it that a checkpoint is this run's, and that what both stand on is the same, or may be another.
@@ -155,12 +164,13 @@ fn fit<M: TrainableModel>(
     mut run: Run<M>,
     directory: &RunDirectory,
     (resumed, origin): (Option<Checkpoint>, Origin),
+    recomputed: Option<Recomputed>,
     options: RunOptions,
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
     tell(&run, observer);
     let start = Start::of(&mut run, resumed.as_ref(), observer)?;
-    let sizes = Sizes::of(&run);
+    let (trainable, total) = (run.trained(), run.total());
     let config = &run.config;
     let (make_step, per_epoch) = run.train.training(draw(&config.train));
     let steps = config.train.length.steps(per_epoch);
@@ -181,7 +191,6 @@ fn fit<M: TrainableModel>(
     let scored = Rc::default();
     let fit = Fit {
         model: run.model,
-        device: run.device,
         optimizer: start.optimizer,
         train: &config.train,
         start: start.state.step,
@@ -226,12 +235,20 @@ fn fit<M: TrainableModel>(
     let patched = run.patched.as_ref();
     let adapter = patched.map(|(_, config)| config);
     let adapter_bytes = save(&model, adapter, &run.tokenizer, directory)?;
-    let mut summary = sizes.summary::<M>(directory, steps, history.records());
-    summary.interrupted = interrupted.is_some();
+    let mut summary = Summary {
+        dir: directory.path().to_owned(),
+        planned_steps: steps,
+        interrupted: interrupted.is_some(),
+        trainable,
+        total,
+        adapter_bytes,
+        model_bytes: adapter_bytes.map(|_| run.loaded_bytes),
+        peak_memory: system_memory::peak(),
+        recomputed,
+        samples: compared(&scored.borrow(), config.train.samples),
+        ..Summary::of(history.records(), M::TASK == TaskType::SeqCls)
+    };
     summary.stopped = interrupted.or_else(|| ended_early(&summary, &figure(config.train.metric)));
-    (summary.adapter_bytes, summary.model_bytes) =
-        (adapter_bytes, adapter_bytes.map(|_| run.loaded_bytes));
-    summary.samples = compared(&scored.borrow(), config.train.samples);
     let report = patched.map_or_else(String::new, |(report, _)| report.to_string());
     artifacts::write(directory, config, history.records(), &summary, &report, observer);
     Ok(summary)
@@ -309,52 +326,6 @@ fn save<M: TrainableModel>(
     peft::save(model, directory.adapter(), config)?;
     let path = directory.adapter().join(peft::TENSORS_FILE);
     Ok(Some(std::fs::metadata(&path).map_err(TrainError::io("read", path))?.len()))
-}
-
-/// How large the model is, told before the learner takes it.
-struct Sizes {
-    trainable: usize,
-    total: usize,
-}
-
-impl Sizes {
-    fn of<M: TrainableModel>(run: &Run<M>) -> Self {
-        Self { trainable: run.trained(), total: run.total() }
-    }
-
-    fn summary<M: TrainableModel>(
-        self,
-        directory: &RunDirectory,
-        steps: usize,
-        records: &[Record],
-    ) -> Summary {
-        let classifies = M::TASK == burn_lora_patch::TaskType::SeqCls;
-        let totals = Totals::of(records);
-        let evaluations = first_and_last(records);
-        Summary {
-            dir: directory.path().to_owned(),
-            steps: totals.steps,
-            planned_steps: steps,
-            stopped: None,
-            interrupted: false,
-            before: evaluations.map(|[before, _]| before),
-            after: evaluations
-                .filter(|[before, after]| before.step != after.step)
-                .map(|[_, after]| after),
-            classifies,
-            seconds: totals.seconds,
-            tokens: totals.tokens,
-            tokens_per_second: totals.tokens_per_second(),
-            rows_per_second: (classifies && totals.targets > 0)
-                .then(|| totals.targets_per_second()),
-            trainable: self.trainable,
-            total: self.total,
-            adapter_bytes: None,
-            model_bytes: None,
-            peak_memory: system_memory::peak(),
-            samples: Vec::new(),
-        }
-    }
 }
 
 /// Why a run that nobody stopped took fewer steps than it could: its metric no longer got better.

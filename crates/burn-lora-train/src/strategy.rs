@@ -12,7 +12,7 @@ use std::time::Instant;
 use burn::data::dataloader::{DataLoaderIterator, Progress};
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
-use burn::tensor::{Device, Tensor, TensorReadError};
+use burn::tensor::{Tensor, TensorReadError};
 use burn_lora_report::figure::Figure;
 use burn_lora_report::record::{Record, StepRecord};
 use burn_lora_report::sample::Scores;
@@ -43,8 +43,6 @@ pub(crate) struct StepPlan {
     pub eval_every: Option<usize>,
     /// Steps between checkpoints; `None`: at the end.
     pub save_every: Option<usize>,
-    /// With the step, decides what dropout drops.
-    pub seed: u64,
 }
 
 impl StepPlan {
@@ -96,7 +94,6 @@ pub(crate) trait Hooks<M> {
 /// The strategy, and after the run what it came to.
 pub(crate) struct StepStrategy<M> {
     pub plan: StepPlan,
-    pub device: Device,
     pub tap: OptimizerTap,
     pub early_stopping: EarlyStopping,
     /// What decides which evaluation is best.
@@ -230,9 +227,6 @@ impl<M: TrainableModel> StepStrategy<M> {
         batches: &mut dyn DataLoaderIterator<Micro<M::Batch>>,
         step: usize,
     ) -> Result<(Tally, Unread, f64), TrainError> {
-        // Dropout draws from the device's generator: seeded by the step, it draws the same again in
-        // a resumed run. The odd constant spreads the steps over all seeds.
-        self.device.seed(self.plan.seed ^ (step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let started = Instant::now();
         let mut tally = Tally::default();
         let mut losses = Vec::new();
@@ -331,8 +325,8 @@ impl Unread {
 }
 
 #[cfg(all(test, feature = "wgpu"))]
-#[path = "strategy/held.rs"]
-mod held;
+#[path = "strategy/waits.rs"]
+mod waits;
 
 #[cfg(test)]
 mod tests {
@@ -340,7 +334,7 @@ mod tests {
 
     fn plan(steps: usize, eval_every: Option<usize>) -> StepPlan {
         let save_every = Some(4);
-        StepPlan { start: 0, steps, clip: 0.0, eval_every, save_every, seed: 0 }
+        StepPlan { start: 0, steps, clip: 0.0, eval_every, save_every }
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn whatever_happens_to_a_file_of_a_checkpoint_is_refused_by_its_name_and_an_olde
         for file in expected {
             fs::copy(of_other_seed.join(file), newest.join(file)).unwrap();
         }
-        let resume = || RunOptions { resume: true, ..tiny::silent() };
+        let resume = || RunOptions { resume: true, ..RunOptions::silent() };
         let resumed = train(tiny.config(run, &settings), resume(), &Observer::silent());
         assert!(matches!(resumed, Err(TrainError::OtherRun { .. })), "{run}: {resumed:?}");
         tried += 2;

@@ -10,8 +10,8 @@ use std::path::Path;
 use burn_lora_config::RunConfig;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::plan::{Place, plan};
-use burn_lora_train::run::train;
-use tiny::{Tiny, silent};
+use burn_lora_train::run::{RunOptions, train};
+use tiny::Tiny;
 
 fn device() -> String {
     format!("train.device={}", test_device::name())
@@ -53,7 +53,7 @@ fn the_quickstart_has_the_cpus_losses() {
             "train.samples=0".to_owned(),
         ];
         let config = RunConfig::parse(&text, "quickstart.toml", &set).unwrap();
-        train(config, silent(), &Observer::silent()).unwrap();
+        train(config, RunOptions::silent(), &Observer::silent()).unwrap();
         losses(&out)
     };
     let (got, expected) = (run("there", &test_device::name()), run("here", "cpu"));

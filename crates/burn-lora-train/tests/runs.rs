@@ -70,7 +70,7 @@ fn a_run_learns_and_leaves_what_it_should() {
     let evaluation = evaluate(&tiny.path("run"), &[], &Observer::silent()).unwrap();
     assert!((evaluation.tally.mean_loss() - after.eval_loss).abs() < 1e-5);
 
-    let again = tiny::silent();
+    let again = RunOptions::silent();
     let taken = train(tiny.config("run", &[]), again, &Observer::silent());
     assert!(matches!(taken, Err(TrainError::Exists { .. })));
 }
@@ -91,7 +91,7 @@ fn training_every_parameter_leaves_a_model() {
 #[test]
 fn a_loss_that_is_not_finite_stops_the_run_at_its_step() {
     let tiny = Tiny::new();
-    let options = tiny::silent();
+    let options = RunOptions::silent();
     let wild = ["train.learning_rate=1e30", "train.clip=0", "train.warmup=0", "train.steps=9"];
     let error = train(tiny.config("wild", &wild), options, &Observer::silent()).unwrap_err();
     assert!(matches!(error, TrainError::NotFinite { .. }), "{error}");
@@ -101,7 +101,7 @@ fn a_loss_that_is_not_finite_stops_the_run_at_its_step() {
 #[test]
 fn misspelt_targets_are_named_with_the_nearest() {
     let tiny = Tiny::new();
-    let options = tiny::silent();
+    let options = RunOptions::silent();
     let config = tiny.config("typo", &["adapter.targets=[\"q_proj\", \"v_prj\"]"]);
     let error = train(config, options, &Observer::silent()).unwrap_err().to_string();
     assert!(error.contains("v_prj") && error.contains("v_proj"), "{error}");
@@ -195,7 +195,7 @@ fn a_run_that_does_not_fit_is_refused_before_the_run_that_it_would_replace_is_re
 
     let plan = plan(config(), &Observer::silent()).unwrap();
     assert!(plan.memory.weights > 1 << 53, "{plan}");
-    let options = RunOptions { overwrite: true, ..tiny::silent() };
+    let options = RunOptions { overwrite: true, ..RunOptions::silent() };
     let dry = dry_run(config(), &options, &Observer::silent());
     if plan.limit.is_some() {
         assert!(!plan.fits && plan.pace.is_none());
@@ -211,7 +211,7 @@ fn a_run_that_does_not_fit_is_refused_before_the_run_that_it_would_replace_is_re
 fn a_dry_run_says_what_would_be_done_and_writes_nothing() {
     let tiny = Tiny::new();
     let dry = |overwrite, resume| {
-        let options = RunOptions { overwrite, resume, ..tiny::silent() };
+        let options = RunOptions { overwrite, resume, ..RunOptions::silent() };
         dry_run(tiny.config("run", &["train.steps=2"]), &options, &Observer::silent())
     };
     let fresh = dry(false, false).unwrap();
@@ -244,7 +244,7 @@ fn a_plot_that_cannot_be_written_costs_no_run_and_no_other_file() {
         }
     });
     let config = tiny.config("run", &["train.steps=1"]);
-    assert_eq!(train(config, tiny::silent(), &observer).unwrap().steps, 1);
+    assert_eq!(train(config, RunOptions::silent(), &observer).unwrap().steps, 1);
     let heard = heard.lock().unwrap();
     assert!(heard.iter().any(|line| line.starts_with("warning: ") && line.contains("loss.svg")));
     for file in ["adapter/adapter_model.safetensors", "report.html", "metrics.jsonl"] {
@@ -285,7 +285,7 @@ fn a_base_that_is_gone_after_training_is_not_looked_for_again() {
         }
     });
     let config = tiny.config("run", &["train.steps=1"]);
-    let summary = train(config, tiny::silent(), &observer).unwrap();
+    let summary = train(config, RunOptions::silent(), &observer).unwrap();
     let base = summary.model_bytes.unwrap();
     // The header of the file is not among the tensors.
     assert!(base <= bytes && base + 8192 > bytes, "{base} of {bytes}");
@@ -301,7 +301,7 @@ fn a_held_out_loss_that_is_not_finite_stops_the_run_with_its_step() {
         "train.steps=1",
         "train.schedule=constant",
     ];
-    let error = train(tiny.config("wild", &wild), tiny::silent(), &Observer::silent());
+    let error = train(tiny.config("wild", &wild), RunOptions::silent(), &Observer::silent());
     match error.unwrap_err() {
         TrainError::EvaluationNotFinite { step: Some(1), value, .. } => assert!(!value.is_finite()),
         other => panic!("{other}"),

@@ -9,12 +9,12 @@ use burn_lora_data::DataError;
 use burn_lora_train::TrainError;
 use burn_lora_train::evaluate::evaluate;
 use burn_lora_train::observe::Observer;
-use burn_lora_train::run::train;
+use burn_lora_train::run::{RunOptions, train};
 use burn_lora_train::scene::Scene;
 use tiny::Tiny;
 
 fn refused(config: RunConfig) -> TrainError {
-    train(config, tiny::silent(), &Observer::silent()).unwrap_err()
+    train(config, RunOptions::silent(), &Observer::silent()).unwrap_err()
 }
 
 /// Whether a place is a line of the rows' file.
@@ -122,7 +122,10 @@ fn rows_of_one_class_are_refused_and_rows_of_two_are_learned() {
         assert!(error.to_string().contains("labels.jsonl"), "{error}");
     }
     let two = one + &row("blue");
-    assert_eq!(train(config(&two, ""), tiny::silent(), &Observer::silent()).unwrap().steps, 1);
+    assert_eq!(
+        train(config(&two, ""), RunOptions::silent(), &Observer::silent()).unwrap().steps,
+        1
+    );
 }
 
 #[test]
@@ -130,7 +133,7 @@ fn a_run_is_measured_on_rows_that_were_held_out_or_not_at_all() {
     let tiny = Tiny::new();
     let mut config = tiny.config("none", &["train.steps=1"]);
     config.data.eval = None;
-    train(config, tiny::silent(), &Observer::silent()).unwrap();
+    train(config, RunOptions::silent(), &Observer::silent()).unwrap();
     let measured =
         |run: &str, overrides: &[String]| evaluate(&tiny.path(run), overrides, &Observer::silent());
     let refused = measured("none", &[]).unwrap_err();

@@ -183,8 +183,8 @@ impl Reparameterization for Adapters {
             Some(merged) => merged.clone(),
             None if !self.is_effective() => return base,
             None => {
-                let [rows, columns] = [shape[0], shape.num_elements() / shape[0].max(1)];
-                self.composed(base.reshape([rows, columns]), Adapter::dropped_change)
+                let base = FrozenWeight::flattened(base).into_tensor();
+                self.composed(base, Adapter::dropped_change)
             }
         };
         let weight = weight.reshape(shape);
@@ -399,6 +399,25 @@ pub fn attach<M: Module>(module: M, path: &str, adapter: Adapter) -> Result<M, L
         return Err(LoraError::UnknownWeight { path: path.to_owned(), weights: others });
     }
     failed.map_or(Ok(attached), Err)
+}
+
+/// Hangs on every weight of two dimensions the set that `set` gives for its path, if any. What hangs there already has to be
+/// [taken off](detach) before.
+pub fn attach_sets<M: Module>(module: M, set: impl FnMut(&str) -> Option<Adapters>) -> M {
+    struct Hang<F>(F);
+    impl<F: FnMut(&str) -> Option<Adapters>> Reparameterizer for Hang<F> {
+        type Reparam = Adapters;
+
+        fn reparameterize<const D: usize>(
+            &mut self,
+            path: &str,
+            param: Param<Tensor<D>>,
+        ) -> (Param<Tensor<D>>, Option<Adapters>) {
+            let set = if D == 2 { (self.0)(path) } else { None };
+            (param, set)
+        }
+    }
+    module.apply_reparameterization(Hang(set))
 }
 
 /// Whether the parameter requires gradients, or does once its module is in training mode.

@@ -121,6 +121,11 @@ pub fn is_cpu(device: &Device) -> bool {
     ["flex", "ndarray"].into_iter().filter_map(|name| parse(name).ok()).any(|cpu| cpu == inner)
 }
 
+/// Whether the device is Flex, which alone holds weights in blocks of a few bits.
+pub fn is_flex(device: &Device) -> bool {
+    parse("flex").is_ok_and(|flex| flex == device.clone().inner())
+}
+
 fn cpu(name: &str) -> Result<Device, DeviceError> {
     flex(name).or_else(|error| ndarray(name).map_err(|_| error))
 }

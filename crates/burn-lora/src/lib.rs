@@ -55,7 +55,7 @@ mod init;
 mod op;
 
 pub use adapter::{Adapter, Factor, Method, Sizes};
-pub use adapters::{Adapters, FactorPath, attach, detach, is_trained, sets, unshared};
+pub use adapters::{Adapters, FactorPath, attach, attach_sets, detach, is_trained, sets, unshared};
 pub use config::{AdapterConfig, Init};
 pub use embedding::{embed, unembed};
 pub use error::LoraError;
@@ -64,5 +64,5 @@ pub use forward::LoraForward;
 pub use op::FlexWeight;
 pub use op::{
     Branch, Frozen, FrozenBackend, FrozenWeight, Lora, LoraBackend, Mask, ProductBackend,
-    lora_linear, product,
+    QuantisedMatrix, lora_linear, product,
 };

@@ -22,7 +22,7 @@ use burn::tensor::Tensor;
 
 #[cfg(feature = "flex")]
 pub use frozen::FlexWeight;
-pub use frozen::{Frozen, FrozenBackend, FrozenWeight};
+pub use frozen::{Frozen, FrozenBackend, FrozenWeight, QuantisedMatrix};
 pub use product::{ProductBackend, product};
 
 /// The adapter of one layer as primitives of backend `B`.

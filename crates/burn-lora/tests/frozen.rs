@@ -10,22 +10,49 @@
 mod reference;
 mod test_device;
 
-use burn::module::Param;
+use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_lora::{Adapter, Adapters, FrozenWeight, LoraForward, attach, embed, unembed};
+use burn_lora_kernels::quantised::{BlockFormat, Quantised};
 use half::{bf16, f16};
 use proptest::prelude::*;
 use reference::Matrix;
 
-const FORMATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+/// What a weight is held in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Format {
+    Numbers(DType),
+    /// Blocks of the weight, or of the transposed.
+    Blocks(BlockFormat, bool),
+}
+
+use Format::{Blocks, Numbers};
+
+const FORMATS: [Format; 6] = [
+    Numbers(DType::F32),
+    Numbers(DType::F16),
+    Numbers(DType::BF16),
+    Blocks(BlockFormat::Q4_1, true),
+    Blocks(BlockFormat::Q4_1, false),
+    Blocks(BlockFormat::NF4, true),
+];
+
+impl Format {
+    fn is_on(self, device: &Device) -> bool {
+        match self {
+            Numbers(dtype) => device.supports_dtype(dtype),
+            Blocks(..) => burn_lora::device::is_flex(device),
+        }
+    }
+}
 
 /// The device, without autodiff, with every format that it has.
-fn cases() -> Vec<(Device, DType)> {
+fn cases() -> Vec<(Device, Format)> {
     let name = test_device::name();
     let device = burn_lora::device::parse(&name).unwrap();
     let (had, lacked): (Vec<_>, Vec<_>) =
-        FORMATS.into_iter().partition(|format| device.supports_dtype(*format));
+        FORMATS.into_iter().partition(|format| format.is_on(&device));
     assert!(lacked.is_empty() || !["cpu", "flex"].contains(&name.as_str()), "Flex has them all");
     if !lacked.is_empty() {
         eprintln!("{name} reports no {lacked:?}: those weights are not tested there");
@@ -41,12 +68,49 @@ fn rounded(value: f64, format: DType) -> f64 {
     }
 }
 
+/// Blocks without order whose scales are finite, and not zero.
+fn blocks(shape: [usize; 2], seed: u64, format: BlockFormat, transposed: bool) -> Quantised {
+    let stored = if transposed { [shape[1], shape[0]] } else { shape };
+    let mut matrix = Quantised::zeroed(format, stored, transposed);
+    let bytes = matrix.bytes_mut();
+    let mut state = seed as u32 + 1;
+    for byte in bytes.iter_mut() {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *byte = (state >> 24) as u8;
+    }
+    if format == BlockFormat::NF4 {
+        let groups = (shape[0] * shape[1]).div_ceil(64).div_ceil(256);
+        for place in bytes[..4 + 4 * groups].chunks_exact_mut(4) {
+            place.copy_from_slice(&1.0_f32.to_ne_bytes());
+        }
+    } else {
+        for block in bytes.chunks_exact_mut(20) {
+            block[..2].copy_from_slice(&f16::from_f32(0.1).to_le_bytes());
+            block[2..4].copy_from_slice(&f16::from_f32(-0.7).to_le_bytes());
+        }
+    }
+    matrix
+}
+
 /// A weight, and its values in float64.
 fn weight(
     shape: [usize; 2],
     seed: u64,
-    (device, format): &(Device, DType),
+    (device, format): &(Device, Format),
 ) -> (FrozenWeight, Matrix) {
+    let format = match *format {
+        Numbers(dtype) => dtype,
+        Blocks(format, transposed) => {
+            let matrix = blocks(shape, seed, format, transposed);
+            let mut values = vec![0.0; shape[0] * shape[1]];
+            matrix.view().rows(0, &mut values);
+            let values = values.into_iter().map(f64::from).collect();
+            let weight = FrozenWeight::quantised(matrix, device).unwrap();
+            assert!(matches!(&weight, FrozenWeight::Quantised(..)));
+            return (weight, Matrix { rows: shape[0], columns: shape[1], values });
+        }
+    };
+    let format = &format;
     let mut matrix = Matrix::random(shape[0], shape[1], seed);
     matrix.values.iter_mut().for_each(|value| *value = rounded(*value, *format));
     let values: Vec<f32> = matrix.values.iter().map(|&value| value as f32).collect();
@@ -79,11 +143,11 @@ fn gamma(n: usize) -> f64 {
 }
 
 /// The unit roundoff of what meets a weight of this format on the device; 0 where nothing is rounded.
-fn roundoff((device, format): &(Device, DType)) -> f64 {
+fn roundoff((device, format): &(Device, Format)) -> f64 {
     match format {
         _ if burn_lora::device::is_cpu(device) => 0.0,
-        DType::F16 => 2.0_f64.powi(-11),
-        DType::BF16 => 2.0_f64.powi(-8),
+        Numbers(DType::F16) => 2.0_f64.powi(-11),
+        Numbers(DType::BF16) => 2.0_f64.powi(-8),
         _ => 0.0,
     }
 }
@@ -151,7 +215,15 @@ fn rows_and_dense_values_are_exact() {
         let rows = w.gather(Tensor::<1, Int>::from_data(TensorData::from(ids), &case.0));
         let of = |id: usize| expected[id * 17..][..17].to_vec();
         assert_eq!(values(rows), ids.map(|id| of(id as usize)).concat(), "{case:?}");
-        assert_eq!(w.bytes(), (129 * 17 * case.1.size()) as u64);
+        let bytes = match case.1 {
+            Numbers(dtype) => 129 * 17 * dtype.size(),
+            Blocks(BlockFormat::NF4, _) => 4 + 4 + 35 + 1097,
+            // Five blocks of 32 are a row of 129 numbers, and one is a row of 17.
+            Blocks(_, true) => 17 * 5 * 20,
+            Blocks(_, false) => 129 * 20,
+        };
+        assert_eq!(w.bytes(), bytes as u64);
+        assert_eq!(values(w.rows(5, 2)), [of(5), of(6)].concat(), "{case:?}");
         assert_eq!(w.dims(), [129, 17]);
     }
 }
@@ -174,6 +246,11 @@ fn norms_of_columns_equal_float64_over_several_tiles() {
 #[test]
 fn a_value_that_is_not_finite_is_found_in_any_tile() {
     for (device, format) in cases() {
+        let Numbers(format) = format else {
+            let (weight, _) = weight([1100, 1000], 1, &(device.clone(), format));
+            assert!(weight.is_finite().unwrap());
+            continue;
+        };
         for (at, value) in [(0, f32::NAN), (1100 * 1000 - 1, f32::INFINITY), (7, f32::NEG_INFINITY)]
         {
             let mut values = vec![1.0_f32; 1100 * 1000];
@@ -190,12 +267,48 @@ fn a_value_that_is_not_finite_is_found_in_any_tile() {
 }
 
 #[test]
-fn an_adapted_half_linear_equals_float64_with_its_gradients() {
+fn a_block_whose_scale_is_not_finite_is_found() {
+    let device = burn_lora::device::parse(&test_device::name()).unwrap();
+    for format in [BlockFormat::Q4_1, BlockFormat::NF4] {
+        let mut matrix = blocks([70, 40], 1, format, false);
+        let bytes = matrix.bytes_mut();
+        match format {
+            BlockFormat::NF4 => bytes[4..8].copy_from_slice(&f32::NAN.to_ne_bytes()),
+            _ => bytes[1980..1982].copy_from_slice(&f16::INFINITY.to_le_bytes()),
+        }
+        match FrozenWeight::quantised(matrix, &device) {
+            Some(weight) => assert!(!weight.is_finite().unwrap(), "{format:?}"),
+            None => assert!(!burn_lora::device::is_flex(&device)),
+        }
+    }
+}
+
+/// What computes with the tensor of a parameter, and does not ask the weight, must not get numbers.
+#[test]
+fn the_tensor_that_carries_blocks_is_not_a_number_and_keeps_them_where_modules_go() {
+    for case in cases().into_iter().filter(|(_, format)| matches!(format, Blocks(..))) {
+        let (w, matrix) = weight([33, 17], 1, &case);
+        let carrier = w.clone().into_tensor();
+        assert!(values(carrier.clone() * 1.0).iter().all(|value| value.is_nan()));
+        let expected: Vec<f32> = matrix.values.iter().map(|&value| value as f32).collect();
+        let linear = Linear { weight: Param::from_tensor(carrier), bias: None };
+        let linear = linear.train().no_grad().fork(&case.0.clone().autodiff());
+        for linear in [linear.clone(), linear.clone().valid(), linear.to_device(&case.0)] {
+            let held = FrozenWeight::of(&linear.weight);
+            assert!(matches!(held, FrozenWeight::Quantised(..)), "{case:?}");
+            assert_eq!(values(held.dense()), expected);
+            assert_eq!(values(FrozenWeight::flattened(linear.weight.val()).dense()), expected);
+        }
+    }
+}
+
+#[test]
+fn an_adapted_linear_of_every_kind_equals_float64_with_its_gradients() {
     for (device, format) in cases() {
         let device = device.autodiff();
         for [rows, d_in, d_out] in [[1, 17, 64], [3, 64, 577], [129, 577, 17]] {
             let (w, matrix) = weight([d_in, d_out], 1, &(device.clone(), format));
-            let (FrozenWeight::Dense(w) | FrozenWeight::Half(w)) = w else { unreachable!() };
+            let w = w.into_tensor();
             let [x, dy] =
                 [(rows, d_in, 2), (rows, d_out, 3)].map(|(r, c, s)| Matrix::random(r, c, s));
             let [a, b] = [(d_in, 4, 4), (4, d_out, 5)].map(|(r, c, s)| Matrix::random(r, c, s));
@@ -211,7 +324,8 @@ fn an_adapted_half_linear_equals_float64_with_its_gradients() {
             let input = tensor::<2>(&x, [rows, d_in], &device).require_grad();
             let y = linear.lora_forward(input.clone());
             // Burn's own linear takes activations of the weight's format only: `unchanged.rs` has the others.
-            let composed = (format == DType::F32).then(|| linear.forward(input.clone().detach()));
+            let composed =
+                (format == Numbers(DType::F32)).then(|| linear.forward(input.clone().detach()));
             let grads = (y.clone() * tensor(&dy, [rows, d_out], &device)).sum().backward();
 
             let expected = reference::expected(&x, &matrix, &a, &b, Some(&bias), 0.5, None, &dy);
@@ -259,7 +373,7 @@ fn an_adapted_half_linear_equals_float64_with_its_gradients() {
 fn merging_is_dense_in_f32_whatever_the_base_is_held_in() {
     for case in cases() {
         let (w, matrix) = weight([17, 64], 1, &case);
-        let (FrozenWeight::Dense(base) | FrozenWeight::Half(base)) = w else { unreachable!() };
+        let base = w.into_tensor();
         let [a, b] = [(17, 4, 4), (4, 64, 5)].map(|(r, c, s)| Matrix::random(r, c, s));
         let adapter = Adapter::from_factors(
             "default",
@@ -282,7 +396,7 @@ fn merging_is_dense_in_f32_whatever_the_base_is_held_in() {
 fn an_embedding_gives_f32_rows_and_scores_in_every_format() {
     for case in cases() {
         let (w, matrix) = weight([33, 17], 1, &case);
-        let (FrozenWeight::Dense(table) | FrozenWeight::Half(table)) = w else { unreachable!() };
+        let table = w.into_tensor();
         let embedding = Embedding { weight: Param::from_tensor(table).set_require_grad(false) };
         let ids = [[32, 0, 7], [7, 7, 1]];
         let rows = embed(&embedding, Tensor::<2, Int>::from_data(TensorData::from(ids), &case.0));
@@ -307,7 +421,7 @@ proptest! {
     /// Both sides are sums of the same products in f32 in some order, so that each is within the bound of
     /// the exact sum.
     #[test]
-    fn a_half_product_is_that_of_its_dense_values(
+    fn a_product_is_that_of_the_dense_values(
         rows in 1..140_usize, d_in in 1..700_usize, d_out in 1..300_usize, seed in 0..1000_u64,
     ) {
         for case in cases() {

@@ -4,11 +4,12 @@ mod test_device;
 
 use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleVisitor, Param, Reparameterizer};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use burn_lora::{
-    Adapter, AdapterConfig, Adapters, FactorPath, LoraForward, Method, Sizes, attach, detach,
+    Adapter, AdapterConfig, Adapters, FactorPath, LoraForward, Method, Sizes, attach, attach_sets,
+    detach,
 };
 
 const SIZES: Sizes = Sizes { d_in: 24, d_out: 10, rank: 4 };
@@ -50,21 +51,6 @@ fn check_within<const D: usize>(what: &str, share: f32, left: Tensor<D>, right: 
     let largest: f32 = right.clone().abs().max().into_scalar();
     let off: f32 = (left - right).abs().max().into_scalar();
     assert!(off <= share * largest, "{what}: off by {off} of {largest}");
-}
-
-/// Attaches a whole set to the weight.
-struct Put(Option<Adapters>);
-
-impl Reparameterizer for Put {
-    type Reparam = Adapters;
-
-    fn reparameterize<const D: usize>(
-        &mut self,
-        path: &str,
-        param: Param<Tensor<D>>,
-    ) -> (Param<Tensor<D>>, Option<Adapters>) {
-        (param, if path == "weight" { self.0.take() } else { None })
-    }
 }
 
 /// The table, the files' names and the count speak of exactly the parameters that there are.
@@ -146,7 +132,7 @@ fn every_kind_composes_merges_and_multiplies_alike() {
 
         for multiplier in [0.0, 0.5, 2.0] {
             let set = Adapters::single(adapter.clone().with_multiplier(multiplier));
-            let dialled = linear.clone().apply_reparameterization(Put(Some(set)));
+            let dialled = attach_sets(linear.clone(), |_| Some(set.clone()));
             let dialled = dialled.no_grad();
             let expected = base.clone() + (full.clone() - base.clone()) * multiplier;
             check_close("multiplier, factored", dialled.lora_forward(x.clone()), expected.clone());
@@ -162,7 +148,7 @@ fn several_adapters_of_any_kinds_add_their_changes_in_any_order() {
     let linear = plain(&device).no_grad();
     let x = Tensor::<2>::random([5, SIZES.d_in], Distribution::Default, &device);
     let base = linear.forward(x.clone());
-    let with = |set: Adapters| linear.clone().apply_reparameterization(Put(Some(set)));
+    let with = |set: Adapters| attach_sets(linear.clone(), |_| Some(set.clone()));
     for &first in Method::ALL {
         for &second in Method::ALL {
             let one = moved("one", first, &linear).with_multiplier(0.5);

@@ -2,12 +2,13 @@
 
 mod test_device;
 
-use burn::module::{Module, Param, Reparameterizer};
+use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Tensor};
 use burn_lora::{
-    Adapter, AdapterConfig, Adapters, Init, LoraError, LoraForward, Method, attach, detach, sets,
+    Adapter, AdapterConfig, Adapters, Init, LoraError, LoraForward, Method, attach, attach_sets,
+    detach, sets,
 };
 
 /// Two ways to the same float32 sums, as a share of the largest result. An output is a sum of 24 + 4
@@ -63,24 +64,9 @@ fn set(linear: &Linear) -> &Adapters {
     linear.weight.reparameterization::<Adapters>().unwrap()
 }
 
-/// Attaches a whole set to the weight.
-struct Put(Option<Adapters>);
-
-impl Reparameterizer for Put {
-    type Reparam = Adapters;
-
-    fn reparameterize<const D: usize>(
-        &mut self,
-        path: &str,
-        param: Param<Tensor<D>>,
-    ) -> (Param<Tensor<D>>, Option<Adapters>) {
-        (param, if path == "weight" { self.0.take() } else { None })
-    }
-}
-
 fn with_set(linear: &Linear, change: impl FnOnce(Adapters) -> Adapters) -> Linear {
     let changed = change(set(linear).clone());
-    detach(linear.clone()).apply_reparameterization(Put(Some(changed)))
+    attach_sets(detach(linear.clone()), |_| Some(changed.clone()))
 }
 
 #[test]

@@ -3,10 +3,10 @@
 
 #![cfg(feature = "flex")]
 
-use burn::module::{Module, Param, Reparameterizer};
+use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device, Distribution, FloatDType, Tensor};
-use burn_lora::{Adapter, AdapterConfig, Adapters, LoraForward, Method, attach, sets};
+use burn_lora::{Adapter, AdapterConfig, Adapters, LoraForward, Method, attach, attach_sets, sets};
 
 const D_IN: usize = 12;
 const D_OUT: usize = 7;
@@ -112,27 +112,12 @@ fn a_model_in_half_precision_runs_trains_and_merges_by_either_path() {
                 assert_eq!(gradient.dtype(), DType::F32);
             }
             let set = sets(&adapted).remove(0).1.merge(adapted.weight.base());
-            let merged = linear.clone().apply_reparameterization(Put(Some(set)));
+            let merged = attach_sets(linear.clone(), |_| Some(set.clone()));
             for output in [merged.forward(x.clone()), merged.lora_forward(x.clone())] {
                 assert_eq!(output.dtype(), x.dtype());
                 assert!(difference(output, adapted.lora_forward(x.clone())) < 0.03);
             }
         }
-    }
-}
-
-struct Put(Option<Adapters>);
-
-impl Reparameterizer for Put {
-    type Reparam = Adapters;
-
-    fn reparameterize<const D: usize>(
-        &mut self,
-        _path: &str,
-        param: Param<Tensor<D>>,
-    ) -> (Param<Tensor<D>>, Option<Adapters>) {
-        let set = (D == 2).then(|| self.0.take()).flatten();
-        (param, set)
     }
 }
 
@@ -149,7 +134,7 @@ fn a_weight_that_lies_the_other_way_round_is_composed_the_other_way_round() {
         let set = Adapters::single(made).with_turned(true);
         let merged = set.clone().merge(stored.weight.base());
         for set in [set, merged] {
-            let turned = stored.clone().apply_reparameterization(Put(Some(set))).weight.val();
+            let turned = attach_sets(stored.clone(), |_| Some(set.clone())).weight.val();
             assert_eq!(turned.dims(), [D_OUT, D_IN]);
             assert!(difference(turned.transpose(), composed.clone()) < 1e-6, "{method}");
         }
@@ -173,9 +158,9 @@ fn merged_factors_are_not_trained_until_they_are_unmerged() {
     // Also where the model is merged in validation mode and trained on afterwards.
     for adapted in [adapted.clone(), adapted.valid()] {
         let set = sets(&adapted).remove(0).1.merge(adapted.weight.base());
-        let merged = linear.clone().apply_reparameterization(Put(Some(set.clone())));
+        let merged = attach_sets(linear.clone(), |_| Some(set.clone()));
         assert!(!trained(&merged.train()).0);
-        let back = linear.clone().apply_reparameterization(Put(Some(set.unmerge())));
+        let back = attach_sets(linear.clone(), |_| Some(set.clone().unmerge()));
         assert_eq!(trained(&back.train()), (true, id));
     }
 }

@@ -126,7 +126,7 @@ fn run<M: TrainableModel>(
     measured.peak_bytes =
         system_memory::peak().ok_or("the peak memory of this process is not known here")?;
     let plain = device.clone().without_autodiff();
-    let weights = cell.dtype.size() as u64 * measured.parameters;
+    let weights = cell.dtype.bytes(measured.parameters as u64);
     measured.device_bytes = held(measured.device_bytes.max(reserved(&plain)), weights, &plain)?;
     if order.alone {
         measured.products_seconds = products.seconds(&plain);
@@ -234,7 +234,7 @@ fn train<M: TrainableModel>(
             *largest.borrow_mut() = now;
         }
     };
-    take_steps(model, device, &train_section(workload)?, batches, stepped).map_err(said)?;
+    take_steps(model, &train_section(workload)?, batches, stepped).map_err(said)?;
     measured.device_bytes = most.take();
     for (step, (record, gradients, at)) in told.take().into_iter().enumerate() {
         measured.losses.push(record.loss);
@@ -319,7 +319,7 @@ pub fn least_bytes(cell: &Cell, shape: &Shape) -> Result<u64, String> {
         Method::Merged => cell.tokens() * shape.classes(),
         _ => 0,
     };
-    Ok(cell.dtype.size() as u64 * base * copies + 4 * logits as u64)
+    Ok(cell.dtype.bytes(base) * copies + 4 * logits as u64)
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use burn_lora_config::RunConfig;
 use burn_lora_report::summary::Summary;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
-use burn_lora_train::silent::SilentRenderer;
 use clap::Args;
 use toml::Table;
 
@@ -38,8 +37,7 @@ pub struct Quality {
 
 /// Trains and writes.
 pub fn run(quality: &Quality) -> super::Done {
-    let text = std::fs::read_to_string(&quality.config)
-        .map_err(|error| format!("{}: {error}", quality.config.display()))?;
+    let text = burn_lora_files::read_text(&quality.config)?;
     let task = quality.config.file_stem().map_or_else(String::new, |s| s.display().to_string());
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&quality.results)?;
     let ranks = quality.ranks.iter().map(|&rank| Some(rank));
@@ -50,7 +48,7 @@ pub fn run(quality: &Quality) -> super::Done {
         set.push(format!("output.dir={}", dir.path().join("run").display()));
         let name = quality.config.display().to_string();
         let config = RunConfig::parse(&changed, &name, &set).map_err(|e| e.to_string())?;
-        let summary = train(config, silent(), &Observer::silent())?;
+        let summary = train(config, RunOptions::silent(), &Observer::silent())?;
         let outcome = outcome(&task, rank, &summary).ok_or("the configuration has no data.eval")?;
         eprintln!(
             "{task} {}: {} {:.1} %, held-out loss {:.4}",
@@ -62,10 +60,6 @@ pub fn run(quality: &Quality) -> super::Done {
         writeln!(file, "{}", serde_json::to_string(&Line::Quality(outcome))?)?;
     }
     Ok(())
-}
-
-fn silent() -> RunOptions {
-    RunOptions { renderer: Some(Box::new(SilentRenderer)), ..RunOptions::default() }
 }
 
 /// The configuration's text at that rank, or with every parameter trained.

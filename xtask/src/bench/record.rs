@@ -110,11 +110,7 @@ impl Method {
 
 /// What a name says of a dtype: nothing of f32.
 pub fn dtype_label(dtype: WeightDtype) -> &'static str {
-    match dtype {
-        WeightDtype::F32 => "",
-        WeightDtype::F16 => "f16",
-        WeightDtype::Bf16 => "bf16",
-    }
+    if is_f32(&dtype) { "" } else { dtype.name() }
 }
 
 fn is_f32(dtype: &WeightDtype) -> bool {

@@ -27,15 +27,10 @@ use markdown::Section;
 pub enum ReportError {
     /// A plot cannot be drawn.
     #[error("cannot draw a plot: {0}")]
-    Draw(burn_lora_report::ReportError),
+    Draw(#[from] burn_lora_report::ReportError),
     /// A file cannot be written.
-    #[error("cannot write {path}: {reason}")]
-    Write {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system says.
-        reason: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] burn_lora_files::IoError),
 }
 
 /// Renders the lines of results files into a directory: `report.md`, whose path is returned, and plots.
@@ -44,21 +39,15 @@ pub enum ReportError {
 ///
 /// A plot that cannot be drawn, or a file that cannot be written.
 pub fn write(lines: &[Line], results: &[&Path], out_dir: &Path) -> Result<PathBuf, ReportError> {
-    let sections = sections(lines, results).map_err(ReportError::Draw)?;
-    std::fs::create_dir_all(out_dir)
-        .map_err(|reason| ReportError::Write { path: out_dir.to_owned(), reason })?;
-    let file = |name: &str, text: &str| {
-        let path = out_dir.join(name);
-        match std::fs::write(&path, text) {
-            Ok(()) => Ok(path),
-            Err(reason) => Err(ReportError::Write { path, reason }),
-        }
-    };
+    let sections = sections(lines, results)?;
     for (name, svg) in sections.iter().flat_map(Section::plots) {
-        file(name, svg)?;
+        burn_lora_files::write(&out_dir.join(name), svg.as_bytes())?;
     }
     let parts: Vec<String> = sections.iter().map(Section::markdown).collect();
-    file("report.md", &format!("# Benchmark report\n\n{}", parts.join("\n")))
+    let path = out_dir.join("report.md");
+    let text = format!("# Benchmark report\n\n{}", parts.join("\n"));
+    burn_lora_files::write(&path, text.as_bytes())?;
+    Ok(path)
 }
 
 fn sections(
@@ -184,6 +173,6 @@ mod tests {
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error = write(&[], &[], &file.join("out")).unwrap_err().to_string();
-        assert!(error.starts_with("cannot write") && error.contains("out"), "{error}");
+        assert!(error.starts_with("cannot create") && error.contains("out"), "{error}");
     }
 }

@@ -9,13 +9,8 @@ use super::record::Line;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// It cannot be read.
-    #[error("cannot read {path}: {reason}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        reason: std::io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] burn_lora_files::IoError),
     /// It holds nothing.
     #[error("{path} holds no results")]
     Empty {
@@ -40,8 +35,7 @@ pub enum ReadError {
 ///
 /// A file that cannot be read, holds nothing, or has a line that is no record.
 pub fn read(path: &Path) -> Result<Vec<Line>, ReadError> {
-    let bytes =
-        std::fs::read(path).map_err(|reason| ReadError::Read { path: path.to_owned(), reason })?;
+    let bytes = burn_lora_files::read(path)?;
     let mut lines = Vec::new();
     // What follows the last newline is nothing, or what an interrupted run came to write.
     let texts: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();

@@ -64,9 +64,8 @@ impl Workload {
     ///
     /// A line that says what is wrong with it.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let said = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| said(&error))?;
-        serde_json::from_str(&text).map_err(|error| said(&error))
+        let text = burn_lora_files::read_text(path).map_err(|error| error.to_string())?;
+        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
     }
 }
 

@@ -158,8 +158,7 @@ impl Cells {
         started: f64,
     ) -> Result<Measured, String> {
         let path = self.models.join(&cell.model).join("config.json");
-        let config = std::fs::read_to_string(&path)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let config = burn_lora_files::read_text(&path).map_err(|error| error.to_string())?;
         let cell = cell.clone();
         let order =
             Order { cell, config, seed: 0, warmup, steps, started, given: None, alone: false };

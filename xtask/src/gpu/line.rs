@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use burn_lora_files::IoError;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::{Cell, Measured, StepTimes, median};
@@ -167,12 +168,10 @@ pub struct Peer {
 ///
 /// The file cannot be written.
 pub fn append(file: &Path, line: &Line) -> super::Done {
-    let context = |error: std::io::Error| format!("{}: {error}", file.display());
-    let mut text = serde_json::to_string(line)?;
-    text.push('\n');
-    let mut open =
-        std::fs::OpenOptions::new().create(true).append(true).open(file).map_err(context)?;
-    Ok(open.write_all(text.as_bytes()).map_err(context)?)
+    let text = serde_json::to_string(line)? + "\n";
+    let open = std::fs::OpenOptions::new().create(true).append(true).open(file);
+    let written = open.and_then(|mut open| open.write_all(text.as_bytes()));
+    Ok(written.map_err(IoError::at("write", file))?)
 }
 
 /// The lines of a file; those that are none are counted.
@@ -180,9 +179,8 @@ pub fn append(file: &Path, line: &Line) -> super::Done {
 /// # Errors
 ///
 /// The file cannot be read.
-pub fn read(file: &Path) -> Result<(Vec<Line>, usize), Box<dyn std::error::Error>> {
-    let text =
-        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+pub fn read(file: &Path) -> Result<(Vec<Line>, usize), IoError> {
+    let text = burn_lora_files::read_text(file)?;
     let (mut lines, mut strange) = (Vec::new(), 0);
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         match serde_json::from_str(line) {

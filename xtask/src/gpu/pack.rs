@@ -17,6 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use burn_lora_files::{self as files, IoError};
 use clap::Args;
 
 use super::Done;
@@ -69,9 +70,9 @@ pub fn run(pack: &Pack) -> Done {
     };
     let out = &pack.out;
     if out.exists() {
-        fs::remove_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
+        fs::remove_dir_all(out).map_err(IoError::at("remove", out))?;
     }
-    write(&out.join("run.sh"), RUN)?;
+    files::write(&out.join("run.sh"), RUN.as_bytes())?;
     make_executable(&out.join("run.sh"))?;
     compress(&program, &out.join("xtask"), pack.effort)?;
     let about = serde_json::json!({
@@ -80,14 +81,15 @@ pub fn run(pack: &Pack) -> Done {
         // What a program that was given has in it is not known here.
         "features": pack.program.is_none().then_some(&pack.features),
     });
-    write(&out.join("pack.json"), &format!("{about}\n"))?;
+    files::write(&out.join("pack.json"), format!("{about}\n").as_bytes())?;
+    let config_of = |name: &str| out.join("models").join(name).join("config.json");
     let matrix = Matrix::read(&root.join("benches/matrix.toml"))?;
     for name in FROM_MATRIX {
         let config = matrix.config(name).ok_or_else(|| format!("the matrix has no {name}"))?;
-        write(&out.join("models").join(name).join("config.json"), &config)?;
+        files::write(&config_of(name), config.as_bytes())?;
     }
     for (name, config) in MODELS {
-        write(&out.join("models").join(name).join("config.json"), config)?;
+        files::write(&config_of(name), config.as_bytes())?;
     }
     for (from, to) in [
         ("fixtures/golden", "golden"),
@@ -159,8 +161,7 @@ fn compile(pack: &Pack, root: &Path) -> Result<PathBuf, String> {
 
 /// A stripped copy of the program, compressed.
 fn compress(program: &Path, to: &Path, effort: u8) -> Done {
-    let named = |error| format!("{}: {error}", program.display());
-    fs::copy(program, to).map_err(named)?;
+    fs::copy(program, to).map_err(IoError::at("copy", program))?;
     tool(Command::new("strip").arg(to))?;
     tool(Command::new("xz").arg(format!("-{}", effort.min(9))).arg("-T0").arg("-f").arg(to))
 }
@@ -174,29 +175,14 @@ fn tool(command: &mut Command) -> Done {
     }
 }
 
-fn write(path: &Path, text: &str) -> Done {
-    let context = |error: std::io::Error| format!("{}: {error}", path.display());
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(context)?;
-    }
-    Ok(fs::write(path, text).map_err(context)?)
-}
-
 /// Copies a file or a folder with everything below it.
-fn copy(from: &Path, to: &Path) -> Done {
-    let context = |error: std::io::Error| format!("{}: {error}", from.display());
+fn copy(from: &Path, to: &Path) -> Result<(), IoError> {
     if from.is_dir() {
-        for entry in fs::read_dir(from).map_err(context)? {
-            let entry = entry.map_err(context)?;
-            copy(&entry.path(), &to.join(entry.file_name()))?;
-        }
-        return Ok(());
+        return files::names(from)?
+            .into_iter()
+            .try_for_each(|name| copy(&from.join(&name), &to.join(&name)));
     }
-    if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).map_err(context)?;
-    }
-    fs::copy(from, to).map_err(context)?;
-    Ok(())
+    files::write(to, &files::read(from)?)
 }
 
 /// Bytes of a file, or of all files below a folder.
@@ -230,9 +216,9 @@ mod tests {
     #[test]
     fn a_pack_that_is_too_large_is_told_with_its_parts() {
         let dir = tempfile::tempdir().unwrap();
-        write(&dir.path().join("run.sh"), &"x".repeat(MIB as usize / 4)).unwrap();
-        write(&dir.path().join("golden/a"), &"x".repeat(MIB as usize)).unwrap();
-        write(&dir.path().join("golden/b"), &"x".repeat(MIB as usize / 2)).unwrap();
+        for (name, bytes) in [("run.sh", MIB / 4), ("golden/a", MIB), ("golden/b", MIB / 2)] {
+            files::write(&dir.path().join(name), "x".repeat(bytes as usize).as_bytes()).unwrap();
+        }
         let told = too_large(dir.path(), 1).unwrap();
         assert!(told.contains("has 1.75 MiB, more than the 1"), "{told}");
         assert!(told.contains("in MiB: golden 1.50, run.sh 0.25."), "{told}");

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use burn_lora_config::{Length, RunConfig};
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
-use burn_lora_train::silent::SilentRenderer;
 use clap::Args;
 use serde::Deserialize;
 
@@ -35,8 +34,7 @@ pub struct Quickstart {
 
 pub fn run(quickstart: &Quickstart) -> Done {
     let name = quickstart.config.display().to_string();
-    let text =
-        std::fs::read_to_string(&quickstart.config).map_err(|error| format!("{name}: {error}"))?;
+    let text = burn_lora_files::read_text(&quickstart.config)?;
     let scratch = tempfile::tempdir()?;
     let dir = quickstart.run.clone().unwrap_or_else(|| scratch.path().join("run"));
     let mut set = quickstart.set.clone();
@@ -51,10 +49,7 @@ pub fn run(quickstart: &Quickstart) -> Done {
         true => None,
         false => trained(config)?,
     };
-    let metrics = dir.join("metrics.jsonl");
-    let metrics = std::fs::read_to_string(&metrics)
-        .map_err(|error| format!("{}: {error}", metrics.display()))?;
-    let steps = steps(&metrics);
+    let steps = steps(&burn_lora_files::read_text(&dir.join("metrics.jsonl"))?);
     let seconds: Vec<f64> = steps.iter().map(|step| step.seconds).collect();
     let outcome = Outcome {
         device: quickstart.at.device.clone(),
@@ -79,8 +74,7 @@ pub fn run(quickstart: &Quickstart) -> Done {
 
 /// Trains; gives the share of held-out rows written exactly, before and after, where it was asked for.
 fn trained(config: RunConfig) -> Result<Option<(f64, f64)>, Box<dyn std::error::Error>> {
-    let options = RunOptions { renderer: Some(Box::new(SilentRenderer)), ..RunOptions::default() };
-    let summary = train(config, options, &Observer::silent())?;
+    let summary = train(config, RunOptions::silent(), &Observer::silent())?;
     let pair = summary.evaluations().map(|[before, after]| (before.exact_match, after.exact_match));
     Ok(pair.and_then(|(before, after)| Some((before?, after?))))
 }

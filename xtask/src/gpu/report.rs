@@ -14,6 +14,7 @@ use clap::Args;
 
 use super::Done;
 use super::line::{self, CellLine, Check, Line, Part, Peer, Quickstart, Rate, Warm};
+use crate::bench::Table;
 use crate::root;
 
 /// Writes report.md of what run.sh found
@@ -100,7 +101,7 @@ pub fn run(report: &Report) -> Done {
     let (machine, parity) = (beside("machine.txt"), beside("parity.md"));
     let text = text(&found, &machine, &parity);
     let path = report.dir.join("report.md");
-    std::fs::write(&path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
+    burn_lora_files::write(&path, text.as_bytes())?;
     println!("{}", path.display());
     if report.keep {
         let name = report.name.clone().or_else(|| keep::gpu(&machine));
@@ -136,12 +137,9 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
-    let rule: Vec<String> = head.iter().map(|_| "---".to_owned()).collect();
-    let mut text = line(&head) + &line(&rule);
-    rows.iter().for_each(|row| text += &line(row));
-    text
+    let mut table = Table::new(head.iter().copied());
+    rows.iter().for_each(|row| table.row(row.iter().cloned()));
+    table.to_string()
 }
 
 /// A table below a title, or nothing.

@@ -26,7 +26,7 @@ impl Turn {
     pub fn wait(&self) -> super::Done {
         let Some(file) = &self.wait_for else { return Ok(()) };
         let ready = file.with_added_extension("ready");
-        std::fs::write(&ready, "").map_err(|error| format!("{}: {error}", ready.display()))?;
+        burn_lora_files::write(&ready, b"")?;
         while !file.exists() {
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -1,9 +1,10 @@
 //! One adapter of one architecture, as `generate.py` wrote it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn_lora_files as files;
+use burn_lora_files::floats::values_f64;
 use safetensors::{Dtype, SafeTensors};
 
 /// Where the files of one comparison lie.
@@ -58,8 +59,7 @@ impl Fixture {
     /// The losses of PEFT's 20 steps.
     pub fn curve(&self) -> Result<Vec<f64>, String> {
         let path = self.adapter_dir().join("curve.json");
-        let text =
-            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = files::read_text(&path).map_err(|error| error.to_string())?;
         let curve: serde_json::Value =
             serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         let losses = curve["losses"].as_array().ok_or("curve.json has no `losses`")?;
@@ -70,22 +70,16 @@ impl Fixture {
 /// All tensors of a safetensors file.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Values>, String> {
     let context = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let bytes = fs::read(path).map_err(|error| context(&error))?;
+    let bytes = files::read(path).map_err(|error| error.to_string())?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| context(&error))?;
     let mut tensors = BTreeMap::new();
     for (key, view) in file.tensors() {
         let values = match view.dtype() {
-            Dtype::F32 => view
-                .data()
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| f64::from(f32::from_le_bytes(*b)))
-                .collect(),
             Dtype::I64 => {
                 view.data().as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect()
             }
-            other => return Err(context(&format!("`{key}` is {other:?}, expected F32 or I64"))),
+            other => values_f64(&view)
+                .ok_or_else(|| context(&format!("`{key}` is {other:?}, which is not read")))?,
         };
         tensors.insert(key, Values { shape: view.shape().to_vec(), values });
     }
@@ -93,11 +87,8 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Values>, String> {
 }
 
 fn folders(dir: &Path) -> Result<Vec<PathBuf>, String> {
-    let entries = fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-    let mut folders: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-    folders.sort();
-    Ok(folders)
+    let names = files::names(dir).map_err(|error| error.to_string())?.into_iter();
+    Ok(names.map(|name| dir.join(name)).filter(|path| path.is_dir()).collect())
 }
 
 fn name(path: &Path) -> String {

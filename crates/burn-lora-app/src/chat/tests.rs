@@ -220,54 +220,27 @@ fn bytes(ids: &[u32]) -> Result<String, Infallible> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn check_pieces(text: &[u8], stops: &[&str], pieces: &[&str], rest: &str) {
-    let mut stream = Stream::new(bytes, stops);
+fn check_pieces(text: &[u8], pieces: &[&str], rest: &str) {
+    let mut stream = Stream::new(bytes);
     let found: Vec<_> =
         text.iter().map(|byte| stream.push(u32::from(*byte)).unwrap().to_owned()).collect();
     assert_eq!(found, pieces);
     assert_eq!(stream.finish(), rest);
     assert_eq!(stream.text(), pieces.concat() + rest);
-    assert_eq!(stream.finish(), "");
 }
 
 #[test]
 fn a_character_waits_for_its_last_byte() {
-    check_pieces("aé😀b".as_bytes(), &[], &["a", "", "é", "", "", "", "😀", "b"], "");
+    check_pieces("aé😀b".as_bytes(), &["a", "", "é", "", "", "", "😀", "b"], "");
     // What never becomes whole is given out when something follows it, or at the end.
-    check_pieces(b"\xf0\x9fa\xc3", &[], &["", "", "\u{fffd}a", ""], "\u{fffd}");
-}
-
-#[test]
-fn what_may_begin_a_stop_string_waits() {
-    check_pieces(b"a\nUx", &["\nUser"], &["a", "", "", "\nUx"], "");
-    check_pieces(b"a\nU", &["\nUser"], &["a", "", ""], "\nU");
-    check_pieces(b"aabc!", &["ab"], &["", "a", "", "", ""], "");
-    check_pieces(b"xabab", &["abac", ""], &["x", "", "", "", "ab"], "ab");
-    check_pieces("é!é".as_bytes(), &["é?"], &["", "", "é!", "", ""], "é");
-}
-
-#[test]
-fn the_stop_string_that_ends_first_counts() {
-    check_pieces(b"xyab-", &["yabc", "ab"], &["x", "", "", "y", ""], "");
-    // Of those that end together, the longest.
-    check_pieces(b"xyab-", &["ab", "yab"], &["x", "", "", "", ""], "");
-}
-
-#[test]
-fn after_a_stop_string_nothing_is_taken() {
-    let mut stream = Stream::new(bytes, &["b"]);
-    for byte in *b"abc" {
-        stream.push(u32::from(byte)).unwrap();
-    }
-    assert!(stream.stopped());
-    assert_eq!(stream.ids(), [u32::from(b'a'), u32::from(b'b')]);
+    check_pieces(b"\xf0\x9fa\xc3", &["", "", "\u{fffd}a", ""], "\u{fffd}");
 }
 
 #[test]
 fn a_token_that_cannot_be_decoded_is_not_taken() {
     let decode =
         |ids: &[u32]| if ids.contains(&9) { Err("nine") } else { Ok("a".repeat(ids.len())) };
-    let mut stream = Stream::new(decode, &[""]);
+    let mut stream = Stream::new(decode);
     assert_eq!(stream.push(1), Ok("a"));
     assert_eq!(stream.push(9), Err("nine"));
     assert_eq!(stream.push(2), Ok("a"));
@@ -278,20 +251,18 @@ fn a_token_that_cannot_be_decoded_is_not_taken() {
 fn a_decoder_that_changes_its_mind_loses_no_text() {
     let texts = ["a ", "a.", "a. b"];
     let decode = |ids: &[u32]| Ok::<_, Infallible>(texts[ids.len() - 1].to_owned());
-    let mut stream = Stream::new(decode, &[""]);
+    let mut stream = Stream::new(decode);
     let pieces: Vec<_> = (0..3).map(|id| stream.push(id).unwrap().to_owned()).collect();
     assert_eq!(pieces, ["a ", "", ""]);
     assert_eq!(stream.finish(), ". b");
 }
 
 proptest! {
-    /// However the text is cut into tokens, what is given out is the text up to the stop string that
-    /// ends first, and what was given out before it stays.
+    /// However the text is cut into tokens, all of it is given out, and what was given out stays.
     #[test]
-    fn a_stream_gives_the_text_up_to_the_first_stop(
-        text in "[abé]{0,12}",
-        stops in proptest::collection::vec("[abé]{1,4}", 0..3),
-        cuts in proptest::collection::vec(1_usize..5, 30),
+    fn a_stream_gives_the_whole_text(
+        text in "[abé😀]{0,12}",
+        cuts in proptest::collection::vec(1_usize..5, 50),
     ) {
         // A token is a few bytes, across characters too.
         let mut tokens: Vec<&[u8]> = Vec::new();
@@ -307,25 +278,13 @@ proptest! {
             let bytes: Vec<u8> = ids.iter().flat_map(|id| tokens[*id as usize]).copied().collect();
             Ok::<_, Infallible>(String::from_utf8_lossy(&bytes).into_owned())
         };
-        let mut stream = Stream::new(decode, &stops);
+        let mut stream = Stream::new(decode);
         let mut given = String::new();
         for id in 0..tokens.len() as u32 {
             given += stream.push(id).unwrap();
         }
         given += stream.finish();
-
-        // Letter by letter: the first at which a stop string ends, and the longest that does.
-        let ends = |end: &usize| stops.iter().any(|stop| text[..*end].ends_with(stop.as_str()));
-        let end = (0..=text.len()).filter(|end| text.is_char_boundary(*end)).find(ends);
-        let wanted = match end {
-            Some(end) => {
-                let ending = stops.iter().filter(|stop| text[..end].ends_with(stop.as_str()));
-                &text[..end - ending.map(String::len).max().unwrap()]
-            }
-            None => text.as_str(),
-        };
-        prop_assert_eq!(given.as_str(), wanted);
-        prop_assert_eq!(stream.text(), wanted);
-        prop_assert_eq!(stream.stopped(), end.is_some());
+        prop_assert_eq!(given.as_str(), text.as_str());
+        prop_assert_eq!(stream.text(), text.as_str());
     }
 }

@@ -12,7 +12,7 @@ use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, ModelError, Storage};
 use burn_lora_patch::LoadOptions;
 use burn_lora_train::adapter;
-use burn_lora_train::located::{located, present};
+use burn_lora_train::located::located;
 use burn_lora_train::observe::Observer;
 use serde::{Serialize, Serializer};
 
@@ -98,9 +98,7 @@ pub fn export_gguf_dry_run(
     options: &GgufOptions,
     observer: &Observer,
 ) -> Result<DryWrite, AppError> {
-    let place = Place::of(path)?;
-    present(&place.base)?;
-    present(&place.tokenizer)?;
+    Place::of(path)?.present()?;
     let parts = Parts::of(path, options, observer)?;
     let model = parts.model(options, observer)?;
     let (_, bytes) = parts.writer.outline(&model).map_err(ModelError::from)?;
@@ -122,9 +120,7 @@ struct Parts {
 impl Parts {
     fn of(path: &Path, options: &GgufOptions, observer: &Observer) -> Result<Self, AppError> {
         let place = Place::of(path)?;
-        if options.out.exists() {
-            return Err(AppError::Exists { out: options.out.clone() });
-        }
+        AppError::unless_new(&options.out)?;
         let base = located(&place.base, observer)?;
         let config = CausalConfig::from_path(&base)?;
         let tokenizer = Tokenizer::from_dir(&located(&place.tokenizer, observer)?)?;

@@ -175,7 +175,7 @@ fn values_that_are_not_finite_are_told() {
     assert!(found.layers[0].norm_change.is_nan());
     assert_eq!(found.notes.len(), 2);
     assert!(found.notes[0].contains("not finite, the first is fc"), "{:?}", found.notes);
-    assert_eq!(found.not_finite, ["fc.lora_A.weight"]);
+    assert_eq!(found.broken, ["fc.lora_A.weight"]);
     let error = found.sound().unwrap_err().to_string();
     assert!(error.contains("1 of its tensors") && error.contains("`fc.lora_A.weight`"), "{error}");
     assert!(serde_json::to_value(&found).unwrap()["layers"][0]["norm_a"].is_null());

@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use burn_lora_config::{AdapterSection, Decides, Length, RunConfig};
-use burn_lora_files::IoError;
+use burn_lora_config::{Decides, Length, RunConfig};
 use burn_lora_files::header::{Header, NoHeader};
+use burn_lora_files::{IoError, names};
 use burn_lora_report::record::{EvalRecord, Record, Totals, evaluations, steps};
 use burn_lora_train::TrainError;
 use burn_lora_train::checkpoint::Checkpoints;
@@ -14,6 +14,8 @@ use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::early_stopping::{EarlyStopping, Seen};
 use burn_lora_train::history::History;
 use burn_lora_train::metrics::figure;
+
+use super::results::{PointResult, PointState};
 
 /// What is in a point's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,23 +104,13 @@ fn evaluation_at(records: &[Record], step: usize) -> Option<EvalRecord> {
     evaluations(records).rfind(|record| record.step == step).copied()
 }
 
-/// What a run measured, read from what it left: the same right after the run and in a later process.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Measured {
-    pub(super) steps: usize,
-    pub(super) before: Option<EvalRecord>,
-    pub(super) after: Option<EvalRecord>,
-    pub(super) trainable: u64,
-    pub(super) seconds: f64,
-    pub(super) tokens_per_second: f64,
-}
-
-/// Reads what the finished run of this configuration measured.
+/// Takes down what the finished run of this configuration measured, read from what it left: the same right after the run
+/// and in a later process.
 ///
 /// # Errors
 ///
 /// Files that cannot be read or are damaged.
-pub(super) fn measured(config: &RunConfig) -> Result<Measured, TrainError> {
+pub(super) fn measure(row: &mut PointResult, config: &RunConfig) -> Result<(), TrainError> {
     let directory = RunDirectory::new(&config.output.dir);
     let records = History::read(&directory.metrics())?;
     let totals = Totals::of(&records);
@@ -126,30 +118,21 @@ pub(super) fn measured(config: &RunConfig) -> Result<Measured, TrainError> {
     for path in weights(&directory, config) {
         trainable = trainable.saturating_add(parameters(&path)?);
     }
-    Ok(Measured {
-        steps: totals.steps,
-        before: evaluation_at(&records, 0),
-        after: evaluation_at(&records, totals.steps).filter(|_| totals.steps > 0),
-        trainable,
-        seconds: totals.seconds,
-        tokens_per_second: totals.tokens_per_second(),
-    })
+    row.state = PointState::Finished;
+    row.steps = Some(totals.steps);
+    row.before = evaluation_at(&records, 0);
+    row.after = evaluation_at(&records, totals.steps).filter(|_| totals.steps > 0);
+    row.trainable = Some(trainable);
+    row.seconds = Some(totals.seconds);
+    row.tokens_per_second = Some(totals.tokens_per_second());
+    Ok(())
 }
 
 /// The files of what the run trained; they hold that and nothing else.
 fn weights(directory: &RunDirectory, config: &RunConfig) -> Vec<PathBuf> {
-    let dir = match config.adapter {
-        AdapterSection::Lora(_) => directory.adapter(),
-        AdapterSection::Full => directory.model(),
-    };
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "safetensors"))
-        .collect();
-    files.sort();
-    files
+    let Ok(dir) = directory.result(config) else { return Vec::new() };
+    let names = names(&dir).unwrap_or_default().into_iter();
+    names.filter(|name| name.ends_with(".safetensors")).map(|name| dir.join(name)).collect()
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
@@ -261,12 +244,13 @@ mod tests {
         let config = at(dir.path(), &["data.eval=e.jsonl"]);
         let records = [eval(0, 3.0), step(1), step(2), step(3), eval(3, 2.0)];
         fake::leave(&config, &records, true);
-        let measured = measured(&config).unwrap();
-        assert_eq!(measured.before.map(|record| record.eval_loss), Some(3.0));
-        assert_eq!(measured.after.map(|record| record.eval_loss), Some(2.0));
+        let mut row = fake::results(&[None]).points.remove(0);
+        measure(&mut row, &config).unwrap();
+        assert_eq!(row.before.map(|record| record.eval_loss), Some(3.0));
+        assert_eq!(row.after.map(|record| record.eval_loss), Some(2.0));
         // Three steps of 20 tokens in half a second each; a 2 x 3 and a 3 x 2 factor.
-        assert_eq!((measured.steps, measured.seconds), (3, 1.5));
-        assert_eq!((measured.tokens_per_second, measured.trainable), (40.0, 12));
+        assert_eq!((row.steps, row.seconds), (Some(3), Some(1.5)));
+        assert_eq!((row.tokens_per_second, row.trainable), (Some(40.0), Some(12)));
     }
 
     #[test]
@@ -275,9 +259,10 @@ mod tests {
         let config = at(dir.path(), &[]);
         fake::leave(&config, &[step(3)], true);
         let path = dir.path().join("adapter/adapter_model.safetensors");
-        fs::write(&path, [u64::MAX.to_le_bytes().as_slice(), b"{}"].concat()).unwrap();
-        assert!(matches!(measured(&config), Err(TrainError::Damaged { .. })));
-        fs::write(&path, [2_u64.to_le_bytes().as_slice(), b"[]"].concat()).unwrap();
-        assert!(matches!(measured(&config), Err(TrainError::Damaged { .. })));
+        for (length, header) in [(u64::MAX, b"{}"), (2, b"[]")] {
+            fs::write(&path, [length.to_le_bytes().as_slice(), header].concat()).unwrap();
+            let measured = measure(&mut fake::results(&[None]).points[0], &config);
+            assert!(matches!(measured, Err(TrainError::Damaged { .. })));
+        }
     }
 }

@@ -16,26 +16,7 @@ fn sweep(dir: &Path, sets: &[&str]) -> Result<Sweep, SweepError> {
 
 /// What a run of three steps returns after so many of them.
 fn summary(config: &RunConfig, steps: usize) -> Summary {
-    Summary {
-        dir: config.output.dir.clone(),
-        steps,
-        planned_steps: 3,
-        stopped: None,
-        interrupted: false,
-        before: None,
-        after: None,
-        classifies: false,
-        seconds: 0.0,
-        tokens: 0,
-        tokens_per_second: 0.0,
-        rows_per_second: None,
-        trainable: 0,
-        total: 0,
-        adapter_bytes: None,
-        model_bytes: None,
-        peak_memory: None,
-        samples: Vec::new(),
-    }
+    Summary { dir: config.output.dir.clone(), steps, planned_steps: 3, ..Summary::default() }
 }
 
 /// Leaves a finished run whose held-out loss is one over its rank.

@@ -40,7 +40,7 @@ impl Chat {
         if let Some(text) = self.system {
             change(&mut generator, &mut session, Command::System(Some(text)))?;
         }
-        let how = self.choice.writing();
+        let how = self.choice.writing(1);
         output::note("/help shows the commands, /quit ends");
         let mut lines = std::io::stdin().lock().lines();
         loop {

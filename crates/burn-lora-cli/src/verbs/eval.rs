@@ -58,29 +58,9 @@ struct Figures {
     #[serde(skip_serializing_if = "Option::is_none")]
     bleu: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    bleu_parts: Option<BleuParts>,
+    bleu_parts: Option<Bleu>,
     targets: usize,
     tokens: usize,
-}
-
-/// What BLEU is made of.
-#[derive(Serialize)]
-struct BleuParts {
-    precisions: [f64; 4],
-    brevity_penalty: f64,
-    candidate_length: usize,
-    reference_length: usize,
-}
-
-impl From<Bleu> for BleuParts {
-    fn from(bleu: Bleu) -> Self {
-        Self {
-            precisions: bleu.precisions,
-            brevity_penalty: bleu.brevity_penalty,
-            candidate_length: bleu.candidate_length,
-            reference_length: bleu.reference_length,
-        }
-    }
 }
 
 impl From<&Evaluation> for Figures {
@@ -92,7 +72,7 @@ impl From<&Evaluation> for Figures {
             accuracy: tally.accuracy(),
             exact_match: scores.exact_match,
             bleu: scores.bleu.map(|bleu| bleu.score),
-            bleu_parts: scores.bleu.map(BleuParts::from),
+            bleu_parts: scores.bleu,
             targets: tally.targets,
             tokens: tally.tokens,
         }

@@ -1,17 +1,21 @@
 //! `burn-lora generate MODEL --prompt TEXT`: a continuation, printed as it is written; or a file of them.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use burn_lora_app::AppError;
 use burn_lora_app::generator::{Generator, NamedAdapter, Writing, Written};
 use burn_lora_app::prompts_file::{Destination, Prompts, check_file, continue_file};
-use burn_lora_models::generate::Sampling;
+use burn_lora_models::generate::{ROWS, Sampling};
 use serde::Serialize;
 
 use crate::place::place;
 use crate::{output, terminal};
+
+/// Rows of a file that are continued at a time, unless told otherwise.
+const AT_A_TIME: NonZeroUsize = NonZeroUsize::new(ROWS).unwrap();
 
 /// Continue a prompt, or every row of a file, with a finished run or with a model and an adapter
 #[derive(clap::Args)]
@@ -45,6 +49,9 @@ pub struct Generate {
     /// Print one JSON object instead of the text; progress goes to standard error
     #[arg(long)]
     json: bool,
+    /// How many rows of --input are continued at a time, at most; fewer where memory has no room for them
+    #[arg(long, default_value_t = AT_A_TIME, value_name = "ROWS")]
+    batch_size: NonZeroUsize,
     /// Read and check the model and every row of --input, and write nothing
     #[arg(long, requires = "input")]
     dry_run: bool,
@@ -65,15 +72,19 @@ pub struct Choice {
     /// Choose among the likeliest tokens that together have this probability
     #[arg(long)]
     top_p: Option<f64>,
-    /// Seed of the choice
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// Seed of the choice; 0 where it is left out
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 impl Choice {
-    /// As the generator takes it; what has no effect is said.
-    pub fn writing(&self) -> Writing {
-        let given = [("--top-k", self.top_k.is_some()), ("--top-p", self.top_p.is_some())];
+    /// As the generator takes it, for so many prompts at a time; what has no effect is said.
+    pub fn writing(&self, rows: usize) -> Writing {
+        let given = [
+            ("--top-k", self.top_k.is_some()),
+            ("--top-p", self.top_p.is_some()),
+            ("--seed", self.seed.is_some()),
+        ];
         if self.temperature == 0.0 {
             for (flag, _) in given.into_iter().filter(|(_, given)| *given) {
                 output::note(&format!(
@@ -85,9 +96,9 @@ impl Choice {
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
-            seed: self.seed,
+            seed: self.seed.unwrap_or(0),
         };
-        Writing { max_tokens: self.max_tokens, sampling }
+        Writing { max_tokens: self.max_tokens, sampling, rows }
     }
 }
 
@@ -156,7 +167,7 @@ impl Generate {
         let mut generator =
             Generator::open(&self.model, given.as_slice(), &self.device, &observer)?;
         generator.set_scale(self.scale)?;
-        let how = self.choice.writing();
+        let how = self.choice.writing(self.batch_size.get());
         if let Some((input, output, destination)) = file {
             let output = output.display().to_string();
             if self.dry_run {

@@ -23,10 +23,7 @@ pub struct Inspect {
 impl Inspect {
     pub fn run(self) -> Result<(), AppError> {
         let inspection = inspect(&self.adapter)?;
-        match self.json {
-            true => output::json(&inspection)?,
-            false => output::line(&inspection.to_string())?,
-        }
+        output::told(&inspection, self.json)?;
         // It is shown all the same: where it is broken is what somebody looks for.
         Ok(inspection.sound()?)
     }

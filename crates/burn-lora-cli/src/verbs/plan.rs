@@ -10,7 +10,7 @@ use clap::ValueHint;
 
 use super::Overrides;
 use crate::place::place;
-use crate::{failed, output, terminal};
+use crate::{output, terminal};
 
 /// Predict a run's memory and time, and fail if it does not fit
 #[derive(clap::Args)]
@@ -27,22 +27,11 @@ pub struct Plan {
 
 impl Plan {
     /// Fails where nothing can be planned, or where the run does not fit.
-    pub fn run(self) -> ExitCode {
-        match self.fits() {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => failed(error),
-        }
-    }
-
-    fn fits(self) -> Result<bool, AppError> {
+    pub fn run(self) -> Result<ExitCode, AppError> {
         let config = RunConfig::read(&self.config, &self.overrides.set)?;
         let observer = terminal::observer(self.json);
         let plan = plan(config, &observer)?;
-        match self.json {
-            true => output::json(&plan)?,
-            false => output::line(&plan.to_string())?,
-        }
-        Ok(plan.fits)
+        output::told(&plan, self.json)?;
+        Ok(if plan.fits { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -9,7 +9,7 @@ use burn_train::Interrupter;
 use clap::ValueHint;
 
 use crate::place::place;
-use crate::{failed, output, terminal};
+use crate::{output, terminal};
 
 /// Fine-tune with every combination of some values, and compare
 #[derive(clap::Args)]
@@ -38,26 +38,18 @@ pub struct Sweep {
 
 impl Sweep {
     /// Fails where the sweep cannot run, or where no point of it came to anything.
-    pub fn run(self) -> ExitCode {
-        match self.told() {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => failed(error),
-        }
-    }
-
-    /// Whether something came of it.
-    fn told(&self) -> Result<bool, AppError> {
+    pub fn run(self) -> Result<ExitCode, AppError> {
         if self.dry_run {
             output::dry_run(&self.read()?.dry_run()?, self.json)?;
-            return Ok(true);
+            return Ok(ExitCode::SUCCESS);
         }
         let results = self.sweep()?;
         match self.json {
             true => output::json(&results)?,
             false => output::shown(&format!("\n{results}"))?,
         }
-        Ok(results.points.iter().any(|row| row.state != PointState::Failed))
+        let nothing = results.points.iter().all(|row| row.state == PointState::Failed);
+        Ok(if nothing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
     fn read(&self) -> Result<sweep::Sweep, SweepError> {

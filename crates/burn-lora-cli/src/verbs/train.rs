@@ -8,13 +8,13 @@ use burn_lora_app::AppError;
 use burn_lora_config::RunConfig;
 use burn_lora_train::dry_run::dry_run;
 use burn_lora_train::inputs::Changed;
+use burn_lora_train::plain::PlainRenderer;
 use burn_lora_train::run::{RunOptions, train};
 use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
 
 use super::Overrides;
 use crate::place::place;
-use crate::plain::PlainRenderer;
 use crate::{output, terminal};
 
 /// Fine-tune a model as the configuration says

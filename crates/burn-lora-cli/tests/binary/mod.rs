@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 /// Runs it where no hub and no cache of this machine is reached.
+#[allow(dead_code, reason = "not every binary of tests has use for it")]
 pub fn burn_lora(dir: &Path, arguments: &[&str]) -> Output {
     command(dir, arguments).output().unwrap()
 }

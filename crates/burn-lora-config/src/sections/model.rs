@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn_lora_models::WeightDtype;
 
-use crate::allowed::{flag, path_of, word};
+use crate::allowed::{flag, path_of, word_of};
 use crate::keys::{Key, Part, UnwritableError, Written, keys};
 use crate::reader::Reader;
 
@@ -17,11 +17,22 @@ keys! {
         tokenizer: PathBuf = source.path().to_owned() => "`path`", path_of("a directory");
         /// Number format that the base's matrices are held in. `f16` and `bf16` halve their memory and need
         /// `method = "lora"`; arithmetic, adapters, norms and biases are f32 always.
-        dtype: WeightDtype = WeightDtype::F32, word();
+        dtype: WeightDtype = WeightDtype::F32, word_of(&WeightDtype::DENSE);
+        /// Blocks of a few bits that the base's matrices are held in instead, and stay in while it trains, on the CPU and with
+        /// `method = "lora"`. A GGUF file's own blocks are kept as they are, whichever word is given; other matrices are quantised
+        /// while they are loaded: `q8` to 8 bits, `q4` and `nf4` (with double quantisation) to 4, tables of embeddings to 8.
+        base: Option<WeightDtype> = None, word_of(&WeightDtype::QUANTISED).optional();
         /// Adapt the random start of `config` all the same, to measure its memory and speed: no other use is in it.
         random: bool = false, flag();
         /// Drop while training what the model's config.json says, beside what the adapter drops.
         dropout: bool = false, flag();
+    }
+}
+
+impl ModelSection {
+    /// What the base's matrices are held in.
+    pub fn held(&self) -> WeightDtype {
+        self.base.unwrap_or(self.dtype)
     }
 }
 

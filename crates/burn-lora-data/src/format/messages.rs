@@ -1,6 +1,6 @@
 //! `messages`, or ShareGPT's `conversations`: a conversation of any number of turns.
 
-use burn_lora_models::conversation::Message;
+use burn_lora_models::conversation::{Message, says};
 use serde_json::Value;
 
 use super::{Holds, Key, Spec};
@@ -12,7 +12,7 @@ pub(super) const SPEC: Spec = Spec {
     name: "messages",
     keys: &[Key {
         or: Some("conversations"),
-        ..Key::new("messages", &["conversation", "dialog", "dialogue", "chat", "turns"])
+        ..Key::new("messages", &["conversation", "dialog", "dialogue", "chat", "turns", "chosen"])
     }],
     optional: &["system", "tools", "functions"],
     holds: Holds::Conversation,
@@ -46,7 +46,7 @@ fn messages(row: &Object) -> Result<Vec<Message>, RowProblem> {
 /// The tools of a row: `tools`, or the `functions` of older files, each of which is a tool; a list, or a text of JSON with one.
 fn tools(row: &Object) -> Result<Option<Value>, RowProblem> {
     for key in ["tools", "functions"] {
-        let Some(value) = row.get(key).filter(|value| !is_nothing(value)) else { continue };
+        let Some(value) = row.get(key).filter(|value| says(value)) else { continue };
         let expected = "a list of tools, or a text of JSON with one";
         let read = match value {
             Value::String(text) => serde_json::from_str(text).ok(),
@@ -68,20 +68,10 @@ fn tools(row: &Object) -> Result<Option<Value>, RowProblem> {
 /// The message that a row's own `system` is.
 pub(super) fn system(row: &Object) -> Result<Option<Message>, RowProblem> {
     match row.get("system") {
-        Some(value) if !is_nothing(value) => {
+        Some(value) if says(value) => {
             Ok(Some(Message::new("system", crate::object::string(row, "system")?)))
         }
         _ => Ok(None),
-    }
-}
-
-/// Whether a value says nothing.
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.trim().is_empty(),
-        Value::Array(values) => values.is_empty(),
-        _ => false,
     }
 }
 
@@ -97,9 +87,7 @@ fn message(key: &str, index: usize, turn: &Value) -> Result<Message, RowProblem>
     // Each name of the list is met with each shape of turn.
     let of_sharegpt =
         turn.get("from").is_some() || (key == "conversations" && turn.get("role").is_none());
-    let calls = ["tool_calls", "function_call"]
-        .iter()
-        .any(|name| turn.get(name).is_some_and(|value| !is_nothing(value)));
+    let calls = ["tool_calls", "function_call"].iter().any(|name| turn.get(name).is_some_and(says));
     let (role, content) = match of_sharegpt {
         true => (role(part("from")?), Value::from(part("value")?)),
         false if calls && turn.get("content").is_none_or(Value::is_null) => {

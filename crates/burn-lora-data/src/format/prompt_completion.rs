@@ -13,7 +13,7 @@ pub(super) const SPEC: Spec = Spec {
         Key::new("prompt", &["question", "query", "instruction", "input"]),
         Key {
             or: Some("references"),
-            ..Key::new("completion", &["output", "response", "answer", "target"])
+            ..Key::new("completion", &["output", "response", "answer", "target", "chosen"])
         },
     ],
     optional: &[],

@@ -40,9 +40,16 @@ fn has_articles(object: &Object) -> bool {
 /// The rows of an object that has one list of objects, as `{"data": [{…}, {…}]}`.
 fn rows(object: &Object) -> Option<(&str, &Vec<Value>)> {
     let lists = object.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_array()?)));
-    let mut of_objects =
-        lists.filter(|(_, list)| !list.is_empty() && list.iter().all(Value::is_object));
+    let mut of_objects = lists.filter(|(_, list)| {
+        !list.is_empty() && list.iter().all(Value::is_object) && !list.iter().all(is_turn)
+    });
     of_objects.next().filter(|_| of_objects.next().is_none())
+}
+
+/// Whether an object is a turn of a conversation, a list of which is one row and not many.
+fn is_turn(object: &Value) -> bool {
+    let has = |key: &str| object.get(key).is_some();
+    (has("role") && has("content")) || (has("from") && has("value"))
 }
 
 /// Whether an object holds a list of values for each key, as a table by columns does.

@@ -25,23 +25,37 @@ fn delimiter(text: &str) -> u8 {
     let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let count = |delimiter: u8| header.bytes().filter(|&byte| byte == delimiter).count();
     // The last of equals: a header of one key has none of any.
-    [b'\t', b';', b','].into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',')
+    [b'|', b'\t', b';', b','].into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',')
+}
+
+/// The line that Excel reads the mark between values from, `sep=;`, and the text behind it.
+fn declared(text: &str) -> Option<(u8, &str)> {
+    let (first, rest) = text.split_once('\n')?;
+    let mark = first.trim_end_matches('\r').trim_matches('"').strip_prefix("sep=")?;
+    match mark.as_bytes() {
+        &[mark] => Some((mark, rest)),
+        _ => None,
+    }
 }
 
 fn objects(text: &str) -> Objects<'_> {
+    let (first, mark, text) = match declared(text) {
+        Some((mark, rest)) => (2, mark, rest),
+        None => (1, delimiter(text), text),
+    };
     let alone = |line, problem| Box::new(std::iter::once(Found::at(line, Err(problem))));
     // The parser takes the end of the file for the end of the cell; every row in it would be lost.
-    if let Some(line) = open_quote(text) {
-        return alone(line, RowProblem::OpenQuote);
+    if let Some(line) = open_quote(text, mark) {
+        return alone(first + line, RowProblem::OpenQuote);
     }
     let mut builder = ReaderBuilder::new();
-    builder.delimiter(delimiter(text));
+    builder.delimiter(mark);
     let mut reader = builder.flexible(true).trim(Trim::Headers).from_reader(text.as_bytes());
     let header = match reader.headers() {
         Ok(header) => header.clone(),
-        Err(error) => return alone(1, not_csv(&error)),
+        Err(error) => return alone(first, not_csv(&error)),
     };
-    let mut lines = Lines { text, at: 0, line: 1 };
+    let mut lines = Lines { text, at: 0, line: first };
     let twice =
         header.iter().enumerate().find(|(at, key)| header.iter().take(*at).any(|k| k == *key));
     if let Some((_, key)) = twice {
@@ -100,10 +114,10 @@ impl Lines<'_> {
     }
 }
 
-/// The line on which a quote opens that nothing closes.
-fn open_quote(text: &str) -> Option<usize> {
+/// How many lines are before the one on which a quote opens that nothing closes.
+fn open_quote(text: &str, mark: u8) -> Option<usize> {
     let mut bytes = text.bytes().peekable();
-    let (mut line, mut starts_cell, mut opened) = (1, true, None);
+    let (mut line, mut starts_cell, mut opened) = (0, true, None);
     while let Some(byte) = bytes.next() {
         line += usize::from(byte == b'\n');
         match byte {
@@ -117,7 +131,7 @@ fn open_quote(text: &str) -> Option<usize> {
                 opened = Some(line);
                 starts_cell = false;
             }
-            _ => starts_cell = matches!(byte, b',' | b'\r' | b'\n'),
+            _ => starts_cell = byte == mark || matches!(byte, b'\r' | b'\n'),
         }
     }
     opened

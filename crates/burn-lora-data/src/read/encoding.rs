@@ -1,9 +1,10 @@
-//! The text of a file, whatever it was saved as: UTF-8, or UTF-16 with its mark. Other encodings are named with the place where they show.
+//! The text of a file, whatever it was saved as: UTF-8, or UTF-16 with its mark or plainly without. Other encodings are named with the
+//! place where they show, and text that is no rows by what it is.
 
 use std::fs;
 use std::path::Path;
 
-use burn_lora_files::kind;
+use burn_lora_files::{kind, line_at};
 
 use crate::error::DataError;
 
@@ -22,6 +23,8 @@ pub(crate) fn decoded(path: &Path) -> Result<String, DataError> {
             utf16(rest, u16::from_le_bytes, path)?
         }
         [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes, path)?,
+        bytes if every_other_is_nothing(bytes, 1) => utf16(bytes, u16::from_le_bytes, path)?,
+        bytes if every_other_is_nothing(bytes, 0) => utf16(bytes, u16::from_be_bytes, path)?,
         _ => match kind::recognised(&bytes) {
             Some(kind) => {
                 return Err(DataError::OtherKind { path: path.to_owned(), kind: kind.to_string() });
@@ -29,10 +32,41 @@ pub(crate) fn decoded(path: &Path) -> Result<String, DataError> {
             None => String::from_utf8(bytes).map_err(|error| not_utf8(path, &error))?,
         },
     };
+    if let Some(kind) = no_rows(path, &text) {
+        return Err(DataError::OtherKind { path: path.to_owned(), kind: kind.to_owned() });
+    }
     Ok(match text.contains('\r') && !text.contains('\n') {
         true => text.replace('\r', "\n"),
         false => text,
     })
+}
+
+/// Whether a file begins as mostly Latin letters in UTF-16 without its mark: of each two bytes, one is nothing and the other something.
+fn every_other_is_nothing(bytes: &[u8], nothing: usize) -> bool {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let pairs = &pairs[..pairs.len().min(16)];
+    let zeros = |at: usize| pairs.iter().filter(|pair| pair[at] == 0).count();
+    pairs.len() > 1
+        && 4 * zeros(nothing) >= 3 * pairs.len()
+        && 4 * zeros(1 - nothing) <= pairs.len()
+}
+
+/// What a text is by its file's name, where it does not begin as JSON.
+fn no_rows(path: &Path, text: &str) -> Option<&'static str> {
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    if text.is_empty() || text.starts_with(['{', '[']) {
+        return None;
+    }
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "txt" | "text" | "md" | "log" => Some(
+            "it is plain text: write each text that is to be learned as a line of JSON, `{\"text\": \"…\"}`; a line each: `jq -cR '{text: .}' FILE > OTHER`",
+        ),
+        "yaml" | "yml" => Some(
+            "it is YAML: write its rows as lines of JSON: `yq -o json -I 0 '.[]' FILE > OTHER`",
+        ),
+        "xml" => Some("it is XML: write its rows as lines of JSON"),
+        _ => None,
+    }
 }
 
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16, path: &Path) -> Result<String, DataError> {
@@ -52,7 +86,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16, path: &Path) -> Result<String, 
 fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> DataError {
     let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
     let before = &bytes[..at];
-    let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+    let line = line_at(bytes, at);
     let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
     let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
     // Text without a mark whose every other byte is nothing.
@@ -80,7 +114,7 @@ mod tests {
         let big = units.iter().flat_map(|unit| unit.to_be_bytes());
         let little: Vec<u8> = [0xff, 0xfe].into_iter().chain(little).collect();
         let big: Vec<u8> = [0xfe, 0xff].into_iter().chain(big).collect();
-        for bytes in [text.as_bytes(), &little, &big] {
+        for bytes in [text.as_bytes(), &little, &big, &little[2..], &big[2..]] {
             assert_eq!(read(bytes).unwrap(), text);
         }
         assert!(matches!(read(&little[..little.len() - 1]), Err(DataError::OtherKind { .. })));
@@ -99,6 +133,16 @@ mod tests {
         let pointer =
             read(b"version https://git-lfs.github.com/spec/v1\n").unwrap_err().to_string();
         assert!(pointer.contains("git lfs pull"), "{pointer}");
+    }
+
+    #[test]
+    fn a_text_that_is_no_rows_is_told_by_its_name() {
+        let said = |name, text| no_rows(Path::new(name), text);
+        assert!(said("a.txt", "hello").unwrap().contains("plain text"));
+        assert!(said("a.YML", "\u{feff}- prompt: a").unwrap().contains("YAML"));
+        assert_eq!(said("a.txt", "\n{\"text\": \"a\"}"), None);
+        assert_eq!(said("a.md", ""), None);
+        assert_eq!(said("a.jsonl", "hello"), None);
     }
 
     #[cfg(unix)]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use burn_lora_hub::{Files, HubError};
+use burn_lora_hub::{Files, Hub, HubError, HubId, Location};
 
 use crate::repository::*;
 use crate::server::{Reply, Server, nobody};
@@ -318,4 +318,71 @@ fn options_that_cannot_work_are_refused_before_any_request() {
     let error = fetch(options, ID, &Files::Safetensors).unwrap_err();
     assert!(matches!(error, HubError::BadToken) && !error.to_string().contains("hf_a"));
     assert_eq!(world.hub.requests().len(), 0);
+}
+
+/// Servers send back what they were sent, in whatever they say; and an address may have a password in it.
+#[test]
+fn no_error_tells_the_token_or_what_stands_in_the_address() {
+    let world = World::new(small());
+    let listing = |name: &str| {
+        format!("{{\"sha\": \"{COMMIT}\", \"siblings\": [{{\"rfilename\": \"{name}\"}}]}}")
+    };
+    let header = |status: u16, name: &'static str, value: &str| {
+        Reply::new(status, TOKEN).header(name, value)
+    };
+    let replies = [
+        Reply::new(200, format!("\"{TOKEN}\"")),
+        Reply::new(200, format!("{{\"sha\": \"{TOKEN}\", \"siblings\": []}}")),
+        Reply::new(200, listing(&format!("../{TOKEN}"))),
+        Reply::new(200, listing(&format!("{TOKEN}.bin"))),
+        header(401, "X-Error-Message", TOKEN),
+        header(403, "X-Error-Message", TOKEN),
+        header(400, "X-Error-Message", TOKEN),
+        header(404, "X-Error-Code", "RepoNotFound"),
+        header(403, "X-Error-Code", "GatedRepo"),
+        header(404, "X-Error-Code", "RevisionNotFound"),
+        header(302, "Location", &format!("/{TOKEN}?{TOKEN}")),
+        header(302, "Location", &format!("ftp://{TOKEN}")),
+    ];
+    for reply in replies {
+        let Reply { status, headers, body, .. } = reply;
+        let again = move || Reply { headers: headers.clone(), ..Reply::new(status, body.clone()) };
+        let server = Server::start(move |_| again());
+        let plain = server.url();
+        for endpoint in
+            [plain.replace("://", &format!("://me:{TOKEN}@")), format!("{plain}/{TOKEN}")]
+        {
+            let mut options = world.options();
+            options.endpoint = endpoint;
+            options.token = Some(TOKEN.to_owned());
+            assert!(!format!("{options:?}").contains(TOKEN));
+            let hub = Hub::new(options.clone()).unwrap();
+            assert!(!format!("{hub:?}").contains(TOKEN));
+            check_no_secret(&fetch(options, ID, &Files::Safetensors).unwrap_err());
+            check_no_secret(
+                &hub.plan(&HubId::parse(ID).unwrap(), &Files::Safetensors).unwrap_err(),
+            );
+        }
+    }
+    for endpoint in
+        ["ftp://me:hf_secret@hub", "http://hf_secret@hub?a=hf_secret", "ht tp://hf_secret@hub"]
+    {
+        let mut options = world.options();
+        options.endpoint = endpoint.to_owned();
+        check_no_secret(&fetch(options, ID, &Files::Safetensors).unwrap_err());
+    }
+    for id in ["https://me:hf_secret@hub/org/name", "https://hub/org/name?token=hf_secret"] {
+        check_no_secret(&HubId::parse(id).unwrap_err());
+        check_no_secret(&Location::of(id).unwrap_err());
+    }
+}
+
+fn check_no_secret(error: &HubError) {
+    let mut source = std::error::Error::source(error);
+    let mut said = format!("{error} {error:?}");
+    while let Some(inner) = source {
+        said += &format!(" {inner} {inner:?}");
+        source = inner.source();
+    }
+    assert!(!said.contains(TOKEN), "{said}");
 }

@@ -68,6 +68,16 @@ impl Form {
             None
         }
     }
+
+    /// Whether it sums over the rows of a batch, as the gradients of factors do.
+    pub(super) fn is_gradient(self) -> bool {
+        self != Self::Tall
+    }
+}
+
+/// Whether the columns of a tall product's right operand are read as they lie, in whole vectors.
+fn as_it_lies(rhs: MatRef<'_>) -> bool {
+    rhs.strides[1] == 1 && rhs.shape[1].is_multiple_of(16)
 }
 
 /// Whether the columns of a tall product's right operand are read as they lie, in whole vectors.

@@ -52,14 +52,9 @@ impl Message {
         self.fields.get("content").and_then(Value::as_str)
     }
 
-    /// Whether there is something at the key.
+    /// Whether something is said at the key.
     pub fn has(&self, key: &str) -> bool {
-        match self.fields.get(key) {
-            None | Some(Value::Null) => false,
-            Some(Value::String(text)) => !text.is_empty(),
-            Some(Value::Array(values)) => !values.is_empty(),
-            Some(_) => true,
-        }
+        self.fields.get(key).is_some_and(says)
     }
 
     /// Whether this is an answer, which is what training learns.
@@ -77,5 +72,15 @@ impl Message {
     /// Every key.
     pub fn fields(&self) -> &Map<String, Value> {
         &self.fields
+    }
+}
+
+/// Whether a value of a message or a row says something: neither null nor white space, nor a list of nothing.
+pub fn says(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(values) => !values.is_empty(),
+        _ => true,
     }
 }

@@ -1,26 +1,30 @@
 //! Causal self-attention of one pass, whatever the family: over whole rows, over packed segments, or over
 //! a cache.
 //!
-//! Whole rows run fused (see [`crate::fused`]); over a cache, and where probabilities are dropped in
-//! training, it is composed.
+//! All of it runs fused (see [`crate::fused`]), but for probabilities that are dropped in training: then it is
+//! composed, of whole rows. Over a cache nothing is dropped.
 
+use std::borrow::Cow;
+
+use burn::module::Module;
 use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_lora::product;
 
 use super::cache::KvCache;
-use super::placement::{Placement, Positions, causal};
+use super::placement::{Cached, Placement, causal};
 use crate::dropout::Dropout;
-use crate::fused::{Positional, causal_attention, later};
+use crate::fused::{CacheRows, Positional, cached_attention, causal_attention, later};
+use crate::recompute;
 
 /// What all layers of one pass share.
 #[derive(Debug, Clone)]
 pub(crate) struct Attention<'a> {
-    placement: &'a Placement,
+    placement: Cow<'a, Placement>,
     positional: Positional,
     dropout: Dropout,
-    /// Added to composed scores, `[1 or batch, 1 or n_heads, 1 or tokens, seen]`: what must not be seen,
-    /// and what positions add.
+    /// Added to composed scores, `[1, 1 or n_heads, 1 or tokens, tokens]`: what must not be seen, and what
+    /// positions add.
     bias: Option<Tensor<4>>,
     /// What whole rows must not see, where the fused attention wants to be told.
     later: Option<Tensor<2, Bool>>,
@@ -29,13 +33,20 @@ pub(crate) struct Attention<'a> {
 impl<'a> Attention<'a> {
     /// For a pass whose tokens stand where `placement` says; in training, probabilities of keys drop out.
     pub(crate) fn new(placement: &'a Placement, positional: Positional, dropout: Dropout) -> Self {
-        let mask = match dropout.is_on() && !placement.is_cached() {
-            true => causal(placement.attended().columns(), placement.device()),
-            false => placement.mask().cloned(),
-        };
+        let (tokens, device) = (placement.attended().columns(), placement.device());
+        let placement = Cow::Borrowed(placement);
+        if placement.cached().is_some() {
+            return Self { placement, positional, dropout, bias: None, later: None };
+        }
+        let later = later(tokens, device);
+        if !dropout.is_on() {
+            return Self { placement, positional, dropout, bias: None, later };
+        }
+        let mask = causal(tokens, device);
         let bias = match &positional {
-            Positional::Alibi { slopes } if dropout.is_on() || placement.is_cached() => {
-                let keys = columns(placement.keys(), placement.device());
+            Positional::Alibi { slopes } => {
+                let keys = Tensor::<1, Int>::arange(0..tokens as i64, device);
+                let keys = keys.float().reshape([1, 1, 1, tokens]);
                 let bias = slopes.clone().reshape([1, -1, 1, 1]) * keys;
                 Some(match mask {
                     Some(mask) => bias + mask,
@@ -44,21 +55,31 @@ impl<'a> Attention<'a> {
             }
             _ => mask,
         };
-        let later = match dropout.is_on() || placement.is_cached() {
-            true => None,
-            false => later(placement.attended().columns(), placement.device()),
-        };
         Self { placement, positional, dropout, bias, later }
     }
 
+    /// The same, which outlives what it was made of.
+    fn owned(&self) -> Attention<'static> {
+        let placement = Cow::Owned(Placement::clone(&self.placement));
+        let (positional, later) = (self.positional.clone(), self.later.clone());
+        let (dropout, bias) = (self.dropout, self.bias.clone());
+        Attention { placement, positional, dropout, bias, later }
+    }
+
     /// The stream `x: [batch, tokens, hidden]` through all layers, output alike.
-    pub(crate) fn through<L>(
+    pub(crate) fn through<L: Module + 'static>(
         &self,
         layers: &[L],
         x: Tensor<3>,
         mut cache: Option<&mut KvCache>,
-        forward: impl Fn(&L, Tensor<3>, LayerAttention<'_>) -> Tensor<3>,
+        forward: impl Fn(&L, Tensor<3>, LayerAttention<'_>) -> Tensor<3> + 'static,
     ) -> Tensor<3> {
+        if cache.is_none() && recompute::is_recording() {
+            let pass = self.owned();
+            return recompute::through(layers, x, move |layer, x| {
+                forward(layer, x, LayerAttention { pass: &pass, cache: None })
+            });
+        }
         layers.iter().enumerate().fold(x, |x, (index, layer)| {
             let cache = cache.as_deref_mut().map(|cache| (cache, index));
             forward(layer, x, LayerAttention { pass: self, cache })
@@ -73,10 +94,19 @@ impl<'a> Attention<'a> {
         causal_attention(q, k, v, self.positional.clone(), self.later.clone())
     }
 
-    fn cached(&self, [q, k, v]: [Tensor<4>; 3], cache: &mut KvCache, layer: usize) -> Tensor<4> {
-        let [q, k] = [q, k].map(|x| self.turned(x).swap_dims(1, 2));
-        let (k, v) = cache.extend(layer, k, v.swap_dims(1, 2));
-        self.composed([q, k, v])
+    fn over(
+        &self,
+        qkv: [Tensor<4>; 3],
+        of: &Cached,
+        cache: &mut KvCache,
+        layer: usize,
+    ) -> Tensor<4> {
+        let like = qkv[1].clone();
+        cache.lend(layer, &like, |held, first| {
+            let unseen = of.unseen.clone();
+            let rows = CacheRows { first, rows: of.rows.clone() };
+            cached_attention(qkv, held, self.positional.clone(), unseen, rows)
+        })
     }
 
     /// x: `[batch, tokens, heads, head_dim]`, output alike.
@@ -129,10 +159,10 @@ impl LayerAttention<'_> {
     pub(crate) fn of(self, qkv: [Tensor<4>; 3]) -> Tensor<4> {
         let Self { pass, cache } = self;
         let [batch, ..] = qkv[0].dims();
-        match (cache, pass.placement.segments()) {
-            (Some((cache, layer)), _) => pass.cached(qkv, cache, layer),
-            (None, None) => pass.whole(qkv),
-            (None, Some(packed)) => {
+        match (cache, pass.placement.cached(), pass.placement.segments()) {
+            (Some((cache, layer)), Some(of), _) => pass.over(qkv, of, cache, layer),
+            (_, _, None) => pass.whole(qkv),
+            (_, _, Some(packed)) => {
                 packed.put_back(pass.whole(qkv.map(|x| packed.take_out(x))), batch)
             }
         }
@@ -154,19 +184,6 @@ fn slopes(n_heads: usize) -> Vec<f64> {
         (0..count).map(move |k| 2_f64.powf(-8.0 * (every * k + 1) as f64 / of as f64))
     };
     series(power, 1, power).chain(series(2 * power, 2, n_heads - power)).collect()
-}
-
-/// Positions as `[1 or batch, 1, 1, columns]`.
-fn columns(positions: &Positions, device: &Device) -> Tensor<4> {
-    let columns = positions.columns();
-    let values: Vec<f32> = match positions {
-        Positions::Range { first, columns } => {
-            (*first..first + columns).map(|position| position as f32).collect()
-        }
-        Positions::Each { positions, .. } => positions.iter().map(|&p| p as f32).collect(),
-    };
-    let rows = values.len().checked_div(columns).unwrap_or(0);
-    Tensor::from_data(TensorData::new(values, [rows, 1, 1, columns]), device)
 }
 
 /// Turns the pairs `(x_i, x_(i + head_dim / 2))` of each head. x: `[batch, tokens, heads, head_dim]`.

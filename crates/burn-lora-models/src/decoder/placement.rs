@@ -1,9 +1,11 @@
 //! Where the tokens of one forward pass stand: their positions, and which of them see which.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn_lora::FrozenWeight;
 
 use super::cache::KvCache;
 use super::packed::Packed;
+use crate::fused::{CacheRow, unseen};
 
 /// Added to a score that must not count: far below any score, and finite, so that a row of padding
 /// with nothing to look at gives numbers (which nobody reads) instead of NaN.
@@ -44,15 +46,17 @@ impl Positions {
         }
     }
 
-    /// The rows of `table` (`[positions, d]`) at these positions, `[1 or batch, columns, d]`.
+    /// The rows of `table` (`[positions, d]`) at these positions, `[1 or batch, columns, d]` in f32.
     ///
     /// Padding past the table's end takes its last row: nobody reads what becomes of it.
     pub fn rows(&self, table: Tensor<2>) -> Tensor<3> {
+        let device = table.device();
+        let table = FrozenWeight::from(table);
         let [last, d] = table.dims();
         if let &Self::Range { first, columns } = self
             && first + columns <= last
         {
-            return table.narrow(0, first, columns).unsqueeze::<3>();
+            return table.rows(first, columns).unsqueeze::<3>();
         }
         let index = |position: &usize| (*position).min(last - 1) as i32;
         let index: Vec<i32> = match self {
@@ -63,8 +67,8 @@ impl Positions {
         };
         let rows = index.len().checked_div(self.columns()).unwrap_or(0);
         let data = TensorData::new(index, [rows * self.columns()]);
-        let index = Tensor::<1, Int>::from_data(data, &table.device());
-        table.select(0, index).reshape([rows, self.columns(), d])
+        let index = Tensor::<1, Int>::from_data(data, &device);
+        table.gather(index).reshape([rows, self.columns(), d])
     }
 }
 
@@ -73,12 +77,19 @@ impl Positions {
 pub struct Placement {
     stream: Positions,
     attended: Positions,
-    keys: Positions,
-    cached: bool,
     /// Of what a pass makes beside its input: nothing of that is differentiated.
     device: Device,
-    mask: Option<Tensor<4>>,
     packed: Option<Packed>,
+    cached: Option<Cached>,
+}
+
+/// What a pass over a cache has of it.
+#[derive(Debug, Clone)]
+pub(super) struct Cached {
+    /// What each row's slot holds, and gets.
+    pub(super) rows: Vec<CacheRow>,
+    /// Which keys a token must not see, where the attention wants to be told.
+    pub(super) unseen: Option<Tensor<4, Bool>>,
 }
 
 impl Placement {
@@ -96,30 +107,22 @@ impl Placement {
             let positions = Positions::Range { first: 0, columns: tokens };
             return Self {
                 stream: positions.clone(),
-                attended: positions.clone(),
-                keys: positions,
-                cached: false,
+                attended: positions,
                 device,
-                mask: None,
                 packed: None,
+                cached: None,
             };
         };
-        let past = cache.len();
-        cache.grow(tokens, lengths);
-        let keys = positions(cache.rows());
-        let stream = match &keys {
-            Positions::Range { .. } => Positions::Range { first: past, columns: tokens },
-            Positions::Each { positions, columns } => Positions::Each {
-                positions: positions
-                    .chunks(*columns)
-                    .flat_map(|row| &row[past..])
-                    .copied()
-                    .collect(),
-                columns: tokens,
-            },
-        };
-        let mask = masked(cache.rows(), past, tokens, &device);
-        Self { attended: stream.clone(), stream, keys, cached: true, device, mask, packed: None }
+        let rows = cache.take_up(lengths);
+        let positions = positions(&rows, tokens);
+        let unseen = unseen(&rows, tokens, &device);
+        Self {
+            stream: positions.clone(),
+            attended: positions,
+            device,
+            packed: None,
+            cached: Some(Cached { rows, unseen }),
+        }
     }
 
     /// Rows of `tokens` columns that hold segments of these lengths, one after the other, then padding.
@@ -130,18 +133,15 @@ impl Placement {
             row.resize(tokens, 0);
             row
         };
-        let attended = Positions::Range { first: 0, columns: packed.longest() };
         Self {
             stream: Positions::Each {
                 positions: segments.iter().flat_map(row).collect(),
                 columns: tokens,
             },
-            keys: attended.clone(),
-            attended,
-            cached: false,
+            attended: Positions::Range { first: 0, columns: packed.longest() },
             device: device.clone().without_autodiff(),
-            mask: None,
             packed: Some(packed),
+            cached: None,
         }
     }
 
@@ -155,25 +155,14 @@ impl Placement {
         &self.attended
     }
 
-    /// Positions of all that those rows see: the cached columns, then their own.
-    pub fn keys(&self) -> &Positions {
-        &self.keys
-    }
-
-    /// Added to the scores, `[1 or batch, 1, tokens, seen]`; none where all may see all, and without
-    /// a cache, where the attention is causal by itself.
-    pub(super) fn mask(&self) -> Option<&Tensor<4>> {
-        self.mask.as_ref()
-    }
-
     /// Where constants of the pass are made.
     pub(crate) fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Whether the pass goes on from a cache.
-    pub(super) fn is_cached(&self) -> bool {
-        self.cached
+    /// Where the pass goes on from a cache.
+    pub(super) fn cached(&self) -> Option<&Cached> {
+        self.cached.as_ref()
     }
 
     /// Where rows hold several segments that attend to themselves alone.
@@ -182,22 +171,14 @@ impl Placement {
     }
 }
 
-/// Positions of columns some of which are padding: padding takes none.
-fn positions(rows: &[Vec<bool>]) -> Positions {
-    let columns = rows.first().map_or(0, Vec::len);
-    if rows.iter().flatten().all(|&token| token) {
-        return Positions::Range { first: 0, columns };
+/// Positions of `tokens` new columns behind what rows hold already.
+fn positions(rows: &[CacheRow], tokens: usize) -> Positions {
+    let first = rows.first().map_or(0, |row| row.held);
+    if rows.iter().all(|row| row.held == first) {
+        return Positions::Range { first, columns: tokens };
     }
-    let row = |row: &Vec<bool>| {
-        let mut next = 0;
-        let position = |&token: &bool| {
-            let position = next;
-            next += usize::from(token);
-            position
-        };
-        row.iter().map(position).collect::<Vec<usize>>()
-    };
-    Positions::Each { positions: rows.iter().flat_map(row).collect(), columns }
+    let positions = rows.iter().flat_map(|row| row.held..row.held + tokens).collect();
+    Positions::Each { positions, columns: tokens }
 }
 
 /// Token `t` sees the columns up to its own.
@@ -210,38 +191,17 @@ pub(super) fn causal(tokens: usize, device: &Device) -> Option<Tensor<4>> {
     })
 }
 
-/// Token `t` sees the tokens of its row, not its padding, up to its own column.
-fn masked(rows: &[Vec<bool>], past: usize, tokens: usize, device: &Device) -> Option<Tensor<4>> {
-    if past == 0 {
-        return causal(tokens, device);
-    }
-    let seen = past + tokens;
-    if tokens == 1 && rows.iter().flatten().all(|&token| token) {
-        return None;
-    }
-    let mut values = Vec::with_capacity(rows.len() * tokens * seen);
-    for row in rows {
-        for t in 0..tokens {
-            values.extend(row.iter().enumerate().map(|(s, &token)| match token && s <= past + t {
-                true => 0.0,
-                false => MASKED,
-            }));
-        }
-    }
-    let data = TensorData::new(values, [rows.len(), 1, tokens, seen]);
-    Some(Tensor::from_data(data, device))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn padding_takes_no_position() {
-        let rows = [vec![true, true, false, true], vec![true, false, false, true]];
-        let positions = positions(&rows);
-        let expected = vec![0, 1, 2, 2, 0, 1, 1, 1];
-        assert_eq!(positions, Positions::Each { positions: expected, columns: 4 });
+    fn a_row_goes_on_where_it_has_ended() {
+        let row = |held| CacheRow { held, new: 2 };
+        let expected = vec![3, 4, 0, 1];
+        let each = positions(&[row(3), row(0)], 2);
+        assert_eq!(each, Positions::Each { positions: expected, columns: 2 });
+        assert_eq!(positions(&[row(3), row(3)], 2), Positions::Range { first: 3, columns: 2 });
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod layer;
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
-use burn::tensor::{FloatDType, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 use burn_lora::embed;
 
 pub use config::Gpt2Config;
@@ -86,7 +86,7 @@ impl Decoder for Gpt2LMHeadModel {
         let Gpt2Model { wte, wpe, h, ln_f } = &self.transformer;
         let dropouts = self.config.dropouts;
         let attention = Attention::new(placement, Positional::Embedded, dropouts.attention());
-        let positions = placement.stream().rows(wpe.weight.val()).cast(FloatDType::F32);
+        let positions = placement.stream().rows(wpe.weight.val());
         let x = dropouts.embeddings().forward(embed(wte, ids) + positions);
         ln_f.forward(attention.through(h, x, cache, Gpt2Block::forward))
     }

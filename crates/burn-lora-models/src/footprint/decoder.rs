@@ -3,7 +3,9 @@
 //!
 //! Attention is the fused one and keeps queries, keys and values; an activation keeps what goes in.
 
-use super::{BatchShape, CostModel, Footprint, HeadCount, Learned, LearnedAt, Pass, floats};
+use super::{
+    BatchShape, CostModel, Footprint, HeadCount, Learned, LearnedAt, PROMPT_TOKENS, Pass, floats,
+};
 use crate::dropout::{Dropout, Dropouts};
 
 /// Sizes and names of a decoder.
@@ -101,6 +103,7 @@ impl CostModel for DecoderCost {
             norm(&mut pass, path);
         }
         for layer in 0..self.n_layers {
+            let before = pass.kept;
             let at = |name: &str| format!("{}.{layer}.{name}", names.blocks);
             let all = |linears: &[&str]| linears.iter().map(|name| at(name)).collect::<Vec<_>>();
             norm(&mut pass, &at(names.norms[0]));
@@ -116,6 +119,7 @@ impl CostModel for DecoderCost {
             pass.keep(tokens * inner * names.activation.len());
             pass.linears(&[at(names.activation_out)], tokens, inner);
             pass.keep(dropped);
+            pass.block_ends(before);
         }
         norm(&mut pass, names.last_norm);
 
@@ -136,6 +140,7 @@ impl CostModel for DecoderCost {
             logits: floats(self.output().training(batch, learned)),
             passing: floats(passing),
             evaluation: floats(forward.max(self.output().evaluating(batch))),
+            blocks: pass.blocks(tokens * d),
         }
     }
 
@@ -144,6 +149,10 @@ impl CostModel for DecoderCost {
     fn attention_flops(&self, batch: &BatchShape) -> f64 {
         let (rows, width) = batch.attended();
         7.0 * (rows * width * width) as f64 * self.attention_width() as f64
+    }
+
+    fn attention_forward_flops(&self, batch: &BatchShape) -> f64 {
+        self.attention_flops(batch) * 2.0 / 7.0
     }
 
     fn attention_width(&self) -> usize {
@@ -168,13 +177,15 @@ impl CostModel for DecoderCost {
     }
 
     /// The cache of keys and values (the one of a layer twice, while it grows), the logits of the last
-    /// tokens, read back from the device and sorted by the sampler, and one pass of the prompts.
+    /// tokens, read back from the device and sorted by the sampler, and one pass: of some tokens of the longest
+    /// prompt, or of a token of each row.
     fn generating(&self, rows: usize, prompt: usize, new: usize) -> u64 {
         let [_, kv] = self.heads();
         let columns = prompt.saturating_add(new).min(self.context.unwrap_or(usize::MAX));
         let cache = rows * columns * 2 * kv * (self.n_layers + 1);
         let logits = 3 * rows * self.vocabulary;
-        let pass = rows * prompt * (2 * self.d + self.activated());
-        floats(cache + logits + pass + 2 * self.n_heads * rows * prompt * prompt)
+        let at_once = prompt.min(PROMPT_TOKENS);
+        let pass = at_once.max(rows) * (2 * self.d + self.activated());
+        floats(cache + logits + pass + 2 * self.n_heads * at_once * prompt)
     }
 }

@@ -15,7 +15,7 @@ use burn_lora::{Frozen, ProductBackend};
 use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, WeightGrad};
 
 /// A score that must not count: far below any score, and finite.
-const MASKED: f32 = -1e30;
+pub(super) const MASKED: f32 = -1e30;
 
 /// Logits over a vocabulary that exist at a time, at most (128 MiB in f32): four times what the CPU
 /// kernels hold, for the product of a device needs some hundred rows to fill it.
@@ -126,36 +126,36 @@ pub(super) fn gelu_tanh_grad<B: Backend>(x: FloatTensor<B>, dy: FloatTensor<B>) 
 
 /// Sizes of an attention.
 #[derive(Clone, Copy)]
-struct Sizes {
-    batch: usize,
-    tokens: usize,
-    heads: usize,
-    n_kv_heads: usize,
+pub(super) struct Sizes {
+    pub(super) batch: usize,
+    pub(super) tokens: usize,
+    pub(super) heads: usize,
+    pub(super) n_kv_heads: usize,
     head_dim: usize,
 }
 
 impl Sizes {
-    fn of<B: Backend>(q: &FloatTensor<B>, k: &FloatTensor<B>) -> Self {
+    pub(super) fn of<B: Backend>(q: &FloatTensor<B>, k: &FloatTensor<B>) -> Self {
         let (q, k) = (q.shape(), k.shape());
         Self { batch: q[0], tokens: q[1], heads: q[2], n_kv_heads: k[2], head_dim: q[3] }
     }
 
-    fn scale(self) -> f64 {
+    pub(super) fn scale(self) -> f64 {
         (self.head_dim as f64).powf(-0.5)
     }
 
     /// The rows of queries that meet one head of keys.
-    fn rows(self) -> usize {
+    pub(super) fn rows(self) -> usize {
         self.heads / self.n_kv_heads * self.tokens
     }
 
     /// `[batch, tokens, heads, head_dim]` to `[batch, n_kv_heads, rows, head_dim]`.
-    fn stack<B: Backend>(self, x: FloatTensor<B>) -> FloatTensor<B> {
+    pub(super) fn stack<B: Backend>(self, x: FloatTensor<B>) -> FloatTensor<B> {
         let x = B::float_swap_dims(x, 1, 2);
         B::float_reshape(x, Shape::new([self.batch, self.n_kv_heads, self.rows(), self.head_dim]))
     }
 
-    fn unstack<B: Backend>(self, x: FloatTensor<B>) -> FloatTensor<B> {
+    pub(super) fn unstack<B: Backend>(self, x: FloatTensor<B>) -> FloatTensor<B> {
         let shape = Shape::new([self.batch, self.heads, self.tokens, self.head_dim]);
         B::float_swap_dims(B::float_reshape(x, shape), 1, 2)
     }
@@ -167,9 +167,9 @@ fn rotate<B: Backend>(
     cos: FloatTensor<B>,
     sin: FloatTensor<B>,
 ) -> FloatTensor<B> {
-    let shape = cos.shape();
-    let (tokens, half) = (shape[0], shape[1]);
-    let table = |table| B::float_reshape(table, Shape::new([1, tokens, 1, half]));
+    let (shape, tokens) = (cos.shape(), x.shape()[1]);
+    let (rows, half) = (shape[0] / tokens.max(1), shape[1]);
+    let table = |table| B::float_reshape(table, Shape::new([rows, tokens, 1, half]));
     let (cos, sin) = (table(cos), table(sin));
     let part = |x, from, to| {
         let all = Slice::from(..);
@@ -204,7 +204,7 @@ fn unseen<B: Backend>(later: Later<B>, sizes: Sizes, device: &Device<B>) -> Bool
 }
 
 /// Queries or keys as the scores take them.
-fn placed<B: Backend>(x: FloatTensor<B>, encoding: &Encoding<B>) -> FloatTensor<B> {
+pub(super) fn placed<B: Backend>(x: FloatTensor<B>, encoding: &Encoding<B>) -> FloatTensor<B> {
     match encoding {
         Encoding::Rotary { cos, sin } => rotate::<B>(x, cos.clone(), sin.clone()),
         Encoding::Embedded | Encoding::Alibi { .. } => x,
@@ -219,19 +219,15 @@ fn placed_grad<B: Backend>(dx: FloatTensor<B>, encoding: &Encoding<B>) -> FloatT
     }
 }
 
-/// Scores `[batch, heads, tokens, tokens]` with what positions add to them.
-fn biased<B: Backend>(
-    scores: FloatTensor<B>,
-    encoding: &Encoding<B>,
-    sizes: Sizes,
-) -> FloatTensor<B> {
+/// Scores `[batch, heads, tokens, keys]` with what positions add to them, keys having theirs from 0 on.
+pub(super) fn biased<B: Backend>(scores: FloatTensor<B>, encoding: &Encoding<B>) -> FloatTensor<B> {
     let Encoding::Alibi { slopes } = encoding else { return scores };
-    let Sizes { tokens, heads, .. } = sizes;
+    let (heads, keys) = (scores.shape()[1], scores.shape()[3]);
     let (device, dtype) = (scores.device(), scores.dtype());
     let settings = get_or_init_device_settings::<B>(&device);
-    let positions = B::int_arange(0..tokens as i64, &device, settings.int_dtype);
+    let positions = B::int_arange(0..keys as i64, &device, settings.int_dtype);
     let positions = B::int_into_float(positions, dtype.into());
-    let positions = B::float_reshape(positions, Shape::new([1, 1, 1, tokens]));
+    let positions = B::float_reshape(positions, Shape::new([1, 1, 1, keys]));
     let slopes = B::float_reshape(slopes.clone(), Shape::new([1, heads, 1, 1]));
     B::float_add(scores, B::float_mul(slopes, positions))
 }
@@ -248,7 +244,7 @@ fn probabilities<B: ProductBackend>(
     let mask = unseen::<B>(later, sizes, &q.device());
     let scores = B::product(q, B::float_swap_dims(k, 2, 3));
     let scores = B::float_reshape(scores, Shape::new([batch, heads, tokens, tokens]));
-    let scores = biased::<B>(scores, encoding, sizes);
+    let scores = biased::<B>(scores, encoding);
     let scores = B::float_mask_fill(scores, mask, MASKED.into());
     let shape = Shape::new([batch, n_kv_heads, sizes.rows(), tokens]);
     B::float_reshape(B::softmax(scores, 3), shape)

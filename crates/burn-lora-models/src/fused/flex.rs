@@ -1,6 +1,7 @@
 //! The fused operations on Flex: kernels on `f32`; other types take the composed bodies.
 
 mod attention;
+mod cached;
 mod gate;
 mod gelu;
 mod loss;
@@ -8,9 +9,11 @@ mod norm;
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::DType;
 use burn_lora::Frozen;
 use burn_lora_kernels::Floats;
 
+use super::cached::{Attended, CacheRows, Held, composed as composed_cached};
 use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, composed};
 use loss::Head;
 
@@ -99,6 +102,32 @@ impl FusedBackend for Flex {
                 attention::backward(&[q, k, v], &positions, &dy)
             }
             _ => composed::causal_attention_grad::<Self>(q, k, v, encoding, later, dy),
+        }
+    }
+
+    fn cached_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        held: Held<Self>,
+        encoding: Encoding<Self>,
+        later: Later<Self>,
+        rows: CacheRows,
+    ) -> Attended<Self> {
+        let inputs = (all([&q, &k, &v]), attention::Positions::of(&encoding));
+        let is_f32 = [&held.keys, &held.values].iter().all(|cache| cache.dtype() == DType::F32);
+        match inputs {
+            (Some(inputs), Some(positions)) if is_f32 => {
+                // Moved, so that they are nobody else's and are written where they lie.
+                let Held { keys, values } = held;
+                match [keys, values].map(Floats::contiguous) {
+                    [Some(keys), Some(values)] => {
+                        cached::forward(&inputs, [keys, values], &positions, &rows)
+                    }
+                    _ => unreachable!("both are of f32"),
+                }
+            }
+            _ => composed_cached::<Self>([q, k, v], held, &encoding, later, &rows),
         }
     }
 

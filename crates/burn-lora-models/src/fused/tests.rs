@@ -11,6 +11,7 @@ use super::{
     HeadLayout, Positional, causal_attention, gelu_tanh, head_loss, later, rms_norm, silu_mul,
 };
 
+mod cached;
 #[path = "../../../burn-lora/tests/test_device/mod.rs"]
 mod test_device;
 

@@ -19,7 +19,7 @@ pub struct Sampling {
     pub top_k: Option<usize>,
     /// Only the likeliest tokens count whose probabilities reach this sum.
     pub top_p: Option<f64>,
-    /// The same seed, prompt and row give the same tokens.
+    /// The same seed, prompt and row give the same tokens, whichever rows run beside it.
     pub seed: u64,
 }
 
@@ -71,17 +71,15 @@ impl Sampler {
 
     /// The next token.
     pub(super) fn next(&mut self, logits: &[f32]) -> Result<u32, ModelError> {
-        if logits.iter().any(|logit| logit.is_nan()) {
+        let Some(highest) = highest(logits) else {
             return Err(ModelError::Generation {
                 reason: "the model's logits are not numbers (NaN): the weights or the adapter are \
                          damaged, or training diverged"
                     .into(),
             });
-        }
+        };
         if self.options.temperature == 0.0 {
-            // The first of equals, as torch's argmax has it.
-            let best = (0..logits.len()).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
-            return Ok(best.unwrap_or(0) as u32);
+            return Ok(highest);
         }
         let candidates = candidates(logits, &self.options);
         let total: f64 = candidates.iter().map(|(_, weight)| weight).sum();
@@ -95,6 +93,25 @@ impl Sampler {
         // Rounding can leave a hair over the last one.
         Ok(candidates.last().map_or(0, |&(token, _)| token))
     }
+}
+
+/// The token with the highest of the logits, the first of equals, as torch's argmax has it; none where one is
+/// not a number.
+fn highest(logits: &[f32]) -> Option<u32> {
+    const LANES: usize = 16;
+    let (chunks, tail) = logits.as_chunks::<LANES>();
+    let (mut tops, mut wrong) = ([f32::NEG_INFINITY; LANES], [false; LANES]);
+    for chunk in chunks {
+        for ((top, wrong), logit) in tops.iter_mut().zip(&mut wrong).zip(chunk) {
+            *top = if logit > top { *logit } else { *top };
+            *wrong |= logit.is_nan();
+        }
+    }
+    if wrong.contains(&true) || tail.iter().any(|logit| logit.is_nan()) {
+        return None;
+    }
+    let top = tops.iter().chain(tail).fold(f32::NEG_INFINITY, |top, &logit| top.max(logit));
+    Some(logits.iter().position(|&logit| logit == top).unwrap_or(0) as u32)
 }
 
 /// The tokens that may come, likeliest first, with weights in proportion to their probabilities.

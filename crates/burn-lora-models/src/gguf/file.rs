@@ -122,6 +122,17 @@ impl GgufFile {
         Ok(values)
     }
 
+    /// Reads a tensor's blocks, all of them, as they lie.
+    pub(super) fn read_blocks(
+        &mut self,
+        tensor: &GgufTensor,
+        out: &mut [u8],
+    ) -> Result<(), GgufError> {
+        let failed = |source| GgufError::Io { path: self.path.clone(), source };
+        self.file.seek(SeekFrom::Start(tensor.start)).map_err(failed)?;
+        self.file.read_exact(out).map_err(failed)
+    }
+
     /// Reads a tensor `numbers` at a time, which must be a multiple of its blocks' length. `each` is
     /// given the index of a chunk's first number, the chunk, and the bytes it took in the file.
     pub(super) fn chunks(

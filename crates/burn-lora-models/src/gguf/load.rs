@@ -1,5 +1,6 @@
 //! A model from a file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{GgufFile, GgufSource};
@@ -40,6 +41,26 @@ pub(crate) fn outline<M>(
     let model = build(&mut Builder::new(&mut manifest, at))?;
     GgufSource::new(GgufFile::open(path)?, &manifest.specs, &mut |_, _| {})?;
     Ok(model)
+}
+
+/// The bytes that the blocks of each matrix in the file at `path` take, by its Hugging Face key: what a model takes that holds them
+/// as they lie. Empty of what is no GGUF file.
+///
+/// # Errors
+///
+/// A file that cannot be read.
+pub fn block_bytes(path: &Path) -> Result<BTreeMap<String, u64>, ModelError> {
+    if !is_gguf(path) {
+        return Ok(BTreeMap::new());
+    }
+    let file = GgufFile::open(path)?;
+    let names = &file.family()?.names;
+    let tensors = file
+        .tensors()
+        .filter(|tensor| tensor.shape.len() == 2 && tensor.ggml_type.blocks().is_some());
+    let bytes =
+        tensors.filter_map(|tensor| Some((names.hugging_face(&tensor.name)?, tensor.bytes())));
+    Ok(bytes.collect())
 }
 
 #[cfg(test)]

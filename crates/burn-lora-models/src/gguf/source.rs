@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn_lora_files::floats::Number;
+use burn_lora_kernels::quantised::{BlockFormat, Quantised};
 use bytemuck::Pod;
 
 use super::file::CHUNK;
@@ -87,9 +88,8 @@ impl<'a> GgufSource<'a> {
     }
 
     fn read<T: Number + Pod>(&mut self, spec: &TensorSpec) -> Result<Vec<T>, GgufError> {
-        let path = || self.file.path().to_owned();
         let Some((tensor, order)) = self.tensors.get(&spec.key) else {
-            return Err(GgufError::NoTensor { path: path(), tensor: spec.key.clone() });
+            return Err(self.no_tensor(spec));
         };
         let expected = stored(spec);
         if tensor.shape != expected {
@@ -98,7 +98,8 @@ impl<'a> GgufSource<'a> {
                 found: tensor.shape.clone(),
                 expected,
             };
-            return Err(GgufError::Tensors { path: path(), problems: vec![problem] });
+            let path = self.file.path().to_owned();
+            return Err(GgufError::Tensors { path, problems: vec![problem] });
         }
         let mut values = vec![T::zeroed(); tensor.numbers()];
         if values.is_empty() {
@@ -139,12 +140,56 @@ impl<'a> GgufSource<'a> {
     }
 }
 
+impl GgufSource<'_> {
+    /// A matrix in the blocks that the file has it in, their rows where Hugging Face has them.
+    fn blocks(&mut self, spec: &TensorSpec, format: BlockFormat) -> Result<Quantised, GgufError> {
+        let Some((tensor, order)) = self.tensors.get(&spec.key) else {
+            return Err(self.no_tensor(spec));
+        };
+        let transposed = spec.role != Role::Embedding;
+        let [rows, columns] = [tensor.shape[0], tensor.shape[1]];
+        let mut matrix = Quantised::zeroed(format, [rows, columns], transposed);
+        let blocks = matrix.bytes_mut();
+        self.file.read_blocks(tensor, blocks)?;
+        if *order != RowOrder::Same && rows > 0 {
+            let (width, as_read) = (blocks.len() / rows, blocks.to_vec());
+            for row in 0..rows {
+                let at = order.hugging_face(row, rows) * width;
+                blocks[at..at + width].copy_from_slice(&as_read[row * width..][..width]);
+            }
+        }
+        self.done += tensor.len;
+        (self.progress)(self.done, self.total);
+        Ok(matrix)
+    }
+
+    /// The blocks that the file has a matrix of the model's shape in, if it has it in any.
+    fn format(&self, spec: &TensorSpec) -> Option<BlockFormat> {
+        let (tensor, _) = self.tensors.get(&spec.key)?;
+        let fits = tensor.shape.len() == 2 && tensor.shape == stored(spec);
+        tensor.ggml_type.blocks().filter(|_| fits)
+    }
+
+    fn no_tensor(&self, spec: &TensorSpec) -> GgufError {
+        GgufError::NoTensor { path: self.file.path().to_owned(), tensor: spec.key.clone() }
+    }
+}
+
 impl Source for GgufSource<'_> {
     fn values(&mut self, spec: &TensorSpec) -> Result<Option<Values>, ModelError> {
+        if spec.dtype.is_quantised() {
+            if let Some(format) = self.format(spec) {
+                return Ok(Some(Values::Quantised(self.blocks(spec, format)?)));
+            }
+            let shape = stored(spec);
+            let values: Vec<f32> = self.read(&spec.as_stored(shape.clone()))?;
+            let transposed = spec.role != Role::Embedding;
+            return Values::quantised(&values, [shape[0], shape[1]], transposed, spec).map(Some);
+        }
         Ok(Some(match spec.dtype {
-            WeightDtype::F32 => Values::F32(self.read(spec)?),
             WeightDtype::F16 => Values::F16(self.read(spec)?),
             WeightDtype::Bf16 => Values::Bf16(self.read(spec)?),
+            _ => Values::F32(self.read(spec)?),
         }))
     }
 }

@@ -26,7 +26,7 @@
 mod error;
 mod file_type;
 pub(super) mod header;
-mod quantize;
+pub(crate) mod quantize;
 mod tokenizer;
 
 use std::collections::BTreeMap;

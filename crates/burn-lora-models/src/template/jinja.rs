@@ -8,7 +8,8 @@
 //! - **Memory.** A text, a list or a dictionary is made by a maker ([`text::TextMaker`], [`value::ListMaker`], [`value::DictMaker`]) and in
 //!   no other way, and a maker asks [`meter`] for the bytes before it grows; they are given back when the value is freed. So what is alive
 //!   at one time has a bound, whatever made it.
-//! - **Time.** Every part of the tree that is evaluated, every item and every 64 bytes that are read or made are steps, which are counted.
+//! - **Time.** Every part of the tree that is evaluated, every item and every few bytes that are read or made are steps, which are counted: as
+//!   many as what is done with them takes ([`meter`]).
 //! - **Stack.** Chains are lists in the tree ([`ast`]), so that it is as deep as brackets and blocks stand in each other, which the parser
 //!   bounds; evaluation counts its levels; values know their own depth and are not nested beyond a bound; and what could refer to itself is
 //!   kept by the rendering and named by number.

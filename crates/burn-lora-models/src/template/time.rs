@@ -78,7 +78,12 @@ pub(super) fn strftime(format: &str, seconds: i64) -> Result<String, String> {
             Some('a') => out.push_str(&day_name[..3]),
             Some('p') => out.push_str(if hour < 12 { "AM" } else { "PM" }),
             Some('F') => out.push_str(&format!("{year}-{month:02}-{day:02}")),
-            Some('T') => out.push_str(&format!("{hour:02}:{minute:02}:{second:02}")),
+            Some('D' | 'x') => out.push_str(&strftime("%m/%d/%y", seconds)?),
+            Some('R') => out.push_str(&format!("{hour:02}:{minute:02}")),
+            Some('c') => out.push_str(&strftime("%a %b %e %H:%M:%S %Y", seconds)?),
+            Some('w') => out.push_str(&weekday.to_string()),
+            Some('u') => out.push_str(&(if weekday == 0 { 7 } else { weekday }).to_string()),
+            Some('T' | 'X') => out.push_str(&format!("{hour:02}:{minute:02}:{second:02}")),
             Some('%') => out.push('%'),
             // As glibc does.
             other => {

@@ -10,6 +10,8 @@ use crate::weights::instead;
 
 /// The library that reads `tokenizer.json`.
 const LIBRARY: &str = "tokenizers 0.23";
+/// The version that it writes into its files.
+const VERSION: &str = "1.0";
 
 /// Files that older and other tokenizers are kept in.
 const OTHERS: [&str; 8] = [
@@ -101,6 +103,9 @@ pub(super) fn absent(dir: &Path) -> ModelError {
             "; its `{name}` is of another kind, of which `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` in \
              Python makes one"
         ),
+        None if dir.join("adapter_config.json").is_file() => {
+            "; its `adapter_config.json` is an adapter's: name its base as the model, and this directory as the adapter".to_owned()
+        }
         None => ": bring the one of the model, or name the directory that has it".to_owned(),
     };
     ModelError::NoTokenizer { dir: dir.to_owned(), note }
@@ -109,6 +114,11 @@ pub(super) fn absent(dir: &Path) -> ModelError {
 /// What a `tokenizer.json` has that the library does not know, if it has such a part.
 pub(super) fn newer(json: &[u8]) -> Option<String> {
     let file: Map<String, Value> = serde_json::from_slice(json).ok()?;
+    if let Some(version) = file.get("version").and_then(Value::as_str).filter(|v| *v != VERSION) {
+        return Some(format!(
+            "its version is {version}, and {VERSION} is read: a tokenizer.json as {LIBRARY} or an earlier version writes it is needed"
+        ));
+    }
     PARTS.iter().find_map(|(part, list, known)| {
         let unknown = unknown(file.get(*part)?, list, known)?;
         Some(format!(
@@ -150,6 +160,8 @@ mod tests {
         assert_eq!(said("model", json!({"vocab": {}})), None, "the oldest files name no type");
         assert_eq!(said("normalizer", Value::Null), None);
         assert_eq!(newer(b"not JSON"), None);
+        assert!(said("version", json!("2.0")).unwrap().starts_with("its version is 2.0"));
+        assert_eq!(said("version", json!("1.0")), None);
     }
 
     /// The lists here are the library's own, as far as it takes what they name.

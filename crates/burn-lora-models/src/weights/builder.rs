@@ -3,6 +3,7 @@
 use burn::module::{Param, ParamId};
 use burn::nn::{Embedding, LayerNorm, LayerNormConfig, Linear, RmsNorm};
 use burn::tensor::{Device, Tensor};
+use burn_lora::FrozenWeight;
 
 use super::{Role, Source, TensorSpec, WeightDtype};
 use crate::ModelError;
@@ -33,20 +34,23 @@ pub struct Builder<'a> {
 pub struct Storage<'a> {
     /// The device.
     pub device: &'a Device,
-    /// The format of matrices. Those of 16 bits are frozen.
+    /// The format of matrices. Those that are not in f32 are frozen.
     pub dtype: WeightDtype,
 }
 
 impl Storage<'_> {
     /// The same, if the device has numbers of that format.
     pub(crate) fn supported(self) -> Result<Self, ModelError> {
-        match self.device.supports_dtype(self.dtype.dtype()) {
-            true => Ok(self),
-            false => Err(ModelError::WeightDtype {
-                dtype: self.dtype.name(),
-                device: format!("{:?}", self.device),
-            }),
-        }
+        let has = match self.dtype.is_quantised() {
+            true => burn_lora::device::is_flex(self.device),
+            false => self.device.supports_dtype(self.dtype.dtype()),
+        };
+        if has { Ok(self) } else { Err(self.unsupported()) }
+    }
+
+    fn unsupported(self) -> ModelError {
+        let device = format!("{:?}", self.device);
+        ModelError::WeightDtype { dtype: self.dtype.name(), device }
     }
 }
 
@@ -206,9 +210,16 @@ impl<'a> Builder<'a> {
             Some(values) if values.overflowed() => {
                 return Err(ModelError::WeightRange { key: spec.key, dtype: dtype.name() });
             }
-            Some(values) => device.memory_persistent_allocations(values.data(shape), |data| {
-                Param::from_tensor(Tensor::from_data(data, (device, dtype.dtype())))
-            }),
+            Some(values) => match values.data(shape) {
+                Ok(data) => device.memory_persistent_allocations(data, |data| {
+                    Param::from_tensor(Tensor::from_data(data, (device, dtype.dtype())))
+                }),
+                Err(blocks) => {
+                    let weight = FrozenWeight::quantised(blocks, device);
+                    let carrier = weight.ok_or_else(|| self.at.unsupported())?.into_tensor();
+                    Param::from_tensor(Tensor::from_dispatch(carrier.into_dispatch()))
+                }
+            },
             None => Param::uninitialized(
                 ParamId::new(),
                 move |device, _| Tensor::zeros(shape, (device, dtype.dtype())),

@@ -23,6 +23,10 @@ const QUANTISED: [&str; 12] = [
 /// What is in a name that PEFT gives to the parts of an adapted layer.
 const ADAPTED: [&str; 4] = [".base_layer.", ".lora_A.", ".lora_B.", ".lora_magnitude_vector"];
 
+/// What training in parallel, a compiler and activation checkpoints put among the names of a model's parts.
+const WRAPPERS: [&str; 5] =
+    ["_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module", "_orig_mod", "module"];
+
 /// What all tensors that are missing have in common.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -61,6 +65,18 @@ pub enum TensorCause {
         /// How many tensors are missing without it.
         count: usize,
     },
+    /// The model was saved while its parts were wrapped.
+    #[error(
+        "names have `{name}.` within, as those of a model whose parts were wrapped when it was saved ({count} tensors): save it \
+         unwrapped, `accelerator.unwrap_model(model).save_pretrained(DIR, state_dict=accelerator.get_state_dict(model))` in Python, or \
+         take `{name}.` out of the names"
+    )]
+    Within {
+        /// What is in the names.
+        name: &'static str,
+        /// How many tensors are missing without it.
+        count: usize,
+    },
 }
 
 /// The cause, given the keys that the model needs and the files lack, those that the files have and the model has no
@@ -80,6 +96,15 @@ pub(super) fn cause(
     if let Some((key, count)) = such(&|key| QUANTISED.iter().any(|end| key.ends_with(end))) {
         return Some(TensorCause::Quantised { key, count });
     }
+    wrapped_whole(missing, unused, optional).or_else(|| wrapped_in_parts(missing, unused, optional))
+}
+
+/// Whether the names of all that is missing begin with one and the same.
+fn wrapped_whole(
+    missing: &BTreeSet<&str>,
+    unused: &BTreeSet<&str>,
+    optional: &str,
+) -> Option<TensorCause> {
     let bare = |key: &str| key.strip_prefix(optional).map(str::to_owned);
     let is_missing = |name: &str| {
         missing.contains(name) || missing.contains(format!("{optional}{name}").as_str())
@@ -97,6 +122,28 @@ pub(super) fn cause(
         .iter()
         .all(wrapped)
         .then(|| TensorCause::Wrapped { prefix: prefix.to_owned(), count: missing.len() })
+}
+
+/// Whether all that is missing is there under names with those of wrappers among them.
+fn wrapped_in_parts(
+    missing: &BTreeSet<&str>,
+    unused: &BTreeSet<&str>,
+    optional: &str,
+) -> Option<TensorCause> {
+    let name = WRAPPERS.into_iter().find(|name| unused.iter().any(|key| has(key, name)))?;
+    let plain = |key: &&str| {
+        key.split('.').filter(|part| !WRAPPERS.contains(part)).collect::<Vec<_>>().join(".")
+    };
+    let plain: BTreeSet<String> = unused.iter().map(plain).collect();
+    let there = |key: &&str| {
+        plain.contains(*key) || key.strip_prefix(optional).is_some_and(|bare| plain.contains(bare))
+    };
+    let count = missing.len();
+    (count > 0 && missing.iter().all(there)).then_some(TensorCause::Within { name, count })
+}
+
+fn has(key: &str, name: &str) -> bool {
+    key.split('.').any(|part| part == name)
 }
 
 #[cfg(test)]
@@ -121,6 +168,21 @@ mod tests {
         let unused = ["w.norm.weight", "w.layers.0.q.weight", "w.lm_head.weight", "vision.weight"];
         let expected = TensorCause::Wrapped { prefix: "w.".into(), count: 3 };
         assert_eq!(found(&missing, &unused), Some(expected));
+    }
+
+    #[test]
+    fn names_whose_parts_were_wrapped_are_told_by_what_is_in_them() {
+        let missing = ["model.norm.weight", "model.layers.0.q.weight"];
+        let wrapped = [
+            "_fsdp_wrapped_module.model.norm.weight",
+            "_fsdp_wrapped_module.model.layers.0._fsdp_wrapped_module._checkpoint_wrapped_module.q.weight",
+        ];
+        let expected = TensorCause::Within { name: "_fsdp_wrapped_module", count: 2 };
+        assert_eq!(found(&missing, &wrapped), Some(expected));
+        let compiled = ["norm.weight", "layers._orig_mod.0.q.weight"];
+        let expected = TensorCause::Within { name: "_orig_mod", count: 2 };
+        assert_eq!(found(&missing, &compiled), Some(expected));
+        assert_eq!(found(&missing, &wrapped[..1]), None, "one of two");
     }
 
     #[test]

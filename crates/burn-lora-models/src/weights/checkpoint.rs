@@ -61,7 +61,7 @@ impl Checkpoint {
             return Err(ModelError::DanglingLink { path: single, target });
         }
         let path = dir.join("model.safetensors.index.json");
-        let text = match std::fs::read(&path) {
+        let text = match burn_lora_files::bytes(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let Some(shards) = instead::shards(dir) else {
                     let note = instead::note(dir);

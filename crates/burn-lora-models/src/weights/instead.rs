@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// What directories hold in the place of a model of transformers, by how a name begins and ends, and what to do.
-const OTHERS: [(&str, &str, &str); 9] = [
+const OTHERS: [(&str, &str, &str); 10] = [
     ("", ".gguf", "name that file itself as the model"),
     (
         "adapter_config",
@@ -21,6 +21,7 @@ const OTHERS: [(&str, &str, &str); 9] = [
     ("", ".pt", "a pickle is not read: save the model as safetensors"),
     ("", ".h5", "weights of TensorFlow are not read: save the model as safetensors"),
     ("", ".msgpack", "weights of Flax are not read: save the model as safetensors"),
+    ("", ".onnx", "a graph of ONNX is not read: use the model that it was made from"),
     ("", ".npz", "weights of MLX are not read: use the model that they were made from"),
     ("", ".safetensors", "if it is the whole model, name it `model.safetensors`"),
 ];

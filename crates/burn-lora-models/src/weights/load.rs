@@ -8,7 +8,7 @@ use burn_lora_files::floats::is_float;
 use super::cause::cause;
 use super::checkpoint::{Checkpoint, Entry};
 use super::manifest::Manifest;
-use super::{Builder, Random, Source, Storage, TensorSpec, Values, WeightDtype};
+use super::{Builder, Random, Role, Source, Storage, TensorSpec, Values, WeightDtype};
 use crate::{ModelError, TensorProblem};
 
 /// What loading a checkpoint came to.
@@ -269,6 +269,12 @@ impl Source for Reader<'_> {
             WeightDtype::F32 => Values::F32(self.checkpoint.read(entry, spec, read)?),
             WeightDtype::F16 => Values::F16(self.checkpoint.read(entry, spec, read)?),
             WeightDtype::Bf16 => Values::Bf16(self.checkpoint.read(entry, spec, read)?),
+            WeightDtype::Q8 | WeightDtype::Q4 | WeightDtype::Nf4 => {
+                let stored = spec.as_stored(spec.shape.clone());
+                let values: Vec<f32> = self.checkpoint.read(entry, &stored, read)?;
+                let shape = [spec.shape[0], spec.shape[1]];
+                Values::quantised(&values, shape, spec.role == Role::Linear, spec)?
+            }
         }))
     }
 }

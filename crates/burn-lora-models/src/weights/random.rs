@@ -34,7 +34,13 @@ impl Source for Random {
                 normal(self.seed, &spec.key, self.std, len)
             }
         };
-        Ok(Some(Values::rounded(values, spec.dtype)))
+        if !spec.dtype.is_quantised() {
+            return Ok(Some(Values::rounded(values, spec.dtype)));
+        }
+        // Drawn as Burn has them, whatever the format.
+        let [first, second] = [spec.shape[0], spec.shape[1]];
+        let shape = if spec.role == Role::Linear { [second, first] } else { [first, second] };
+        Values::quantised(&values, shape, false, spec).map(Some)
     }
 }
 

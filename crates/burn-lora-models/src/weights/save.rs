@@ -8,7 +8,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DataError, Tensor};
-use burn_lora::{Adapters, sets};
+use burn_lora::{Adapters, FrozenWeight, sets};
 use burn_lora_files::{atomic, floats};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -264,23 +264,22 @@ impl ModuleVisitor for Collector<'_> {
             shape.reverse();
         }
         let values = move || {
-            let tensor = match set {
-                Some(set) => merged(set, tensor),
-                None => tensor,
+            let weight = FrozenWeight::flattened(tensor);
+            let matrix = match set {
+                Some(set) => merged(set, weight),
+                None => weight.dense(),
             };
-            let tensor = if turned { tensor.transpose() } else { tensor };
-            tensor.into_data().convert::<f32>().try_into_vec::<f32>()
+            let matrix = if turned { matrix.transpose() } else { matrix };
+            matrix.into_data().convert::<f32>().try_into_vec::<f32>()
         };
         self.tensors.push(Collected { key, shape, values: Box::new(values) });
     }
 }
 
 /// A weight with the change of its adapters, in f32.
-fn merged<const D: usize>(set: Adapters, base: Tensor<D>) -> Tensor<D> {
-    let shape = base.shape();
-    let [rows, columns] = [shape[0], shape.num_elements() / shape[0].max(1)];
-    let set = set.merge(base.clone().reshape([rows, columns]));
-    set.merged().map_or(base, |merged| merged.clone().reshape(shape))
+fn merged(set: Adapters, weight: FrozenWeight) -> Tensor<2> {
+    let set = set.merge(weight.clone().into_tensor());
+    set.merged().cloned().unwrap_or_else(|| weight.dense())
 }
 
 /// A segment of a path as Hugging Face spells it: a field's trailing underscore is Rust's.

@@ -158,6 +158,13 @@ fn rotary_positions_that_are_not_supported_are_refused() {
         ),
         (json!({"partial_rotary_factor": 0.5}), vec!["`partial_rotary_factor` is 0.5"]),
         (json!({"rotary_pct": 0.25}), vec!["`rotary_pct` is 0.25"]),
+        (json!({"use_dynamic_ntk": true}), vec!["`use_dynamic_ntk` is true"]),
+        (json!({"alibi": true}), vec!["`alibi` is true"]),
+        (json!({"use_rope": false}), vec!["`use_rope` is false"]),
+        (
+            json!({"position_embedding_type": "alibi"}),
+            vec!["`position_embedding_type` is \"alibi\""],
+        ),
         (json!({"rope_scalling": {"factor": 2.0}}), vec!["did you mean `rope_scaling`?"]),
         (json!({"rope_parameters": {"rope_theta": -1}}), vec!["rope_theta", "-1"]),
         (json!({"rope_theta": 0.0}), vec!["rope_theta", "positive"]),

@@ -1,5 +1,6 @@
 //! Models against what transformers computed, and loading against every way a directory can differ.
 
+mod batches;
 mod config;
 mod conversation;
 mod fixture;
@@ -8,6 +9,7 @@ mod golden;
 mod half;
 mod loading;
 mod packing;
+mod quantised;
 mod roberta;
 mod saving;
 mod tokenizer;

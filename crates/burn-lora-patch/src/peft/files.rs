@@ -1,12 +1,12 @@
 //! The two files of an adapter directory.
 
-use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use burn_lora_files::atomic;
 use burn_lora_files::floats::values_f64;
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 
 use crate::error::PatchError;
 
@@ -14,6 +14,9 @@ use crate::error::PatchError;
 pub const CONFIG_FILE: &str = "adapter_config.json";
 /// The tensors of an adapter.
 pub const TENSORS_FILE: &str = "adapter_model.safetensors";
+/// What the keys of a layer's two factors differ in.
+const FIRST: &str = ".lora_A.";
+const SECOND: &str = ".lora_B.";
 
 /// Writes the file, whole or not at all.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PatchError> {
@@ -27,7 +30,7 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PatchError> {
 /// The bytes of a file of an adapter directory.
 pub(super) fn read(dir: &Path, name: &'static str) -> Result<Vec<u8>, PatchError> {
     let path = dir.join(name);
-    match fs::read(&path) {
+    match burn_lora_files::bytes(&path) {
         Ok(bytes) => Ok(bytes),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             let note = if dir.is_file() {
@@ -49,29 +52,71 @@ pub(super) fn read(dir: &Path, name: &'static str) -> Result<Vec<u8>, PatchError
     }
 }
 
-/// The tensors that hold values which are not finite, with the first such value of each, by key.
-pub fn not_finite(tensors: &SafeTensors<'_>) -> Vec<(String, f64)> {
+/// The largest number whose square f32 holds. The norm behind a layer squares what the layer gives, so nothing can be computed with a
+/// larger one.
+const MOST: f64 = 1.844_674_3e19;
+
+/// The tensors that hold values which are not finite, or too large to compute with, with the first such value of each, by key.
+pub fn broken(tensors: &SafeTensors<'_>) -> Vec<(String, f64)> {
     let mut broken: Vec<(String, f64)> = tensors
         .iter()
         .filter_map(|(key, view)| {
             let values = values_f64(&view)?;
-            Some((key.to_owned(), values.into_iter().find(|value| !value.is_finite())?))
+            Some((key.to_owned(), values.into_iter().find(|value| !holds(*value))?))
         })
         .collect();
     broken.sort_by(|(one, _), (other, _)| one.cmp(other));
     broken
 }
 
-/// Sees to it that nobody is given an adapter whose values are broken.
+/// Whether f32 can compute with a number.
+fn holds(value: f64) -> bool {
+    value.abs() <= MOST
+}
+
+/// Sees to it that nobody is given an adapter whose values are broken: not finite, too large to compute with, or so large that what
+/// they change of a weight is. `scale` is what the product of the factors is multiplied by.
 ///
 /// # Errors
 ///
-/// [`PatchError::Values`].
-pub fn all_finite(tensors: &SafeTensors<'_>, path: &Path) -> Result<(), PatchError> {
-    let broken = not_finite(tensors);
+/// [`PatchError::Values`], [`PatchError::Change`].
+pub fn usable(tensors: &SafeTensors<'_>, path: &Path, scale: f64) -> Result<(), PatchError> {
+    let broken = broken(tensors);
     let others = broken.len().saturating_sub(1);
-    match broken.into_iter().next() {
-        None => Ok(()),
-        Some((key, value)) => Err(PatchError::Values { path: path.to_owned(), key, value, others }),
+    if let Some((key, value)) = broken.into_iter().next() {
+        return Err(PatchError::Values { path: path.to_owned(), key, value, others });
     }
+    let mut keys: Vec<&str> = tensors.iter().map(|(key, _)| key).collect();
+    keys.retain(|key| key.contains(FIRST));
+    keys.sort_unstable();
+    for key in keys {
+        let (Ok(a), Ok(b)) = (tensors.tensor(key), tensors.tensor(&key.replace(FIRST, SECOND)))
+        else {
+            continue;
+        };
+        let most = scale * largest_change(&a, &b).unwrap_or(0.0);
+        if !holds(most) {
+            return Err(PatchError::Change { path: path.to_owned(), key: key.to_owned(), most });
+        }
+    }
+    Ok(())
+}
+
+/// How much a change `B A` has in one place at most: no less than it has, and found without the product.
+fn largest_change(a: &TensorView<'_>, b: &TensorView<'_>) -> Option<f64> {
+    let (&[rank, d_in], &[d_out, other]) = (a.shape(), b.shape()) else { return None };
+    if rank == 0 || d_in == 0 || d_out == 0 || rank != other {
+        return None;
+    }
+    let (a, b) = (values_f64(a)?, values_f64(b)?);
+    let products = a.chunks_exact(d_in).enumerate().map(|(at, row)| {
+        let column = b.iter().skip(at).step_by(rank);
+        largest(row.iter()) * largest(column)
+    });
+    Some(products.sum())
+}
+
+/// The largest magnitude.
+fn largest<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
+    values.fold(0.0, |most, value| most.max(value.abs()))
 }

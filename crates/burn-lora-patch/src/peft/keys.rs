@@ -22,7 +22,7 @@ pub struct NamedTensor {
 }
 
 /// What every key starts with.
-const PREFIX: &str = "base_model.model";
+pub(super) const PREFIX: &str = "base_model.model";
 
 /// One parameter's place in a file.
 #[derive(Debug, Clone)]

@@ -11,8 +11,9 @@ use safetensors::tensor::TensorView;
 
 use super::attached::{Attached, check_settings, unstoppable};
 use super::config::read_config;
-use super::files::{CONFIG_FILE, TENSORS_FILE, all_finite, read};
+use super::files::{CONFIG_FILE, TENSORS_FILE, read, usable};
 use super::keys::{Part, Slot, prefixed};
+use super::unwrap::{one_cause, unwrapped};
 use crate::error::{KeyProblem, PatchError};
 use crate::layout::{Layout, LinearTypes};
 use crate::patch::Plan;
@@ -108,7 +109,7 @@ pub fn load<M: Module>(
     let mut plan = Plan::with_weights(model, &config, Unmatched::Reported)?;
     let rank = config.adapter.rank;
     let slots = slots(&plan, &config.adapter);
-    let mut values = values(dir, &slots, rank)?;
+    let mut values = values(dir, &slots, &config.adapter)?;
 
     let sets = plan.sets(model, &file, |linear, weight| {
         let values = |factor| {
@@ -154,7 +155,7 @@ pub fn load_into<M: Module>(
     let attached = Attached::of(model, name)?;
     check_settings(&attached, &config)?;
     let slots = attached.slots(&Scan::of(model), &config)?;
-    let mut values = values(dir, &slots, config.adapter.rank)?;
+    let mut values = values(dir, &slots, &config.adapter)?;
     let stored = slots
         .iter()
         .filter_map(|slot| Some((slot.path.clone(), slot.stored(values.remove(&slot.key)?))))
@@ -167,13 +168,14 @@ pub fn load_into<M: Module>(
 fn values(
     dir: &Path,
     slots: &[Slot],
-    rank: usize,
+    adapter: &AdapterConfig,
 ) -> Result<BTreeMap<String, Vec<f32>>, PatchError> {
     let bytes = read(dir, TENSORS_FILE)?;
     let path = dir.join(TENSORS_FILE);
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|error| PatchError::damaged(&path, &error.to_string()))?;
-    let tensors: BTreeMap<String, TensorView<'_>> = file.tensors().into_iter().collect();
+    let known: BTreeSet<&str> = slots.iter().map(|slot| slot.key.as_str()).collect();
+    let tensors: BTreeMap<String, TensorView<'_>> = unwrapped(file.tensors(), &known);
 
     let embeddings: Vec<String> = tensors
         .keys()
@@ -198,8 +200,13 @@ fn values(
         .cloned()
         .collect();
     let slots = slots.as_slice();
-    let mut problems: Vec<KeyProblem> =
-        compare(slots, shapes).into_iter().map(|problem| explained(problem, slots, rank)).collect();
+    let mut problems: Vec<KeyProblem> = compare(slots, shapes)
+        .into_iter()
+        .map(|problem| explained(problem, slots, adapter.rank))
+        .collect();
+    if let Some(cause) = one_cause(&problems) {
+        problems = vec![cause];
+    }
     let mut values = BTreeMap::new();
     for (key, view) in tensors() {
         match floats::values(view) {
@@ -215,7 +222,7 @@ fn values(
     if !problems.is_empty() {
         return Err(PatchError::Keys { origin: path.display().to_string(), problems });
     }
-    all_finite(&file, &path)?;
+    usable(&file, &path, adapter.scale())?;
     Ok(values)
 }
 

@@ -48,10 +48,12 @@ mod files;
 pub(crate) mod keys;
 mod load;
 mod save;
+mod unwrap;
 
 pub use config::{Modules, OneOrMany, PeftConfig, read_config};
 pub use convert::LoadedConfig;
-pub use files::{CONFIG_FILE, TENSORS_FILE, all_finite, not_finite};
+pub use files::{CONFIG_FILE, TENSORS_FILE, broken, usable};
 pub use keys::{bare, factor_key, factor_of};
 pub use load::{LoadOptions, load, load_into};
 pub use save::{config_of, save, save_adapter};
+pub use unwrap::unwrapped_key;

@@ -29,7 +29,7 @@ fn only_settings_that_are_switched_on_are_told() {
 fn names_that_differ_are_told_with_the_same_factor_and_not_all_of_them() {
     let layers = 0..40;
     let key = |layer: usize, factor: &str| -> &'static str {
-        format!("base_model.model.model.layers.{layer}.fc1.{factor}.default.weight").leak()
+        format!("base_model.model.model.layers.{layer}.fc1.{factor}.x.default.weight").leak()
     };
     let keys = layers.flat_map(|layer| ["lora_A", "lora_B"].map(|factor| key(layer, factor)));
     let tensors: Vec<Made> = keys.map(|key| f32s(key, &[1])).collect();
@@ -93,6 +93,55 @@ fn values_that_are_not_finite_are_refused_by_their_tensor() {
         let error = check_refused(dir.path());
         assert!(matches!(&error, PatchError::Values { key, others: 0, .. } if key == B), "{error}");
     }
+}
+
+/// Each is finite, and so is a file of them: every verb but those that ran the model once took them for sound.
+#[test]
+fn values_that_nothing_can_be_computed_with_are_refused() {
+    let filled = |key: &'static str, shape: [usize; 2], value: f32| {
+        let bytes = (0..shape[0] * shape[1]).flat_map(|_| value.to_le_bytes()).collect();
+        Made(key, Dtype::F32, shape.to_vec(), bytes)
+    };
+    let adapter = |a: f32, b: f32| made(&[filled(A, [2, 6], a), filled(B, [10, 2], b)]);
+    for (a, b) in [(1.0, 3e38), (-2e19, 0.0)] {
+        let error = check_refused(adapter(a, b).path());
+        let key = if a == 1.0 { B } else { A };
+        assert!(matches!(&error, PatchError::Values { key: told, .. } if told == key), "{error}");
+        assert!(error.to_string().contains("too large to compute with"), "{error}");
+    }
+    let error = check_refused(adapter(1e15, -1e15).path());
+    assert!(matches!(&error, PatchError::Change { key, .. } if key == A), "{error}");
+    // Large, and nothing that f32 has not: a weight of 1e10.
+    load(&mut Mlp::new(&cpu()), adapter(1e5, 1e5).path(), &LoadOptions::default()).unwrap();
+}
+
+/// They were once told one by one, each with the key that was meant.
+#[test]
+fn keys_of_a_wrapped_model_are_read_as_what_they_name() {
+    let loaded = |dir: &TempDir| {
+        let mut model = Mlp::new(&cpu());
+        load(&mut model, dir.path(), &LoadOptions::default()).unwrap();
+        crate::mlp::params(&model)
+    };
+    let plain = loaded(&good());
+    let wrappers: [fn(&str) -> String; 7] = [
+        |key| format!("module.{key}"),
+        |key| format!("_orig_mod.{key}"),
+        |key| format!("base_model.model.{key}"),
+        |key| key.replacen("base_model.model.", "", 1),
+        |key| key.replace("base_model.model.", "base_model.model.model."),
+        |key| key.replace(".fc1.", "._fsdp_wrapped_module.fc1."),
+        |key| key.replace(".weight", ".default.weight"),
+    ];
+    for wrapped in wrappers {
+        let name = |key: &str| -> &'static str { wrapped(key).leak() };
+        let dir = made(&[f32s(name(A), &[2, 6]), f32s(name(B), &[10, 2])]);
+        assert!(loaded(&dir) == plain, "{}", name(A));
+    }
+    let tower = |key: &str| -> &'static str { key.replace("layers.", "tower.layers.").leak() };
+    let problems = check_problems(&[f32s(tower(A), &[2, 6]), f32s(tower(B), &[10, 2])]);
+    let (inserted, meant) = ("tower.".to_owned(), A.to_owned());
+    assert_eq!(problems, [KeyProblem::Inserted { inserted, meant, count: 2 }]);
 }
 
 #[test]

@@ -9,27 +9,6 @@ use crate::plot::Place;
 use crate::record::{self, Record};
 use crate::sample::Sample;
 
-/// A part of the page under its heading.
-pub struct Section {
-    heading: &'static str,
-    html: String,
-}
-
-impl Section {
-    /// The part with this HTML.
-    pub fn new(heading: &'static str, html: String) -> Self {
-        Self { heading, html }
-    }
-
-    /// Adds it to the page, unless it is empty.
-    pub fn write(&self, page: &mut String) {
-        if !self.html.is_empty() {
-            let Self { heading, html } = self;
-            *page += &format!("<section>\n<h2>{heading}</h2>\n{html}</section>\n");
-        }
-    }
-}
-
 /// A text as it is, line for line.
 pub fn text(text: &str) -> String {
     if text.trim().is_empty() { String::new() } else { preformatted(text) }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn_lora_files::digest::Digest;
+use burn_lora_files::{IoError, names};
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
 use crate::history::Covered;
 use crate::inputs::Inputs;
 
@@ -52,23 +52,13 @@ struct Sealed {
 }
 
 impl Manifest {
-    /// The names of all files of a directory.
-    pub fn names(dir: &Path) -> Result<Vec<String>, TrainError> {
-        let entries = std::fs::read_dir(dir).map_err(TrainError::io("read", dir))?;
-        let name = |entry: std::io::Result<std::fs::DirEntry>| {
-            let entry = entry.map_err(TrainError::io("read", dir))?;
-            Ok(entry.file_name().to_string_lossy().into_owned())
-        };
-        entries.map(name).collect()
-    }
-
     /// The digests of all files of a directory.
-    pub fn files(dir: &Path) -> Result<BTreeMap<String, Digest>, TrainError> {
+    pub fn files(dir: &Path) -> Result<BTreeMap<String, Digest>, IoError> {
         let digest = |name: String| {
             let digest = Digest::of_file(&dir.join(&name))?;
             Ok((name, digest))
         };
-        Self::names(dir)?.into_iter().map(digest).collect()
+        names(dir)?.into_iter().map(digest).collect()
     }
 
     /// The bytes of `manifest.json`.

@@ -2,7 +2,7 @@
 
 use burn_lora_models::footprint::BatchShape;
 
-use crate::learner::Batch;
+use crate::learner::{Batch, TrainableModel};
 use crate::prepare::ReadRun;
 use crate::prepare::draw;
 use burn_lora_data::Rows;
@@ -23,15 +23,15 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) fn of<B: Batch>(run: &ReadRun<B>) -> Self {
+    pub(super) fn of<M: TrainableModel>(run: &ReadRun<M>) -> Self {
         let train = &run.config.train;
         let (make, per_epoch) = run.train.training(draw(train));
         let steps = train.length.steps(per_epoch);
         let looked_at = steps.min(LOOKED_AT);
-        let shapes = |batches: Vec<B>| batches.iter().map(Batch::shape).collect::<Vec<_>>();
+        let shapes = |batches: Vec<M::Batch>| batches.iter().map(Batch::shape).collect::<Vec<_>>();
         let training = (0..looked_at).flat_map(|step| shapes(make(step))).collect();
         // Longest first: the first is the largest.
-        let first = |rows: &Rows<B>| {
+        let first = |rows: &Rows<M::Batch>| {
             let (make, batches) = rows.evaluation(train.batch_size);
             (batches > 0).then(|| shapes(make(0)).into_iter().next()).flatten()
         };

@@ -31,6 +31,9 @@ impl fmt::Display for Plan {
             writeln!(f, "  {name:<26} {:>10}", size(bytes))?;
         }
         writeln!(f, "  {:<26} {:>10}", "at the most, at one time", size(memory.peak))?;
+        if let Some(recomputed) = &self.recomputed {
+            writeln!(f, "recomputing blocks: {recomputed}")?;
+        }
         let whose = match self.place {
             Place::Process => "memory for this process",
             Place::Device => "memory of the device",

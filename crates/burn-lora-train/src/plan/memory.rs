@@ -1,13 +1,14 @@
 //! Memory of a run by part, counted from shapes.
 
+use burn_lora_models::Recompute;
 use burn_lora_models::footprint::{BatchShape, Footprint};
+use burn_lora_models::generate::ROWS;
 use burn_lora_patch::ParamInfo;
 use serde::Serialize;
 
 use super::Outline;
 use crate::learner::TrainableModel;
 use crate::prepare::ReadRun;
-use crate::samples::ROWS;
 use burn_lora_config::TrainSection;
 
 /// What the allocator loses to fragments of blocks that come and go, as a share of those.
@@ -58,7 +59,7 @@ pub(super) struct Needs {
 
 impl Needs {
     pub(super) fn of<M: TrainableModel>(
-        run: &ReadRun<M::Batch>,
+        run: &ReadRun<M>,
         outline: &Outline<M>,
         process: u64,
     ) -> Self {
@@ -84,7 +85,7 @@ impl Needs {
         let (rows, new) = (prompts.len().min(ROWS), run.config.data.generate_max_tokens);
         Self {
             process,
-            weights: outline.base_bytes(run.config.model.dtype),
+            weights: outline.base_bytes(run.config.model.held()),
             adapter: bytes(adapter),
             trained: bytes(trained),
             largest_trained: bytes(largest_trained),
@@ -105,7 +106,7 @@ impl Needs {
         evaluation: Option<&BatchShape>,
         train: &TrainSection,
     ) -> Memory {
-        let step = outline.footprint(largest);
+        let step = outline.footprint(largest).with(train.recompute);
         let optimizer = 2 * self.trained;
         // Those of earlier batches are kept beside those of the next.
         let kept_gradients = if train.accumulate > 1 { self.trained } else { 0 };
@@ -144,8 +145,8 @@ impl Needs {
 
 impl<M: TrainableModel> Outline<M> {
     /// The batch that needs most.
-    pub(super) fn largest(&self, training: &[BatchShape]) -> BatchShape {
-        let needed = |shape: &BatchShape| self.footprint(shape).step();
+    pub(super) fn largest(&self, training: &[BatchShape], recompute: Recompute) -> BatchShape {
+        let needed = |shape: &BatchShape| self.footprint(shape).with(recompute).step();
         let mut distinct = training.to_vec();
         distinct.sort_by_key(|shape| (shape.rows, shape.width, shape.segments, shape.targets));
         distinct.dedup();
@@ -153,7 +154,7 @@ impl<M: TrainableModel> Outline<M> {
         distinct.into_iter().max_by_key(needed).unwrap_or(nothing)
     }
 
-    /// The footprint of a training step on a batch.
+    /// The footprint of a training step on a batch, everything kept.
     pub(super) fn footprint(&self, batch: &BatchShape) -> Footprint {
         self.model.config().cost().footprint(batch, &|path| self.learned(path))
     }

@@ -4,7 +4,7 @@
 //! as a batch has tokens, on the device of the run. A step is the sum of those over the linears, plus
 //! what is not a product of a weight: the low-rank products and attention, taken at the pace that the
 //! measured products had, and passes over activations and over what is trained, at the pace of adding to
-//! a tensor.
+//! a tensor. Where blocks are recomputed, their forward pass is added once more.
 //!
 //! Left out: reading the model, evaluations and checkpoints.
 
@@ -14,9 +14,9 @@ use std::fmt;
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
-use burn_lora::FrozenWeight;
-use burn_lora_models::WeightDtype;
 use burn_lora_models::footprint::{BatchShape, Learned};
+use burn_lora_models::weights::Role;
+use burn_lora_models::{Recompute, WeightDtype};
 use serde::Serialize;
 
 use super::Outline;
@@ -34,6 +34,9 @@ const MEASURED: f64 = 0.1;
 /// Operations on every trained value that a step makes after its gradients: norm and clipping, two
 /// moments, the update, decay.
 const UPDATES: f64 = 16.0;
+
+/// The share of the forward pass in the passes over what layers keep.
+const FORWARD: f64 = 1.0 / 3.0;
 
 /// How fast a run will be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -77,7 +80,7 @@ struct Speeds {
 
 /// Measures the products and adds up a mean step; none where there is no step.
 pub(super) fn measured<M: TrainableModel>(
-    run: &ReadRun<M::Batch>,
+    run: &ReadRun<M>,
     outline: &Outline<M>,
     batches: &Batches,
 ) -> Result<Option<Pace>, TrainError> {
@@ -86,8 +89,20 @@ pub(super) fn measured<M: TrainableModel>(
     }
     let rows = batches.tokens() / batches.training.len().max(1);
     let device = run.device.clone().inner();
-    let speeds = Speeds::measured(outline, rows.clamp(1, ROWS), run.config.model.dtype, &device)?;
-    Ok(Some(speeds.pace(outline, batches)))
+    let speeds = Speeds::measured(outline, rows.clamp(1, ROWS), run.config.model.held(), &device)?;
+    Ok(Some(speeds.pace(outline, batches, run.config.train.recompute)))
+}
+
+/// The share of a step's operations in products that recomputing adds to them; 0 where there is no step.
+pub(super) fn recomputed<M: TrainableModel>(
+    outline: &Outline<M>,
+    batches: &Batches,
+    recompute: Recompute,
+) -> f64 {
+    let speeds = Speeds::counting(outline);
+    let [all, once] = [recompute, Recompute::None]
+        .map(|recompute| speeds.pace(outline, batches, recompute).seconds_per_step);
+    if once > 0.0 { all / once - 1.0 } else { 0.0 }
 }
 
 impl Batches {
@@ -117,20 +132,42 @@ impl Speeds {
         let head = outline.model.config().cost().head();
         Ok(Self {
             products: measured,
-            head: products(rows.min(128), head, dtype, device)?,
+            head: products(rows.min(128), head, dtype.of_role(Role::Embedding), device)?,
             flops_per_second: flops / seconds,
             values_per_second: adding(device)?,
         })
     }
 
+    /// Those with which a second is a floating-point operation of a product, and nothing else takes time.
+    fn counting<M: TrainableModel>(outline: &Outline<M>) -> Self {
+        let per_row = |(d_in, d_out): (usize, usize)| {
+            let flops = 2.0 * d_in as f64 * d_out as f64;
+            PerRow { forward: flops, input_gradient: flops }
+        };
+        let shapes = outline.scan.linears().iter().map(|linear| (linear.d_in, linear.d_out));
+        Self {
+            products: shapes.map(|shape| (shape, per_row(shape))).collect(),
+            head: per_row(outline.model.config().cost().head()),
+            flops_per_second: 1.0,
+            values_per_second: f64::INFINITY,
+        }
+    }
+
     /// A mean step of the batches that were looked at.
-    fn pace<M: TrainableModel>(&self, outline: &Outline<M>, batches: &Batches) -> Pace {
+    fn pace<M: TrainableModel>(
+        &self,
+        outline: &Outline<M>,
+        batches: &Batches,
+        recompute: Recompute,
+    ) -> Pace {
         let cost = outline.model.config().cost();
         let steps = batches.looked_at as f64;
         let mut seconds = 0.0;
         for batch in &batches.training {
             let rows = batch.tokens() as f64;
             let mut tracked = outline.report.is_none();
+            // Of the linears: the operations of all forward passes, and of those taken again.
+            let (mut once, mut again) = (0.0, 0.0);
             // Logits are formed for targets only, as added below.
             for linear in outline.scan.linears().iter().filter(|l| !cost.is_of_head(&l.path)) {
                 let shape = (linear.d_in, linear.d_out);
@@ -139,21 +176,37 @@ impl Speeds {
                 if tracked {
                     seconds += rows * per_row.input_gradient;
                 }
-                match outline.learned(&linear.path) {
-                    Learned::Nothing => continue,
+                let learned = outline.learned(&linear.path);
+                tracked |= learned != Learned::Nothing;
+                let recomputed = tracked && recompute == Recompute::Block;
+                let flops = (linear.d_in * linear.d_out) as f64;
+                once += flops;
+                if recomputed {
+                    again += flops;
+                    seconds += rows * per_row.forward;
+                }
+                match learned {
+                    Learned::Nothing => {}
                     // The weight's gradient is a product of the same size.
                     Learned::Whole => seconds += rows * per_row.input_gradient,
                     Learned::Factors { rank, .. } => {
-                        let flops = 6 * rank * (linear.d_in + linear.d_out);
+                        // Two products forward, and once more where they are made again; four backward.
+                        let products = if recomputed { 8 } else { 6 };
+                        let flops = products * rank * (linear.d_in + linear.d_out);
                         seconds += rows * flops as f64 / self.flops_per_second;
                     }
                 }
-                tracked = true;
             }
             seconds += batch.targets as f64 * (self.head.forward + self.head.input_gradient);
-            seconds += cost.attention_flops(batch) / self.flops_per_second;
-            let kept = outline.footprint(batch).kept as f64 / 4.0;
-            seconds += cost.passes() * kept / self.values_per_second;
+            let attention = cost.attention_flops(batch);
+            let attention_again = cost.attention_forward_flops(batch) * again / f64::max(once, 1.0);
+            seconds += (attention + attention_again) / self.flops_per_second;
+            let step = outline.footprint(batch);
+            let mut passed = cost.passes() * step.kept as f64;
+            if recompute == Recompute::Block {
+                passed += FORWARD * cost.passes() * step.blocks.kept as f64;
+            }
+            seconds += passed / 4.0 / self.values_per_second;
         }
         seconds += steps * UPDATES * outline.trainable() as f64 / self.values_per_second;
         Pace {
@@ -173,7 +226,10 @@ fn products(
 ) -> Result<PerRow, TrainError> {
     let random = |shape| Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), device);
     let (x, dy, weight) = (random([rows, d_in]), random([rows, d_out]), random([d_in, d_out]));
-    let weight = FrozenWeight::from(weight.cast(dtype.dtype()));
+    // Numbers of at most 1 fit every format, and the base is on this device.
+    let Some(weight) = dtype.frozen(weight) else {
+        return Ok(PerRow { forward: 0.0, input_gradient: 0.0 });
+    };
     let forward = mean(device, || weight.multiply(x.clone()))?;
     let input_gradient = mean(device, || weight.multiply_transposed(dy.clone()))?;
     let rows = rows as f64;
@@ -221,7 +277,7 @@ mod tests {
     /// head's; an operation and a value a second.
     const SPEEDS: PerRow = PerRow { forward: 1.0, input_gradient: 10.0 };
 
-    fn seconds_per_step(adapter: &str) -> f64 {
+    fn seconds_per_step(adapter: &str, recompute: Recompute) -> f64 {
         let text = r#"{"model_type": "llama", "vocab_size": 32, "hidden_size": 8,
             "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
             "num_key_value_heads": 1, "max_position_embeddings": 16, "tie_word_embeddings": true}"#;
@@ -243,7 +299,7 @@ mod tests {
         let batch = BatchShape { rows: 2, width: 3, segments: None, targets: 4 };
         let training = vec![batch; 2];
         let batches = Batches { training, looked_at: 2, evaluation: None, steps: 2 };
-        let pace = speeds.pace(&outline, &batches);
+        let pace = speeds.pace(&outline, &batches, recompute);
         assert_eq!(pace.tokens_per_step, 6.0);
         pace.seconds_per_step
     }
@@ -261,7 +317,13 @@ mod tests {
         let passes = 6.0 * 456.0 + 16.0 * 56.0;
         let expected = products + low_rank + head + attention + passes;
         let adapter = "rank = 2\ntargets = [\"q_proj\", \"v_proj\"]";
-        assert_eq!(seconds_per_step(adapter), expected);
+        assert_eq!(seconds_per_step(adapter, Recompute::None), expected);
+        // Recomputed: all seven products, those of a low rank and attention's two once more; a third of the
+        // passes over what the block keeps, which is all but the input of the last norm.
+        let again = 6.0 * 7.0 + 6.0 * 2.0 * 2.0 * 28.0 + 2.0 * 18.0 * 8.0 + 2.0 * 408.0;
+        let recomputed = seconds_per_step(adapter, Recompute::Block);
+        // A third is no number of binary digits.
+        assert!((recomputed - expected - again).abs() < 1e-6, "{recomputed}");
 
         // Everything is trained: a product more for each weight's gradient, and none of a low rank.
         let products = 6.0 * 21.0 * 7.0;
@@ -269,6 +331,6 @@ mod tests {
         // up 192. 856 values are trained.
         let passes = 6.0 * 672.0 + 16.0 * 856.0;
         let expected = products + head + attention + passes;
-        assert_eq!(seconds_per_step("method = \"full\""), expected);
+        assert_eq!(seconds_per_step("method = \"full\"", Recompute::None), expected);
     }
 }

@@ -1,7 +1,8 @@
 //! Settings with which a run that is too large would fit.
 
-use std::fmt;
+use std::{fmt, iter};
 
+use burn_lora_models::Recompute;
 use burn_lora_models::footprint::BatchShape;
 use burn_lora_text::and;
 use serde::Serialize;
@@ -18,7 +19,9 @@ pub struct Suggestion {
     pub batch_size: usize,
     /// `[train] accumulate`, so that a step sees as many rows as before.
     pub accumulate: usize,
-    /// `[data] max_length`, where a smaller batch alone is not enough.
+    /// `[train] recompute = "block"`, where a smaller batch alone is not enough.
+    pub recompute: bool,
+    /// `[data] max_length`, where that is not enough either.
     pub max_length: Option<usize>,
 }
 
@@ -27,8 +30,11 @@ impl Suggestion {
     pub fn overrides(&self) -> Vec<String> {
         let length = self.max_length.map(|length| format!("data.max_length={length}"));
         let (batch_size, accumulate) = (self.batch_size, self.accumulate);
+        let recompute = Recompute::Block.name();
+        let recompute = self.recompute.then(|| format!("train.recompute={recompute}"));
         [format!("train.batch_size={batch_size}"), format!("train.accumulate={accumulate}")]
             .into_iter()
+            .chain(recompute)
             .chain(length)
             .collect()
     }
@@ -42,7 +48,8 @@ impl fmt::Display for Suggestion {
 }
 
 /// The largest batch of the configured one's halves that fits, with as many rows a step; where a single
-/// row does not fit, one of half the length, and so on. `largest` is the batch that needs most now.
+/// row does not fit, the largest that does with its blocks recomputed, whole or halved; where none does, a row
+/// of half the length, and so on. `largest` is the batch that needs most now.
 pub(super) fn suggestion(
     config: &RunConfig,
     largest: &BatchShape,
@@ -51,26 +58,27 @@ pub(super) fn suggestion(
     let (batch_size, accumulate) = (config.train.batch_size, config.train.accumulate);
     let per_step = batch_size.saturating_mul(accumulate);
     let mut train = config.train.clone();
-    let mut attempt = |size: usize, width: usize| {
-        train.batch_size = size;
-        train.accumulate = per_step.div_ceil(size);
-        fits(&resized(largest, size.min(largest.rows), width), &train).then_some(train.accumulate)
+    let configured = config.train.recompute;
+    let mut attempt = |batch_size: usize, width: usize, recompute: Recompute| {
+        train.batch_size = batch_size;
+        train.accumulate = per_step.div_ceil(batch_size);
+        train.recompute = recompute;
+        let shape = resized(largest, batch_size.min(largest.rows), width);
+        fits(&shape, &train).then_some(Suggestion {
+            batch_size,
+            accumulate: train.accumulate,
+            recompute: recompute != configured,
+            max_length: (width < largest.width).then_some(width),
+        })
     };
-    let mut size = batch_size;
-    while size > 1 {
-        size = size.div_ceil(2);
-        if let Some(accumulate) = attempt(size, largest.width) {
-            return Some(Suggestion { batch_size: size, accumulate, max_length: None });
-        }
-    }
-    let mut width = largest.width;
-    while width / 2 >= SHORTEST {
-        width /= 2;
-        if let Some(accumulate) = attempt(1, width) {
-            return Some(Suggestion { batch_size: 1, accumulate, max_length: Some(width) });
-        }
-    }
-    None
+    let halves = iter::successors(Some(batch_size), |&size| (size > 1).then(|| size.div_ceil(2)));
+    let widths = iter::successors(Some(largest.width / 2), |&width| Some(width / 2))
+        .take_while(|&width| width >= SHORTEST);
+    let kept = halves.clone().skip(1).map(|size| (size, largest.width, configured));
+    let recomputed = halves.map(|size| (size, largest.width, Recompute::Block));
+    let shorter = widths.map(|width| (1, width, Recompute::Block));
+    let mut all = kept.chain(recomputed).chain(shorter);
+    all.find_map(|(size, width, recompute)| attempt(size, width, recompute))
 }
 
 /// The batch with other rows and another width, its texts and targets in proportion.
@@ -96,38 +104,61 @@ mod tests {
 
     /// The suggestion for a run of batches of 12 where as many tokens as `room` fit, whose rows
     /// then are as many a step as before or just above.
-    fn check_suggestion(room: usize, expected: Option<(usize, usize, Option<usize>)>) {
-        let text = "[model]\npath = \"m\"\n[data]\ntrain = \"t.jsonl\"\n[train]\nsteps = 1\n\
-                    batch_size = 12\naccumulate = 2\n[output]\ndir = \"o\"\n";
-        let config = RunConfig::parse(text, "run.toml", &[]).unwrap();
+    fn check_suggestion(room: usize, expected: Option<(usize, usize, bool, Option<usize>)>) {
+        let found = suggested(room, "none");
+        let found = found
+            .map(|found| (found.batch_size, found.accumulate, found.recompute, found.max_length));
+        assert_eq!(found, expected, "{room}");
+    }
+
+    /// A token takes a fifth of the room where blocks are recomputed.
+    fn suggested(room: usize, recompute: &str) -> Option<Suggestion> {
+        let text = format!(
+            "[model]\npath = \"m\"\n[data]\ntrain = \"t.jsonl\"\n[train]\nsteps = 1\n\
+             batch_size = 12\naccumulate = 2\nrecompute = {recompute:?}\n[output]\ndir = \"o\"\n"
+        );
+        let config = RunConfig::parse(&text, "run.toml", &[]).unwrap();
         let fits = |shape: &BatchShape, train: &TrainSection| {
             assert!(train.batch_size * train.accumulate >= 24);
             assert!(train.batch_size * (train.accumulate - 1) < 24);
             assert_eq!(shape.targets, (600 * shape.tokens()).div_ceil(1200));
-            shape.tokens() <= room
+            let tokens = match train.recompute {
+                Recompute::None => shape.tokens(),
+                Recompute::Block => shape.tokens().div_ceil(5),
+            };
+            tokens <= room
         };
-        let found = suggestion(&config, &LARGEST, fits);
-        let found = found.map(|found| (found.batch_size, found.accumulate, found.max_length));
-        assert_eq!(found, expected, "{room}");
+        suggestion(&config, &LARGEST, fits)
     }
 
     #[test]
-    fn the_batch_is_halved_first_and_then_the_rows() {
-        check_suggestion(1100, Some((6, 4, None)));
-        check_suggestion(599, Some((3, 8, None)));
-        check_suggestion(250, Some((2, 12, None)));
-        check_suggestion(100, Some((1, 24, None)));
-        check_suggestion(99, Some((1, 24, Some(50))));
-        check_suggestion(25, Some((1, 24, Some(25))));
-        check_suggestion(24, None);
+    fn the_batch_is_halved_first_then_blocks_are_recomputed_and_then_the_rows_halved() {
+        check_suggestion(1100, Some((6, 4, false, None)));
+        check_suggestion(599, Some((3, 8, false, None)));
+        check_suggestion(250, Some((2, 12, false, None)));
+        check_suggestion(100, Some((1, 24, false, None)));
+        check_suggestion(99, Some((3, 8, true, None)));
+        check_suggestion(20, Some((1, 24, true, None)));
+        check_suggestion(19, Some((1, 24, true, Some(50))));
+        check_suggestion(5, Some((1, 24, true, Some(25))));
+        check_suggestion(4, None);
+        // What is configured already is not suggested.
+        let found = suggested(10, "block").unwrap();
+        assert_eq!((found.recompute, found.max_length), (false, Some(50)));
     }
 
     #[test]
     fn it_is_written_as_keys_and_values() {
-        let suggestion = Suggestion { batch_size: 2, accumulate: 8, max_length: Some(64) };
+        let mut suggestion =
+            Suggestion { batch_size: 2, accumulate: 8, recompute: false, max_length: Some(64) };
         assert_eq!(
             suggestion.to_string(),
             "`train.batch_size=2`, `train.accumulate=8` and `data.max_length=64`"
+        );
+        suggestion = Suggestion { recompute: true, max_length: None, ..suggestion };
+        assert_eq!(
+            suggestion.to_string(),
+            "`train.batch_size=2`, `train.accumulate=8` and `train.recompute=block`"
         );
     }
 

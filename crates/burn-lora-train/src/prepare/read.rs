@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{ClassifierConfig, ModelConfig, SequenceClassifierConfig};
 
+use crate::base::Base;
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
 use crate::{TrainError, base};
@@ -20,12 +21,13 @@ use burn_lora_data::{
 };
 
 /// A run without its model; see [`Run`](super::Run) for what the fields are.
-pub(crate) struct ReadRun<B> {
+pub(crate) struct ReadRun<M: TrainableModel> {
     pub config: RunConfig,
     pub device: Device,
     pub tokenizer: Tokenizer,
-    pub train: Rows<B>,
-    pub eval: Option<Rows<B>>,
+    pub base: Base<M>,
+    pub train: Rows<M::Batch>,
+    pub eval: Option<Rows<M::Batch>>,
     pub prompts: Vec<Prompt>,
     pub sample: String,
     pub notes: Vec<String>,
@@ -54,16 +56,15 @@ pub(crate) fn read<M: TrainableModel>(
     mut config: RunConfig,
     wanted: Wanted,
     observer: &Observer,
-) -> Result<ReadRun<M::Batch>, TrainError> {
+) -> Result<ReadRun<M>, TrainError> {
     let device = burn_lora::device::parse(&config.train.device)?.autodiff();
     observer.stage("reading the data");
     let tokenizer = base::tokenizer(&config, observer)?;
-    let base = base::place(&config, observer)?;
-    let vocabulary = base::vocabulary::<M>(&base)?;
-    let files = files(&config.data, wanted, config.train.seed, base, vocabulary)?;
+    let base = Base::<M>::of(&config, observer)?;
+    let files = files(&config.data, wanted, config.train.seed, &base)?;
     let rows = M::read(files, &tokenizer, &mut config)?;
     let ReadRows { train, eval, prompts, sample, notes } = rows;
-    Ok(ReadRun { config, device, tokenizer, train, eval, prompts, sample, notes })
+    Ok(ReadRun { config, device, tokenizer, base, train, eval, prompts, sample, notes })
 }
 
 /// Any id that the model knows serves as padding, which is masked everywhere.
@@ -246,12 +247,11 @@ pub struct Files {
     vocabulary: usize,
 }
 
-fn files(
+fn files<M: TrainableModel>(
     data: &DataSection,
     wanted: Wanted,
     seed: u64,
-    base: PathBuf,
-    vocabulary: usize,
+    base: &Base<M>,
 ) -> Result<Files, TrainError> {
     // What is held out of a file to train on is found in that file alone.
     let opened: &[Source] = match (wanted, data.held_out) {
@@ -276,7 +276,8 @@ fn files(
         }
         eval = Some(held);
     }
-    Ok(Files { train, eval, base, vocabulary })
+    let vocabulary = base.vocabulary();
+    Ok(Files { train, eval, base: base.place.clone(), vocabulary })
 }
 
 /// The examples of a file, packed by themselves since its weight is that of its rows; and where those of each pack stand.

@@ -8,7 +8,7 @@ use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, SaveDtype};
 use burn_lora_report::summary::Summary;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
-use burn_lora_train::silent::SilentRenderer;
+use serde_json::{Value, json};
 
 pub struct Tiny {
     dir: tempfile::TempDir,
@@ -44,6 +44,19 @@ impl Tiny {
         tiny
     }
 
+    /// Lets the base's tokenizer cut words as GPT-2 does: the quickstart's own way has no name in GGUF files.
+    #[allow(dead_code, reason = "not every binary of tests has use for it")]
+    pub fn cut_words_as_gpt2(&self) {
+        let path = self.path("model/tokenizer.json");
+        let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let bytes = json!({
+            "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true,
+        });
+        (json["normalizer"], json["pre_tokenizer"], json["decoder"]) =
+            (Value::Null, bytes.clone(), bytes);
+        fs::write(path, json.to_string()).unwrap();
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -62,7 +75,7 @@ impl Tiny {
     }
 
     pub fn train(&self, run: &str, overrides: &[&str], resume: bool) -> Summary {
-        let options = RunOptions { resume, ..silent() };
+        let options = RunOptions { resume, ..RunOptions::silent() };
         train(self.config(run, overrides), options, &Observer::silent()).unwrap()
     }
 
@@ -71,9 +84,4 @@ impl Tiny {
     pub fn adapter(&self, run: &str) -> Vec<u8> {
         fs::read(self.path(run).join("adapter/adapter_model.safetensors")).unwrap()
     }
-}
-
-/// Shows nothing.
-pub fn silent() -> RunOptions {
-    RunOptions { renderer: Some(Box::new(SilentRenderer)), ..RunOptions::default() }
 }

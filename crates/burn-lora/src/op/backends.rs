@@ -14,8 +14,5 @@ impl super::LoraBackend for burn_ndarray::NdArray {}
 )]
 impl super::ProductBackend for burn_ndarray::NdArray {}
 
-#[cfg(feature = "flex")]
-impl super::ProductBackend for burn_flex::Flex {}
-
 #[cfg(feature = "cube")]
 impl super::LoraBackend for burn_cubecl::CubeBackend {}

@@ -1,14 +1,28 @@
-//! The operation on Flex: the low-rank product is added to where the wide one lies.
+//! The operation on Flex: the low-rank product is added to where the wide one lies. Products of a few rows have a kernel of their own.
 //!
 //! Tensors of other types than `f32` take the composed bodies.
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn_flex::Flex;
+use burn_lora_kernels::few_rows::FEW;
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
 use burn_lora_kernels::{Floats, vector};
 
-use super::{Branch, Frozen, Lora, LoraBackend, Mask, composed};
+use super::{Branch, Frozen, Lora, LoraBackend, Mask, ProductBackend, composed};
+
+impl ProductBackend for Flex {
+    /// Few rows go by the kernel that reads the matrix once for all of them.
+    fn product(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
+        match (Floats::strided(lhs.clone()), Floats::strided(rhs.clone())) {
+            (Some(left), Some(right)) if left.dims()[0] <= FEW => {
+                let shape = [left.dims()[0], right.dims()[1]];
+                Floats::tensor(times(left.matrix(), right.matrix(), shape), shape)
+            }
+            _ => Self::float_matmul(lhs, rhs),
+        }
+    }
+}
 
 impl LoraBackend for Flex {
     fn lora_branch(

@@ -9,6 +9,7 @@
 //! - `dense`: a matrix in the format of the activations.
 //! - `half`: f16 or bf16 storage. CPUs multiply in f32: on Flex a tile of the weight is converted into scratch of the product and dropped,
 //!   NdArray has no such tensors. GPUs multiply in the weight's format and sum in f32 (`op/cube.rs`).
+//! - `quantised`: blocks of a few bits, on Flex, where they too are converted a tile at a time.
 //!
 //! # Where a kind hangs in a Burn module
 //!
@@ -22,14 +23,12 @@
 //! - **A tensor that Burn quantised** (`DType::QFloat`): the same, where Burn's scheme can say the
 //!   format and the backend's storage is worth it. On Flex it is not: each value is held as an i8, 4-bit
 //!   ones too, and no scheme says GGUF's blocks.
-//! - **A reparameterisation beside an empty base**, where no tensor has the weight's shape: packed
-//!   blocks (q8, q4, nf4, straight from a GGUF file or made while loading), a file mapped into memory,
-//!   panels packed for a kernel. The base is then one zero expanded to `[d_in, d_out]` (a stride of 0,
-//!   so that its shape costs nothing), and the blocks are a field of the set that hangs on the weight
-//!   ([`Adapters`](crate::Adapters)), beside the adapters, since Burn hangs one thing on a parameter.
-//!   They are tensors of bytes (or a handle of a file) and not parameters: never trained nor recorded.
-//!   Unchanged model code would get its dense weight from `Reparameterization::apply`; merging puts a
-//!   dense one beside the set's blocks, as it does beside a `half` base today.
+//! - **Behind a tensor that is none of the weight's numbers**, where no tensor has the weight's shape: `quantised`, whose blocks lie in the
+//!   buffer of a tensor of that shape with strides of 0, all of whose numbers are one NaN (`burn_lora_kernels::quantised`). Visitors, mappers,
+//!   records of identities and clones take the blocks along with the tensor, which is why they hang there and not beside it in the set of
+//!   adapters ([`Adapters`](crate::Adapters)): a visitor is not shown that set, and a weight without adapters has none. What computes
+//!   with the tensor instead of asking the weight gets NaN. A file mapped into memory, or panels packed for a kernel, would hang the same way.
+//!   Merging puts a dense weight beside the set, as it does beside a `half` base.
 //!
 //! A kind is a file here, a variant of [`Frozen`] and of [`FrozenWeight`], and an arm for each question.
 //!
@@ -41,6 +40,7 @@ mod dense;
 #[cfg(feature = "flex")]
 mod flex;
 mod half;
+mod quantised;
 mod weight;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -51,6 +51,7 @@ use super::ProductBackend;
 
 #[cfg(feature = "flex")]
 pub use flex::FlexWeight;
+pub use quantised::QuantisedMatrix;
 pub use weight::FrozenWeight;
 
 /// Numbers of a weight that exist as f32 at a time, where it is read in tiles (4 MiB).
@@ -68,6 +69,8 @@ pub enum Frozen<B: Backend> {
     Dense(FloatTensor<B>),
     /// A dense matrix of f16 or bf16, `[d_in, d_out]`.
     Half(FloatTensor<B>),
+    /// A matrix in blocks, behind the tensor that carries it, `[d_in, d_out]`.
+    Quantised(FloatTensor<B>, QuantisedMatrix),
 }
 
 /// A frozen weight's products, for every backend that has them.
@@ -103,6 +106,7 @@ fn composed_multiply<B: ProductBackend>(x: FloatTensor<B>, weight: Frozen<B>) ->
     match weight {
         Frozen::Dense(weight) => dense::multiply::<B>(x, weight),
         Frozen::Half(weight) => half::multiply::<B>(x, weight),
+        Frozen::Quantised(carrier, matrix) => quantised::multiply::<B>(x, carrier, &matrix),
     }
 }
 
@@ -114,6 +118,9 @@ fn composed_multiply_transposed<B: ProductBackend>(
     match weight {
         Frozen::Dense(weight) => dense::multiply_transposed::<B>(dy, weight),
         Frozen::Half(weight) => half::multiply_transposed::<B>(dy, weight),
+        Frozen::Quantised(carrier, matrix) => {
+            quantised::multiply_transposed::<B>(dy, carrier, &matrix)
+        }
     }
 }
 
@@ -133,7 +140,9 @@ impl<B: Backend> Frozen<B> {
     /// `[d_in, d_out]`.
     pub fn dims(&self) -> [usize; 2] {
         match self {
-            Self::Dense(weight) | Self::Half(weight) => weight.shape().dims(),
+            Self::Dense(weight) | Self::Half(weight) | Self::Quantised(weight, _) => {
+                weight.shape().dims()
+            }
         }
     }
 
@@ -142,6 +151,10 @@ impl<B: Backend> Frozen<B> {
         match self {
             Self::Dense(weight) => dense::gather::<B>(weight, ids),
             Self::Half(weight) => half::gather::<B>(weight, ids),
+            // Only tensors' data can be read: `FrozenWeight` converts no more than these rows.
+            Self::Quantised(carrier, matrix) => {
+                dense::gather::<B>(quantised::dense::<B>(&carrier, &matrix), ids)
+            }
         }
     }
 
@@ -151,6 +164,7 @@ impl<B: Backend> Frozen<B> {
         match self {
             Self::Dense(weight) => B::float_slice(weight.clone(), &slices),
             Self::Half(weight) => half::dense::<B>(B::float_slice(weight.clone(), &slices)),
+            Self::Quantised(carrier, matrix) => quantised::rows::<B>(carrier, matrix, start, count),
         }
     }
 
@@ -159,6 +173,7 @@ impl<B: Backend> Frozen<B> {
         match self {
             Self::Dense(weight) => weight,
             Self::Half(weight) => half::dense::<B>(weight),
+            Self::Quantised(carrier, matrix) => quantised::dense::<B>(&carrier, &matrix),
         }
     }
 

@@ -5,7 +5,7 @@
 //! an operand of 16 bits is computed in that format with sums in f32, which is what tensor cores are for. Every product of this crate,
 //! and of the models above it, is one of these.
 //!
-//! CPU backends have nothing to choose and multiply as they always do.
+//! CPU backends have nothing to choose and multiply as they always do; on Flex, a few rows by a kernel of their own (`op/flex.rs`).
 //!
 //! Left out: broadcasting. Both operands have the same dimensions before the last two.
 

@@ -1,8 +1,7 @@
 //! Results that stay in the tree: a folder of `benches/results`, and the table of README or `docs/gpu.md`, whichever has
 //! its two comments.
 
-use std::path::Path;
-
+use burn_lora_files as files;
 use burn_lora_models::weights::WeightDtype;
 
 use super::marks::{LARGE, SMALL, Shape, Verdict, marks};
@@ -50,15 +49,13 @@ pub fn keep(report: &Report, name: &str, found: &Found) -> Done {
         )
     })?;
     let kept = report.tree.join("benches/results").join(name);
-    let said = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
-    std::fs::create_dir_all(&kept).map_err(|error| said(&kept, error))?;
     for file in FILES {
         let (from, to) = (report.dir.join(file), kept.join(file));
         if from.exists() && from != to {
-            std::fs::copy(&from, &to).map_err(|error| said(&from, error))?;
+            files::write(&to, &files::read(&from)?)?;
         }
     }
-    std::fs::write(&path, text).map_err(|error| said(&path, error))?;
+    files::write(&path, text.as_bytes())?;
     println!("{} and {}", kept.display(), path.display());
     Ok(())
 }

@@ -135,12 +135,7 @@ fn losses(found: &Found) -> Mark {
 }
 
 fn label((model, batch, length): Shape, dtype: WeightDtype) -> String {
-    let dtype = match dtype {
-        WeightDtype::F32 => "f32",
-        WeightDtype::F16 => "f16",
-        WeightDtype::Bf16 => "bf16",
-    };
-    format!("{model} {batch}x{length}, base in {dtype}")
+    format!("{model} {batch}x{length}, base in {}", dtype.name())
 }
 
 fn speed(found: &Found, who: &str, shape: Shape, dtype: WeightDtype, least: f64) -> Mark {

@@ -39,17 +39,13 @@ impl Found {
         shape: (&str, usize, usize),
         dtype: WeightDtype,
     ) -> Option<&Peer> {
-        let formats: &[&str] = match dtype {
-            WeightDtype::F32 => &["tf32", "f32"],
-            WeightDtype::F16 => &["f16"],
-            WeightDtype::Bf16 => &["bf16"],
-        };
+        let faster = (dtype == WeightDtype::F32).then_some("tf32");
         let (model, batch, length) = shape;
-        formats.iter().find_map(|format| {
+        faster.into_iter().chain([dtype.name()]).find_map(|format| {
             self.peers.iter().rev().find(|peer| {
                 (peer.model.as_str(), peer.batch, peer.length) == (model, batch, length)
                     && (peer.peer.as_str(), peer.method.as_str()) == (who, "lora")
-                    && (peer.rank, peer.dtype.as_str()) == (16, *format)
+                    && (peer.rank, peer.dtype.as_str()) == (16, format)
                     && !is_cpu(&peer.device)
             })
         })
@@ -93,12 +89,10 @@ pub fn section(found: &Found) -> String {
             ratio(line, peer).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"))
         };
         let rank = cell.rank.map_or(String::new(), |rank| format!(" r={rank}"));
-        let dtype = serde_json::to_value(cell.dtype).ok();
-        let dtype = dtype.as_ref().and_then(|dtype| dtype.as_str()).unwrap_or("");
         let rate = line.tokens_per_second();
         rows.push(vec![
             format!("{} {}x{}", cell.model, cell.batch, cell.length),
-            format!("burn-lora {}{rank} {dtype}", cell.method.name()),
+            format!("burn-lora {}{rank} {}", cell.method.name(), cell.dtype.name()),
             cell.backend.clone(),
             rate.map_or("-".to_owned(), |rate| format!("{rate:.0}")),
             over(EAGER),

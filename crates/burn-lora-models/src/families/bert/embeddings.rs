@@ -5,8 +5,8 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
-use burn::tensor::{FloatDType, Int, Tensor};
-use burn_lora::embed;
+use burn::tensor::{Int, Tensor};
+use burn_lora::{FrozenWeight, embed};
 
 use super::config::BertConfig;
 use crate::ModelError;
@@ -48,7 +48,7 @@ impl BertEmbeddings {
     pub(super) fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [_, tokens] = ids.dims();
         let rows = |table: &Embedding, first: usize, count: usize| {
-            table.weight.val().narrow(0, first, count).cast(FloatDType::F32).unsqueeze::<3>()
+            FrozenWeight::from(table.weight.val()).rows(first, count).unsqueeze::<3>()
         };
         let x = embed(&self.word_embeddings, ids)
             + rows(&self.position_embeddings, self.first, tokens)

@@ -8,8 +8,8 @@ use burn_lora::LoraForward;
 use super::config::BertConfig;
 use super::embeddings::BertEmbeddings;
 use super::layer::BertLayer;
-use crate::ModelError;
 use crate::weights::Builder;
+use crate::{ModelError, recompute};
 
 /// Added to a score that must not count: far below any score, yet finite.
 const MASKED: f32 = -1e30;
@@ -87,7 +87,8 @@ impl BertModel {
             let device = x.device().without_autodiff();
             Tensor::from_data(TensorData::new(values, [batch, 1, 1, tokens]), &device)
         });
-        self.encoder.layer.iter().fold(x, |x, layer| layer.forward(x, mask.as_ref()))
+        let forward = move |layer: &BertLayer, x| layer.forward(x, mask.as_ref());
+        recompute::through(&self.encoder.layer, x, forward)
     }
 
     /// The first token's state, through the pooler where there is one: `[batch, hidden]`.

@@ -35,6 +35,7 @@ impl CostModel for EncoderCost<'_> {
         pass.keep(mask(self.dropouts.embeddings(), tokens * d));
 
         for layer in 0..keys.num_hidden_layers {
+            let before = pass.kept;
             let at = |name: &str| format!("{root}.encoder.layer.{layer}.{name}");
             let projections = ["query", "key", "value"].map(|n| at(&format!("attention.self.{n}")));
             pass.linears(&projections, tokens, d);
@@ -47,6 +48,7 @@ impl CostModel for EncoderCost<'_> {
             pass.keep(tokens * inner);
             pass.linears(&[at("output.dense")], tokens, inner);
             pass.keep(dropped + norm);
+            pass.block_ends(before);
         }
 
         // Backward of the wide product: the stream's gradient, that of GELU's output and input; of the
@@ -62,6 +64,7 @@ impl CostModel for EncoderCost<'_> {
             ),
             passing: floats(passing),
             evaluation: floats(forward),
+            blocks: pass.blocks(tokens * d),
         }
     }
 
@@ -69,6 +72,10 @@ impl CostModel for EncoderCost<'_> {
     fn attention_flops(&self, batch: &BatchShape) -> f64 {
         let scores = batch.rows * batch.width * batch.width;
         12.0 * scores as f64 * self.attention_width() as f64
+    }
+
+    fn attention_forward_flops(&self, batch: &BatchShape) -> f64 {
+        self.attention_flops(batch) * 2.0 / 6.0
     }
 
     fn attention_width(&self) -> usize {

@@ -15,7 +15,7 @@ const SHARE: usize = 1 << 12;
 
 /// Converts whole blocks, on all cores. `values` must be finite; the types are those that
 /// [`FileType`](super::FileType) gives.
-pub(super) fn quantize(ggml_type: GgmlType, values: &[f32]) -> Vec<u8> {
+pub(crate) fn quantize(ggml_type: GgmlType, values: &[f32]) -> Vec<u8> {
     let one = match ggml_type {
         GgmlType::F16 => f16_block,
         GgmlType::BF16 => bf16_block,
@@ -45,7 +45,7 @@ pub(super) fn quantize(ggml_type: GgmlType, values: &[f32]) -> Vec<u8> {
 
 /// Whether a number stays finite in that type. Scales are in half precision, the smallest of them an eighth of
 /// the largest number.
-pub(super) fn holds(ggml_type: GgmlType, value: f32) -> bool {
+pub(crate) fn holds(ggml_type: GgmlType, value: f32) -> bool {
     match ggml_type {
         GgmlType::F32 => value.is_finite(),
         GgmlType::F16 => f16::from_f32(value).is_finite(),

@@ -88,9 +88,10 @@ pub(super) fn slice(value: &Value, bounds: [Option<Value>; 3]) -> Result<Value, 
         Value::Text(text) => {
             let mut out = TextMaker::new();
             if places.step == 1 {
-                let (first, count) = (places.first as usize, places.count);
-                text.chars().skip(first).take(count).try_for_each(|c| out.push_char(c))?;
+                let tail = behind(text, places.first as usize);
+                out.push(&tail[..tail.len() - behind(tail, places.count).len()])?;
             } else {
+                meter::letters(text.len())?;
                 let _room = meter::room(size_of::<char>() * length)?;
                 let chars: Vec<char> = text.chars().collect();
                 places.all().try_for_each(|at| out.push_char(chars[at]))?;
@@ -99,6 +100,15 @@ pub(super) fn slice(value: &Value, bounds: [Option<Value>; 3]) -> Result<Value, 
         }
         other => failed(format!("a {} cannot be sliced", other.kind())),
     }
+}
+
+/// A text behind its first characters.
+fn behind(text: &str, count: usize) -> &str {
+    let mut chars = text.chars();
+    if let Some(before) = count.checked_sub(1) {
+        chars.nth(before);
+    }
+    chars.as_str()
 }
 
 /// The places that a slice takes.

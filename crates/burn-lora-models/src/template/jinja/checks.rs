@@ -51,7 +51,7 @@ pub(super) fn holds(name: &Text, value: &Value, args: Args) -> Result<bool, Faul
         "escaped" => false,
         "lower" | "upper" => {
             let text = super::print::soft(value)?;
-            super::meter::read(text.len())?;
+            super::meter::letters(2 * text.len())?;
             let cased = |c: char| c.is_lowercase() || c.is_uppercase();
             let wanted =
                 |c: char| if name == "lower" { c.is_lowercase() } else { c.is_uppercase() };

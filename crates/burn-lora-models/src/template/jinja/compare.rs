@@ -112,7 +112,7 @@ pub(super) fn contains(container: &Value, item: &Value) -> Result<bool, Fault> {
     match container {
         Value::Text(text) => match item {
             Value::Text(part) => {
-                meter::read(text.len() + part.len())?;
+                meter::search(text.len() + part.len())?;
                 Ok(text.contains(&**part))
             }
             Value::Undefined(name) => undefined(name),

@@ -128,6 +128,7 @@ pub(super) fn apply(name: &str, value: Value, args: Args) -> Result<Value, Fault
 /// What is at a path, in which dots lead further and numbers are places; nothing where it is not there.
 fn at_path(item: &Value, path: &Value) -> Result<Value, Fault> {
     let Value::Text(path) = path else { return access::item(item, path) };
+    meter::letters(path.len())?;
     let mut value = item.clone();
     for part in path.split('.') {
         value = match part.parse() {

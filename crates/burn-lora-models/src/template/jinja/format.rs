@@ -4,6 +4,7 @@ pub(super) mod braces;
 pub(super) mod percent;
 
 use super::fault::{Fault, failed};
+use super::meter;
 use super::text::TextMaker;
 
 /// The most digits behind the point.
@@ -60,6 +61,9 @@ pub(super) fn float(
         return failed(format!("at most {MOST_DIGITS} digits are written"));
     }
     let magnitude = number.abs();
+    // Digits before the point, too, are found one by one.
+    let before = if magnitude.is_finite() { magnitude.max(1.0).log10() as usize } else { 0 };
+    meter::steps(digits + before)?;
     let text = if !number.is_finite() {
         if number.is_nan() { "nan" } else { "inf" }.to_owned()
     } else {

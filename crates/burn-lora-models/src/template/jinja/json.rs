@@ -131,6 +131,7 @@ impl Writer {
     }
 
     fn text(&mut self, text: &str) -> Result<(), Fault> {
+        meter::letters(text.len())?;
         self.out.push("\"")?;
         for c in text.chars() {
             match c {
@@ -143,6 +144,7 @@ impl Writer {
                 '\u{c}' => self.out.push("\\f")?,
                 c if c < ' ' || (self.ascii && !(' '..='~').contains(&c)) => {
                     for unit in c.encode_utf16(&mut [0; 2]) {
+                        meter::step()?;
                         self.out.push(&format!("\\u{unit:04x}"))?;
                     }
                 }

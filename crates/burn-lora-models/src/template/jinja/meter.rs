@@ -1,7 +1,8 @@
 //! What a rendering uses up, counted where it is used: steps, bytes, levels of nesting.
 //!
 //! One rendering runs on one thread, and so does everything that it makes; the counts are the thread's. Nothing allocates before it has
-//! asked [`hold`], nothing recurses without a [`Deeper`], and whatever is evaluated or read goes through [`step`] or [`read`].
+//! asked [`hold`], nothing recurses without a [`Deeper`], and whatever is evaluated or read goes through [`step`], [`read`] or [`letters`].
+//! There is no clock: the same template with the same messages takes the same steps everywhere.
 
 use std::cell::Cell;
 
@@ -10,6 +11,10 @@ use crate::template::limits::Limits;
 
 /// Bytes that are read or made in one step.
 const BYTES_A_STEP: usize = 64;
+/// Bytes whose characters are looked at one by one in a step.
+const LETTERS_A_STEP: usize = 8;
+/// Bytes in which something is looked for in a step.
+const SEARCHED_A_STEP: usize = 16;
 
 struct Meter {
     limits: Cell<Limits>,
@@ -52,9 +57,19 @@ pub(super) fn steps(count: usize) -> Result<(), Fault> {
     })
 }
 
-/// Looks through so many bytes.
+/// Looks through so many bytes, as comparing, counting and copying do: many at a time.
 pub(super) fn read(bytes: usize) -> Result<(), Fault> {
     steps(1 + bytes / BYTES_A_STEP)
+}
+
+/// Looks for something in so many bytes.
+pub(super) fn search(bytes: usize) -> Result<(), Fault> {
+    steps(1 + bytes / SEARCHED_A_STEP)
+}
+
+/// Looks at each character of so many bytes.
+pub(super) fn letters(bytes: usize) -> Result<(), Fault> {
+    steps(1 + bytes / LETTERS_A_STEP)
 }
 
 /// Asks for so many bytes, before they are allocated.

@@ -68,7 +68,7 @@ fn repeated(value: &Value, times: &Value) -> Result<Value, Fault> {
     match value {
         Value::Text(text) => {
             let mut out = TextMaker::new();
-            out.push_times(text, if text.is_empty() { 0 } else { times })?;
+            out.push_times(text, times)?;
             out.value()
         }
         Value::List(list) => items(&list.items)?.list(),

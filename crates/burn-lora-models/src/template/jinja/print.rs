@@ -74,6 +74,7 @@ fn items(open: &str, items: &[Value], close: &str, out: &mut TextMaker) -> Resul
 
 /// A text in the quotes that Python would choose.
 fn quote(text: &str, out: &mut TextMaker) -> Result<(), Fault> {
+    meter::letters(text.len())?;
     let mark = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push_char(mark)?;
     for c in text.chars() {
@@ -87,12 +88,18 @@ fn quote(text: &str, out: &mut TextMaker) -> Result<(), Fault> {
                 out.push_char(c)?;
             }
             ' '..='~' => out.push_char(c)?,
-            c if is_printable(c) => out.push_char(c)?,
-            c => out.push(&match u32::from(c) {
-                code if code < 0x100 => format!("\\x{code:02x}"),
-                code if code < 0x1_0000 => format!("\\u{code:04x}"),
-                code => format!("\\U{code:08x}"),
-            })?,
+            // Tables are gone through for it, the more the further behind.
+            c if meter::steps(if c < '\u{10000}' { 1 } else { 4 }).map(|()| is_printable(c))? => {
+                out.push_char(c)?;
+            }
+            c => {
+                meter::step()?;
+                out.push(&match u32::from(c) {
+                    code if code < 0x100 => format!("\\x{code:02x}"),
+                    code if code < 0x1_0000 => format!("\\u{code:04x}"),
+                    code => format!("\\U{code:08x}"),
+                })?;
+            }
         }
     }
     out.push_char(mark)

@@ -225,6 +225,7 @@ impl<'a> Run<'a> {
     /// What a name stands for.
     fn lookup(&self, name: &Text) -> Result<Value, Fault> {
         let scopes = self.scopes[self.base..].iter().rev().chain(self.scopes.first());
+        meter::steps((self.scopes.len() - self.base) / 8)?;
         for scope in scopes.chain(std::iter::once(self.variables)) {
             if let Some(at) = place(scope, name)? {
                 return Ok(scope[at].1.clone());

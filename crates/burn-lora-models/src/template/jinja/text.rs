@@ -98,9 +98,8 @@ impl TextMaker {
 
     pub(super) fn push_times(&mut self, text: &str, times: usize) -> Result<(), Fault> {
         self.grow(text.len().saturating_mul(times))?;
-        for _ in 0..times {
-            self.text.push_str(text);
-        }
+        let times = if text.is_empty() { 0 } else { times };
+        (0..times).for_each(|_| self.text.push_str(text));
         Ok(())
     }
 
@@ -125,6 +124,7 @@ impl TextMaker {
 
     /// Writes `& < > " '` as HTML has them.
     pub(super) fn push_escaped(&mut self, text: &str) -> Result<(), Fault> {
+        meter::letters(text.len())?;
         for c in text.chars() {
             match c {
                 '&' => self.push("&amp;")?,

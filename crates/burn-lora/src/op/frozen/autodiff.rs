@@ -69,6 +69,7 @@ impl<B: Backend, C: CheckpointStrategy> Frozen<Autodiff<B, C>> {
         match self {
             Self::Dense(weight) => Frozen::Dense(weight.into_primitive()),
             Self::Half(weight) => Frozen::Half(weight.into_primitive()),
+            Self::Quantised(carrier, matrix) => Frozen::Quantised(carrier.into_primitive(), matrix),
         }
     }
 }

@@ -3,9 +3,11 @@
 use burn::backend::tensor::FloatTensor;
 use burn_flex::Flex;
 
-use super::{Frozen, FrozenBackend, composed_multiply, composed_multiply_transposed};
-use burn_lora_kernels::half::half_product;
+use super::{
+    Frozen, FrozenBackend, QuantisedMatrix, composed_multiply, composed_multiply_transposed,
+};
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+use burn_lora_kernels::tiled::tiled_product;
 use burn_lora_kernels::{Floats, HalfMatrix};
 
 /// A frozen weight as Flex's kernels multiply with it: into memory that is there already.
@@ -16,6 +18,8 @@ pub enum FlexWeight {
     Dense(Floats),
     /// A matrix of 16 bits, converted tile by tile.
     Half(HalfMatrix),
+    /// A matrix in blocks, converted tile by tile.
+    Quantised(QuantisedMatrix),
 }
 
 impl FlexWeight {
@@ -24,6 +28,7 @@ impl FlexWeight {
         match weight {
             Frozen::Dense(weight) => Floats::strided(weight.clone()).map(Self::Dense),
             Frozen::Half(weight) => HalfMatrix::contiguous(weight.clone()).map(Self::Half),
+            Frozen::Quantised(_, matrix) => Some(Self::Quantised(matrix.clone())),
         }
     }
 
@@ -32,6 +37,7 @@ impl FlexWeight {
         match self {
             Self::Dense(weight) => [weight.dims()[0], weight.dims()[1]],
             Self::Half(weight) => weight.dims(),
+            Self::Quantised(weight) => weight.view().shape(),
         }
     }
 
@@ -39,7 +45,10 @@ impl FlexWeight {
     pub fn multiply(&self, dst: MatMut<'_>, accumulate: Accumulate, x: MatRef<'_>) {
         match self {
             Self::Dense(weight) => product(dst, accumulate, x, weight.matrix(), Threads::All),
-            Self::Half(weight) => half_product(dst, accumulate, x, weight.matrix(), Threads::All),
+            Self::Half(weight) => tiled_product(dst, accumulate, x, weight.matrix(), Threads::All),
+            Self::Quantised(weight) => {
+                tiled_product(dst, accumulate, x, weight.view(), Threads::All);
+            }
         }
     }
 
@@ -50,7 +59,10 @@ impl FlexWeight {
                 product(dst, accumulate, dy, weight.matrix().transposed(), Threads::All);
             }
             Self::Half(weight) => {
-                half_product(dst, accumulate, dy, weight.matrix().transposed(), Threads::All);
+                tiled_product(dst, accumulate, dy, weight.matrix().transposed(), Threads::All);
+            }
+            Self::Quantised(weight) => {
+                tiled_product(dst, accumulate, dy, weight.view().transposed(), Threads::All);
             }
         }
     }

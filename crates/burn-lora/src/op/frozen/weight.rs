@@ -2,9 +2,10 @@
 
 use burn::backend::Dispatch;
 use burn::module::Param;
-use burn::tensor::{DType, Int, Tensor, TensorReadError};
+use burn::tensor::{DType, Device, Int, Tensor, TensorReadError};
+use burn_lora_kernels::quantised::Quantised;
 
-use super::{Frozen, FrozenBackend};
+use super::{Frozen, FrozenBackend, QuantisedMatrix, quantised};
 
 /// The frozen weight of a layer, `[d_in, d_out]` (an embedding's table: `[vocabulary, d]`).
 ///
@@ -30,13 +31,18 @@ pub enum FrozenWeight {
     Dense(Tensor<2>),
     /// A dense matrix of f16 or bf16.
     Half(Tensor<2>),
+    /// A matrix in blocks, behind the tensor that carries it.
+    Quantised(Tensor<2>, QuantisedMatrix),
 }
 
 impl From<Tensor<2>> for FrozenWeight {
     fn from(weight: Tensor<2>) -> Self {
         match weight.dtype() {
             DType::F16 | DType::BF16 => Self::Half(weight),
-            _ => Self::Dense(weight),
+            _ => match quantised::of(&weight) {
+                Some(matrix) => Self::Quantised(weight, matrix),
+                None => Self::Dense(weight),
+            },
         }
     }
 }
@@ -47,18 +53,44 @@ impl FrozenWeight {
         weight.base().into()
     }
 
+    /// A quantised weight on a device; none of a device other than Flex, which alone has them.
+    pub fn quantised(matrix: Quantised, device: &Device) -> Option<Self> {
+        quantised::carrier(matrix, device).map(Self::from)
+    }
+
+    /// A stored weight of any number of dimensions: of the first, and of all others together.
+    pub fn flattened<const D: usize>(weight: Tensor<D>) -> Self {
+        if D == 2 {
+            // No reshape: a tensor that carries blocks is no carrier after it.
+            return Tensor::<2>::from_dispatch(weight.into_dispatch()).into();
+        }
+        let shape = weight.shape();
+        let [rows, columns] = [shape[0], shape.num_elements() / shape[0].max(1)];
+        weight.reshape([rows, columns]).into()
+    }
+
+    /// The tensor that a parameter holds for it: the weight's numbers, or what carries its blocks.
+    pub fn into_tensor(self) -> Tensor<2> {
+        match self {
+            Self::Dense(weight) | Self::Half(weight) | Self::Quantised(weight, _) => weight,
+        }
+    }
+
     /// `[d_in, d_out]`.
     pub fn dims(&self) -> [usize; 2] {
         self.stored().dims()
     }
 
-    /// The number format that it is held in.
+    /// The number format that it is held in; f32 of a quantised one, whose blocks hold no numbers of a format.
     pub fn dtype(&self) -> DType {
         self.stored().dtype()
     }
 
     /// Bytes that its values take.
     pub fn bytes(&self) -> u64 {
+        if let Self::Quantised(_, matrix) = self {
+            return matrix.view().bytes() as u64;
+        }
         let [rows, columns] = self.dims();
         (rows * columns * self.dtype().size()) as u64
     }
@@ -77,7 +109,15 @@ impl FrozenWeight {
 
     /// The rows of these numbers in f32. ids: `[n]`, output: `[n, d_out]`.
     pub fn gather(&self, ids: Tensor<1, Int>) -> Tensor<2> {
-        Tensor::from_dispatch(self.primitive().gather(ids.into_dispatch()))
+        match self {
+            Self::Quantised(carrier, matrix) => quantised::gather(carrier, matrix, ids),
+            _ => Tensor::from_dispatch(self.primitive().gather(ids.into_dispatch())),
+        }
+    }
+
+    /// The rows from `start` on, `[count, d_out]` in f32.
+    pub fn rows(&self, start: usize, count: usize) -> Tensor<2> {
+        Tensor::from_dispatch(self.primitive().tile(start, count))
     }
 
     /// All values in f32, `[d_in, d_out]`.
@@ -102,8 +142,7 @@ impl FrozenWeight {
     pub fn is_finite(&self) -> Result<bool, TensorReadError> {
         let weight = self.primitive();
         for (start, count) in weight.tiles() {
-            let tile = Tensor::<2>::from_dispatch(weight.tile(start, count));
-            if !tile.is_finite().all().try_into_scalar::<bool>()? {
+            if !self.rows(start, count).is_finite().all().try_into_scalar::<bool>()? {
                 return Ok(false);
             }
         }
@@ -115,13 +154,16 @@ impl FrozenWeight {
         match self {
             Self::Dense(weight) => Frozen::Dense(weight.clone().into_dispatch()),
             Self::Half(weight) => Frozen::Half(weight.clone().into_dispatch()),
+            Self::Quantised(weight, matrix) => {
+                Frozen::Quantised(weight.clone().into_dispatch(), matrix.clone())
+            }
         }
     }
 
     /// The tensor that is the weight, of whatever format.
     fn stored(&self) -> &Tensor<2> {
         match self {
-            Self::Dense(weight) | Self::Half(weight) => weight,
+            Self::Dense(weight) | Self::Half(weight) | Self::Quantised(weight, _) => weight,
         }
     }
 }

@@ -81,17 +81,25 @@ impl RopeConfig {
     }
 }
 
-/// A line for each key beside those of a family that is about rotary positions, and that is switched on.
+/// A line for each key beside those of a family that is about positions, and that asks for others than rotary ones as they are here.
 pub(in super::super) fn unknown_keys(others: &Map<String, Value>) -> Vec<String> {
     let about = |key: &str| {
-        key.split('_').any(|word| word.starts_with("rope") || word.starts_with("rotary"))
+        let of_positions = |word: &str| {
+            word.starts_with("rope")
+                || word.starts_with("rotary")
+                || matches!(word, "ntk" | "alibi")
+        };
+        key == "position_embedding_type" || key.split('_').any(of_positions)
     };
     let off = |key: &str, value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
+        Value::Null => true,
+        Value::Bool(on) => *on == matches!(key, "use_rope" | "use_rotary" | "rope"),
+        Value::String(kind) => {
+            key == "position_embedding_type" && matches!(kind.as_str(), "rope" | "rotary")
+        }
         Value::Number(number) => key == "partial_rotary_factor" && number.as_f64() == Some(1.0),
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.is_empty(),
-        _ => false,
     };
     let known = ["rope_theta", "rope_scaling", "rope_parameters"];
     others

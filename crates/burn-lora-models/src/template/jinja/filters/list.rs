@@ -94,6 +94,7 @@ pub(super) fn apply(name: &str, value: &Value, args: Args) -> Result<Value, Faul
             let mut sum = start.unwrap_or(Value::Int(0));
             let attribute = attribute.and_then(Value::given_or_none);
             for item in &value.items()?.items {
+                meter::step()?;
                 let item = attribute
                     .as_ref()
                     .map_or_else(|| Ok(item.clone()), |path| at_path(item, path))?;
@@ -106,11 +107,7 @@ pub(super) fn apply(name: &str, value: &Value, args: Args) -> Result<Value, Faul
             let (mut seen, mut list) = (ListMaker::new(), ListMaker::new());
             for item in &value.items()?.items {
                 let key = key(item, attribute.as_ref(), is_true(&case))?;
-                let mut known = false;
-                for other in seen.as_mut_slice().iter() {
-                    known = known || compare::equal(other, &key)?;
-                }
-                if !known {
+                if !holds(seen.as_mut_slice(), &key)? {
                     seen.push(key)?;
                     list.push(item.clone())?;
                 }
@@ -159,6 +156,16 @@ pub(super) fn apply(name: &str, value: &Value, args: Args) -> Result<Value, Faul
             list.list()
         }
     }
+}
+
+/// Whether one of the values is equal to another.
+fn holds(values: &[Value], wanted: &Value) -> Result<bool, Fault> {
+    for value in values {
+        if compare::equal(value, wanted)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_true(value: &Option<Value>) -> bool {
@@ -217,15 +224,19 @@ fn sort_key(item: &Value, path: Option<&Value>, case: bool) -> Result<Value, Fau
 }
 
 fn folded(value: Value) -> Result<Value, Fault> {
-    match &value {
-        Value::Text(text) if text.chars().any(char::is_uppercase) => cased(text, "lower"),
-        _ => Ok(value),
+    if let Value::Text(text) = &value {
+        meter::letters(text.len())?;
+        if text.chars().any(char::is_uppercase) {
+            return cased(text, "lower");
+        }
     }
+    Ok(value)
 }
 
 fn join(value: &Value, between: &str, attribute: Option<Value>) -> Result<Value, Fault> {
     let mut out = TextMaker::new();
     for (index, item) in value.items()?.items.iter().enumerate() {
+        meter::step()?;
         out.push(if index > 0 { between } else { "" })?;
         match &attribute {
             Some(path) => print::write(&at_path(item, path)?, &mut out)?,
@@ -236,8 +247,9 @@ fn join(value: &Value, between: &str, attribute: Option<Value>) -> Result<Value,
 }
 
 /// Arguments for every item of a list.
-fn again(args: &Args) -> Args {
-    Args { positional: args.positional.clone(), named: args.named.clone() }
+fn again(args: &Args) -> Result<Args, Fault> {
+    meter::steps(1 + args.positional.len() + args.named.len())?;
+    Ok(Args { positional: args.positional.clone(), named: args.named.clone() })
 }
 
 fn map(value: &Value, mut args: Args) -> Result<Value, Fault> {
@@ -258,7 +270,7 @@ fn map(value: &Value, mut args: Args) -> Result<Value, Fault> {
     }
     let filter = of_text("map", "the filter", &args.positional.remove(0))?;
     for item in &value.items()?.items {
-        list.push(filtered(&filter, item.clone(), again(&args))?)?;
+        list.push(filtered(&filter, item.clone(), again(&args)?)?)?;
     }
     list.list()
 }
@@ -275,9 +287,10 @@ fn select(name: &str, value: &Value, mut args: Args) -> Result<Value, Fault> {
     };
     let mut list = ListMaker::new();
     for item in &value.items()?.items {
+        meter::step()?;
         let tested = path.as_ref().map_or_else(|| Ok(item.clone()), |path| at_path(item, path))?;
         let holds = match &test {
-            Some(test) => checks::holds(test, &tested, again(&args))?,
+            Some(test) => checks::holds(test, &tested, again(&args)?)?,
             None => tested.is_true(),
         };
         if holds == name.starts_with("select") {

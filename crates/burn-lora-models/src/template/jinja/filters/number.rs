@@ -4,9 +4,14 @@ use crate::template::jinja::arguments::{Args, int, of_text};
 use crate::template::jinja::compare::{Number, undefined};
 use crate::template::jinja::fault::{Fault, failed};
 use crate::template::jinja::lexer::is_space;
+use crate::template::jinja::meter;
 use crate::template::jinja::value::Value;
 
 pub(super) fn apply(name: &str, value: &Value, args: Args) -> Result<Value, Fault> {
+    // A number is read from copies of a text.
+    let read = if let Value::Text(text) = value { text.len() } else { 0 };
+    meter::letters(read)?;
+    let _room = meter::room(4 * read)?;
     match name {
         "int" => {
             let [default, base] = args.bind(name, ["default", "base"])?;
@@ -101,6 +106,7 @@ fn round(number: Number, precision: i128, method: &str) -> Result<Value, Fault> 
         ("common", Number::Float(number)) if precision >= 0 => {
             // Written digits are rounded as Python rounds: from the exact value, and halves to even.
             let digits = precision as usize;
+            meter::steps(digits)?;
             Ok(Value::Float(format!("{number:.digits$}").parse().unwrap_or(number)))
         }
         ("common", Number::Float(number)) => {

@@ -19,7 +19,10 @@ pub(super) fn apply(name: &str, value: &Value, args: Args) -> Result<Value, Faul
         return query(value);
     }
     let text = print::soft(value)?;
-    meter::read(text.len())?;
+    match name {
+        "trim" | "replace" | "center" | "format" => meter::read(text.len())?,
+        _ => meter::letters(text.len())?,
+    }
     match name {
         "upper" | "lower" | "capitalize" => {
             let [] = args.bind(name, [])?;
@@ -113,6 +116,7 @@ fn indent(text: &str, args: Args) -> Result<Value, Fault> {
     let ended = text.is_empty() || text.ends_with('\n');
     let all = lines(text).map(without_end).chain(ended.then_some(""));
     for (index, line) in all.enumerate() {
+        meter::step()?;
         if index > 0 {
             out.push("\n")?;
         }
@@ -161,6 +165,7 @@ fn xmlattr(value: &Value, args: Args) -> Result<Value, Fault> {
             continue;
         }
         let key = of_text("xmlattr", "a key", key)?;
+        meter::letters(key.len())?;
         if key.contains(|c: char| is_space(c) || matches!(c, '/' | '>' | '=')) {
             return failed("xmlattr: a key with a character that no attribute may have");
         }
@@ -198,11 +203,13 @@ fn striptags(text: &str) -> Result<Value, Fault> {
 
 /// A text for an address, in which the characters of `safe` stay.
 fn quoted(text: &str, safe: &str, out: &mut TextMaker) -> Result<(), Fault> {
+    meter::letters(text.len())?;
     for c in text.chars() {
         if c.is_ascii_alphanumeric() || "_.-~".contains(c) || safe.contains(c) {
             out.push_char(c)?;
         } else {
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                meter::step()?;
                 out.push(&format!("%{byte:02X}"))?;
             }
         }

@@ -31,6 +31,7 @@ impl Fields {
         let mut rest = format;
         while let Some(at) = rest.find(['{', '}']) {
             out.push(&rest[..at])?;
+            meter::step()?;
             let brace = &rest[at..=at];
             rest = &rest[at + 1..];
             if let Some(behind) = rest.strip_prefix(brace) {
@@ -91,6 +92,7 @@ impl Fields {
             }
             (Ok(at), _) => self.args.positional.get(at).cloned(),
             (Err(_), name) => {
+                meter::steps(self.args.named.len() / 8)?;
                 let mut named = self.args.named.iter();
                 named.find(|(known, _)| **known == *name).map(|(_, value)| value.clone())
             }

@@ -53,6 +53,7 @@ pub(in crate::template::jinja) fn format(format: &str, value: &Value) -> Result<
     while let Some(at) = rest.find('%') {
         out.push(&rest[..at])?;
         rest = &rest[at + 1..];
+        meter::step()?;
         let mut named = None;
         if let Some(behind) = rest.strip_prefix('(') {
             let Some(end) = behind.find(')') else { return failed("%: a name is not closed") };
@@ -82,7 +83,9 @@ pub(in crate::template::jinja) fn format(format: &str, value: &Value) -> Result<
         write(&value, kind, &field, &mut out)?;
     }
     out.push(rest)?;
-    if values.taken < values.all.len() {
+    // A list or nothing at all is taken for names, as a dictionary is.
+    let named = matches!(value, Value::List(_) | Value::Undefined(_)) && values.taken == 0;
+    if values.taken < values.all.len() && !named {
         return failed("%: there are more values than the text asks for");
     }
     out.value()

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::template::jinja::arguments::{Args, int, needed, of_text};
 use crate::template::jinja::fault::{Fault, failed};
+use crate::template::jinja::meter;
 use crate::template::jinja::text::Text;
 use crate::template::jinja::value::Value;
 
@@ -30,6 +31,7 @@ pub(super) fn call(text: &Text, name: &str, args: Args) -> Result<Value, Fault> 
         };
         for affix in &affixes.items {
             let affix = of_text(name, "the text", affix)?;
+            meter::read(affix.len())?;
             if if name == "startswith" {
                 part.starts_with(&*affix)
             } else {
@@ -64,6 +66,7 @@ fn within(
     if let [None, None] = bounds {
         return Ok(Some((0..text.len(), 0)));
     }
+    meter::letters(text.len())?;
     let length = text.chars().count() as i128;
     let place = |bound: &Option<Value>, default: i128| -> Result<i128, Fault> {
         let Some(bound) = bound else { return Ok(default) };

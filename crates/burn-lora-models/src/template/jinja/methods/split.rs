@@ -3,6 +3,7 @@
 use crate::template::jinja::arguments::{Args, int, needed, of_text};
 use crate::template::jinja::fault::{Fault, failed};
 use crate::template::jinja::lexer::is_space;
+use crate::template::jinja::meter;
 use crate::template::jinja::text::Text;
 use crate::template::jinja::value::{ListMaker, Value};
 
@@ -61,6 +62,7 @@ fn by(text: &str, between: &str, most: usize, from_right: bool) -> Result<Value,
 
 /// Between runs of white space, without that at the sides.
 fn by_space(text: &str, most: usize, from_right: bool) -> Result<Value, Fault> {
+    meter::letters(text.len())?;
     let mut list = ListMaker::new();
     let mut rest = if from_right {
         text.trim_end_matches(is_space)

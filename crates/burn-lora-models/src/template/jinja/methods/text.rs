@@ -11,7 +11,12 @@ use crate::template::jinja::text::{Text, TextMaker};
 use crate::template::jinja::value::Value;
 
 pub(super) fn call(text: &Text, name: &str, args: Args) -> Result<Value, Fault> {
-    meter::read(text.len())?;
+    match name {
+        "splitlines" | "expandtabs" | "count" => meter::letters(text.len())?,
+        "find" | "rfind" | "index" | "rindex" => meter::search(text.len())?,
+        name if name.starts_with("is") => meter::letters(2 * text.len())?,
+        _ => meter::read(text.len())?,
+    }
     match name {
         "upper" | "lower" | "casefold" | "swapcase" | "capitalize" | "title" => {
             let [] = args.bind(name, [])?;
@@ -92,6 +97,7 @@ pub(super) fn call(text: &Text, name: &str, args: Args) -> Result<Value, Fault> 
             let mut out = TextMaker::new();
             for (index, item) in needed(name, "iterable", items)?.items()?.items.iter().enumerate()
             {
+                meter::step()?;
                 out.push(if index > 0 { text } else { "" })?;
                 out.push(&of_text(name, "an item", item)?)?;
             }
@@ -125,10 +131,23 @@ pub(in crate::template::jinja) fn stripped(
     right: bool,
     chars: Option<&str>,
 ) -> Result<Value, Fault> {
-    meter::read(text.len().saturating_mul(chars.map_or(1, |chars| 1 + chars.len() / 8)))?;
-    let cut = |c: char| chars.map_or_else(|| is_space(c), |chars| chars.contains(c));
-    let text = if left { text.trim_start_matches(cut) } else { text };
-    Value::text(if right { text.trim_end_matches(cut) } else { text })
+    let is_cut = |c: char| match chars {
+        None => Ok(is_space(c)),
+        Some(chars) => meter::read(chars.len()).map(|()| chars.contains(c)),
+    };
+    let mut kept = text;
+    while let Some(c) = kept.chars().next().filter(|_| left)
+        && is_cut(c)?
+    {
+        kept = &kept[c.len_utf8()..];
+    }
+    while let Some(c) = kept.chars().next_back().filter(|_| right)
+        && is_cut(c)?
+    {
+        kept = &kept[..kept.len() - c.len_utf8()];
+    }
+    meter::letters(text.len() - kept.len())?;
+    Value::text(kept)
 }
 
 /// `text.replace(old, new, times)`; all of them where `times` is negative.
@@ -143,6 +162,7 @@ pub(in crate::template::jinja) fn replaced(
     let mut out = TextMaker::new();
     let mut at = 0;
     for (found, _) in text.match_indices(old).take(times) {
+        meter::step()?;
         out.push(&text[at..found])?;
         out.push(new)?;
         at = found + old.len();
@@ -153,6 +173,7 @@ pub(in crate::template::jinja) fn replaced(
 
 /// `text` in other letters.
 pub(in crate::template::jinja) fn cased(text: &str, name: &str) -> Result<Value, Fault> {
+    meter::letters(if name == "swapcase" { 2 * text.len() } else { text.len() })?;
     // A letter becomes at most three.
     let _room = meter::room(3 * text.len())?;
     let title = |word: &str| {

@@ -155,6 +155,7 @@ impl<'a> Run<'a> {
         let mut positional = args.positional.into_iter();
         let mut named = args.named;
         for (parameter, default) in &definition.parameters {
+            meter::steps(named.len() / 8)?;
             let given = named.iter().position(|(name, _)| **name == **parameter);
             let value = match (positional.next(), given, default) {
                 (Some(_), Some(_), _) => {

@@ -1,4 +1,4 @@
-//! A run as plain lines, for logs, pipes and people who like them.
+//! A run as plain lines, for logs, pipes and people who like them; or as none, for runs inside of something larger.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use burn_train::renderer::{
 /// Not more than one line of steps in this time.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Prints a line every few seconds, and one for each evaluation.
+/// Tells a line every few seconds, and one for each evaluation.
 pub struct PlainRenderer {
     print: fn(&str),
     names: HashMap<MetricId, String>,
@@ -32,7 +32,12 @@ struct Split {
 }
 
 impl PlainRenderer {
-    /// Prints with `print`, which gets a line at a time.
+    /// Tells nobody.
+    pub fn silent() -> Self {
+        Self::new(|_| {})
+    }
+
+    /// Tells `print`, which gets a line at a time.
     pub fn new(print: fn(&str)) -> Self {
         Self {
             print,
