@@ -80,11 +80,6 @@ fn as_it_lies(rhs: MatRef<'_>) -> bool {
     rhs.strides[1] == 1 && rhs.shape[1].is_multiple_of(16)
 }
 
-/// Whether the columns of a tall product's right operand are read as they lie, in whole vectors.
-fn as_it_lies(rhs: MatRef<'_>) -> bool {
-    rhs.strides[1] == 1 && rhs.shape[1].is_multiple_of(16)
-}
-
 /// `dst = lhs rhs` or `dst += lhs rhs` of a product of that form, on `parts` threads.
 pub(super) fn product(
     form: Form,
