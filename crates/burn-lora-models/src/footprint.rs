@@ -110,8 +110,6 @@ pub struct BlockFootprint {
     pub largest: u64,
     /// Their inputs.
     pub inputs: u64,
-    /// The input of one.
-    pub input: u64,
 }
 
 impl Footprint {
@@ -124,14 +122,12 @@ impl Footprint {
     /// backward pass one block is there at a time.
     #[must_use]
     pub fn recomputing(self) -> Self {
-        let BlockFootprint { kept, largest, inputs, input } = self.blocks;
+        let BlockFootprint { kept, largest, inputs } = self.blocks;
         if inputs == 0 {
             return self;
         }
-        // The gradient of the block's output, and what seeds its backward pass with it: ones and a product.
-        // The block's own input is counted already.
-        let again = largest + 2 * input;
-        Self { kept: self.kept - kept + inputs, passing: self.passing + again, ..self }
+        // What seeds a block's backward pass is as large as its input, which both counts have.
+        Self { kept: self.kept - kept + inputs, passing: self.passing + largest, ..self }
     }
 
     /// With the blocks recomputed, or not.
@@ -255,7 +251,6 @@ impl<'a> Pass<'a> {
             kept: floats(kept),
             largest: floats(largest),
             inputs: floats(tracked * input),
-            input: floats(input),
         }
     }
 
@@ -308,8 +303,8 @@ mod tests {
         assert_eq!(of_token(all.blocks.kept), 220.0 + 236.0);
         assert_eq!(of_token(all.blocks.largest), 236.0);
         assert_eq!(of_token(again.kept), 2.0 * 16.0 + 16.0);
-        // One block, whose input is one of those, with the gradient of its output and its seed.
-        assert_eq!(of_token(again.passing - all.passing), 236.0 + 2.0 * 16.0);
+        // One block, whose input is one of those, and what seeds its backward.
+        assert_eq!(of_token(again.passing - all.passing), 236.0);
         assert_eq!((again.logits, again.evaluation), (all.logits, all.evaluation));
         // The blocks below the first that learns have nothing to recompute.
         let last =

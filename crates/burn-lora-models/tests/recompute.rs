@@ -296,8 +296,9 @@ fn check_memory(device: &Device) {
         println!("{recompute:?}: counted {counted}, measured {measured} bytes: {share:.3}");
         share
     });
-    // The panels that products pack and the graph are not counted.
-    assert!(shares.iter().all(|share| (0.85..1.1).contains(share)), "{shares:?}");
+    // The panels that products pack and the graph are not counted; what a block's last linear has given back when
+    // the backward of its activation begins is.
+    assert!(shares.iter().all(|share| (0.85..1.2).contains(share)), "{shares:?}");
 }
 
 #[test]
