@@ -20,7 +20,6 @@ use burn_lora_models::{CausalLm, Model, SaveDtype};
 use burn_lora_patch::peft;
 use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::observe::Observer;
-use serde_json::{Value, json};
 use tiny::Tiny;
 
 fn exported(
@@ -101,18 +100,6 @@ fn what_is_no_finished_run_leaves_nothing() {
     assert!(!tiny.path("out").exists());
 }
 
-/// Lets the base's tokenizer cut words as GPT-2 does: the quickstart's own way has no name in GGUF files.
-fn cut_words_as_gpt2(tiny: &Tiny) {
-    let path = tiny.path("model/tokenizer.json");
-    let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    let bytes = json!({
-        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true,
-    });
-    (json["normalizer"], json["pre_tokenizer"], json["decoder"]) =
-        (Value::Null, bytes.clone(), bytes);
-    fs::write(path, json.to_string()).unwrap();
-}
-
 fn options(tiny: &Tiny, out: &str, file_type: FileType, adapter: Option<&str>) -> GgufOptions {
     let adapter = adapter.map(|dir| tiny.path(dir));
     GgufOptions { out: tiny.path(out), file_type, adapter, device: "cpu".into() }
@@ -125,7 +112,7 @@ fn gguf(tiny: &Tiny, from: &str, options: &GgufOptions) -> Result<GgufExported, 
 #[test]
 fn a_run_as_gguf_writes_what_its_merged_model_writes() {
     let tiny = Tiny::new();
-    cut_words_as_gpt2(&tiny);
+    tiny.cut_words_as_gpt2();
     tiny.train("run", &["train.steps=8"], false);
     tiny.train("full", &["train.steps=2", "adapter.method=full"], false);
     let merged = MergeOptions { out: tiny.path("merged"), dtype: SaveDtype::F32, tolerance: None };
@@ -174,7 +161,7 @@ fn a_run_as_gguf_writes_what_its_merged_model_writes() {
 #[test]
 fn a_file_of_quantized_numbers_is_smaller_and_never_written_over_another() {
     let tiny = Tiny::new();
-    cut_words_as_gpt2(&tiny);
+    tiny.cut_words_as_gpt2();
     let size = |file_type: FileType| {
         let out = file_type.name();
         let options = options(&tiny, out, file_type, None);
@@ -200,7 +187,7 @@ fn what_cannot_be_said_in_gguf_is_refused_before_anything_is_written() {
     };
     let message = refused("model", None);
     assert!(message.contains("tokenizer.json") && message.contains("no name in GGUF"), "{message}");
-    cut_words_as_gpt2(&tiny);
+    tiny.cut_words_as_gpt2();
     let message = refused("model", Some("none"));
     assert!(message.contains("none"), "{message}");
     assert!(refused("none", None).contains("none"));

@@ -18,6 +18,7 @@ use tiny::Tiny;
 /// A tiny model, and its file in these blocks; gives the override that names the file.
 fn tiny(file_type: FileType) -> (Tiny, String) {
     let tiny = Tiny::new();
+    tiny.cut_words_as_gpt2();
     let device = burn_lora::device::parse("cpu").unwrap();
     let (base, _) = CausalLm::load(&tiny.path("model"), &device, &mut |_, _| {}).unwrap();
     let tokenizer = Tokenizer::from_dir(&tiny.path("model")).unwrap();

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use burn_lora_models::gguf::GgufFile;
 use burn_lora_models::{
     Architecture, CausalConfig, CausalLm, Model, ModelConfig, SequenceClassifier,
-    SequenceClassifierConfig, WeightDtype,
+    SequenceClassifierConfig, Storage, WeightDtype,
 };
 
 use super::{text, told};
@@ -34,7 +34,7 @@ pub fn config(bytes: &[u8]) {
     let path = Path::new("config.json");
     let device = device();
     let Some(architecture) = told(Architecture::of_json(&text, path)) else { return };
-    let at = burn_lora_models::Storage { device: &device, dtype: WeightDtype::F32 };
+    let at = Storage { device: &device, dtype: WeightDtype::F32 };
     match architecture.is_causal() {
         true => {
             let Some(config) = told(CausalConfig::from_json(&text, path)) else { return };
@@ -69,7 +69,7 @@ pub fn index(bytes: &[u8]) {
     loaded(&directory("index", &files));
 }
 
-/// A GGUF file: its header, what it says in the place of Hugging Face's files, its weights.
+/// A GGUF file: its header, what it says in the place of Hugging Face's files, its weights, in f32 and in blocks.
 pub fn gguf(bytes: &[u8]) {
     let path = directory("gguf", &[("model.gguf", bytes)]).join("model.gguf");
     let Some(mut file) = told(GgufFile::open(&path)) else { return };
@@ -82,4 +82,6 @@ pub fn gguf(bytes: &[u8]) {
     }
     text::through(&path);
     loaded(&path);
+    let (device, dtype) = (device(), WeightDtype::Nf4);
+    told(CausalLm::load(&path, Storage { device: &device, dtype }, &mut |_, _| {}));
 }

@@ -117,11 +117,12 @@ mod tests {
             let layout = Layout::of(count);
             let (ours, theirs) = (matrix.bytes_mut().to_vec(), &golden[..layout.bytes()]);
             let floats = 4 + 4 * count.div_ceil(BLOCK).div_ceil(GROUP);
-            // The mean is a sum in another order, and with it what is left without it.
+            // The mean is a sum in another order, off by a few of its last bits (2^-22 of it), and so is what it is taken from.
+            let float = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
+            let allowed = 2.0_f32.powi(-22) * float(&theirs[..4]);
             for (ours, theirs) in ours[..floats].chunks(4).zip(theirs[..floats].chunks(4)) {
-                let float = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
                 let (ours, theirs) = (float(ours), float(theirs));
-                assert!((ours - theirs).abs() <= 2e-7 * theirs, "{ours} and {theirs}");
+                assert!((ours - theirs).abs() <= allowed, "{ours} and {theirs}");
             }
             assert!(ours[floats..] == theirs[floats..], "{count}: levels");
 

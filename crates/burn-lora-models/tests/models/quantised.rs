@@ -17,6 +17,7 @@ use burn_lora_models::{
     SequenceClassifier, Storage, WeightDtype,
 };
 use burn_lora_patch::{merge_and_unload_f32, peft};
+use serde_json::{Value, json};
 
 use crate::fixture::{Batch, Copy, DECODERS, device, floats, golden, largest_difference, read};
 
@@ -53,12 +54,27 @@ fn file(dir: &Path, file_type: FileType) -> PathBuf {
         "tie_word_embeddings": true, "initializer_range": 0.1}"#;
     let config = CausalConfig::from_json(config, "config.json".as_ref()).unwrap();
     let model = CausalLm::random(&config, 3, &device()).unwrap();
-    let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/quickstart/model");
-    let tokenizer = Tokenizer::from_dir(&tokenizer).unwrap();
+    let tokenizer = tokenizer(dir);
     let path = dir.join("model.gguf");
     let writer = GgufWriter::new(model.config(), &tokenizer, file_type, "tiny").unwrap();
     writer.write(&model, &path, &mut |_, _| {}).unwrap();
     path
+}
+
+/// The quickstart's tokenizer, which cuts words as GPT-2 does here: its own way has no name in GGUF files.
+fn tokenizer(dir: &Path) -> Tokenizer {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/quickstart/model");
+    let json = std::fs::read(from.join("tokenizer.json")).unwrap();
+    let mut json: Value = serde_json::from_slice(&json).unwrap();
+    let bytes = json!({
+        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true,
+    });
+    (json["normalizer"], json["pre_tokenizer"], json["decoder"]) =
+        (Value::Null, bytes.clone(), bytes);
+    std::fs::write(dir.join("tokenizer.json"), json.to_string()).unwrap();
+    let config = "tokenizer_config.json";
+    std::fs::copy(from.join(config), dir.join(config)).unwrap();
+    Tokenizer::from_dir(dir).unwrap()
 }
 
 fn batch() -> Batch {

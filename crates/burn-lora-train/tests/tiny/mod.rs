@@ -8,6 +8,7 @@ use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, SaveDtype};
 use burn_lora_report::summary::Summary;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::run::{RunOptions, train};
+use serde_json::{Value, json};
 
 pub struct Tiny {
     dir: tempfile::TempDir,
@@ -41,6 +42,19 @@ impl Tiny {
         });
         fs::write(tiny.path("rows.jsonl"), rows.collect::<String>()).unwrap();
         tiny
+    }
+
+    /// Lets the base's tokenizer cut words as GPT-2 does: the quickstart's own way has no name in GGUF files.
+    #[allow(dead_code, reason = "not every binary of tests has use for it")]
+    pub fn cut_words_as_gpt2(&self) {
+        let path = self.path("model/tokenizer.json");
+        let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let bytes = json!({
+            "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true,
+        });
+        (json["normalizer"], json["pre_tokenizer"], json["decoder"]) =
+            (Value::Null, bytes.clone(), bytes);
+        fs::write(path, json.to_string()).unwrap();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
