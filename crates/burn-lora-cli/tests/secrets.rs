@@ -60,7 +60,7 @@ fn no_verb_tells_a_token() {
     let quickstart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/quickstart/model");
     let with = |model: &str| {
         format!(
-            "[model]\npath = {model:?}\n[adapter]\nrank = 2\n[data]\ntrain = \"rows.jsonl\"\n[train]\ndevice = \"cpu\"\nsteps = 1\nbatch_size = 1\nsamples = 0\n[output]\ndir = \"run\"\n"
+            "[model]\npath = {model:?}\n[adapter]\nrank = 2\n[data]\ntrain = \"rows.jsonl\"\nmax_length = 64\n[train]\ndevice = \"cpu\"\nsteps = 1\nbatch_size = 1\nsamples = 0\n[output]\ndir = \"run\"\n"
         )
     };
     let write = |name: &str, content: &str| fs::write(dir.path().join(name), content).unwrap();

@@ -1,15 +1,15 @@
 //! What CPU kernels are made of: matrix products on views, row functions on wide vectors, buffers.
 //!
 //! Burn's CPU backend Flex computes one operation at a time into fresh memory. The kernels built
-//! from these pieces add a product to what is there already, keep the cores busy on skinny
-//! products, and pass over an element once where composed operations pass over it many times.
+//! from these pieces add a product to what is there already, read the long side of a skinny
+//! product once and on all cores, and pass over an element once where composed operations pass over it many times.
 //!
 //! - [`product`]: `dst = lhs rhs` or `dst += lhs rhs` on strided views.
-//! - [`few_rows`]: the same of sixteen rows and fewer, at the speed of memory.
+//! - [`few_rows`]: the same of fewer than 64 rows, of some at the speed of memory.
 //! - [`tiled`]: the same with a matrix that is not held in f32, converted tile by tile: [`half`], 16 bits, and
 //!   [`quantised`], blocks of a few bits.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
-//! - [`rows`]: rows shared out to the cores.
+//! - [`rows`]: rows shared out to the cores; [`awake`]: cores that do not sleep between short products.
 //! - [`adamw`]: an optimiser's step in one pass over memory.
 //! - [`Floats`], [`HalfMatrix`], [`QuantisedMatrix`](quantised::QuantisedMatrix): a Flex tensor's values as a slice, and back.
 //! - [`allocator`]: large blocks that a process keeps from one step to the next.
@@ -30,6 +30,8 @@
 #[cfg(feature = "flex")]
 pub mod adamw;
 pub mod allocator;
+#[cfg(feature = "flex")]
+pub mod awake;
 #[cfg(feature = "flex")]
 pub mod few_rows;
 #[cfg(feature = "flex")]

@@ -1,14 +1,18 @@
 //! Matrix products on strided views, through the `gemm` crate, which Flex uses as well.
 //!
 //! What Flex's own product leaves out: the result can be added to what the destination holds, and
-//! a product with one narrow side, as those of a low-rank factor are, is split over the cores by
+//! a product with a narrow side, as those of a low-rank factor are, has kernels of its own
+//! (`product/narrow.rs`), which pack nothing. One with a less narrow side is split over the cores by
 //! rows, where `gemm` splits it badly (two threads slower than one). A product of a few rows is one of
-//! [`few_rows`](crate::few_rows).
+//! [`few_rows`](crate::few_rows), but for a factor's gradient, which sums over the rows of a batch.
 //!
 //! The two views check once, when they are made, that every element lies in its slice. That is all
-//! that the `unsafe` block below stands on.
+//! that the `unsafe` blocks here and below stand on.
 
-#![allow(unsafe_code, reason = "`gemm` takes pointers; the views prove them right")]
+#![allow(unsafe_code, reason = "kernels take pointers; the views prove them right")]
+
+mod narrow;
+mod tile;
 
 use rayon::prelude::*;
 
@@ -112,6 +116,17 @@ impl<'a> MatMut<'a> {
         MatMut::new(&mut self.data[from..], [self.shape[0], count], self.stride)
     }
 
+    /// Overwrites the values by those of `from`, row by row, or adds them.
+    pub(crate) fn put(&mut self, accumulate: Accumulate, from: &[f32]) {
+        let width = self.shape[1].max(1);
+        for (row, from) in self.data.chunks_mut(self.stride.max(1)).zip(from.chunks_exact(width)) {
+            match accumulate {
+                Accumulate::Set => row[..width].copy_from_slice(from),
+                Accumulate::Add => row.iter_mut().zip(from).for_each(|(to, more)| *to += more),
+            }
+        }
+    }
+
     /// Its columns in parts of `width`, the last with what is left; of each part its rows.
     pub(crate) fn split(self, width: usize) -> Vec<Vec<&'a mut [f32]>> {
         let [rows, columns] = self.shape;
@@ -123,17 +138,6 @@ impl<'a> MatMut<'a> {
             }
         }
         parts
-    }
-
-    /// Overwrites the values by those of `from`, row by row, or adds them.
-    pub(crate) fn put(&mut self, accumulate: Accumulate, from: &[f32]) {
-        let width = self.shape[1].max(1);
-        for (row, from) in self.data.chunks_mut(self.stride.max(1)).zip(from.chunks_exact(width)) {
-            match accumulate {
-                Accumulate::Set => row[..width].copy_from_slice(from),
-                Accumulate::Add => row.iter_mut().zip(from).for_each(|(to, more)| *to += more),
-            }
-        }
     }
 }
 
@@ -189,13 +193,20 @@ pub fn product(
     let [m, n] = dst.shape;
     let k = lhs.shape[1];
     assert_eq!((lhs.shape[0], rhs.shape), (m, [k, n]), "shapes of a product");
+    let form = narrow::Form::of(lhs, rhs);
     if m <= FEW
+        && !form.is_some_and(narrow::Form::is_gradient)
         && let Some(weight) = few_rows::view(rhs)
     {
         return few_rows::product(dst, accumulate, lhs, weight, threads);
     }
-    let count = rayon::current_num_threads();
-    if threads == Threads::One || count == 1 || m * n * k < SMALL {
+    let count = match threads {
+        Threads::All if m * n * k >= SMALL => rayon::current_num_threads(),
+        _ => 1,
+    };
+    if let Some(form) = form {
+        narrow::product(form, dst, accumulate, lhs, rhs, count);
+    } else if count == 1 {
         multiply(dst, accumulate, lhs, rhs, gemm::Parallelism::None);
     } else if n.min(k) < NARROW && m >= 8 * count {
         let share = m.div_ceil(count);

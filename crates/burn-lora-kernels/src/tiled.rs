@@ -1,10 +1,9 @@
 //! Products with a matrix that is not held in f32: a tile of it is converted into scratch, multiplied with in
 //! f32 and dropped, so that no more than a tile of it ever exists in f32.
 //!
-//! Many rows share a converted tile, whose product is then split over the cores; fewer rows are split by
-//! the matrix's columns, and each core converts its own tiles; a few take the way of
-//! [`few_rows`](crate::few_rows). Converting is exact: the result is that
-//! of the f32 matrix with these values, with sums in another order.
+//! Many rows share a converted tile, whose product is then split over the cores; a few take the way of
+//! [`few_rows`](crate::few_rows), and each core converts its own share. Converting is exact: the result is that of the
+//! f32 matrix with these values, with sums in another order.
 
 use std::ops::Range;
 
@@ -18,9 +17,6 @@ const INNER: usize = 512;
 
 /// The other side of a tile.
 const OUTER: usize = 256;
-
-/// Fewer rows than that are not worth sharing: the columns are split instead.
-const SHARED: usize = 64;
 
 /// A matrix to read, whose rows are stored one after the other, or that matrix transposed.
 pub trait Tiled: Copy + Send + Sync {
@@ -119,39 +115,17 @@ pub fn tiled_product(
         let lies = if rhs.is_transposed() { Lies::Across } else { Lies::Along };
         return few_rows::product(dst, accumulate, lhs, (Stored(rhs), lies), threads);
     }
-    let cores = match threads {
-        Threads::One => 1,
-        Threads::All => rayon::current_num_threads(),
-    };
     if n == 0 {
         return;
     }
-    if k == 0 || cores == 1 || m >= SHARED {
-        // An empty product writes zeros.
-        if k == 0 {
-            return product(dst, accumulate, lhs, MatRef::dense(&[], [0, n]), Threads::One);
-        }
-        let mut scratch = Vec::new();
-        for outer in spans(n, OUTER) {
-            let window = dst.columns(outer.start, outer.len);
-            tiles(window, accumulate, lhs, rhs, outer, &mut scratch, threads);
-        }
-        return;
+    // An empty product writes zeros.
+    if k == 0 {
+        return product(dst, accumulate, lhs, MatRef::dense(&[], [0, n]), Threads::One);
     }
-    // As many equal parts as keep every core busy to the end.
-    let parts = n.div_ceil(OUTER).next_multiple_of(cores);
-    let columns: Vec<Span> = spans(n, n.div_ceil(parts)).collect();
-    let outs: Vec<Vec<f32>> = columns
-        .par_iter()
-        .map_init(Vec::new, |scratch, &outer| {
-            let mut out = vec![0.0; m * outer.len];
-            let window = MatMut::dense(&mut out, [m, outer.len]);
-            tiles(window, Accumulate::Set, lhs, rhs, outer, scratch, Threads::One);
-            out
-        })
-        .collect();
-    for (outer, out) in columns.into_iter().zip(&outs) {
-        dst.columns(outer.start, outer.len).put(accumulate, out);
+    let mut scratch = Vec::new();
+    for outer in spans(n, OUTER) {
+        let window = dst.columns(outer.start, outer.len);
+        tiles(window, accumulate, lhs, rhs, outer, &mut scratch, threads);
     }
 }
 

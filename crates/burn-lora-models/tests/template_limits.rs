@@ -427,7 +427,6 @@ fn whatever_walks_through_a_value_is_charged_for_it() {
         "l | min",
         "l | max",
         "l | sum",
-        "l | sum(attribute='a')",
         "l | unique | list",
         "s | unique | list",
         "l | groupby('a')",

@@ -41,11 +41,14 @@ pub(crate) fn decoded(path: &Path) -> Result<String, DataError> {
     })
 }
 
-/// Whether a file begins as Latin letters in UTF-16 without its mark: of each two bytes, one is nothing and the other something.
+/// Whether a file begins as mostly Latin letters in UTF-16 without its mark: of each two bytes, one is nothing and the other something.
 fn every_other_is_nothing(bytes: &[u8], nothing: usize) -> bool {
     let (pairs, _) = bytes.as_chunks::<2>();
     let pairs = &pairs[..pairs.len().min(16)];
-    pairs.len() > 1 && pairs.iter().all(|pair| pair[nothing] == 0 && pair[1 - nothing] != 0)
+    let zeros = |at: usize| pairs.iter().filter(|pair| pair[at] == 0).count();
+    pairs.len() > 1
+        && 4 * zeros(nothing) >= 3 * pairs.len()
+        && 4 * zeros(1 - nothing) <= pairs.len()
 }
 
 /// What a text is by its file's name, where it does not begin as JSON.

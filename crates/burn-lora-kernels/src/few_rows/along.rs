@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-use super::{Aligned, Task, Weight};
+use super::{Aligned, GRAIN, Task, Weight};
 use crate::product::{Accumulate, MatRef};
 
 /// Rows of the matrix that are read side by side.
@@ -48,7 +48,7 @@ pub(super) fn packed(lhs: MatRef<'_>) -> Aligned {
 pub(super) fn columns<S: Simd, W: Weight>(simd: S, task: Task<'_, '_, W>) {
     let Task { ys, first, x, k, weight, accumulate, .. } = task;
     let (m, width) = (ys.len(), ys.first().map_or(0, |y| y.len()));
-    let piece = (BLOCK / m.max(1)).clamp(64, W::PIECE).min(width);
+    let piece = (BLOCK / m.max(1)).next_multiple_of(GRAIN).min(W::PIECE).min(width);
     let mut scratch = vec![0.0; if W::CONVERTS { GROUP * piece } else { 0 }];
     let vectors = piece.div_ceil(S::F32_LANES);
     let mut sums = Aligned::zeros(vectors * m * S::F32_LANES);

@@ -20,7 +20,7 @@ fn values(count: usize, seed: u64) -> Vec<f32> {
 }
 
 /// Rows alone and many, sums and columns that fill no vector, more than a block, more than a thread's worth.
-const SHAPES: [[usize; 3]; 9] = [
+const SHAPES: [[usize; 3]; 11] = [
     [1, 1, 1],
     [1, 576, 1536],
     [2, 7, 33],
@@ -30,6 +30,8 @@ const SHAPES: [[usize; 3]; 9] = [
     [11, 40, 8],
     [16, 1500, 190],
     [16, 33, 640],
+    [45, 70, 130],
+    [FEW, 24, 330],
 ];
 
 /// A matrix `[k, n]` of values that lie along or across.
@@ -163,7 +165,7 @@ fn a_row_is_bit_for_bit_what_it_is_alone() {
             for kind in 0..3 {
                 let alone: Vec<f32> =
                     a.chunks(k).flat_map(|x| of(kind, 1, x, Threads::One)).collect();
-                for rows in [2, 3, 5, 13, FEW] {
+                for rows in [2, 3, 5, 13, 16, FEW] {
                     let together = of(kind, rows, &a[..rows * k], Threads::All);
                     let same = together.iter().zip(&alone).all(|(a, b)| a.to_bits() == b.to_bits());
                     assert!(same, "{rows} rows, {k} by {n}, {lies:?}, kind {kind}");

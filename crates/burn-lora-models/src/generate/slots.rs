@@ -96,9 +96,10 @@ impl<'a, M: Decoder> Slots<'a, M> {
             } else if let Some(index) = waiting.next() {
                 // It may end with its first token: then the slot is looked at again.
                 self.begin(index, slot, tell)?;
+            } else if self.rows.last().is_some_and(|last| last.has_ended) {
+                self.rows.pop();
             } else if slot < self.rows.len() {
-                let last = self.rows.len() - 1;
-                self.cache.relocate(last, slot);
+                self.cache.relocate(self.rows.len() - 1, slot);
                 self.rows.swap_remove(slot);
             } else {
                 break;
@@ -202,13 +203,12 @@ impl<'a, M: Decoder> Slots<'a, M> {
     }
 }
 
-/// Runs a pass on one of the threads that its products are shared out to. A pass of a few rows has some hundred
-/// products of less than a millisecond each; to ask for each from another thread, and to be woken, would take
-/// a share of that.
+/// Runs a pass where the threads that its products are shared out to stay awake: a pass of a few rows has some
+/// hundred products of less than a millisecond each.
 fn among_workers<R: Send>(device: &Device, pass: impl FnOnce() -> R + Send) -> R {
     #[cfg(feature = "flex")]
     if burn_lora::device::is_cpu(device) {
-        return rayon::join(pass, || ()).0;
+        return burn_lora_kernels::awake::awake(pass);
     }
     let _ = device;
     pass()

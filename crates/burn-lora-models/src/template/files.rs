@@ -98,8 +98,16 @@ fn text(token: &Value) -> Option<&str> {
 fn object(path: &Path) -> Result<Map<String, Value>, TemplateError> {
     match read(path, MAX_JSON)? {
         None => Ok(Map::new()),
-        Some(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|source| TemplateError::Json { path: path.to_owned(), source }),
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|source| {
+            let path = path.to_owned();
+            match burn_lora_files::kind::recognised(&bytes) {
+                None => TemplateError::Json { path, source },
+                Some(kind) => {
+                    let source = std::io::Error::new(ErrorKind::InvalidData, kind.to_string());
+                    TemplateError::Io { path, source }
+                }
+            }
+        }),
     }
 }
 

@@ -334,12 +334,12 @@ pub fn check_problems(tensors: &[Made]) -> Vec<KeyProblem> {
 fn missing_and_surplus_keys_are_reported_together() {
     let problems = check_problems(&[
         f32s(A, &[2, 6]),
-        f32s("base_model.model.model.layers.0.fc1.lora_B.default.weight", &[10, 2]),
+        f32s("base_model.model.model.layers.0.fc1.lora_B.x.default.weight", &[10, 2]),
         f32s("../../../../etc/passwd", &[1]),
     ]);
     let expected = [
         KeyProblem::Surplus {
-            key: "base_model.model.model.layers.0.fc1.lora_B.default.weight".into(),
+            key: "base_model.model.model.layers.0.fc1.lora_B.x.default.weight".into(),
             found: vec![10, 2],
             nearest: Some(B.into()),
         },

@@ -29,7 +29,7 @@ fn only_settings_that_are_switched_on_are_told() {
 fn names_that_differ_are_told_with_the_same_factor_and_not_all_of_them() {
     let layers = 0..40;
     let key = |layer: usize, factor: &str| -> &'static str {
-        format!("base_model.model.model.layers.{layer}.fc1.{factor}.wieght").leak()
+        format!("base_model.model.model.layers.{layer}.fc1.{factor}.x.default.weight").leak()
     };
     let keys = layers.flat_map(|layer| ["lora_A", "lora_B"].map(|factor| key(layer, factor)));
     let tensors: Vec<Made> = keys.map(|key| f32s(key, &[1])).collect();

@@ -1,5 +1,4 @@
-//! The operation on Flex: the low-rank product is added to where the wide one lies, and skinny
-//! products are split over the cores by rows. Products of a few rows have a kernel of their own.
+//! The operation on Flex: the low-rank product is added to where the wide one lies. Products of a few rows have a kernel of their own.
 //!
 //! Tensors of other types than `f32` take the composed bodies.
 
@@ -67,19 +66,7 @@ impl LoraBackend for Flex {
             return Self::float_matmul(lhs, rhs);
         };
         let shape = [left.dims()[0], right.dims()[1]];
-        if shape[0] >= shape[1] {
-            return Floats::tensor(times(left.matrix(), right.matrix(), shape), shape);
-        }
-        // Few rows and many columns: the transposed product has the rows to split.
-        let [m, n] = shape;
-        let turned = times(right.matrix().transposed(), left.matrix().transposed(), [n, m]);
-        let mut values = vec![0.0; m * n];
-        for (i, row) in values.chunks_mut(n.max(1)).enumerate() {
-            for (value, column) in row.iter_mut().zip(turned.chunks(m)) {
-                *value = column[i];
-            }
-        }
-        Floats::tensor(values, shape)
+        Floats::tensor(times(left.matrix(), right.matrix(), shape), shape)
     }
 
     fn lora_input_grad(
