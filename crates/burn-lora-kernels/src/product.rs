@@ -4,7 +4,7 @@
 //! a product with a narrow side, as those of a low-rank factor are, has kernels of its own
 //! (`product/narrow.rs`), which pack nothing. One with a less narrow side is split over the cores by
 //! rows, where `gemm` splits it badly (two threads slower than one). A product of a few rows is one of
-//! [`few_rows`](crate::few_rows), but for a factor's gradient, which sums over the rows of a batch.
+//! [`few_rows`], but for a factor's gradient, which sums over the rows of a batch.
 //!
 //! The two views check once, when they are made, that every element lies in its slice. That is all
 //! that the `unsafe` blocks here and below stand on.

@@ -2,7 +2,7 @@
 //! f32 and dropped, so that no more than a tile of it ever exists in f32.
 //!
 //! Many rows share a converted tile, whose product is then split over the cores; a few take the way of
-//! [`few_rows`](crate::few_rows), and each core converts its own share. Converting is exact: the result is that of the
+//! [`few_rows`], and each core converts its own share. Converting is exact: the result is that of the
 //! f32 matrix with these values, with sums in another order.
 
 use std::ops::Range;

@@ -133,7 +133,7 @@ pub enum Values {
 
 impl Values {
     /// `f32` numbers in that format, each rounded to the nearest, ties to even. Blocks need a shape
-    /// ([`quantised`](Self::quantised)): numbers that are to be in blocks are left as they are.
+    /// (`quantised`): numbers that are to be in blocks are left as they are.
     pub fn rounded(values: Vec<f32>, dtype: WeightDtype) -> Self {
         match dtype {
             WeightDtype::F16 => Self::F16(values.into_iter().map(f16::from_f32).collect()),
