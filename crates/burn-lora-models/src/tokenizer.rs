@@ -359,7 +359,7 @@ fn failed(path: &Path) -> impl Fn(tokenizers::Error) -> ModelError {
 /// The tokenizer of a `tokenizer.json`, without the truncation and padding that it asks for.
 fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, ModelError> {
     let json = json.as_ref();
-    if let Some(reason) = unread::too_long(json) {
+    if let Some(reason) = unread::unsound(json) {
         return Err(ModelError::Tokenizer { path: path.to_owned(), reason });
     }
     let read = || -> tokenizers::Result<tokenizers::Tokenizer> {

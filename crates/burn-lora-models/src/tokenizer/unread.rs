@@ -115,11 +115,12 @@ pub(super) fn absent(dir: &Path) -> ModelError {
 /// recursion: some ten thousand levels are more than a thread's stack. Real pieces have some hundred bytes.
 const LONGEST_PIECE: usize = 4096;
 
-/// What is wrong with a `tokenizer.json` that has a longer piece. Asked of the bytes, since the library fails on what it has
-/// read before it comes to what is no JSON.
-pub(super) fn too_long(json: &[u8]) -> Option<String> {
+/// What is wrong with a `tokenizer.json` that takes the library's stack or memory: a longer piece, or a charsmap that says
+/// to be longer than it is. Asked of the bytes, since the library fails on what it has read before it comes to what is
+/// no JSON.
+pub(super) fn unsound(json: &[u8]) -> Option<String> {
     // What stands before a string says what it is: pieces come first in a list, `["piece", -1.5]`.
-    let (mut at, mut before) = (0, b' ');
+    let (mut at, mut before, mut last) = (0, b' ', &json[..0]);
     while let Some(&byte) = json.get(at) {
         if byte == b'"' {
             let start = at + 1;
@@ -127,12 +128,20 @@ pub(super) fn too_long(json: &[u8]) -> Option<String> {
             while let Some(&byte) = json.get(at).filter(|byte| **byte != b'"') {
                 at += if byte == b'\\' { 2 } else { 1 };
             }
-            let length = at.min(json.len()) - start;
-            if before == b'[' && length > LONGEST_PIECE {
+            let text = &json[start..at.min(json.len())];
+            if before == b'[' && text.len() > LONGEST_PIECE {
                 return Some(format!(
-                    "a piece of its vocabulary has {length} bytes, and no more than {LONGEST_PIECE} are read: it is damaged, or no tokenizer"
+                    "a piece of its vocabulary has {} bytes, and no more than {LONGEST_PIECE} are read: it is damaged, or no tokenizer",
+                    text.len()
                 ));
             }
+            if before == b':' && last == b"precompiled_charsmap" && !holds_its_trie(text) {
+                return Some(
+                    "its precompiled_charsmap says to be longer than it is: it is damaged"
+                        .to_owned(),
+                );
+            }
+            last = text;
         }
         if !byte.is_ascii_whitespace() {
             before = byte;
@@ -140,6 +149,23 @@ pub(super) fn too_long(json: &[u8]) -> Option<String> {
         at += 1;
     }
     None
+}
+
+/// Whether a charsmap in base64 is as long as the size of the trie says that it begins with, four bytes, the lowest first:
+/// as much is asked of memory.
+fn holds_its_trie(base64: &[u8]) -> bool {
+    let digits = base64.iter().filter(|byte| **byte != b'\\').map_while(|byte| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    });
+    let digits: Vec<u8> = digits.take(6).collect();
+    let bits = digits.iter().fold(0_u64, |bits, digit| bits << 6 | u64::from(*digit));
+    // Fewer digits are no base64 of four bytes, which the library says.
+    digits.len() < 6 || u64::from(((bits >> 4) as u32).swap_bytes()) <= base64.len() as u64
 }
 
 /// What a `tokenizer.json` has that the library does not know, if it has such a part.
@@ -205,17 +231,33 @@ mod tests {
         };
         let long = "a b\\\"".repeat(1000);
         for json in [file(&long, "}"), file(&long, ", no JSON"), file(&long, "")] {
-            let said = too_long(json.as_bytes()).unwrap();
+            let said = unsound(json.as_bytes()).unwrap();
             assert!(said.starts_with("a piece of its vocabulary has 5000 bytes"), "{said}");
         }
         // Cut in the middle of an escape.
         assert!(
-            too_long(file(&(long.clone() + "\\"), "").split_once("]]").unwrap().0.as_bytes())
+            unsound(file(&(long.clone() + "\\"), "").split_once("]]").unwrap().0.as_bytes())
                 .is_some()
         );
-        assert_eq!(too_long(file(&long[..500], "}").as_bytes()), None);
+        assert_eq!(unsound(file(&long[..500], "}").as_bytes()), None);
         let charsmap = format!(r#"{{"normalizer": {{"precompiled_charsmap": "{long}"}}}}"#);
-        assert_eq!(too_long(charsmap.as_bytes()), None);
+        assert_eq!(unsound(charsmap.as_bytes()), None);
+    }
+
+    /// The library once asked for four gigabytes because six letters said so.
+    #[test]
+    fn a_charsmap_is_as_long_as_it_says() {
+        let said =
+            |map: &str| unsound(format!(r#"{{"precompiled_charsmap" : "{map}"}}"#).as_bytes());
+        // 8, 255 and 0xfbb50f00 bytes of a trie.
+        assert_eq!(said("CAAAAAAAAAAAAAAA"), None);
+        assert_eq!(said(""), None);
+        for damaged in ["/wAAAAAAAAAAAAAA", r"\/wAAAAAAAAAAAAAA", "AA+1+1+1+1"] {
+            assert!(
+                said(damaged).unwrap().starts_with("its precompiled_charsmap says"),
+                "{damaged}"
+            );
+        }
     }
 
     /// The lists here are the library's own, as far as it takes what they name.
