@@ -2,14 +2,17 @@
 //!
 //! A directory is what `fixtures/golden/generate.py` writes: one folder per architecture, in it the
 //! model, a batch, PEFT's base logits, and one folder per adapter as PEFT saved it, with PEFT's
-//! logits, merged logits, gradients and 20-step loss curve. Whatever sizes and seeds it was made
-//! with, everything is read from the files.
+//! logits, merged logits, gradients and 20-step loss curve; or what `fixtures/init/generate.py` writes,
+//! one folder per initialisation (`start.rs`). Whatever sizes and seeds it was made with, everything is
+//! read from the files.
 
 mod fixture;
 mod measure;
+mod start;
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use fixture::Fixture;
 pub use measure::largest;
 use measure::{Measured, measure};
@@ -19,7 +22,7 @@ use crate::processor;
 /// Compare with PEFT, number by number
 #[derive(clap::Args)]
 pub struct Parity {
-    /// Directories as fixtures/golden/generate.py writes them [default: fixtures/golden]
+    /// Directories as the generate.py of fixtures/golden or fixtures/init write them [default: both]
     dirs: Vec<PathBuf>,
     /// The device to compute on
     #[arg(long, default_value = "cpu")]
@@ -37,7 +40,8 @@ const LEAST_STEPS: usize = 3;
 
 pub fn run(parity: &Parity) -> Result<(), Box<dyn std::error::Error>> {
     let device = burn_lora::device::parse(&parity.device)?.autodiff();
-    let default = [Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden")];
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+    let default = [fixtures.join("golden"), fixtures.join("init")];
     let roots = if parity.dirs.is_empty() { &default[..] } else { &parity.dirs[..] };
     let mut fixtures = Vec::new();
     for root in roots {
@@ -50,6 +54,7 @@ pub fn run(parity: &Parity) -> Result<(), Box<dyn std::error::Error>> {
         );
     }
 
+    let (starts, fixtures): (Vec<_>, Vec<_>) = fixtures.into_iter().partition(Fixture::is_start);
     println!("{}\n", processor::this());
     println!("| model | adapter | base logits | adapted | merged | gradients | curve | steps | |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
@@ -75,15 +80,53 @@ pub fn run(parity: &Parity) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     println!("\ntolerances: logits {LOGITS:.0e}, gradients {GRADIENTS:.0e}, curve {CURVE:.0e}");
+    failed += compare_starts(&starts, &device);
     for line in &skipped {
         println!("skipped {line}");
     }
     match failed {
         0 => Ok(()),
         count => {
-            Err(format!("{count} of {} beyond tolerance", fixtures.len() - skipped.len()).into())
+            let all = fixtures.len() + starts.len() - skipped.len();
+            Err(format!("{count} of {all} beyond tolerance").into())
         }
     }
+}
+
+/// The table of initialisations, and how many are beyond tolerance.
+fn compare_starts(starts: &[Fixture], device: &Device) -> usize {
+    if starts.is_empty() {
+        return 0;
+    }
+    println!("\n| model | start | logits | residual | curve | trained | saved | PEFT's saved | |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    let told = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1e}"));
+    let mut failed = 0;
+    for fixture in starts {
+        let (model, name) = (&fixture.model, &fixture.adapter);
+        let measured = start::init_of(fixture)
+            .and_then(|init| Ok((init, start::measure(fixture, init, device)?)));
+        match measured {
+            Ok((init, measured)) => {
+                let verdict = measured.verdict(init);
+                failed += usize::from(verdict != "ok");
+                let start::Measured { start, residual, curve, trained, saved, converted } =
+                    measured;
+                println!(
+                    "| {model} | {name} | {start:.1e} | {residual:.1e} | {} | {} | {saved:.1e} | {} | {verdict} |",
+                    told(curve),
+                    told(trained),
+                    told(converted),
+                );
+            }
+            Err(measure::Failure::Unsupported(error) | measure::Failure::Failed(error)) => {
+                failed += 1;
+                println!("| {model} | {name} | | | | | | | {error} |");
+            }
+        }
+    }
+    println!("\n{}", start::tolerances());
+    failed
 }
 
 fn verdict(measured: &Measured) -> &'static str {

@@ -51,7 +51,6 @@ macro_rules! named_elsewhere {
 pub(crate) use named;
 
 named_elsewhere!(
-    burn_lora::Init,
     burn_lora_data::Answers,
     burn_lora_data::Format,
     burn_lora_data::OverLong,

@@ -4,6 +4,7 @@ use crate::reader::Reader;
 use crate::sections::{
     AdapterSection, DataSection, Length, Metric, ModelSection, ModelSource, TrainSection, Warmup,
 };
+use burn_lora::{AdapterConfig, Init};
 use burn_lora_data::{Format, Squad};
 use burn_lora_models::WeightDtype;
 
@@ -82,6 +83,9 @@ pub(crate) fn check(
         let help = "write device = \"cpu\" in [train], or give `dtype` in place of `base`";
         reader.refuse_if(wrong, "model.base", format!("is not held on {kind}"), help);
     }
+    if let Some(AdapterSection::Lora(section)) = adapter {
+        check_start(reader, &section.lora);
+    }
     if let Some(data) = data {
         check_data(reader, data);
     }
@@ -91,6 +95,18 @@ pub(crate) fn check(
     if let (Some(data), Some(train)) = (data, train) {
         check_evaluation(reader, data, train);
     }
+}
+
+#[rustfmt::skip]
+fn check_start(reader: &mut Reader<'_>, lora: &AdapterConfig) {
+    let init = lora.init;
+    let mut rule = |wrong, message, help| reader.refuse_if(wrong, "adapter.init", message, help);
+    rule(init == Init::Orthogonal && lora.rank % 2 == 1,
+        "needs an even rank", "write an even `rank`");
+    rule(init.moves_base() && lora.alpha == 0.0,
+        "takes a part out of the base that a scale of 0 cannot give back", "write an `alpha` above 0");
+    rule(init.moves_base() && !lora.method.subtracts(),
+        "has no meaning with this `method`", "write method = \"lora\", or leave `init` out");
 }
 
 #[rustfmt::skip]

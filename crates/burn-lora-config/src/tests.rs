@@ -225,6 +225,29 @@ fn the_resolved_configuration_reads_back_the_same() {
 }
 
 #[test]
+fn a_start_that_its_neighbours_forbid_is_refused_and_others_are_read() {
+    check_refused(
+        "[adapter]\nrank = 5\ninit = \"orthogonal\"",
+        "run.toml:9: adapter.init: needs an even rank; write an even `rank`",
+    );
+    check_refused(
+        "[adapter]\nalpha = 0\ninit = \"olora\"",
+        "run.toml:9: adapter.init: takes a part out of the base that a scale of 0 cannot give back; write an `alpha` above 0",
+    );
+    for (name, init) in [
+        ("orthogonal", Init::Orthogonal),
+        ("pissa", Init::Pissa),
+        ("pissa_niter_16", Init::PissaNiter(16)),
+        ("olora", Init::Olora),
+    ] {
+        let config = read(LEAST, &[&format!("adapter.init={name}")]).unwrap();
+        let AdapterSection::Lora(adapter) = &config.adapter else { panic!("{config:?}") };
+        assert_eq!(adapter.lora.init, init);
+        assert_eq!(read(&config.to_toml().unwrap(), &[]).unwrap(), config);
+    }
+}
+
+#[test]
 fn the_defaults_of_the_reference_can_be_given_as_they_stand_there() {
     let plain = read(LEAST, &[]).unwrap();
     for key in RunConfig::keys() {
@@ -299,6 +322,20 @@ fn values_out_of_range_are_refused() {
     check_refused(
         "[adapter]\ndropout = 1.0",
         "run.toml:8: adapter.dropout: cannot be 1.0; allowed: number from 0, below 1",
+    );
+    let starts = "\"kaiming\", \"gaussian\", \"orthogonal\", \"pissa\", \"pissa_niter_N\" (N from 0 to 255) or \"olora\"";
+    for (init, hint) in [
+        ("pisa", " did you mean \"pissa\"?"),
+        ("pissa_niter_-1", " did you mean \"pissa_niter_4\"?"),
+    ] {
+        check_refused(
+            &format!("[adapter]\ninit = \"{init}\""),
+            &format!("run.toml:8: adapter.init: cannot be \"{init}\";{hint} allowed: {starts}"),
+        );
+    }
+    check_refused(
+        "[adapter]\ninit = 4",
+        &format!("run.toml:8: adapter.init: cannot be 4; allowed: {starts}"),
     );
     check_refused(
         "[train]\nlearning_rate = nan",

@@ -132,7 +132,7 @@ impl LoraConfig {
         self
     }
 
-    /// Sets how A starts.
+    /// Sets how the factors start.
     pub fn with_init(mut self, init: Init) -> Self {
         self.adapter = self.adapter.with_init(init);
         self

@@ -36,6 +36,15 @@
 //! `with_modules_to_save` names modules that are trained whole and saved with the adapter. With a task such
 //! as `TaskType::SeqCls` the head is trained whole too: `classifier` or `score`, or what `with_heads` says.
 //!
+//! # Where training starts
+//!
+//! [`with_init`](crate::LoraConfig::with_init): A drawn and B zero ([`Init::Kaiming`](crate::Init), the default, and `Gaussian`);
+//! both drawn with a product of zero (`Orthogonal`); or parts of the weight itself, the rest of which stays frozen
+//! (`Pissa` and `PissaNiter`, arXiv 2404.02948; `Olora`, arXiv 2406.01775). The latter do not write to the base: what
+//! they took out of it is kept with the factors, unloading gives the base back bit for bit, and such an adapter is saved
+//! as plain LoRA of twice the rank for the base as it is. Their decompositions run on one thread of the host when the
+//! model is patched: an exact one takes time with the cube of the width.
+//!
 //! # When which path is taken
 //!
 //! The change hangs on the weight, so no model code has to change. What runs depends on what the model

@@ -43,8 +43,8 @@ use crate::select::{Selection, Unmatched, select};
 /// ```
 ///
 /// Afterwards the factors and the modules of `modules_to_save` require gradients and nothing else
-/// does. Every factor is drawn from `config.seed` and its layer's path, so neither the order of the
-/// layers nor which others are adapted changes it.
+/// does. Every factor starts from `config.seed`, its layer's path and, for some initialisations, its layer's weight, so
+/// neither the order of the layers nor which others are adapted changes it.
 ///
 /// # Errors
 ///
@@ -98,7 +98,12 @@ impl Plan {
         }
         check_formats(&scan, &selection)?;
         let report = report(&scan, &selection, config);
-        Ok(Self { scan, selection, report })
+        let plan = Self { scan, selection, report };
+        for linear in plan.adapted() {
+            let fits = config.adapter.fits(linear.d_in, linear.d_out);
+            fits.map_err(|source| PatchError::Adapter { layer: linear.path.clone(), source })?;
+        }
+        Ok(plan)
     }
 
     /// As [`new`](Self::new), where the weights that get an adapter are to be initialised if they are not

@@ -328,7 +328,7 @@ pub(crate) fn add_sets<M: Module>(model: M, added: BTreeMap<String, Adapters>) -
 }
 
 /// Hangs every set on the weight of its layer. The model must carry none.
-fn attach_to_layers<M: Module>(model: M, mut sets: BTreeMap<String, Adapters>) -> M {
+pub(crate) fn attach_to_layers<M: Module>(model: M, mut sets: BTreeMap<String, Adapters>) -> M {
     attach_sets(model, |path| {
         let path = normalized(path);
         let layer = parent(&path);

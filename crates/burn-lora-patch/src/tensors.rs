@@ -16,6 +16,8 @@ use burn_lora_text::nearest_ends;
 use crate::error::{KeyProblem, PatchError};
 use crate::path::{Trail, follow_trail};
 use crate::peft::keys::{NamedTensor, Part, Slot};
+use crate::peft::moved;
+use crate::rewrite::sets_by_layer;
 use crate::scan::{Scan, state};
 
 /// The stable name of every trainable parameter, with the identity that Burn keys gradients and
@@ -41,21 +43,23 @@ pub fn trainable_factors<M: Module>(model: &M) -> Vec<(&'static Factor, ParamId)
 }
 
 /// The values of every trainable parameter, factors and modules trained whole, in the order of
-/// traversal.
+/// traversal; with a factor that started in a part of the base, what it started from
+/// ([`Adapter::beside`](burn_lora::Adapter::beside)), as in PEFT's files.
 ///
 /// # Errors
 ///
 /// A tensor that cannot be read from its device.
 pub fn trainable_tensors<M: Module>(model: &M) -> Result<Vec<NamedTensor>, PatchError> {
-    let slots = trainable_slots(model);
+    let sets = sets_by_layer(model);
+    let slots = trainable_slots(model, &sets);
     let mut values = read(model, slots.iter().map(|slot| slot.path.clone()).collect())?;
-    Ok(slots
+    slots
         .into_iter()
         .filter_map(|slot| {
             let values = values.remove(&slot.path)?;
-            Some(slot.named(values))
+            Some(moved::named(&sets, slot, values))
         })
-        .collect())
+        .collect()
 }
 
 /// Puts the values of every trainable parameter back, as [`trainable_tensors`] gave them.
@@ -68,7 +72,7 @@ pub fn set_tensors<M: Module>(
     model: &mut M,
     tensors: impl IntoIterator<Item = NamedTensor>,
 ) -> Result<(), PatchError> {
-    let slots = trainable_slots(model);
+    let slots = trainable_slots(model, &sets_by_layer(model));
     let tensors: BTreeMap<String, NamedTensor> =
         tensors.into_iter().map(|tensor| (tensor.key.clone(), tensor)).collect();
     let mut problems = Vec::new();
@@ -88,22 +92,16 @@ pub fn set_tensors<M: Module>(
     if !problems.is_empty() {
         return Err(PatchError::Keys { origin: "the given map".to_owned(), problems });
     }
-    let mut tensors = tensors;
-    let values = slots
-        .into_iter()
-        .filter_map(|slot| {
-            let tensor = tensors.remove(&slot.key)?;
-            Some((slot.path.clone(), slot.stored(tensor.values)))
-        })
-        .collect();
-    *model = write(model.clone(), values);
+    let values = tensors.into_iter().map(|(key, tensor)| (key, tensor.values)).collect();
+    *model = moved::stored(model, &slots, values);
     Ok(())
 }
 
-fn trainable_slots<M: Module>(model: &M) -> Vec<Slot> {
+fn trainable_slots<M: Module>(model: &M, sets: &moved::Sets) -> Vec<Slot> {
     let tracked = tracked(model);
     let scan = Scan::of(model);
-    scan.params().iter().filter(|param| tracked.contains(&param.path)).map(Slot::of).collect()
+    let trained = scan.params().iter().filter(|param| tracked.contains(&param.path));
+    trained.map(|param| moved::widened(sets, Slot::of(param))).collect()
 }
 
 /// What is missing, surplus or of another shape among `tensors`, given the places for them.

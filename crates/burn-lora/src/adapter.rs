@@ -6,6 +6,7 @@
 //! weight. What several adapters on one weight are is said at [`Adapters`](crate::Adapters).
 
 mod dora;
+mod initial;
 mod kinds;
 mod lora;
 
@@ -15,6 +16,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Distribution, Tensor, TensorData};
 
 use crate::{AdapterConfig, FrozenWeight, LoraError};
+pub(crate) use initial::Initial;
 use kinds::Factors;
 pub use kinds::Method;
 
@@ -28,6 +30,8 @@ pub(crate) trait Adaptation: Module {
     const FACTORS: &'static [Factor];
     /// The key of `adapter_config.json` that PEFT sets to `true` for this kind.
     const SWITCH: Option<&'static str>;
+    /// Whether its factors can start in a part of the weight.
+    const SUBTRACTS: bool = false;
 
     /// Factors to start training from, for the weight given: `W' = W`.
     fn init(
@@ -41,6 +45,16 @@ pub(crate) trait Adaptation: Module {
 
     /// The sizes that the factors have.
     fn sizes(&self) -> Sizes;
+
+    /// What was taken out of the weight when the factors started in a part of it.
+    fn initial(&self) -> Option<&Initial> {
+        None
+    }
+
+    /// The same factors, started elsewhere. A kind that [`SUBTRACTS`](Self::SUBTRACTS) says how.
+    fn with_initial(self, _initial: Initial) -> Self {
+        self
+    }
 
     /// Values that a training step keeps for the backward pass, a row, beside the layer's input.
     fn kept(sizes: Sizes, dropout: bool) -> usize;
@@ -161,11 +175,11 @@ pub struct Adapter {
 
 impl Adapter {
     /// A fresh adapter of the kind `config.method` for `weight: [d_in, d_out]`, which it leaves as it
-    /// is: A drawn as `config.init` says from a generator seeded with `seed`, B zero.
+    /// is: factors as `config.init` says, what is drawn from a generator seeded with `seed`.
     ///
     /// # Errors
     ///
-    /// The first problem of `config`; a weight without inputs or outputs.
+    /// The first problem of `config`; a weight without inputs or outputs; a weight that the factors cannot start in.
     pub fn init(
         name: &str,
         config: &AdapterConfig,
@@ -251,6 +265,30 @@ impl Adapter {
     /// The number of columns of A.
     pub fn rank(&self) -> usize {
         self.factors.sizes().rank
+    }
+
+    /// What stands beside a factor along the rank, in Burn's layout, where the adapter is written for the untouched
+    /// weight ([`AdapterConfig::written`]): `A₀` beside A and `−B₀` below B, so that `[A A₀]` and `[B; −B₀]` have the
+    /// product `A B − A₀ B₀`. None where nothing was taken out of the weight, or of a factor that has no rank.
+    pub fn beside(&self, factor: &Factor) -> Option<&Tensor<2>> {
+        self.factors.initial()?.part(factor)
+    }
+
+    /// The same adapter with other values in the place of what [`beside`](Self::beside) gives, of the same shapes.
+    /// Nothing changes of one that has nothing there.
+    pub fn with_beside(self, change: impl FnMut(&'static Factor, Tensor<2>) -> Tensor<2>) -> Self {
+        let Some(initial) = self.factors.initial().cloned() else { return self };
+        Self { factors: self.factors.with_initial(initial.with_parts(change)), ..self }
+    }
+
+    /// Whether its factors started in a part of the weight.
+    pub fn is_moved(&self) -> bool {
+        self.factors.initial().is_some()
+    }
+
+    /// The rank that it is written with: twice its own where it [is moved](Self::is_moved).
+    pub fn written_rank(&self) -> usize {
+        if self.is_moved() { 2 * self.rank() } else { self.rank() }
     }
 
     /// The shape of the weight that the factors are for, `[d_in, d_out]`.
@@ -367,7 +405,16 @@ impl Adapter {
         }
         let keep = 1.0 - self.dropout;
         let mask = Tensor::<2>::random([d_in, 1], Distribution::Bernoulli(keep), &device);
-        change * mask.detach().div_scalar(keep)
+        let mask = mask.detach().div_scalar(keep);
+        let dropped = change * mask.clone();
+        match self.factors.initial() {
+            // What the factors started from is a part of the base, of which nothing is dropped.
+            Some(initial) => {
+                let scale = self.scale * self.multiplier;
+                dropped + initial.change().mul_scalar(scale) * mask.neg().add_scalar(1.0)
+            }
+            None => dropped,
+        }
     }
 
     fn strength(&self) -> Strength {

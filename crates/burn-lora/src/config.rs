@@ -13,7 +13,7 @@
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
-use crate::{LoraError, Method};
+use crate::{Init, LoraError, Method};
 
 /// The hyper-parameters of an adapter, named as those of PEFT's `LoraConfig`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct AdapterConfig {
     pub dropout: f64,
     /// Divide alpha by `√rank` rather than by `rank` (rank-stabilised LoRA, arXiv 2312.03732).
     pub rslora: bool,
-    /// How A starts; B always starts at zero, so that training starts at the base model.
+    /// How the factors start; training starts at the base model whichever it is.
     pub init: Init,
 }
 
@@ -60,31 +60,6 @@ impl From<Form> for AdapterConfig {
         let Form { rank, alpha, method, dropout, rslora, init } = form;
         let alpha = alpha.unwrap_or_else(|| Self::new(rank).alpha);
         Self { method, rank, alpha, dropout, rslora, init }
-    }
-}
-
-/// The distribution that factor A is drawn from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Init {
-    /// Uniform on `±1/√d_in`: `kaiming_uniform(a = √5)`, the default of PEFT and of the paper's code.
-    #[default]
-    Kaiming,
-    /// Normal with standard deviation `1/rank`, PEFT's `"gaussian"`.
-    Gaussian,
-}
-
-impl Init {
-    /// Every one.
-    pub const ALL: [Self; 2] = [Self::Kaiming, Self::Gaussian];
-
-    /// The name in configurations and messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kaiming => "kaiming",
-            Self::Gaussian => "gaussian",
-        }
     }
 }
 
@@ -126,7 +101,7 @@ impl AdapterConfig {
         self
     }
 
-    /// Sets how A starts.
+    /// Sets how the factors start.
     pub fn with_init(mut self, init: Init) -> Self {
         self.init = init;
         self
@@ -136,6 +111,29 @@ impl AdapterConfig {
     pub fn scale(&self) -> f64 {
         let rank = self.rank as f64;
         self.alpha / if self.rslora { rank.sqrt() } else { rank }
+    }
+
+    /// The adapter as it is written for the untouched base: itself, or where [`init`](Self::init) moves the base, plain
+    /// LoRA (or DoRA) of twice the rank and the same scale, whose other half is what the factors started from.
+    pub fn written(&self) -> Self {
+        if !self.init.moves_base() {
+            return self.clone();
+        }
+        let twice = if self.rslora { std::f64::consts::SQRT_2 } else { 2.0 };
+        let (rank, alpha) = (2 * self.rank, twice * self.alpha);
+        Self { rank, alpha, init: Init::default(), ..self.clone() }
+    }
+
+    /// Whether the factors can start in a weight `[d_in, d_out]` as they are to.
+    ///
+    /// # Errors
+    ///
+    /// A rank of which the weight has not as many parts.
+    pub fn fits(&self, d_in: usize, d_out: usize) -> Result<(), LoraError> {
+        if self.init.moves_base() && self.rank > d_in.min(d_out) {
+            return Err(LoraError::InitRank { init: self.init, rank: self.rank, d_in, d_out });
+        }
+        Ok(())
     }
 
     /// Checks every field.
@@ -154,6 +152,15 @@ impl AdapterConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             problems.push(LoraError::Dropout { dropout: self.dropout });
         }
+        if self.init == Init::Orthogonal && self.rank % 2 == 1 {
+            problems.push(LoraError::OddRank { rank: self.rank });
+        }
+        if self.init.moves_base() && self.alpha == 0.0 {
+            problems.push(LoraError::InitScale { init: self.init });
+        }
+        if self.init.moves_base() && !self.method.subtracts() {
+            problems.push(LoraError::InitMethod { init: self.init, method: self.method });
+        }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 }
@@ -168,10 +175,43 @@ mod tests {
         assert_eq!(AdapterConfig::new(4).with_alpha(8.0).with_rslora(true).scale(), 4.0);
     }
 
+    /// What is written has the scale of what was trained, with rsLoRA too.
     #[test]
-    fn an_init_is_called_the_same_in_every_file() {
-        for init in Init::ALL {
-            assert_eq!(serde_json::to_value(init).unwrap(), init.name());
+    fn what_moved_the_base_is_written_with_twice_the_rank_and_the_same_scale() {
+        let config = AdapterConfig::new(6).with_alpha(5.0).with_dropout(0.1);
+        assert_eq!(config.written(), config);
+        for rslora in [false, true] {
+            let moved = config.clone().with_rslora(rslora).with_init(Init::Pissa);
+            let written = moved.written();
+            assert_eq!((written.rank, written.init), (12, Init::Kaiming));
+            assert!((written.scale() / moved.scale() - 1.0).abs() < 1e-15, "{rslora}");
+            assert_eq!(written.written(), written);
+        }
+    }
+
+    #[test]
+    fn a_start_that_cannot_be_is_refused_with_what_it_needs() {
+        let problem = |config: AdapterConfig| {
+            let mut problems = config.validate().unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            problems.remove(0).to_string()
+        };
+        let odd = problem(AdapterConfig::new(5).with_init(Init::Orthogonal));
+        assert!(odd.contains("needs an even rank, and 5 is odd: use 4 or 6"), "{odd}");
+        let one = problem(AdapterConfig::new(1).with_init(Init::Orthogonal));
+        assert!(one.contains("1 is odd: use 2"), "{one}");
+        for init in [Init::Pissa, Init::PissaNiter(4), Init::Olora] {
+            let none = problem(AdapterConfig::new(4).with_alpha(0.0).with_init(init));
+            assert!(none.contains(&format!("{init} takes a part out of the weight")), "{none}");
+            let config = AdapterConfig::new(4).with_init(init);
+            assert_eq!(config.fits(4, 9), Ok(()));
+            let wide = config.fits(9, 3).unwrap_err().to_string();
+            assert!(wide.contains("[9, 3] has 3"), "{wide}");
+        }
+        assert_eq!(AdapterConfig::new(4).fits(1, 1), Ok(()), "others start anywhere");
+        for &method in Method::ALL {
+            let config = AdapterConfig::new(4).with_method(method).with_init(Init::Pissa);
+            assert_eq!(config.validate().is_ok(), method.subtracts(), "{method}");
         }
     }
 

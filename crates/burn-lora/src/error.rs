@@ -2,6 +2,8 @@
 
 use burn_lora_text::{listed, nearest};
 
+use crate::{Init, Method};
+
 /// An adapter that cannot be built as asked.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -37,6 +39,80 @@ pub enum LoraError {
     Scale {
         /// The scale asked for.
         scale: f64,
+    },
+    /// An orthogonal start needs an even rank.
+    #[error(
+        "the initialisation orthogonal needs an even rank, and {rank} is odd: use {}",
+        even_neighbours(*rank)
+    )]
+    OddRank {
+        /// The rank asked for.
+        rank: usize,
+    },
+    /// A part that is taken out of the weight cannot be given back at a scale of zero.
+    #[error(
+        "the initialisation {init} takes a part out of the weight that the adapter gives back times its scale, and alpha is 0: use an \
+         alpha above 0"
+    )]
+    InitScale {
+        /// The initialisation asked for.
+        init: Init,
+    },
+    /// The weight has not as many parts as the rank.
+    #[error(
+        "the initialisation {init} starts rank {rank} from as many parts of the weight, and a weight [{d_in}, {d_out}] has {}: use a rank \
+         up to that, or leave the layer out",
+        d_in.min(d_out)
+    )]
+    InitRank {
+        /// The initialisation asked for.
+        init: Init,
+        /// The rank asked for.
+        rank: usize,
+        /// Input features.
+        d_in: usize,
+        /// Output features.
+        d_out: usize,
+    },
+    /// This kind of adapter is no sum with a product of factors.
+    #[error("{} cannot start with {init}, which takes a product of factors out of the weight", method.title())]
+    InitMethod {
+        /// The initialisation asked for.
+        init: Init,
+        /// The kind of adapter.
+        method: Method,
+    },
+    /// The weight holds values that no decomposition exists of.
+    #[error(
+        "the initialisation {init} decomposes the weight, which holds values that are not finite: check the base model's files"
+    )]
+    NotFinite {
+        /// The initialisation asked for.
+        init: Init,
+    },
+    /// The weight's singular values were not found.
+    #[error(
+        "the singular value decomposition of the weight, for the initialisation {init}, does not converge: use olora, or another start"
+    )]
+    NoConvergence {
+        /// The initialisation asked for.
+        init: Init,
+    },
+    /// The weight cannot be read from its device.
+    #[error(
+        "the initialisation {init} reads the weight, which cannot be read from its device: {reason}"
+    )]
+    Unreadable {
+        /// The initialisation asked for.
+        init: Init,
+        /// What the device said.
+        reason: String,
+    },
+    /// No initialisation has that name.
+    #[error("`{found}` is no initialisation: there are {}", Init::WORDS)]
+    UnknownInit {
+        /// The name asked for.
+        found: String,
     },
     /// The weight has no inputs or no outputs.
     #[error(
@@ -94,5 +170,13 @@ fn there_are(path: &str, weights: &[String]) -> String {
         ([], _) => "the module has none".to_owned(),
         (_, Some(near)) => format!("did you mean `{near}`?"),
         (weights, None) => format!("there are {}", listed(weights)),
+    }
+}
+
+/// The even ranks beside an odd one.
+fn even_neighbours(rank: usize) -> String {
+    match rank {
+        0 | 1 => "2".to_owned(),
+        rank => format!("{} or {}", rank - 1, rank.saturating_add(1)),
     }
 }

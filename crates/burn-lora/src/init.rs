@@ -1,89 +1,189 @@
-//! Initial values of factor A, drawn on the host from a seeded generator of their own.
+//! What factors start from.
 //!
-//! The backends' generators are global to the process; a generator per factor makes an adapter's
-//! start the same on every backend and in any order of creation.
+//! - `drawn`: numbers of a seeded generator, with a product of zero, so that the weight is as it was.
+//! - `decomposed`: parts of the weight itself (PiSSA, OLoRA). Training then starts at `W − scale · A₀ B₀` with the
+//!   factors `A₀` and `B₀`, which is the weight again; what is taken out goes with the factors
+//!   ([`Initial`]) and never into the weight that is held.
+//!
+//! Generators and decompositions run on the host, one generator to a factor's seed and one thread, so that an
+//! adapter's start is the same on every backend, with any number of threads and in any order of creation.
+//!
+//! Left out: starts that need data or gradients (EVA, CorDA, LoRA-GA), and LoftQ, which moves a base to what its
+//! format can hold.
+
+mod decomposed;
+mod drawn;
+
+use std::fmt;
+use std::str::FromStr;
 
 use burn::module::Param;
-use burn::tensor::{Device, Tensor, TensorData};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Normal, Uniform};
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
-use crate::{AdapterConfig, Init, LoraError};
+use crate::adapter::Initial;
+use crate::{AdapterConfig, LoraError};
 
-/// Both factors for a weight: A, `[d_in, rank]`, as PEFT's `reset_lora_parameters` starts it, and B,
-/// `[rank, d_out]`, of zeros.
+/// How factors start. Whichever it is, the adapted layer computes at first what the base computes.
+///
+/// ```
+/// use burn_lora::Init;
+///
+/// let init: Init = "pissa_niter_4".parse()?;
+/// assert_eq!(init, Init::PissaNiter(4));
+/// assert!(init.moves_base() && !Init::Orthogonal.moves_base());
+/// # Ok::<(), burn_lora::LoraError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
+pub enum Init {
+    /// A uniform on `±1/√d_in`: `kaiming_uniform(a = √5)`, the default of PEFT and of the paper's code; B zero.
+    #[default]
+    Kaiming,
+    /// A normal with standard deviation `1/rank`, PEFT's `"gaussian"`; B zero.
+    Gaussian,
+    /// A and B of normal numbers along directions that are orthogonal to each other, so that neither is zero and
+    /// their product is: PEFT's `"orthogonal"`. The rank is even.
+    Orthogonal,
+    /// PiSSA (arXiv 2404.02948): the largest singular values of the weight, with half of each in A and half in B,
+    /// are trained, and what is left of it is frozen.
+    Pissa,
+    /// PiSSA with a randomised SVD of so many rounds (Halko, Martinsson and Tropp, arXiv 0909.4061, algorithm 4.4
+    /// without oversampling, as `torch.svd_lowrank`): of a large weight far faster, and close to it from 4 rounds on.
+    PissaNiter(u8),
+    /// OLoRA (arXiv 2406.01775): the first `rank` directions of a QR decomposition of the weight.
+    Olora,
+}
+
+impl Init {
+    /// One of every kind.
+    pub const ALL: [Self; 6] = [
+        Self::Kaiming,
+        Self::Gaussian,
+        Self::Orthogonal,
+        Self::Pissa,
+        Self::PissaNiter(4),
+        Self::Olora,
+    ];
+
+    /// The names in configurations and messages; N stands for a number of rounds.
+    pub const WORDS: &'static str = "\"kaiming\", \"gaussian\", \"orthogonal\", \"pissa\", \"pissa_niter_N\" (N from 0 to 255) or \"olora\"";
+
+    /// Whether training starts beside a weight from which a part was taken, which the factors give back: the adapter
+    /// is then written with what it took ([`AdapterConfig::written`]).
+    pub fn moves_base(self) -> bool {
+        matches!(self, Self::Pissa | Self::PissaNiter(_) | Self::Olora)
+    }
+}
+
+/// What stands before the number of rounds.
+const NITER: &str = "pissa_niter_";
+
+impl fmt::Display for Init {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kaiming => f.write_str("kaiming"),
+            Self::Gaussian => f.write_str("gaussian"),
+            Self::Orthogonal => f.write_str("orthogonal"),
+            Self::Pissa => f.write_str("pissa"),
+            Self::PissaNiter(rounds) => write!(f, "{NITER}{rounds}"),
+            Self::Olora => f.write_str("olora"),
+        }
+    }
+}
+
+impl FromStr for Init {
+    type Err = LoraError;
+
+    fn from_str(name: &str) -> Result<Self, LoraError> {
+        let rounds = name
+            .strip_prefix(NITER)
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|digits| digits.parse().ok());
+        match (name, rounds) {
+            (_, Some(rounds)) => Ok(Self::PissaNiter(rounds)),
+            ("kaiming", _) => Ok(Self::Kaiming),
+            ("gaussian", _) => Ok(Self::Gaussian),
+            ("orthogonal", _) => Ok(Self::Orthogonal),
+            ("pissa", _) => Ok(Self::Pissa),
+            ("olora", _) => Ok(Self::Olora),
+            _ => Err(LoraError::UnknownInit { found: name.to_owned() }),
+        }
+    }
+}
+
+impl TryFrom<String> for Init {
+    type Error = LoraError;
+
+    fn try_from(name: String) -> Result<Self, LoraError> {
+        name.parse()
+    }
+}
+
+impl From<Init> for String {
+    fn from(init: Init) -> Self {
+        init.to_string()
+    }
+}
+
+/// Both factors as they start, and what stands for them in the weight.
+pub(crate) struct Start {
+    /// `[d_in, rank]`.
+    pub(crate) a: Tensor<2>,
+    /// `[rank, d_out]`.
+    pub(crate) b: Tensor<2>,
+    /// What was taken out of the weight, where something was.
+    pub(crate) initial: Option<Initial>,
+}
+
+/// The values of both factors, row by row.
+struct Values {
+    /// `[d_in, rank]`.
+    a: Vec<f32>,
+    /// `[rank, d_out]`.
+    b: Vec<f32>,
+}
+
+/// Both factors for a weight `[d_in, d_out]`.
 pub(crate) fn factors(
     config: &AdapterConfig,
     weight: &Param<Tensor<2>>,
     seed: u64,
-) -> Result<(Tensor<2>, Tensor<2>), LoraError> {
-    let (shape, device) = (weight.lazy_shape(), weight.lazy_device());
-    let a = factor_a(config.init, shape[0], config.rank, seed, &device)?;
-    Ok((a, Tensor::zeros([config.rank, shape[1]], &device)))
-}
-
-fn factor_a(
-    init: Init,
-    d_in: usize,
-    rank: usize,
-    seed: u64,
-    device: &Device,
-) -> Result<Tensor<2>, LoraError> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let count = d_in * rank;
-    let values: Vec<f32> = match init {
-        Init::Kaiming => {
-            let bound = 1.0 / (d_in as f32).sqrt();
-            let uniform = Uniform::new_inclusive(-bound, bound)
-                .map_err(|_| LoraError::Weight { d_in, d_out: rank })?;
-            uniform.sample_iter(&mut rng).take(count).collect()
-        }
-        Init::Gaussian => {
-            let normal =
-                Normal::new(0.0, 1.0 / rank as f32).map_err(|_| LoraError::Rank { rank })?;
-            normal.sample_iter(&mut rng).take(count).collect()
+) -> Result<Start, LoraError> {
+    let (shape, device, rank) = (weight.lazy_shape(), weight.lazy_device(), config.rank);
+    let (d_in, d_out) = (shape[0], shape[1]);
+    config.fits(d_in, d_out)?;
+    let values = match config.init {
+        Init::Kaiming => drawn::kaiming(d_in, d_out, rank, seed)?,
+        Init::Gaussian => drawn::gaussian(d_in, d_out, rank, seed)?,
+        Init::Orthogonal => drawn::orthogonal(d_in, d_out, rank, seed),
+        Init::Pissa | Init::PissaNiter(_) | Init::Olora => {
+            decomposed::of(weight, config, [d_in, d_out], seed)?
         }
     };
-    Ok(Tensor::from_data(TensorData::new(values, [d_in, rank]), device))
+    let a = Tensor::from_data(TensorData::new(values.a, [d_in, rank]), &device);
+    let b = Tensor::from_data(TensorData::new(values.b, [rank, d_out]), &device);
+    let initial = config.init.moves_base().then(|| Initial::of(a.clone(), b.clone()));
+    Ok(Start { a, b, initial })
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    fn values(init: Init, d_in: usize, rank: usize, seed: u64) -> Vec<f32> {
-        let device = crate::device::parse("flex").unwrap();
-        factor_a(init, d_in, rank, seed, &device).unwrap().into_data().try_to_vec().unwrap()
-    }
-
-    /// With 8,192 draws the standard error of the mean is 1.1 % of a standard deviation and that
-    /// of the standard deviation 0.8 %: 5 % is more than four of either.
-    fn check_moments(values: &[f32], deviation: f64) {
-        let n = values.len() as f64;
-        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-        let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
-        assert!(mean.abs() < 0.05 * deviation, "mean {mean}");
-        assert!((variance.sqrt() / deviation - 1.0).abs() < 0.05, "deviation {}", variance.sqrt());
-    }
-
     #[test]
-    fn kaiming_is_uniform_on_one_over_root_d_in() {
-        let values = values(Init::Kaiming, 1024, 8, 1);
-        let bound = 1.0 / 32.0_f32;
-        assert!(values.iter().all(|v| v.abs() <= bound));
-        assert!(values.iter().any(|v| v.abs() > 0.99 * bound));
-        check_moments(&values, f64::from(bound) / 3.0_f64.sqrt());
-    }
-
-    #[test]
-    fn gaussian_has_deviation_one_over_rank() {
-        check_moments(&values(Init::Gaussian, 1024, 8, 1), 1.0 / 8.0);
-    }
-
-    #[test]
-    fn the_seed_decides_and_nothing_else() {
-        assert_eq!(values(Init::Kaiming, 16, 4, 7), values(Init::Kaiming, 16, 4, 7));
-        assert_ne!(values(Init::Kaiming, 16, 4, 7), values(Init::Kaiming, 16, 4, 8));
+    fn an_init_is_called_the_same_in_every_file() {
+        for init in Init::ALL.into_iter().chain([Init::PissaNiter(0), Init::PissaNiter(255)]) {
+            assert_eq!(serde_json::to_value(init).unwrap(), init.to_string());
+            assert_eq!(init.to_string().parse(), Ok(init));
+        }
+        for none in
+            ["", "Pissa", "pissa_niter_", "pissa_niter_+4", "pissa_niter_256", "pissa_4", "olora "]
+        {
+            let error = none.parse::<Init>().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{none}` is no initialisation")), "{error}");
+            assert!(error.contains("\"pissa_niter_N\""), "{error}");
+        }
     }
 }

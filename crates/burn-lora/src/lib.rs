@@ -10,7 +10,7 @@
 //! The product `A B` is never formed while training, and neither is a gradient of `W`: see
 //! [`lora_linear`] for the operation and its hand-derived backward.
 //!
-//! - [`AdapterConfig`]: kind, rank, alpha, dropout, rsLoRA, initialisation.
+//! - [`AdapterConfig`]: kind, rank, alpha, dropout, rsLoRA, initialisation ([`Init`]).
 //! - [`Method`]: the table of kinds of adapter, LoRA and DoRA, with the [`Factor`]s of each.
 //! - [`Adapter`]: factors with a name; [`Adapters`]: the set that hangs on one weight, attached
 //!   through Burn's `Reparameterization`, so that no model code changes.
@@ -56,10 +56,11 @@ mod op;
 
 pub use adapter::{Adapter, Factor, Method, Sizes};
 pub use adapters::{Adapters, FactorPath, attach, attach_sets, detach, is_trained, sets, unshared};
-pub use config::{AdapterConfig, Init};
+pub use config::AdapterConfig;
 pub use embedding::{embed, unembed};
 pub use error::LoraError;
 pub use forward::LoraForward;
+pub use init::Init;
 #[cfg(feature = "flex")]
 pub use op::FlexWeight;
 pub use op::{

@@ -1,4 +1,4 @@
-//! One adapter of one architecture, as `generate.py` wrote it.
+//! One adapter of one architecture, or one initialisation, as a `generate.py` wrote it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,9 @@ pub struct Fixture {
     /// The architecture's folder.
     pub dir: PathBuf,
 }
+
+/// What an initialisation left in the base.
+pub const RESIDUAL: &str = "residual.safetensors";
 
 /// A tensor of a file, as numbers of the widest kind.
 #[derive(Debug, Clone)]
@@ -39,7 +42,8 @@ impl Fixture {
         let mut found = Vec::new();
         for dir in models {
             for adapter in folders(&dir)? {
-                if adapter.join("adapter_config.json").is_file() {
+                let is_one = |name| adapter.join(name).is_file();
+                if is_one("adapter_config.json") || is_one(RESIDUAL) {
                     found.push(Self {
                         model: name(&dir),
                         adapter: name(&adapter),
@@ -51,12 +55,17 @@ impl Fixture {
         Ok(found)
     }
 
+    /// Whether it is an initialisation's, as `fixtures/init/generate.py` writes them.
+    pub fn is_start(&self) -> bool {
+        self.adapter_dir().join(RESIDUAL).is_file()
+    }
+
     /// The adapter's folder.
     pub fn adapter_dir(&self) -> PathBuf {
         self.dir.join(&self.adapter)
     }
 
-    /// The losses of PEFT's 20 steps.
+    /// The losses of PEFT's steps.
     pub fn curve(&self) -> Result<Vec<f64>, String> {
         let path = self.adapter_dir().join("curve.json");
         let text = files::read_text(&path).map_err(|error| error.to_string())?;

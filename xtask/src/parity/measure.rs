@@ -44,7 +44,7 @@ impl<E: std::fmt::Display> From<E> for Failure {
 }
 
 /// What the model reads, and what it is scored on.
-struct Batch {
+pub(super) struct Batch {
     ids: Tensor<2, Int>,
     lengths: Vec<usize>,
     /// Rows of the flat logits that are no padding.
@@ -54,7 +54,7 @@ struct Batch {
 }
 
 /// A model of either kind: flat logits, `[rows, classes]`.
-trait Logits: Model {
+pub(super) trait Logits: Model {
     fn flat(&self, batch: &Batch) -> Tensor<2>;
 }
 
@@ -111,7 +111,7 @@ fn compare<M: Logits>(
     Ok(Measured { base, adapted, merged, gradients, curve, steps })
 }
 
-fn batch(
+pub(super) fn batch(
     tensors: &BTreeMap<String, Values>,
     causal: bool,
     device: &Device,
@@ -148,7 +148,10 @@ fn batch(
     Ok(Batch { ids, lengths, rows: flat_rows, targets })
 }
 
-fn get<'a>(tensors: &'a BTreeMap<String, Values>, key: &str) -> Result<&'a Values, String> {
+pub(super) fn get<'a>(
+    tensors: &'a BTreeMap<String, Values>,
+    key: &str,
+) -> Result<&'a Values, String> {
     tensors.get(key).ok_or_else(|| format!("the file has no `{key}`"))
 }
 
@@ -157,7 +160,7 @@ fn index(values: &[i32], device: &Device) -> Tensor<1, Int> {
 }
 
 /// The largest absolute difference over the rows that are no padding.
-fn logit_difference<M: Logits>(
+pub(super) fn logit_difference<M: Logits>(
     model: &M,
     batch: &Batch,
     expected: &Values,
@@ -171,6 +174,14 @@ fn logit_difference<M: Logits>(
         &expected.values[first..first + classes]
     });
     Ok(largest(got.iter().zip(expected).map(|(&got, &expected)| f64::from(got) - expected)))
+}
+
+/// All logits.
+pub(super) fn logits<M: Logits>(model: &M, batch: &Batch) -> Result<Values, Failure> {
+    let logits = model.flat(batch);
+    let shape = logits.dims().to_vec();
+    let values: Vec<f32> = logits.into_data().try_to_vec()?;
+    Ok(Values { shape, values: values.into_iter().map(f64::from).collect() })
 }
 
 fn loss<M: Logits>(model: &M, batch: &Batch) -> Tensor<1> {
@@ -244,16 +255,26 @@ fn curve_difference<M: Logits>(
 }
 
 /// The losses before each of as many AdamW steps.
-fn curve<M: Logits>(mut model: M, batch: &Batch, steps: usize) -> Result<Vec<f64>, Failure> {
+fn curve<M: Logits>(model: M, batch: &Batch, steps: usize) -> Result<Vec<f64>, Failure> {
+    trained(model, batch, steps, 1e-2).map(|(_, losses)| losses)
+}
+
+/// The model after as many AdamW steps at that rate, and the losses before each.
+pub(super) fn trained<M: Logits>(
+    mut model: M,
+    batch: &Batch,
+    steps: usize,
+    rate: f64,
+) -> Result<(M, Vec<f64>), Failure> {
     let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).init();
     let mut losses = Vec::with_capacity(steps);
     for _ in 0..steps {
         let loss = loss(&model, batch);
         losses.push(f64::from(loss.clone().try_into_scalar::<f32>()?));
         let grads = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(1e-2, model, grads);
+        model = optimizer.step(rate, model, grads);
     }
-    Ok(losses)
+    Ok((model, losses))
 }
 
 /// Makes every trainable parameter larger by [`NUDGE`].

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn_lora::{AdapterConfig, Init, Method};
 use burn_lora_patch::{Targets, TargetsForm};
+use burn_lora_text::nearest;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
 
@@ -86,8 +87,8 @@ keys! {
         dropout: f64 = 0.0, number(0.0..1.0);
         /// Scale by alpha / √rank instead of alpha / rank.
         rslora: bool = false, flag();
-        /// How A starts; B starts at zero.
-        init: Init = Init::Kaiming, word();
+        /// How the factors start: A drawn and B zero (`kaiming`, `gaussian`), both drawn with a product of zero (`orthogonal`, an even rank), or parts of the base's weights, without which these stay frozen (`pissa`; `pissa_niter_N` by N rounds of a randomised SVD, for large weights; `olora`). The latter are saved with twice the rank, for the base as it is.
+        init: Init = Init::Kaiming, start();
     }
 }
 
@@ -119,6 +120,19 @@ impl Part for AdapterSection {
             Self::Full => MethodKey { method: Trained::Full }.write(out),
         }
     }
+}
+
+/// How factors start, by name.
+fn start() -> Allowed<Init> {
+    let read = |value: &Spanned<DeValue<'_>>| {
+        let given = text().read(value)?;
+        given.parse::<Init>().map_err(|_| {
+            let near = nearest(&given, Init::ALL.map(|init| init.to_string()));
+            let hint = near.map(|name| format!("did you mean \"{name}\"?"));
+            Mismatch { hint, ..Mismatch::found(value, format!("\"{given}\"")) }
+        })
+    };
+    Allowed::new(Init::WORDS, read, |init: &Init| Value::String(init.to_string()))
 }
 
 /// Targets in the forms that they have in every file.

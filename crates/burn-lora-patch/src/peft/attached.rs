@@ -1,14 +1,15 @@
 //! The adapter of one name as it hangs on a model: how it was made, what belongs to it, and whether a
 //! configuration describes it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use burn::module::Module;
-use burn_lora::{Adapter, AdapterConfig, Adapters, FactorPath};
+use burn_lora::{Adapter, AdapterConfig, FactorPath};
 
 use super::config::PeftConfig;
 use super::keys::{Part, Slot};
+use super::moved;
 use crate::config::LoraConfig;
 use crate::error::PatchError;
 use crate::path::parent;
@@ -19,7 +20,7 @@ use crate::select::saved_params;
 /// The adapter of one name, and the sets of the model that it is in.
 pub(super) struct Attached {
     pub(super) name: String,
-    sets: BTreeMap<String, Adapters>,
+    pub(super) sets: moved::Sets,
 }
 
 impl Attached {
@@ -56,9 +57,9 @@ impl Attached {
         let mut parts = self.layers();
         let Some((_, first)) = parts.next() else { return PeftConfig::default() };
         serde_json::from_str(first.note()).unwrap_or_else(|_| {
-            let adapter = AdapterConfig::new(first.rank())
+            let adapter = AdapterConfig::new(first.written_rank())
                 .with_method(first.method())
-                .with_alpha(first.scale() * first.rank() as f64)
+                .with_alpha(first.scale() * first.written_rank() as f64)
                 .with_dropout(first.dropout());
             let layers: Vec<&str> = self.layers().map(|(layer, _)| layer).collect();
             PeftConfig::new(&LoraConfig::from(adapter).with_targets(layers))
@@ -75,7 +76,7 @@ impl Attached {
                 ParamRole::Factor => !self.is_of_another(param),
                 _ => saved.contains(&param.path),
             })
-            .map(Slot::of)
+            .map(|param| moved::widened(&self.sets, Slot::of(param)))
             .chain(unstoppable(scan, &saved))
             .collect();
         match slots.iter().find(|slot| matches!(slot.part, Part::Unknown)) {
@@ -86,11 +87,8 @@ impl Attached {
 
     /// Whether the parameter is a factor of an adapter of another name.
     fn is_of_another(&self, param: &ParamInfo) -> bool {
-        FactorPath::parse(&param.path).is_some_and(|place| {
-            let set = self.sets.get(parent(place.weight));
-            let adapter = set.and_then(|set| set.iter().nth(place.index));
-            adapter.is_none_or(|it| it.name() != self.name)
-        })
+        FactorPath::parse(&param.path).is_some()
+            && moved::adapter_of(&self.sets, &param.path).is_none_or(|it| it.name() != self.name)
     }
 }
 
@@ -117,8 +115,8 @@ pub(super) fn check_settings(attached: &Attached, config: &LoraConfig) -> Result
         if adapter.method() != settings.method {
             return mismatch("method", &settings.method, &adapter.method());
         }
-        if adapter.rank() != settings.rank {
-            return mismatch("rank", &settings.rank, &adapter.rank());
+        if adapter.written_rank() != settings.rank {
+            return mismatch("rank", &settings.rank, &adapter.written_rank());
         }
         let (configured, attached) = (settings.scale(), adapter.scale());
         if (configured - attached).abs() > 1e-9 * configured.abs().max(1.0) {

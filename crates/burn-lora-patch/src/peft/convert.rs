@@ -22,7 +22,8 @@ impl PeftConfig {
     /// The configuration that PEFT would write for a model patched with `config`.
     ///
     /// Targets are written as they stand; [`save`](super::save) replaces what PEFT would not
-    /// resolve to the same layers by their names.
+    /// resolve to the same layers by their names. Where the initialisation moves the base, it is that of the adapter as
+    /// it is written ([`AdapterConfig::written`]): of twice the rank.
     pub fn new(config: &LoraConfig) -> Self {
         let exclude = match (&config.exclude_regex, config.exclude.is_empty()) {
             (None, true) => None,
@@ -41,30 +42,31 @@ impl PeftConfig {
                 modules_to_save.push(head);
             }
         }
+        let adapter = config.adapter.written();
         let mut file = Self {
             base_model_name_or_path: config.base_model.clone(),
             exclude_modules: exclude,
-            init_lora_weights: match config.adapter.init {
-                Init::Gaussian => Value::String("gaussian".to_owned()),
-                _ => Value::Bool(true),
+            init_lora_weights: match adapter.init {
+                Init::Kaiming => Value::Bool(true),
+                init => Value::String(init.to_string()),
             },
             layers_pattern: (!config.layers_pattern.is_empty())
                 .then(|| OneOrMany::Many(config.layers_pattern.clone())),
             layers_to_transform: config.layers_to_transform.clone().map(OneOrMany::Many),
-            lora_alpha: config.adapter.alpha,
-            lora_dropout: config.adapter.dropout,
+            lora_alpha: adapter.alpha,
+            lora_dropout: adapter.dropout,
             modules_to_save: (!modules_to_save.is_empty()).then_some(modules_to_save),
-            r: config.adapter.rank,
+            r: adapter.rank,
             target_modules: Some(match &config.targets {
                 Targets::AllLinear => Modules::Pattern(ALL_LINEAR.to_owned()),
                 Targets::Names(names) => Modules::Names(names.clone()),
                 Targets::Regex(pattern) => Modules::Pattern(pattern.clone()),
             }),
             task_type: config.task_type.map(|task| task.as_str().to_owned()),
-            use_rslora: config.adapter.rslora,
+            use_rslora: adapter.rslora,
             ..Self::default()
         };
-        if let Some(key) = config.adapter.method.switch() {
+        if let Some(key) = adapter.method.switch() {
             file.switch_on(key);
         }
         file
@@ -123,8 +125,8 @@ impl PeftConfig {
             return Err(unsupported);
         }
         let init = match &self.init_lora_weights {
-            Value::String(name) if name == "gaussian" => Init::Gaussian,
-            _ => Init::Kaiming,
+            Value::String(name) => name.to_lowercase().parse().unwrap_or_default(),
+            _ => Init::default(),
         };
         let automatic = task_type.map_or(&[][..], |task| task.heads());
         let (exclude, exclude_regex) = match self.exclude_modules.clone() {
@@ -221,7 +223,7 @@ impl PeftConfig {
             let mutates = ["pissa", "olora", "corda", "loftq", "lora_ga"];
             check(
                 "init_lora_weights",
-                mutates.iter().any(|name| init.starts_with(name)),
+                mutates.iter().any(|name| init.to_lowercase().starts_with(name)),
                 &self.init_lora_weights,
                 " (it changes the base: save with PEFT's path_initial_model_for_weight_conversion)",
             );

@@ -39,6 +39,9 @@ pub(crate) struct Slot {
     pub(crate) part: Part,
     /// Whether a file may be without it.
     pub(crate) optional: bool,
+    /// Whether the file holds the factor with what stands beside it
+    /// ([`Adapter::beside`](burn_lora::Adapter::beside)), so that its rank is twice the model's.
+    pub(crate) is_widened: bool,
 }
 
 /// What a parameter is to an adapter.
@@ -90,7 +93,37 @@ impl Slot {
         if transposed {
             shape.reverse();
         }
-        Self { path, key, shape, transposed, part, optional: false }
+        Self { path, key, shape, transposed, part, optional: false, is_widened: false }
+    }
+
+    /// The place of a factor with what stands beside it.
+    pub(crate) fn widened(mut self) -> Self {
+        if let Some(at) = self.rank_at() {
+            self.shape[at] *= 2;
+            self.is_widened = true;
+        }
+        self
+    }
+
+    /// How many values of a factor follow each other, as Burn stores it, before those of what is beside it.
+    fn run(&self) -> usize {
+        let rows: usize = self.rank_at().map_or(0, |at| self.shape[..=at].iter().product());
+        (rows / 2).max(1)
+    }
+
+    /// A factor and what stands beside it, as Burn stores the whole.
+    pub(crate) fn joined(&self, own: &[f32], beside: &[f32]) -> Vec<f32> {
+        let runs = own.chunks(self.run()).zip(beside.chunks(self.run()));
+        runs.flat_map(|(own, beside)| own.iter().chain(beside)).copied().collect()
+    }
+
+    /// What [`joined`](Self::joined) put together.
+    pub(crate) fn halves(&self, values: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let (mut own, mut beside) = (Vec::new(), Vec::new());
+        for (at, run) in values.chunks(self.run()).enumerate() {
+            if at % 2 == 0 { own.extend(run) } else { beside.extend(run) }
+        }
+        (own, beside)
     }
 
     /// Which dimension in the file is the rank.
@@ -244,6 +277,35 @@ mod tests {
         fn transposing_twice_is_nothing(rows in 0usize..6, columns in 0usize..6) {
             let values: Vec<f32> = (0..rows * columns).map(|v| v as f32).collect();
             prop_assert_eq!(&transpose(&transpose(&values, rows, columns), columns, rows), &values);
+        }
+
+        /// A factor of `[d_in, rank]` with another beside it is the rows of both, one after the other.
+        #[test]
+        fn joined_and_halves_undo_each_other(d_in in 1usize..6, d_out in 1usize..6, rank in 1usize..4) {
+            let layer = LinearLayer {
+                path: "l".into(),
+                d_in,
+                d_out,
+                layout: Layout::InOut,
+                dtype: None,
+                device: burn_lora::device::parse("cpu").unwrap(),
+            };
+            for factor in Method::Lora.factors() {
+                let slot = Slot::factor(factor, &layer, rank).widened();
+                let count = factor.shape(Sizes { d_in, d_out, rank }).into_iter().product::<usize>();
+                let own: Vec<f32> = (0..count).map(|v| v as f32).collect();
+                let beside: Vec<f32> = own.iter().map(|v| -v - 1.0).collect();
+                let whole = slot.joined(&own, &beside);
+                prop_assert_eq!(slot.halves(&whole), (own.clone(), beside.clone()));
+                // In the file, [2 · rank, d_in] or [d_out, 2 · rank].
+                let named = slot.clone().named(whole);
+                let at = slot.rank_at().unwrap();
+                prop_assert_eq!(named.shape[at], 2 * rank);
+                let first = if at == 0 { count } else { rank };
+                let file = Slot::factor(factor, &layer, rank).named(own).values;
+                prop_assert_eq!(&named.values[..first], &file[..first]);
+                prop_assert!(named.values[first..2 * first].iter().all(|value| *value < 0.0));
+            }
         }
 
         /// Out to the file's layout and back in is the identity for every slot.

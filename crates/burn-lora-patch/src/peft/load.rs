@@ -13,6 +13,7 @@ use super::attached::{Attached, check_settings, unstoppable};
 use super::config::read_config;
 use super::files::{CONFIG_FILE, TENSORS_FILE, read, usable};
 use super::keys::{Part, Slot, prefixed};
+use super::moved;
 use super::unwrap::{one_cause, unwrapped};
 use crate::error::{KeyProblem, PatchError};
 use crate::layout::{Layout, LinearTypes};
@@ -155,12 +156,8 @@ pub fn load_into<M: Module>(
     let attached = Attached::of(model, name)?;
     check_settings(&attached, &config)?;
     let slots = attached.slots(&Scan::of(model), &config)?;
-    let mut values = values(dir, &slots, &config.adapter)?;
-    let stored = slots
-        .iter()
-        .filter_map(|slot| Some((slot.path.clone(), slot.stored(values.remove(&slot.key)?))))
-        .collect();
-    *model = write(model.clone(), stored);
+    let values = values(dir, &slots, &config.adapter)?;
+    *model = moved::stored(model, &slots, values);
     Ok(())
 }
 

@@ -16,6 +16,10 @@
 //! supported, both ways. Whatever else a file asks for (ranks by pattern, embeddings, biases) is
 //! refused, all of it in one error.
 //!
+//! An adapter that started in a part of the base (PiSSA, OLoRA) is written as the plain adapter of twice the rank that
+//! it is on the base that nobody touched, and PEFT's are read that were converted so
+//! (`path_initial_model_for_weight_conversion`); one that was not is refused.
+//!
 //! Whoever owns a model calls [`save_adapter`](crate::LoraModule::save_adapter) and
 //! [`load_adapter`](crate::LoraModule::load_adapter) on it. The functions here take a model by
 //! reference, and a configuration where other words than the model's own are to be written.
@@ -47,6 +51,7 @@ mod convert;
 mod files;
 pub(crate) mod keys;
 mod load;
+pub(crate) mod moved;
 mod save;
 mod unwrap;
 

@@ -11,6 +11,7 @@ use super::attached::{Attached, check_settings};
 use super::config::{Modules, PeftConfig};
 use super::files::{CONFIG_FILE, TENSORS_FILE, write_whole};
 use super::keys::Slot;
+use super::moved;
 use crate::config::LoraConfig;
 use crate::error::PatchError;
 use crate::path::is_named;
@@ -26,7 +27,9 @@ use crate::tensors::read;
 ///
 /// PEFT resolves targets by its own rules when it loads. Where they would not give exactly the
 /// adapted layers (`all-linear`, or a pattern with numbers of layers), the layers are written by
-/// name. The factors of a merged adapter are saved like any other's.
+/// name. The factors of a merged adapter are saved like any other's; an adapter that started in a part of the base
+/// ([`Init::moves_base`](burn_lora::Init::moves_base)) is written with twice its rank, so that it is what it is on the
+/// base that nobody touched.
 ///
 /// # Errors
 ///
@@ -81,7 +84,7 @@ fn write<M: Module>(
         .config;
     check_settings(attached, &described)?;
     let scan = Scan::of(model);
-    let tensors = serialized(model, attached.slots(&scan, &described)?)?;
+    let tensors = serialized(model, attached, attached.slots(&scan, &described)?)?;
     let adapted = attached.layers().map(|(layer, _)| layer).collect();
     let text = resolved(config, &scan, &described, &adapted).to_json().map_err(|error| {
         PatchError::Config { path: config_path.clone(), reason: error.to_string() }
@@ -147,19 +150,25 @@ fn resolved(
     config
 }
 
-fn serialized<M: Module>(model: &M, slots: Vec<Slot>) -> Result<Vec<u8>, PatchError> {
+fn serialized<M: Module>(
+    model: &M,
+    attached: &Attached,
+    slots: Vec<Slot>,
+) -> Result<Vec<u8>, PatchError> {
     let mut values = read(model, slots.iter().map(|slot| slot.path.clone()).collect())?;
     let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = slots
         .into_iter()
         .filter_map(|slot| {
-            let tensor = {
-                let values = values.remove(&slot.path)?;
-                slot.named(values)
-            };
-            let bytes = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            Some((tensor.key, tensor.shape, bytes))
+            let values = values.remove(&slot.path)?;
+            Some(moved::named(&attached.sets, slot, values))
         })
-        .collect();
+        .map(|tensor| {
+            let tensor = tensor?;
+            let bytes: Vec<u8> =
+                tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            Ok((tensor.key, tensor.shape, bytes))
+        })
+        .collect::<Result<_, PatchError>>()?;
     let damaged = |error: safetensors::SafeTensorError| PatchError::Damaged {
         path: TENSORS_FILE.into(),
         reason: error.to_string(),

@@ -5,6 +5,7 @@ mod face;
 mod frozen;
 mod learner;
 mod mlp;
+mod moved;
 mod own_models;
 mod peft_config;
 mod peft_files;

@@ -121,7 +121,8 @@ fn a_patch_goes_into_peft_s_configuration_and_back() {
     full.layers_pattern = vec!["layers".into()];
     let mut pattern = config(Targets::Regex(".*_proj".into()));
     pattern.exclude_regex = Some(".*k_proj".into());
-    for config in [full, pattern, config(Targets::AllLinear)] {
+    let orthogonal = config(Targets::AllLinear).with_init(Init::Orthogonal);
+    for config in [full, pattern, orthogonal, config(Targets::AllLinear)] {
         let config = config.with_base_model("base");
         let peft = PeftConfig::new(&config);
         let text = peft.to_json().unwrap();

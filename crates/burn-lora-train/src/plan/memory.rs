@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Outline;
 use crate::learner::TrainableModel;
 use crate::prepare::ReadRun;
-use burn_lora_config::TrainSection;
+use burn_lora_config::{AdapterSection, TrainSection};
 
 /// What the allocator loses to fragments of blocks that come and go, as a share of those.
 const FRAGMENTS: f64 = 0.05;
@@ -78,6 +78,11 @@ impl Needs {
                 (0, weights, largest, table)
             }
         };
+        // What the factors started from stays beside them.
+        let copies = match &run.config.adapter {
+            AdapterSection::Lora(section) if section.lora.init.moves_base() => 2,
+            _ => 1,
+        };
         let train = &run.config.train;
         let shown = if train.exact_match || train.bleu { usize::MAX } else { train.samples };
         let prompts = &run.prompts[..run.prompts.len().min(shown)];
@@ -86,7 +91,7 @@ impl Needs {
         Self {
             process,
             weights: outline.base_bytes(run.config.model.held()),
-            adapter: bytes(adapter),
+            adapter: bytes(copies * adapter),
             trained: bytes(trained),
             largest_trained: bytes(largest_trained),
             table: bytes(table),

@@ -18,14 +18,17 @@
 //! With dropout the columns that are scaled see the dropped input `x_d`, as in PEFT, the rest of the
 //! base's output the whole one: `y = (x − x_d) W + g ∘ (x_d W + scale · x_d A B)`.
 //!
+//! Where the factors started in a part of the weight ([`Initial`]), `V` is `W + scale · (A B − A₀ B₀)`: the product of
+//! `[A A₀]` and `[B; −B₀]` in the place of A and B.
+//!
 //! Left out: a cache of `g` for inference. It costs a product of `rank` rows in every pass: merge the
 //! adapter before long texts are written token by token.
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::lora::{A, B};
-use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
+use super::lora::{A, B, plus};
+use super::{Adaptation, Factor, Given, Initial, Input, Sizes, Strength};
 use crate::{AdapterConfig, FrozenWeight, LoraError, init, lora_linear, product};
 
 /// The magnitudes `m`, `[d_out]`. PEFT saves them without the `.weight` of the parameter.
@@ -41,23 +44,33 @@ const MAGNITUDE: Factor = Factor {
 pub(crate) struct Dora {
     /// `[d_in, rank]`.
     a: Param<Tensor<2>>,
-    /// `[rank, d_out]`; starts at zero.
+    /// `[rank, d_out]`.
     b: Param<Tensor<2>>,
     /// `[d_out]`; starts at the norms of the weight's columns.
     magnitude: Param<Tensor<1>>,
     /// `‖W‖²` of each column, `[d_out]`. A plain tensor, not a parameter: it follows from the weight.
     squares: Tensor<1>,
+    initial: Option<Initial>,
 }
 
 impl Dora {
     /// `x V`, `x: [rows, d_in]`.
     fn turned(&self, x: Tensor<2>, weight: FrozenWeight, scale: f64) -> Tensor<2> {
-        lora_linear(x, weight, self.a.val(), self.b.val(), scale, None)
+        let taken = self.taken(&x, scale);
+        plus(lora_linear(x, weight, self.a.val(), self.b.val(), scale, None), taken)
+    }
+
+    /// `−scale · x A₀ B₀`, where the factors started in a part of the weight. `x: [rows, d_in]`.
+    fn taken(&self, x: &Tensor<2>, scale: f64) -> Option<Tensor<2>> {
+        self.initial.as_ref().map(|initial| initial.taken(x.clone(), scale))
     }
 
     /// `g` for the frozen weight, `[1, d_out]`: a function of the magnitudes alone to a gradient.
     fn gain(&self, weight: &FrozenWeight, scale: f64) -> Tensor<2> {
-        let (a, b) = (constant(self.a.val()), constant(self.b.val()));
+        let (mut a, mut b) = (constant(self.a.val()), constant(self.b.val()));
+        if let Some(initial) = &self.initial {
+            (a, b) = (initial.beside_a(a), initial.below_b(b));
+        }
         let a_t = a.clone().transpose();
         let cross = (weight.multiply(a_t.clone()) * b.clone()).sum_dim(0);
         let own = (product(product(a_t, a), b.clone()) * b).sum_dim(0);
@@ -83,19 +96,21 @@ fn squares(weight: &Param<Tensor<2>>) -> Tensor<1> {
 impl Adaptation for Dora {
     const FACTORS: &'static [Factor] = &[A, B, MAGNITUDE];
     const SWITCH: Option<&'static str> = Some("use_dora");
+    const SUBTRACTS: bool = true;
 
     fn init(
         config: &AdapterConfig,
         weight: &Param<Tensor<2>>,
         seed: u64,
     ) -> Result<Self, LoraError> {
-        let (a, b) = init::factors(config, weight, seed)?;
+        let init::Start { a, b, initial } = init::factors(config, weight, seed)?;
         let squares = squares(weight);
         Ok(Self {
             a: Param::from_tensor(a),
             b: Param::from_tensor(b),
             magnitude: Param::from_tensor(squares.clone().sqrt()),
             squares,
+            initial,
         })
     }
 
@@ -105,12 +120,21 @@ impl Adaptation for Dora {
             b: values.param("b")?,
             magnitude: values.param("magnitude")?,
             squares: squares(weight),
+            initial: None,
         })
     }
 
     fn sizes(&self) -> Sizes {
         let ([d_in, rank], [_, d_out]) = (self.a.dims(), self.b.dims());
         Sizes { d_in, d_out, rank }
+    }
+
+    fn initial(&self) -> Option<&Initial> {
+        self.initial.as_ref()
+    }
+
+    fn with_initial(self, initial: Initial) -> Self {
+        Self { initial: Some(initial), ..self }
     }
 
     fn kept(sizes: Sizes, dropout: bool) -> usize {
@@ -126,7 +150,11 @@ impl Adaptation for Dora {
         let dropped = input.dropped();
         let turned = self.turned(dropped.clone(), input.weight.clone(), strength.scale) * gain;
         match input.mask {
-            Some(_) => turned + input.weight.multiply(input.x - dropped),
+            Some(_) => {
+                let rest = input.x - dropped;
+                let taken = self.taken(&rest, strength.scale);
+                turned + plus(input.weight.multiply(rest), taken)
+            }
             None => turned,
         }
     }
@@ -139,8 +167,9 @@ impl Adaptation for Dora {
     }
 
     fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2> {
-        let turned =
-            product(self.a.val(), self.b.val()).mul_scalar(strength.scale) + weight.clone();
+        let own = product(self.a.val(), self.b.val());
+        let own = plus(own, self.initial.as_ref().map(Initial::change));
+        let turned = own.mul_scalar(strength.scale) + weight.clone();
         let frozen = FrozenWeight::from(constant(weight.clone()));
         let turned = turned * self.gain(&frozen, strength.scale);
         (turned - weight).mul_scalar(strength.multiplier)

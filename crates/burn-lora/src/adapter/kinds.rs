@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dora::Dora;
 use super::lora::Lora;
-use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Initial, Input, Sizes, Strength};
 use crate::{AdapterConfig, LoraError};
 
 macro_rules! kinds {
@@ -40,6 +40,11 @@ macro_rules! kinds {
             /// The key of `adapter_config.json` that PEFT sets to `true` for this kind.
             pub fn switch(self) -> Option<&'static str> {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::SWITCH,)+ }
+            }
+
+            /// Whether its factors can start in a part of the weight ([`Init::moves_base`](crate::Init::moves_base)).
+            pub fn subtracts(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::SUBTRACTS,)+ }
             }
 
             /// Values that a training step keeps for the backward pass, for each row of the layer's
@@ -91,6 +96,14 @@ macro_rules! kinds {
 
             pub(super) fn sizes(&self) -> Sizes {
                 match self { $(Self::$Kind(factors) => factors.sizes(),)+ }
+            }
+
+            pub(super) fn initial(&self) -> Option<&Initial> {
+                match self { $(Self::$Kind(factors) => factors.initial(),)+ }
+            }
+
+            pub(super) fn with_initial(self, initial: Initial) -> Self {
+                match self { $(Self::$Kind(factors) => Self::$Kind(factors.with_initial(initial)),)+ }
             }
 
             pub(super) fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {

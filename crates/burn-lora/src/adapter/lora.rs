@@ -1,9 +1,10 @@
-//! LoRA (arXiv 2106.09685): `W' = W + scale · A B`.
+//! LoRA (arXiv 2106.09685): `W' = W + scale · A B`, or `W + scale · (A B − A₀ B₀)` where it started in a part of the
+//! weight ([`Initial`]).
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Initial, Input, Sizes, Strength};
 use crate::{AdapterConfig, LoraError, init, lora_linear, product};
 
 /// Factor A, `[d_in, rank]`.
@@ -27,8 +28,9 @@ pub(super) const B: Factor = Factor {
 pub(crate) struct Lora {
     /// `[d_in, rank]`.
     a: Param<Tensor<2>>,
-    /// `[rank, d_out]`; starts at zero.
+    /// `[rank, d_out]`.
     b: Param<Tensor<2>>,
+    initial: Option<Initial>,
 }
 
 impl Lora {
@@ -41,30 +43,39 @@ impl Lora {
         if shape_a[1] == 0 {
             return Err(LoraError::Rank { rank: 0 });
         }
-        Ok(Self { a: Param::from_tensor(a), b: Param::from_tensor(b) })
+        Ok(Self { a: Param::from_tensor(a), b: Param::from_tensor(b), initial: None })
     }
 }
 
 impl Adaptation for Lora {
     const FACTORS: &'static [Factor] = &[A, B];
     const SWITCH: Option<&'static str> = None;
+    const SUBTRACTS: bool = true;
 
     fn init(
         config: &AdapterConfig,
         weight: &Param<Tensor<2>>,
         seed: u64,
     ) -> Result<Self, LoraError> {
-        let (a, b) = init::factors(config, weight, seed)?;
-        Self::of(a, b)
+        let init::Start { a, b, initial } = init::factors(config, weight, seed)?;
+        Ok(Self { initial, ..Self::of(a, b)? })
     }
 
     fn given(values: &mut Given<'_>, _weight: &Param<Tensor<2>>) -> Result<Self, LoraError> {
-        Ok(Self { a: values.param("a")?, b: values.param("b")? })
+        Ok(Self { a: values.param("a")?, b: values.param("b")?, initial: None })
     }
 
     fn sizes(&self) -> Sizes {
         let ([d_in, rank], [_, d_out]) = (self.a.dims(), self.b.dims());
         Sizes { d_in, d_out, rank }
+    }
+
+    fn initial(&self) -> Option<&Initial> {
+        self.initial.as_ref()
+    }
+
+    fn with_initial(self, initial: Initial) -> Self {
+        Self { initial: Some(initial), ..self }
     }
 
     fn kept(sizes: Sizes, dropout: bool) -> usize {
@@ -74,17 +85,29 @@ impl Adaptation for Lora {
 
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
         let scale = strength.scale * strength.multiplier;
-        lora_linear(input.x, input.weight, self.a.val(), self.b.val(), scale, input.mask)
+        let taken = self.initial.as_ref().map(|initial| initial.taken(input.x.clone(), scale));
+        let y = lora_linear(input.x, input.weight, self.a.val(), self.b.val(), scale, input.mask);
+        plus(y, taken)
     }
 
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
         let scale = strength.scale * strength.multiplier;
         let low = product(input.dropped(), self.a.val()).mul_scalar(scale);
-        product(low, self.b.val())
+        let taken = self.initial.as_ref().map(|initial| initial.taken(input.x, scale));
+        plus(product(low, self.b.val()), taken)
     }
 
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {
         let scale = strength.scale * strength.multiplier;
-        product(self.a.val(), self.b.val()).mul_scalar(scale)
+        let change = product(self.a.val(), self.b.val());
+        plus(change, self.initial.as_ref().map(Initial::change)).mul_scalar(scale)
+    }
+}
+
+/// The sum, where there is something to add.
+pub(super) fn plus(to: Tensor<2>, added: Option<Tensor<2>>) -> Tensor<2> {
+    match added {
+        Some(added) => to + added,
+        None => to,
     }
 }

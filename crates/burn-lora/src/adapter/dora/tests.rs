@@ -95,6 +95,7 @@ impl Case {
             b: Param::from_tensor(to_tensor(&self.b, device)),
             magnitude: Param::from_tensor(to_tensor(&self.magnitude, device).reshape([SHAPE[2]])),
             squares: squares(&self.weight(device)),
+            initial: None,
         }
     }
 
