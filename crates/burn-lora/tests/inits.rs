@@ -141,8 +141,8 @@ fn residual(weight: &Matrix, adapter: &Adapter) -> Matrix {
     weight.minus(&a.product(&b), adapter.scale())
 }
 
-/// Eckart and Young: no matrix of that rank comes nearer than the discarded singular values. The decomposition is one
-/// of f32: each singular value is right to about 2^-24 of the largest, times a small number of sweeps.
+/// Eckart and Young: no matrix of that rank comes nearer than the discarded singular values. Weight and factors are
+/// rounded to f32: what that leaves is a few 2^-24 of the largest singular value in each direction.
 #[test]
 fn pissa_leaves_the_discarded_singular_values_and_nothing_else() {
     let device = device();

@@ -1,7 +1,7 @@
 //! Starts from parts of the weight itself.
 //!
-//! The weight is read as f32 whatever it is held in, and decomposed in f32, as PEFT does. With `W = U S Vᵀ`,
-//! `W: [d_in, d_out]`:
+//! The weight is read as f32 whatever it is held in, and decomposed in f64: in f32 the small singular values of a weight
+//! of a few hundred dimensions drown, and with them what is left of it. With `W = U S Vᵀ`, `W: [d_in, d_out]`:
 //!
 //! ```text
 //! PiSSA   A₀ = U_r √(S_r / scale)   B₀ = √(S_r / scale) V_rᵀ     scale · A₀ B₀ is the best W of rank r there is
@@ -36,6 +36,7 @@ pub(super) fn of(
     if !values.iter().all(|value| value.is_finite()) {
         return Err(LoraError::NotFinite { init });
     }
+    let values: Vec<f64> = values.into_iter().map(f64::from).collect();
     let weight = MatRef::from_row_major_slice(&values, d_in, d_out);
     let parts = match init {
         Init::Olora => return Ok(first_outputs(weight, rank)),
@@ -49,32 +50,32 @@ pub(super) fn of(
 /// Singular values, the largest first, and their vectors.
 struct Parts {
     /// `[d_in, at least rank]`.
-    u: Mat<f32>,
-    singular: Vec<f32>,
+    u: Mat<f64>,
+    singular: Vec<f64>,
     /// `[d_out, at least rank]`.
-    v: Mat<f32>,
+    v: Mat<f64>,
 }
 
 impl Parts {
     /// The first `rank`, over the scale, half of each in either factor.
     fn halved(&self, rank: usize, scale: f64) -> Values {
-        let root = |value: &f32| (f64::from(*value).max(0.0) / scale).sqrt() as f32;
-        let roots: Vec<f32> = self.singular.iter().take(rank).map(root).collect();
+        let root = |value: &f64| (value.max(0.0) / scale).sqrt();
+        let roots: Vec<f64> = self.singular.iter().take(rank).map(root).collect();
         let (d_in, d_out) = (self.u.nrows(), self.v.nrows());
         let mut a = Vec::with_capacity(d_in * rank);
         for row in 0..d_in {
-            a.extend(roots.iter().enumerate().map(|(k, root)| self.u[(row, k)] * root));
+            a.extend(roots.iter().enumerate().map(|(k, root)| (self.u[(row, k)] * root) as f32));
         }
         let mut b = Vec::with_capacity(rank * d_out);
         for (k, root) in roots.iter().enumerate() {
-            b.extend((0..d_out).map(|column| root * self.v[(column, k)]));
+            b.extend((0..d_out).map(|column| (root * self.v[(column, k)]) as f32));
         }
         Values { a, b }
     }
 }
 
 /// All of them; none where they are not found.
-fn exact(weight: MatRef<'_, f32>) -> Option<Parts> {
+fn exact(weight: MatRef<'_, f64>) -> Option<Parts> {
     let svd = weight.thin_svd().ok()?;
     let singular = svd.S().column_vector().iter().copied().collect();
     Some(Parts { u: svd.U().to_owned(), singular, v: svd.V().to_owned() })
@@ -82,12 +83,12 @@ fn exact(weight: MatRef<'_, f32>) -> Option<Parts> {
 
 /// About the first `rank`: those of the weight within the outputs of random inputs, which each round turns to the
 /// directions of the largest values.
-fn randomised(weight: MatRef<'_, f32>, rank: usize, rounds: u8, seed: u64) -> Option<Parts> {
+fn randomised(weight: MatRef<'_, f64>, rank: usize, rounds: u8, seed: u64) -> Option<Parts> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let wide = weight.nrows() < weight.ncols();
     // The longer side is the one whose directions are looked for, as in `torch.svd_lowrank`.
     let tall = if wide { weight.transpose() } else { weight };
-    let random = Mat::<f32>::from_fn(tall.ncols(), rank, |_, _| StandardNormal.sample(&mut rng));
+    let random = Mat::<f64>::from_fn(tall.ncols(), rank, |_, _| StandardNormal.sample(&mut rng));
     let mut basis = orthonormal(&(tall * random.as_ref()));
     for _ in 0..rounds {
         let across = orthonormal(&(tall.transpose() * basis.as_ref()));
@@ -100,20 +101,20 @@ fn randomised(weight: MatRef<'_, f32>, rank: usize, rounds: u8, seed: u64) -> Op
 }
 
 /// OLoRA's factors.
-fn first_outputs(weight: MatRef<'_, f32>, rank: usize) -> Values {
+fn first_outputs(weight: MatRef<'_, f64>, rank: usize) -> Values {
     let q = orthonormal(&weight.subrows(0, rank).transpose().to_owned());
     let a = weight * q.as_ref();
     let (d_in, d_out) = (weight.nrows(), weight.ncols());
     let mut values = Values { a: Vec::with_capacity(d_in * rank), b: Vec::new() };
     for row in 0..d_in {
         // The first rows are those of a triangle: what is beyond it is rounding.
-        values.a.extend((0..rank).map(|k| if k > row { 0.0 } else { a[(row, k)] }));
+        values.a.extend((0..rank).map(|k| if k > row { 0.0 } else { a[(row, k)] as f32 }));
     }
-    values.b = (0..rank * d_out).map(|at| q[(at % d_out, at / d_out)]).collect();
+    values.b = (0..rank * d_out).map(|at| q[(at % d_out, at / d_out)] as f32).collect();
     values
 }
 
 /// Orthonormal columns that span those of the matrix, which has no more columns than rows.
-fn orthonormal(matrix: &Mat<f32>) -> Mat<f32> {
+fn orthonormal(matrix: &Mat<f64>) -> Mat<f64> {
     matrix.qr().compute_thin_Q()
 }
