@@ -7,9 +7,24 @@
 /// Lanes of a reduction: two of the widest registers in use.
 const LANES: usize = 16;
 
-/// Runs `f` in code for the widest vectors at hand; `f` should be a closure over loops.
+/// Runs an expression, which should be loops, in code for the widest vectors at hand.
+///
+/// A macro, because only what is inlined is compiled for them: a closure that the compiler leaves a function of its own, or a function that
+/// the loops call, runs in code for any x86-64. What is called has to be `#[inline(always)]`, too.
+#[macro_export]
+macro_rules! vectorised {
+    ($loops:expr) => {
+        $crate::vector::dispatched(
+            #[inline(always)]
+            || $loops,
+        )
+    };
+}
+
+/// What [`vectorised!`] calls, with a closure that is inlined always.
+#[doc(hidden)]
 #[inline(always)]
-pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+pub fn dispatched<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
@@ -117,7 +132,7 @@ mod tests {
             let unit = expected.log2().floor().exp2() * 2_f64.powi(-23);
             let off = (f64::from(exp(x)) - expected).abs() / unit;
             assert!(off <= 2.0, "exp({x}) is {off:.2} units off");
-            assert_eq!(exp(x), vectorised(|| exp(x)));
+            assert_eq!(exp(x), vectorised!(exp(x)));
             x += 0.0137;
         }
     }

@@ -8,7 +8,8 @@ use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn_lora_kernels::Floats;
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
-use burn_lora_kernels::vector::{dot, exp_sum, max, scale, vectorised};
+use burn_lora_kernels::vector::{dot, exp_sum, max, scale};
+use burn_lora_kernels::vectorised;
 use rayon::prelude::*;
 
 use crate::fused::Encoding;
@@ -65,6 +66,7 @@ impl<'a> Frame<'a> {
     }
 
     /// What a key adds to a head's scores for each position that it stands further on.
+    #[inline(always)]
     fn slope(&self, head: usize) -> f32 {
         match self.positions {
             Positions::Alibi(slopes) => slopes.values()[head],
@@ -86,6 +88,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Tokens `from..to` of a head in `[batch, tokens, of, head_dim]`.
+    #[inline(always)]
     fn view<'b>(
         &self,
         values: &'b [f32],
@@ -97,6 +100,7 @@ impl<'a> Frame<'a> {
     }
 
     /// A head as the scores take it, its pairs turned where they turn, times `by`, `[tokens, head_dim]`.
+    #[inline(always)]
     fn turned(&self, values: &[f32], row: usize, head: usize, of: usize, by: f32) -> Vec<f32> {
         let mut out = vec![0.0; self.tokens * self.head_dim];
         let start = self.start(row, head, of);
@@ -131,12 +135,14 @@ impl<'a> Frame<'a> {
             .map(move |task| (task / n_kv_heads, task % n_kv_heads))
     }
 
+    #[inline(always)]
     fn tiles(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let tokens = self.tokens;
         (0..tokens).step_by(TILE).map(move |from| (from, (from + TILE).min(tokens)))
     }
 
     /// The probabilities of a head's queries `from..to` over keys `0..to`.
+    #[inline(always)]
     fn probabilities(
         &self,
         head: usize,
@@ -190,7 +196,7 @@ pub(super) fn forward(inputs: &[Floats; 3], positions: &Positions) -> FloatTenso
     let [q, k, v] = inputs.each_ref().map(Floats::values);
     let heads: Vec<Vec<f32>> = frame
         .tasks()
-        .map(|(row, kv_head)| vectorised(|| attend(&frame, q, k, v, row, kv_head)))
+        .map(|(row, kv_head)| vectorised!(attend(&frame, q, k, v, row, kv_head)))
         .collect();
     frame.gathered(&heads, frame.heads)
 }
@@ -238,7 +244,7 @@ pub(super) fn backward(
     let grads: Vec<[Vec<f32>; 3]> = frame
         .tasks()
         .map(|(row, kv_head)| {
-            vectorised(|| attend_grad(&frame, [q, k, v, dy.values()], row, kv_head))
+            vectorised!(attend_grad(&frame, [q, k, v, dy.values()], row, kv_head))
         })
         .collect();
     let (mut dq, mut dk, mut dv) = (Vec::new(), Vec::new(), Vec::new());

@@ -8,7 +8,8 @@ use std::ops::Range;
 use burn::backend::Flex;
 use burn_lora_kernels::Floats;
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
-use burn_lora_kernels::vector::{exp_sum, max, scale, vectorised};
+use burn_lora_kernels::vector::{exp_sum, max, scale};
+use burn_lora_kernels::vectorised;
 use rayon::prelude::*;
 
 use super::attention::Positions;
@@ -65,6 +66,7 @@ impl Frame<'_> {
     }
 
     /// Writes the new keys or values, `[batch, tokens, n_kv_heads, head_dim]`, behind those of their rows.
+    #[inline(always)]
     fn take_up(&self, cache: &mut [f32], new: &[f32], is_turned: bool) {
         let Self { n_kv_heads, head_dim, .. } = *self;
         for (row, of) in self.rows.rows.iter().enumerate() {
@@ -104,6 +106,7 @@ impl Frame<'_> {
     }
 
     /// The first columns of the task's head in the cache, `[seen, head_dim]`.
+    #[inline(always)]
     fn view<'b>(&self, task: &Task, cache: &'b [f32], seen: usize) -> MatRef<'b> {
         MatRef::dense(&cache[self.slot(task.row, task.kv_head)..], [seen, self.head_dim])
     }
@@ -167,13 +170,13 @@ pub(super) fn forward(
     let &[_, tokens, heads, head_dim] = q.dims() else { panic!("queries have four dimensions") };
     let (n_kv_heads, room) = (keys.dims()[1], keys.dims()[2]);
     let frame = Frame { tokens, heads, n_kv_heads, head_dim, room, positions, rows };
-    vectorised(|| {
+    vectorised!({
         frame.take_up(keys.values_mut(), k.values(), true);
         frame.take_up(values.values_mut(), v.values(), false);
     });
     let tasks = frame.tasks();
     let attend =
-        |task: &Task| vectorised(|| frame.attend(task, q.values(), keys.values(), values.values()));
+        |task: &Task| vectorised!(frame.attend(task, q.values(), keys.values(), values.values()));
     let outputs: Vec<Vec<f32>> = match tasks.len() * frame.group() * rows.seen() * head_dim {
         0..SMALL => tasks.iter().map(attend).collect(),
         _ => tasks.par_iter().map(attend).collect(),

@@ -4,7 +4,8 @@ use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn_lora::{FlexWeight, Frozen};
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
-use burn_lora_kernels::vector::{exp_sum, max, scale, vectorised};
+use burn_lora_kernels::vector::{exp_sum, max, scale};
+use burn_lora_kernels::vectorised;
 use burn_lora_kernels::{Floats, rows};
 
 use crate::fused::{HeadGrads, HeadLayout, WeightGrad, rows_at_once};
@@ -87,7 +88,7 @@ fn exponentials(logits: &mut [f32], vocabulary: usize, normed: &mut [f32]) {
     use rayon::prelude::*;
     logits.par_chunks_exact_mut(vocabulary).zip(normed.par_chunks_exact_mut(2)).for_each(
         |(row, pair)| {
-            vectorised(|| {
+            vectorised!({
                 pair[0] = max(row);
                 pair[1] = exp_sum(row, pair[0]);
             });
@@ -113,7 +114,7 @@ pub(super) fn backward(
         let count = sums.len();
         rows::share(logits, vocabulary, |row, chunk| {
             for (index, logits) in chunk.chunks_exact_mut(vocabulary).enumerate() {
-                vectorised(|| scale(logits, 1.0 / sums[row + index]));
+                vectorised!(scale(logits, 1.0 / sums[row + index]));
                 logits[targets[first + row + index] as usize] -= 1.0;
             }
         });
