@@ -49,7 +49,7 @@ macro_rules! families {
 
         impl ModelConfig for $Config {
             fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
-                match model_type(text, path, $model_types)? {
+                match model_type(text, path, $model_types).map_err(of_other_task)? {
                     $($($model_type)|+ => {
                         <$Family as Model>::Config::from_json(text, path).map(Self::$Variant)
                     })+
@@ -250,6 +250,20 @@ classifiers! {
     Bert(bert::BertForSequenceClassification): "bert";
     /// RoBERTa.
     Roberta(bert::RobertaForSequenceClassification): "roberta";
+}
+
+/// What is unknown in the one table and known in the other is of another task.
+fn of_other_task(error: ModelError) -> ModelError {
+    let ModelError::UnknownArchitecture { path, found, supported, .. } = error else {
+        return error;
+    };
+    let is_of = |names: &[&str]| names.contains(&found.trim_matches('`'));
+    let of_other_task = match (is_of(DECODERS), is_of(CLASSIFIERS)) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    };
+    ModelError::UnknownArchitecture { path, found, supported, of_other_task }
 }
 
 /// The families of GGUF files.

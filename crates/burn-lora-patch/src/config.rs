@@ -94,8 +94,12 @@ fn default_targets() -> Targets {
     Targets::AllLinear
 }
 
+/// What decoders call the linear layer before the logits. PEFT saves it beside the factors, with the token table, where
+/// tokens were added or it is asked to (`save_embedding_layers`).
+pub(crate) const HEAD: &str = "lm_head";
+
 fn default_heads() -> Vec<String> {
-    vec!["lm_head".to_owned()]
+    vec![HEAD.to_owned()]
 }
 
 fn default_name() -> String {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor};
 use burn_lora::{Adapter, Adapters, FrozenWeight, LoraError, Sizes, unshared};
-use burn_lora_files::fnv;
+use burn_lora_files::{fnv, splitmix};
 use burn_lora_text::{and, listed};
 
 use crate::config::LoraConfig;
@@ -388,16 +388,19 @@ fn freeze<M: Module>(model: M, trained: &BTreeSet<String>, still: BTreeSet<Strin
 
 /// The seed of one layer's factors: a hash of the path, mixed with the configured seed.
 fn layer_seed(seed: u64, layer: &str) -> u64 {
-    let hash = fnv::hash(&join(layer, "weight"));
-    let mut mixed = hash ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    splitmix::mixed(fnv::hash(&join(layer, "weight")) ^ seed.wrapping_mul(splitmix::STEP))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Another seed would be another adapter for every configuration that was ever run.
+    #[test]
+    fn the_seed_of_a_layer_stays_what_it_was() {
+        assert_eq!(layer_seed(0, "q"), 0x6c7e_2f13_3fe1_b64b);
+        assert_eq!(layer_seed(7, "model.layers.3.self_attn.q_proj"), 0x148b_9b50_b0b8_bfde);
+    }
 
     #[test]
     fn seeds_differ_by_layer_and_by_configured_seed() {

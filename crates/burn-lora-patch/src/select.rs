@@ -169,12 +169,13 @@ impl<'a> Selector<'a> {
             }
             self.matched(Role::ModulesToSave, key, found.len());
             if found.is_empty() {
-                self.unpicked.push(TargetProblem::Unknown {
+                let tied = unpicked::tied_head(self.scan, self.config, Role::ModulesToSave, key);
+                self.unpicked.push(tied.unwrap_or_else(|| TargetProblem::Unknown {
                     role: Role::ModulesToSave,
                     entry: key.to_owned(),
                     nearest: nearest_ends(key, modules.iter().copied()),
                     existing: last_segments(modules.iter().copied()),
-                });
+                }));
             }
             self.selection.saved_modules.extend(found.into_iter().map(str::to_owned));
         }
@@ -216,7 +217,7 @@ impl<'a> Selector<'a> {
             let count = scan.linears().iter().filter(|l| names(entry, &l.path)).count();
             self.matched(Role::Exclude, entry.text(), count);
             if count == 0 {
-                self.unpicked.push(unpicked::no_linear(scan, Role::Exclude, entry));
+                self.unpicked.push(unpicked::no_linear(scan, config, Role::Exclude, entry));
             }
         }
         let by = |path: &str| entries.iter().find(|entry| names(entry, path));
@@ -300,7 +301,7 @@ impl<'a> Selector<'a> {
         for (entry, counts) in entries.iter().zip(&counts) {
             self.matched(Role::Target, entry.text(), counts.adapted);
             if counts.adapted == 0 {
-                self.unpicked.push(unpicked::target(self.scan, entry, counts));
+                self.unpicked.push(unpicked::target(self.scan, self.config, entry, counts));
             } else {
                 self.warn_of_others(entry);
             }

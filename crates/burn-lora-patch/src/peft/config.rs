@@ -159,6 +159,9 @@ pub(super) const PEFT_TYPE: &str = "LORA";
 /// The version of PEFT whose keys are written.
 const PEFT_VERSION: &str = "0.21.2";
 
+/// Keys of mlx-lm's configuration, whose adapters are of another make.
+const MLX: [&str; 3] = ["fine_tune_type", "lora_parameters", "lora_layers"];
+
 /// Modules by pattern or by names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -237,7 +240,17 @@ pub fn read_config(dir: impl AsRef<Path>) -> Result<PeftConfig, PatchError> {
         Some(Value::String(kind)) if kind == PEFT_TYPE => {}
         found => {
             let found = found.map_or_else(|| "missing".to_owned(), ToString::to_string);
-            return Err(PatchError::PeftType { path, found });
+            let of_mlx = MLX.iter().any(|key| fields.contains_key(*key));
+            return Err(PatchError::PeftType { path, found, of_mlx });
+        }
+    }
+    for key in ["lora_alpha", "r"] {
+        if fields.get(key).is_some_and(Value::is_null) {
+            let reason = format!(
+                "`{key}` is null, with which PEFT loads nothing either: write the number that the adapter was trained with (where \
+                 the key is left out, PEFT takes 8)"
+            );
+            return Err(PatchError::Config { path, reason });
         }
     }
     // PEFT writes null for some settings that are off; where null is no value, it is the default.

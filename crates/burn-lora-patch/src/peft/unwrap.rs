@@ -17,7 +17,7 @@ const WRAPPERS: [&str; 5] =
 /// DoRA's factor, which is a module in memory and a tensor in files.
 const MAGNITUDE: &str = "lora_magnitude_vector";
 
-/// What a key names, without PEFT's prefix and whatever wrapped the model when it was written.
+/// What a key names, without PEFT's prefix and whatever wrapped the model when it was written, as PEFT spells it.
 ///
 /// ```
 /// use burn_lora_patch::peft::unwrapped_key;
@@ -43,7 +43,24 @@ pub fn unwrapped_key(key: &str) -> String {
     if let [.., MAGNITUDE, "weight"] = parts[..] {
         parts.pop();
     }
+    // loralib's factors are parameters, and no layers with a weight.
+    if let [.., "lora_A" | "lora_B"] = parts[..] {
+        parts.push("weight");
+    }
     parts.join(".")
+}
+
+/// The key that PEFT's files have for what a key names: [`unwrapped_key`] with PEFT's prefix before it.
+///
+/// ```
+/// use burn_lora_patch::peft::plain_key;
+///
+/// let key = "base_model.model.model.q_proj.lora_A.weight";
+/// assert_eq!(plain_key("_orig_mod.base_model.model.model.q_proj.lora_A.default.weight"), key);
+/// assert_eq!(plain_key(key), key);
+/// ```
+pub fn plain_key(key: &str) -> String {
+    prefixed("", &unwrapped_key(key))
 }
 
 /// The tensors by key, those under a wrapper's keys under the model's.
@@ -125,6 +142,7 @@ mod tests {
             ),
             ("base_model.model.model.layers.0.q.lora_A.default.weight", A),
             ("base_model.model.model.layers.0.q.lora_A.poems.weight", A),
+            ("layers.0.q.lora_A", A),
             ("base_model.model.model.layers.0.q.lora_magnitude_vector.default.weight", M),
             ("module.base_model.model.model.layers.0.q.lora_magnitude_vector.weight", M),
             (

@@ -177,6 +177,12 @@ fn configurations_that_are_none_are_refused_by_file_and_key() {
     assert!(matches!(&error, PatchError::NoAdapterFile { missing: CONFIG_FILE, .. }), "{error}");
     let error = read_config(missing.path().join("nowhere")).unwrap_err().to_string();
     assert!(error.contains("there is no such directory"), "{error}");
+    for name in ["checkpoint-10", "checkpoint-20"] {
+        fs::create_dir(missing.path().join(name)).unwrap();
+        fs::write(missing.path().join(name).join(CONFIG_FILE), "{}").unwrap();
+    }
+    let error = read_config(missing.path()).unwrap_err().to_string();
+    assert!(error.ends_with("; `checkpoint-20` in it is one: name that"), "{error}");
 
     let error = read_config(written("{\"peft_type\": \"LORA\",").path()).unwrap_err();
     assert!(matches!(error, PatchError::Config { .. }), "{error}");
@@ -185,6 +191,18 @@ fn configurations_that_are_none_are_refused_by_file_and_key() {
         error.to_string().contains("adapter_config.json cannot be understood: `r` is -4"),
         "{error}"
     );
+
+    for key in ["lora_alpha", "r"] {
+        let null = format!(r#"{{"peft_type": "LORA", "target_modules": ["q"], "{key}": null}}"#);
+        let error = read_config(written(&null).path()).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("`{key}` is null")) && error.contains("takes 8"),
+            "{error}"
+        );
+    }
+    let mlx = r#"{"fine_tune_type": "lora", "lora_parameters": {"rank": 8, "scale": 20.0}}"#;
+    let error = read_config(written(mlx).path()).unwrap_err().to_string();
+    assert!(error.contains("`mlx_lm.fuse`"), "{error}");
 
     for (text, found) in [(r#"{"peft_type": "IA3"}"#, "\"IA3\""), ("{}", "missing")] {
         let error = read_config(written(text).path()).unwrap_err();

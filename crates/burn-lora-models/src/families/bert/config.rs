@@ -147,6 +147,15 @@ impl ConfigKeys for BertKeys {
         }
     }
 
+    fn does(&self, key: &str, value: &Value) -> Option<bool> {
+        match key {
+            "hidden_activation" => value.as_str().map(|name| name == self.hidden_act),
+            "is_causal" => value.as_bool().map(|causal| !causal),
+            "bidirectional" | "is_bidirectional" => value.as_bool(),
+            _ => None,
+        }
+    }
+
     /// Where there is none, transformers' default of dropout is one in ten; the head's is the stream's.
     fn basics(&self) -> Basics {
         let hidden = self.hidden_dropout_prob.unwrap_or(0.1);

@@ -98,6 +98,16 @@ impl ConfigKeys for BloomKeys {
         settings(self)
     }
 
+    fn does(&self, key: &str, value: &Value) -> Option<bool> {
+        match key {
+            "alibi" | "use_alibi" => value.as_bool(),
+            // What the training's own code had it from.
+            "offset_alibi" => Some(true),
+            "position_embedding_type" => value.as_str().map(|kind| kind == "alibi"),
+            _ => None,
+        }
+    }
+
     fn basics(&self) -> Basics {
         Basics {
             vocab_size: self.vocab_size,

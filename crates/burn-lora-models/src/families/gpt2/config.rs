@@ -130,6 +130,16 @@ impl ConfigKeys for Gpt2Keys {
         settings(self)
     }
 
+    fn does(&self, key: &str, value: &Value) -> Option<bool> {
+        match key {
+            "hidden_act" | "hidden_activation" => {
+                value.as_str().map(|name| name == self.activation_function)
+            }
+            "position_embedding_type" => value.as_str().map(|kind| kind == "absolute"),
+            _ => None,
+        }
+    }
+
     fn basics(&self) -> Basics {
         Basics {
             vocab_size: self.vocab_size,

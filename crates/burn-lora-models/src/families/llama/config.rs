@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::gguf;
-use super::rope::{RopeConfig, unknown_keys};
+use super::rope::RopeConfig;
 use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
@@ -60,9 +60,6 @@ pub struct LlamaKeys {
     #[serde(default = "default_deviation")]
     pub initializer_range: f64,
     attention_dropout: Option<f64>,
-    /// All other keys.
-    #[serde(flatten, skip_serializing)]
-    others: Map<String, Value>,
 }
 
 /// Which of the family it is.
@@ -106,6 +103,7 @@ const NAMES: DecoderNames = DecoderNames {
 impl ConfigKeys for LlamaKeys {
     const MODEL_TYPES: &'static [&'static str] = &["llama", "mistral", "qwen2", "qwen3"];
     const GGUF: &'static [GgufFamily] = &[gguf::LLAMA, gguf::QWEN2, gguf::QWEN3];
+    const ROTARY: &'static [&'static str] = &["rope_theta", "rope_scaling", "rope_parameters"];
 
     fn check(&mut self, model_type: &'static str, problems: &mut Problems) {
         self.variant = match model_type {
@@ -120,7 +118,6 @@ impl ConfigKeys for LlamaKeys {
             self.rope_scaling.as_ref(),
             self.rope_parameters.as_ref(),
         ));
-        problems.extend(unknown_keys(&self.others));
         // What was left out or said elsewhere, once it is known to fit.
         self.rope_theta = Some(self.rope.theta);
         self.num_key_value_heads = Some(self.n_kv_heads());
@@ -129,6 +126,19 @@ impl ConfigKeys for LlamaKeys {
 
     fn settings(&self) -> Map<String, Value> {
         settings(self)
+    }
+
+    fn does(&self, key: &str, value: &Value) -> Option<bool> {
+        let same = |number: f64| value.as_f64().map(|given| (given / number - 1.0).abs() < 1e-6);
+        match key {
+            "use_qk_norm" | "qk_norm" => value.as_bool().map(|on| on == self.qk_norm()),
+            "attention_multiplier" => same((self.head_dim() as f64).sqrt().recip()),
+            "query_pre_attn_scalar" => same(self.head_dim() as f64),
+            "hidden_activation" | "activation_function" | "mlp_hidden_act" => {
+                value.as_str().map(is_silu)
+            }
+            _ => None,
+        }
     }
 
     fn basics(&self) -> Basics {
@@ -238,7 +248,7 @@ impl LlamaKeys {
         problems.positive("rms_norm_eps", self.rms_norm_eps);
         problems.not_negative("initializer_range", self.initializer_range);
         problems.probabilities([("attention_dropout", self.attention_dropout)]);
-        if !matches!(self.hidden_act.as_str(), "silu" | "swish") {
+        if !is_silu(&self.hidden_act) {
             problems.add(format!(
                 "`hidden_act` is `{}`: only `silu` is supported in this family",
                 self.hidden_act
@@ -246,6 +256,19 @@ impl LlamaKeys {
         }
         if self.window() == Some(0) {
             problems.add("`sliding_window` is 0 and in use: at least 1 is needed");
+        }
+        if let (Variant::Llama, Some(size)) = (self.variant, self.narrow_window()) {
+            problems.add(format!(
+                "`sliding_window` is {size}: models of this `model_type` have no window; take the key out if the model was trained \
+                 without one"
+            ));
+        }
+        let types = self.layer_types.iter().flatten();
+        if let Some(kind) = types
+            .map(String::as_str)
+            .find(|kind| !matches!(*kind, "full_attention" | "sliding_attention"))
+        {
+            problems.add(format!("`layer_types` has `{kind}`: not supported in this family"));
         }
     }
 
@@ -256,14 +279,19 @@ impl LlamaKeys {
         self.window().unwrap_or(self.max_position_embeddings)
     }
 
-    /// The sliding window, where it changes anything: switched on, on some layer, and shorter than
-    /// the longest sequence.
+    /// The sliding window of a variant that has one, where it changes anything.
     fn window(&self) -> Option<usize> {
+        self.narrow_window().filter(|_| self.variant != Variant::Llama)
+    }
+
+    /// The sliding window that is asked for, where it would change anything: switched on, on some layer, and shorter
+    /// than the longest sequence.
+    fn narrow_window(&self) -> Option<usize> {
         let window = self.sliding_window.filter(|&size| size < self.max_position_embeddings)?;
         let switched_on = match self.variant {
             Variant::Mistral => true,
             Variant::Qwen2 | Variant::Qwen3 => self.use_sliding_window == Some(true),
-            Variant::Llama => false,
+            Variant::Llama => self.use_sliding_window != Some(false),
         };
         let on_some_layer = match (&self.layer_types, self.variant) {
             (Some(types), _) => types.iter().any(|kind| kind != "full_attention"),
@@ -272,4 +300,9 @@ impl LlamaKeys {
         };
         (switched_on && on_some_layer).then_some(window)
     }
+}
+
+/// Whether a name is that of the one activation that the family has.
+fn is_silu(name: &str) -> bool {
+    matches!(name, "silu" | "swish")
 }

@@ -11,8 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
-pub(super) use settings::unknown_keys;
-
 use crate::decoder::Positions;
 use crate::fused::Positional;
 

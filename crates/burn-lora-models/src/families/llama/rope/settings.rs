@@ -81,37 +81,6 @@ impl RopeConfig {
     }
 }
 
-/// A line for each key beside those of a family that is about positions, and that asks for others than rotary ones as they are here.
-pub(in super::super) fn unknown_keys(others: &Map<String, Value>) -> Vec<String> {
-    let about = |key: &str| {
-        let of_positions = |word: &str| {
-            word.starts_with("rope")
-                || word.starts_with("rotary")
-                || matches!(word, "ntk" | "alibi")
-        };
-        key == "position_embedding_type" || key.split('_').any(of_positions)
-    };
-    let off = |key: &str, value: &Value| match value {
-        Value::Null => true,
-        Value::Bool(on) => *on == matches!(key, "use_rope" | "use_rotary" | "rope"),
-        Value::String(kind) => {
-            key == "position_embedding_type" && matches!(kind.as_str(), "rope" | "rotary")
-        }
-        Value::Number(number) => key == "partial_rotary_factor" && number.as_f64() == Some(1.0),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-    };
-    let known = ["rope_theta", "rope_scaling", "rope_parameters"];
-    others
-        .iter()
-        .filter(|(key, value)| about(key) && !off(key, value))
-        .map(|(key, value)| match nearest(key, known) {
-            Some(near) => format!("`{key}` is not known: did you mean `{near}`?"),
-            None => format!("`{key}` is {value}: not supported in this family"),
-        })
-        .collect()
-}
-
 /// The settings and the key that they stand under. What is null is not there, and the oldest files' `type` is the
 /// `rope_type`.
 fn settings(
