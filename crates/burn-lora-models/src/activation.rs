@@ -12,7 +12,7 @@ pub enum Activation {
     /// GELU, exact.
     #[default]
     Gelu,
-    /// GELU by its tanh approximation: `gelu_new`, `gelu_pytorch_tanh`.
+    /// GELU by its tanh approximation: `gelu_new`, `gelu_fast`, `gelu_pytorch_tanh`.
     GeluTanh,
     /// The larger of x and 0.
     Relu,
@@ -23,11 +23,11 @@ impl Activation {
     pub(crate) fn parse(key: &str, name: &str) -> Result<Self, Vec<String>> {
         match name {
             "gelu" => Ok(Self::Gelu),
-            "gelu_new" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
             "relu" => Ok(Self::Relu),
             other => Err(vec![format!(
-                "`{key}` is `{other}`: supported are `gelu`, `gelu_new`, `gelu_pytorch_tanh`, \
-                 `relu`"
+                "`{key}` is `{other}`: supported are `gelu`, `gelu_new`, `gelu_fast`, \
+                 `gelu_pytorch_tanh`, `relu`"
             )]),
         }
     }
@@ -69,6 +69,7 @@ mod tests {
             0.5 * x * (1.0 + inner.tanh())
         };
         check_activation("gelu_new", tanh_approximation);
+        check_activation("gelu_fast", tanh_approximation);
         check_activation("gelu_pytorch_tanh", tanh_approximation);
         check_activation("relu", |x| x.max(0.0));
         // x Φ(x), the normal distribution integrated by Simpson's rule from 0 in 1000 steps.
