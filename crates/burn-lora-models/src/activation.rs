@@ -14,7 +14,7 @@ pub enum Activation {
     /// GELU, exact.
     #[default]
     Gelu,
-    /// GELU by its tanh approximation: `gelu_new`, `gelu_pytorch_tanh`.
+    /// GELU by its tanh approximation: `gelu_new`, `gelu_fast`, `gelu_pytorch_tanh`.
     GeluTanh,
     /// The larger of x and 0.
     Relu,
@@ -25,11 +25,11 @@ impl Activation {
     pub(crate) fn parse(key: &str, name: &str) -> Result<Self, Vec<String>> {
         match name {
             "gelu" => Ok(Self::Gelu),
-            "gelu_new" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
             "relu" => Ok(Self::Relu),
             other => Err(vec![format!(
-                "`{key}` is `{other}`: supported are `gelu`, `gelu_new`, `gelu_pytorch_tanh`, \
-                 `relu`"
+                "`{key}` is `{other}`: supported are `gelu`, `gelu_new`, `gelu_fast`, \
+                 `gelu_pytorch_tanh`, `relu`"
             )]),
         }
     }

@@ -3,7 +3,7 @@
 
 mod checked;
 mod given;
-mod unread;
+pub(crate) mod unread;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! What a training step of a model keeps in memory, counted from shapes alone.
 //!
 //! A count follows a forward pass, operation by operation, and adds up what the backward pass of each keeps:
-//! one for all decoders of pre-normed blocks, here, and one beside each other family. Whoever changes what a
+//! one for all decoders of blocks of two halves, here, and one beside each other family. Whoever changes what a
 //! layer computes changes its count; a test compares the prediction that is made of it with the
 //! measured peak of whole runs.
 //!
@@ -28,7 +28,7 @@
 
 mod decoder;
 
-pub(crate) use decoder::{DecoderCost, DecoderNames, Norms};
+pub(crate) use decoder::{DecoderCost, DecoderNames, HalfNorms, Norms};
 
 use crate::fused::rows_at_once;
 use crate::recompute::Recompute;
@@ -180,6 +180,8 @@ pub(crate) struct HeadCount {
     pub(crate) vocabulary: usize,
     /// Whether it is the token table.
     pub(crate) tied: bool,
+    /// Whether logits have a soft cap, whose slopes are there beside them.
+    pub(crate) capped: bool,
 }
 
 impl HeadCount {
@@ -193,7 +195,7 @@ impl HeadCount {
         let logits = match apart {
             // Logits, their logarithms, and the gradients of both.
             true => 4 * batch.targets * self.vocabulary,
-            false => self.at_once(batch) * self.vocabulary,
+            false => self.at_once(batch) * self.vocabulary * if self.capped { 2 } else { 1 },
         };
         stream + gathered + logits
     }
@@ -398,6 +400,28 @@ mod tests {
         let masks = 2.0 * (2.0 * 16.0 + 3.0 * 4.0 * 8.0);
         assert_eq!(more(gpt2, &gpt2_linears), masks);
         assert_eq!(more(bloom, &bloom_linears), masks);
+    }
+
+    #[test]
+    fn described_decoders_keep_what_tells_them_from_llama() {
+        let kept = |model_type: &str| {
+            let text = format!(
+                r#"{{"model_type": "{model_type}", "vocab_size": 64, "hidden_size": 16,
+                    "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+                    "num_key_value_heads": 2, "head_dim": 4, "max_position_embeddings": 32}}"#
+            );
+            let config = CausalConfig::from_json(&text, "config.json".as_ref()).unwrap();
+            plain_kept(&config, &linears)
+        };
+        assert_eq!(kept("smollm3"), 2.0 * 236.0);
+        // GELU's output beside gate and what it gates: 32 more a layer.
+        assert_eq!(kept("gemma"), 2.0 * (236.0 + 32.0));
+        // And the inputs of two norms more.
+        assert_eq!(kept("gemma2"), 2.0 * (236.0 + 32.0 + 32.0));
+        // Norms after: the first has a gradient too. And those of queries and keys.
+        assert_eq!(kept("olmo2"), 2.0 * (236.0 + 16.0 + 8.0) + 16.0);
+        // Four low-rank products in place of seven.
+        assert_eq!(kept("phi3"), 2.0 * (236.0 - 3.0 * 4.0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use super::*;
+use crate::fused::tests::test_device;
 
-#[path = "../../../burn-lora/tests/test_device/mod.rs"]
-mod test_device;
+type Definition = fn(f64) -> f64;
 
 /// `x Φ(x)`, the normal distribution integrated by Simpson's rule from 0 in 1000 steps.
 fn exact(x: f64) -> f64 {
@@ -21,8 +21,9 @@ fn tanh_approximation(x: f64) -> f64 {
     0.5 * x * (1.0 + inner.tanh())
 }
 
-const DEFINITIONS: [(&str, fn(f64) -> f64); 4] = [
+const DEFINITIONS: [(&str, Definition); 5] = [
     ("gelu_new", tanh_approximation),
+    ("gelu_fast", tanh_approximation),
     ("gelu_pytorch_tanh", tanh_approximation),
     ("relu", |x| x.max(0.0)),
     ("gelu", exact),

@@ -230,7 +230,7 @@ pub(crate) fn effect(key: &str, value: &Value) -> Option<&'static str> {
 }
 
 /// A line for each key that the family does not read and that changes what is computed.
-pub(super) fn problems<K: ConfigKeys>(keys: &K, unread: &Map<String, Value>) -> Vec<String> {
+pub(crate) fn problems<K: ConfigKeys>(keys: &K, unread: &Map<String, Value>) -> Vec<String> {
     let windows_off = unread.get("use_sliding_window") == Some(&Value::Bool(false));
     let problem = |key: &str, value: &Value| -> Option<String> {
         let does = match keys.does(key, value) {

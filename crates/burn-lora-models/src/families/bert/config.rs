@@ -179,6 +179,7 @@ impl ConfigKeys for BertKeys {
                     // `cls`: the heads of pre-training.
                     tolerated: |key| key.ends_with("position_ids") || key.starts_with("cls."),
                     tied: false,
+                    renamed: &[],
                 },
                 Variant::Roberta => CheckpointKeys {
                     prefix: "roberta.",
@@ -191,6 +192,7 @@ impl ConfigKeys for BertKeys {
                             || key.starts_with("pooler.")
                     },
                     tied: false,
+                    renamed: &[],
                 },
             },
         }

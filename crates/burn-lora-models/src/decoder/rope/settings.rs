@@ -25,6 +25,27 @@ impl RopeConfig {
         scaling: Option<&Value>,
         parameters: Option<&Value>,
     ) -> Result<Self, Vec<String>> {
+        Self::parsed(theta, [scaling, parameters], false).map(|(config, _)| config)
+    }
+
+    /// [`Self::from_parts`] of a family that may turn a part of each head: with the share that the settings name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_parts`], but for a share below 1.
+    pub fn with_share(
+        theta: Option<f64>,
+        scaling: Option<&Value>,
+        parameters: Option<&Value>,
+    ) -> Result<(Self, Option<f64>), Vec<String>> {
+        Self::parsed(theta, [scaling, parameters], true)
+    }
+
+    fn parsed(
+        theta: Option<f64>,
+        [scaling, parameters]: [Option<&Value>; 2],
+        partial: bool,
+    ) -> Result<(Self, Option<f64>), Vec<String>> {
         let (name, map) = settings(scaling, parameters).map_err(|problem| vec![problem])?;
         if map.values().any(Value::is_object) {
             return Err(vec![format!("`{name}` differs from layer to layer: not supported")]);
@@ -37,9 +58,10 @@ impl RopeConfig {
         if theta.is_nan() || theta <= 0.0 {
             reader.problems.push(format!("`rope_theta` is {theta}: it must be positive"));
         }
-        if map.contains_key("partial_rotary_factor")
-            && reader.positive("partial_rotary_factor") != 1.0
-        {
+        let share = map
+            .contains_key("partial_rotary_factor")
+            .then(|| reader.positive("partial_rotary_factor"));
+        if !partial && share.is_some_and(|share| share != 1.0) {
             reader.problems.push(format!("`{name}.partial_rotary_factor`: only 1 is supported"));
         }
         let scaling = match map.get("rope_type") {
@@ -75,9 +97,25 @@ impl RopeConfig {
             ));
         }
         match reader.problems.is_empty() {
-            true => Ok(Self { theta, scaling }),
+            true => Ok((Self { theta, scaling }, share)),
             false => Err(reader.problems),
         }
+    }
+}
+
+/// How many numbers of a head turn, of which `share` is to: transformers rounds down.
+///
+/// # Errors
+///
+/// A number that has no pairs.
+pub(crate) fn turned(head_dim: usize, share: f64) -> Result<usize, Vec<String>> {
+    let turned = (head_dim as f64 * share) as usize;
+    match turned {
+        2.. if turned <= head_dim && turned.is_multiple_of(2) => Ok(turned),
+        _ => Err(vec![format!(
+            "rotary positions turn {share} of a head of {head_dim} numbers, which is {turned} of them: an even number \
+             of 2 to {head_dim} is needed"
+        )]),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rotary positions: the frequencies, and the tables of the rows in use.
 //!
-//! Pair `i` of a head turns by `position · f_i`, `f_i = theta^(-2i / head_dim)`; the pairs are
-//! `(x_i, x_(i + head_dim / 2))`, as Hugging Face's weights expect.
+//! Pair `i` of a head turns by `position · f_i`, `f_i = theta^(-2i / d)`, where `d` is the width of a head, or of
+//! that part at its beginning which turns; the pairs are `(x_i, x_(i + d / 2))`, as Hugging Face's weights expect.
 
 mod settings;
 
@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+
+pub(crate) use settings::turned;
 
 use crate::decoder::Positions;
 use crate::fused::Positional;
@@ -90,14 +92,14 @@ impl RopeScaling {
 /// No table of the whole context is made: what `config.json` says of it costs nothing until a row is that long.
 #[derive(Module, Debug)]
 pub struct RopeTables {
-    /// `head_dim / 2` of them.
+    /// One a pair.
     #[module(skip)]
     frequencies: Arc<[f64]>,
     #[module(skip)]
     made: Arc<Mutex<Option<Tables>>>,
 }
 
-/// Cosines and sines of every position up to some one, `[positions, head_dim / 2]` each. They carry no autodiff: they
+/// Cosines and sines of every position up to some one, `[positions, pairs]` each. They carry no autodiff: they
 /// are constants to a model that is trained and to one that is not.
 #[derive(Debug, Clone)]
 struct Tables {
@@ -107,8 +109,9 @@ struct Tables {
 }
 
 impl RopeTables {
-    pub(crate) fn new(config: &RopeConfig, head_dim: usize) -> Self {
-        let frequencies = config.frequencies(head_dim).into();
+    /// Of heads that turn so many of their numbers.
+    pub(crate) fn new(config: &RopeConfig, turned: usize) -> Self {
+        let frequencies = config.frequencies(turned).into();
         Self { frequencies, made: Arc::default() }
     }
 
