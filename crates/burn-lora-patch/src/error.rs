@@ -185,8 +185,8 @@ pub enum PatchError {
         /// Where and why.
         reason: String,
     },
-    /// The adapter is of another kind than LoRA.
-    #[error("{} has peft_type {found}: only \"LORA\" is supported", path.display())]
+    /// The adapter is of a kind that is not known here.
+    #[error("{} has peft_type {found}: only \"LORA\" and \"MISS\" are supported", path.display())]
     PeftType {
         /// The file.
         path: PathBuf,

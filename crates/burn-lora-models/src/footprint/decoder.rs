@@ -89,7 +89,7 @@ impl CostModel for DecoderCost {
         let whole = |path: &str| learned(path) == Learned::Whole;
         let norm = |pass: &mut Pass<'_>, path: &str| {
             let scale = whole(path);
-            pass.tracked |= scale;
+            pass.tracked |= learned(path).any();
             pass.keep(tokens * d * if scale && self.norms == Norms::Composed { 2 } else { 1 });
         };
         // Where something is dropped, its mask; and attention is composed: exponentials, mask, what is
