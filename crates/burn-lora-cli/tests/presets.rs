@@ -72,8 +72,14 @@ fn a_classifier_of_minilms_shape_runs_as_planned() {
         let config = place.dir.path().join("config.toml");
         place.init(name, Some(&model), &rows, Some(&rows), &config);
         place.check_run(name, &config, &["train.steps=3".to_owned()]);
-        // Once more with another kind of adapter, with the model's own dropout, and with blocks recomputed.
-        for set in ["adapter.method=dora", "model.dropout=true", "train.recompute=block"] {
+        // Once more with other kinds of adapter, with the model's own dropout, and with blocks recomputed.
+        for set in [
+            "adapter.method=dora",
+            "adapter.method=miss",
+            "adapter.method=lora-fa",
+            "model.dropout=true",
+            "train.recompute=block",
+        ] {
             place.check_variant(name, &config, &["train.steps=3", set]);
         }
     }

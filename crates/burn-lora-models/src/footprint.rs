@@ -17,7 +17,7 @@
 //! let config = CausalConfig::from_json(text, "config.json".as_ref())?;
 //! let batch = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };
 //! let queries = |path: &str| match path.ends_with("q_proj") {
-//!     true => Learned::Factors { rank: 4, kept: 4 },
+//!     true => Learned::Factors { rank: 4, kept: 4, input: true },
 //!     false => Learned::Nothing,
 //! };
 //! let cost = config.about().cost();
@@ -47,6 +47,8 @@ pub enum Learned {
         rank: usize,
         /// Values kept of each row beside the linear's input, such as its low-rank product.
         kept: usize,
+        /// Whether the linear's input is kept for them.
+        input: bool,
     },
     /// All of it.
     Whole,
@@ -55,6 +57,15 @@ pub enum Learned {
 impl Learned {
     pub(crate) fn any(self) -> bool {
         self != Self::Nothing
+    }
+
+    /// Whether the linear's input is kept.
+    fn keeps_input(self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Factors { input, .. } => input,
+            Self::Whole => true,
+        }
     }
 }
 
@@ -262,12 +273,12 @@ impl<'a> Pass<'a> {
     }
 
     /// Linears at `paths` that read one input of `rows` times `d_in`. It is kept once, however many of
-    /// them learn; each keeps what its kind of adapter needs again.
+    /// them need it again; each keeps what its kind of adapter needs beside it.
     pub(crate) fn linears(&mut self, paths: &[String], rows: usize, d_in: usize) {
         let learned: Vec<Learned> = paths.iter().map(|path| (self.learned)(path)).collect();
-        if learned.iter().any(|learned| learned.any()) {
+        self.tracked |= learned.iter().any(|learned| learned.any());
+        if learned.iter().any(|learned| learned.keeps_input()) {
             self.kept += rows * d_in;
-            self.tracked = true;
         }
         for learned in learned {
             if let Learned::Factors { kept, .. } = learned {
@@ -285,7 +296,7 @@ mod tests {
     use crate::families::llama::LlamaConfig;
     use crate::registry::CausalConfig;
 
-    const FACTORS: Learned = Learned::Factors { rank: 4, kept: 4 };
+    const FACTORS: Learned = Learned::Factors { rank: 4, kept: 4, input: true };
     const BATCH: BatchShape = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };
 
     fn llama() -> LlamaConfig {
@@ -350,10 +361,21 @@ mod tests {
         assert_eq!(kept(&queries), first + (16.0 + first) + 16.0);
         // Whatever else a kind of adapter keeps is kept of each of seven linears.
         let more = |path: &str| match linears(path) {
-            Learned::Factors { rank, kept } => Learned::Factors { rank, kept: kept + 10 },
+            Learned::Factors { rank, kept, input } => {
+                Learned::Factors { rank, kept: kept + 10, input }
+            }
             learned => learned,
         };
         assert_eq!(kept(&more) - kept(&linears), 2.0 * 7.0 * 10.0);
+        // A kind that needs no input leaves out those of the linears: 16, 16, 16 and 32 a layer. One linear
+        // beside them that needs its own keeps that of queries, keys and values.
+        let without = |path: &str| match linears(path) {
+            Learned::Factors { rank, kept, .. } => Learned::Factors { rank, kept, input: false },
+            learned => learned,
+        };
+        assert_eq!(kept(&linears) - kept(&without), 2.0 * (16.0 + 16.0 + 16.0 + 32.0));
+        let beside = |path: &str| if path.ends_with("v_proj") { FACTORS } else { without(path) };
+        assert_eq!(kept(&beside) - kept(&without), 2.0 * 16.0);
         // Everything: the embedding's gradient passes the first norm, and there are no factors.
         assert_eq!(kept(&|_| Learned::Whole), 2.0 * (236.0 - 28.0) + 16.0);
     }

@@ -305,7 +305,7 @@ fn check_memory(device: &Device) {
     };
     let batch = BatchShape { rows: 1, width: 512, segments: None, targets: 512 };
     let learned = |path: &str| match path.ends_with("_proj") {
-        true => Learned::Factors { rank: 4, kept: 4 },
+        true => Learned::Factors { rank: 4, kept: 4, input: true },
         false => Learned::Nothing,
     };
     let footprint = config.about().cost().footprint(&batch, &learned);

@@ -186,9 +186,9 @@ pub enum PatchError {
         /// Where and why.
         reason: String,
     },
-    /// The adapter is of another kind than LoRA.
+    /// The adapter is of a kind that is not known here.
     #[error(
-        "{} has peft_type {found}: only \"LORA\" is supported{}",
+        "{} has peft_type {found}: only \"LORA\" and \"MISS\" are supported{}",
         path.display(),
         if *of_mlx {
             "; it is mlx-lm's: merge the adapter with `mlx_lm.fuse`, and take the fused model as the base"

@@ -17,7 +17,7 @@ use crate::error::PatchError;
 use crate::layout::Layout;
 use crate::path::{Trail, follow_trail, join, parent};
 use crate::peft::PeftConfig;
-use crate::report::{LayerReport, LayerStatus, PatchReport, SavedModule};
+use crate::report::{BiasReport, LayerReport, LayerStatus, PatchReport, SavedModule};
 use crate::rewrite::{add_sets, names, sets_by_layer, weights};
 use crate::scan::{LinearLayer, ParamInfo, ParamRole, Scan};
 use crate::select::{Selection, Unmatched, select};
@@ -42,8 +42,8 @@ use crate::select::{Selection, Unmatched, select};
 /// # }
 /// ```
 ///
-/// Afterwards the factors and the modules of `modules_to_save` require gradients and nothing else
-/// does. Every factor is drawn from `config.seed` and its layer's path, so neither the order of the
+/// Afterwards the factors, the modules of `modules_to_save` and the biases of `bias` require gradients and
+/// nothing else does. Every factor is drawn from `config.seed` and its layer's path, so neither the order of the
 /// layers nor which others are adapted changes it.
 ///
 /// # Errors
@@ -87,9 +87,8 @@ impl Plan {
         check_room(&sets, &scan, config)?;
         let selection = select(&scan, config, unmatched)
             .map_err(|problems| PatchError::Targets { problems })?;
-        if let (Some(present), Some(module)) =
-            (names(&sets).into_iter().next(), selection.saved_modules.first())
-        {
+        let whole = selection.saved_modules.first().or(selection.biases.first());
+        if let (Some(present), Some(module)) = (names(&sets).into_iter().next(), whole) {
             return Err(PatchError::SavedBeside {
                 wanted: config.name.clone(),
                 module: module.clone(),
@@ -97,6 +96,7 @@ impl Plan {
             });
         }
         check_formats(&scan, &selection)?;
+        check_sizes(&scan, &selection, config)?;
         let report = report(&scan, &selection, config);
         Ok(Self { scan, selection, report })
     }
@@ -122,7 +122,8 @@ impl Plan {
     /// A clone of the model in which exactly what the plan trains requires gradients, and what forward
     /// passes maintain is held still.
     pub(crate) fn frozen<M: Module>(&self, model: &M) -> M {
-        let trained = &self.selection.saved_params;
+        let Selection { saved_params: whole, biases, .. } = &self.selection;
+        let trained: &BTreeSet<String> = &whole.union(biases).cloned().collect();
         let stateful = self.scan.stateful();
         let model = match stateful.is_empty() {
             true => model.clone(),
@@ -130,7 +131,7 @@ impl Plan {
         };
         let still = stateful
             .into_keys()
-            .filter(|module| !is_trained(&self.scan, module, trained))
+            .filter(|module| !is_trained(&self.scan, module, whole))
             .flat_map(|module| self.scan.flags_of(module).iter().cloned())
             .collect();
         freeze(model, trained, still)
@@ -217,6 +218,17 @@ fn check_formats(scan: &Scan, selection: &Selection) -> Result<(), PatchError> {
     }
 }
 
+/// That every layer that gets an adapter has room for one.
+fn check_sizes(scan: &Scan, selection: &Selection, config: &LoraConfig) -> Result<(), PatchError> {
+    let layers = scan.linears().iter().zip(&selection.statuses);
+    for (linear, _) in layers.filter(|(_, status)| **status == LayerStatus::Adapted) {
+        let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank: config.adapter.rank };
+        let fits = config.adapter.method.fits(sizes);
+        fits.map_err(|source| PatchError::Adapter { layer: linear.path.clone(), source })?;
+    }
+    Ok(())
+}
+
 /// Whether a module that holds state is trained whole, its state with it.
 fn is_trained(scan: &Scan, module: &str, trained: &BTreeSet<String>) -> bool {
     scan.params_below(module).any(|param| trained.contains(&param.path))
@@ -282,23 +294,29 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
         .linears()
         .iter()
         .zip(&selection.statuses)
-        .map(|(linear, status)| LayerReport {
-            path: linear.path.clone(),
-            d_in: linear.d_in,
-            d_out: linear.d_out,
-            status: status.clone(),
-            adapter_params: match status {
-                LayerStatus::Adapted => {
-                    let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank };
-                    config.adapter.method.count(sizes)
-                }
-                _ => 0,
-            },
+        .map(|(linear, status)| {
+            let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank };
+            let method = config.adapter.method;
+            let (adapter_params, trained_params) = match status {
+                LayerStatus::Adapted => (method.count(sizes), method.trained(sizes)),
+                _ => (0, 0),
+            };
+            LayerReport {
+                path: linear.path.clone(),
+                d_in: linear.d_in,
+                d_out: linear.d_out,
+                status: status.clone(),
+                adapter_params,
+                trained_params,
+            }
         })
         .collect();
     let adapted = || layers.iter().filter(|layer| layer.status == LayerStatus::Adapted);
-    let adapters: usize =
-        adapted().fold(0, |sum: usize, layer| sum.saturating_add(layer.adapter_params));
+    let sum = |params: fn(&LayerReport) -> usize| {
+        adapted().map(params).fold(0, |sum: usize, params| sum.saturating_add(params))
+    };
+    let (adapters, trained) =
+        (sum(|layer| layer.adapter_params), sum(|layer| layer.trained_params));
     let base = |param: &&ParamInfo| param.role == ParamRole::Base;
     let saved: Vec<SavedModule> = selection
         .saved_modules
@@ -308,6 +326,10 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
             params: once(scan.params_below(path).filter(base)),
         })
         .collect();
+    let biases = BiasReport {
+        count: selection.biases.len(),
+        params: once(scan.params().iter().filter(|it| selection.biases.contains(&it.path))),
+    };
     let mut warnings = selection.warnings.clone();
     warn_of_state(scan, selection, &mut warnings);
     for places in scan.tied() {
@@ -319,7 +341,10 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
         }
     }
     let narrow: Vec<&str> = adapted()
-        .filter(|layer| rank > layer.d_in.min(layer.d_out))
+        .filter(|layer| {
+            let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
+            rank > config.adapter.method.useful_rank(sizes)
+        })
         .map(|layer| layer.path.as_str())
         .collect();
     if !narrow.is_empty() {
@@ -336,10 +361,13 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
         rank,
         alpha: config.adapter.alpha,
         scale: config.adapter.scale(),
-        trainable: adapters.saturating_add(saved.iter().map(|module| module.params).sum()),
+        trainable: trained
+            .saturating_add(saved.iter().map(|module| module.params).sum())
+            .saturating_add(biases.params),
         total: adapters.saturating_add(once(scan.params().iter().filter(base))),
         layers,
         saved,
+        biases,
         matched: selection.matched.clone(),
         warnings,
     }

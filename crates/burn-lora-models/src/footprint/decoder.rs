@@ -111,7 +111,7 @@ impl CostModel for DecoderCost {
         let norm = |pass: &mut Pass<'_>, path: Option<String>| {
             let Some(path) = path else { return };
             let scale = whole(&path);
-            pass.tracked |= scale;
+            pass.tracked |= learned(&path).any();
             pass.keep(tokens * d * if scale && self.norms == Norms::Composed { 2 } else { 1 });
         };
         // Where something is dropped, its mask; and attention is composed: exponentials, mask, what is

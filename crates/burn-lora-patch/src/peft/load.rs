@@ -22,8 +22,8 @@ use crate::patch::Plan;
 use crate::path::{last_segment, parent};
 use crate::report::PatchReport;
 use crate::rewrite::add_sets;
-use crate::scan::{ParamRole, Scan};
-use crate::select::Unmatched;
+use crate::scan::{ParamInfo, ParamRole, Scan};
+use crate::select::{Selection, Unmatched};
 use crate::tensors::{compare, write};
 
 /// How an adapter is loaded.
@@ -125,6 +125,7 @@ pub fn load<M: Module>(
 
     if !options.trainable {
         plan.selection.saved_params.clear();
+        plan.selection.biases.clear();
         plan.report.trainable = 0;
     }
     plan.report.warnings.extend(loaded.warnings);
@@ -248,20 +249,23 @@ fn slots(plan: &Plan, adapter: &AdapterConfig) -> Vec<Slot> {
         let factors = adapter.method.factors().iter();
         factors.map(|factor| Slot::factor(factor, linear, adapter.rank))
     });
-    let saved_params = &plan.selection.saved_params;
+    let Selection { saved_params, biases, .. } = &plan.selection;
     let params = || plan.scan.params().iter();
-    let saved = params().filter(|param| saved_params.contains(&param.path));
     let adapted: BTreeSet<&str> = plan.adapted().map(|linear| linear.path.as_str()).collect();
+    let saved = params()
+        .filter(|param| saved_params.contains(&param.path) || biases.contains(&param.path))
+        .map(|param| ParamInfo { adapted: adapted.contains(parent(&param.path)), ..param.clone() });
     let beside = params().filter(|param| {
         let module = parent(&param.path);
         param.role == ParamRole::Base
             && (param.container == "Embedding" || last_segment(module) == HEAD)
             && !saved_params.contains(&param.path)
+            && !biases.contains(&param.path)
             && !adapted.contains(module)
     });
     let beside = beside.map(|param| Slot { optional: true, ..Slot::of(param) });
     factors
-        .chain(saved.map(Slot::of))
+        .chain(saved.map(|param| Slot::of(&param)))
         .chain(unstoppable(&plan.scan, saved_params))
         .chain(beside)
         .collect()

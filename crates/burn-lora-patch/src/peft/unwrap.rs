@@ -17,6 +17,9 @@ const WRAPPERS: [&str; 5] =
 /// DoRA's factor, which is a module in memory and a tensor in files.
 const MAGNITUDE: &str = "lora_magnitude_vector";
 
+/// MiSS's factor, which is one of a dictionary's tensors in memory.
+const BLOCK: &str = "miss_block";
+
 /// What a key names, without PEFT's prefix and whatever wrapped the model when it was written, as PEFT spells it.
 ///
 /// ```
@@ -40,7 +43,7 @@ pub fn unwrapped_key(key: &str) -> String {
     {
         parts.remove(parts.len() - 2);
     }
-    if let [.., MAGNITUDE, "weight"] = parts[..] {
+    if let [.., MAGNITUDE, "weight"] | [.., BLOCK, _] = parts[..] {
         parts.pop();
     }
     // loralib's factors are parameters, and no layers with a weight.
@@ -120,9 +123,10 @@ mod tests {
 
     const A: &str = "base_model.model.model.layers.0.q.lora_A.weight";
     const M: &str = "base_model.model.model.layers.0.q.lora_magnitude_vector";
+    const D: &str = "base_model.model.model.layers.0.q.miss_block";
 
     fn known() -> BTreeSet<&'static str> {
-        [A, M, "base_model.model.score.weight"].into()
+        [A, M, D, "base_model.model.score.weight"].into()
     }
 
     #[test]
@@ -145,6 +149,7 @@ mod tests {
             ("layers.0.q.lora_A", A),
             ("base_model.model.model.layers.0.q.lora_magnitude_vector.default.weight", M),
             ("module.base_model.model.model.layers.0.q.lora_magnitude_vector.weight", M),
+            ("base_model.model.model.layers.0.q.miss_block.default", D),
             (
                 "base_model.model.score.modules_to_save.default.weight",
                 "base_model.model.score.weight",
