@@ -1,6 +1,6 @@
 //! `cargo xtask parity [DIR …]`: ours against PEFT, number by number.
 //!
-//! A directory is what `fixtures/golden/generate.py` writes: one folder per architecture, in it the
+//! A directory is what `fixtures/golden/generate.py` writes (`generate_more.py`: its `models` and `kinds`): one folder per architecture, in it the
 //! model, a batch, PEFT's base logits, and one folder per adapter as PEFT saved it, with PEFT's
 //! logits, merged logits, gradients and 20-step loss curve; or what `fixtures/init/generate.py` writes,
 //! one folder per initialisation (`start.rs`). Whatever sizes and seeds it was made with, everything is

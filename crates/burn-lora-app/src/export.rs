@@ -8,6 +8,7 @@
 mod card;
 mod gguf;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn_lora_config::{AdapterSection, DataSection, ModelSource, RunConfig};
@@ -25,7 +26,8 @@ use burn_lora_train::observe::Observer;
 use burn_lora_train::prepare::reading;
 use burn_lora_train::run::write_tokenizer;
 use burn_lora_train::{TrainError, adapter, base};
-use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use safetensors::{SafeTensorError, SafeTensors};
 use serde::Serialize;
 
 use crate::AppError;
@@ -120,7 +122,7 @@ pub fn export_dry_run(
     let mut dry = DryWrite::new(&options.out);
     match (&run.adapter, options.merged) {
         (Some(adapter), None) => {
-            dry.add(TENSORS_FILE, file_size(&run.trained.join(TENSORS_FILE))?);
+            dry.add(TENSORS_FILE, adapter_tensors(adapter, &run.trained)?.len() as u64);
             dry.add(CONFIG_FILE, adapter_json(adapter, &run.trained)?.len() as u64);
             present(&run.config.model.tokenizer)?;
             for (name, content) in base::tokenizer(&run.config, observer)?.files()? {
@@ -234,14 +236,33 @@ fn named(mut config: PeftConfig, base: &Base) -> PeftConfig {
 }
 
 fn write_adapter(from: &Path, config: &PeftConfig, to: &Path) -> Result<(), AppError> {
+    files::write(&to.join(TENSORS_FILE), &adapter_tensors(config, from)?)?;
+    Ok(files::write(&to.join(CONFIG_FILE), adapter_json(config, from)?.as_bytes())?)
+}
+
+/// The adapter's tensors as they are, under the keys that PEFT has: those of a model that something wrapped when they were written are
+/// read here, and by nobody whom the directory is for.
+fn adapter_tensors(config: &PeftConfig, from: &Path) -> Result<Vec<u8>, AppError> {
     let path = from.join(TENSORS_FILE);
     let tensors = files::read(&path)?;
-    let file = SafeTensors::deserialize(&tensors)
-        .map_err(|error| PatchError::damaged(&path, &error.to_string()))?;
+    let damaged = |error: SafeTensorError| PatchError::damaged(&path, &error.to_string());
+    let file = SafeTensors::deserialize(&tensors).map_err(damaged)?;
     let scale = config.to_config().map_or(1.0, |loaded| loaded.config.adapter.scale());
     peft::usable(&file, &path, scale)?;
-    files::write(&to.join(TENSORS_FILE), &tensors)?;
-    Ok(files::write(&to.join(CONFIG_FILE), adapter_json(config, from)?.as_bytes())?)
+    let plain: BTreeMap<String, TensorView<'_>> =
+        file.iter().map(|(key, view)| (peft::plain_key(key), view)).collect();
+    // Keys of which two name one tensor are nobody's to choose from.
+    let as_they_are =
+        plain.len() < file.len() || file.iter().all(|(key, _)| plain.contains_key(key));
+    let renamed = match as_they_are {
+        true => None,
+        false => {
+            let (_, header) = SafeTensors::read_metadata(&tensors).map_err(damaged)?;
+            let metadata = header.metadata().clone();
+            Some(safetensors::serialize(plain, metadata).map_err(damaged)?)
+        }
+    };
+    Ok(renamed.unwrap_or(tensors))
 }
 
 fn adapter_json(config: &PeftConfig, from: &Path) -> Result<String, AppError> {

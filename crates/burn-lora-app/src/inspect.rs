@@ -5,7 +5,8 @@
 //! adapter moves and how far; it is computed from the factors ([`product_norm`]), never from a matrix of the
 //! weight's shape. DoRA's magnitudes scale the columns of the base weight with that change, so that what they
 //! add follows from no file alone: their own norm stands beside. Left out: the values of what is no
-//! pair of matrices (embeddings, convolutions, modules trained whole), which is listed with its shapes.
+//! pair of matrices (embeddings, convolutions, MiSS's blocks, modules trained whole), which is listed with its
+//! shapes.
 
 mod lines;
 mod norms;
@@ -48,12 +49,12 @@ pub struct Inspection {
     pub task: Option<String>,
     /// The rank that layers have unless a pattern gives them another.
     pub rank: usize,
-    /// The alpha that layers have unless a pattern gives them another.
-    pub alpha: f64,
+    /// The alpha that layers have unless a pattern gives them another; none of a kind without a scale.
+    pub alpha: Option<f64>,
     /// Whether the scale is alpha / √rank.
     pub rslora: bool,
-    /// Whether magnitudes are learned apart.
-    pub dora: bool,
+    /// The kind of adapter.
+    pub method: Method,
     /// The targets: names, or one pattern.
     pub targets: Vec<String>,
     /// The layers with factors, those of a stack in its order.
@@ -249,13 +250,13 @@ pub fn inspect(path: &Path) -> Result<Inspection, AppError> {
         broken: broken.map(|(key, _)| bare(&key).to_owned()).collect(),
         bytes: bytes.len() as u64,
         totals: Totals::of(&layers, &others),
-        notes: notes(&config, &layers),
+        notes: notes(&config, method, &layers),
         base_model: config.base_model_name_or_path,
         task: config.task_type,
         rank: config.r,
-        alpha: config.lora_alpha,
+        alpha: method.scaled().then_some(config.lora_alpha),
         rslora: config.use_rslora,
-        dora: config.use_dora,
+        method,
         targets: match config.target_modules {
             None => Vec::new(),
             Some(Modules::Pattern(pattern)) => vec![pattern],
@@ -325,7 +326,7 @@ fn sorted<'a>(
             (Some(a), Some(b)) => {
                 adapted.push(Factors { layer, a, b, magnitude: factors.remove("magnitude") });
             }
-            // Those of a convolution.
+            // Those of a convolution, or MiSS's.
             _ => others.extend(method.factors().iter().filter_map(|factor| {
                 Some((factor_key(&layer, factor), factors.remove(factor.name)?))
             })),
@@ -476,9 +477,13 @@ fn dtype(view: &TensorView<'_>) -> String {
     view.dtype().to_string().to_lowercase()
 }
 
-fn notes(config: &PeftConfig, layers: &[AdaptedLayer]) -> Vec<String> {
+fn notes(config: &PeftConfig, method: Method, layers: &[AdaptedLayer]) -> Vec<String> {
     let mut notes = Vec::new();
-    if layers.is_empty() {
+    if method == Method::Miss {
+        let note =
+            "MiSS: how often a block repeats, and so its change, follows from the base alone";
+        notes.push(note.to_owned());
+    } else if layers.is_empty() {
         notes.push("there is no layer with factors".to_owned());
     }
     let broken = |layer: &&AdaptedLayer| {
@@ -497,7 +502,7 @@ fn notes(config: &PeftConfig, layers: &[AdaptedLayer]) -> Vec<String> {
         notes.push(format!("{untrained} of {total} layers change nothing: their B is zero"));
     }
     notes.extend(config.passed_over());
-    if config.use_dora {
+    if method == Method::Dora {
         notes.push("DoRA: magnitudes act on top of the changes whose norms stand here".to_owned());
     }
     notes

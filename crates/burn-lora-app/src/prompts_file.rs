@@ -7,6 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use burn_lora_data::NearlyJson;
 use burn_lora_files::{self as files, IoError};
 use burn_lora_models::ModelError;
 use burn_lora_models::conversation::Message;
@@ -98,12 +99,20 @@ impl Destination {
     }
 }
 
+/// Rows with what follows their prompts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Continued {
+    /// How many there are.
+    pub rows: usize,
+    /// The rows with their continuations, a line of JSON each.
+    pub lines: String,
+}
+
 /// Continues every row of `input` into `output`, making the directories above it; how many rows there were.
 ///
 /// # Errors
 ///
-/// A row that is none or has a prompt that the model cannot read, named by file and line and found before
-/// any is continued; sampling that is out of range; a file that cannot be read or written.
+/// Those of [`continued`]; a file that cannot be written.
 pub fn continue_file(
     generator: &Generator,
     input: &Path,
@@ -111,6 +120,23 @@ pub fn continue_file(
     how: &Writing,
     observer: &Observer,
 ) -> Result<usize, AppError> {
+    let Continued { rows, lines } = continued(generator, input, how, observer)?;
+    output.write(&lines)?;
+    Ok(rows)
+}
+
+/// Continues every row of `input`, and writes nothing.
+///
+/// # Errors
+///
+/// A row that is none or has a prompt that the model cannot read, named by file and line and found before
+/// any is continued; sampling that is out of range; a file that cannot be read.
+pub fn continued(
+    generator: &Generator,
+    input: &Path,
+    how: &Writing,
+    observer: &Observer,
+) -> Result<Continued, AppError> {
     let rows = read(generator, input, how)?;
     observer.stage("generating");
     let total = rows.len() as u64;
@@ -129,8 +155,7 @@ pub fn continue_file(
         lines.push('\n');
     }
     observer.done();
-    output.write(&lines)?;
-    Ok(rows.len())
+    Ok(Continued { rows: rows.len(), lines })
 }
 
 /// Each row of the file, and the tokens of its prompt.
@@ -144,7 +169,7 @@ fn read(generator: &Generator, input: &Path, how: &Writing) -> Result<Rows, AppE
         let refused =
             |reason: String| AppError::Prompt { path: input.to_owned(), line: index + 1, reason };
         let row: Map<String, Value> =
-            serde_json::from_str(line).map_err(|error| refused(no_row(&error)))?;
+            serde_json::from_str(line).map_err(|error| refused(no_row(line, &error)))?;
         let ids = match asked(&row).map_err(refused)? {
             Asked::Prompt(text) => generator.prompt(text)?,
             Asked::Conversation(messages) => generator.conversation(&messages)?,
@@ -158,7 +183,10 @@ fn read(generator: &Generator, input: &Path, how: &Writing) -> Result<Rows, AppE
 }
 
 /// What a line is that is no row.
-fn no_row(error: &serde_json::Error) -> String {
+fn no_row(line: &str, error: &serde_json::Error) -> String {
+    if let Some(found) = NearlyJson::of_line(line) {
+        return found.to_string();
+    }
     let said = error.to_string();
     let said = said.split(" at line ").next().unwrap_or_default();
     format!(

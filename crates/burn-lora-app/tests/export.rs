@@ -20,6 +20,8 @@ use burn_lora_models::{CausalLm, Model, SaveDtype};
 use burn_lora_patch::peft;
 use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::observe::Observer;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use tiny::Tiny;
 
 fn exported(
@@ -74,6 +76,46 @@ fn an_exported_adapter_is_the_runs_with_tokenizer_and_card() {
 
     let again = exported(&tiny, "run", "out", None);
     assert!(matches!(again, Err(AppError::Exists { .. })));
+}
+
+/// The run's adapter with other keys and values.
+fn rewritten(tiny: &Tiny, key: impl Fn(&str) -> String, value: impl Fn(f32) -> f32) {
+    let path = tiny.path("run/adapter").join(peft::TENSORS_FILE);
+    let bytes = fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let changed: Vec<(String, Vec<usize>, Vec<u8>)> = file
+        .iter()
+        .map(|(name, view)| {
+            let floats = view.data().as_chunks::<4>().0.iter().copied().map(f32::from_le_bytes);
+            let bytes = floats.flat_map(|float| value(float).to_le_bytes()).collect();
+            (key(name), view.shape().to_vec(), bytes)
+        })
+        .collect();
+    let views = changed.iter().map(|(key, shape, bytes)| {
+        (key.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+/// They were once copied as they are, to be read by nobody.
+#[test]
+fn keys_of_a_wrapped_model_are_exported_as_peft_has_them() {
+    let tiny = Tiny::new();
+    tiny.train("run", &["train.steps=2"], false);
+    rewritten(&tiny, str::to_owned, |value| value);
+    exported(&tiny, "run", "plain", None).unwrap();
+    let expected = fs::read(tiny.path("plain").join(peft::TENSORS_FILE)).unwrap();
+    let wrappers: [fn(&str) -> String; 3] = [
+        |key| format!("_orig_mod.{key}"),
+        |key| key.replacen("base_model.model.", "base_model.model.module.", 1),
+        |key| key.replacen(".weight", ".default.weight", 1),
+    ];
+    for (at, wrapped) in wrappers.into_iter().enumerate() {
+        rewritten(&tiny, |key| wrapped(&peft::plain_key(key)), |value| value);
+        let out = format!("out-{at}");
+        exported(&tiny, "run", &out, None).unwrap();
+        assert!(fs::read(tiny.path(&out).join(peft::TENSORS_FILE)).unwrap() == expected, "{at}");
+    }
 }
 
 #[test]
@@ -175,6 +217,23 @@ fn a_file_of_quantized_numbers_is_smaller_and_never_written_over_another() {
         [FileType::F32, FileType::F16, FileType::Q8_0, FileType::Q4_K, FileType::Q4_0].map(size);
     // Rows of 32 and 64 numbers have no blocks of 256: Q4_K falls back to 5.5 bits a number.
     assert!(sizes.is_sorted_by(|one, next| one > next), "{sizes:?}");
+}
+
+/// Infinities in a file are found out by nobody before somebody generates with it.
+#[test]
+fn factors_that_overflow_the_numbers_of_the_file_are_refused_by_their_weight() {
+    let tiny = Tiny::new();
+    tiny.cut_words_as_gpt2();
+    tiny.train("run", &["train.steps=2"], false);
+    // Rank 4, alpha 8: each weight grows by 2 · 4 · 150² = 180,000.
+    rewritten(&tiny, str::to_owned, |_| 150.0);
+    let error = gguf(&tiny, "run", &options(&tiny, "half", FileType::F16, None)).unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains("which F16 cannot hold: write the model as bf16 or f32"), "{told}");
+    assert!(!tiny.path("half").exists());
+    for file_type in [FileType::F32, FileType::Bf16] {
+        gguf(&tiny, "run", &options(&tiny, file_type.name(), file_type, None)).unwrap();
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod place;
 mod terminal;
 mod verbs;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use burn_lora_app::AppError;
@@ -40,7 +41,10 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let verb = Cli::parse().verb;
+    let verb = match Cli::try_parse() {
+        Ok(cli) => cli.verb,
+        Err(told) => return help(&told),
+    };
     terminal::refuse_large_files_by_error();
     if let Verb::Plan(_) | Verb::Train(_) | Verb::Sweep(_) = verb {
         keep_large_blocks();
@@ -61,6 +65,17 @@ fn main() -> ExitCode {
         Verb::Completions(verb) => verb.run(),
     };
     result.map_or_else(failed, |()| ExitCode::SUCCESS)
+}
+
+/// Says what was asked about the command line, or what is wrong with it.
+fn help(told: &clap::Error) -> ExitCode {
+    match told.print() {
+        Err(error) if !told.use_stderr() && error.kind() != ErrorKind::BrokenPipe => {
+            failed(output::failed(error))
+        }
+        // Usage errors are 2.
+        _ => ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2)),
+    }
 }
 
 /// How a user of the command line gives an override.

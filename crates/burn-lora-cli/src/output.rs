@@ -94,7 +94,8 @@ fn result(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-fn failed(source: io::Error) -> AppError {
+/// What could not be written.
+pub fn failed(source: io::Error) -> AppError {
     IoError::at("write", "standard output")(source).into()
 }
 

@@ -72,8 +72,14 @@ fn a_classifier_of_minilms_shape_runs_as_planned() {
         let config = place.dir.path().join("config.toml");
         place.init(name, Some(&model), &rows, Some(&rows), &config);
         place.check_run(name, &config, &["train.steps=3".to_owned()]);
-        // Once more with another kind of adapter, with the model's own dropout, and with blocks recomputed.
-        for set in ["adapter.method=dora", "model.dropout=true", "train.recompute=block"] {
+        // Once more with other kinds of adapter, with the model's own dropout, and with blocks recomputed.
+        for set in [
+            "adapter.method=dora",
+            "adapter.method=miss",
+            "adapter.method=lora-fa",
+            "model.dropout=true",
+            "train.recompute=block",
+        ] {
             place.check_variant(name, &config, &["train.steps=3", set]);
         }
     }
@@ -121,7 +127,7 @@ fn decoders_of_smollm2s_shape_run_as_planned() {
         place.init(name, Some(&model), &train, eval.as_deref(), &config);
         let sets = ["train.steps=2", "data.generate_max_tokens=8"];
         let kept = place.check_run(name, &config, &sets.map(str::to_owned));
-        // Once more with the base in 16 bits, for one of them, with another kind of adapter on blocks of 4 bits, for another, and with
+        // Once more with the base in 16 bits, for one of them, with another kind of adapter and with blocks of 4 bits, for another, and with
         // blocks recomputed, for the third.
         if name == "continued-pretraining" {
             let sets = [&sets[..], &["train.recompute=block"]].concat();
@@ -138,8 +144,10 @@ fn decoders_of_smollm2s_shape_run_as_planned() {
             }
         }
         if name == "smollm2-e2e" {
-            let sets = [&sets[..], &["adapter.method=dora", "model.base=nf4"]].concat();
-            let blocks = place.check_variant(name, &config, &sets);
+            place.check_variant(name, &config, &[&sets[..], &["adapter.method=dora"]].concat());
+            // Not both at once: glibc's heap then holds a third more than is in use, which no plan of tensors foresees.
+            let blocks =
+                place.check_variant(name, &config, &[&sets[..], &["model.base=nf4"]].concat());
             let weights = blocks.plan["memory"]["weights"].as_u64().unwrap();
             assert_eq!(weights.div_ceil(1 << 20), 82, "{weights} bytes");
         }

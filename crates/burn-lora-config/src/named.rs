@@ -55,5 +55,6 @@ named_elsewhere!(
     burn_lora_data::Format,
     burn_lora_data::OverLong,
     burn_lora_models::Recompute,
-    burn_lora_models::WeightDtype
+    burn_lora_models::WeightDtype,
+    burn_lora_patch::Bias
 );

@@ -138,8 +138,8 @@ impl<'i> Reader<'i> {
         }
         let value = DeValue::parse(raw)
             .unwrap_or_else(|_| Spanned::new(0..raw.len(), DeValue::String(raw.into())));
-        let full = path == "adapter.method" && value.get_ref().as_str() == Some("full");
-        self.entries.retain(|other, _| !rules::drops(path, other, full));
+        let method = value.get_ref().as_str().filter(|_| path == "adapter.method");
+        self.entries.retain(|other, _| !rules::drops(path, other, method));
         self.entries.insert(path.to_owned(), Entry { value, key: 0..0, set: Some((text, raw)) });
     }
 

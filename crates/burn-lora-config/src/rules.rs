@@ -3,8 +3,9 @@
 use crate::reader::Reader;
 use crate::sections::{
     AdapterSection, DataSection, Length, Metric, ModelSection, ModelSource, TrainSection, Warmup,
+    meaningless,
 };
-use burn_lora::{AdapterConfig, Init};
+use burn_lora::{AdapterConfig, Init, Method};
 use burn_lora_data::{Format, Squad};
 use burn_lora_models::WeightDtype;
 
@@ -30,12 +31,19 @@ const OF_THE_BASE: [&str; 2] = ["model.dtype", "model.base"];
 /// Devices without weights in blocks.
 const WITHOUT_BLOCKS: [&str; 3] = ["cuda", "wgpu", "ndarray"];
 
-/// Whether an override of `key` takes back what was said of `other`; `full`: it is `method = "full"`.
-pub(crate) fn drops(key: &str, other: &str, full: bool) -> bool {
+/// Whether an override of `key` takes back what was said of `other`; `method`: the one that it chooses.
+pub(crate) fn drops(key: &str, other: &str, method: Option<&str>) -> bool {
+    let full = method == Some("full");
+    let kind = Method::ALL.iter().find(|kind| method == Some(kind.as_str()));
+    let of_other_kinds = |kind: &Method| {
+        let name = other.strip_prefix("adapter.");
+        name.is_some_and(|name| meaningless(*kind).any(|key| key == name))
+    };
     let both = |pair: [&str; 2]| pair.contains(&key) && pair.contains(&other);
     EXCLUSIVE.iter().any(|&(a, b, _)| both([a, b]))
         || both(OF_THE_BASE)
         || full && (other.starts_with("adapter.") || OF_ADAPTERS.contains(&other))
+        || kind.is_some_and(of_other_kinds)
 }
 
 const FULL: &str = "has no meaning with method = \"full\"";
@@ -58,6 +66,15 @@ pub(crate) fn check(
     for key in reader.given_in("adapter") {
         let wrong = full && key != "adapter.method";
         reader.refuse_if(wrong, &key, FULL, "leave it out, or write method = \"lora\"");
+    }
+    if let Some(AdapterSection::Lora(section)) = adapter {
+        let method = section.lora.method;
+        for key in meaningless(method) {
+            let (path, kind) = (format!("adapter.{key}"), method.as_str());
+            let given = reader.has(&path);
+            let message = format!("has no meaning with method = \"{kind}\"");
+            reader.refuse_if(given, &path, message, "leave it out, or write method = \"lora\"");
+        }
     }
     if let Some(model) = model {
         let random = matches!(model.source, ModelSource::Random(_));

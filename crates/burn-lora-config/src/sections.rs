@@ -9,6 +9,7 @@ mod model;
 mod schedule;
 mod train;
 
+pub(crate) use adapter::meaningless;
 pub use adapter::{AdapterSection, LoraSection};
 pub use data::DataSection;
 pub use model::{ModelSection, ModelSource};

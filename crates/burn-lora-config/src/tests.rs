@@ -1,6 +1,6 @@
-use burn_lora::{AdapterConfig, Init};
+use burn_lora::{AdapterConfig, Init, Method};
 use burn_lora_models::{Recompute, WeightDtype};
-use burn_lora_patch::Targets;
+use burn_lora_patch::{Bias, Targets};
 use miette::Diagnostic;
 
 use super::*;
@@ -34,6 +34,7 @@ exclude = ["lm_head"]
 layers_to_transform = [0, 2]
 layers_pattern = ["layers"]
 modules_to_save = ["score"]
+bias = "lora_only"
 [data]
 train = "train.jsonl"
 eval = "eval.jsonl"
@@ -116,6 +117,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 layers_to_transform: None,
                 layers_pattern: vec![],
                 modules_to_save: vec![],
+                bias: Bias::None,
             }),
             data: DataSection {
                 train: vec![Source::new("train.jsonl")],
@@ -177,7 +179,10 @@ fn every_key_is_read() {
     assert_eq!(adapter.lora, lora.with_init(Init::Gaussian));
     assert_eq!(adapter.targets, Targets::Regex(r".*\.(q|v)_proj".into()));
     assert_eq!(adapter.layers_to_transform, Some(vec![0, 2]));
-    assert_eq!(adapter.modules_to_save, ["score"]);
+    assert_eq!(
+        (&adapter.modules_to_save[..], adapter.bias),
+        (&["score".to_owned()][..], Bias::LoraOnly)
+    );
     assert_eq!((config.model.tokenizer, config.model.dropout), ("models/other".into(), true));
     assert_eq!(config.data.format, Some(Format::Classification));
     assert_eq!(config.data.separator, "\n");
@@ -393,6 +398,15 @@ fn keys_that_contradict_each_other_are_refused() {
         "[adapter]\nmethod = \"full\"\nrank = 8",
         "run.toml:9: adapter.rank: has no meaning with method = \"full\"; leave it out, or write method = \"lora\"",
     );
+    for key in ["alpha = 16.0", "rslora = true", "init = \"gaussian\""] {
+        let name = key.split(' ').next().unwrap();
+        check_refused(
+            &format!("[adapter]\nmethod = \"miss\"\n{key}"),
+            &format!(
+                "run.toml:9: adapter.{name}: has no meaning with method = \"miss\"; leave it out, or write method = \"lora\""
+            ),
+        );
+    }
     check_refused(
         "[train]\nsteps = 5\nwarmup = 6",
         "run.toml:9: train.warmup: is 6 steps, but the run ends after 5; give fewer steps, or a share below 1",
@@ -542,6 +556,21 @@ fn later_overrides_win_and_take_back_what_contradicts_them() {
     assert_eq!(full.adapter, AdapterSection::Full);
 }
 
+/// A sweep over methods goes through kinds that have not every key of the file.
+#[test]
+fn a_kind_of_adapter_takes_back_what_means_nothing_to_it_and_writes_none_of_it() {
+    let miss = read(EVERYTHING, &["adapter.method=miss"]).unwrap();
+    let AdapterSection::Lora(section) = &miss.adapter else { panic!("{:?}", miss.adapter) };
+    let AdapterSection::Lora(before) = read(EVERYTHING, &[]).unwrap().adapter else { panic!() };
+    assert_eq!((section.lora.method, section.lora.scale()), (Method::Miss, 1.0));
+    assert_eq!((section.lora.rank, &section.targets), (before.lora.rank, &before.targets));
+    let text = miss.to_toml().unwrap();
+    assert!(!text.contains("alpha") && !text.contains("rslora"), "{text}");
+    assert_eq!(read(&text, &[]).unwrap(), miss);
+    let after = problems(EVERYTHING, &["adapter.method=miss", "adapter.alpha=3"]);
+    assert!(after[0].contains("adapter.alpha: has no meaning"), "{after:?}");
+}
+
 #[test]
 fn an_override_is_toml_or_else_a_plain_string() {
     let overrides =
@@ -605,7 +634,7 @@ fn a_method_that_there_is_not_hides_no_other_problem() {
     assert_eq!(
         problems(&text, &[]),
         [
-            "run.toml:8: adapter.method: cannot be \"loar\"; did you mean \"lora\"? allowed: \"lora\", \"dora\" or \"full\"",
+            "run.toml:8: adapter.method: cannot be \"loar\"; did you mean \"lora\"? allowed: \"lora\", \"dora\", \"miss\", \"lora-fa\" or \"full\"",
             "run.toml:9: adapter.rank: cannot be 0; allowed: whole number from 1"
         ]
     );
@@ -680,7 +709,7 @@ fn a_row_of_the_reference_says_all_about_a_key_and_no_cell_holds_a_bar() {
     let reference = reference();
     for row in [
         "| `[train]` | `batch_size` | whole number from 1 | `8` | Rows that go through the model at once. |\n",
-        "| `[adapter]` | `alpha` | number from 0 | 2 · `rank` | Numerator of the scale. |\n",
+        "| `[adapter]` | `alpha` | number from 0 | 2 · `rank` | Numerator of the scale, which `miss` has not. |\n",
         "| `[train]` | `epsilon` | number above 0 | `1e-8` | AdamW's epsilon. |\n",
         "| `[output]` | `dir` | path of a directory | required | The run directory; made if it is not there. |\n",
     ] {

@@ -8,6 +8,7 @@ use burn_lora_models::template::TemplateError;
 use crate::format::Format;
 use crate::over_long::LongRow;
 use crate::problem::BrokenRow;
+use crate::read::NearlyJson;
 use crate::row::{Label, Place};
 
 /// Rows that are listed one by one; a file in a wrong format has as many broken ones as rows.
@@ -90,6 +91,16 @@ pub enum DataError {
         path: PathBuf,
         /// Every broken row, in the order of the file.
         rows: Vec<BrokenRow>,
+    },
+    /// The file is written in something that is nearly JSON.
+    #[error("{}:{line}: {found}", path.display())]
+    NearlyJson {
+        /// The data file.
+        path: PathBuf,
+        /// The first line that shows it, from 1.
+        line: usize,
+        /// What it is, and the command that converts it.
+        found: NearlyJson,
     },
     /// The rows are of a format that this use of them does not take.
     #[error(
@@ -201,10 +212,17 @@ pub enum DataError {
         class: String,
     },
     /// The end token is asked for, but the tokenizer has none.
-    #[error(
-        "data.eos is true, but the tokenizer names no end token (eos_token): set data.eos = false, or name one in tokenizer_config.json"
-    )]
-    NoEndToken,
+    #[error("data.eos is true, but {}", match unknown {
+        None => "the tokenizer names no end token (eos_token): set data.eos = false, or name one in tokenizer_config.json".to_owned(),
+        Some(token) => format!(
+            "the end token that the tokenizer's files name, `{token}`, is not in its vocabulary: set data.eos = false, or name one that is \
+             (eos_token in tokenizer_config.json)"
+        ),
+    })]
+    NoEndToken {
+        /// The one that the files name, which the vocabulary does not have.
+        unknown: Option<String>,
+    },
     /// A template writes an answer otherwise once other turns follow it.
     #[error(
         "{}{place}: {source}: set data.answers = \"each\", which makes an example of each answer, or \"last\", which learns the last one",

@@ -293,7 +293,8 @@ pub(crate) fn endings<'a>(
     let eos = tokenizer.eos_ids().first().copied();
     let closes = file.format.is_conversation() && chat.format() != ChatFormat::Lines;
     if eos.is_none() && !closes {
-        return Err(DataError::NoEndToken);
+        let unknown = tokenizer.unknown_eos().map(str::to_owned);
+        return Err(DataError::NoEndToken { unknown });
     }
     Ok((chat, eos))
 }

@@ -83,6 +83,7 @@ pub use pack::{Packed, pack, pack_by};
 pub use places::Places;
 pub use problem::{BrokenRow, RowProblem};
 pub use prompts::{Prompt, prompts};
+pub use read::NearlyJson;
 pub use report::DataReport;
 pub use row::{Conversation, Label, Place, PlacedRow, Row};
 pub use row_file::{Portion, Reading, RowFile};

@@ -13,12 +13,14 @@ mod articles;
 mod csv;
 mod encoding;
 mod lines;
+mod nearly;
 #[cfg(feature = "parquet")]
 mod parquet;
 
 use std::path::Path;
 
 pub(crate) use encoding::decoded;
+pub use nearly::NearlyJson;
 
 use crate::error::DataError;
 use crate::object::Object;

@@ -1,6 +1,7 @@
 //! The rows of a data file, all of one format.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::advice::advice;
@@ -8,8 +9,8 @@ use crate::error::DataError;
 use crate::format::{Format, Squad};
 use crate::object::Object;
 use crate::problem::{BrokenRow, RowProblem};
-use crate::read::{self, Found};
-use crate::row::{PlacedRow, Row};
+use crate::read::{self, Found, NearlyJson};
+use crate::row::{Place, PlacedRow, Row};
 
 /// Which of a file's rows there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,10 @@ impl RowFile {
     /// build without the feature `parquet`.
     pub fn read(path: impl AsRef<Path>, reading: &Reading) -> Result<Self, DataError> {
         let path = path.as_ref();
+        // A device may have no end, and a pipe is read by whoever comes first.
+        if fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+            return Err(DataError::NoFile { path: path.to_owned() });
+        }
         if let Some(objects) = read::binary(path, reading.limit.unwrap_or(usize::MAX))? {
             return Self::collect(objects.into_iter(), path, reading, read::BINARY_REMEDY);
         }
@@ -79,7 +84,13 @@ impl RowFile {
     /// A text without rows, and all broken rows at once.
     pub fn parse(text: &str, path: &Path, reading: &Reading) -> Result<Self, DataError> {
         let (objects, remedy) = read::text(text, path);
-        Self::collect(objects, path, reading, remedy)
+        Self::collect(objects, path, reading, remedy).map_err(|error| match error {
+            DataError::BrokenRows { path, rows } => match nearly_json(text, &rows) {
+                Some((line, found)) => DataError::NearlyJson { path, line, found },
+                None => DataError::BrokenRows { path, rows },
+            },
+            error => error,
+        })
     }
 
     fn collect(
@@ -117,6 +128,18 @@ impl RowFile {
             _ => Err(DataError::NoRows { path, remedy }),
         }
     }
+}
+
+/// What the file is written in, where its broken rows all are no JSON and the first is something that is nearly JSON; and the line of it.
+fn nearly_json(text: &str, rows: &[BrokenRow]) -> Option<(usize, NearlyJson)> {
+    let no_json = |row: &BrokenRow| matches!(row.problem, RowProblem::NotJson { .. });
+    let Place::Line(line) = rows.first().filter(|_| rows.iter().all(no_json))?.place else {
+        return None;
+    };
+    let listed = text.trim_start_matches('\u{feff}').trim_start().starts_with('[');
+    let row = text.lines().nth(line.saturating_sub(1)).filter(|_| !listed);
+    let found = row.and_then(NearlyJson::of_line).or_else(|| NearlyJson::of_whole(text))?;
+    Some((line, found))
 }
 
 /// Reads one object; the first whose keys fit a format settles the file's.

@@ -482,7 +482,7 @@ fn reports_tell_what_was_held_out() {
 fn a_tokenizer_without_an_end_token_is_refused_where_one_is_needed() {
     let file = parse(r#"{"text": "abc"}"#).unwrap();
     let error = token_examples(&file, &NO_END, &how(9)).unwrap_err();
-    assert!(matches!(error, DataError::NoEndToken), "{error}");
+    assert!(matches!(error, DataError::NoEndToken { unknown: None }), "{error}");
     let how = Tokenization { eos: false, ..how(9) };
     let (examples, _) = token_examples(&file, &NO_END, &how).unwrap();
     assert_eq!(spell(examples[0].ids.iter().copied()), "abc");

@@ -1,13 +1,12 @@
 //! What a file held, told so briefly that it can be compared later: its size and its SHA-256, as `sha256sum` prints it.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::IoError;
+use crate::{IoError, open};
 
 /// Size and hash of a file's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +23,7 @@ impl Digest {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// What the system says; what is no file.
     ///
     /// ```
     /// use burn_lora_files::digest::Digest;
@@ -37,7 +36,7 @@ impl Digest {
     /// ```
     pub fn of_file(path: &Path) -> Result<Self, IoError> {
         let read = || {
-            let (mut file, mut running) = (File::open(path)?, Running::default());
+            let (mut file, mut running) = (open(path)?, Running::default());
             let mut piece = vec![0; 1 << 18];
             loop {
                 match file.read(&mut piece)? {

@@ -4,9 +4,10 @@
 //! encodings. A parser's words on those help nobody.
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+
+use crate::open;
 
 /// A kind of file that nothing here reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +113,7 @@ pub fn recognised(beginning: &[u8]) -> Option<Kind> {
 /// The kind of the file at `path`, where it is one of those and can be read.
 pub fn of_file(path: &Path) -> Option<Kind> {
     let mut beginning = Vec::new();
-    File::open(path).ok()?.take(256).read_to_end(&mut beginning).ok()?;
+    open(path).ok()?.take(256).read_to_end(&mut beginning).ok()?;
     recognised(&beginning)
 }
 

@@ -9,7 +9,7 @@
 //! - [`home`]: paths that begin with `~` or `$HOME`.
 //! - [`lock`]: a file that one process holds at a time.
 //! - [`panics`]: a panic of somebody else's code, as an error.
-//! - [`fnv`]: a hash of a path that is the same on every machine and in every version.
+//! - [`fnv`]: a hash of a path that is the same on every machine and in every version; [`splitmix`]: seeds made of seeds.
 //!
 //! What a file means is its owner's: nothing here knows a model, an adapter or a run.
 
@@ -25,9 +25,11 @@ pub mod lock;
 mod lossy;
 pub mod panics;
 mod plain;
+pub mod splitmix;
 
 pub use error::IoError;
 pub use lossy::{lossy, lossy_option};
 pub use plain::{
-    bytes, create_dir, line_at, names, put_in_place, read, read_text, scratch_dir, sync_dir, write,
+    bytes, create_dir, line_at, names, open, put_in_place, read, read_text, scratch_dir, sync_dir,
+    write,
 };

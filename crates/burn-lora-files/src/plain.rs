@@ -1,7 +1,7 @@
 //! Whole files and directories, with errors that name them.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -79,28 +79,48 @@ pub fn read(path: &Path) -> Result<Vec<u8>, IoError> {
     bytes(path).map_err(IoError::at("read", path))
 }
 
-/// The bytes of a file, as [`std::fs::read`] gives them; a device is refused, which may have no end.
+/// The bytes of a file, as [`std::fs::read`] gives them; what is no file is refused as by [`open`].
 ///
 /// # Errors
 ///
-/// What the system says; a device.
+/// What the system says; a device, a pipe or a socket.
 pub fn bytes(path: &Path) -> io::Result<Vec<u8>> {
-    if is_device(&fs::metadata(path)?) {
-        let reason = "it is a device, which may have no end: name a file";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
-    }
-    fs::read(path)
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
+/// Opens a file to read it. A device is refused, which may have no end, and a pipe, at which one waits until somebody writes.
+///
+/// # Errors
+///
+/// What the system says; a device, a pipe or a socket.
+pub fn open(path: &Path) -> io::Result<File> {
+    match special(&fs::metadata(path)?) {
+        Some(reason) => Err(io::Error::new(io::ErrorKind::InvalidInput, reason)),
+        None => File::open(path),
+    }
+}
+
+/// What stands there in the place of a file, and what to do.
 #[cfg(unix)]
-fn is_device(about: &fs::Metadata) -> bool {
+fn special(about: &fs::Metadata) -> Option<&'static str> {
     use std::os::unix::fs::FileTypeExt;
-    about.file_type().is_char_device() || about.file_type().is_block_device()
+    let kind = about.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        return Some("it is a device, which may have no end: name a file");
+    }
+    if kind.is_fifo() || kind.is_socket() {
+        return Some(
+            "it is a pipe, which may have no end: write what comes out of it into a file, and name that",
+        );
+    }
+    None
 }
 
 #[cfg(not(unix))]
-fn is_device(_: &fs::Metadata) -> bool {
-    false
+fn special(_: &fs::Metadata) -> Option<&'static str> {
+    None
 }
 
 /// Reads a whole text file.
@@ -150,5 +170,20 @@ mod tests {
     fn a_device_is_not_read_to_its_end() {
         let error = read(Path::new("/dev/zero")).unwrap_err().to_string();
         assert!(error.contains("it is a device"), "{error}");
+    }
+
+    /// Opening one once waited for ever.
+    #[cfg(unix)]
+    #[test]
+    fn nobody_waits_at_a_pipe_that_nobody_writes_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let told = |error: String| assert!(error.contains("it is a pipe"), "{error}");
+        told(open(&path).unwrap_err().to_string());
+        told(read_text(&path).unwrap_err().to_string());
+        told(crate::digest::Digest::of_file(&path).unwrap_err().to_string());
+        assert_eq!(kind::of_file(&path), None);
     }
 }

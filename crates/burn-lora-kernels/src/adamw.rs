@@ -7,7 +7,7 @@
 
 use rayon::prelude::*;
 
-use crate::vector::vectorised;
+use crate::vectorised;
 
 /// Elements below which a core is not worth waking.
 const GRAIN: usize = 1 << 15;
@@ -46,7 +46,7 @@ impl AdamWStep {
             .zip(grad.par_chunks(GRAIN))
             .zip(first.par_chunks_mut(GRAIN).zip(second.par_chunks_mut(GRAIN)))
             .for_each(|((parameter, grad), (first, second))| {
-                vectorised(|| self.chunk(parameter, grad, first, second));
+                vectorised!(self.chunk(parameter, grad, first, second));
             });
     }
 

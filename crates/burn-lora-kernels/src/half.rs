@@ -4,7 +4,7 @@ use ::half::{bf16, f16};
 
 use crate::few_rows;
 use crate::tiled::Tiled;
-use crate::vector::vectorised;
+use crate::vectorised;
 
 /// Numbers of 16 bits.
 #[derive(Debug, Clone, Copy)]
@@ -26,12 +26,12 @@ impl Halves<'_> {
     /// Writes the numbers from `start` on, as many as `out` has.
     fn convert(self, start: usize, out: &mut [f32]) {
         match self {
-            Self::F16(values) => vectorised(|| {
+            Self::F16(values) => vectorised!({
                 for (out, value) in out.iter_mut().zip(&values[start..]) {
                     *out = from_f16(value.to_bits());
                 }
             }),
-            Self::Bf16(values) => vectorised(|| {
+            Self::Bf16(values) => vectorised!({
                 for (out, value) in out.iter_mut().zip(&values[start..]) {
                     *out = f32::from_bits(u32::from(value.to_bits()) << 16);
                 }

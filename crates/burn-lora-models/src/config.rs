@@ -3,6 +3,7 @@
 
 mod checked;
 mod given;
+pub(crate) mod unread;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 pub use checked::{Basics, Checked, ConfigKeys};
 
 pub(crate) use given::{keys_of, quantised};
+pub(crate) use unread::effect;
 
 use crate::weights::instead;
 use crate::{ModelError, gguf};
@@ -83,6 +85,7 @@ pub(crate) fn model_type(
             path: path.to_owned(),
             found: found.map_or("missing".into(), |name| format!("`{name}`")),
             supported: allowed.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "),
+            of_other_task: None,
         }
     })
 }

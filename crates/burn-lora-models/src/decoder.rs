@@ -31,9 +31,11 @@
 
 pub(crate) mod attention;
 mod cache;
+pub mod gated;
 mod head;
 mod packed;
 mod placement;
+pub mod rope;
 
 use burn::tensor::{Int, Tensor};
 

@@ -123,8 +123,13 @@ pub enum ModelError {
     },
     /// `model_type` is none that is built here.
     #[error(
-        "`{}`: `model_type` is {found}, which is not supported: supported are {supported}",
-        path.display()
+        "`{}`: `model_type` is {found}, {}: supported are {supported}",
+        path.display(),
+        match of_other_task {
+            Some(true) => "and such a model writes text, where one that sorts texts into classes is needed",
+            Some(false) => "and such a model sorts texts into classes, where one that writes is needed",
+            None => "which is not supported",
+        }
     )]
     UnknownArchitecture {
         /// The `config.json`.
@@ -133,6 +138,8 @@ pub enum ModelError {
         found: String,
         /// The names that exist.
         supported: String,
+        /// Of one that is built here for another task: whether it writes text.
+        of_other_task: Option<bool>,
     },
     /// The configuration asks for what is not built here, or contradicts itself.
     #[error("`{}`: {}", path.display(), Lines(problems))]
@@ -290,7 +297,8 @@ impl fmt::Display for TensorProblem {
             ),
             Self::Dtype { key, file, found } => write!(
                 f,
-                "dtype: `{key}` in `{}` is {found}, only F32, F16 and BF16 are read",
+                "dtype: `{key}` in `{}` is {found}, only F32, F16 and BF16 are read: save the model in one of them, \
+                 `model.float().save_pretrained(DIR)` in Python",
                 file.display()
             ),
             Self::NotInShard { key, file } => {

@@ -1,7 +1,7 @@
 //! What a training step of a model keeps in memory, counted from shapes alone.
 //!
 //! A count follows a forward pass, operation by operation, and adds up what the backward pass of each keeps:
-//! one for all decoders of pre-normed blocks, here, and one beside each other family. Whoever changes what a
+//! one for all decoders of blocks of two halves, here, and one beside each other family. Whoever changes what a
 //! layer computes changes its count; a test compares the prediction that is made of it with the
 //! measured peak of whole runs.
 //!
@@ -17,7 +17,7 @@
 //! let config = CausalConfig::from_json(text, "config.json".as_ref())?;
 //! let batch = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };
 //! let queries = |path: &str| match path.ends_with("q_proj") {
-//!     true => Learned::Factors { rank: 4, kept: 4 },
+//!     true => Learned::Factors { rank: 4, kept: 4, input: true },
 //!     false => Learned::Nothing,
 //! };
 //! let cost = config.about().cost();
@@ -28,7 +28,7 @@
 
 mod decoder;
 
-pub(crate) use decoder::{DecoderCost, DecoderNames, Norms};
+pub(crate) use decoder::{DecoderCost, DecoderNames, HalfNorms, Norms};
 
 use crate::fused::rows_at_once;
 use crate::recompute::Recompute;
@@ -47,6 +47,8 @@ pub enum Learned {
         rank: usize,
         /// Values kept of each row beside the linear's input, such as its low-rank product.
         kept: usize,
+        /// Whether the linear's input is kept for them.
+        input: bool,
     },
     /// All of it.
     Whole,
@@ -55,6 +57,15 @@ pub enum Learned {
 impl Learned {
     pub(crate) fn any(self) -> bool {
         self != Self::Nothing
+    }
+
+    /// Whether the linear's input is kept.
+    fn keeps_input(self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Factors { input, .. } => input,
+            Self::Whole => true,
+        }
     }
 }
 
@@ -180,6 +191,8 @@ pub(crate) struct HeadCount {
     pub(crate) vocabulary: usize,
     /// Whether it is the token table.
     pub(crate) tied: bool,
+    /// Whether logits have a soft cap, whose slopes are there beside them.
+    pub(crate) capped: bool,
 }
 
 impl HeadCount {
@@ -193,7 +206,7 @@ impl HeadCount {
         let logits = match apart {
             // Logits, their logarithms, and the gradients of both.
             true => 4 * batch.targets * self.vocabulary,
-            false => self.at_once(batch) * self.vocabulary,
+            false => self.at_once(batch) * self.vocabulary * if self.capped { 2 } else { 1 },
         };
         stream + gathered + logits
     }
@@ -260,12 +273,12 @@ impl<'a> Pass<'a> {
     }
 
     /// Linears at `paths` that read one input of `rows` times `d_in`. It is kept once, however many of
-    /// them learn; each keeps what its kind of adapter needs again.
+    /// them need it again; each keeps what its kind of adapter needs beside it.
     pub(crate) fn linears(&mut self, paths: &[String], rows: usize, d_in: usize) {
         let learned: Vec<Learned> = paths.iter().map(|path| (self.learned)(path)).collect();
-        if learned.iter().any(|learned| learned.any()) {
+        self.tracked |= learned.iter().any(|learned| learned.any());
+        if learned.iter().any(|learned| learned.keeps_input()) {
             self.kept += rows * d_in;
-            self.tracked = true;
         }
         for learned in learned {
             if let Learned::Factors { kept, .. } = learned {
@@ -283,7 +296,7 @@ mod tests {
     use crate::families::llama::LlamaConfig;
     use crate::registry::CausalConfig;
 
-    const FACTORS: Learned = Learned::Factors { rank: 4, kept: 4 };
+    const FACTORS: Learned = Learned::Factors { rank: 4, kept: 4, input: true };
     const BATCH: BatchShape = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };
 
     fn llama() -> LlamaConfig {
@@ -348,10 +361,21 @@ mod tests {
         assert_eq!(kept(&queries), first + (16.0 + first) + 16.0);
         // Whatever else a kind of adapter keeps is kept of each of seven linears.
         let more = |path: &str| match linears(path) {
-            Learned::Factors { rank, kept } => Learned::Factors { rank, kept: kept + 10 },
+            Learned::Factors { rank, kept, input } => {
+                Learned::Factors { rank, kept: kept + 10, input }
+            }
             learned => learned,
         };
         assert_eq!(kept(&more) - kept(&linears), 2.0 * 7.0 * 10.0);
+        // A kind that needs no input leaves out those of the linears: 16, 16, 16 and 32 a layer. One linear
+        // beside them that needs its own keeps that of queries, keys and values.
+        let without = |path: &str| match linears(path) {
+            Learned::Factors { rank, kept, .. } => Learned::Factors { rank, kept, input: false },
+            learned => learned,
+        };
+        assert_eq!(kept(&linears) - kept(&without), 2.0 * (16.0 + 16.0 + 16.0 + 32.0));
+        let beside = |path: &str| if path.ends_with("v_proj") { FACTORS } else { without(path) };
+        assert_eq!(kept(&beside) - kept(&without), 2.0 * 16.0);
         // Everything: the embedding's gradient passes the first norm, and there are no factors.
         assert_eq!(kept(&|_| Learned::Whole), 2.0 * (236.0 - 28.0) + 16.0);
     }
@@ -398,6 +422,28 @@ mod tests {
         let masks = 2.0 * (2.0 * 16.0 + 3.0 * 4.0 * 8.0);
         assert_eq!(more(gpt2, &gpt2_linears), masks);
         assert_eq!(more(bloom, &bloom_linears), masks);
+    }
+
+    #[test]
+    fn described_decoders_keep_what_tells_them_from_llama() {
+        let kept = |model_type: &str| {
+            let text = format!(
+                r#"{{"model_type": "{model_type}", "vocab_size": 64, "hidden_size": 16,
+                    "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+                    "num_key_value_heads": 2, "head_dim": 4, "max_position_embeddings": 32}}"#
+            );
+            let config = CausalConfig::from_json(&text, "config.json".as_ref()).unwrap();
+            plain_kept(&config, &linears)
+        };
+        assert_eq!(kept("smollm3"), 2.0 * 236.0);
+        // GELU's output beside gate and what it gates: 32 more a layer.
+        assert_eq!(kept("gemma"), 2.0 * (236.0 + 32.0));
+        // And the inputs of two norms more.
+        assert_eq!(kept("gemma2"), 2.0 * (236.0 + 32.0 + 32.0));
+        // Norms after: the first has a gradient too. And those of queries and keys.
+        assert_eq!(kept("olmo2"), 2.0 * (236.0 + 16.0 + 8.0) + 16.0);
+        // Four low-rank products in place of seven.
+        assert_eq!(kept("phi3"), 2.0 * (236.0 - 3.0 * 4.0));
     }
 
     #[test]

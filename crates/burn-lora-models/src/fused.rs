@@ -7,16 +7,18 @@
 //! - [`rms_norm`]: `x / rms(x) · gamma`;
 //! - [`silu_mul`]: `silu(gate) · up`;
 //! - [`gelu_tanh`]: GELU by its tanh approximation;
-//! - [`causal_attention`]: positions and causal attention, from the projections' own layout;
+//! - [`causal_attention`]: positions and causal attention, from the projections' own layout, with soft-capped scores
+//!   and windows ([`Scores`]);
 //! - attention over a cache of keys and values, which takes up the new ones where they belong;
-//! - [`head_loss`]: the output head and the cross-entropy together, in chunks of rows, so that the
-//!   logits over the vocabulary never exist as a whole.
+//! - [`head_loss`]: the output head, a soft cap of its logits and the cross-entropy together, in chunks of rows, so
+//!   that the logits over the vocabulary never exist as a whole.
 //!
 //! [`FusedBackend`] is a Burn backend extension like `burn_lora::LoraBackend`: its default bodies
 //! (in `composed`) are made of what every backend has, Flex has kernels (in `flex`), and
 //! `Autodiff<B>` has the backward passes (in `autodiff`), which call the backend's `…_grad`.
 //!
-//! Left out: dropout inside of attention, which runs composed; masks other than the causal one.
+//! Left out: dropout inside of attention, which runs composed; masks other than the causal one and its windows;
+//! scores outside of a window are computed and thrown away.
 
 mod autodiff;
 mod backends;
@@ -24,8 +26,9 @@ mod cached;
 mod composed;
 #[cfg(feature = "flex")]
 mod flex;
+mod scores;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use burn::backend::tensor::{BoolTensor, FloatTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
@@ -34,6 +37,7 @@ use burn_lora::{Frozen, FrozenBackend, FrozenWeight};
 
 pub use cached::{Attended, CacheRow, CacheRows, Held};
 pub(crate) use cached::{cached_attention, unseen};
+pub use scores::Scores;
 
 /// Logits over a vocabulary that exist at a time, at most (32 MiB); one row of them, at least.
 pub(crate) const LOGITS: usize = 1 << 23;
@@ -72,9 +76,10 @@ pub enum WeightGrad<B: Backend> {
 pub enum Encoding<B: Backend> {
     /// Not at all: the stream has them.
     Embedded,
-    /// Pairs of queries and keys turn by their position (Su et al. 2021).
+    /// Pairs of queries and keys turn by their position (Su et al. 2021); with fewer pairs than half of a head, the
+    /// rest of it stays.
     Rotary {
-        /// Cosines, `[tokens, head_dim / 2]`; over a cache, of all rows or of each: `[batch · tokens, ..]`.
+        /// Cosines, `[tokens, pairs]`; over a cache, of all rows or of each: `[batch · tokens, ..]`.
         cos: FloatTensor<B>,
         /// Sines, alike.
         sin: FloatTensor<B>,
@@ -180,9 +185,10 @@ pub trait FusedBackend: FrozenBackend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         #[extension_type] encoding: Encoding<Self>,
+        scores: Scores,
         #[extension_type] later: Later<Self>,
     ) -> FloatTensor<Self> {
-        composed::causal_attention::<Self>(q, k, v, encoding, later)
+        composed::causal_attention::<Self>(q, k, v, encoding, scores, later)
     }
 
     /// The gradients of q, k and v, given that of the output.
@@ -192,24 +198,27 @@ pub trait FusedBackend: FrozenBackend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         #[extension_type] encoding: Encoding<Self>,
+        scores: Scores,
         #[extension_type] later: Later<Self>,
         dy: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        composed::causal_attention_grad::<Self>(q, k, v, encoding, later, dy)
+        composed::causal_attention_grad::<Self>(q, k, v, encoding, scores, later, dy)
     }
 
-    /// `softmax(q kᵀ / √head_dim) v` of new tokens over the cache, which takes their keys and values up.
+    /// [`causal_attention`] of new tokens over the cache, which takes their keys and values up.
     #[fusion(default)]
+    #[allow(clippy::too_many_arguments, reason = "an extension takes its tensors one by one")]
     fn cached_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         #[extension_type] held: Held<Self>,
         #[extension_type] encoding: Encoding<Self>,
+        scores: Scores,
         #[extension_type] later: Later<Self>,
         rows: CacheRows,
     ) -> Attended<Self> {
-        cached::composed::<Self>([q, k, v], held, &encoding, later, &rows)
+        cached::composed::<Self>([q, k, v], held, &encoding, scores, later, &rows)
     }
 
     /// See [`head_loss`].
@@ -220,10 +229,11 @@ pub trait FusedBackend: FrozenBackend {
         layout: HeadLayout,
         targets: Vec<i32>,
         weight_grad: bool,
+        cap: Option<f64>,
     ) -> FloatTensor<Self> {
         let _ = weight_grad;
         let at_once = composed::rows_at_once(layout.vocabulary(weight.dims()));
-        composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once)
+        composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once, cap)
     }
 
     /// The loss with its gradients, that of a dense weight where `weight_grad` asks for it.
@@ -234,9 +244,11 @@ pub trait FusedBackend: FrozenBackend {
         layout: HeadLayout,
         targets: Vec<i32>,
         weight_grad: bool,
+        cap: Option<f64>,
     ) -> HeadGrads<Self> {
         let at_once = composed::rows_at_once(layout.vocabulary(weight.dims()));
-        composed::head_loss_grad::<Self>(hidden, weight, layout, &targets, weight_grad, at_once)
+        let head = (weight, layout, cap);
+        composed::head_loss_grad::<Self>(hidden, head, &targets, weight_grad, at_once)
     }
 }
 
@@ -273,9 +285,10 @@ pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 pub enum Positional {
     /// Not at all: the stream has them.
     Embedded,
-    /// Pairs of queries and keys turn by their position (Su et al. 2021).
+    /// Pairs of queries and keys turn by their position (Su et al. 2021); with fewer pairs than half of a head, the
+    /// rest of it stays.
     Rotary {
-        /// Cosines, `[1, tokens, head_dim / 2]`, constants; over a cache, of each row.
+        /// Cosines, `[1, tokens, pairs]`, constants; over a cache, of each row.
         cos: Tensor<3>,
         /// Sines, alike.
         sin: Tensor<3>,
@@ -313,7 +326,7 @@ pub fn later(tokens: usize, device: &Device) -> Option<Tensor<2, Bool>> {
 }
 
 /// Causal attention of rows whose positions count from 0, keys shared by groups of query heads:
-/// `softmax(q kᵀ / √head_dim) v`, with positions as `positional` says.
+/// `softmax(scores) v`, with positions as `positional` says and the rest of the scores as [`Scores`].
 ///
 /// # Shapes
 ///
@@ -326,6 +339,7 @@ pub fn causal_attention(
     k: Tensor<4>,
     v: Tensor<4>,
     positional: Positional,
+    scores: Scores,
     later: Option<Tensor<2, Bool>>,
 ) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as FusedBackend>::causal_attention(
@@ -333,12 +347,13 @@ pub fn causal_attention(
         k.into_dispatch(),
         v.into_dispatch(),
         positional.encoding(),
+        scores,
         later.map_or(Later::Implied, |later| Later::Mask(later.into_dispatch())),
     ))
 }
 
 /// The sum over rows of `-log softmax(logits)[target]`, in nats, with `logits = hidden weightᵀ` or, of a
-/// linear's weight, `hidden W`.
+/// linear's weight, `hidden W`; with a soft cap, of `cap · tanh(logits / cap)`.
 ///
 /// The logits are formed for some rows at a time, and their gradient is taken then and there, so
 /// that memory does not grow with `rows · vocabulary`. The weight gets a gradient where it is dense and
@@ -359,6 +374,7 @@ pub fn head_loss(
     weight: impl Into<FrozenWeight>,
     layout: HeadLayout,
     targets: Vec<i32>,
+    cap: Option<f64>,
 ) -> Tensor<1> {
     let weight = weight.into();
     let vocabulary = layout.vocabulary(weight.dims());
@@ -375,6 +391,7 @@ pub fn head_loss(
         layout,
         targets,
         weight_grad,
+        cap,
     );
     Tensor::from_dispatch(loss)
 }

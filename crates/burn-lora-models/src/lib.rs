@@ -20,7 +20,7 @@
 //!
 //! A model's own dropout is off until its configuration is asked for it ([`ModelConfig::with_dropout`]).
 //!
-//! Left out: rows longer than a sliding window, sentence pairs (token types other than 0), left padding.
+//! Left out: rows longer than Mistral's and Qwen's sliding windows, sentence pairs (token types other than 0), left padding.
 //!
 //! ```no_run
 //! use burn_lora_models::generate::{GenerateOptions, generate};

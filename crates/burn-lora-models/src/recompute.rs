@@ -54,6 +54,7 @@ mod chain;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Gradients, Tensor};
+use burn_lora_files::splitmix;
 
 use chain::{Recording, collect, recorded};
 
@@ -125,13 +126,9 @@ impl TrainingPass {
     }
 }
 
-/// A seed for the `place`th thing that draws by itself, of a seed for all of them (SplitMix64, Steele et al.
-/// 2014).
+/// A seed for the `place`th thing that draws by itself, of a seed for all of them: SplitMix64's sequence.
 pub fn seed_of(seed: u64, place: u64) -> u64 {
-    let mut mixed = seed.wrapping_add(place.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    splitmix::mixed(seed.wrapping_add(place.wrapping_add(1).wrapping_mul(splitmix::STEP)))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::ModelError;
 use crate::classifier::{Classifier, ClassifierConfig};
 use crate::config::{model_type, text_of};
 use crate::decoder::{Decoder, Head, KvCache, Placement};
-use crate::families::{bert, bloom, gpt2, llama};
+use crate::families::{bert, bloom, gemma, gpt_neox, gpt2, llama, olmo2, phi3, smollm3};
 use crate::gguf::GgufFamily;
 use crate::model::{Description, Model, ModelConfig};
 use crate::weights::Builder;
@@ -49,7 +49,7 @@ macro_rules! families {
 
         impl ModelConfig for $Config {
             fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
-                match model_type(text, path, $model_types)? {
+                match model_type(text, path, $model_types).map_err(of_other_task)? {
                     $($($model_type)|+ => {
                         <$Family as Model>::Config::from_json(text, path).map(Self::$Variant)
                     })+
@@ -235,6 +235,18 @@ decoders! {
     CausalConfig;
     /// Llama and what has its blocks: SmolLM2, Mistral, Qwen2, Qwen3.
     Llama(llama::LlamaForCausalLM): "llama", "mistral", "qwen2", "qwen3";
+    /// Gemma.
+    Gemma(gemma::GemmaForCausalLM): "gemma";
+    /// Gemma 2.
+    Gemma2(gemma::Gemma2ForCausalLM): "gemma2";
+    /// OLMo 2.
+    Olmo2(olmo2::Olmo2ForCausalLM): "olmo2";
+    /// Phi-3.
+    Phi3(phi3::Phi3ForCausalLM): "phi3";
+    /// SmolLM3.
+    SmolLM3(smollm3::SmolLM3ForCausalLM): "smollm3";
+    /// GPT-NeoX, Pythia.
+    GptNeoX(gpt_neox::GptNeoXForCausalLM): "gpt_neox";
     /// GPT-2.
     Gpt2(gpt2::Gpt2LMHeadModel): "gpt2";
     /// BLOOM.
@@ -250,6 +262,20 @@ classifiers! {
     Bert(bert::BertForSequenceClassification): "bert";
     /// RoBERTa.
     Roberta(bert::RobertaForSequenceClassification): "roberta";
+}
+
+/// What is unknown in the one table and known in the other is of another task.
+fn of_other_task(error: ModelError) -> ModelError {
+    let ModelError::UnknownArchitecture { path, found, supported, .. } = error else {
+        return error;
+    };
+    let is_of = |names: &[&str]| names.contains(&found.trim_matches('`'));
+    let of_other_task = match (is_of(DECODERS), is_of(CLASSIFIERS)) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    };
+    ModelError::UnknownArchitecture { path, found, supported, of_other_task }
 }
 
 /// The families of GGUF files.

@@ -49,6 +49,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     path: PathBuf,
     eos: Vec<u32>,
+    /// The end token that the files name and the vocabulary does not have.
+    unknown_eos: Option<String>,
     pad: Option<u32>,
     bos: Option<u32>,
     unk: Option<u32>,
@@ -157,6 +159,8 @@ impl Tokenizer {
                 .unwrap_or_default()
         };
         let mut eos: Vec<u32> = named("eos").into_iter().collect();
+        let unknown_eos = text(texts.get("eos_token")).filter(|_| eos.is_empty());
+        let unknown_eos = unknown_eos.map(str::to_owned);
         for id in numbered("eos") {
             if !eos.contains(&id) {
                 eos.push(id);
@@ -172,7 +176,7 @@ impl Tokenizer {
             caught(add).unwrap_or_else(|panic| Err(panic.into())).map_err(failed(&path))?;
         }
         let template = template.map(|template| template.with_time(time::now()));
-        Ok(Self { inner, path, eos, pad, bos, unk, template, made })
+        Ok(Self { inner, path, eos, unknown_eos, pad, bos, unk, template, made })
     }
 
     /// How the model writes conversations, if its files say so.
@@ -254,6 +258,11 @@ impl Tokenizer {
     /// The tokens that end a text; the first is the one to train with. May be empty.
     pub fn eos_ids(&self) -> &[u32] {
         &self.eos
+    }
+
+    /// The end token that the tokenizer's files name, where the vocabulary does not have it.
+    pub fn unknown_eos(&self) -> Option<&str> {
+        self.unknown_eos.as_deref()
     }
 
     /// The text of the token to end texts with in training.

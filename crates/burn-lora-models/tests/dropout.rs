@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, Param};
+use burn::nn::Linear;
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_lora_models::families::bert::{
     BertForSequenceClassification, BertModel, RobertaForSequenceClassification,
@@ -365,10 +366,11 @@ fn check_llama(device: &Device) {
     assert!(mask.contains(&0.0));
     let grads = loss_of(logits.clone()).backward();
     let attention = &model.model.layers[0].self_attn;
+    let of = |linear: &Option<Linear>| gradient(&linear.as_ref().unwrap().weight, &grads);
     let gradients = [
-        ("model.layers.0.self_attn.q_proj.weight", gradient(&attention.q_proj.weight, &grads)),
-        ("model.layers.0.self_attn.k_proj.weight", gradient(&attention.k_proj.weight, &grads)),
-        ("model.layers.0.self_attn.v_proj.weight", gradient(&attention.v_proj.weight, &grads)),
+        ("model.layers.0.self_attn.q_proj.weight", of(&attention.q_proj)),
+        ("model.layers.0.self_attn.k_proj.weight", of(&attention.k_proj)),
+        ("model.layers.0.self_attn.v_proj.weight", of(&attention.v_proj)),
     ];
     check(&weights, |weights| llama(weights, &mask), &floats(logits), &gradients);
 

@@ -62,6 +62,28 @@ fn config(model_type: &str) -> String {
             r#""hidden_size": 16, "n_layer": 3, "n_head": 2, "attention_dropout": 0.3,
                 "hidden_dropout": 0.4"#
         }
+        "gpt_neox" => {
+            r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+                "num_attention_heads": 4, "max_position_embeddings": 8, "rotary_pct": 0.5,
+                "attention_dropout": 0.3, "hidden_dropout": 0.4"#
+        }
+        // Windows shorter than the rows.
+        "gemma" | "gemma2" => {
+            r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "head_dim": 4,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 8,
+                "attention_dropout": 0.3, "sliding_window": 2, "attn_logit_softcapping": 2.0"#
+        }
+        "phi3" => {
+            r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 8,
+                "tie_word_embeddings": true, "attention_dropout": 0.3, "resid_pdrop": 0.4,
+                "sliding_window": 3"#
+        }
+        "smollm3" => {
+            r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 8,
+                "attention_dropout": 0.3, "no_rope_layer_interval": 2"#
+        }
         "bert" | "roberta" => {
             r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
                 "num_attention_heads": 2, "max_position_embeddings": 12, "hidden_act": "gelu",
@@ -283,7 +305,7 @@ fn check_memory(device: &Device) {
     };
     let batch = BatchShape { rows: 1, width: 512, segments: None, targets: 512 };
     let learned = |path: &str| match path.ends_with("_proj") {
-        true => Learned::Factors { rank: 4, kept: 4 },
+        true => Learned::Factors { rank: 4, kept: 4, input: true },
         false => Learned::Nothing,
     };
     let footprint = config.about().cost().footprint(&batch, &learned);

@@ -66,6 +66,9 @@ pub struct LoraConfig {
     /// one of these. They are never adapted.
     #[serde(default)]
     pub modules_to_save: Vec<String>,
+    /// Which biases of the base are trained, and saved with the adapter.
+    #[serde(default)]
+    pub bias: Bias,
     /// Output layers, which [`Targets::AllLinear`] leaves out, matched as [`Targets::Names`]; `lm_head`
     /// unless it is set. Where they are set and the task is one with a head of its own, they are that head:
     /// trained and saved.
@@ -94,8 +97,12 @@ fn default_targets() -> Targets {
     Targets::AllLinear
 }
 
+/// What decoders call the linear layer before the logits. PEFT saves it beside the factors, with the token table, where
+/// tokens were added or it is asked to (`save_embedding_layers`).
+pub(crate) const HEAD: &str = "lm_head";
+
 fn default_heads() -> Vec<String> {
-    vec!["lm_head".to_owned()]
+    vec![HEAD.to_owned()]
 }
 
 fn default_name() -> String {
@@ -224,6 +231,12 @@ impl LoraConfig {
         self
     }
 
+    /// Sets which biases of the base are trained, and saved with the adapter.
+    pub fn with_bias(mut self, bias: Bias) -> Self {
+        self.bias = bias;
+        self
+    }
+
     /// Sets the seed of the factors.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -248,12 +261,44 @@ impl From<AdapterConfig> for LoraConfig {
             layers_to_transform: None,
             layers_pattern: Vec::new(),
             modules_to_save: Vec::new(),
+            bias: Bias::default(),
             heads: default_heads(),
             linear_types: LinearTypes::new(),
             task_type: None,
             seed: 0,
             name: default_name(),
             base_model: None,
+        }
+    }
+}
+
+/// Biases of the base that are trained, by PEFT's words.
+///
+/// They are the model's own, of which there is one: disabling or unloading an adapter does not give them back
+/// as they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Bias {
+    /// None.
+    #[default]
+    None,
+    /// Every one, those of norms among them.
+    All,
+    /// Those of the layers that get an adapter.
+    LoraOnly,
+}
+
+impl Bias {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::None, Self::All, Self::LoraOnly];
+
+    /// The word of configuration files, which is PEFT's for LoRA.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::All => "all",
+            Self::LoraOnly => "lora_only",
         }
     }
 }
@@ -332,6 +377,13 @@ mod tests {
         assert_eq!(least, LoraConfig::new(4));
         let typo = r#"{"adapter": {"rank": 4, "alpha": 8}, "targets": ["q"], "excludes": []}"#;
         assert!(serde_json::from_str::<LoraConfig>(typo).is_err());
+    }
+
+    #[test]
+    fn biases_are_spelled_the_same_by_serde_and_by_name() {
+        for bias in Bias::ALL {
+            assert_eq!(serde_json::to_value(bias).unwrap(), bias.name());
+        }
     }
 
     #[test]

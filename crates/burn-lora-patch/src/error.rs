@@ -7,6 +7,7 @@ use burn::tensor::DType;
 use burn_lora::LoraError;
 use burn_lora_text::{and, nearest, or};
 
+use crate::path::last_segment;
 use crate::scan::ModuleKind;
 use crate::targets::{as_pattern, is_all_linear};
 
@@ -185,13 +186,23 @@ pub enum PatchError {
         /// Where and why.
         reason: String,
     },
-    /// The adapter is of another kind than LoRA.
-    #[error("{} has peft_type {found}: only \"LORA\" is supported", path.display())]
+    /// The adapter is of a kind that is not known here.
+    #[error(
+        "{} has peft_type {found}: only \"LORA\" and \"MISS\" are supported{}",
+        path.display(),
+        if *of_mlx {
+            "; it is mlx-lm's: merge the adapter with `mlx_lm.fuse`, and take the fused model as the base"
+        } else {
+            ""
+        }
+    )]
     PeftType {
         /// The file.
         path: PathBuf,
         /// What it says, as JSON.
         found: String,
+        /// Whether its keys are mlx-lm's.
+        of_mlx: bool,
     },
     /// The adapter uses what is not supported yet.
     #[error("{}", lines(&format!("{} uses what is not supported yet", path.display()), settings))]
@@ -319,6 +330,20 @@ pub enum TargetProblem {
         nearest: Vec<String>,
         /// Names that exist, listed when none is near.
         existing: Vec<String>,
+    },
+    /// An entry names the output head of a model whose head is its token table.
+    #[error(
+        "{role} `{entry}` matches nothing: the model's head is its token table `{table}` (`tie_word_embeddings`) and no layer of its \
+         own: {}",
+        instead_of_head(*role, table)
+    )]
+    TiedHead {
+        /// Where the entry stands.
+        role: Role,
+        /// The entry.
+        entry: String,
+        /// The token table.
+        table: String,
     },
     /// A pattern matches no path in the model.
     #[error("{role} pattern `{pattern}` matches nothing: it must match a whole path, such as `{example}`{}", if *inside { ", of which it matches a part (begin it with `.*`?)" } else { "" })]
@@ -472,6 +497,30 @@ pub enum KeyProblem {
         /// The key.
         key: String,
     },
+    /// A factor of an adapter on the output head, of a model that has none of its own.
+    #[error(
+        "surplus: `{key}`: this model's head is no layer of its own (its token table, with `tie_word_embeddings`): train the adapter \
+         without `lm_head` among its targets, or load it onto a base with a head of its own"
+    )]
+    AdaptedHead {
+        /// The key.
+        key: String,
+    },
+    /// The tensors have names that another tool gives.
+    #[error(
+        "{count} {} {what}, such as `{key}`: {remedy}",
+        if *count == 1 { "tensor has" } else { "tensors have" }
+    )]
+    Foreign {
+        /// The first such tensor.
+        key: String,
+        /// How many there are.
+        count: usize,
+        /// What the names are.
+        what: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A tensor holds no floating-point numbers of a kind that is read.
     #[error("dtype: `{key}` is {dtype}, only f32, f16 and bf16 are read")]
     Dtype {
@@ -533,6 +582,17 @@ fn note(entry: &str) -> String {
              Targets::regex)"
         ),
         None => String::new(),
+    }
+}
+
+/// What to do where a head is named that is no layer.
+fn instead_of_head(role: Role, table: &str) -> String {
+    match role {
+        Role::Exclude => "leave the entry out".to_owned(),
+        _ => format!(
+            "train the table whole (modules_to_save = [\"{}\"]), or take a base with a head of its own",
+            last_segment(table)
+        ),
     }
 }
 

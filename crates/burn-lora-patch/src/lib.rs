@@ -52,7 +52,7 @@ mod tensors;
 #[cfg(feature = "train")]
 pub mod train;
 
-pub use config::{LoraConfig, TaskType};
+pub use config::{Bias, LoraConfig, TaskType};
 pub use error::{KeyProblem, PatchError, Role, TargetProblem};
 pub use group::trainable_group;
 pub use layout::{Layout, LinearTypes};
@@ -60,7 +60,7 @@ pub use module::LoraModule;
 pub use patch::{patch, plan};
 pub use peft::LoadOptions;
 pub use peft::keys::NamedTensor;
-pub use report::{EntryMatch, LayerReport, LayerStatus, PatchReport, SavedModule};
+pub use report::{BiasReport, EntryMatch, LayerReport, LayerStatus, PatchReport, SavedModule};
 pub use rewrite::{
     adapter_names, delete_adapter, merge, merge_and_unload, merge_and_unload_f32, set_active,
     set_multiplier, unload, unmerge,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor};
 use burn_lora::{Adapter, Adapters, FrozenWeight, LoraError, Sizes, unshared};
-use burn_lora_files::fnv;
+use burn_lora_files::{fnv, splitmix};
 use burn_lora_text::{and, listed};
 
 use crate::config::LoraConfig;
@@ -17,7 +17,7 @@ use crate::error::PatchError;
 use crate::layout::Layout;
 use crate::path::{Trail, follow_trail, join, parent};
 use crate::peft::PeftConfig;
-use crate::report::{LayerReport, LayerStatus, PatchReport, SavedModule};
+use crate::report::{BiasReport, LayerReport, LayerStatus, PatchReport, SavedModule};
 use crate::rewrite::{add_sets, names, sets_by_layer, weights};
 use crate::scan::{LinearLayer, ParamInfo, ParamRole, Scan};
 use crate::select::{Selection, Unmatched, select};
@@ -42,9 +42,9 @@ use crate::select::{Selection, Unmatched, select};
 /// # }
 /// ```
 ///
-/// Afterwards the factors and the modules of `modules_to_save` require gradients and nothing else
-/// does. Every factor starts from `config.seed`, its layer's path and, for some initialisations, its layer's weight, so
-/// neither the order of the layers nor which others are adapted changes it.
+/// Afterwards the factors, the modules of `modules_to_save` and the biases of `bias` require gradients and
+/// nothing else does. Every factor starts from `config.seed`, its layer's path and, for some initialisations, its
+/// layer's weight, so neither the order of the layers nor which others are adapted changes it.
 ///
 /// # Errors
 ///
@@ -87,9 +87,8 @@ impl Plan {
         check_room(&sets, &scan, config)?;
         let selection = select(&scan, config, unmatched)
             .map_err(|problems| PatchError::Targets { problems })?;
-        if let (Some(present), Some(module)) =
-            (names(&sets).into_iter().next(), selection.saved_modules.first())
-        {
+        let whole = selection.saved_modules.first().or(selection.biases.first());
+        if let (Some(present), Some(module)) = (names(&sets).into_iter().next(), whole) {
             return Err(PatchError::SavedBeside {
                 wanted: config.name.clone(),
                 module: module.clone(),
@@ -97,6 +96,7 @@ impl Plan {
             });
         }
         check_formats(&scan, &selection)?;
+        check_sizes(&scan, &selection, config)?;
         let report = report(&scan, &selection, config);
         let plan = Self { scan, selection, report };
         for linear in plan.adapted() {
@@ -127,7 +127,8 @@ impl Plan {
     /// A clone of the model in which exactly what the plan trains requires gradients, and what forward
     /// passes maintain is held still.
     pub(crate) fn frozen<M: Module>(&self, model: &M) -> M {
-        let trained = &self.selection.saved_params;
+        let Selection { saved_params: whole, biases, .. } = &self.selection;
+        let trained: &BTreeSet<String> = &whole.union(biases).cloned().collect();
         let stateful = self.scan.stateful();
         let model = match stateful.is_empty() {
             true => model.clone(),
@@ -135,7 +136,7 @@ impl Plan {
         };
         let still = stateful
             .into_keys()
-            .filter(|module| !is_trained(&self.scan, module, trained))
+            .filter(|module| !is_trained(&self.scan, module, whole))
             .flat_map(|module| self.scan.flags_of(module).iter().cloned())
             .collect();
         freeze(model, trained, still)
@@ -222,6 +223,17 @@ fn check_formats(scan: &Scan, selection: &Selection) -> Result<(), PatchError> {
     }
 }
 
+/// That every layer that gets an adapter has room for one.
+fn check_sizes(scan: &Scan, selection: &Selection, config: &LoraConfig) -> Result<(), PatchError> {
+    let layers = scan.linears().iter().zip(&selection.statuses);
+    for (linear, _) in layers.filter(|(_, status)| **status == LayerStatus::Adapted) {
+        let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank: config.adapter.rank };
+        let fits = config.adapter.method.fits(sizes);
+        fits.map_err(|source| PatchError::Adapter { layer: linear.path.clone(), source })?;
+    }
+    Ok(())
+}
+
 /// Whether a module that holds state is trained whole, its state with it.
 fn is_trained(scan: &Scan, module: &str, trained: &BTreeSet<String>) -> bool {
     scan.params_below(module).any(|param| trained.contains(&param.path))
@@ -287,23 +299,29 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
         .linears()
         .iter()
         .zip(&selection.statuses)
-        .map(|(linear, status)| LayerReport {
-            path: linear.path.clone(),
-            d_in: linear.d_in,
-            d_out: linear.d_out,
-            status: status.clone(),
-            adapter_params: match status {
-                LayerStatus::Adapted => {
-                    let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank };
-                    config.adapter.method.count(sizes)
-                }
-                _ => 0,
-            },
+        .map(|(linear, status)| {
+            let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank };
+            let method = config.adapter.method;
+            let (adapter_params, trained_params) = match status {
+                LayerStatus::Adapted => (method.count(sizes), method.trained(sizes)),
+                _ => (0, 0),
+            };
+            LayerReport {
+                path: linear.path.clone(),
+                d_in: linear.d_in,
+                d_out: linear.d_out,
+                status: status.clone(),
+                adapter_params,
+                trained_params,
+            }
         })
         .collect();
     let adapted = || layers.iter().filter(|layer| layer.status == LayerStatus::Adapted);
-    let adapters: usize =
-        adapted().fold(0, |sum: usize, layer| sum.saturating_add(layer.adapter_params));
+    let sum = |params: fn(&LayerReport) -> usize| {
+        adapted().map(params).fold(0, |sum: usize, params| sum.saturating_add(params))
+    };
+    let (adapters, trained) =
+        (sum(|layer| layer.adapter_params), sum(|layer| layer.trained_params));
     let base = |param: &&ParamInfo| param.role == ParamRole::Base;
     let saved: Vec<SavedModule> = selection
         .saved_modules
@@ -313,6 +331,10 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
             params: once(scan.params_below(path).filter(base)),
         })
         .collect();
+    let biases = BiasReport {
+        count: selection.biases.len(),
+        params: once(scan.params().iter().filter(|it| selection.biases.contains(&it.path))),
+    };
     let mut warnings = selection.warnings.clone();
     warn_of_state(scan, selection, &mut warnings);
     for places in scan.tied() {
@@ -324,7 +346,10 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
         }
     }
     let narrow: Vec<&str> = adapted()
-        .filter(|layer| rank > layer.d_in.min(layer.d_out))
+        .filter(|layer| {
+            let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
+            rank > config.adapter.method.useful_rank(sizes)
+        })
         .map(|layer| layer.path.as_str())
         .collect();
     if !narrow.is_empty() {
@@ -341,10 +366,13 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
         rank,
         alpha: config.adapter.alpha,
         scale: config.adapter.scale(),
-        trainable: adapters.saturating_add(saved.iter().map(|module| module.params).sum()),
+        trainable: trained
+            .saturating_add(saved.iter().map(|module| module.params).sum())
+            .saturating_add(biases.params),
         total: adapters.saturating_add(once(scan.params().iter().filter(base))),
         layers,
         saved,
+        biases,
         matched: selection.matched.clone(),
         warnings,
     }
@@ -393,16 +421,19 @@ fn freeze<M: Module>(model: M, trained: &BTreeSet<String>, still: BTreeSet<Strin
 
 /// The seed of one layer's factors: a hash of the path, mixed with the configured seed.
 fn layer_seed(seed: u64, layer: &str) -> u64 {
-    let hash = fnv::hash(&join(layer, "weight"));
-    let mut mixed = hash ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    splitmix::mixed(fnv::hash(&join(layer, "weight")) ^ seed.wrapping_mul(splitmix::STEP))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Another seed would be another adapter for every configuration that was ever run.
+    #[test]
+    fn the_seed_of_a_layer_stays_what_it_was() {
+        assert_eq!(layer_seed(0, "q"), 0x6c7e_2f13_3fe1_b64b);
+        assert_eq!(layer_seed(7, "model.layers.3.self_attn.q_proj"), 0x148b_9b50_b0b8_bfde);
+    }
 
     #[test]
     fn seeds_differ_by_layer_and_by_configured_seed() {

@@ -19,6 +19,7 @@ pub struct PatchReport {
     pub(crate) scale: f64,
     pub(crate) layers: Vec<LayerReport>,
     pub(crate) saved: Vec<SavedModule>,
+    pub(crate) biases: BiasReport,
     pub(crate) matched: Vec<EntryMatch>,
     pub(crate) trainable: usize,
     pub(crate) total: usize,
@@ -38,6 +39,8 @@ pub struct LayerReport {
     pub status: LayerStatus,
     /// The parameters of its adapter ([`Method::count`]); 0 without one.
     pub adapter_params: usize,
+    /// How many of them are trained ([`Method::trained`]).
+    pub trained_params: usize,
 }
 
 /// What became of one linear layer.
@@ -82,6 +85,15 @@ pub struct SavedModule {
     pub params: usize,
 }
 
+/// The biases of the base that are trained and saved with the adapter, beside those of modules trained whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BiasReport {
+    /// How many biases.
+    pub count: usize,
+    /// Their parameters.
+    pub params: usize,
+}
+
 /// What one entry of the configuration matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryMatch {
@@ -109,7 +121,7 @@ impl PatchReport {
         self.layers.len()
     }
 
-    /// How many parameters are trained: the factors, and the modules trained whole.
+    /// How many parameters are trained: of the factors, and of the modules trained whole.
     pub fn trainable(&self) -> usize {
         self.trainable
     }
@@ -137,6 +149,11 @@ impl PatchReport {
     /// The modules that are trained whole.
     pub fn saved(&self) -> &[SavedModule] {
         &self.saved
+    }
+
+    /// The biases of the base that are trained.
+    pub fn biases(&self) -> BiasReport {
+        self.biases
     }
 
     /// What every entry of the configuration matched.
@@ -179,11 +196,11 @@ impl PatchReport {
 
 impl fmt::Display for PatchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "adapter `{}`: {}, rank {}, alpha {}, scale {}",
-            self.name, self.method, self.rank, self.alpha, self.scale
-        )?;
+        write!(f, "adapter `{}`: {}, rank {}", self.name, self.method, self.rank)?;
+        if self.method.scaled() {
+            write!(f, ", alpha {}, scale {}", self.alpha, self.scale)?;
+        }
+        writeln!(f)?;
         for role in
             [Role::Target, Role::Exclude, Role::Layer, Role::LayersPattern, Role::ModulesToSave]
         {
@@ -199,6 +216,10 @@ impl fmt::Display for PatchReport {
         }
         for module in &self.saved {
             writeln!(f, "trained whole: {} ({} parameters)", module.path, grouped(module.params))?;
+        }
+        let BiasReport { count, params } = self.biases;
+        if count > 0 {
+            writeln!(f, "biases trained: {} ({} parameters)", grouped(count), grouped(params))?;
         }
         writeln!(f, "adapted: {} of {} linears", self.adapted(), self.linears())?;
         write!(f, "{}", self.trainable_line())?;
@@ -220,6 +241,7 @@ mod tests {
             d_out: 8,
             status,
             adapter_params,
+            trained_params: adapter_params,
         };
         PatchReport {
             name: "default".into(),
@@ -232,6 +254,7 @@ mod tests {
                 layer("lm_head", LayerStatus::Head, 0),
             ],
             saved: vec![SavedModule { path: "classifier".into(), params: 1234 }],
+            biases: BiasReport { count: 2, params: 1024 },
             matched: vec![EntryMatch { role: Role::Target, entry: "fc1".into(), count: 1 }],
             trainable: 43_008,
             total: 2_150_000,
@@ -246,10 +269,17 @@ mod tests {
             "adapter `default`: lora, rank 4, alpha 8, scale 2\n\
              target: fc1 (1)\n\
              trained whole: classifier (1,234 parameters)\n\
+             biases trained: 2 (1,024 parameters)\n\
              adapted: 1 of 2 linears\n\
              trainable: 43,008 of 2,150,000 (2.00 %)\n\
              warning: look here"
         );
+    }
+
+    #[test]
+    fn a_kind_without_a_scale_is_told_without_one() {
+        let report = PatchReport { method: Method::Miss, scale: 1.0, ..report() };
+        assert!(report.to_string().starts_with("adapter `default`: miss, rank 4\ntarget:"));
     }
 
     #[test]

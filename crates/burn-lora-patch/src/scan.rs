@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor};
+use burn_lora::FactorPath;
 
 use crate::layout::{Layout, LinearTypes, layout};
 use crate::path::{Trail, join, last_segment, parent};
@@ -75,6 +76,8 @@ pub struct ParamInfo {
     pub role: ParamRole,
     /// Of a linear layer's weight: how it lies.
     pub layout: Option<Layout>,
+    /// Whether it stands in a layer that has an adapter.
+    pub adapted: bool,
 }
 
 /// What a float parameter is to patching.
@@ -136,6 +139,7 @@ impl Scan {
         model.visit(&mut visitor);
         let Visitor { mut scan, weights, .. } = visitor;
         scan.find_linears(weights, types);
+        scan.find_adapted();
         scan.kinds = kinds(&scan);
         scan
     }
@@ -169,6 +173,16 @@ impl Scan {
             let dtype = weight.is_initialized().then(|| weight.dtype());
             let device = weight.lazy_device();
             self.linears.push(LinearLayer { path, d_in, d_out, layout, dtype, device });
+        }
+    }
+
+    /// Which parameters stand in a layer that has an adapter.
+    fn find_adapted(&mut self) {
+        let factors = self.params.iter().filter(|param| param.role == ParamRole::Factor);
+        let weights = factors.filter_map(|param| Some(FactorPath::parse(&param.path)?.weight));
+        let layers: BTreeSet<String> = weights.map(|weight| parent(weight).to_owned()).collect();
+        for param in &mut self.params {
+            param.adapted = layers.contains(parent(&param.path));
         }
     }
 
@@ -336,7 +350,8 @@ impl ModuleVisitor for Visitor {
         {
             self.weights.push((self.scan.params.len(), weight.clone()));
         }
-        let info = ParamInfo { path, shape, container, id: param.id, role, layout: None };
+        let info =
+            ParamInfo { path, shape, container, id: param.id, role, layout: None, adapted: false };
         self.scan.params.push(info);
     }
 

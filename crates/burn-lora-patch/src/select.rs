@@ -10,11 +10,12 @@ use std::collections::BTreeSet;
 
 use burn_lora_text::{nearest_ends, or};
 
-use crate::config::LoraConfig;
+use crate::config::{Bias, LoraConfig};
 use crate::error::{Role, TargetProblem};
-use crate::path::{is_named, join, last_segments};
+use crate::path::{is_named, join, last_segments, parent};
+use crate::peft::keys::Slot;
 use crate::report::{EntryMatch, LayerStatus};
-use crate::scan::{ModuleKind, ParamRole, Scan};
+use crate::scan::{ModuleKind, ParamInfo, ParamRole, Scan};
 use crate::targets::{ALL_LINEAR, FullMatch, LayerIndex, Targets};
 
 /// What becomes of an entry that picks nothing.
@@ -35,6 +36,8 @@ pub(crate) struct Selection {
     pub(crate) saved_modules: Vec<String>,
     /// The parameters of the base that are trained whole.
     pub(crate) saved_params: BTreeSet<String>,
+    /// The biases of the base that are trained beside those.
+    pub(crate) biases: BTreeSet<String>,
     /// What every entry matched.
     pub(crate) matched: Vec<EntryMatch>,
     /// What should be looked at.
@@ -57,16 +60,41 @@ pub(crate) fn select(
     }
     let layers = selector.linears(&entries, excluded, &index);
     selector.layers(&layers, &index);
+    selector.biases();
     selector.heads();
     selector.warn_of_last();
     selector.finished(unmatched)
 }
 
-/// The parameters of the base that `config` trains whole and saves.
-pub(crate) fn saved_params(scan: &Scan, config: &LoraConfig) -> BTreeSet<String> {
+/// The parameters of the base that `config` trains whole and saves, for adapters on the layers for which
+/// `adapted` holds: those of modules, and biases beside them.
+pub(crate) fn saved_params(
+    scan: &Scan,
+    config: &LoraConfig,
+    adapted: impl Fn(&str) -> bool,
+) -> (BTreeSet<String>, BTreeSet<String>) {
     let mut selector = Selector::new(scan, config);
     selector.saved();
-    selector.selection.saved_params
+    let saved = selector.selection.saved_params;
+    let biases = biases(scan, config.bias, &saved, adapted);
+    (saved, biases)
+}
+
+/// The biases of the base that are trained beside what is trained whole.
+fn biases(
+    scan: &Scan,
+    bias: Bias,
+    saved: &BTreeSet<String>,
+    adapted: impl Fn(&str) -> bool,
+) -> BTreeSet<String> {
+    let base = scan.params().iter().filter(|param| param.role == ParamRole::Base);
+    let all = base.filter(|param| !saved.contains(&param.path) && Slot::of(param).is_bias());
+    let trained = |param: &&ParamInfo| match bias {
+        Bias::None => false,
+        Bias::All => true,
+        Bias::LoraOnly => adapted(parent(&param.path)),
+    };
+    all.filter(trained).map(|param| param.path.clone()).collect()
 }
 
 /// One entry of the targets.
@@ -169,12 +197,13 @@ impl<'a> Selector<'a> {
             }
             self.matched(Role::ModulesToSave, key, found.len());
             if found.is_empty() {
-                self.unpicked.push(TargetProblem::Unknown {
+                let tied = unpicked::tied_head(self.scan, self.config, Role::ModulesToSave, key);
+                self.unpicked.push(tied.unwrap_or_else(|| TargetProblem::Unknown {
                     role: Role::ModulesToSave,
                     entry: key.to_owned(),
                     nearest: nearest_ends(key, modules.iter().copied()),
                     existing: last_segments(modules.iter().copied()),
-                });
+                }));
             }
             self.selection.saved_modules.extend(found.into_iter().map(str::to_owned));
         }
@@ -216,7 +245,7 @@ impl<'a> Selector<'a> {
             let count = scan.linears().iter().filter(|l| names(entry, &l.path)).count();
             self.matched(Role::Exclude, entry.text(), count);
             if count == 0 {
-                self.unpicked.push(unpicked::no_linear(scan, Role::Exclude, entry));
+                self.unpicked.push(unpicked::no_linear(scan, config, Role::Exclude, entry));
             }
         }
         let by = |path: &str| entries.iter().find(|entry| names(entry, path));
@@ -300,7 +329,7 @@ impl<'a> Selector<'a> {
         for (entry, counts) in entries.iter().zip(&counts) {
             self.matched(Role::Target, entry.text(), counts.adapted);
             if counts.adapted == 0 {
-                self.unpicked.push(unpicked::target(self.scan, entry, counts));
+                self.unpicked.push(unpicked::target(self.scan, self.config, entry, counts));
             } else {
                 self.warn_of_others(entry);
             }
@@ -344,6 +373,25 @@ impl<'a> Selector<'a> {
                 self.unpicked.push(unpicked::layers_pattern(self.scan, pattern));
             }
         }
+    }
+
+    /// The biases that are trained.
+    fn biases(&mut self) {
+        let bias = self.config.bias;
+        let statuses = self.scan.linears().iter().zip(&self.selection.statuses);
+        let adapted: BTreeSet<&str> = statuses
+            .filter(|(_, status)| **status == LayerStatus::Adapted)
+            .map(|(linear, _)| linear.path.as_str())
+            .collect();
+        let found =
+            biases(self.scan, bias, &self.selection.saved_params, |path| adapted.contains(path));
+        if found.is_empty() && bias != Bias::None {
+            self.selection.warnings.push(format!(
+                "bias = \"{}\" trains nothing more: there is no such bias in the model",
+                bias.name()
+            ));
+        }
+        self.selection.biases = found;
     }
 
     /// A task trains its head, which the model may not have.

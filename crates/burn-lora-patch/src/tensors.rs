@@ -14,7 +14,7 @@ use burn_lora::{Factor, is_trained};
 use burn_lora_text::nearest_ends;
 
 use crate::error::{KeyProblem, PatchError};
-use crate::path::{Trail, follow_trail};
+use crate::path::{Trail, follow_trail, parent};
 use crate::peft::keys::{NamedTensor, Part, Slot};
 use crate::peft::moved;
 use crate::rewrite::sets_by_layer;
@@ -62,7 +62,8 @@ pub fn trainable_tensors<M: Module>(model: &M) -> Result<Vec<NamedTensor>, Patch
         .collect()
 }
 
-/// Puts the values of every trainable parameter back, as [`trainable_tensors`] gave them.
+/// Puts the values of every trainable parameter back, as [`trainable_tensors`] gave them. Values of a factor
+/// that stays as it was drawn, beside trained ones of its adapter, may be among them.
 ///
 /// # Errors
 ///
@@ -72,9 +73,10 @@ pub fn set_tensors<M: Module>(
     model: &mut M,
     tensors: impl IntoIterator<Item = NamedTensor>,
 ) -> Result<(), PatchError> {
-    let slots = trainable_slots(model, &sets_by_layer(model));
     let tensors: BTreeMap<String, NamedTensor> =
         tensors.into_iter().map(|tensor| (tensor.key.clone(), tensor)).collect();
+    let mut slots = trainable_slots(model, &sets_by_layer(model));
+    slots.extend(drawn_slots(model).into_iter().filter(|slot| tensors.contains_key(&slot.key)));
     let mut problems = Vec::new();
     for tensor in tensors.values() {
         let expected = tensor.shape.iter().product();
@@ -102,6 +104,19 @@ fn trainable_slots<M: Module>(model: &M, sets: &moved::Sets) -> Vec<Slot> {
     let scan = Scan::of(model);
     let trained = scan.params().iter().filter(|param| tracked.contains(&param.path));
     trained.map(|param| moved::widened(sets, Slot::of(param))).collect()
+}
+
+/// The places of factors that stay as they were drawn, beside trained ones of the same adapter.
+fn drawn_slots<M: Module>(model: &M) -> Vec<Slot> {
+    let tracked = tracked(model);
+    let adapters: BTreeSet<&str> = tracked.iter().map(|path| parent(path)).collect();
+    let scan = Scan::of(model);
+    let beside = scan
+        .params()
+        .iter()
+        .filter(|param| !tracked.contains(&param.path) && adapters.contains(parent(&param.path)));
+    let drawn = |slot: &Slot| matches!(slot.part, Part::Factor(factor) if !factor.trained);
+    beside.map(Slot::of).filter(drawn).collect()
 }
 
 /// What is missing, surplus or of another shape among `tensors`, given the places for them.

@@ -34,7 +34,7 @@ use burn_lora_models::gguf::block_bytes;
 use burn_lora_models::weights::Role;
 use burn_lora_models::{Recompute, WeightDtype};
 use burn_lora_patch::{
-    LayerReport, LayerStatus, ParamInfo, ParamRole, PatchReport, SavedModule, Scan,
+    Bias, LayerReport, LayerStatus, ParamInfo, ParamRole, PatchReport, SavedModule, Scan,
 };
 use serde::Serialize;
 
@@ -174,12 +174,35 @@ impl<M: TrainableModel> Outline<M> {
             LayerStatus::Adapted => {
                 let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
                 let kept = method.kept(sizes, section.lora.dropout > 0.0);
-                Some((layer.path.clone(), Learned::Factors { rank, kept }))
+                let input = method.keeps_input();
+                Some((layer.path.clone(), Learned::Factors { rank, kept, input }))
             }
             LayerStatus::TrainedWhole => Some((layer.path.clone(), Learned::Whole)),
             _ => None,
         };
-        let linears = report.layers().iter().filter_map(learned).collect();
+        let mut linears: HashMap<String, Learned> =
+            report.layers().iter().filter_map(learned).collect();
+        if section.bias == Bias::All {
+            // A gradient goes through whatever has a bias; nothing is kept for the bias itself.
+            let whole = |module: &str| {
+                let within = |saved: &SavedModule| {
+                    let rest = module.strip_prefix(saved.path.as_str());
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                };
+                report.saved().iter().any(within)
+            };
+            let biased = scan.params().iter().filter_map(|param| {
+                let (module, name) = param.path.rsplit_once('.')?;
+                matches!(name, "bias" | "beta").then(|| module.to_owned())
+            });
+            for module in biased.filter(|module| !whole(module)) {
+                linears.entry(module).or_insert(Learned::Factors {
+                    rank: 0,
+                    kept: 0,
+                    input: false,
+                });
+            }
+        }
         Ok(Self { model, scan, report: Some(report), linears, blocks: BTreeMap::new() })
     }
 }

@@ -209,6 +209,7 @@ pub(crate) fn patch_config(
         .with_task_type(task)
         .with_exclude(section.exclude.clone())
         .with_modules_to_save(section.modules_to_save.clone())
+        .with_bias(section.bias)
         .with_seed(seed);
     config.layers_to_transform = section.layers_to_transform.clone();
     config.layers_pattern = section.layers_pattern.clone();

@@ -9,6 +9,8 @@ mod dora;
 mod initial;
 mod kinds;
 mod lora;
+mod lora_fa;
+mod miss;
 
 use std::sync::Arc;
 
@@ -26,10 +28,18 @@ pub use kinds::Method;
 ///
 /// - x: `[rows, d_in]`, weight: `[d_in, d_out]`, results of `forward` and `branch`: `[rows, d_out]`
 pub(crate) trait Adaptation: Module {
-    /// What is trained, one for each parameter, in the order of the fields.
+    /// What it is made of, one for each parameter, in the order of the fields.
     const FACTORS: &'static [Factor];
+    /// The `peft_type` of this kind's `adapter_config.json`.
+    const PEFT_TYPE: &'static str = "LORA";
     /// The key of `adapter_config.json` that PEFT sets to `true` for this kind.
     const SWITCH: Option<&'static str>;
+    /// Whether its change is multiplied by `alpha / rank`.
+    const SCALED: bool = true;
+    /// Whether a factor starts as [`Init`](crate::Init) says.
+    const DRAWN: bool = true;
+    /// Whether a training step keeps the layer's input for the backward pass.
+    const KEEPS_INPUT: bool = true;
     /// Whether its factors can start in a part of the weight.
     const SUBTRACTS: bool = false;
 
@@ -56,6 +66,16 @@ pub(crate) trait Adaptation: Module {
         self
     }
 
+    /// Whether there can be one of these sizes, none of which is 0.
+    fn fits(_sizes: Sizes) -> Result<(), LoraError> {
+        Ok(())
+    }
+
+    /// The rank beyond which nothing more can be learned.
+    fn useful_rank(sizes: Sizes) -> usize {
+        sizes.d_in.min(sizes.d_out)
+    }
+
     /// Values that a training step keeps for the backward pass, a row, beside the layer's input.
     fn kept(sizes: Sizes, dropout: bool) -> usize;
 
@@ -69,13 +89,15 @@ pub(crate) trait Adaptation: Module {
     fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2>;
 }
 
-/// One trained tensor of a kind of adapter.
+/// One tensor of a kind of adapter.
 #[derive(Debug)]
 pub struct Factor {
     /// The name of its field, the last segment of its parameter's path.
     pub name: &'static str,
     /// What follows the layer's path in PEFT's files.
     pub key: &'static str,
+    /// Whether it is trained; otherwise it stays as it was drawn.
+    pub trained: bool,
     /// Whether LoRA+ (arXiv 2402.12354) trains it at the larger rate, as PEFT does: B and all vectors.
     pub lora_plus: bool,
     shape: fn(Sizes) -> Vec<usize>,
@@ -95,14 +117,14 @@ pub struct Sizes {
     pub d_in: usize,
     /// Output features of the layer.
     pub d_out: usize,
-    /// Columns of A and rows of B.
+    /// Columns of A and rows of B; rows of MiSS's block.
     pub rank: usize,
 }
 
 /// How much of an adapter is in force.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Strength {
-    /// `alpha / rank` or `alpha / √rank`: a part of the adapter.
+    /// `alpha / rank` or `alpha / √rank`, 1 of a kind without a scale: a part of the adapter.
     pub(crate) scale: f64,
     /// The share of the change at run time.
     pub(crate) multiplier: f64,
@@ -157,8 +179,8 @@ impl Given<'_> {
     }
 }
 
-/// The change of one weight: factors of some kind (LoRA, arXiv 2106.09685; DoRA, arXiv 2402.09353), and
-/// how much of them is in force.
+/// The change of one weight: factors of some kind (LoRA, arXiv 2106.09685; DoRA, arXiv 2402.09353; MiSS,
+/// arXiv 2409.15371; LoRA-FA, arXiv 2308.03303), and how much of them is in force.
 ///
 /// Its parameters appear below it as `factors.<Kind>.<name>`.
 #[derive(Module, Debug)]
@@ -175,11 +197,11 @@ pub struct Adapter {
 
 impl Adapter {
     /// A fresh adapter of the kind `config.method` for `weight: [d_in, d_out]`, which it leaves as it
-    /// is: factors as `config.init` says, what is drawn from a generator seeded with `seed`.
+    /// is: factors as `config.init` says, what is drawn from a generator seeded with `seed` (of MiSS: its block zero).
     ///
     /// # Errors
     ///
-    /// The first problem of `config`; a weight without inputs or outputs; a weight that the factors cannot start in.
+    /// The first problem of `config`; a weight without inputs or outputs, or too small for the rank; a weight that the factors cannot start in.
     pub fn init(
         name: &str,
         config: &AdapterConfig,
@@ -189,7 +211,7 @@ impl Adapter {
         if let Err(mut problems) = config.validate() {
             return Err(problems.swap_remove(0));
         }
-        sizes(config.rank, weight)?;
+        sizes(config, weight)?;
         Self::new(name, Factors::init(config, weight, seed)?, config.scale(), config.dropout)
     }
 
@@ -198,7 +220,7 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// The first problem of `config`; a weight without inputs or outputs; a wrong number of values.
+    /// The first problem of `config`; a weight without inputs or outputs, or too small for the rank; a wrong number of values.
     pub fn from_values(
         name: &str,
         config: &AdapterConfig,
@@ -209,7 +231,7 @@ impl Adapter {
             return Err(problems.swap_remove(0));
         }
         let mut given = Given {
-            sizes: sizes(config.rank, weight)?,
+            sizes: sizes(config, weight)?,
             weight,
             factors: config.method.factors(),
             values: &mut values,
@@ -262,7 +284,7 @@ impl Adapter {
         self.factors.method()
     }
 
-    /// The number of columns of A.
+    /// The number of columns of A, or of the rows that MiSS repeats.
     pub fn rank(&self) -> usize {
         self.factors.sizes().rank
     }
@@ -297,7 +319,7 @@ impl Adapter {
         [d_in, d_out]
     }
 
-    /// `alpha / rank` or `alpha / √rank`, without the multiplier.
+    /// `alpha / rank` or `alpha / √rank`, 1 of a kind without a scale; without the multiplier.
     pub fn scale(&self) -> f64 {
         self.scale
     }
@@ -431,11 +453,17 @@ impl Adapter {
 }
 
 /// The sizes of an adapter of a weight, where there is anything to adapt.
-fn sizes(rank: usize, weight: &Param<Tensor<2>>) -> Result<Sizes, LoraError> {
+fn sizes(config: &AdapterConfig, weight: &Param<Tensor<2>>) -> Result<Sizes, LoraError> {
     let shape = weight.lazy_shape();
-    match (shape[0], shape[1]) {
-        (0, d_out) => Err(LoraError::Weight { d_in: 0, d_out }),
-        (d_in, 0) => Err(LoraError::Weight { d_in, d_out: 0 }),
-        (d_in, d_out) => Ok(Sizes { d_in, d_out, rank }),
-    }
+    let sizes = Sizes { d_in: shape[0], d_out: shape[1], rank: config.rank };
+    config.method.fits(sizes)?;
+    Ok(sizes)
 }
+
+/// What the kinds' tests compare with, and the device that they run on.
+#[cfg(test)]
+#[path = "../tests/reference/mod.rs"]
+mod reference;
+#[cfg(test)]
+#[path = "../tests/test_device/mod.rs"]
+mod test_device;

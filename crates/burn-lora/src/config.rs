@@ -22,7 +22,7 @@ use crate::{Init, LoraError, Method};
 pub struct AdapterConfig {
     /// The kind of adapter.
     pub method: Method,
-    /// The number of columns of A and rows of B, `r`. At least 1.
+    /// The number of columns of A and rows of B, of rows that MiSS repeats: `r`. At least 1.
     pub rank: usize,
     /// The numerator of the scale. At least 0; `2 · rank` unless it is set, so that the scale does not
     /// change with the rank. (PEFT's default is 8 whatever the rank.)
@@ -33,7 +33,7 @@ pub struct AdapterConfig {
     pub dropout: f64,
     /// Divide alpha by `√rank` rather than by `rank` (rank-stabilised LoRA, arXiv 2312.03732).
     pub rslora: bool,
-    /// How the factors start; training starts at the base model whichever it is.
+    /// How the factors start (of MiSS: at zero); training starts at the base model whichever it is.
     pub init: Init,
 }
 
@@ -107,8 +107,12 @@ impl AdapterConfig {
         self
     }
 
-    /// What the low-rank product is multiplied by: `alpha / rank`, or `alpha / √rank` with rsLoRA.
+    /// What the low-rank product is multiplied by: `alpha / rank`, or `alpha / √rank` with rsLoRA; 1 of a kind
+    /// without a scale ([`Method::scaled`]).
     pub fn scale(&self) -> f64 {
+        if !self.method.scaled() {
+            return 1.0;
+        }
         let rank = self.rank as f64;
         self.alpha / if self.rslora { rank.sqrt() } else { rank }
     }
@@ -173,6 +177,8 @@ mod tests {
     fn scale_is_alpha_over_rank_or_over_its_root() {
         assert_eq!(AdapterConfig::new(4).with_alpha(8.0).scale(), 2.0);
         assert_eq!(AdapterConfig::new(4).with_alpha(8.0).with_rslora(true).scale(), 4.0);
+        let miss = AdapterConfig::new(4).with_alpha(8.0).with_method(Method::Miss);
+        assert_eq!((miss.scale(), miss.with_rslora(true).scale()), (1.0, 1.0));
     }
 
     /// What is written has the scale of what was trained, with rsLoRA too.

@@ -124,6 +124,16 @@ pub enum LoraError {
         /// Output features.
         d_out: usize,
     },
+    /// The rank is above the inputs of a layer that MiSS shares the rows of its block among.
+    #[error(
+        "rank is {rank}, but the layer has {d_in} inputs, and each row of MiSS's block needs one: use a rank up to {d_in}, or leave the layer out"
+    )]
+    Shards {
+        /// The rank asked for.
+        rank: usize,
+        /// Input features.
+        d_in: usize,
+    },
     /// No weight has the path that an adapter was to be attached to.
     #[error("there is no weight `{path}` of two dimensions: {}", there_are(path, weights))]
     UnknownWeight {

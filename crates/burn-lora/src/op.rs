@@ -16,6 +16,7 @@ mod cube;
 mod flex;
 mod frozen;
 mod product;
+mod shards;
 
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
@@ -24,6 +25,7 @@ use burn::tensor::Tensor;
 pub use frozen::FlexWeight;
 pub use frozen::{Frozen, FrozenBackend, FrozenWeight, QuantisedMatrix};
 pub use product::{ProductBackend, product};
+pub(crate) use shards::{shard_linear, sum_shards};
 
 /// The adapter of one layer as primitives of backend `B`.
 #[derive(ExtensionType, Debug, Clone)]

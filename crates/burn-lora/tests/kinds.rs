@@ -202,6 +202,41 @@ fn every_kind_runs_on_a_weight_of_half_precision() {
     }
 }
 
+/// LoRA-FA is LoRA, forward and back, but for the gradient that it does not take.
+#[test]
+fn a_frozen_a_changes_nothing_but_its_own_gradient() {
+    let device = device().autodiff();
+    let linear = plain(&device);
+    let x = Tensor::<2>::random([5, SIZES.d_in], Distribution::Default, &device).require_grad();
+    let pass = |method| {
+        let adapter = moved("x", method, &linear);
+        let adapted = attach(linear.clone(), "weight", adapter).unwrap();
+        let y = adapted.lora_forward(x.clone());
+        let grads = y.clone().powi_scalar(2).sum().backward();
+        let set = adapted.weight.reparameterization::<Adapters>().unwrap();
+        let factor = |name| set.get("x").unwrap().factor::<2>(name).unwrap();
+        (y.inner(), [factor("a").grad(&grads), factor("b").grad(&grads), x.grad(&grads)])
+    };
+    let (y, [da, db, dx]) = pass(Method::Lora);
+    let (frozen_y, [frozen_da, frozen_db, frozen_dx]) = pass(Method::LoraFa);
+    check_within("y", 0.0, frozen_y, y);
+    check_within("dB", 0.0, frozen_db.unwrap(), db.unwrap());
+    check_within("dx", 0.0, frozen_dx.unwrap(), dx.unwrap());
+    assert!(da.is_some() && frozen_da.is_none());
+}
+
+#[test]
+fn what_is_trained_is_counted_apart_and_a_file_knows_the_kinds_of_peft() {
+    for &method in Method::ALL {
+        let a = if method == Method::LoraFa { SIZES.d_in * SIZES.rank } else { 0 };
+        assert_eq!(method.count(SIZES) - method.trained(SIZES), a, "{method}");
+        let saved = method.saved_as();
+        assert_eq!(saved.saved_as(), saved);
+        assert_eq!(saved == method, method != Method::LoraFa, "{method}");
+    }
+    assert_eq!(Method::LoraFa.saved_as(), Method::Lora);
+}
+
 #[test]
 fn a_set_without_its_last_adapter_is_none() {
     let linear = plain(&device());

@@ -157,6 +157,8 @@ pub fn patching(task: TaskType, cell: &Cell, seed: u64) -> LoraConfig {
     let rank = cell.rank.unwrap_or(1);
     let kind = match cell.method {
         Method::Dora => burn_lora::Method::Dora,
+        Method::Miss => burn_lora::Method::Miss,
+        Method::LoraFa => burn_lora::Method::LoraFa,
         Method::Full | Method::Lora | Method::Composed | Method::Merged => burn_lora::Method::Lora,
     };
     LoraConfig::new(rank).with_method(kind).with_task_type(task).with_seed(seed)
@@ -174,7 +176,7 @@ fn adapted<M: TrainableModel>(
     (measured.parameters, measured.trainable) = (base, base);
     match cell.method {
         Method::Full => {}
-        Method::Lora | Method::Dora => {
+        Method::Lora | Method::Dora | Method::Miss | Method::LoraFa => {
             let report = match &order.given {
                 Some(dir) => {
                     let options = LoadOptions::new().with_trainable(true);
@@ -313,7 +315,7 @@ pub fn least_bytes(cell: &Cell, shape: &Shape) -> Result<u64, String> {
     let copies = match cell.method {
         Method::Full => 4,
         Method::Composed | Method::Merged => 2,
-        Method::Lora | Method::Dora => 1,
+        Method::Lora | Method::Dora | Method::Miss | Method::LoraFa => 1,
     };
     let logits = match cell.method {
         Method::Merged => cell.tokens() * shape.classes(),
@@ -356,9 +358,11 @@ mod tests {
 
     #[test]
     fn every_method_starts_from_the_same_loss_and_is_measured() {
-        let methods = [Method::Full, Method::Lora, Method::Composed, Method::Dora];
-        let [full, lora, composed, dora] = methods.map(|method| measure(&order(method)).unwrap());
-        for measured in [&full, &lora, &composed, &dora] {
+        use Method::{Composed, Dora, Full, Lora, LoraFa, Miss};
+        let [full, lora, composed, dora, miss, lora_fa] =
+            [Full, Lora, Composed, Dora, Miss, LoraFa]
+                .map(|method| measure(&order(method)).unwrap());
+        for measured in [&full, &lora, &composed, &dora, &miss, &lora_fa] {
             assert_eq!((measured.losses.len(), measured.steps.len()), (3, 2));
             // B starts at zero: the first loss is the base model's, whatever is attached.
             let off = (measured.losses[0] - full.losses[0]).abs();
@@ -371,6 +375,10 @@ mod tests {
         assert_eq!((lora.trainable, composed.trainable), (factors, factors));
         // A magnitude a column: q and o 16, k and v 8, gate and up 24, down 16.
         assert_eq!(dora.trainable, factors + 2 * (2 * 16 + 2 * 8 + 2 * 24 + 16));
+        // Two rows of a block: q and o 16, k and v 8, gate and up 24, down 16.
+        assert_eq!(miss.trainable, 2 * 2 * (2 * 16 + 2 * 8 + 2 * 24 + 16));
+        // As many as B has, of an adapter that is as large as LoRA's.
+        assert_eq!((lora_fa.trainable, lora_fa.parameters), (miss.trainable, lora.parameters));
         assert_eq!(full.trainable, full.parameters);
         assert_eq!(lora.parameters, full.parameters + factors);
         assert_eq!(lora.checkpoint_bytes, 12 * factors);

@@ -41,7 +41,7 @@ impl Products {
             let rank = cell.rank.unwrap_or(0);
             match cell.method {
                 Method::Full | Method::Merged => {}
-                Method::Lora | Method::Dora => {
+                Method::Lora | Method::Dora | Method::LoraFa => {
                     if cell.method == Method::Dora {
                         // The columns' norms, of which nothing goes back.
                         add([rank, d_in, d_out]);
@@ -52,8 +52,15 @@ impl Products {
                     add([tokens, rank, d_out]);
                     add([rank, tokens, d_out]);
                     add([tokens, d_out, rank]);
-                    add([d_in, tokens, rank]);
+                    if cell.method != Method::LoraFa {
+                        add([d_in, tokens, rank]);
+                    }
                     add([tokens, rank, d_in]);
+                }
+                Method::Miss => {
+                    add([tokens, rank, d_out]);
+                    add([rank, tokens, d_out]);
+                    add([tokens, d_out, rank]);
                 }
                 Method::Composed => {
                     add([d_in, rank, d_out]);
@@ -149,6 +156,10 @@ mod tests {
         assert_eq!(flops(Method::Lora), 2.0 * linear + 3.0 * skinny + 2.0 * head + 3.0 * pairs);
         let norms = 2.0 * (2.0 * 4.0 * 8.0 + 2.0 * 4.0 * 2.0 + 2.0 * 2.0 * 8.0);
         assert_eq!(flops(Method::Dora) - flops(Method::Lora), norms);
+        let of_a = 2.0 * 15.0 * 2.0 * 4.0;
+        assert_eq!(flops(Method::Lora) - flops(Method::LoraFa), of_a);
+        let block = 3.0 * 2.0 * 15.0 * 2.0 * 8.0;
+        assert_eq!(flops(Method::Miss), 2.0 * linear + block + 2.0 * head + 3.0 * pairs);
         let composed = 3.0 * 2.0 * 4.0 * 2.0 * 8.0;
         assert_eq!(flops(Method::Composed), 3.0 * linear + composed + 2.0 * head + 3.0 * pairs);
     }

@@ -86,6 +86,11 @@ pub enum Method {
     Composed,
     /// Trains factors and magnitudes (DoRA).
     Dora,
+    /// Trains a block of rows that all stretches of the inputs share (MiSS).
+    Miss,
+    /// Trains factor B alone (LoRA-FA).
+    #[serde(rename = "lora-fa")]
+    LoraFa,
     /// Inference: the base model, with an adapter, and merged, one after the other.
     Merged,
 }
@@ -98,6 +103,8 @@ impl Method {
             Self::Lora => "lora",
             Self::Composed => "composed",
             Self::Dora => "dora",
+            Self::Miss => "miss",
+            Self::LoraFa => "lora-fa",
             Self::Merged => "merged",
         }
     }

@@ -126,10 +126,13 @@ impl Card<'_> {
         }
         match self.adapter {
             Some(adapter) => {
-                let rslora = if adapter.use_rslora { " with rsLoRA's scale" } else { "" };
-                let (rank, alpha) = (adapter.r, adapter.lora_alpha);
-                let kind = method(adapter).title();
-                writeln!(f, "- method: {kind}{rslora}, rank {rank}, alpha {alpha}")?;
+                let (rslora, kind) = (adapter.use_rslora, method(adapter));
+                let scale = if rslora { " with rsLoRA's scale" } else { "" };
+                write!(f, "- method: {}{scale}, rank {}", kind.title(), adapter.r)?;
+                if kind.scaled() {
+                    write!(f, ", alpha {}", adapter.lora_alpha)?;
+                }
+                writeln!(f)?;
                 writeln!(f, "- targets: {}", targets(adapter))?;
                 if let Some(modules) = adapter.modules_to_save.as_deref().filter(|m| !m.is_empty())
                 {
@@ -486,6 +489,14 @@ None is stated yet: choose one, write it here and as `license:` into the first l
         let dora = PeftConfig { use_dora: true, ..adapter() };
         let text = card(&dora).to_string();
         assert!(text.contains("A DoRA adapter") && text.contains("method: DoRA, rank"), "{text}");
+    }
+
+    #[test]
+    fn a_kind_without_a_scale_is_told_without_alpha() {
+        let miss = PeftConfig { peft_type: "MISS".into(), ..adapter() };
+        let text = card(&miss).to_string();
+        assert!(text.contains("A MiSS adapter"), "{text}");
+        assert!(text.contains("- method: MiSS, rank 16\n"), "{text}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use burn_lora::Method;
 use burn_lora_text::grouped;
 
 use super::{Inspection, OtherTensor};
@@ -13,13 +14,17 @@ impl fmt::Display for Inspection {
         if let Some(task) = &self.task {
             writeln!(f, "task: {task}")?;
         }
-        let kind = match (self.rslora, self.dora) {
-            (false, false) => "",
-            (true, false) => ", rsLoRA",
-            (false, true) => ", DoRA",
-            (true, true) => ", rsLoRA, DoRA",
-        };
-        writeln!(f, "rank {}, alpha {}{kind}", self.rank, self.alpha)?;
+        write!(f, "rank {}", self.rank)?;
+        if let Some(alpha) = self.alpha {
+            write!(f, ", alpha {alpha}")?;
+        }
+        if self.rslora {
+            write!(f, ", rsLoRA")?;
+        }
+        if self.method != Method::default() {
+            write!(f, ", {}", self.method.title())?;
+        }
+        writeln!(f)?;
         writeln!(f, "targets: {}", self.targets.join(", "))?;
         if !self.layers.is_empty() {
             writeln!(f, "\n{}", table(&self.layer_rows()))?;

@@ -50,7 +50,7 @@ fn a_small_adapter_is_what_was_computed_by_hand() {
     write_adapter(dir.path(), CONFIG, &two_layers());
     let found = inspect(dir.path()).unwrap();
 
-    assert_eq!((found.rank, found.alpha, found.rslora, found.dora), (2, 8.0, false, false));
+    assert_eq!((found.rank, found.alpha, found.rslora), (2, Some(8.0), false));
     assert_eq!(found.base_model.as_deref(), Some("org/base"));
     assert_eq!(found.task.as_deref(), Some("CAUSAL_LM"));
     assert_eq!(found.targets, ["q_proj", "fc"]);
@@ -229,6 +229,24 @@ fn magnitudes_are_a_factor_of_their_layer() {
     // Without the switch they are nobody's.
     write_adapter(dir.path(), CONFIG, &magnitudes(&[2], &[3.0, 4.0]));
     assert_eq!(inspect(dir.path()).unwrap().others.len(), 3);
+}
+
+#[test]
+fn blocks_of_miss_are_listed_and_no_alpha_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = r#"{"peft_type": "MISS", "r": 2, "target_modules": ["fc"]}"#;
+    write_adapter(dir.path(), config, &[f32s("fc.miss_block", &[2, 3], &[1.0; 6])]);
+    let found = inspect(dir.path()).unwrap();
+    assert_eq!((found.method.as_str(), found.alpha, found.layers.len()), ("miss", None, 0));
+    assert_eq!(
+        (found.others[0].name.as_str(), found.totals.other_parameters),
+        ("fc.miss_block", 6)
+    );
+    let lines = found.to_string();
+    assert!(
+        lines.contains("\nrank 2, MiSS\n") && lines.contains("note: MiSS: how often"),
+        "{lines}"
+    );
 }
 
 fn check_refused(tensors: &[Stored], says: &str) {

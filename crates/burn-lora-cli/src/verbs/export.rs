@@ -11,7 +11,7 @@ use burn_lora_models::gguf::FileType;
 use clap::ValueHint;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::place::place;
+use crate::place::{directory, place};
 use crate::{output, terminal};
 
 /// Write a directory to share: adapter or model, tokenizer, model card; or a GGUF file
@@ -21,7 +21,7 @@ pub struct Export {
     #[arg(value_hint = ValueHint::DirPath, value_parser = place())]
     run: PathBuf,
     /// The directory to write, which must not exist
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place())]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = directory())]
     out: PathBuf,
     /// Write base and adapter as one model (f32) instead of the adapter
     #[arg(long)]

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn_lora_app::AppError;
 use burn_lora_app::generator::{Generator, NamedAdapter, Writing, Written};
-use burn_lora_app::prompts_file::{Destination, Prompts, check_file, continue_file};
+use burn_lora_app::prompts_file::{Destination, Prompts, check_file, continue_file, continued};
 use burn_lora_models::generate::{ROWS, Sampling};
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ pub struct Generate {
     /// A JSON Lines file with rows of `prompt` or `messages`; needs --output
     #[arg(long, value_name = "FILE", conflicts_with = "prompt", requires = "output", value_parser = place())]
     input: Option<PathBuf>,
-    /// Where the rows go with their continuations, as `output`
+    /// Where the rows go with their continuations, as `output`; `-` is standard output
     #[arg(long, value_name = "FILE", requires = "input", value_parser = place())]
     output: Option<PathBuf>,
     /// Replace the file that --output names, if it is there
@@ -142,6 +142,11 @@ impl fmt::Display for Checked {
     }
 }
 
+/// Whether that name of a file stands for standard output.
+fn is_standard_output(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
 /// Prints a piece of text at once; stops where nobody reads it.
 pub fn print(text: &str) -> ControlFlow<()> {
     match output::piece(text) {
@@ -152,14 +157,22 @@ pub fn print(text: &str) -> ControlFlow<()> {
 
 impl Generate {
     pub fn run(self) -> Result<(), AppError> {
-        let observer = terminal::observer(self.json);
         let file = match (self.input, self.output) {
+            (Some(input), Some(output)) if is_standard_output(&output) => {
+                if self.json {
+                    let reason =
+                        "is standard output, which the one JSON object of the result takes";
+                    return Err(AppError::Output { path: output, reason });
+                }
+                Some((input, None))
+            }
             (Some(input), Some(output)) => {
                 let destination = Destination::of(&input, &output, self.overwrite)?;
-                Some((input, output, destination))
+                Some((input, Some((output.display().to_string(), destination))))
             }
             _ => None,
         };
+        let observer = terminal::observer(self.json || matches!(file, Some((_, None))));
         if self.dry_run {
             Generator::present(&self.model)?;
         }
@@ -168,13 +181,18 @@ impl Generate {
             Generator::open(&self.model, given.as_slice(), &self.device, &observer)?;
         generator.set_scale(self.scale)?;
         let how = self.choice.writing(self.batch_size.get());
-        if let Some((input, output, destination)) = file {
-            let output = output.display().to_string();
+        if let Some((input, output)) = file {
             if self.dry_run {
                 let prompts = check_file(&generator, &input, &how)?;
-                let replaces = matches!(destination, Destination::File { replaces: true, .. });
+                let replaces =
+                    matches!(output, Some((_, Destination::File { replaces: true, .. })));
+                let output = output.map_or("standard output".to_owned(), |(name, _)| name);
                 return output::dry_run(&Checked { prompts, output, replaces }, self.json);
             }
+            let Some((output, destination)) = output else {
+                let continued = continued(&generator, &input, &how, &observer)?;
+                return output::bytes(continued.lines.as_bytes());
+            };
             let rows = continue_file(&generator, &input, &destination, &how, &observer)?;
             if self.json {
                 return output::json(&ContinuedFile { rows, output });

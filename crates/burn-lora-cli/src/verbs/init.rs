@@ -16,7 +16,7 @@ use crate::place::place;
 pub struct Init {
     /// The configuration; without it, all are listed
     name: Option<String>,
-    /// The file to write, which must not exist; without it, the configuration is printed
+    /// The file to write, which must not exist; without it, or with `-`, the configuration is printed
     #[arg(long, value_name = "FILE", requires = "name", value_hint = ValueHint::FilePath, value_parser = place())]
     out: Option<PathBuf>,
     /// Fill in the base model
@@ -46,14 +46,15 @@ impl Init {
                 false => output::shown(&list()),
             };
         };
+        let out = self.out.filter(|path| path.as_os_str() != "-");
         let eval_stays = self.data.is_some() && self.eval.is_none();
         let fill = Fill { model: self.model, data: self.data, eval: self.eval, dir: self.dir };
         let text = presets::find(&name)?.filled(&fill)?;
         let config = RunConfig::parse(&text, &name, &[])?;
-        if let Some(path) = &self.out {
+        if let Some(path) = &out {
             presets::write_new(path, &text)?;
         }
-        let out = self.out.map(|path| path.display().to_string());
+        let out = out.map(|path| path.display().to_string());
         match (self.json, &out) {
             (true, _) => output::json(&Made { name: &name, out: out.as_deref(), text: &text })?,
             (false, None) => output::bytes(text.as_bytes())?,

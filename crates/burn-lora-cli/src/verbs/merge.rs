@@ -7,7 +7,7 @@ use burn_lora_app::merge::{MergeOptions, Tolerance, merge, merge_dry_run};
 use burn_lora_models::SaveDtype;
 use clap::ValueEnum;
 
-use crate::place::place;
+use crate::place::{directory, place};
 use crate::{output, terminal};
 
 /// Write base model and adapter as one Hugging Face directory
@@ -17,7 +17,7 @@ pub struct Merge {
     #[arg(value_parser = place())]
     run: PathBuf,
     /// The directory to write; `RUN/merged` unless given
-    #[arg(long, value_parser = place())]
+    #[arg(long, value_parser = directory())]
     out: Option<PathBuf>,
     /// The number format to write
     #[arg(long, value_enum, default_value_t = Format::F32)]

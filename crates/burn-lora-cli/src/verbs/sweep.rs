@@ -8,7 +8,7 @@ use burn_lora_app::sweep::{self, Grid, PointState, Results, SweepError};
 use burn_train::Interrupter;
 use clap::ValueHint;
 
-use crate::place::place;
+use crate::place::{directory, place};
 use crate::{output, terminal};
 
 /// Fine-tune with every combination of some values, and compare
@@ -23,7 +23,7 @@ pub struct Sweep {
     set: Vec<String>,
     /// The directory of the sweep, with a run directory for each combination below it [default: the
     /// configuration's `[output] dir`]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place())]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = directory())]
     out: Option<PathBuf>,
     /// Print what sweep.json holds instead of the table; progress goes to standard error
     #[arg(long)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn_lora::{AdapterConfig, Init, Method};
-use burn_lora_patch::{Targets, TargetsForm};
+use burn_lora_patch::{Bias, Targets, TargetsForm};
 use burn_lora_text::nearest;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
@@ -53,7 +53,7 @@ impl Named for Trained {
 keys! {
     /// The key that says which others `[adapter]` has.
     pub struct MethodKey in "adapter" {
-        /// Train low-rank factors (`dora`: and the magnitude of each column), or every parameter, for which the other keys of this section mean nothing.
+        /// Train low-rank factors (`dora`: and the magnitude of each column; `miss`: one block of rows that all stretches of a linear's inputs share; `lora-fa`: B alone), or every parameter, for which the other keys of this section mean nothing.
         method: Trained = Trained::Adapter(Method::Lora), word();
     }
 }
@@ -74,22 +74,31 @@ keys! {
         layers_pattern: Vec<String> = vec![], names("names");
         /// Modules trained whole and saved beside the factors; a classification head always is.
         modules_to_save: Vec<String> = vec![], names("module names");
+        /// Biases of the base that are trained and saved beside the factors: those of adapted layers (`lora_only`), or every one, of norms too.
+        bias: Bias = Bias::None, word();
     }
 }
 
 keys! {
     impl AdapterConfig in "adapter" from AdapterConfig::new(rank).with_alpha(alpha) => {
-        /// Columns of factor A and rows of factor B.
+        /// Columns of factor A and rows of factor B; of `miss`, inputs of a stretch.
         rank: usize = 8, whole(1..);
-        /// Numerator of the scale.
+        /// Numerator of the scale, which `miss` has not.
         alpha: f64 = 2.0 * rank as f64 => "2 · `rank`", number(0.0..);
         /// Probability that an input of A is zeroed while training.
         dropout: f64 = 0.0, number(0.0..1.0);
-        /// Scale by alpha / √rank instead of alpha / rank.
+        /// Scale by alpha / √rank instead of alpha / rank; not with `miss`.
         rslora: bool = false, flag();
-        /// How the factors start: A drawn and B zero (`kaiming`, `gaussian`), both drawn with a product of zero (`orthogonal`, an even rank), or parts of the base's weights, without which these stay frozen (`pissa`; `pissa_niter_N` by N rounds of a randomised SVD, for large weights; `olora`). The latter are saved with twice the rank, for the base as it is.
+        /// How the factors start: A drawn and B zero (`kaiming`, `gaussian`), both drawn with a product of zero (`orthogonal`, an even rank), or parts of the base's weights, without which these stay frozen (`pissa`; `pissa_niter_N` by N rounds of a randomised SVD, for large weights; `olora`). The latter are saved with twice the rank, for the base as it is. Not with `miss`, which starts at zero.
         init: Init = Init::Kaiming, start();
     }
+}
+
+/// The keys of `[adapter]` that mean nothing to a kind of adapter.
+pub(crate) fn meaningless(method: Method) -> impl Iterator<Item = &'static str> {
+    let scale: &'static [&'static str] = if method.scaled() { &[] } else { &["alpha", "rslora"] };
+    let start: &'static [&'static str] = if method.drawn() { &[] } else { &["init"] };
+    scale.iter().chain(start).copied()
 }
 
 impl Part for AdapterSection {
@@ -114,8 +123,14 @@ impl Part for AdapterSection {
     fn write(&self, out: &mut Vec<Written>) -> Result<(), UnwritableError> {
         match self {
             Self::Lora(section) => {
-                MethodKey { method: Trained::Adapter(section.lora.method) }.write(out)?;
-                section.write(out)
+                let method = section.lora.method;
+                MethodKey { method: Trained::Adapter(method) }.write(out)?;
+                section.write(out)?;
+                out.retain(|written| {
+                    written.section != "adapter"
+                        || !meaningless(method).any(|key| key == written.name)
+                });
+                Ok(())
             }
             Self::Full => MethodKey { method: Trained::Full }.write(out),
         }

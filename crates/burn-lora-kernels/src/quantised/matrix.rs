@@ -11,7 +11,7 @@ use burn_flex::{FlexTensor, Layout};
 
 use super::{HEAD, Head, Quantised, QuantisedRef};
 use crate::tiled::Tiled;
-use crate::vector::vectorised;
+use crate::vectorised;
 
 /// A quantised matrix in the buffer of a Flex tensor, shared with it.
 #[derive(Debug, Clone)]
@@ -56,6 +56,6 @@ impl Tiled for QuantisedRef<'_> {
     }
 
     fn convert(self, row: usize, column: usize, out: &mut [f32]) {
-        vectorised(|| self.read(row, column, out));
+        vectorised!(self.read(row, column, out));
     }
 }

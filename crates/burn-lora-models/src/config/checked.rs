@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Problems, keys_of, model_type, parse, quantised};
+use super::{Problems, keys_of, model_type, parse, quantised, unread};
 use crate::dropout::Dropouts;
 use crate::footprint::CostModel;
 use crate::gguf::GgufFamily;
@@ -27,12 +27,21 @@ pub trait ConfigKeys: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     /// The architectures of GGUF files that it is read from.
     const GGUF: &'static [GgufFamily] = &[];
 
+    /// The keys by which it is told its rotary positions, where it has those.
+    const ROTARY: &'static [&'static str] = &[];
+
     /// Fills what is made of the keys, and tells what is wrong with them.
     fn check(&mut self, model_type: &'static str, problems: &mut Problems);
 
     /// See [`Description::settings`]: what a family with GGUF files has to say.
     fn settings(&self) -> Map<String, Value> {
         Map::new()
+    }
+
+    /// Whether the family does what a key asks for that it does not read; none where the key is none of its own. What nobody knows and
+    /// what changes nothing need no answer.
+    fn does(&self, _key: &str, _value: &Value) -> Option<bool> {
+        None
     }
 
     /// What every model has.
@@ -95,9 +104,10 @@ impl<K: ConfigKeys> ModelConfig for Checked<K> {
         if let Some(how) = quantised(&given) {
             return Err(ModelError::Quantised { path: path.to_owned(), how });
         }
-        let mut keys: K = keys_of(given, path)?;
+        let (mut keys, unread): (K, _) = keys_of(given, path)?;
         let mut problems = Problems::default();
         keys.check(model_type, &mut problems);
+        problems.extend(unread::problems(&keys, &unread));
         problems.none(path)?;
         let dropouts = keys.basics().dropouts;
         Ok(Self { keys, dropouts, text: text.to_owned() })

@@ -4,23 +4,26 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
 use serde::de::value::MapDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer, Visitor};
+use serde::{Deserializer, forward_to_deserialize_any};
 use serde_json::{Map, Value};
 
 use crate::ModelError;
 
-/// A family's keys. The value that is not as it should be is named by its key.
+/// A family's keys, and what was given beside them. The value that is not as it should be is named by its key.
 pub(crate) fn keys_of<K: DeserializeOwned>(
     given: Map<String, Value>,
     path: &Path,
-) -> Result<K, ModelError> {
+) -> Result<(K, Map<String, Value>), ModelError> {
     // Values are read one by one: the one that fails is the last that was taken.
-    let last = RefCell::new(String::new());
-    let taken = given.into_iter().inspect(|(key, value)| {
-        last.replace(format!("`{key}` is {}", shown(value)));
+    let (last, unread) = (RefCell::new(String::new()), RefCell::new(Map::new()));
+    let taken = given.into_iter().map(|(key, value)| {
+        last.replace(format!("`{key}` is {}", shown(&value)));
+        (key.clone(), Taken { key, value, unread: &unread })
     });
-    K::deserialize(MapDeserializer::new(taken)).map_err(|error: serde_json::Error| {
+    let read = K::deserialize(MapDeserializer::new(taken));
+    let keys = read.map_err(|error: serde_json::Error| {
         let said = error.to_string();
         let problem = match said.rsplit_once("expected ") {
             Some((_, wanted)) => format!("{}: {} is needed", last.borrow(), in_words(wanted)),
@@ -28,7 +31,46 @@ pub(crate) fn keys_of<K: DeserializeOwned>(
             None => said.replace("field ", "key "),
         };
         ModelError::Config { path: path.to_owned(), problems: vec![problem] }
-    })
+    })?;
+    Ok((keys, unread.into_inner()))
+}
+
+/// A value that says whether it was read: serde reads those of keys that a struct has, and ignores all others.
+struct Taken<'a> {
+    key: String,
+    value: Value,
+    /// Where it goes if nobody does.
+    unread: &'a RefCell<Map<String, Value>>,
+}
+
+impl<'de> IntoDeserializer<'de, serde_json::Error> for Taken<'_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for Taken<'_> {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.value.deserialize_any(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.value.deserialize_option(visitor)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.unread.borrow_mut().insert(self.key, self.value);
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+    }
 }
 
 /// By what the weights are quantised, if the configuration says that they are.
@@ -50,7 +92,7 @@ pub(crate) fn quantised(given: &Map<String, Value>) -> Option<String> {
 }
 
 /// A value, short.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
@@ -112,6 +154,17 @@ mod tests {
             let said = said(given.clone());
             assert!(said.contains(expected), "{given}: {said}");
         }
+    }
+
+    #[test]
+    fn what_no_field_reads_comes_back() {
+        let Value::Object(given) = json!({"d": 4, "window": 2, "cap": 50.0, "deep": {"a": [1]}})
+        else {
+            panic!("no object")
+        };
+        let (keys, unread) = keys_of::<Keys>(given, Path::new("config.json")).unwrap();
+        assert_eq!((keys.width, keys.window), (4, Some(2)));
+        assert_eq!(Value::Object(unread), json!({"cap": 50.0, "deep": {"a": [1]}}));
     }
 
     #[test]

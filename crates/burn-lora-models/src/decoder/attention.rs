@@ -14,7 +14,7 @@ use burn_lora::product;
 use super::cache::KvCache;
 use super::placement::{Cached, Placement, causal};
 use crate::dropout::Dropout;
-use crate::fused::{CacheRows, Positional, cached_attention, causal_attention, later};
+use crate::fused::{CacheRows, Positional, Scores, cached_attention, causal_attention, later};
 use crate::recompute;
 
 /// What all layers of one pass share.
@@ -23,9 +23,8 @@ pub(crate) struct Attention<'a> {
     placement: Cow<'a, Placement>,
     positional: Positional,
     dropout: Dropout,
-    /// Added to composed scores, `[1, 1 or n_heads, 1 or tokens, tokens]`: what must not be seen, and what
-    /// positions add.
-    bias: Option<Tensor<4>>,
+    /// Added to composed scores without a window, `[1, 1, tokens, tokens]`: what must not be seen.
+    mask: Option<Tensor<4>>,
     /// What whole rows must not see, where the fused attention wants to be told.
     later: Option<Tensor<2, Bool>>,
 }
@@ -36,34 +35,32 @@ impl<'a> Attention<'a> {
         let (tokens, device) = (placement.attended().columns(), placement.device());
         let placement = Cow::Borrowed(placement);
         if placement.cached().is_some() {
-            return Self { placement, positional, dropout, bias: None, later: None };
+            return Self { placement, positional, dropout, mask: None, later: None };
         }
         let later = later(tokens, device);
-        if !dropout.is_on() {
-            return Self { placement, positional, dropout, bias: None, later };
-        }
-        let mask = causal(tokens, device);
-        let bias = match &positional {
-            Positional::Alibi { slopes } => {
-                let keys = Tensor::<1, Int>::arange(0..tokens as i64, device);
-                let keys = keys.float().reshape([1, 1, 1, tokens]);
-                let bias = slopes.clone().reshape([1, -1, 1, 1]) * keys;
-                Some(match mask {
-                    Some(mask) => bias + mask,
-                    None => bias,
-                })
-            }
-            _ => mask,
+        let mask = dropout.is_on().then(|| causal(tokens, None, device));
+        Self { placement, positional, dropout, mask, later }
+    }
+
+    /// Added to composed scores, `[1, 1 or n_heads, tokens, tokens]`: what must not be seen, and what positions add.
+    fn bias(&self, positional: &Positional, scores: Scores) -> Tensor<4> {
+        let (tokens, device) = (self.placement.attended().columns(), self.placement.device());
+        let mask = match (&self.mask, scores.window_within(tokens)) {
+            (Some(mask), None) => mask.clone(),
+            (_, window) => causal(tokens, window, device),
         };
-        Self { placement, positional, dropout, bias, later }
+        let Positional::Alibi { slopes } = positional else { return mask };
+        let keys = Tensor::<1, Int>::arange(0..tokens as i64, device);
+        let keys = keys.float().reshape([1, 1, 1, tokens]);
+        slopes.clone().reshape([1, -1, 1, 1]) * keys + mask
     }
 
     /// The same, which outlives what it was made of.
     fn owned(&self) -> Attention<'static> {
         let placement = Cow::Owned(Placement::clone(&self.placement));
         let (positional, later) = (self.positional.clone(), self.later.clone());
-        let (dropout, bias) = (self.dropout, self.bias.clone());
-        Attention { placement, positional, dropout, bias, later }
+        let (dropout, mask) = (self.dropout, self.mask.clone());
+        Attention { placement, positional, dropout, mask, later }
     }
 
     /// The stream `x: [batch, tokens, hidden]` through all layers, output alike.
@@ -86,35 +83,33 @@ impl<'a> Attention<'a> {
         })
     }
 
-    fn whole(&self, [q, k, v]: [Tensor<4>; 3]) -> Tensor<4> {
+    fn whole(
+        &self,
+        [q, k, v]: [Tensor<4>; 3],
+        positional: Positional,
+        scores: Scores,
+    ) -> Tensor<4> {
         if self.dropout.acts_on(&q) {
-            let [q, k] = [q, k].map(|x| self.turned(x).swap_dims(1, 2));
-            return self.composed([q, k, v.swap_dims(1, 2)]);
+            let [q, k] = [q, k].map(|x| turned(x, &positional).swap_dims(1, 2));
+            let bias = self.bias(&positional, scores);
+            return self.composed([q, k, v.swap_dims(1, 2)], scores, bias);
         }
-        causal_attention(q, k, v, self.positional.clone(), self.later.clone())
+        causal_attention(q, k, v, positional, scores, self.later.clone())
     }
 
     fn over(
         &self,
         qkv: [Tensor<4>; 3],
+        (positional, scores): (Positional, Scores),
         of: &Cached,
-        cache: &mut KvCache,
-        layer: usize,
+        (cache, layer): (&mut KvCache, usize),
     ) -> Tensor<4> {
         let like = qkv[1].clone();
         cache.lend(layer, &like, |held, first| {
             let unseen = of.unseen.clone();
             let rows = CacheRows { first, rows: of.rows.clone() };
-            cached_attention(qkv, held, self.positional.clone(), unseen, rows)
+            cached_attention(qkv, held, positional, scores, unseen, rows)
         })
-    }
-
-    /// x: `[batch, tokens, heads, head_dim]`, output alike.
-    fn turned(&self, x: Tensor<4>) -> Tensor<4> {
-        match &self.positional {
-            Positional::Rotary { cos, sin } => rotate(x, cos.clone(), sin.clone()),
-            Positional::Embedded | Positional::Alibi { .. } => x,
-        }
     }
 
     /// Attention of queries and keys that were turned, over the keys that `bias` lets them see.
@@ -123,21 +118,19 @@ impl<'a> Attention<'a> {
     ///
     /// - q: `[batch, n_heads, tokens, head_dim]`
     /// - k and v: `[batch, n_kv_heads, seen, head_dim]`
+    /// - bias: `[1, 1 or n_heads, tokens, seen]`
     /// - output: `[batch, tokens, n_heads, head_dim]`
-    fn composed(&self, [q, k, v]: [Tensor<4>; 3]) -> Tensor<4> {
+    fn composed(&self, [q, k, v]: [Tensor<4>; 3], scores: Scores, bias: Tensor<4>) -> Tensor<4> {
         let [batch, heads, tokens, head_dim] = q.dims();
         let [_, kv_heads, seen, _] = k.dims();
         // The queries that share a key are stacked as further rows of one product, so that keys
         // and values are not repeated: [batch, kv_heads, group * tokens, ..].
         let rows = heads / kv_heads * tokens;
-        let q = q.mul_scalar((head_dim as f64).powf(-0.5));
-        let scores = product(q.reshape([batch, kv_heads, rows, head_dim]), k.swap_dims(2, 3));
-        let scores = match &self.bias {
-            Some(bias) => (scores.reshape([batch, heads, tokens, seen]) + bias.clone())
-                .reshape([batch, kv_heads, rows, seen]),
-            None => scores,
-        };
-        let probabilities = self.dropout.forward(softmax(scores, 3));
+        let q = q.mul_scalar(scores.scale);
+        let scored = product(q.reshape([batch, kv_heads, rows, head_dim]), k.swap_dims(2, 3));
+        let scored = capped(scored, scores.cap).reshape([batch, heads, tokens, seen]) + bias;
+        let scored = scored.reshape([batch, kv_heads, rows, seen]);
+        let probabilities = self.dropout.forward(softmax(scored, 3));
         product(probabilities, v).reshape([batch, heads, tokens, head_dim]).swap_dims(1, 2)
     }
 }
@@ -149,21 +142,29 @@ pub(crate) struct LayerAttention<'a> {
 }
 
 impl LayerAttention<'_> {
-    /// `softmax(q kᵀ / √head_dim) v`, causal; with a cache, over what it holds of the layer and the new
-    /// tokens, which it takes up.
+    /// `softmax(q kᵀ / √head_dim) v`, causal, with the positions of the pass; with a cache, over what it holds of the
+    /// layer and the new tokens, which it takes up.
     ///
     /// # Shapes
     ///
     /// - q: `[batch, tokens, n_heads, head_dim]`, and the output
     /// - k and v: `[batch, tokens, n_kv_heads, head_dim]`
     pub(crate) fn of(self, qkv: [Tensor<4>; 3]) -> Tensor<4> {
+        let scores = Scores::of_heads(qkv[0].dims()[3]);
+        self.scored(qkv, scores, true)
+    }
+
+    /// [`Self::of`] with other scores, and of a layer that is `placed` or knows no positions.
+    pub(crate) fn scored(self, qkv: [Tensor<4>; 3], scores: Scores, placed: bool) -> Tensor<4> {
         let Self { pass, cache } = self;
         let [batch, ..] = qkv[0].dims();
+        let positional = if placed { pass.positional.clone() } else { Positional::Embedded };
         match (cache, pass.placement.cached(), pass.placement.segments()) {
-            (Some((cache, layer)), Some(of), _) => pass.over(qkv, of, cache, layer),
-            (_, _, None) => pass.whole(qkv),
+            (Some(cache), Some(of), _) => pass.over(qkv, (positional, scores), of, cache),
+            (_, _, None) => pass.whole(qkv, positional, scores),
             (_, _, Some(packed)) => {
-                packed.put_back(pass.whole(qkv.map(|x| packed.take_out(x))), batch)
+                let taken = qkv.map(|x| packed.take_out(x));
+                packed.put_back(pass.whole(taken, positional, scores), batch)
             }
         }
     }
@@ -186,16 +187,36 @@ fn slopes(n_heads: usize) -> Vec<f64> {
     series(power, 1, power).chain(series(2 * power, 2, n_heads - power)).collect()
 }
 
-/// Turns the pairs `(x_i, x_(i + head_dim / 2))` of each head. x: `[batch, tokens, heads, head_dim]`.
+/// `cap · tanh(x / cap)`, where there is a cap.
+pub(crate) fn capped<const D: usize>(x: Tensor<D>, cap: Option<f64>) -> Tensor<D> {
+    match cap {
+        Some(cap) => x.div_scalar(cap).tanh().mul_scalar(cap),
+        None => x,
+    }
+}
+
+/// x: `[batch, tokens, heads, head_dim]`, output alike.
+fn turned(x: Tensor<4>, positional: &Positional) -> Tensor<4> {
+    match positional {
+        Positional::Rotary { cos, sin } => rotate(x, cos.clone(), sin.clone()),
+        Positional::Embedded | Positional::Alibi { .. } => x,
+    }
+}
+
+/// Turns the pairs `(x_i, x_(i + pairs))` that each head begins with. x: `[batch, tokens, heads, head_dim]`.
 fn rotate(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
-    let half = x.dims()[3] / 2;
+    let (half, head_dim) = (cos.dims()[2], x.dims()[3]);
     let table = |table: Tensor<3>| table.unsqueeze_dim::<4>(2);
     let (cos, sin) = (table(cos), table(sin));
     let first = x.clone().narrow(3, 0, half);
-    let second = x.narrow(3, half, half);
+    let second = x.clone().narrow(3, half, half);
     let turned_first = first.clone() * cos.clone() - second.clone() * sin.clone();
     let turned_second = second * cos + first * sin;
-    Tensor::cat(vec![turned_first, turned_second], 3)
+    let mut parts = vec![turned_first, turned_second];
+    if 2 * half < head_dim {
+        parts.push(x.narrow(3, 2 * half, head_dim - 2 * half));
+    }
+    Tensor::cat(parts, 3)
 }
 
 #[cfg(test)]

@@ -1,15 +1,23 @@
-//! The output head: from the stream to logits over the vocabulary.
+//! The output head: from the stream to logits over the vocabulary, and a soft cap where they have one.
 
 use burn::nn::{Embedding, Linear};
 use burn::tensor::Tensor;
 use burn_lora::{Adapters, LoraForward, unembed};
 
+use super::attention::capped;
 use crate::fused::{HeadLayout, head_loss};
 use crate::loss::cross_entropy;
 
 /// What turns the stream into logits.
 #[derive(Debug, Clone, Copy)]
-pub enum Head<'a> {
+pub struct Head<'a> {
+    weight: HeadWeight<'a>,
+    cap: Option<f64>,
+}
+
+/// What the stream is multiplied with.
+#[derive(Debug, Clone, Copy)]
+enum HeadWeight<'a> {
     /// The token table, `[vocabulary, hidden]`: head and embedding share it.
     Tied(&'a Embedding),
     /// A linear of its own, `[hidden, vocabulary]`.
@@ -19,23 +27,33 @@ pub enum Head<'a> {
 impl<'a> Head<'a> {
     /// The linear where there is one, else the table.
     pub fn of(linear: Option<&'a Linear>, table: &'a Embedding) -> Self {
-        linear.map_or(Self::Tied(table), Self::Own)
+        let weight = linear.map_or(HeadWeight::Tied(table), HeadWeight::Own);
+        Self { weight, cap: None }
+    }
+
+    /// With logits `cap · tanh(logits / cap)`, where there is a cap.
+    #[must_use]
+    pub fn capped(self, cap: Option<f64>) -> Self {
+        Self { cap, ..self }
     }
 
     pub(super) fn logits<const D: usize>(self, hidden: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::Own(linear) => linear.lora_forward(hidden),
-            Self::Tied(table) => unembed(table, hidden),
-        }
+        let logits = match self.weight {
+            HeadWeight::Own(linear) => linear.lora_forward(hidden),
+            HeadWeight::Tied(table) => unembed(table, hidden),
+        };
+        capped(logits, self.cap)
     }
 
     pub(super) fn loss(self, hidden: Tensor<2>, targets: Vec<i32>) -> Tensor<1> {
-        match self.plain() {
-            Some((weight, layout)) => head_loss(hidden, weight, layout, targets),
+        match self.weight.plain() {
+            Some((weight, layout)) => head_loss(hidden, weight, layout, targets, self.cap),
             None => cross_entropy(self.logits(hidden), targets),
         }
     }
+}
 
+impl HeadWeight<'_> {
     /// The weight where the fused loss may multiply with it: nothing hangs on it, and it learns nothing
     /// apart from the embedding.
     fn plain(self) -> Option<(Tensor<2>, HeadLayout)> {

@@ -181,14 +181,13 @@ fn positions(rows: &[CacheRow], tokens: usize) -> Positions {
     Positions::Each { positions, columns: tokens }
 }
 
-/// Token `t` sees the columns up to its own.
-pub(super) fn causal(tokens: usize, device: &Device) -> Option<Tensor<4>> {
-    (tokens > 1).then(|| {
-        let values: Vec<f32> = (0..tokens)
-            .flat_map(|t| (0..tokens).map(move |s| if s <= t { 0.0 } else { MASKED }))
-            .collect();
-        Tensor::from_data(TensorData::new(values, [1, 1, tokens, tokens]), device)
-    })
+/// Token `t` sees the columns up to its own, of which so many as fit into the window: `[1, 1, tokens, tokens]`.
+pub(super) fn causal(tokens: usize, window: Option<usize>, device: &Device) -> Tensor<4> {
+    let sees = move |t: usize, s: usize| s <= t && window.is_none_or(|window| t - s < window);
+    let values: Vec<f32> = (0..tokens)
+        .flat_map(|t| (0..tokens).map(move |s| if sees(t, s) { 0.0 } else { MASKED }))
+        .collect();
+    Tensor::from_data(TensorData::new(values, [1, 1, tokens, tokens]), device)
 }
 
 #[cfg(test)]

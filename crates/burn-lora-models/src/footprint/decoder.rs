@@ -1,5 +1,6 @@
-//! The cost of a decoder of pre-normed blocks: norm, linears into attention, attention, linear; norm, linears
-//! into the activation, linear. Families differ in sizes, names, and whether norms are fused.
+//! The cost of a decoder of blocks of two halves, each with norms before or after it, or both: linears into
+//! attention, attention, linear; linears into the activation, linear. Families differ in sizes, names, where norms
+//! stand, and whether they are fused.
 //!
 //! Attention is the fused one and keeps queries, keys and values; an activation keeps what goes in.
 
@@ -19,7 +20,10 @@ pub(crate) struct DecoderCost {
     pub(crate) n_heads: usize,
     pub(crate) n_kv_heads: usize,
     pub(crate) head_dim: usize,
-    /// Whether each head of queries and keys is normed.
+    /// How many values of `inner` the activation keeps of a token: its inputs, and of a gate that is an operation of
+    /// its own, its output.
+    pub(crate) activation_kept: usize,
+    /// Whether queries and keys are normed.
     pub(crate) head_norms: bool,
     pub(crate) norms: Norms,
     pub(crate) vocabulary: usize,
@@ -27,8 +31,10 @@ pub(crate) struct DecoderCost {
     pub(crate) context: Option<usize>,
     /// Whether the head is the token table.
     pub(crate) tied: bool,
+    /// Whether logits have a soft cap.
+    pub(crate) capped: bool,
     pub(crate) dropouts: Dropouts,
-    pub(crate) names: &'static DecoderNames,
+    pub(crate) names: DecoderNames,
 }
 
 /// How norms are computed.
@@ -41,8 +47,22 @@ pub(crate) enum Norms {
     Composed,
 }
 
+/// The norms of one half of a block, where it has them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HalfNorms {
+    pub(crate) before: Option<&'static str>,
+    pub(crate) after: Option<&'static str>,
+}
+
+impl HalfNorms {
+    /// One before the half, none after it.
+    pub(crate) const fn before(name: &'static str) -> Self {
+        Self { before: Some(name), after: None }
+    }
+}
+
 /// Paths of a decoder's modules.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct DecoderNames {
     /// The tables that the stream starts from.
     pub(crate) tables: &'static [&'static str],
@@ -50,8 +70,8 @@ pub(crate) struct DecoderNames {
     pub(crate) embedding_norm: Option<&'static str>,
     /// The list of blocks.
     pub(crate) blocks: &'static str,
-    /// In a block: before the attention, before the activation.
-    pub(crate) norms: [&'static str; 2],
+    /// In a block: of the attention, of the activation.
+    pub(crate) norms: [HalfNorms; 2],
     /// In a block: one for queries, keys and values, or one for each.
     pub(crate) attention: &'static [&'static str],
     pub(crate) attention_out: &'static str,
@@ -64,7 +84,8 @@ pub(crate) struct DecoderNames {
 
 impl DecoderCost {
     fn output(&self) -> HeadCount {
-        HeadCount { d: self.d, vocabulary: self.vocabulary, tied: self.tied }
+        let Self { d, vocabulary, tied, capped, .. } = *self;
+        HeadCount { d, vocabulary, tied, capped }
     }
 
     /// Values of a token's queries, and of its keys.
@@ -74,22 +95,23 @@ impl DecoderCost {
 
     /// Widths between the activation's linears and after them.
     fn activated(&self) -> usize {
-        (1 + self.names.activation.len()) * self.inner
+        (1 + self.activation_kept) * self.inner
     }
 }
 
 impl CostModel for DecoderCost {
     fn footprint(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> Footprint {
-        let Self { d, inner, names, .. } = *self;
+        let Self { d, inner, ref names, .. } = *self;
         let [q, kv] = self.heads();
         let tokens = batch.tokens();
         let (rows, width) = batch.attended();
         let attended = rows * width;
         let mut pass = Pass::new(learned);
         let whole = |path: &str| learned(path) == Learned::Whole;
-        let norm = |pass: &mut Pass<'_>, path: &str| {
-            let scale = whole(path);
-            pass.tracked |= scale;
+        let norm = |pass: &mut Pass<'_>, path: Option<String>| {
+            let Some(path) = path else { return };
+            let scale = whole(&path);
+            pass.tracked |= learned(&path).any();
             pass.keep(tokens * d * if scale && self.norms == Norms::Composed { 2 } else { 1 });
         };
         // Where something is dropped, its mask; and attention is composed: exponentials, mask, what is
@@ -99,29 +121,30 @@ impl CostModel for DecoderCost {
         let composed = mask(self.dropouts.attention(), 3 * self.n_heads * attended * width);
         pass.tracked = names.tables.iter().any(|table| whole(table));
         pass.keep(mask(self.dropouts.embeddings(), tokens * d));
-        if let Some(path) = names.embedding_norm {
-            norm(&mut pass, path);
-        }
+        norm(&mut pass, names.embedding_norm.map(str::to_owned));
         for layer in 0..self.n_layers {
             let before = pass.kept;
             let at = |name: &str| format!("{}.{layer}.{name}", names.blocks);
             let all = |linears: &[&str]| linears.iter().map(|name| at(name)).collect::<Vec<_>>();
-            norm(&mut pass, &at(names.norms[0]));
+            let [attention, activation] = names.norms;
+            norm(&mut pass, attention.before.map(at));
             pass.linears(&all(names.attention), tokens, d);
             if self.head_norms {
                 pass.keep(tokens * (q + kv));
             }
             pass.keep(attended * (q + 2 * kv) + composed);
             pass.linears(&[at(names.attention_out)], tokens, q);
+            norm(&mut pass, attention.after.map(at));
             pass.keep(dropped);
-            norm(&mut pass, &at(names.norms[1]));
+            norm(&mut pass, activation.before.map(at));
             pass.linears(&all(names.activation), tokens, d);
-            pass.keep(tokens * inner * names.activation.len());
+            pass.keep(tokens * inner * self.activation_kept);
             pass.linears(&[at(names.activation_out)], tokens, inner);
+            norm(&mut pass, activation.after.map(at));
             pass.keep(dropped);
             pass.block_ends(before);
         }
-        norm(&mut pass, names.last_norm);
+        norm(&mut pass, Some(names.last_norm.to_owned()));
 
         // Backward of the activation: the gradients of the stream, of the activation's output and inputs,
         // and that of their input. Of attention: of queries, keys and values, each as wide as all three

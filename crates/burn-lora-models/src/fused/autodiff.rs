@@ -13,7 +13,7 @@ use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_lora::Frozen;
 
-use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, WeightGrad, composed};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, Scores, WeightGrad, composed};
 
 #[derive(Debug)]
 struct RmsNorm;
@@ -77,13 +77,13 @@ impl<B: FusedBackend> Backward<B, 1> for GeluTanh {
 struct CausalAttention;
 
 impl<B: FusedBackend> Backward<B, 3> for CausalAttention {
-    /// q, k, v, how positions enter, and what is not seen.
-    type State = ([FloatTensor<B>; 3], Encoding<B>, Later<B>);
+    /// q, k, v, how positions enter, what becomes of scores, and what is not seen.
+    type State = ([FloatTensor<B>; 3], Encoding<B>, Scores, Later<B>);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = grads.consume::<B>(&ops.node);
-        let ([q, k, v], encoding, later) = ops.state;
-        let (dq, dk, dv) = B::causal_attention_grad(q, k, v, encoding, later, dy);
+        let ([q, k, v], encoding, scores, later) = ops.state;
+        let (dq, dk, dv) = B::causal_attention_grad(q, k, v, encoding, scores, later, dy);
         for (node, grad) in ops.parents.into_iter().zip([dq, dk, dv]) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, grad);
@@ -171,6 +171,7 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         encoding: Encoding<Self>,
+        scores: Scores,
         later: Later<Self>,
     ) -> FloatTensor<Self> {
         let nodes = [q.node(), k.node(), v.node()];
@@ -188,10 +189,13 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         };
         match CausalAttention.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let saved = ([&q, &k, &v].map(Clone::clone), encoding.clone(), later.clone());
-                prep.finish(saved, B::causal_attention(q, k, v, encoding, later))
+                let inputs = [&q, &k, &v].map(Clone::clone);
+                let saved = (inputs, encoding.clone(), scores, later.clone());
+                prep.finish(saved, B::causal_attention(q, k, v, encoding, scores, later))
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::causal_attention(q, k, v, encoding, later)),
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::causal_attention(q, k, v, encoding, scores, later))
+            }
         }
     }
 
@@ -201,6 +205,7 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         layout: HeadLayout,
         targets: Vec<i32>,
         weight_grad: bool,
+        cap: Option<f64>,
     ) -> FloatTensor<Self> {
         let node = hidden.node();
         // Only a dense weight is ever trained.
@@ -212,23 +217,23 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         let Some(trained) = trained else {
             return match HeadLoss.prepare::<C>([node]).compute_bound().stateful() {
                 OpsKind::Tracked(prep) => {
-                    let grads = B::head_loss_grad(hidden, weight, layout, targets, false);
+                    let grads = B::head_loss_grad(hidden, weight, layout, targets, false, cap);
                     prep.finish(grads.hidden, grads.loss)
                 }
                 OpsKind::UnTracked(prep) => {
-                    prep.finish(B::head_loss(hidden, weight, layout, targets, false))
+                    prep.finish(B::head_loss(hidden, weight, layout, targets, false, cap))
                 }
             };
         };
         match TrainedHeadLoss.prepare::<C>([node, trained]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let HeadGrads { loss, hidden, weight } =
-                    B::head_loss_grad(hidden, weight, layout, targets, true);
+                    B::head_loss_grad(hidden, weight, layout, targets, true, cap);
                 debug_assert_eq!(loss.rank(), 1);
                 prep.finish((hidden, weight), loss)
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(B::head_loss(hidden, weight, layout, targets, false))
+                prep.finish(B::head_loss(hidden, weight, layout, targets, false, cap))
             }
         }
     }

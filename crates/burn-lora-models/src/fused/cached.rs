@@ -10,8 +10,8 @@ use burn::backend::{
 use burn::tensor::{Bool, Device, Shape, Slice, Tensor, TensorData};
 use burn_lora::ProductBackend;
 
-use super::composed::{MASKED, Sizes, biased, placed};
-use super::{Encoding, FusedBackend, Later, Positional};
+use super::composed::{MASKED, Sizes, biased, capped, placed};
+use super::{Encoding, FusedBackend, Later, Positional, Scores};
 
 /// What a row of a pass has of its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,23 +64,26 @@ pub struct Attended<B: Backend> {
 pub(crate) fn unseen(rows: &[CacheRow], tokens: usize, device: &Device) -> Option<Tensor<4, Bool>> {
     (!burn_lora::device::is_cpu(device)).then(|| {
         let rows = CacheRows { first: 0, rows: rows.to_vec() };
-        Tensor::from_data(hidden(&rows, tokens), device)
+        Tensor::from_data(hidden(&rows, tokens, None), device)
     })
 }
 
-/// True where a column stands after the token that would see it, `[batch, 1, tokens, seen]`.
-fn hidden(rows: &CacheRows, tokens: usize) -> TensorData {
+/// True where a column stands after the token that would see it, or its window has passed it, `[batch, 1, tokens, seen]`.
+fn hidden(rows: &CacheRows, tokens: usize, window: Option<usize>) -> TensorData {
     let seen = rows.seen();
     let columns = |row: &CacheRow| {
         let held = row.held;
-        (0..tokens).flat_map(move |t| (0..seen).map(move |column| column > held + t))
+        let passed =
+            move |t: usize| window.map_or(0, |window| (held + t + 1).saturating_sub(window));
+        (0..tokens)
+            .flat_map(move |t| (0..seen).map(move |column| column > held + t || column < passed(t)))
     };
     let values: Vec<bool> = rows.rows.iter().flat_map(columns).collect();
     TensorData::new(values, [rows.rows.len(), 1, tokens, seen])
 }
 
-/// `softmax(q kᵀ / √head_dim) v` of new tokens, causal, over what their rows' slots hold and their own keys,
-/// which are taken up: the output, and keys and values of all slots.
+/// `softmax(scores) v` of new tokens, causal, over what their rows' slots hold and their own keys, which are taken
+/// up: the output, and keys and values of all slots.
 ///
 /// The cache is changed where it lies if nobody else holds it.
 ///
@@ -94,6 +97,7 @@ pub(crate) fn cached_attention(
     qkv: [Tensor<4>; 3],
     held: [Tensor<4>; 2],
     positional: Positional,
+    scores: Scores,
     unseen: Option<Tensor<4, Bool>>,
     rows: CacheRows,
 ) -> (Tensor<4>, [Tensor<4>; 2]) {
@@ -106,6 +110,7 @@ pub(crate) fn cached_attention(
         v,
         Held { keys, values },
         positional.encoding(),
+        scores,
         later,
         rows,
     );
@@ -117,6 +122,7 @@ pub(super) fn composed<B: ProductBackend>(
     [q, k, v]: [FloatTensor<B>; 3],
     held: Held<B>,
     encoding: &Encoding<B>,
+    scores: Scores,
     later: Later<B>,
     rows: &CacheRows,
 ) -> Attended<B> {
@@ -130,21 +136,23 @@ pub(super) fn composed<B: ProductBackend>(
         let slots = Slice::from(rows.first..rows.first + batch);
         B::float_slice(cache.clone(), &[slots, all, Slice::from(0..seen), all])
     };
-    let q = B::float_mul_scalar(placed::<B>(q, encoding), sizes.scale().into());
-    let scores = B::product(sizes.stack::<B>(q), B::float_swap_dims(columns(&keys), 2, 3));
+    let q = B::float_mul_scalar(placed::<B>(q, encoding), scores.scale.into());
+    let scored = B::product(sizes.stack::<B>(q), B::float_swap_dims(columns(&keys), 2, 3));
     let shape = Shape::new([batch, heads, tokens, seen]);
-    let scores = biased::<B>(B::float_reshape(scores, shape.clone()), encoding);
-    let unseen: BoolTensor<B> = match later {
-        Later::Mask(unseen) => unseen,
-        Later::Implied => {
+    let scored = B::float_reshape(capped::<B>(scored, scores.cap), shape.clone());
+    let scored = biased::<B>(scored, encoding);
+    let unseen: BoolTensor<B> = match (later, scores.window_within(seen)) {
+        (Later::Mask(unseen), None) => unseen,
+        // What is given knows of no window.
+        (_, window) => {
             let settings = get_or_init_device_settings::<B>(&device);
-            let data = hidden(rows, tokens).convert_dtype(settings.bool_dtype.into());
+            let data = hidden(rows, tokens, window).convert_dtype(settings.bool_dtype.into());
             B::bool_from_data(data, &device)
         }
     };
-    let scores = B::float_mask_fill(scores, B::bool_expand(unseen, shape), MASKED.into());
+    let scored = B::float_mask_fill(scored, B::bool_expand(unseen, shape), MASKED.into());
     let shape = Shape::new([batch, n_kv_heads, sizes.rows(), seen]);
-    let weights = B::float_reshape(B::softmax(scores, 3), shape);
+    let weights = B::float_reshape(B::softmax(scored, 3), shape);
     let y = sizes.unstack::<B>(B::product(weights, columns(&values)));
     Attended { y, held: Held { keys, values } }
 }

@@ -12,7 +12,7 @@ use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{IndexingUpdateOp, Shape, Slice, TensorData};
 use burn_lora::{Frozen, ProductBackend};
 
-use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, WeightGrad};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, Scores, WeightGrad};
 
 /// A score that must not count: far below any score, and finite.
 pub(super) const MASKED: f32 = -1e30;
@@ -140,10 +140,6 @@ impl Sizes {
         Self { batch: q[0], tokens: q[1], heads: q[2], n_kv_heads: k[2], head_dim: q[3] }
     }
 
-    pub(super) fn scale(self) -> f64 {
-        (self.head_dim as f64).powf(-0.5)
-    }
-
     /// The rows of queries that meet one head of keys.
     pub(super) fn rows(self) -> usize {
         self.heads / self.n_kv_heads * self.tokens
@@ -161,13 +157,13 @@ impl Sizes {
     }
 }
 
-/// Turns the pairs `(x_i, x_(i + head_dim / 2))`. x: `[batch, tokens, heads, head_dim]`.
+/// Turns the pairs `(x_i, x_(i + pairs))` that a head begins with. x: `[batch, tokens, heads, head_dim]`.
 fn rotate<B: Backend>(
     x: FloatTensor<B>,
     cos: FloatTensor<B>,
     sin: FloatTensor<B>,
 ) -> FloatTensor<B> {
-    let (shape, tokens) = (cos.shape(), x.shape()[1]);
+    let (shape, tokens, head_dim) = (cos.shape(), x.shape()[1], x.shape()[3]);
     let (rows, half) = (shape[0] / tokens.max(1), shape[1]);
     let table = |table| B::float_reshape(table, Shape::new([rows, tokens, 1, half]));
     let (cos, sin) = (table(cos), table(sin));
@@ -176,28 +172,48 @@ fn rotate<B: Backend>(
         B::float_slice(x, &[all, all, all, Slice::from(from..to)])
     };
     let first = part(x.clone(), 0, half);
-    let second = part(x, half, 2 * half);
+    let second = part(x.clone(), half, 2 * half);
     let turned_first = B::float_sub(
         B::float_mul(first.clone(), cos.clone()),
         B::float_mul(second.clone(), sin.clone()),
     );
     let turned_second = B::float_add(B::float_mul(second, cos), B::float_mul(first, sin));
-    B::float_cat(vec![turned_first, turned_second], 3)
+    let mut parts = vec![turned_first, turned_second];
+    if 2 * half < head_dim {
+        parts.push(part(x, 2 * half, head_dim));
+    }
+    B::float_cat(parts, 3)
 }
 
-/// Where a token would see one after it, `[batch, heads, tokens, tokens]`: a view of one
-/// `[tokens, tokens]`, which is given or compared here, on the device.
-fn unseen<B: Backend>(later: Later<B>, sizes: Sizes, device: &Device<B>) -> BoolTensor<B> {
+/// Where a token would see one after it, or one that its window has passed, `[batch, heads, tokens, tokens]`: a view
+/// of one `[tokens, tokens]`, which is given or compared here, on the device.
+fn unseen<B: Backend>(
+    later: Later<B>,
+    sizes: Sizes,
+    scores: Scores,
+    device: &Device<B>,
+) -> BoolTensor<B> {
     let Sizes { batch, tokens, heads, .. } = sizes;
+    let settings = get_or_init_device_settings::<B>(device);
+    let positions = || {
+        let positions = B::int_arange(0..tokens as i64, device, settings.int_dtype);
+        let seeing = B::int_reshape(positions.clone(), Shape::new([tokens, 1]));
+        (seeing, B::int_reshape(positions, Shape::new([1, tokens])))
+    };
     let mask = match later {
         Later::Mask(mask) => mask,
         Later::Implied => {
-            let settings = get_or_init_device_settings::<B>(device);
-            let positions = B::int_arange(0..tokens as i64, device, settings.int_dtype);
-            let seeing = B::int_reshape(positions.clone(), Shape::new([tokens, 1]));
-            let seen = B::int_reshape(positions, Shape::new([1, tokens]));
+            let (seeing, seen) = positions();
             B::int_lower(seeing, seen, settings.bool_dtype)
         }
+    };
+    let mask = match scores.window_within(tokens) {
+        Some(window) => {
+            let (seeing, seen) = positions();
+            let passed = B::int_sub_scalar(seeing, (window as i64).into());
+            B::bool_or(mask, B::int_lower_equal(seen, passed, settings.bool_dtype))
+        }
+        None => mask,
     };
     let mask = B::bool_reshape(mask, Shape::new([1, 1, tokens, tokens]));
     B::bool_expand(mask, Shape::new([batch, heads, tokens, tokens]))
@@ -232,22 +248,44 @@ pub(super) fn biased<B: Backend>(scores: FloatTensor<B>, encoding: &Encoding<B>)
     B::float_add(scores, B::float_mul(slopes, positions))
 }
 
-/// The causal softmax of `[batch, n_kv_heads, rows, head_dim]` against `[batch, n_kv_heads, tokens, head_dim]`.
-fn probabilities<B: ProductBackend>(
+/// `cap · tanh(x / cap)`, where there is a cap.
+pub(super) fn capped<B: Backend>(x: FloatTensor<B>, cap: Option<f64>) -> FloatTensor<B> {
+    let Some(cap) = cap else { return x };
+    let tanh = B::float_tanh(B::float_mul_scalar(x, (1.0 / cap).into()));
+    B::float_mul_scalar(tanh, cap.into())
+}
+
+/// The slope of [`capped`], of its result: `1 - (y / cap)²`; none without a cap.
+fn cap_slope<B: Backend>(y: FloatTensor<B>, cap: Option<f64>) -> Option<FloatTensor<B>> {
+    let tanh = B::float_mul_scalar(y, (1.0 / cap?).into());
+    Some(B::float_add_scalar(B::float_neg(B::float_mul(tanh.clone(), tanh)), 1.0.into()))
+}
+
+/// What `[batch, n_kv_heads, rows, head_dim]` and `[batch, n_kv_heads, tokens, head_dim]` score, capped: `[batch,
+/// n_kv_heads, rows, tokens]`.
+fn scored<B: ProductBackend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
+    scores: Scores,
+) -> FloatTensor<B> {
+    capped::<B>(B::product(q, B::float_swap_dims(k, 2, 3)), scores.cap)
+}
+
+/// The causal softmax of what was [`scored`], alike.
+fn probabilities<B: ProductBackend>(
+    scored: FloatTensor<B>,
     encoding: &Encoding<B>,
+    scores: Scores,
     later: Later<B>,
     sizes: Sizes,
 ) -> FloatTensor<B> {
     let Sizes { batch, tokens, heads, n_kv_heads, .. } = sizes;
-    let mask = unseen::<B>(later, sizes, &q.device());
-    let scores = B::product(q, B::float_swap_dims(k, 2, 3));
-    let scores = B::float_reshape(scores, Shape::new([batch, heads, tokens, tokens]));
-    let scores = biased::<B>(scores, encoding);
-    let scores = B::float_mask_fill(scores, mask, MASKED.into());
+    let mask = unseen::<B>(later, sizes, scores, &scored.device());
+    let scored = B::float_reshape(scored, Shape::new([batch, heads, tokens, tokens]));
+    let scored = biased::<B>(scored, encoding);
+    let scored = B::float_mask_fill(scored, mask, MASKED.into());
     let shape = Shape::new([batch, n_kv_heads, sizes.rows(), tokens]);
-    B::float_reshape(B::softmax(scores, 3), shape)
+    B::float_reshape(B::softmax(scored, 3), shape)
 }
 
 pub(super) fn causal_attention<B: ProductBackend>(
@@ -255,37 +293,46 @@ pub(super) fn causal_attention<B: ProductBackend>(
     k: FloatTensor<B>,
     v: FloatTensor<B>,
     encoding: Encoding<B>,
+    scores: Scores,
     later: Later<B>,
 ) -> FloatTensor<B> {
     let sizes = Sizes::of::<B>(&q, &k);
-    let q = B::float_mul_scalar(placed::<B>(q, &encoding), sizes.scale().into());
+    let q = B::float_mul_scalar(placed::<B>(q, &encoding), scores.scale.into());
     let k = B::float_swap_dims(placed::<B>(k, &encoding), 1, 2);
-    let weights = probabilities::<B>(sizes.stack::<B>(q), k, &encoding, later, sizes);
+    let scored = scored::<B>(sizes.stack::<B>(q), k, scores);
+    let weights = probabilities::<B>(scored, &encoding, scores, later, sizes);
     sizes.unstack::<B>(B::product(weights, B::float_swap_dims(v, 1, 2)))
 }
 
-/// With `P` the probabilities: `dV = Pᵀ dO`, `dP = dO Vᵀ`, `dS = P (dP - Σ P dP)`, `dQ = dS K`,
-/// `dK = dSᵀ Q`, and the rotations backwards.
+/// With `P` the probabilities: `dV = Pᵀ dO`, `dP = dO Vᵀ`, `dS = P (dP - Σ P dP)`, times the slope of a soft cap,
+/// `dQ = dS K`, `dK = dSᵀ Q`, and the rotations backwards.
 pub(super) fn causal_attention_grad<B: ProductBackend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     v: FloatTensor<B>,
     encoding: Encoding<B>,
+    scores: Scores,
     later: Later<B>,
     dy: FloatTensor<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let sizes = Sizes::of::<B>(&q, &k);
-    let q = B::float_mul_scalar(placed::<B>(q, &encoding), sizes.scale().into());
+    let q = B::float_mul_scalar(placed::<B>(q, &encoding), scores.scale.into());
     let q = sizes.stack::<B>(q);
     let k = B::float_swap_dims(placed::<B>(k, &encoding), 1, 2);
     let v = B::float_swap_dims(v, 1, 2);
     let dy = sizes.stack::<B>(dy);
-    let weights = probabilities::<B>(q.clone(), k.clone(), &encoding, later, sizes);
+    let scored = scored::<B>(q.clone(), k.clone(), scores);
+    let slope = cap_slope::<B>(scored.clone(), scores.cap);
+    let weights = probabilities::<B>(scored, &encoding, scores, later, sizes);
     let dv = B::product(B::float_swap_dims(weights.clone(), 2, 3), dy.clone());
     let dweights = B::product(dy, B::float_swap_dims(v, 2, 3));
     let along = B::float_sum_dim(B::float_mul(weights.clone(), dweights.clone()), 3);
     let dscores = B::float_mul(weights, B::float_sub(dweights, along));
-    let dq = B::float_mul_scalar(B::product(dscores.clone(), k), sizes.scale().into());
+    let dscores = match slope {
+        Some(slope) => B::float_mul(dscores, slope),
+        None => dscores,
+    };
+    let dq = B::float_mul_scalar(B::product(dscores.clone(), k), scores.scale.into());
     let dk = B::product(B::float_swap_dims(dscores, 2, 3), q);
     (
         placed_grad::<B>(sizes.unstack::<B>(dq), &encoding),
@@ -309,17 +356,18 @@ fn chunks(rows: usize, at_once: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows).step_by(at_once).map(move |from| (from, (from + at_once).min(rows)))
 }
 
-/// The logarithms of the softmax of some rows' logits, `[rows, vocabulary]`.
-fn log_probabilities<B: FusedBackend>(
+/// The logits of some rows, capped, `[rows, vocabulary]`.
+fn logits<B: FusedBackend>(
     hidden: FloatTensor<B>,
     weight: Frozen<B>,
     layout: HeadLayout,
+    cap: Option<f64>,
 ) -> FloatTensor<B> {
     let logits = match layout {
         HeadLayout::Table => weight.multiply_transposed(hidden),
         HeadLayout::Linear => weight.multiply(hidden),
     };
-    B::log_softmax(logits, 1)
+    capped::<B>(logits, cap)
 }
 
 /// `-Σ logs[target]`, `[1]`.
@@ -333,6 +381,7 @@ pub(super) fn head_loss<B: FusedBackend>(
     layout: HeadLayout,
     targets: &[i32],
     at_once: usize,
+    cap: Option<f64>,
 ) -> FloatTensor<B> {
     let (device, dtype) = (hidden.device(), hidden.dtype());
     let targets_on_device = column::<B>(targets, &device);
@@ -340,17 +389,16 @@ pub(super) fn head_loss<B: FusedBackend>(
     chunks(targets.len(), at_once).fold(loss, |loss, (from, to)| {
         let rows = B::float_slice(hidden.clone(), &span(from, to));
         let targets = B::int_slice(targets_on_device.clone(), &span(from, to));
-        let logs = log_probabilities::<B>(rows, weight.clone(), layout);
+        let logs = B::log_softmax(logits::<B>(rows, weight.clone(), layout, cap), 1);
         B::float_add(loss, missing::<B>(logs, targets))
     })
 }
 
-/// With `P` the softmax of the logits and `T` one where a target is: `dS = P - T`,
-/// `dhidden = dS weight`, `dweight = dSᵀ hidden`.
+/// With `P` the softmax of the logits and `T` one where a target is: `dS = P - T`, times the slope of a soft cap,
+/// `dhidden = dS weight`, `dweight = dSᵀ hidden`. A head is its weight, how that lies, and the cap.
 pub(super) fn head_loss_grad<B: FusedBackend>(
     hidden: FloatTensor<B>,
-    weight: Frozen<B>,
-    layout: HeadLayout,
+    (weight, layout, cap): (Frozen<B>, HeadLayout, Option<f64>),
     targets: &[i32],
     weight_grad: bool,
     at_once: usize,
@@ -363,12 +411,18 @@ pub(super) fn head_loss_grad<B: FusedBackend>(
     for (from, to) in chunks(targets.len(), at_once) {
         let rows = B::float_slice(hidden.clone(), &span(from, to));
         let targets = B::int_slice(targets_on_device.clone(), &span(from, to));
-        let logs = log_probabilities::<B>(rows.clone(), weight.clone(), layout);
+        let logits = logits::<B>(rows.clone(), weight.clone(), layout, cap);
+        let slope = cap_slope::<B>(logits.clone(), cap);
+        let logs = B::log_softmax(logits, 1);
         loss = B::float_add(loss, missing::<B>(logs.clone(), targets.clone()));
         let one_a_row = Shape::new([to - from, 1]);
         let minus_one = B::float_full(one_a_row, (-1.0_f32).into(), &device, dtype.into());
         let dscores =
             B::float_scatter(1, B::float_exp(logs), targets, minus_one, IndexingUpdateOp::Add);
+        let dscores = match slope {
+            Some(slope) => B::float_mul(dscores, slope),
+            None => dscores,
+        };
         if weight_grad {
             let of_rows = B::product(B::float_transpose(dscores.clone()), rows);
             weight_sum = Some(match weight_sum {

@@ -14,7 +14,7 @@ use burn_lora::Frozen;
 use burn_lora_kernels::Floats;
 
 use super::cached::{Attended, CacheRows, Held, composed as composed_cached};
-use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, composed};
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, Scores, composed};
 use loss::Head;
 
 /// The values of all of them in order, or none where one is not `f32`.
@@ -81,11 +81,12 @@ impl FusedBackend for Flex {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         encoding: Encoding<Self>,
+        scores: Scores,
         later: Later<Self>,
     ) -> FloatTensor<Self> {
         match (all([&q, &k, &v]), attention::Positions::of(&encoding)) {
-            (Some(inputs), Some(positions)) => attention::forward(&inputs, &positions),
-            _ => composed::causal_attention::<Self>(q, k, v, encoding, later),
+            (Some(inputs), Some(positions)) => attention::forward(&inputs, &positions, scores),
+            _ => composed::causal_attention::<Self>(q, k, v, encoding, scores, later),
         }
     }
 
@@ -94,14 +95,15 @@ impl FusedBackend for Flex {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         encoding: Encoding<Self>,
+        scores: Scores,
         later: Later<Self>,
         dy: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         match (all([&q, &k, &v, &dy]), attention::Positions::of(&encoding)) {
             (Some([q, k, v, dy]), Some(positions)) => {
-                attention::backward(&[q, k, v], &positions, &dy)
+                attention::backward(&[q, k, v], &positions, scores, &dy)
             }
-            _ => composed::causal_attention_grad::<Self>(q, k, v, encoding, later, dy),
+            _ => composed::causal_attention_grad::<Self>(q, k, v, encoding, scores, later, dy),
         }
     }
 
@@ -111,6 +113,7 @@ impl FusedBackend for Flex {
         v: FloatTensor<Self>,
         held: Held<Self>,
         encoding: Encoding<Self>,
+        scores: Scores,
         later: Later<Self>,
         rows: CacheRows,
     ) -> Attended<Self> {
@@ -122,12 +125,12 @@ impl FusedBackend for Flex {
                 let Held { keys, values } = held;
                 match [keys, values].map(Floats::contiguous) {
                     [Some(keys), Some(values)] => {
-                        cached::forward(&inputs, [keys, values], &positions, &rows)
+                        cached::forward(&inputs, [keys, values], &positions, scores, &rows)
                     }
                     _ => unreachable!("both are of f32"),
                 }
             }
-            _ => composed_cached::<Self>([q, k, v], held, &encoding, later, &rows),
+            _ => composed_cached::<Self>([q, k, v], held, &encoding, scores, later, &rows),
         }
     }
 
@@ -137,12 +140,13 @@ impl FusedBackend for Flex {
         layout: HeadLayout,
         targets: Vec<i32>,
         _: bool,
+        cap: Option<f64>,
     ) -> FloatTensor<Self> {
-        match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout)) {
+        match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout, cap)) {
             (Some(hidden), Some(head)) => loss::forward(&hidden, &head, &targets),
             _ => {
                 let at_once = super::rows_at_once(layout.vocabulary(weight.dims()));
-                composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once)
+                composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once, cap)
             }
         }
     }
@@ -153,19 +157,14 @@ impl FusedBackend for Flex {
         layout: HeadLayout,
         targets: Vec<i32>,
         weight_grad: bool,
+        cap: Option<f64>,
     ) -> HeadGrads<Self> {
-        match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout)) {
+        match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout, cap)) {
             (Some(hidden), Some(head)) => loss::backward(&hidden, &head, &targets, weight_grad),
             _ => {
                 let at_once = super::rows_at_once(layout.vocabulary(weight.dims()));
-                composed::head_loss_grad::<Self>(
-                    hidden,
-                    weight,
-                    layout,
-                    &targets,
-                    weight_grad,
-                    at_once,
-                )
+                let head = (weight, layout, cap);
+                composed::head_loss_grad::<Self>(hidden, head, &targets, weight_grad, at_once)
             }
         }
     }

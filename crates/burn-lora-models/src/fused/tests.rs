@@ -8,12 +8,13 @@ use burn::tensor::activation::{gelu_approximate, log_softmax, silu, softmax};
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
 use super::{
-    HeadLayout, Positional, causal_attention, gelu_tanh, head_loss, later, rms_norm, silu_mul,
+    HeadLayout, Positional, Scores, causal_attention, gelu_tanh, head_loss, later, rms_norm,
+    silu_mul,
 };
 
 mod cached;
 #[path = "../../../burn-lora/tests/test_device/mod.rs"]
-mod test_device;
+pub(crate) mod test_device;
 
 fn device() -> Device {
     let device = burn_lora::device::parse(&test_device::name()).unwrap().autodiff();
@@ -111,20 +112,37 @@ fn gelu_tanh_equals_its_formula() {
     }
 }
 
+/// Those of most models; a window and a soft cap that many scores come near, with a scale of their own; a query that
+/// sees its own key alone.
+fn all_scores(head_dim: usize) -> [Scores; 3] {
+    let plain = Scores::of_heads(head_dim);
+    [
+        plain,
+        Scores { scale: 0.7, cap: Some(1.5), window: Some(5) },
+        Scores { window: Some(1), ..plain },
+    ]
+}
+
 /// Keys and values repeated for every query head, whole scores, a mask.
-fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], positional: &Positional) -> Tensor<4> {
+fn attention_by_formula(
+    [q, k, v]: &[Tensor<4>; 3],
+    positional: &Positional,
+    how: Scores,
+) -> Tensor<4> {
     let [batch, tokens, heads, head_dim] = q.dims();
     let n_kv_heads = k.dims()[2];
     let turn = |x: &Tensor<4>| {
         let Positional::Rotary { cos, sin } = positional else {
             return x.clone().swap_dims(1, 2);
         };
-        let half = head_dim / 2;
+        let half = cos.dims()[2];
         let table = |t: &Tensor<3>| t.clone().reshape([1, tokens, 1, half]);
         let (a, b) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
+        let rest =
+            (2 * half < head_dim).then(|| x.clone().narrow(3, 2 * half, head_dim - 2 * half));
         let (cos, sin) = (table(cos), table(sin));
-        Tensor::cat(vec![a.clone() * cos.clone() - b.clone() * sin.clone(), b * cos + a * sin], 3)
-            .swap_dims(1, 2)
+        let turned = [a.clone() * cos.clone() - b.clone() * sin.clone(), b * cos + a * sin];
+        Tensor::cat(turned.into_iter().chain(rest).collect(), 3).swap_dims(1, 2)
     };
     let repeat = |x: Tensor<4>| {
         x.reshape([batch, n_kv_heads, 1, tokens * head_dim])
@@ -133,11 +151,17 @@ fn attention_by_formula([q, k, v]: &[Tensor<4>; 3], positional: &Positional) -> 
     };
     let (q, k) = (turn(q), repeat(turn(k)));
     let v = repeat(v.clone().swap_dims(1, 2));
+    let window = how.window.unwrap_or(tokens);
+    let sees = |key: usize, query: usize| key <= query && query - key < window;
     let mask: Vec<f32> = (0..tokens * tokens)
-        .map(|at| if at % tokens <= at / tokens { 0.0 } else { f32::NEG_INFINITY })
+        .map(|at| if sees(at % tokens, at / tokens) { 0.0 } else { f32::NEG_INFINITY })
         .collect();
     let mask = Tensor::<4>::from_data(TensorData::new(mask, [1, 1, tokens, tokens]), &q.device());
-    let scores = q.matmul(k.swap_dims(2, 3)) / (head_dim as f64).sqrt() + mask;
+    let scores = q.matmul(k.swap_dims(2, 3)) * how.scale;
+    let scores = match how.cap {
+        Some(cap) => (scores / cap).tanh() * cap,
+        None => scores,
+    } + mask;
     let scores = match positional {
         // By distance, as the paper has it: each head's slope times how far behind a key stands.
         Positional::Alibi { slopes } => {
@@ -168,19 +192,61 @@ fn causal_attention_equals_its_formula() {
         let angles = random([1, tokens, head_dim / 2], &constants);
         let slopes = random([heads], &constants);
         let inputs = [q, k, v];
-        for positional in [
+        let some = angles.clone().narrow(2, 0, (head_dim / 4).max(1));
+        for (positional, scores) in [
             Positional::Embedded,
             Positional::Rotary { cos: angles.clone().cos(), sin: angles.sin() },
+            Positional::Rotary { cos: some.clone().cos(), sin: some.sin() },
             Positional::Alibi { slopes },
-        ] {
+        ]
+        .into_iter()
+        .flat_map(|positional| all_scores(head_dim).map(|scores| (positional.clone(), scores)))
+        {
             let got = traced(&inputs, |[q, k, v]| {
                 let later = later(tokens, &constants);
-                causal_attention(q.clone(), k.clone(), v.clone(), positional.clone(), later)
+                let [q, k, v] = [q, k, v].map(Clone::clone);
+                causal_attention(q, k, v, positional.clone(), scores, later)
             });
-            let expected = traced(&inputs, |inputs| attention_by_formula(inputs, &positional));
-            check_alike(&got, &expected, &format!("{positional:?}"));
+            let expected =
+                traced(&inputs, |inputs| attention_by_formula(inputs, &positional, scores));
+            check_alike(&got, &expected, &format!("{positional:?}, {scores:?}"));
         }
     }
+}
+
+/// In float64 by the definition: a soft cap near which all scores are, and a window of two keys.
+#[test]
+fn capped_and_windowed_attention_is_that_of_float64() {
+    let device = device().without_autodiff();
+    let (tokens, cap, scale) = (5, 2.0, 1.25);
+    let values = |seed: usize| -> Vec<f32> {
+        (0..tokens * 4).map(|i| ((i * 7 + seed * 5) % 13) as f32 / 4.0 - 1.5).collect()
+    };
+    let [q, k, v] = [1, 2, 3].map(values);
+    let tensor = |values: &Vec<f32>| {
+        Tensor::<4>::from_data(TensorData::new(values.clone(), [1, tokens, 1, 4]), &device)
+    };
+    let scores = Scores { scale, cap: Some(cap), window: Some(2) };
+    let later = later(tokens, &device);
+    let got =
+        causal_attention(tensor(&q), tensor(&k), tensor(&v), Positional::Embedded, scores, later);
+    let row = |of: &[f32], token: usize| -> Vec<f64> {
+        of[token * 4..][..4].iter().map(|&x| f64::from(x)).collect()
+    };
+    let expected: Vec<f32> = (0..tokens)
+        .flat_map(|t| {
+            let seen = t.saturating_sub(1)..t + 1;
+            let weight = |s: usize| {
+                let dot: f64 = row(&q, t).iter().zip(row(&k, s)).map(|(q, k)| q * k).sum();
+                (cap * (scale * dot / cap).tanh()).exp()
+            };
+            let sum: f64 = seen.clone().map(weight).sum();
+            let mixed =
+                |i: usize| -> f64 { seen.clone().map(|s| weight(s) / sum * row(&v, s)[i]).sum() };
+            (0..4).map(mixed).map(|y| y as f32).collect::<Vec<_>>()
+        })
+        .collect();
+    check_close(&self::values(got), &expected, "float64");
 }
 
 #[test]
@@ -193,16 +259,21 @@ fn head_loss_equals_log_softmax_in_one_chunk_and_in_many() {
         let column = TensorData::new(targets.clone(), [rows, 1]);
         let column = Tensor::<2, Int>::from_data(column, &device);
         // A factor, so that the incoming gradient is not 1.
-        let got = traced(&inputs, |[hidden, weight]| {
-            head_loss(hidden.clone(), weight.clone(), HeadLayout::Table, targets.clone())
-                .unsqueeze()
-                * 3.0
-        });
-        let expected = traced(&inputs, |[hidden, weight]| {
-            let logs = log_softmax(hidden.clone().matmul(weight.clone().transpose()), 1);
-            logs.gather(1, column.clone()).sum().neg().unsqueeze() * 3.0
-        });
-        check_alike(&got, &expected, "head_loss");
+        for cap in [None, Some(1.5)] {
+            let got = traced(&inputs, |[hidden, weight]| {
+                let (hidden, weight) = (hidden.clone(), weight.clone());
+                head_loss(hidden, weight, HeadLayout::Table, targets.clone(), cap).unsqueeze() * 3.0
+            });
+            let expected = traced(&inputs, |[hidden, weight]| {
+                let logits = hidden.clone().matmul(weight.clone().transpose());
+                let logits = match cap {
+                    Some(cap) => (logits / cap).tanh() * cap,
+                    None => logits,
+                };
+                log_softmax(logits, 1).gather(1, column.clone()).sum().neg().unsqueeze() * 3.0
+            });
+            check_alike(&got, &expected, &format!("head_loss, cap {cap:?}"));
+        }
     }
 }
 
@@ -212,12 +283,13 @@ fn a_frozen_table_gets_no_gradient_and_the_rows_the_same() {
     let hidden = random::<2>([9, 4], &device).require_grad();
     let weight = random::<2>([20, 4], &device);
     let targets = vec![3; 9];
-    let grads =
-        head_loss(hidden.clone(), weight.clone(), HeadLayout::Table, targets.clone()).backward();
+    let grads = head_loss(hidden.clone(), weight.clone(), HeadLayout::Table, targets.clone(), None)
+        .backward();
     assert!(weight.grad(&grads).is_none());
     let frozen = values(hidden.grad(&grads).unwrap());
     let weight = weight.require_grad();
-    let grads = head_loss(hidden.clone(), weight.clone(), HeadLayout::Table, targets).backward();
+    let grads =
+        head_loss(hidden.clone(), weight.clone(), HeadLayout::Table, targets, None).backward();
     assert!(weight.grad(&grads).is_some());
     assert_eq!(values(hidden.grad(&grads).unwrap()), frozen);
 }
@@ -227,7 +299,7 @@ fn a_frozen_table_gets_no_gradient_and_the_rows_the_same() {
 fn a_target_outside_of_the_vocabulary_is_refused() {
     let device = device();
     let weight = random::<2>([3, 4], &device);
-    head_loss(random([1, 4], &device), weight, HeadLayout::Table, vec![3]);
+    head_loss(random([1, 4], &device), weight, HeadLayout::Table, vec![3], None);
 }
 
 #[cfg(feature = "flex")]
@@ -237,7 +309,7 @@ mod twins {
     use burn::backend::Flex;
     use burn::backend::tensor::FloatTensor;
 
-    use super::check_close;
+    use super::{all_scores, check_close};
     use crate::fused::{
         Encoding, FusedBackend, HeadGrads, HeadLayout, Later, WeightGrad, composed,
     };
@@ -298,32 +370,28 @@ mod twins {
         let q = tensor(&[2, 70, 4, 6], 1);
         let [k, v] = [2, 3].map(|seed| tensor(&[2, 70, 2, 6], seed));
         let dy = tensor(&[2, 70, 4, 6], 6);
-        for encoding in [
+        for (encoding, scores) in [
             Encoding::Embedded,
             Encoding::Rotary { cos: tensor(&[70, 3], 4), sin: tensor(&[70, 3], 5) },
+            Encoding::Rotary { cos: tensor(&[70, 2], 4), sin: tensor(&[70, 2], 5) },
             Encoding::Alibi { slopes: tensor(&[4], 7) },
-        ] {
+        ]
+        .into_iter()
+        .flat_map(|encoding| all_scores(6).map(|scores| (encoding.clone(), scores)))
+        {
             let inputs = || (q.clone(), k.clone(), v.clone());
+            let (later, at) = (Later::Implied, || encoding.clone());
             let (a, b, c) = inputs();
-            let got = Flex::causal_attention(a, b, c, encoding.clone(), Later::Implied);
+            let got = Flex::causal_attention(a, b, c, at(), scores, later.clone());
             let (a, b, c) = inputs();
-            check(
-                got,
-                composed::causal_attention::<Flex>(a, b, c, encoding.clone(), Later::Implied),
-                "output",
-            );
+            let expected = composed::causal_attention::<Flex>(a, b, c, at(), scores, later.clone());
+            check(got, expected, "output");
+            let dy = || dy.clone();
             let (a, b, c) = inputs();
-            let got =
-                Flex::causal_attention_grad(a, b, c, encoding.clone(), Later::Implied, dy.clone());
+            let got = Flex::causal_attention_grad(a, b, c, at(), scores, later.clone(), dy());
             let (a, b, c) = inputs();
-            let expected = composed::causal_attention_grad::<Flex>(
-                a,
-                b,
-                c,
-                encoding,
-                Later::Implied,
-                dy.clone(),
-            );
+            let expected =
+                composed::causal_attention_grad::<Flex>(a, b, c, at(), scores, later, dy());
             check(got.0, expected.0, "q");
             check(got.1, expected.1, "k");
             check(got.2, expected.2, "v");
@@ -339,18 +407,19 @@ mod twins {
             WeightGrad::Dense(weight) => [grads.loss, grads.hidden, weight],
             WeightGrad::Skipped => panic!("a gradient that was asked for"),
         };
-        for at_once in [11, 4, 1] {
-            let inputs = || (hidden.clone(), weight.clone(), HeadLayout::Table);
-            check(
-                Flex::head_loss(inputs().0, inputs().1, inputs().2, targets.clone(), false),
-                composed::head_loss::<Flex>(inputs().0, inputs().1, inputs().2, &targets, at_once),
-                "loss",
-            );
-            let (hidden, weight, layout) = inputs();
-            let got = Flex::head_loss_grad(hidden, weight, layout, targets.clone(), true);
-            let (hidden, weight, layout) = inputs();
-            let expected =
-                composed::head_loss_grad::<Flex>(hidden, weight, layout, &targets, true, at_once);
+        for (at_once, cap) in [(11, None), (4, None), (1, None), (11, Some(1.5)), (4, Some(1.5))] {
+            let layout = HeadLayout::Table;
+            let inputs = || (hidden.clone(), weight.clone());
+            let (rows, head) = inputs();
+            let got = Flex::head_loss(rows, head, layout, targets.clone(), false, cap);
+            let (rows, head) = inputs();
+            let expected = composed::head_loss::<Flex>(rows, head, layout, &targets, at_once, cap);
+            check(got, expected, "loss");
+            let (rows, head) = inputs();
+            let got = Flex::head_loss_grad(rows, head, layout, targets.clone(), true, cap);
+            let (rows, head) = inputs();
+            let head = (head, layout, cap);
+            let expected = composed::head_loss_grad::<Flex>(rows, head, &targets, true, at_once);
             for (index, (got, expected)) in parts(got).into_iter().zip(parts(expected)).enumerate()
             {
                 check(got, expected, &format!("part {index} of {at_once} rows at once"));
@@ -370,23 +439,19 @@ mod twins {
                 let dense = Flex::float_cast(half.clone(), FloatDType::F32);
                 let (half, dense) = (Frozen::Half(half), Frozen::Dense(dense));
                 let loss = |weight| {
-                    Flex::head_loss(hidden.clone(), weight, layout, targets.clone(), false)
+                    Flex::head_loss(hidden.clone(), weight, layout, targets.clone(), false, None)
                 };
                 check(loss(half.clone()), loss(dense.clone()), "loss");
                 let grads = |weight| {
-                    Flex::head_loss_grad(hidden.clone(), weight, layout, targets.clone(), false)
+                    let (hidden, targets) = (hidden.clone(), targets.clone());
+                    Flex::head_loss_grad(hidden, weight, layout, targets, false, None)
                 };
                 let (got, expected) = (grads(half), grads(dense.clone()));
                 check(got.hidden, expected.hidden.clone(), "hidden");
                 check(got.loss, expected.loss, "loss beside its gradient");
-                let composed = composed::head_loss_grad::<Flex>(
-                    hidden.clone(),
-                    dense,
-                    layout,
-                    &targets,
-                    false,
-                    4,
-                );
+                let head = (dense, layout, None);
+                let composed =
+                    composed::head_loss_grad::<Flex>(hidden.clone(), head, &targets, false, 4);
                 check(expected.hidden, composed.hidden, "the kernel of the dense head");
             }
         }

@@ -3,7 +3,8 @@
 use serde_json::{Value as Json, json};
 
 use super::family::GgufFamily;
-use super::{GgufError, GgufFile, GgufTensor};
+use super::{GgufError, GgufFile, GgufTensor, Value};
+use crate::config::effect;
 use crate::registry::gguf_families;
 
 /// Where a file has the tokens that generation stops at.
@@ -22,6 +23,7 @@ impl GgufFile {
     /// architecture can have but the models here have not.
     pub fn config(&mut self) -> Result<Json, GgufError> {
         let family = self.family()?;
+        self.refuse_changes()?;
         let mut config = (family.read)(self)?;
         let mut set = |key: &str, value: Json| config.insert(key.to_owned(), value);
         for setting in family.settings {
@@ -83,6 +85,29 @@ impl GgufFile {
         const KEY: &str = "general.architecture";
         let metadata = self.metadata();
         metadata.needed(KEY, metadata.text(KEY)?)
+    }
+
+    /// Refuses keys that change what is computed, and that no family here reads. Windows and experts are the families' own,
+    /// which know at which size they change nothing.
+    fn refuse_changes(&self) -> Result<(), GgufError> {
+        let start = self.key("")?;
+        for (key, value) in self.metadata().iter() {
+            let name = key.strip_prefix(start.as_str()).unwrap_or_default();
+            let value = match value {
+                _ if name.contains("sliding_window") || name.contains("expert") => continue,
+                Value::Unsigned(number) => json!(number),
+                Value::Signed(number) => json!(number),
+                Value::F32(number) => json!(number),
+                Value::F64(number) => json!(number),
+                Value::Bool(on) => json!(on),
+                Value::Text(text) => json!(text),
+                Value::Array(_) => continue,
+            };
+            if let Some(does) = effect(name, &value) {
+                return Err(self.feature(format!("`{key}` is {value}: {does}")));
+            }
+        }
+        Ok(())
     }
 
     /// A key of the architecture's own: `block_count` is `llama.block_count`, for one.

@@ -59,7 +59,7 @@ impl GgufFile {
     /// itself: nothing in the header may lead beyond the file's end.
     pub fn open(path: &Path) -> Result<Self, GgufError> {
         let failed = |source| GgufError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
+        let file = burn_lora_files::open(path).map_err(failed)?;
         let split = || GgufError::Split { path: path.to_owned() };
         if is_named_as_part(path) {
             return Err(split());

@@ -1,6 +1,5 @@
 //! Where a model directory keeps its chat template, and the special tokens that it names.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -114,7 +113,7 @@ fn object(path: &Path) -> Result<Map<String, Value>, TemplateError> {
 /// The bytes of a file that may not exist.
 fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, TemplateError> {
     let failed = |source| TemplateError::Io { path: path.to_owned(), source };
-    let file = match File::open(path) {
+    let file = match burn_lora_files::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(failed)?,
     };

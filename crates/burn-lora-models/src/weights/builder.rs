@@ -103,6 +103,11 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The number format that a tensor of that role is held in.
+    pub fn dtype(&self, role: Role) -> WeightDtype {
+        self.at.dtype.of_role(role)
+    }
+
     /// The device that the layers are made on.
     pub fn device(&self) -> &Device {
         self.at.device
@@ -164,6 +169,21 @@ impl<'a> Builder<'a> {
     /// What the source says.
     pub fn rms_norm(&mut self, name: &str, d: usize, epsilon: f64) -> Result<RmsNorm, ModelError> {
         let gamma = self.at(name).param("weight", [d], Role::Scale, [d])?;
+        Ok(RmsNorm { gamma, epsilon })
+    }
+
+    /// A root-mean-square norm whose weight, `[d]`, is what its scale has above one (Gemma).
+    ///
+    /// # Errors
+    ///
+    /// What the source says.
+    pub fn centred_rms_norm(
+        &mut self,
+        name: &str,
+        d: usize,
+        epsilon: f64,
+    ) -> Result<RmsNorm, ModelError> {
+        let gamma = self.at(name).param("weight", [d], Role::Bias, [d])?;
         Ok(RmsNorm { gamma, epsilon })
     }
 

@@ -118,7 +118,7 @@ impl Checkpoint {
             let reason = kind.map_or(reason, |kind| kind.to_string());
             ModelError::Safetensors { path: path.clone(), reason }
         };
-        let mut file = File::open(&path).map_err(ModelError::io("read", &path))?;
+        let mut file = burn_lora_files::open(&path).map_err(ModelError::io("read", &path))?;
         let header = Header::read(&mut file).map_err(|error| match error {
             NoHeader::Io(error) => ModelError::io("read", &path)(error),
             NoHeader::Damaged(reason) => unsound(reason),

@@ -108,6 +108,15 @@ impl WeightDtype {
         FrozenWeight::quantised(quantised(&values, [d_out, d_in], true, format)?, &device)
     }
 
+    /// The nearest number of the format, ties to even; of blocks, which have no format of one number, as it is.
+    pub fn nearest(self, value: f32) -> f32 {
+        match self {
+            Self::F16 => f16::from_f32(value).to_f32(),
+            Self::Bf16 => bf16::from_f32(value).to_f32(),
+            Self::F32 | Self::Q8 | Self::Q4 | Self::Nf4 => value,
+        }
+    }
+
     /// Burn's name of it; of blocks, that of what they stand for.
     pub fn dtype(self) -> DType {
         match self {
@@ -200,6 +209,15 @@ mod tests {
         let f16s = [tie(1.0), tie(3.0), 65504.0, 70000.0];
         let rounded = [1.0, tie(4.0), 65504.0, f32::INFINITY].map(f16::from_f32).to_vec();
         assert_eq!(Values::rounded(f16s.to_vec(), WeightDtype::F16), Values::F16(rounded));
+    }
+
+    /// √3072 = 55.4256 in f32: Gemma's embeddings in bf16 are multiplied with 55.5, in f16 with 55.4375.
+    #[test]
+    fn one_number_is_rounded_to_the_format() {
+        let root = 3072_f32.sqrt();
+        assert_eq!(WeightDtype::Bf16.nearest(root), 55.5);
+        assert_eq!(WeightDtype::F16.nearest(root), 55.4375);
+        assert_eq!([WeightDtype::F32, WeightDtype::Q8].map(|dtype| dtype.nearest(root)), [root; 2]);
     }
 
     #[test]

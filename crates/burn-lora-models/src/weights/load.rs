@@ -49,6 +49,16 @@ pub struct CheckpointKeys {
     pub tolerated: fn(&str) -> bool,
     /// Whether the head is the token table, so that a `lm_head.weight` is its copy and harmless.
     pub tied: bool,
+    /// Keys of the model that files have under another name, with that name.
+    pub renamed: &'static [(&'static str, &'static str)],
+}
+
+impl CheckpointKeys {
+    /// What files call the tensor that has that key in the model.
+    pub(crate) fn in_files<'a>(&self, key: &'a str) -> &'a str {
+        let renamed = self.renamed.iter().find(|(own, _)| *own == key);
+        renamed.map_or(key, |&(_, name)| name)
+    }
 }
 
 /// Builds a model from the checkpoint in `dir`.
@@ -144,8 +154,11 @@ fn plan(
     let mut used = BTreeSet::new();
     let mut found = BTreeMap::new();
     for spec in specs {
-        let key =
-            names(&spec.key, keys.prefix).find_map(|name| checkpoint.tensors.get_key_value(&name));
+        let renamed = keys.in_files(&spec.key).to_owned();
+        let key = [renamed]
+            .into_iter()
+            .chain(names(&spec.key, keys.prefix))
+            .find_map(|name| checkpoint.tensors.get_key_value(&name));
         if let Some((key, entry)) = key {
             used.insert(key.as_str());
             found.insert(spec.key.as_str(), (key, entry));
@@ -182,7 +195,8 @@ fn plan(
             continue;
         }
         let bare = key.strip_prefix(keys.prefix).unwrap_or(key);
-        match (keys.tolerated)(bare) || keys.tied && bare == "lm_head.weight" {
+        let is_head = ["lm_head.weight", keys.in_files("lm_head.weight")].contains(&bare);
+        match (keys.tolerated)(bare) || keys.tied && is_head {
             true => plan.tolerated.push(key.clone()),
             false => problems.push(TensorProblem::Surplus {
                 key: key.clone(),

@@ -255,6 +255,7 @@ impl ModuleVisitor for Collector<'_> {
             "" => name.to_owned(),
             path => format!("{path}.{name}"),
         };
+        let key = self.about.checkpoint_keys().in_files(&key).to_owned();
         let linear = self.containers.last().is_some_and(|container| container == "Struct:Linear");
         let as_burn = self.conv1d && self.about.is_conv1d(&path);
         let turned = linear && D == 2 && !as_burn;

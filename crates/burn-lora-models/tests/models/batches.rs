@@ -16,14 +16,29 @@ use crate::fixture::{device, floats};
 
 const VOCABULARY: usize = 211;
 
-/// Rotary positions with keys shared by three heads, learned positions, and ALiBi of heads that are no power of
-/// two. Widths fill no vector. Weights large enough that texts do not repeat one token.
-const FAMILIES: [(&str, &str); 3] = [
+/// Rotary positions with keys shared by three heads, windows and soft caps, a part of each head that turns, learned
+/// positions, and ALiBi of heads that are no power of two. Widths fill no vector. Weights large enough that texts do
+/// not repeat one token.
+const FAMILIES: [(&str, &str); 5] = [
     (
         "llama",
         r#"{"model_type": "llama", "vocab_size": 211, "hidden_size": 48, "intermediate_size": 100,
             "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 8,
             "max_position_embeddings": 700, "tie_word_embeddings": true, "initializer_range": 0.3}"#,
+    ),
+    (
+        "gemma2",
+        r#"{"model_type": "gemma2", "vocab_size": 211, "hidden_size": 48, "intermediate_size": 100,
+            "num_hidden_layers": 3, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 8,
+            "max_position_embeddings": 700, "initializer_range": 0.3, "sliding_window": 9,
+            "attn_logit_softcapping": 3.0, "final_logit_softcapping": 5.0,
+            "query_pre_attn_scalar": 12, "tie_word_embeddings": false}"#,
+    ),
+    (
+        "gpt_neox",
+        r#"{"model_type": "gpt_neox", "vocab_size": 211, "hidden_size": 36, "num_attention_heads": 3,
+            "intermediate_size": 100, "num_hidden_layers": 2, "max_position_embeddings": 700,
+            "rotary_pct": 0.5, "initializer_range": 0.8}"#,
     ),
     (
         "gpt2",

@@ -224,6 +224,78 @@ fn a_sliding_window_in_use_is_the_longest_sequence() {
     assert_eq!(qwen(json!({"use_sliding_window": true, "max_window_layers": 1})), Some(32));
 }
 
+/// Taken in silence, they gave another model than the one that was trained.
+#[test]
+fn keys_that_change_what_is_computed_are_refused_by_every_family() {
+    let sizes = |model_type: &str| match model_type {
+        "gpt2" => json!({"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 32}),
+        "bloom" => json!({"hidden_size": 8, "n_layer": 1, "n_head": 2, "vocab_size": 32}),
+        _ => json!({"vocab_size": 32, "hidden_size": 8, "intermediate_size": 16,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64}),
+    };
+    let of = |model_type: &str, key: &str, value: &Value| {
+        let mut config = sizes(model_type);
+        config["model_type"] = json!(model_type);
+        config[key] = value.clone();
+        let (text, path) = (config.to_string(), Path::new("dir/config.json"));
+        match matches!(model_type, "bert" | "roberta") {
+            true => BertConfig::from_json(&text, path).map(|_| ()),
+            false => CausalConfig::from_json(&text, path).map(|_| ()),
+        }
+    };
+    let neutral = [json!(null), json!(1.0), json!(false)];
+    let cases: [(&str, [Value; 2], &[usize]); 13] = [
+        ("attn_logit_softcapping", [json!(50.0), json!(1.0)], &[0, 2]),
+        ("final_logit_softcapping", [json!(30.0), json!(30)], &[0, 2]),
+        ("embedding_multiplier", [json!(12.0), json!(0.5)], &[0, 1, 2]),
+        ("logits_scaling", [json!(8.0), json!(16)], &[0, 1, 2]),
+        ("residual_multiplier", [json!(0.22), json!(2)], &[0, 1, 2]),
+        ("attention_multiplier", [json!(0.015625), json!(1.0)], &[0, 2]),
+        ("scale_depth", [json!(1.4), json!(1)], &[0, 2]),
+        ("clip_qkv", [json!(8.0), json!(6)], &[0, 2]),
+        ("use_parallel_residual", [json!(true), json!("yes")], &[0, 2]),
+        ("num_local_experts", [json!(8), json!(2)], &[0, 1, 2]),
+        ("attention_chunk_size", [json!(16), json!(8192)], &[0, 2]),
+        ("rotary_pct", [json!(0.25), json!(0.5)], &[0, 2]),
+        ("mlp_hidden_act", [json!("relu2"), json!("gelu_new")], &[0, 2]),
+    ];
+    for (key, values, passed) in cases {
+        for model_type in ["llama", "mistral", "qwen2", "qwen3", "gpt2", "bloom", "bert", "roberta"]
+        {
+            for value in &values {
+                let said = format!("`{key}` is {value}: it ");
+                check_refused(of(model_type, key, value), &[said.as_str()]);
+            }
+            for at in passed {
+                of(model_type, key, &neutral[*at]).unwrap();
+            }
+        }
+    }
+    for model_type in ["llama", "mistral", "qwen2", "gpt2", "bloom", "bert"] {
+        check_refused(of(model_type, "use_qk_norm", &json!(true)), &["`use_qk_norm` is true"]);
+    }
+    of("qwen3", "use_qk_norm", &json!(true)).unwrap();
+    check_refused(of("qwen3", "use_qk_norm", &json!(false)), &["`use_qk_norm` is false"]);
+    for model_type in ["llama", "gpt2", "bloom", "bert"] {
+        check_refused(of(model_type, "sliding_window", &json!(32)), &["`sliding_window` is 32"]);
+        of(model_type, "sliding_window", &Value::Null).unwrap();
+    }
+    let off = json!({"sliding_window": 32, "use_sliding_window": false});
+    assert_eq!(llama(off).unwrap().about().context(), Some(64));
+    let types = json!({"layer_types": ["full_attention", "linear_attention"]});
+    check_refused(llama(types), &["`layer_types` has `linear_attention`"]);
+    // What the family does anyway, by another family's key.
+    llama(
+        json!({"attention_multiplier": 0.5, "query_pre_attn_scalar": 4, "mlp_hidden_act": "silu"}),
+    )
+    .unwrap();
+    of("bloom", "alibi", &json!(true)).unwrap();
+    check_refused(of("bloom", "alibi", &json!(false)), &["`alibi` is false"]);
+    of("gpt2", "position_embedding_type", &json!("absolute")).unwrap();
+    check_refused(of("gpt2", "rope_theta", &json!(1e4)), &["`rope_theta` is 10000.0"]);
+    check_refused(of("bert", "feed_forward_type", &json!("geglu")), &["`feed_forward_type`"]);
+}
+
 /// Each was once made a table, a list or a panic of.
 #[test]
 fn sizes_that_no_model_has_are_refused_by_their_key() {

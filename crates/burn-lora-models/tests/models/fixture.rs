@@ -13,7 +13,10 @@ pub fn golden(architecture: &str) -> PathBuf {
 }
 
 /// The golden decoders.
-pub const DECODERS: [&str; 5] = ["llama", "qwen2", "qwen3", "gpt2", "bloom"];
+pub const DECODERS: [&str; 11] = [
+    "llama", "qwen2", "qwen3", "gemma", "gemma2", "olmo2", "phi3", "smollm3", "gpt_neox", "gpt2",
+    "bloom",
+];
 
 pub fn device() -> Device {
     burn_lora::device::parse("cpu").unwrap()

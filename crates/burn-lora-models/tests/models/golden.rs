@@ -39,28 +39,10 @@ fn check_causal(architecture: &str) {
 }
 
 #[test]
-fn llama_computes_what_transformers_computes() {
-    check_causal("llama");
-}
-
-#[test]
-fn qwen2_computes_what_transformers_computes() {
-    check_causal("qwen2");
-}
-
-#[test]
-fn qwen3_computes_what_transformers_computes() {
-    check_causal("qwen3");
-}
-
-#[test]
-fn gpt2_computes_what_transformers_computes() {
-    check_causal("gpt2");
-}
-
-#[test]
-fn bloom_computes_what_transformers_computes() {
-    check_causal("bloom");
+fn decoders_compute_what_transformers_computes() {
+    for architecture in DECODERS {
+        check_causal(architecture);
+    }
 }
 
 #[test]
@@ -144,7 +126,9 @@ fn a_dropout_that_drops_nothing_changes_nothing() {
     let device = device().autodiff();
     for architecture in DECODERS {
         let mut copy = Copy::of(architecture);
-        for key in ["attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop"] {
+        for key in
+            ["attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout"]
+        {
             copy.config[key] = 1e-12.into();
         }
         let path = copy.write();

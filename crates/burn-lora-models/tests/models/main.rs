@@ -3,6 +3,7 @@
 mod batches;
 mod config;
 mod conversation;
+mod described;
 mod fixture;
 mod generation;
 mod golden;

@@ -68,13 +68,14 @@ impl Attached {
 
     /// The places of its factors, and of what `config` says is trained whole with them.
     pub(super) fn slots(&self, scan: &Scan, config: &LoraConfig) -> Result<Vec<Slot>, PatchError> {
-        let saved = saved_params(scan, config);
+        let adapted = |path: &str| self.layers().any(|(layer, _)| layer == path);
+        let (saved, biases) = saved_params(scan, config, adapted);
         let slots: Vec<Slot> = scan
             .params()
             .iter()
             .filter(|param| match param.role {
                 ParamRole::Factor => !self.is_of_another(param),
-                _ => saved.contains(&param.path),
+                _ => saved.contains(&param.path) || biases.contains(&param.path),
             })
             .map(|param| moved::widened(&self.sets, Slot::of(param)))
             .chain(unstoppable(scan, &saved))
@@ -112,7 +113,8 @@ pub(super) fn check_settings(attached: &Attached, config: &LoraConfig) -> Result
             Err(PatchError::Mismatch { setting, layer: layer.to_owned(), configured, attached })
         };
         let settings = &config.adapter;
-        if adapter.method() != settings.method {
+        // A kind that PEFT saves as another one is described as that.
+        if adapter.method().saved_as() != settings.method.saved_as() {
             return mismatch("method", &settings.method, &adapter.method());
         }
         if adapter.written_rank() != settings.rank {

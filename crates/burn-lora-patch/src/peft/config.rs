@@ -1,18 +1,20 @@
 //! `adapter_config.json`: every key of PEFT 0.21.2's `LoraConfig`, as plain data.
 //!
 //! Written sorted, with two spaces, as PEFT writes it, so that a file read and written again is the
-//! same file. Keys of other versions are kept.
+//! same file. Keys of other versions are kept. PEFT's `MissConfig` is held in the same fields: it has some
+//! of them, two under names of its own ([`MISS_KEYS`]).
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn_lora::Method;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::files::{CONFIG_FILE, read};
 use crate::error::PatchError;
 
-/// PEFT's `LoraConfig` as its files have it. Absent keys have PEFT's defaults.
+/// PEFT's `LoraConfig`, or its `MissConfig`, as its files have it. Absent keys have PEFT's defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PeftConfig {
@@ -40,7 +42,8 @@ pub struct PeftConfig {
     pub fan_in_fan_out: bool,
     /// Whether the adapter is loaded frozen.
     pub inference_mode: bool,
-    /// The initialisation: a truth value or a name.
+    /// The initialisation: a truth value or a name (of MiSS: `bat` and `mini` are variants of the method).
+    #[serde(alias = "init_weights")]
     pub init_lora_weights: Value,
     /// Settings of KaSA.
     pub kasa_config: Value,
@@ -57,7 +60,8 @@ pub struct PeftConfig {
     pub lora_alpha: f64,
     /// Whether factor B has a bias.
     pub lora_bias: bool,
-    /// The dropout of factor A's input.
+    /// The dropout of factor A's input, or of what MiSS adds up.
+    #[serde(alias = "miss_dropout")]
     pub lora_dropout: f64,
     /// Settings of the initialisation LoRA-GA.
     pub lora_ga_config: Value,
@@ -65,11 +69,14 @@ pub struct PeftConfig {
     pub megatron_config: Value,
     /// The module of Megatron.
     pub megatron_core: Option<String>,
+    /// Columns of the block in MiSS's variant `mini`; none in files of LoRA.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mini_r: Option<usize>,
     /// Modules trained whole.
     pub modules_to_save: Option<Vec<String>>,
     /// Settings of MonteCLoRA.
     pub monteclora_config: Value,
-    /// The kind of adapter; `LORA`.
+    /// The kind of adapter; `LORA` or `MISS`.
     pub peft_type: String,
     /// The version that wrote the file; old ones do not say.
     #[serde(default)]
@@ -132,9 +139,10 @@ impl Default for PeftConfig {
             lora_ga_config: Value::Null,
             megatron_config: Value::Null,
             megatron_core: Some("megatron.core".to_owned()),
+            mini_r: None,
             modules_to_save: None,
             monteclora_config: Value::Null,
-            peft_type: PEFT_TYPE.to_owned(),
+            peft_type: Method::default().peft_type().to_owned(),
             peft_version: Some(PEFT_VERSION.to_owned()),
             qalora_group_size: 16,
             r: 8,
@@ -154,10 +162,33 @@ impl Default for PeftConfig {
     }
 }
 
-/// The only kind of adapter that is read and written.
-pub(super) const PEFT_TYPE: &str = "LORA";
+/// The fields that PEFT's `MissConfig` has, and what they are called there.
+const MISS_KEYS: [(&str, &str); 17] = [
+    ("auto_mapping", "auto_mapping"),
+    ("base_model_name_or_path", "base_model_name_or_path"),
+    ("bias", "bias"),
+    ("exclude_modules", "exclude_modules"),
+    ("inference_mode", "inference_mode"),
+    ("init_lora_weights", "init_weights"),
+    ("layers_pattern", "layers_pattern"),
+    ("layers_to_transform", "layers_to_transform"),
+    ("lora_dropout", "miss_dropout"),
+    ("mini_r", "mini_r"),
+    ("modules_to_save", "modules_to_save"),
+    ("peft_type", "peft_type"),
+    ("peft_version", "peft_version"),
+    ("r", "r"),
+    ("revision", "revision"),
+    ("target_modules", "target_modules"),
+    ("task_type", "task_type"),
+];
+/// The rank of a `MissConfig` that says none.
+const MISS_RANK: usize = 64;
 /// The version of PEFT whose keys are written.
 const PEFT_VERSION: &str = "0.21.2";
+
+/// Keys of mlx-lm's configuration, whose adapters are of another make.
+const MLX: [&str; 3] = ["fine_tune_type", "lora_parameters", "lora_layers"];
 
 /// Modules by pattern or by names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,6 +238,20 @@ impl PeftConfig {
         }
     }
 
+    /// Whether this is PEFT's `MissConfig`.
+    pub(super) fn is_miss(&self) -> bool {
+        self.peft_type == Method::Miss.peft_type()
+    }
+
+    /// What a field is called in the file; none where the file has no such key.
+    fn key_of(&self, field: String) -> Option<String> {
+        if !self.is_miss() || self.unknown.contains_key(&field) {
+            return Some(field);
+        }
+        let known = MISS_KEYS.iter().find(|(name, _)| *name == field);
+        known.map(|(_, key)| (*key).to_owned())
+    }
+
     /// The file's text: keys sorted, two spaces, as PEFT writes it.
     ///
     /// # Errors
@@ -215,7 +260,9 @@ impl PeftConfig {
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         // Map's own order is that of insertion; going through a sorted map sorts the unknown keys in.
         let Value::Object(fields) = serde_json::to_value(self)? else { return Ok(String::new()) };
-        serde_json::to_string_pretty(&fields.into_iter().collect::<BTreeMap<_, _>>())
+        let keyed =
+            fields.into_iter().filter_map(|(field, value)| Some((self.key_of(field)?, value)));
+        serde_json::to_string_pretty(&keyed.collect::<BTreeMap<_, _>>())
     }
 }
 
@@ -233,12 +280,27 @@ pub fn read_config(dir: impl AsRef<Path>) -> Result<PeftConfig, PatchError> {
         reason: error.to_string(),
     };
     let mut fields: Map<String, Value> = serde_json::from_slice(&bytes).map_err(failed)?;
-    match fields.get("peft_type") {
-        Some(Value::String(kind)) if kind == PEFT_TYPE => {}
+    let miss = match fields.get("peft_type") {
+        Some(Value::String(kind)) if Method::ALL.iter().any(|it| it.peft_type() == kind) => {
+            kind == Method::Miss.peft_type()
+        }
         found => {
             let found = found.map_or_else(|| "missing".to_owned(), ToString::to_string);
-            return Err(PatchError::PeftType { path, found });
+            let of_mlx = MLX.iter().any(|key| fields.contains_key(*key));
+            return Err(PatchError::PeftType { path, found, of_mlx });
         }
+    };
+    for key in ["lora_alpha", "r"] {
+        if fields.get(key).is_some_and(Value::is_null) {
+            let reason = format!(
+                "`{key}` is null, with which PEFT loads nothing either: write the number that the adapter was trained with (where \
+                 the key is left out, PEFT takes 8)"
+            );
+            return Err(PatchError::Config { path, reason });
+        }
+    }
+    if miss {
+        fields.entry("r").or_insert_with(|| MISS_RANK.into());
     }
     // PEFT writes null for some settings that are off; where null is no value, it is the default.
     let defaults = serde_json::to_value(PeftConfig::default()).map_err(failed)?;

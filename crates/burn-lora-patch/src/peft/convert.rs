@@ -5,7 +5,7 @@ use burn_lora_text::listed;
 use serde_json::Value;
 
 use super::config::{Modules, OneOrMany, PeftConfig};
-use crate::config::{LoraConfig, TaskType};
+use crate::config::{Bias, LoraConfig, TaskType};
 use crate::targets::{ALL_LINEAR, Targets};
 
 /// What PEFT's configuration says to patch a model with, and what was passed over.
@@ -43,8 +43,10 @@ impl PeftConfig {
             }
         }
         let adapter = config.adapter.written();
+        let method = adapter.method;
         let mut file = Self {
             base_model_name_or_path: config.base_model.clone(),
+            bias: bias_word(method.peft_type(), config.bias).to_owned(),
             exclude_modules: exclude,
             init_lora_weights: match adapter.init {
                 Init::Kaiming => Value::Bool(true),
@@ -53,9 +55,10 @@ impl PeftConfig {
             layers_pattern: (!config.layers_pattern.is_empty())
                 .then(|| OneOrMany::Many(config.layers_pattern.clone())),
             layers_to_transform: config.layers_to_transform.clone().map(OneOrMany::Many),
-            lora_alpha: adapter.alpha,
             lora_dropout: adapter.dropout,
+            mini_r: (method == Method::Miss).then_some(1),
             modules_to_save: (!modules_to_save.is_empty()).then_some(modules_to_save),
+            peft_type: method.peft_type().to_owned(),
             r: adapter.rank,
             target_modules: Some(match &config.targets {
                 Targets::AllLinear => Modules::Pattern(ALL_LINEAR.to_owned()),
@@ -63,10 +66,13 @@ impl PeftConfig {
                 Targets::Regex(pattern) => Modules::Pattern(pattern.clone()),
             }),
             task_type: config.task_type.map(|task| task.as_str().to_owned()),
-            use_rslora: adapter.rslora,
             ..Self::default()
         };
-        if let Some(key) = adapter.method.switch() {
+        if method.scaled() {
+            file.lora_alpha = adapter.alpha;
+            file.use_rslora = adapter.rslora;
+        }
+        if let Some(key) = method.switch() {
             file.switch_on(key);
         }
         file
@@ -117,6 +123,12 @@ impl PeftConfig {
             Some(Modules::Pattern(pattern)) => Targets::Regex(pattern.clone()),
             Some(Modules::Names(names)) => Targets::Names(names.clone()),
         };
+        let words = Bias::ALL.map(|bias| (bias_word(&self.peft_type, bias), bias));
+        let bias = words.iter().find(|(word, _)| *word == self.bias).map(|(_, bias)| *bias);
+        if bias.is_none() {
+            let known = words.map(|(word, _)| word).join(", ");
+            unsupported.push(format!("bias = {:?} (there are {known})", self.bias));
+        }
         let method = self.method().unwrap_or_else(|problem| {
             unsupported.push(problem);
             Method::default()
@@ -134,12 +146,13 @@ impl PeftConfig {
             Some(Modules::Names(names)) => (names, None),
             Some(Modules::Pattern(pattern)) => (Vec::new(), Some(pattern)),
         };
-        let adapter = AdapterConfig::new(self.r)
-            .with_alpha(self.lora_alpha)
+        let mut adapter = AdapterConfig::new(self.r)
             .with_method(method)
             .with_dropout(self.lora_dropout)
-            .with_rslora(self.use_rslora)
             .with_init(init);
+        if method.scaled() {
+            adapter = adapter.with_alpha(self.lora_alpha).with_rslora(self.use_rslora);
+        }
         let mut config = LoraConfig::from(adapter).with_targets(targets);
         config.exclude = exclude;
         config.exclude_regex = exclude_regex;
@@ -154,6 +167,7 @@ impl PeftConfig {
             .filter(|module| !automatic.contains(&module.as_str()))
             .cloned()
             .collect();
+        config.bias = bias.unwrap_or_default();
         config.task_type = task_type;
         config.base_model = self.base_model_name_or_path.clone();
         Ok(LoadedConfig { config, warnings: self.passed_over().into_iter().collect() })
@@ -178,13 +192,13 @@ impl PeftConfig {
     /// A switch that no kind has, or several.
     pub fn method(&self) -> Result<Method, String> {
         let switches: Vec<&str> = self.switches().collect();
+        let of_switch = |switch: Option<&str>| {
+            let mut of_type = Method::ALL.iter().filter(|it| it.peft_type() == self.peft_type);
+            of_type.find(|method| method.switch() == switch).copied()
+        };
         match switches.as_slice() {
-            [] => Ok(Method::default()),
-            [only] => Method::ALL
-                .iter()
-                .copied()
-                .find(|method| method.switch() == Some(*only))
-                .ok_or_else(|| format!("{only} = true")),
+            [] => of_switch(None).ok_or_else(|| format!("peft_type = {:?}", self.peft_type)),
+            [only] => of_switch(Some(*only)).ok_or_else(|| format!("{only} = true")),
             several => Err(format!("{} = true: one kind at a time", several.join(" = true, "))),
         }
     }
@@ -199,7 +213,6 @@ impl PeftConfig {
         };
         let map = |map: &serde_json::Map<String, Value>| Value::Object(map.clone());
         check("lora_bias", self.lora_bias, &true, "");
-        check("bias", self.bias != "none", &Value::from(self.bias.as_str()), "");
         check("rank_pattern", !self.rank_pattern.is_empty(), &map(&self.rank_pattern), "");
         check("alpha_pattern", !self.alpha_pattern.is_empty(), &map(&self.alpha_pattern), "");
         let parameters = self.target_parameters.clone().unwrap_or_default();
@@ -218,7 +231,11 @@ impl PeftConfig {
         for (name, value) in values {
             check(name, is_on(value), value, "");
         }
-        if let Value::String(init) = &self.init_lora_weights {
+        if self.is_miss() {
+            let variant = self.init_lora_weights.is_string();
+            let why = " (another variant of MiSS, whose block has another meaning)";
+            check("init_weights", variant, &self.init_lora_weights, why);
+        } else if let Value::String(init) = &self.init_lora_weights {
             // These subtract their start from the base weights, so the factors alone are not the change.
             let mutates = ["pissa", "olora", "corda", "loftq", "lora_ga"];
             check(
@@ -229,6 +246,14 @@ impl PeftConfig {
             );
         }
         found
+    }
+}
+
+/// PEFT's word for the biases that are trained, which is not the same for every kind.
+fn bias_word(peft_type: &str, bias: Bias) -> &'static str {
+    match bias {
+        Bias::LoraOnly if peft_type == Method::Miss.peft_type() => "MiSS_only",
+        bias => bias.name(),
     }
 }
 

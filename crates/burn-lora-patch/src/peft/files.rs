@@ -33,23 +33,36 @@ pub(super) fn read(dir: &Path, name: &'static str) -> Result<Vec<u8>, PatchError
     match burn_lora_files::bytes(&path) {
         Ok(bytes) => Ok(bytes),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            let note = if dir.is_file() {
-                " (it is a file: name the directory that it is in)"
-            } else if !dir.is_dir() {
-                " (there is no such directory)"
-            } else if name == TENSORS_FILE && dir.join("adapter_model.bin").exists() {
-                "; `adapter_model.bin` is a pickle, which is not read: save it again with PEFT's safe_serialization=True"
-            } else {
-                ""
-            };
-            Err(PatchError::NoAdapterFile {
-                dir: dir.to_owned(),
-                missing: name,
-                note: note.to_owned(),
-            })
+            let note = instead(dir, name);
+            Err(PatchError::NoAdapterFile { dir: dir.to_owned(), missing: name, note })
         }
         Err(source) => Err(PatchError::Io { action: "read", path, source }),
     }
+}
+
+/// What is there in the place of the file of that name, if it helps to know.
+fn instead(dir: &Path, name: &str) -> String {
+    let has = |file: &str| dir.join(file).exists();
+    let note = if dir.is_file() {
+        " (it is a file: name the directory that it is in)"
+    } else if !dir.is_dir() {
+        " (there is no such directory)"
+    } else if name == TENSORS_FILE && has("adapter_model.bin") {
+        "; `adapter_model.bin` is a pickle, which is not read: save it again with PEFT's safe_serialization=True"
+    } else if has("pytorch_lora_weights.safetensors") {
+        "; `pytorch_lora_weights.safetensors` is what diffusers writes for models that draw, and there are none here"
+    } else if let Some(below) = adapter_below(dir) {
+        return format!("; `{below}` in it is one: name that");
+    } else {
+        ""
+    };
+    note.to_owned()
+}
+
+/// A directory in `dir` that is an adapter's, such as the checkpoints in what a trainer wrote; the last by name.
+fn adapter_below(dir: &Path) -> Option<String> {
+    let names = burn_lora_files::names(dir).ok()?;
+    names.into_iter().rfind(|name| dir.join(name).join(CONFIG_FILE).is_file())
 }
 
 /// The largest number whose square f32 holds. The norm behind a layer squares what the layer gives, so nothing can be computed with a

@@ -21,6 +21,9 @@ pub struct NamedTensor {
     pub values: Vec<f32>,
 }
 
+/// The module of a layer's own parameters, where it has an adapter.
+const BASE_LAYER: &str = "base_layer";
+
 /// What every key starts with.
 pub(super) const PREFIX: &str = "base_model.model";
 
@@ -66,7 +69,12 @@ impl Slot {
                 (name, _) => name,
             };
             let matrix = param.layout == Some(Layout::InOut);
-            let key = prefixed(parent(&path), name);
+            // PEFT puts what it wraps into a module of its own.
+            let module = match param.adapted {
+                true => join(parent(&path), BASE_LAYER),
+                false => parent(&path).to_owned(),
+            };
+            let key = prefixed(&module, name);
             return Self::new(path, key, param.shape.clone(), matrix, Part::Base);
         }
         match FactorPath::parse(&path) {
@@ -124,6 +132,11 @@ impl Slot {
             if at % 2 == 0 { own.extend(run) } else { beside.extend(run) }
         }
         (own, beside)
+    }
+
+    /// Whether it is a bias of the base: of a norm, too, whose bias Burn calls `beta`.
+    pub(crate) fn is_bias(&self) -> bool {
+        matches!(self.part, Part::Base) && last_segment(&self.key) == "bias"
     }
 
     /// Which dimension in the file is the rank.
@@ -208,6 +221,7 @@ mod tests {
             id: ParamId::new(),
             role,
             layout: (container == "Linear").then_some(Layout::InOut),
+            adapted: false,
         })
     }
 
@@ -228,6 +242,9 @@ mod tests {
         let magnitude = factor("Dora.magnitude", &[6]);
         assert_eq!(magnitude.key, "base_model.model.l.0.q.lora_magnitude_vector");
         assert_eq!((&magnitude.shape[..], magnitude.rank_at()), (&[6][..], None));
+        let block = factor("Miss.block", &[6, 2]);
+        assert_eq!(block.key, "base_model.model.l.0.q.miss_block");
+        assert_eq!((&block.shape[..], block.rank_at()), (&[2, 6][..], Some(0)));
         let linear = slot("head.weight", "Linear", &[8, 3], ParamRole::Base);
         assert_eq!(
             (linear.key.as_str(), &linear.shape[..]),

@@ -12,22 +12,20 @@ use safetensors::tensor::TensorView;
 use super::attached::{Attached, check_settings, unstoppable};
 use super::config::read_config;
 use super::files::{CONFIG_FILE, TENSORS_FILE, read, usable};
+use super::foreign::foreign;
 use super::keys::{Part, Slot, prefixed};
 use super::moved;
 use super::unwrap::{one_cause, unwrapped};
+use crate::config::HEAD;
 use crate::error::{KeyProblem, PatchError};
 use crate::layout::{Layout, LinearTypes};
 use crate::patch::Plan;
 use crate::path::{last_segment, parent};
 use crate::report::PatchReport;
 use crate::rewrite::add_sets;
-use crate::scan::{ParamRole, Scan};
-use crate::select::Unmatched;
+use crate::scan::{ParamInfo, ParamRole, Scan};
+use crate::select::{Selection, Unmatched};
 use crate::tensors::{compare, write};
-
-/// What PEFT calls the output head that it saves beside the factors, with the token table, where tokens were added or
-/// it is asked to (`save_embedding_layers`).
-const HEAD: &str = "lm_head";
 
 /// How an adapter is loaded.
 ///
@@ -128,6 +126,7 @@ pub fn load<M: Module>(
 
     if !options.trainable {
         plan.selection.saved_params.clear();
+        plan.selection.biases.clear();
         plan.report.trainable = 0;
     }
     plan.report.warnings.extend(loaded.warnings);
@@ -173,6 +172,12 @@ fn values(
         .map_err(|error| PatchError::damaged(&path, &error.to_string()))?;
     let known: BTreeSet<&str> = slots.iter().map(|slot| slot.key.as_str()).collect();
     let tensors: BTreeMap<String, TensorView<'_>> = unwrapped(file.tensors(), &known);
+    if let Some(problem) = foreign(tensors.keys().map(String::as_str)) {
+        return Err(PatchError::Keys {
+            origin: path.display().to_string(),
+            problems: vec![problem],
+        });
+    }
 
     let embeddings: Vec<String> = tensors
         .keys()
@@ -241,32 +246,40 @@ fn slots(plan: &Plan, adapter: &AdapterConfig) -> Vec<Slot> {
         let factors = adapter.method.factors().iter();
         factors.map(|factor| Slot::factor(factor, linear, adapter.rank))
     });
-    let saved_params = &plan.selection.saved_params;
+    let Selection { saved_params, biases, .. } = &plan.selection;
     let params = || plan.scan.params().iter();
-    let saved = params().filter(|param| saved_params.contains(&param.path));
     let adapted: BTreeSet<&str> = plan.adapted().map(|linear| linear.path.as_str()).collect();
+    let saved = params()
+        .filter(|param| saved_params.contains(&param.path) || biases.contains(&param.path))
+        .map(|param| ParamInfo { adapted: adapted.contains(parent(&param.path)), ..param.clone() });
     let beside = params().filter(|param| {
         let module = parent(&param.path);
         param.role == ParamRole::Base
             && (param.container == "Embedding" || last_segment(module) == HEAD)
             && !saved_params.contains(&param.path)
+            && !biases.contains(&param.path)
             && !adapted.contains(module)
     });
     let beside = beside.map(|param| Slot { optional: true, ..Slot::of(param) });
     factors
-        .chain(saved.map(Slot::of))
+        .chain(saved.map(|param| Slot::of(&param)))
         .chain(unstoppable(&plan.scan, saved_params))
         .chain(beside)
         .collect()
 }
 
 /// A wrong shape is a wrong rank where a factor differs in nothing else, and means added tokens where an embedding
-/// does in its rows; a head without a place is the token table's.
+/// does in its rows; a head without a place, or an adapter on one, is the token table's.
 fn explained(problem: KeyProblem, slots: &[Slot], configured: usize) -> KeyProblem {
+    let of_head = format!("{}.", prefixed("", HEAD));
+    let head = || slots.iter().any(|slot| slot.key.starts_with(&of_head));
     let (key, found, expected) = match problem {
         KeyProblem::Shape { key, found, expected } => (key, found, expected),
         KeyProblem::Surplus { key, .. } if key == format!("{}.weight", prefixed("", HEAD)) => {
             return KeyProblem::TiedHead { key };
+        }
+        KeyProblem::Surplus { key, .. } if key.starts_with(&of_head) && !head() => {
+            return KeyProblem::AdaptedHead { key };
         }
         other => return other,
     };

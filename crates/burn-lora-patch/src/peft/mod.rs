@@ -1,6 +1,6 @@
 //! Adapter directories as Hugging Face PEFT reads and writes them.
 //!
-//! A directory holds `adapter_config.json`, all 41 keys of PEFT 0.21.2 ([`PeftConfig`]), and
+//! A directory holds `adapter_config.json`, all 41 keys of PEFT 0.21.2 (of MiSS, 17: [`PeftConfig`]), and
 //! `adapter_model.safetensors`:
 //!
 //! | what | key | shape |
@@ -8,12 +8,14 @@
 //! | factor A | `base_model.model.<layer>.lora_A.weight` | `[rank, d_in]`, Burn's `a` transposed |
 //! | factor B | `base_model.model.<layer>.lora_B.weight` | `[d_out, rank]`, Burn's `b` transposed |
 //! | DoRA's magnitudes | `base_model.model.<layer>.lora_magnitude_vector` | `[d_out]` |
+//! | MiSS's block | `base_model.model.<layer>.miss_block` | `[rank, d_out]`, Burn's `block` transposed |
 //! | linear trained whole | `base_model.model.<module>.weight`, `.bias` | `[d_out, d_in]`, `[d_out]` |
+//! | bias trained with the adapter | `base_model.model.<module>.bias`, of an adapted layer `….<layer>.base_layer.bias` | Burn's `bias`, a norm's `beta` |
 //! | norm trained whole | `base_model.model.<module>.weight`, `.bias` | Burn's `gamma`, `beta` |
 //!
 //! The names of factors come from the table of kinds in the adapter crate
-//! ([`Method::factors`](burn_lora::Method::factors)). LoRA, rsLoRA and DoRA on linear layers are
-//! supported, both ways. Whatever else a file asks for (ranks by pattern, embeddings, biases) is
+//! ([`Method::factors`](burn_lora::Method::factors)). LoRA, rsLoRA, DoRA and MiSS on linear layers are
+//! supported, both ways. Whatever else a file asks for (ranks by pattern, embeddings, a bias of factor B) is
 //! refused, all of it in one error.
 //!
 //! An adapter that started in a part of the base (PiSSA, OLoRA) is written as the plain adapter of twice the rank that
@@ -49,6 +51,7 @@ mod attached;
 mod config;
 mod convert;
 mod files;
+mod foreign;
 pub(crate) mod keys;
 mod load;
 pub(crate) mod moved;
@@ -61,4 +64,4 @@ pub use files::{CONFIG_FILE, TENSORS_FILE, broken, usable};
 pub use keys::{bare, factor_key, factor_of};
 pub use load::{LoadOptions, load, load_into};
 pub use save::{config_of, save, save_adapter};
-pub use unwrap::unwrapped_key;
+pub use unwrap::{plain_key, unwrapped_key};

@@ -17,7 +17,10 @@ const WRAPPERS: [&str; 5] =
 /// DoRA's factor, which is a module in memory and a tensor in files.
 const MAGNITUDE: &str = "lora_magnitude_vector";
 
-/// What a key names, without PEFT's prefix and whatever wrapped the model when it was written.
+/// MiSS's factor, which is one of a dictionary's tensors in memory.
+const BLOCK: &str = "miss_block";
+
+/// What a key names, without PEFT's prefix and whatever wrapped the model when it was written, as PEFT spells it.
 ///
 /// ```
 /// use burn_lora_patch::peft::unwrapped_key;
@@ -40,10 +43,27 @@ pub fn unwrapped_key(key: &str) -> String {
     {
         parts.remove(parts.len() - 2);
     }
-    if let [.., MAGNITUDE, "weight"] = parts[..] {
+    if let [.., MAGNITUDE, "weight"] | [.., BLOCK, _] = parts[..] {
         parts.pop();
     }
+    // loralib's factors are parameters, and no layers with a weight.
+    if let [.., "lora_A" | "lora_B"] = parts[..] {
+        parts.push("weight");
+    }
     parts.join(".")
+}
+
+/// The key that PEFT's files have for what a key names: [`unwrapped_key`] with PEFT's prefix before it.
+///
+/// ```
+/// use burn_lora_patch::peft::plain_key;
+///
+/// let key = "base_model.model.model.q_proj.lora_A.weight";
+/// assert_eq!(plain_key("_orig_mod.base_model.model.model.q_proj.lora_A.default.weight"), key);
+/// assert_eq!(plain_key(key), key);
+/// ```
+pub fn plain_key(key: &str) -> String {
+    prefixed("", &unwrapped_key(key))
 }
 
 /// The tensors by key, those under a wrapper's keys under the model's.
@@ -103,9 +123,10 @@ mod tests {
 
     const A: &str = "base_model.model.model.layers.0.q.lora_A.weight";
     const M: &str = "base_model.model.model.layers.0.q.lora_magnitude_vector";
+    const D: &str = "base_model.model.model.layers.0.q.miss_block";
 
     fn known() -> BTreeSet<&'static str> {
-        [A, M, "base_model.model.score.weight"].into()
+        [A, M, D, "base_model.model.score.weight"].into()
     }
 
     #[test]
@@ -125,8 +146,10 @@ mod tests {
             ),
             ("base_model.model.model.layers.0.q.lora_A.default.weight", A),
             ("base_model.model.model.layers.0.q.lora_A.poems.weight", A),
+            ("layers.0.q.lora_A", A),
             ("base_model.model.model.layers.0.q.lora_magnitude_vector.default.weight", M),
             ("module.base_model.model.model.layers.0.q.lora_magnitude_vector.weight", M),
+            ("base_model.model.model.layers.0.q.miss_block.default", D),
             (
                 "base_model.model.score.modules_to_save.default.weight",
                 "base_model.model.score.weight",

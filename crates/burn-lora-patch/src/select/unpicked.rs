@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use burn_lora_text::nearest_ends;
 
 use super::{Counts, Entry};
+use crate::config::{HEAD, LoraConfig};
 use crate::error::{Role, TargetProblem};
-use crate::path::{is_named, last_segments};
+use crate::path::{is_named, last_segments, parent};
 use crate::report::LayerStatus;
 use crate::scan::Scan;
 
@@ -44,10 +45,15 @@ pub(super) fn layers_pattern(scan: &Scan, pattern: &str) -> TargetProblem {
 }
 
 /// The problem of a target of which nothing is left.
-pub(super) fn target(scan: &Scan, entry: &Entry<'_>, counts: &Counts) -> TargetProblem {
+pub(super) fn target(
+    scan: &Scan,
+    config: &LoraConfig,
+    entry: &Entry<'_>,
+    counts: &Counts,
+) -> TargetProblem {
     let matched = counts.saved + counts.other_layer + counts.excluded;
     if matched == 0 {
-        return no_linear(scan, Role::Target, entry);
+        return no_linear(scan, config, Role::Target, entry);
     }
     let mut reasons = Vec::new();
     if let Some(by) = &counts.excluded_by {
@@ -66,8 +72,31 @@ pub(super) fn target(scan: &Scan, entry: &Entry<'_>, counts: &Counts) -> TargetP
     }
 }
 
+/// The problem of an entry that names the head of a model whose head is its token table: of a model without a linear layer that is
+/// called as heads are.
+pub(super) fn tied_head(
+    scan: &Scan,
+    config: &LoraConfig,
+    role: Role,
+    entry: &str,
+) -> Option<TargetProblem> {
+    let own = |head: &String| scan.linears().iter().any(|linear| is_named(&linear.path, head));
+    if !is_named(entry, HEAD) || config.heads.iter().chain(&config.task_heads()).any(own) {
+        return None;
+    }
+    let tables = scan.params().iter().filter(|param| param.container == "Embedding");
+    let table = tables.max_by_key(|param| param.shape.first().copied())?;
+    let table = parent(&table.path).to_owned();
+    Some(TargetProblem::TiedHead { role, entry: entry.to_owned(), table })
+}
+
 /// The problem of an entry that names no linear layer.
-pub(super) fn no_linear(scan: &Scan, role: Role, entry: &Entry<'_>) -> TargetProblem {
+pub(super) fn no_linear(
+    scan: &Scan,
+    config: &LoraConfig,
+    role: Role,
+    entry: &Entry<'_>,
+) -> TargetProblem {
     let matches = |path: &str| match entry {
         Entry::All => false,
         Entry::Name(name) => is_named(path, name),
@@ -100,6 +129,9 @@ pub(super) fn no_linear(scan: &Scan, role: Role, entry: &Entry<'_>) -> TargetPro
             inside: part.is_some(),
             example: part.or(linears().next()).unwrap_or_default().to_owned(),
         };
+    }
+    if let Some(problem) = tied_head(scan, config, role, entry.text()) {
+        return problem;
     }
     // The parameter of a layer for the layer.
     let of_layer = entry.text().rsplit_once('.').filter(|(layer, parameter)| {

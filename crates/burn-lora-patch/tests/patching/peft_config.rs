@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn_lora::{Init, Method};
 use burn_lora_patch::peft::{CONFIG_FILE, Modules, OneOrMany, PeftConfig, read_config};
-use burn_lora_patch::{LoraConfig, PatchError, Targets, TaskType};
+use burn_lora_patch::{Bias, LoraConfig, PatchError, Targets, TaskType};
 
 use crate::mlp::config;
 
@@ -24,8 +24,19 @@ fn golden(names: &[&str]) -> Vec<PathBuf> {
 
 #[test]
 fn what_peft_wrote_is_written_again_byte_for_byte() {
-    let directories = golden(&["lora", "rslora", "partial", "dora", "patterns", "embedding"]);
-    assert!(directories.len() >= 20, "{directories:?}");
+    let names = [
+        "lora",
+        "rslora",
+        "partial",
+        "dora",
+        "patterns",
+        "embedding",
+        "miss",
+        "bias_all",
+        "bias_lora_only",
+    ];
+    let directories = golden(&names);
+    assert!(directories.len() >= 23, "{directories:?}");
     for dir in directories {
         let text = fs::read_to_string(dir.join(CONFIG_FILE)).unwrap();
         assert_eq!(read_config(&dir).unwrap().to_json().unwrap(), text, "{}", dir.display());
@@ -71,6 +82,45 @@ fn lora_rslora_and_dora_are_understood() {
 }
 
 #[test]
+fn miss_is_understood_in_its_own_words() {
+    let directories = golden(&["miss"]);
+    assert!(!directories.is_empty());
+    for dir in directories {
+        let file = read_config(&dir).unwrap();
+        let loaded = file.to_config().unwrap();
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        let adapter = &loaded.config.adapter;
+        assert_eq!((adapter.method, adapter.rank, adapter.scale()), (Method::Miss, 4, 1.0));
+        let again = PeftConfig::new(&loaded.config).to_json().unwrap();
+        let text = fs::read_to_string(dir.join(CONFIG_FILE)).unwrap();
+        let keys = |text: &str| -> Vec<String> {
+            let fields: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(text).unwrap();
+            fields.keys().cloned().collect()
+        };
+        assert_eq!(keys(&again), keys(&text));
+    }
+    // A rank that is not said is PEFT's for this kind, dropout has a name of its own, and variants are refused.
+    let dir = written(
+        r#"{"peft_type": "MISS", "target_modules": ["q"], "miss_dropout": 0.25, "new": true}"#,
+    );
+    let file = read_config(dir.path()).unwrap();
+    let loaded = file.to_config().unwrap();
+    assert_eq!((loaded.config.adapter.rank, loaded.config.adapter.dropout), (64, 0.25));
+    let text = file.to_json().unwrap();
+    assert!(text.contains("\"miss_dropout\": 0.25") && text.contains("\"new\""), "{text}");
+    assert!(!text.contains("lora"), "{text}");
+    for variant in ["bat", "mini"] {
+        let text = format!(
+            r#"{{"peft_type": "MISS", "target_modules": ["q"], "init_weights": "{variant}", "mini_r": 2}}"#
+        );
+        let settings = read_config(written(&text).path()).unwrap().to_config().unwrap_err();
+        let [one] = settings.as_slice() else { panic!("{settings:?}") };
+        assert!(one.starts_with(&format!("init_weights = \"{variant}\" (another")), "{one}");
+    }
+}
+
+#[test]
 fn what_is_not_supported_is_listed_all_at_once() {
     for dir in golden(&["patterns"]) {
         let settings = read_config(&dir).unwrap().to_config().unwrap_err().join("\n");
@@ -79,7 +129,7 @@ fn what_is_not_supported_is_listed_all_at_once() {
         }
     }
     let text = r#"{
-        "peft_type": "LORA", "target_modules": ["q"], "bias": "all", "lora_bias": true,
+        "peft_type": "LORA", "target_modules": ["q"], "bias": "norms", "lora_bias": true,
         "layer_replication": [[0, 2], [1, 3]], "target_parameters": ["experts.weight"],
         "trainable_token_indices": [1], "init_lora_weights": "pissa_niter_4",
         "ensure_weight_tying": true, "use_qalora": true, "use_bdlora": {}, "velora_config": {"rank": 1},
@@ -95,7 +145,7 @@ fn what_is_not_supported_is_listed_all_at_once() {
     );
     let joined = settings.join("\n");
     for part in [
-        "bias = \"all\"",
+        "bias = \"norms\" (there are none, all, lora_only)",
         "init_lora_weights = \"pissa_niter_4\" (it changes the base",
         "layer_replication = [[0,2],[1,3]]",
         "task_type = \"SEQ_CLASS\" (there are SEQ_CLS,",
@@ -121,8 +171,12 @@ fn a_patch_goes_into_peft_s_configuration_and_back() {
     full.layers_pattern = vec!["layers".into()];
     let mut pattern = config(Targets::Regex(".*_proj".into()));
     pattern.exclude_regex = Some(".*k_proj".into());
+    let miss = LoraConfig::new(6).with_method(Method::Miss).with_dropout(0.5).with_targets(["q"]);
+    let biased = miss.clone().with_bias(Bias::LoraOnly);
+    assert_eq!(PeftConfig::new(&biased).bias, "MiSS_only");
+    let all = config(Targets::AllLinear).with_bias(Bias::All);
     let orthogonal = config(Targets::AllLinear).with_init(Init::Orthogonal);
-    for config in [full, pattern, orthogonal, config(Targets::AllLinear)] {
+    for config in [full, pattern, miss, biased, all, orthogonal, config(Targets::AllLinear)] {
         let config = config.with_base_model("base");
         let peft = PeftConfig::new(&config);
         let text = peft.to_json().unwrap();
@@ -178,6 +232,12 @@ fn configurations_that_are_none_are_refused_by_file_and_key() {
     assert!(matches!(&error, PatchError::NoAdapterFile { missing: CONFIG_FILE, .. }), "{error}");
     let error = read_config(missing.path().join("nowhere")).unwrap_err().to_string();
     assert!(error.contains("there is no such directory"), "{error}");
+    for name in ["checkpoint-10", "checkpoint-20"] {
+        fs::create_dir(missing.path().join(name)).unwrap();
+        fs::write(missing.path().join(name).join(CONFIG_FILE), "{}").unwrap();
+    }
+    let error = read_config(missing.path()).unwrap_err().to_string();
+    assert!(error.ends_with("; `checkpoint-20` in it is one: name that"), "{error}");
 
     let error = read_config(written("{\"peft_type\": \"LORA\",").path()).unwrap_err();
     assert!(matches!(error, PatchError::Config { .. }), "{error}");
@@ -186,6 +246,18 @@ fn configurations_that_are_none_are_refused_by_file_and_key() {
         error.to_string().contains("adapter_config.json cannot be understood: `r` is -4"),
         "{error}"
     );
+
+    for key in ["lora_alpha", "r"] {
+        let null = format!(r#"{{"peft_type": "LORA", "target_modules": ["q"], "{key}": null}}"#);
+        let error = read_config(written(&null).path()).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("`{key}` is null")) && error.contains("takes 8"),
+            "{error}"
+        );
+    }
+    let mlx = r#"{"fine_tune_type": "lora", "lora_parameters": {"rank": 8, "scale": 20.0}}"#;
+    let error = read_config(written(mlx).path()).unwrap_err().to_string();
+    assert!(error.contains("`mlx_lm.fuse`"), "{error}");
 
     for (text, found) in [(r#"{"peft_type": "IA3"}"#, "\"IA3\""), ("{}", "missing")] {
         let error = read_config(written(text).path()).unwrap_err();

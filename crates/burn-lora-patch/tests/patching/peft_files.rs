@@ -6,18 +6,18 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn_lora_patch::peft::{
-    CONFIG_FILE, LoadOptions, Modules, PeftConfig, TENSORS_FILE, load, read_config, save,
-    save_adapter,
+    CONFIG_FILE, LoadOptions, Modules, PeftConfig, TENSORS_FILE, load, load_into, read_config,
+    save, save_adapter,
 };
 use burn_lora_patch::{
-    KeyProblem, LoraConfig, PatchError, Targets, TaskType, adapter_names, delete_adapter, merge,
-    patch, set_active, unload,
+    Bias, KeyProblem, LoraConfig, PatchError, Targets, TaskType, adapter_names, delete_adapter,
+    merge, patch, set_active, set_tensors, trainable_tensors, unload,
 };
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use tempfile::TempDir;
 
-use crate::mlp::{Mlp, bits, config, cpu, logits, tracked, with_trained_factors};
+use crate::mlp::{BASE_PARAMS, Mlp, bits, config, cpu, logits, tracked, with_trained_factors};
 
 pub const A: &str = "base_model.model.model.layers.0.fc1.lora_A.weight";
 pub const B: &str = "base_model.model.model.layers.0.fc1.lora_B.weight";
@@ -56,6 +56,13 @@ fn what_is_saved_loads_into_the_base_bit_for_bit() {
             .with_alpha(4.0)
             .with_method(burn_lora::Method::Dora)
             .with_targets(Targets::AllLinear),
+        config(Targets::names(["0.fc1"])).with_bias(Bias::LoraOnly),
+        config(Targets::names(["fc1"])).with_bias(Bias::All).with_modules_to_save(["classifier"]),
+        // More rows than an output has columns, and shards of 5 in 6 and in 10 inputs.
+        LoraConfig::new(5)
+            .with_method(burn_lora::Method::Miss)
+            .with_dropout(0.5)
+            .with_targets(Targets::AllLinear),
     ] {
         let (model, dir) = saved(&config);
         let mut loaded = Mlp::new(&cpu());
@@ -90,6 +97,82 @@ fn a_dora_directory_has_magnitudes_and_a_switch_and_is_the_same_on_the_same_base
     assert_eq!(logits(&loaded), logits(&model));
     assert_ne!(logits(&loaded), logits(&Mlp::new(&cpu())));
     assert_eq!(bits(&unload(loaded)), bits(&Mlp::new(&cpu())));
+}
+
+/// PEFT's files know no LoRA-FA: what is saved is LoRA, and goes back into what it came from.
+#[test]
+fn a_lora_fa_is_saved_as_lora_and_trains_b_alone() {
+    let config = config(Targets::names(["0.fc1"])).with_method(burn_lora::Method::LoraFa);
+    let device = cpu().autodiff();
+    let mut fresh = Mlp::new(&device);
+    let report = patch(&mut fresh, &config).unwrap();
+    assert_eq!((report.trainable(), report.total()), (2 * 10, BASE_PARAMS + 2 * (6 + 10)));
+    let names = |model: &Mlp| -> Vec<String> {
+        trainable_tensors(model).unwrap().into_iter().map(|tensor| tensor.key).collect()
+    };
+    assert_eq!(names(&fresh), [B]);
+
+    let (model, dir) = saved(&config);
+    let written = read_config(dir.path()).unwrap();
+    assert_eq!(written.method(), Ok(burn_lora::Method::Lora));
+    let mut loaded = Mlp::new(&cpu());
+    load(&mut loaded, dir.path(), &LoadOptions::new().with_trainable(true)).unwrap();
+    assert_eq!(logits(&loaded), logits(&model));
+    assert_eq!(names(&loaded), [A, B]);
+
+    // As a checkpoint, whose A is given back though it is not trained, and by name.
+    let (mut restored, mut again) = (fresh.clone(), fresh);
+    set_tensors(&mut restored, trainable_tensors(&loaded).unwrap()).unwrap();
+    load_into(&mut again, "default", dir.path()).unwrap();
+    for model in [&restored, &again] {
+        assert_eq!(logits(&model.valid()), logits(&loaded));
+        assert_eq!(names(model), [B]);
+    }
+    // Another adapter's A is nobody's here.
+    let mut other = Mlp::new(&device);
+    patch(&mut other, &config.with_targets(["1.fc1"])).unwrap();
+    let error = set_tensors(&mut other, trainable_tensors(&loaded).unwrap()).unwrap_err();
+    assert!(matches!(error, PatchError::Keys { .. }), "{error}");
+}
+
+/// Of the base model there is one: what is trained of it belongs to one adapter.
+#[test]
+fn biases_are_trained_saved_under_peft_s_keys_and_kept_to_one_adapter() {
+    let one = config(Targets::names(["0.fc1"])).with_bias(Bias::LoraOnly);
+    let mut model = Mlp::new(&cpu().autodiff());
+    let report = patch(&mut model, &one).unwrap();
+    let key = "base_model.model.model.layers.0.fc1.base_layer.bias";
+    let keys = |model: &Mlp| -> Vec<String> {
+        trainable_tensors(model).unwrap().into_iter().map(|tensor| tensor.key).collect()
+    };
+    let mut found = keys(&model);
+    found.sort();
+    assert_eq!(found, [key, A, B]);
+    assert_eq!((report.biases().count, report.trainable()), (1, 2 * (6 + 10) + 10));
+
+    let (_, dir) = saved(&one);
+    let bytes = fs::read(dir.path().join(TENSORS_FILE)).unwrap();
+    assert_eq!(SafeTensors::deserialize(&bytes).unwrap().tensor(key).unwrap().shape(), [10]);
+    let second = config(Targets::names(["1.fc1"])).with_name("second");
+    let error = patch(&mut model, &second.clone().with_bias(Bias::All)).unwrap_err();
+    assert!(matches!(error, PatchError::SavedBeside { .. }), "{error}");
+    patch(&mut model, &second).unwrap();
+
+    // Every bias: seven of linears, and two of norms, which Burn calls `beta`.
+    let mut model = Mlp::new(&cpu().autodiff());
+    let report = patch(&mut model, &one.clone().with_bias(Bias::All)).unwrap();
+    assert_eq!((report.biases().count, report.biases().params), (9, 2 * (6 + 10 + 6 + 6) + 3));
+    let found = keys(&model);
+    assert!(
+        found.iter().any(|key| key == "base_model.model.model.layers.1.norm.bias"),
+        "{found:?}"
+    );
+    assert!(found.iter().any(|key| key == "base_model.model.classifier.bias"), "{found:?}");
+
+    // A model without one is told of.
+    let none = one.with_targets(["lm_head"]).with_bias(Bias::LoraOnly);
+    let report = patch(&mut Mlp::new(&cpu()), &none).unwrap();
+    assert!(report.warnings()[0].contains("bias = \"lora_only\" trains nothing"), "{report}");
 }
 
 #[test]

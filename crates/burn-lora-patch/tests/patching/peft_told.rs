@@ -84,6 +84,15 @@ fn a_table_of_other_rows_is_refused_with_the_way_out() {
     assert!(problems[0].to_string().contains("tokens were added"), "{}", problems[0]);
 }
 
+/// Kohya's names were once told as a list of what is missing and what is surplus.
+#[test]
+fn tensors_with_another_tools_names_are_told_in_one_sentence() {
+    let key = |name: &str| -> &'static str { format!("model.layers.0.fc1.{name}").leak() };
+    let kohya = [key("lora_down.weight"), key("lora_up.weight"), key("alpha")];
+    let problems = check_problems(&kohya.map(|key| f32s(key, &[2, 6])));
+    assert!(matches!(&problems[..], [KeyProblem::Foreign { count: 2, .. }]), "{problems:?}");
+}
+
 #[test]
 fn values_that_are_not_finite_are_refused_by_their_tensor() {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

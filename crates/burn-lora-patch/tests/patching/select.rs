@@ -12,7 +12,7 @@ use burn_lora_patch::{
     TargetProblem, Targets, TaskType, merge, patch, plan, unmerge,
 };
 
-use crate::mlp::{BASE_PARAMS, Mlp, ToVec, bits, config, cpu, tracked};
+use crate::mlp::{BASE_PARAMS, Body, Mlp, ToVec, bits, config, cpu, tracked};
 
 fn adapted(report: &PatchReport) -> Vec<&str> {
     let layers = report.layers().iter();
@@ -399,4 +399,35 @@ fn layers_at_the_top_of_a_model_need_a_pattern() {
     );
     config.layers_pattern = vec!["layers".into()];
     assert_eq!(patch(&mut model, &config).unwrap().adapted(), 6);
+}
+
+/// It was once told with the names that there are, of which none is a head.
+#[test]
+fn a_head_that_is_the_token_table_is_told_with_what_to_do() {
+    let body = || Mlp::new(&cpu()).model;
+    let told = |config: LoraConfig| plan(&body(), &config).unwrap_err().to_string();
+    let named = |name: &str| config(Targets::names([name]));
+    for problem in [
+        told(named("lm_head")),
+        told(named("fc1").with_modules_to_save(["lm_head"])),
+        told(named("fc1").with_exclude(["lm_head"])),
+    ] {
+        assert!(problem.contains("its token table `embed` (`tie_word_embeddings`)"), "{problem}");
+    }
+    let advice = told(named("lm_head"));
+    assert!(advice.contains("modules_to_save = [\"embed\"]"), "{advice}");
+    plan(&body(), &named("fc1").with_modules_to_save(["embed"])).unwrap();
+    // A model with another head has no such table, nor has one of which another name is asked.
+    let other = plan(&Mlp::new(&cpu()), &named("lm_heads")).unwrap_err().to_string();
+    assert!(other.contains("did you mean `lm_head`?"), "{other}");
+    let classifier = LinearConfig::new(6, 3).init(&cpu());
+    let config = named("lm_head").with_task_type(TaskType::SeqCls);
+    let told = plan(&Classifies { model: body(), classifier }, &config).unwrap_err().to_string();
+    assert!(!told.contains("token table"), "{told}");
+}
+
+#[derive(Module, Debug)]
+struct Classifies {
+    model: Body,
+    classifier: Linear,
 }

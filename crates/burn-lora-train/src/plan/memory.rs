@@ -68,7 +68,8 @@ impl Needs {
         let (adapter, trained, largest_trained, table) = match &outline.report {
             Some(report) => {
                 let factors = report.layers().iter().map(|layer| layer.adapter_params);
-                let largest = factors.clone().chain(report.saved().iter().map(|m| m.params));
+                let trained = report.layers().iter().map(|layer| layer.trained_params);
+                let largest = trained.chain(report.saved().iter().map(|m| m.params));
                 (factors.sum(), report.trainable(), largest.max().unwrap_or(0), 0)
             }
             None => {

@@ -35,6 +35,7 @@ use crate::{AdapterConfig, FrozenWeight, LoraError, init, lora_linear, product};
 const MAGNITUDE: Factor = Factor {
     name: "magnitude",
     key: "lora_magnitude_vector",
+    trained: true,
     lora_plus: true,
     shape: |sizes| vec![sizes.d_out],
 };

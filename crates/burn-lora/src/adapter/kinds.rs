@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::dora::Dora;
 use super::lora::Lora;
+use super::lora_fa::LoraFa;
+use super::miss::Miss;
 use super::{Adaptation, Factor, Given, Initial, Input, Sizes, Strength};
 use crate::{AdapterConfig, LoraError};
 
@@ -32,9 +34,14 @@ macro_rules! kinds {
                 match self { $(Self::$Kind => $name,)+ }
             }
 
-            /// What is trained, in the order of traversal.
+            /// What it is made of, in the order of traversal.
             pub fn factors(self) -> &'static [Factor] {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::FACTORS,)+ }
+            }
+
+            /// The `peft_type` of PEFT's `adapter_config.json` for this kind.
+            pub fn peft_type(self) -> &'static str {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::PEFT_TYPE,)+ }
             }
 
             /// The key of `adapter_config.json` that PEFT sets to `true` for this kind.
@@ -45,6 +52,31 @@ macro_rules! kinds {
             /// Whether its factors can start in a part of the weight ([`Init::moves_base`](crate::Init::moves_base)).
             pub fn subtracts(self) -> bool {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::SUBTRACTS,)+ }
+            }
+
+            /// Whether its change is multiplied by a scale, so that alpha and rsLoRA mean something.
+            pub fn scaled(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::SCALED,)+ }
+            }
+
+            /// Whether a factor is drawn at the start, so that [`Init`](crate::Init) means something.
+            pub fn drawn(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::DRAWN,)+ }
+            }
+
+            /// Whether a training step keeps the layer's input for the backward pass.
+            pub fn keeps_input(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::KEEPS_INPUT,)+ }
+            }
+
+            /// What the kind itself says of these sizes, none of which is 0.
+            fn has_room(self, sizes: Sizes) -> Result<(), LoraError> {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::fits(sizes),)+ }
+            }
+
+            /// The rank beyond which an adapter of these sizes can learn nothing more.
+            pub fn useful_rank(self, sizes: Sizes) -> usize {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::useful_rank(sizes),)+ }
             }
 
             /// Values that a training step keeps for the backward pass, for each row of the layer's
@@ -128,6 +160,10 @@ kinds! {
     /// Weight-decomposed: the columns of `W + scale · A B`, each with a magnitude of its own
     /// (arXiv 2402.09353).
     Dora = "dora", called "DoRA";
+    /// One block of rows that all stretches of the inputs share: `W' = W + R D` (arXiv 2409.15371).
+    Miss = "miss", called "MiSS";
+    /// LoRA whose factor A is frozen, so that no input is kept while training (arXiv 2308.03303).
+    LoraFa = "lora-fa", called "LoRA-FA";
 }
 
 impl std::fmt::Display for Method {
@@ -142,11 +178,40 @@ impl Method {
         self.factors().iter().find(|factor| factor.name == name)
     }
 
+    /// Whether an adapter of these sizes can be.
+    ///
+    /// # Errors
+    ///
+    /// A weight without inputs or outputs; a rank that this kind cannot have there.
+    pub fn fits(self, sizes: Sizes) -> Result<(), LoraError> {
+        match sizes {
+            Sizes { d_in, d_out, .. } if d_in == 0 || d_out == 0 => {
+                Err(LoraError::Weight { d_in, d_out })
+            }
+            sizes => self.has_room(sizes),
+        }
+    }
+
+    /// The kind that PEFT's files know this one as: the first of the table that they write alike.
+    pub fn saved_as(self) -> Self {
+        let written = |method: &Self| (method.peft_type(), method.switch());
+        Self::ALL.iter().copied().find(|it| written(it) == written(&self)).unwrap_or(self)
+    }
+
     /// How many parameters an adapter has.
     pub fn count(self, sizes: Sizes) -> usize {
-        let sizes = self.factors().iter().map(|factor| factor.shape(sizes));
-        sizes
-            .map(|shape| shape.into_iter().fold(1, usize::saturating_mul))
-            .fold(0, usize::saturating_add)
+        total(self.factors().iter(), sizes)
     }
+
+    /// How many of them are trained.
+    pub fn trained(self, sizes: Sizes) -> usize {
+        total(self.factors().iter().filter(|factor| factor.trained), sizes)
+    }
+}
+
+/// How many values the factors have together.
+fn total<'a>(factors: impl Iterator<Item = &'a Factor>, sizes: Sizes) -> usize {
+    factors
+        .map(|factor| factor.shape(sizes).into_iter().fold(1, usize::saturating_mul))
+        .fold(0, usize::saturating_add)
 }

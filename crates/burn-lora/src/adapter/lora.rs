@@ -11,6 +11,7 @@ use crate::{AdapterConfig, LoraError, init, lora_linear, product};
 pub(super) const A: Factor = Factor {
     name: "a",
     key: "lora_A.weight",
+    trained: true,
     lora_plus: false,
     shape: |sizes| vec![sizes.d_in, sizes.rank],
 };
@@ -19,6 +20,7 @@ pub(super) const A: Factor = Factor {
 pub(super) const B: Factor = Factor {
     name: "b",
     key: "lora_B.weight",
+    trained: true,
     lora_plus: true,
     shape: |sizes| vec![sizes.rank, sizes.d_out],
 };

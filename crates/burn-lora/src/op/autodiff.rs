@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Nothing of shape `[d_in, d_out]` is made, `dL/dW` is not computed, and what no one asks for
-//! (`dx` of the first layer) is skipped.
+//! (`dx` of the first layer) is skipped. `x` is kept for `dA` alone: not where A is frozen.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend};
@@ -27,7 +27,8 @@ struct LoraLinear;
 /// What the backward needs of the forward.
 #[derive(Debug, Clone)]
 struct Saved<B: Backend> {
-    x: FloatTensor<B>,
+    /// Where A has a gradient.
+    x: Option<FloatTensor<B>>,
     weight: Frozen<B>,
     lora: Lora<B>,
     mask: Mask<B>,
@@ -51,7 +52,7 @@ impl<B: LoraBackend> Backward<B, 3> for LoraLinear {
         }
         let dlow = B::lora_product(dy.clone(), B::float_transpose(lora.b));
         let dlow = B::float_mul_scalar(dlow, lora.scale.into());
-        if let Some(node) = node_a {
+        if let (Some(node), Some(x)) = (node_a, x) {
             let input = mask.clone().apply(x);
             let da = B::lora_product(B::float_transpose(input), dlow.clone());
             grads.register::<B>(node.id, da);
@@ -71,21 +72,30 @@ impl<B: LoraBackend, C: CheckpointStrategy> LoraBackend for Autodiff<B, C> {
         mask: Mask<Self>,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), lora.a.node(), lora.b.node()];
+        let a_tracked = lora.a.is_tracked();
         let x = x.into_primitive();
         let weight = weight.untracked();
         let lora =
             Lora::<B> { a: lora.a.into_primitive(), b: lora.b.into_primitive(), scale: lora.scale };
-        let mask = match mask {
-            Mask::Off => Mask::Off,
-            Mask::On(mask) => Mask::<B>::On(mask.into_primitive()),
-        };
+        let mask = mask.untracked();
         match LoraLinear.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let Branch { y, low } =
                     B::lora_branch(x.clone(), weight.clone(), lora.clone(), mask.clone());
+                let x = a_tracked.then_some(x);
                 prep.finish(Saved { x, weight, lora, mask, low }, y)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::lora_linear(x, weight, lora, mask)),
+        }
+    }
+}
+
+impl<B: Backend, C: CheckpointStrategy> Mask<Autodiff<B, C>> {
+    /// The mask on the backend beneath.
+    pub(super) fn untracked(self) -> Mask<B> {
+        match self {
+            Self::Off => Mask::Off,
+            Self::On(mask) => Mask::On(mask.into_primitive()),
         }
     }
 }

@@ -7,7 +7,7 @@ use burn::backend::tensor::FloatTensor;
 use burn_flex::Flex;
 use burn_lora_kernels::few_rows::FEW;
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
-use burn_lora_kernels::{Floats, vector};
+use burn_lora_kernels::{Floats, vector, vectorised};
 
 use super::{Branch, Frozen, Lora, LoraBackend, Mask, ProductBackend, composed};
 
@@ -45,7 +45,7 @@ impl LoraBackend for Flex {
         };
         let (count, rank, d_out) = (input.dims()[0], a.dims()[1], b.dims()[1]);
         let mut low = times(input.matrix(), a.matrix(), [count, rank]);
-        vector::vectorised(|| vector::scale(&mut low, lora.scale as f32));
+        vectorised!(vector::scale(&mut low, lora.scale as f32));
         let Some(mut y) = Floats::contiguous(weight.clone().multiply(x.clone())) else {
             return composed::branch(x, weight, lora, mask);
         };

@@ -8,9 +8,9 @@ use super::row::{Key, OURS};
 use Column::{Beside, Labels, Of};
 
 /// All of them.
-pub const QUESTIONS: [&Question; 12] = [
-    &RANK, &FULL, &COMPOSED, &DORA, &DTYPE, &BACKEND, &SIZE, &TOKENS, &INFERENCE, &LIMIT, &PEERS,
-    &QUALITY,
+pub const QUESTIONS: [&Question; 13] = [
+    &RANK, &FULL, &COMPOSED, &DORA, &KINDS, &DTYPE, &BACKEND, &SIZE, &TOKENS, &INFERENCE, &LIMIT,
+    &PEERS, &QUALITY,
 ];
 
 type Labelled = (Key, &'static [&'static str]);
@@ -114,6 +114,28 @@ pub const DORA: Question = Question {
         ("LoRA", "DoRA"),
     ),
     columns: &[
+        Labels("model, backend, batch", CONDITIONS),
+        Labels("rank", &[Key::Rank]),
+        Beside(F::Tokens),
+        Beside(F::Peak),
+        Beside(F::Trained),
+    ],
+    ..Question::BLANK
+};
+
+/// Kinds of adapter that keep less, against LoRA.
+const KINDS: Question = Question {
+    title: "What do MiSS and LoRA-FA cost beside LoRA?",
+    caption: "Ratios are the kind's figure over LoRA's.",
+    missing: "No cell of LoRA was measured with MiSS or LoRA-FA too.",
+    rows: &[TRAINING, (Key::Method, &["miss", "lora-fa"])],
+    base: held_against(
+        &[TRAINING, (Key::Method, &["lora"])],
+        CONDITIONS_AND_RANK,
+        ("LoRA", "the kind"),
+    ),
+    columns: &[
+        Labels("kind", &[Key::Method]),
         Labels("model, backend, batch", CONDITIONS),
         Labels("rank", &[Key::Rank]),
         Beside(F::Tokens),

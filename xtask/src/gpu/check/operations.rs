@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, silu, softmax};
 use burn_lora::lora_linear;
 use burn_lora_models::fused::{
-    HeadLayout, Positional, causal_attention, gelu_tanh, head_loss, rms_norm, silu_mul,
+    HeadLayout, Positional, Scores, causal_attention, gelu_tanh, head_loss, rms_norm, silu_mul,
 };
 
 use super::{Checker, Done, Side, Values};
@@ -116,7 +116,9 @@ fn attention(checker: &mut Checker<'_>, by: usize) -> Done {
             &format!("{name} {tokens}x{heads}/{shared}"),
             ["q", "k", "v"],
             &inputs,
-            |side, [q, k, v]| causal_attention(q, k, v, positions.on(side), None),
+            |side, [q, k, v]| {
+                causal_attention(q, k, v, positions.on(side), Scores::of_heads(HEAD), None)
+            },
             |side, inputs| attention_by_formula(side, inputs, &positions),
         )?;
     }
@@ -133,7 +135,7 @@ fn head(checker: &mut Checker<'_>, by: usize) -> Done {
             ["hidden", "table"],
             &inputs,
             |_, [hidden, table]| {
-                head_loss(hidden, table, HeadLayout::Table, targets.clone()).unsqueeze()
+                head_loss(hidden, table, HeadLayout::Table, targets.clone(), None).unsqueeze()
             },
             |side, [hidden, table]| {
                 let logs = log_softmax(hidden.matmul(table.transpose()), 1);

@@ -34,7 +34,8 @@ pub struct Checked<'a> {
 #[derive(Serialize)]
 struct Adapter<'a> {
     rank: usize,
-    alpha: f64,
+    /// None of a kind without a scale.
+    alpha: Option<f64>,
     scale: f64,
     /// Linear layers with factors.
     adapted: usize,
@@ -44,6 +45,8 @@ struct Adapter<'a> {
     matched: Vec<Matched<'a>>,
     /// Modules trained whole.
     trained_whole: Vec<&'a str>,
+    /// Biases trained beside those.
+    biases: usize,
     warnings: &'a [String],
     /// With `--layers`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,12 +121,13 @@ fn adapter<'a, M: TrainableModel>(
     });
     Some(Adapter {
         rank: section.lora.rank,
-        alpha: section.lora.alpha,
+        alpha: section.lora.method.scaled().then_some(section.lora.alpha),
         scale: section.lora.scale(),
         adapted: report.adapted(),
         linears: report.linears(),
         matched: matched.collect(),
         trained_whole: report.saved().iter().map(|module| module.path.as_str()).collect(),
+        biases: report.biases().count,
         warnings: report.warnings(),
         layers: layers.then(layer),
     })

@@ -147,6 +147,15 @@ impl ConfigKeys for BertKeys {
         }
     }
 
+    fn does(&self, key: &str, value: &Value) -> Option<bool> {
+        match key {
+            "hidden_activation" => value.as_str().map(|name| name == self.hidden_act),
+            "is_causal" => value.as_bool().map(|causal| !causal),
+            "bidirectional" | "is_bidirectional" => value.as_bool(),
+            _ => None,
+        }
+    }
+
     /// Where there is none, transformers' default of dropout is one in ten; the head's is the stream's.
     fn basics(&self) -> Basics {
         let hidden = self.hidden_dropout_prob.unwrap_or(0.1);
@@ -170,6 +179,7 @@ impl ConfigKeys for BertKeys {
                     // `cls`: the heads of pre-training.
                     tolerated: |key| key.ends_with("position_ids") || key.starts_with("cls."),
                     tied: false,
+                    renamed: &[],
                 },
                 Variant::Roberta => CheckpointKeys {
                     prefix: "roberta.",
@@ -182,6 +192,7 @@ impl ConfigKeys for BertKeys {
                             || key.starts_with("pooler.")
                     },
                     tied: false,
+                    renamed: &[],
                 },
             },
         }

@@ -27,7 +27,7 @@ impl CostModel for EncoderCost<'_> {
         // What was centred; and what was divided, where the scale is learned.
         let norm = tokens * d * if whole { 2 } else { 1 };
         let mut pass = Pass::new(learned);
-        pass.tracked = whole;
+        pass.tracked = whole || learned(&format!("{root}.embeddings.LayerNorm")).any();
         pass.keep(norm);
         // Where something is dropped, its mask.
         let mask = |dropout: Dropout, values: usize| if dropout.is_on() { values } else { 0 };

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::gguf;
 use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
 use crate::dropout::Dropouts;
-use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
+use crate::footprint::{CostModel, DecoderCost, DecoderNames, HalfNorms, Norms};
 use crate::gguf::GgufFamily;
 use crate::weights::{Blocks, CheckpointKeys};
 
@@ -62,7 +62,7 @@ const NAMES: DecoderNames = DecoderNames {
     tables: &["transformer.word_embeddings"],
     embedding_norm: Some("transformer.word_embeddings_layernorm"),
     blocks: "transformer.h",
-    norms: ["input_layernorm", "post_attention_layernorm"],
+    norms: [HalfNorms::before("input_layernorm"), HalfNorms::before("post_attention_layernorm")],
     attention: &["self_attention.query_key_value"],
     attention_out: "self_attention.dense",
     activation: &["mlp.dense_h_to_4h"],
@@ -98,6 +98,16 @@ impl ConfigKeys for BloomKeys {
         settings(self)
     }
 
+    fn does(&self, key: &str, value: &Value) -> Option<bool> {
+        match key {
+            "alibi" | "use_alibi" => value.as_bool(),
+            // What the training's own code had it from.
+            "offset_alibi" => Some(true),
+            "position_embedding_type" => value.as_str().map(|kind| kind == "alibi"),
+            _ => None,
+        }
+    }
+
     fn basics(&self) -> Basics {
         Basics {
             vocab_size: self.vocab_size,
@@ -110,6 +120,7 @@ impl ConfigKeys for BloomKeys {
                 fresh: &[],
                 tolerated: |_| false,
                 tied: self.tie_word_embeddings,
+                renamed: &[],
             },
         }
     }
@@ -122,13 +133,15 @@ impl ConfigKeys for BloomKeys {
             n_heads: self.n_head,
             n_kv_heads: self.n_head,
             head_dim: self.hidden_size / self.n_head,
+            activation_kept: 1,
             head_norms: false,
             norms: Norms::Composed,
             vocabulary: self.vocab_size,
             context: None,
             tied: self.tie_word_embeddings,
+            capped: false,
             dropouts,
-            names: &NAMES,
+            names: NAMES,
         })
     }
 }

@@ -7,7 +7,7 @@ use super::gguf;
 use crate::activation::Activation;
 use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
 use crate::dropout::Dropouts;
-use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
+use crate::footprint::{CostModel, DecoderCost, DecoderNames, HalfNorms, Norms};
 use crate::gguf::GgufFamily;
 use crate::weights::{Blocks, CheckpointKeys};
 
@@ -76,7 +76,7 @@ const NAMES: DecoderNames = DecoderNames {
     tables: &["transformer.wte", "transformer.wpe"],
     embedding_norm: None,
     blocks: "transformer.h",
-    norms: ["ln_1", "ln_2"],
+    norms: [HalfNorms::before("ln_1"), HalfNorms::before("ln_2")],
     attention: &["attn.c_attn"],
     attention_out: "attn.c_proj",
     activation: &["mlp.c_fc"],
@@ -130,6 +130,16 @@ impl ConfigKeys for Gpt2Keys {
         settings(self)
     }
 
+    fn does(&self, key: &str, value: &Value) -> Option<bool> {
+        match key {
+            "hidden_act" | "hidden_activation" => {
+                value.as_str().map(|name| name == self.activation_function)
+            }
+            "position_embedding_type" => value.as_str().map(|kind| kind == "absolute"),
+            _ => None,
+        }
+    }
+
     fn basics(&self) -> Basics {
         Basics {
             vocab_size: self.vocab_size,
@@ -143,6 +153,7 @@ impl ConfigKeys for Gpt2Keys {
                 // The first checkpoints have the causal mask of each layer, and the number masked with.
                 tolerated: |key| key.ends_with(".attn.bias") || key.ends_with(".attn.masked_bias"),
                 tied: self.tie_word_embeddings,
+                renamed: &[],
             },
         }
     }
@@ -155,13 +166,15 @@ impl ConfigKeys for Gpt2Keys {
             n_heads: self.n_head,
             n_kv_heads: self.n_head,
             head_dim: self.n_embd / self.n_head,
+            activation_kept: 1,
             head_norms: false,
             norms: Norms::Composed,
             vocabulary: self.vocab_size,
             context: Some(self.n_positions),
             tied: self.tie_word_embeddings,
+            capped: false,
             dropouts,
-            names: &NAMES,
+            names: NAMES,
         })
     }
 

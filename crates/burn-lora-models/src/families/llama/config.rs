@@ -1,15 +1,17 @@
-//! The configuration of a Llama-family model, and the cost of its training step.
+//! The configuration of a Llama-family model.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::gguf;
-use super::rope::{RopeConfig, unknown_keys};
 use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
+use crate::decoder::gated::{
+    Blueprint, Gated, HeadNorms, LayerPlan, Sizes, checkpoint_keys, only_silu,
+};
+use crate::decoder::rope::RopeConfig;
 use crate::dropout::Dropouts;
-use crate::footprint::{CostModel, DecoderCost, DecoderNames, Norms};
+use crate::footprint::CostModel;
 use crate::gguf::GgufFamily;
-use crate::weights::{Blocks, CheckpointKeys};
 
 /// What a Llama-family `config.json` means, checked.
 pub type LlamaConfig = Checked<LlamaKeys>;
@@ -60,9 +62,6 @@ pub struct LlamaKeys {
     #[serde(default = "default_deviation")]
     pub initializer_range: f64,
     attention_dropout: Option<f64>,
-    /// All other keys.
-    #[serde(flatten, skip_serializing)]
-    others: Map<String, Value>,
 }
 
 /// Which of the family it is.
@@ -91,21 +90,10 @@ fn default_deviation() -> f64 {
     0.02
 }
 
-const NAMES: DecoderNames = DecoderNames {
-    tables: &["model.embed_tokens"],
-    embedding_norm: None,
-    blocks: "model.layers",
-    norms: ["input_layernorm", "post_attention_layernorm"],
-    attention: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-    attention_out: "self_attn.o_proj",
-    activation: &["mlp.gate_proj", "mlp.up_proj"],
-    activation_out: "mlp.down_proj",
-    last_norm: "model.norm",
-};
-
 impl ConfigKeys for LlamaKeys {
     const MODEL_TYPES: &'static [&'static str] = &["llama", "mistral", "qwen2", "qwen3"];
     const GGUF: &'static [GgufFamily] = &[gguf::LLAMA, gguf::QWEN2, gguf::QWEN3];
+    const ROTARY: &'static [&'static str] = &["rope_theta", "rope_scaling", "rope_parameters"];
 
     fn check(&mut self, model_type: &'static str, problems: &mut Problems) {
         self.variant = match model_type {
@@ -114,13 +102,13 @@ impl ConfigKeys for LlamaKeys {
             "qwen3" => Variant::Qwen3,
             _ => Variant::Llama,
         };
-        self.check_sizes(problems);
+        self.sizes().check(problems);
+        self.check_values(problems);
         self.rope = problems.take(RopeConfig::from_parts(
             self.rope_theta,
             self.rope_scaling.as_ref(),
             self.rope_parameters.as_ref(),
         ));
-        problems.extend(unknown_keys(&self.others));
         // What was left out or said elsewhere, once it is known to fit.
         self.rope_theta = Some(self.rope.theta);
         self.num_key_value_heads = Some(self.n_kv_heads());
@@ -131,42 +119,56 @@ impl ConfigKeys for LlamaKeys {
         settings(self)
     }
 
+    fn does(&self, key: &str, value: &Value) -> Option<bool> {
+        let same = |number: f64| value.as_f64().map(|given| (given / number - 1.0).abs() < 1e-6);
+        match key {
+            "use_qk_norm" | "qk_norm" => value.as_bool().map(|on| on == self.qk_norm()),
+            "attention_multiplier" => same((self.head_dim() as f64).sqrt().recip()),
+            "query_pre_attn_scalar" => same(self.head_dim() as f64),
+            "hidden_activation" | "activation_function" | "mlp_hidden_act" => {
+                value.as_str().map(is_silu)
+            }
+            _ => None,
+        }
+    }
+
     fn basics(&self) -> Basics {
         Basics {
             vocab_size: self.vocab_size,
             context: Some(self.context()),
             initializer_range: self.initializer_range,
             dropouts: Dropouts::new(0.0, self.attention_dropout.unwrap_or(0.0), 0.0, 0.0),
-            checkpoint_keys: CheckpointKeys {
-                prefix: "model.",
-                blocks: Blocks {
-                    path: "layers",
-                    key: "num_hidden_layers",
-                    count: self.num_hidden_layers,
-                },
-                fresh: &[],
-                tolerated: |key| key.ends_with("rotary_emb.inv_freq"),
-                tied: self.tie_word_embeddings,
-            },
+            checkpoint_keys: checkpoint_keys(self.num_hidden_layers, self.tie_word_embeddings),
         }
     }
 
     fn cost(&self, dropouts: Dropouts) -> Box<dyn CostModel + '_> {
-        Box::new(DecoderCost {
+        Box::new(self.blueprint().cost(dropouts))
+    }
+}
+
+impl Gated for LlamaKeys {
+    fn blueprint(&self) -> Blueprint {
+        let head_dim = self.head_dim();
+        Blueprint {
+            vocab_size: self.vocab_size,
             d: self.hidden_size,
             inner: self.intermediate_size,
-            n_layers: self.num_hidden_layers,
             n_heads: self.num_attention_heads,
             n_kv_heads: self.n_kv_heads(),
-            head_dim: self.head_dim(),
-            head_norms: self.qk_norm(),
-            norms: Norms::Fused,
-            vocabulary: self.vocab_size,
-            context: Some(self.context()),
+            head_dim,
+            context: self.context(),
+            layers: vec![LayerPlan::of_heads(head_dim); self.num_hidden_layers],
+            epsilon: self.rms_norm_eps,
+            head_norms: if self.qk_norm() { HeadNorms::Each } else { HeadNorms::None },
+            qkv_bias: self.qkv_bias(),
+            o_bias: self.o_bias(),
+            mlp_bias: self.mlp_bias(),
+            rope: self.rope,
+            turned: head_dim,
             tied: self.tie_word_embeddings,
-            dropouts,
-            names: &NAMES,
-        })
+            ..Blueprint::default()
+        }
     }
 }
 
@@ -178,11 +180,24 @@ impl LlamaKeys {
 
     /// Width of a head.
     pub fn head_dim(&self) -> usize {
-        self.head_dim.unwrap_or(match self.variant {
-            // The one of the family whose heads do not share out the residual stream by default.
-            Variant::Qwen3 => 128,
-            _ => self.hidden_size / self.num_attention_heads.max(1),
-        })
+        self.sizes().head_dim()
+    }
+
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: self.num_attention_heads,
+            num_key_value_heads: self.n_kv_heads(),
+            head_dim: self.head_dim.or(match self.variant {
+                // The one of the family whose heads do not share out the residual stream by default.
+                Variant::Qwen3 => Some(128),
+                _ => None,
+            }),
+            max_position_embeddings: self.max_position_embeddings,
+        }
     }
 
     /// Biases on q, k and v.
@@ -205,47 +220,26 @@ impl LlamaKeys {
         self.variant == Variant::Qwen3
     }
 
-    fn check_sizes(&self, problems: &mut Problems) {
-        let (heads, kv_heads) = (self.num_attention_heads, self.n_kv_heads());
-        problems.blocks("num_hidden_layers", self.num_hidden_layers);
-        problems.sizes([
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_attention_heads", heads),
-            ("num_key_value_heads", kv_heads),
-        ]);
-        // No table is made of all of them.
-        problems.at_least_one([("max_position_embeddings", self.max_position_embeddings)]);
-        if !problems.is_empty() {
-            return;
-        }
-        problems.shared_out(("num_attention_heads", heads), ("num_key_value_heads", kv_heads), "");
-        if self.head_dim.is_none() && self.variant != Variant::Qwen3 {
-            problems.shared_out(
-                ("hidden_size", self.hidden_size),
-                ("num_attention_heads", heads),
-                " and there is no `head_dim`",
-            );
-        }
-        let head_dim = self.head_dim();
-        if head_dim == 0 || !head_dim.is_multiple_of(2) {
-            problems.add(format!(
-                "the width of a head is {head_dim}: rotary positions need an even one"
-            ));
-        }
-        problems.heads(("num_attention_heads", heads), head_dim);
+    fn check_values(&self, problems: &mut Problems) {
         problems.positive("rms_norm_eps", self.rms_norm_eps);
         problems.not_negative("initializer_range", self.initializer_range);
         problems.probabilities([("attention_dropout", self.attention_dropout)]);
-        if !matches!(self.hidden_act.as_str(), "silu" | "swish") {
-            problems.add(format!(
-                "`hidden_act` is `{}`: only `silu` is supported in this family",
-                self.hidden_act
-            ));
-        }
+        only_silu(&self.hidden_act, problems);
         if self.window() == Some(0) {
             problems.add("`sliding_window` is 0 and in use: at least 1 is needed");
+        }
+        if let (Variant::Llama, Some(size)) = (self.variant, self.narrow_window()) {
+            problems.add(format!(
+                "`sliding_window` is {size}: models of this `model_type` have no window; take the key out if the model was trained \
+                 without one"
+            ));
+        }
+        let types = self.layer_types.iter().flatten();
+        if let Some(kind) = types
+            .map(String::as_str)
+            .find(|kind| !matches!(*kind, "full_attention" | "sliding_attention"))
+        {
+            problems.add(format!("`layer_types` has `{kind}`: not supported in this family"));
         }
     }
 
@@ -256,14 +250,19 @@ impl LlamaKeys {
         self.window().unwrap_or(self.max_position_embeddings)
     }
 
-    /// The sliding window, where it changes anything: switched on, on some layer, and shorter than
-    /// the longest sequence.
+    /// The sliding window of a variant that has one, where it changes anything.
     fn window(&self) -> Option<usize> {
+        self.narrow_window().filter(|_| self.variant != Variant::Llama)
+    }
+
+    /// The sliding window that is asked for, where it would change anything: switched on, on some layer, and shorter
+    /// than the longest sequence.
+    fn narrow_window(&self) -> Option<usize> {
         let window = self.sliding_window.filter(|&size| size < self.max_position_embeddings)?;
         let switched_on = match self.variant {
             Variant::Mistral => true,
             Variant::Qwen2 | Variant::Qwen3 => self.use_sliding_window == Some(true),
-            Variant::Llama => false,
+            Variant::Llama => self.use_sliding_window != Some(false),
         };
         let on_some_layer = match (&self.layer_types, self.variant) {
             (Some(types), _) => types.iter().any(|kind| kind != "full_attention"),
@@ -272,4 +271,9 @@ impl LlamaKeys {
         };
         (switched_on && on_some_layer).then_some(window)
     }
+}
+
+/// Whether a name is that of the one activation that the family has.
+fn is_silu(name: &str) -> bool {
+    matches!(name, "silu" | "swish")
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use rope::ROPE_FACTORS;
 
-use super::RopeConfig;
+use crate::decoder::rope::RopeConfig;
 use crate::gguf::{
     Beside, GgufError, GgufFamily, GgufFile, GgufTensorProblem, Names, Rows, Setting, Value,
 };

@@ -2,16 +2,18 @@
 //!
 //! One task is one head of keys in one row of the batch, with the query heads that share it. A tile
 //! of scores reaches as far as its last query sees, so that the half which the mask would throw
-//! away is hardly computed, and no tensor of scores exists. The backward computes them again.
+//! away is hardly computed, and no tensor of scores exists. The backward computes them again, and with a soft cap its
+//! slope beside them.
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn_lora_kernels::Floats;
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
-use burn_lora_kernels::vector::{dot, exp_sum, max, scale, vectorised};
+use burn_lora_kernels::vector::{dot, exp_sum, max, scale, tanh};
+use burn_lora_kernels::vectorised;
 use rayon::prelude::*;
 
-use crate::fused::Encoding;
+use crate::fused::{Encoding, Scores};
 
 /// Queries whose scores exist at a time.
 const TILE: usize = 64;
@@ -20,7 +22,7 @@ const TILE: usize = 64;
 pub(super) enum Positions {
     /// Not at all.
     Embedded,
-    /// Cosines and sines, `[tokens, head_dim / 2]` each.
+    /// Cosines and sines, `[tokens, pairs]` each.
     Rotary(Floats, Floats),
     /// Slopes of the heads.
     Alibi(Floats),
@@ -40,7 +42,29 @@ impl Positions {
     }
 }
 
-/// Sizes, and how positions enter.
+/// `cap · tanh(score / cap)` of each.
+#[inline(always)]
+pub(super) fn cap_all(scores: &mut [f32], cap: f32) {
+    for score in scores {
+        *score = cap * tanh(*score / cap);
+    }
+}
+
+/// Turns the pairs `(x_i, x_(i + pairs))` of a head whose cosines and sines these are, and all of it times `by`;
+/// backwards where `direction` is -1.
+#[inline(always)]
+pub(super) fn turn(x: &mut [f32], cos: &[f32], sin: &[f32], by: f32, direction: f32) {
+    let pairs = cos.len();
+    let (turned, rest) = x.split_at_mut(2 * pairs);
+    let (first, second) = turned.split_at_mut(pairs);
+    for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+        let (cos, sin) = (cos * by, sin * by * direction);
+        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+    }
+    scale(rest, by);
+}
+
+/// Sizes, how positions enter, and what becomes of scores.
 #[derive(Clone, Copy)]
 struct Frame<'a> {
     batch: usize,
@@ -49,10 +73,11 @@ struct Frame<'a> {
     n_kv_heads: usize,
     head_dim: usize,
     positions: &'a Positions,
+    scores: Scores,
 }
 
 impl<'a> Frame<'a> {
-    fn of([q, k, _]: &[Floats; 3], positions: &'a Positions) -> Self {
+    fn of([q, k, _]: &[Floats; 3], positions: &'a Positions, scores: Scores) -> Self {
         let (sizes, n_kv_heads) = (q.dims(), k.dims()[2]);
         Self {
             batch: sizes[0],
@@ -61,10 +86,12 @@ impl<'a> Frame<'a> {
             n_kv_heads,
             head_dim: sizes[3],
             positions,
+            scores,
         }
     }
 
     /// What a key adds to a head's scores for each position that it stands further on.
+    #[inline(always)]
     fn slope(&self, head: usize) -> f32 {
         match self.positions {
             Positions::Alibi(slopes) => slopes.values()[head],
@@ -77,7 +104,7 @@ impl<'a> Frame<'a> {
     }
 
     fn scale(&self) -> f32 {
-        (self.head_dim as f32).powf(-0.5)
+        self.scores.scale as f32
     }
 
     /// The first element of a head of a batch row in `[batch, tokens, of, head_dim]`.
@@ -86,6 +113,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Tokens `from..to` of a head in `[batch, tokens, of, head_dim]`.
+    #[inline(always)]
     fn view<'b>(
         &self,
         values: &'b [f32],
@@ -97,6 +125,7 @@ impl<'a> Frame<'a> {
     }
 
     /// A head as the scores take it, its pairs turned where they turn, times `by`, `[tokens, head_dim]`.
+    #[inline(always)]
     fn turned(&self, values: &[f32], row: usize, head: usize, of: usize, by: f32) -> Vec<f32> {
         let mut out = vec![0.0; self.tokens * self.head_dim];
         let start = self.start(row, head, of);
@@ -113,14 +142,9 @@ impl<'a> Frame<'a> {
     #[inline(always)]
     fn turn(&self, x: &mut [f32], token: usize, by: f32, direction: f32) {
         let Positions::Rotary(cos, sin) = self.positions else { return scale(x, by) };
-        let half = self.head_dim / 2;
-        let (first, second) = x.split_at_mut(half);
-        let (cos, sin) =
-            (&cos.values()[token * half..][..half], &sin.values()[token * half..][..half]);
-        for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
-            let (cos, sin) = (cos * by, sin * by * direction);
-            (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
-        }
+        let pairs = cos.dims()[1];
+        let of_token = |table: &'a Floats| &table.values()[token * pairs..][..pairs];
+        turn(x, of_token(cos), of_token(sin), by, direction);
     }
 
     /// Every batch row with every head of keys.
@@ -131,19 +155,22 @@ impl<'a> Frame<'a> {
             .map(move |task| (task / n_kv_heads, task % n_kv_heads))
     }
 
+    #[inline(always)]
     fn tiles(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let tokens = self.tokens;
         (0..tokens).step_by(TILE).map(move |from| (from, (from + TILE).min(tokens)))
     }
 
-    /// The probabilities of a head's queries `from..to` over keys `0..to`.
+    /// The probabilities of a head's queries `from..to` over keys `0..to`; and where there is a soft cap, its slopes
+    /// at the scores of the keys that are seen, where there is room for them.
+    #[inline(always)]
     fn probabilities(
         &self,
         head: usize,
-        q: &[f32],
-        k: &[f32],
+        [q, k]: [&[f32]; 2],
         (from, to): (usize, usize),
         out: &mut [f32],
+        slopes: &mut [f32],
     ) {
         let (rows, head_dim) = (to - from, self.head_dim);
         product(
@@ -155,10 +182,24 @@ impl<'a> Frame<'a> {
         );
         let slope = self.slope(head);
         for (index, row) in out.chunks_exact_mut(to).enumerate() {
-            let (seen, unseen) = row.split_at_mut(from + index + 1);
-            unseen.fill(0.0);
+            let end = from + index + 1;
+            let start = self.scores.window.map_or(0, |window| end.saturating_sub(window));
+            row[..start].fill(0.0);
+            row[end..].fill(0.0);
+            let seen = &mut row[start..end];
+            if let Some(cap) = self.scores.cap {
+                let cap = cap as f32;
+                cap_all(seen, cap);
+                if !slopes.is_empty() {
+                    let slopes = &mut slopes[index * to..][start..end];
+                    for (slope, score) in slopes.iter_mut().zip(&*seen) {
+                        let share = score / cap;
+                        *slope = 1.0 - share * share;
+                    }
+                }
+            }
             if slope != 0.0 {
-                for (position, score) in seen.iter_mut().enumerate() {
+                for (position, score) in (start..).zip(seen.iter_mut()) {
                     *score += slope * position as f32;
                 }
             }
@@ -185,12 +226,16 @@ impl<'a> Frame<'a> {
     }
 }
 
-pub(super) fn forward(inputs: &[Floats; 3], positions: &Positions) -> FloatTensor<Flex> {
-    let frame = Frame::of(inputs, positions);
+pub(super) fn forward(
+    inputs: &[Floats; 3],
+    positions: &Positions,
+    scores: Scores,
+) -> FloatTensor<Flex> {
+    let frame = Frame::of(inputs, positions, scores);
     let [q, k, v] = inputs.each_ref().map(Floats::values);
     let heads: Vec<Vec<f32>> = frame
         .tasks()
-        .map(|(row, kv_head)| vectorised(|| attend(&frame, q, k, v, row, kv_head)))
+        .map(|(row, kv_head)| vectorised!(attend(&frame, q, k, v, row, kv_head)))
         .collect();
     frame.gathered(&heads, frame.heads)
 }
@@ -215,7 +260,7 @@ fn attend(
         let queries = frame.turned(q, row, head, frame.heads, frame.scale());
         for (from, to) in frame.tiles() {
             let weights = &mut weights[..(to - from) * to];
-            frame.probabilities(head, &queries, &keys, (from, to), weights);
+            frame.probabilities(head, [&queries, &keys], (from, to), weights, &mut []);
             product(
                 MatMut::dense(&mut out[from * head_dim..to * head_dim], [to - from, head_dim]),
                 Accumulate::Set,
@@ -231,14 +276,15 @@ fn attend(
 pub(super) fn backward(
     inputs: &[Floats; 3],
     positions: &Positions,
+    scores: Scores,
     dy: &Floats,
 ) -> (FloatTensor<Flex>, FloatTensor<Flex>, FloatTensor<Flex>) {
-    let frame = Frame::of(inputs, positions);
+    let frame = Frame::of(inputs, positions, scores);
     let [q, k, v] = inputs.each_ref().map(Floats::values);
     let grads: Vec<[Vec<f32>; 3]> = frame
         .tasks()
         .map(|(row, kv_head)| {
-            vectorised(|| attend_grad(&frame, [q, k, v, dy.values()], row, kv_head))
+            vectorised!(attend_grad(&frame, [q, k, v, dy.values()], row, kv_head))
         })
         .collect();
     let (mut dq, mut dk, mut dv) = (Vec::new(), Vec::new(), Vec::new());
@@ -270,6 +316,7 @@ fn attend_grad(
     let mut dq = vec![0.0; group * tokens * head_dim];
     let tile = TILE.min(tokens) * tokens;
     let (mut weights, mut dscores) = (vec![0.0; tile], vec![0.0; tile]);
+    let mut slopes = vec![0.0; if frame.scores.cap.is_some() { tile } else { 0 }];
     for (index, dq) in dq.chunks_exact_mut(tokens * head_dim).enumerate() {
         let head = kv_head * group + index;
         let queries = frame.turned(q, row, head, frame.heads, frame.scale());
@@ -279,7 +326,7 @@ fn attend_grad(
             let dscores = &mut dscores[..rows * to];
             let dy = frame.view(dy, (row, head, frame.heads), (from, to));
             let values = frame.view(v, (row, kv_head, frame.n_kv_heads), (0, to));
-            frame.probabilities(head, &queries, &keys, (from, to), weights);
+            frame.probabilities(head, [&queries, &keys], (from, to), weights, &mut slopes);
             product(
                 MatMut::dense(dscores, [rows, to]),
                 Accumulate::Set,
@@ -292,6 +339,10 @@ fn attend_grad(
                 for (dscore, weight) in dscores.iter_mut().zip(weights) {
                     *dscore = weight * (*dscore - along);
                 }
+            }
+            // Where a key is not seen, the weight is zero and the slope some number.
+            for (dscore, slope) in dscores.iter_mut().zip(&slopes) {
+                *dscore *= slope;
             }
             let (weights, dscores) =
                 (MatRef::dense(weights, [rows, to]), MatRef::dense(dscores, [rows, to]));

@@ -8,10 +8,12 @@ use std::ops::Range;
 use burn::backend::Flex;
 use burn_lora_kernels::Floats;
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
-use burn_lora_kernels::vector::{exp_sum, max, scale, vectorised};
+use burn_lora_kernels::vector::{exp_sum, max, scale};
+use burn_lora_kernels::vectorised;
 use rayon::prelude::*;
 
-use super::attention::Positions;
+use super::attention::{Positions, cap_all, turn};
+use crate::fused::Scores;
 use crate::fused::cached::{Attended, CacheRows, Held};
 
 /// Queries whose scores exist at a time, about.
@@ -20,7 +22,7 @@ const TILE: usize = 64;
 /// Multiplications below which a task is not worth another core.
 const SMALL: usize = 1 << 18;
 
-/// Sizes, and how positions enter.
+/// Sizes, how positions enter, and what becomes of scores.
 struct Frame<'a> {
     tokens: usize,
     heads: usize,
@@ -28,6 +30,7 @@ struct Frame<'a> {
     head_dim: usize,
     room: usize,
     positions: &'a Positions,
+    scores: Scores,
     rows: &'a CacheRows,
 }
 
@@ -48,15 +51,10 @@ impl Frame<'_> {
     #[inline(always)]
     fn turn(&self, x: &mut [f32], row: usize, token: usize, by: f32) {
         let Positions::Rotary(cos, sin) = self.positions else { return scale(x, by) };
-        let half = self.head_dim / 2;
-        let at = |table: &[f32]| (row * self.tokens + token) * half % table.len().max(1);
-        let (first, second) = x.split_at_mut(half);
+        let pairs = cos.dims()[1];
+        let at = |table: &[f32]| (row * self.tokens + token) * pairs % table.len().max(1);
         let (cos, sin) = (cos.values(), sin.values());
-        let (cos, sin) = (&cos[at(cos)..][..half], &sin[at(sin)..][..half]);
-        for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
-            let (cos, sin) = (cos * by, sin * by);
-            (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
-        }
+        turn(x, &cos[at(cos)..][..pairs], &sin[at(sin)..][..pairs], by, 1.0);
     }
 
     /// Where a head of a row's slot begins in the cache.
@@ -65,6 +63,7 @@ impl Frame<'_> {
     }
 
     /// Writes the new keys or values, `[batch, tokens, n_kv_heads, head_dim]`, behind those of their rows.
+    #[inline(always)]
     fn take_up(&self, cache: &mut [f32], new: &[f32], is_turned: bool) {
         let Self { n_kv_heads, head_dim, .. } = *self;
         for (row, of) in self.rows.rows.iter().enumerate() {
@@ -104,6 +103,7 @@ impl Frame<'_> {
     }
 
     /// The first columns of the task's head in the cache, `[seen, head_dim]`.
+    #[inline(always)]
     fn view<'b>(&self, task: &Task, cache: &'b [f32], seen: usize) -> MatRef<'b> {
         MatRef::dense(&cache[self.slot(task.row, task.kv_head)..], [seen, self.head_dim])
     }
@@ -114,7 +114,7 @@ impl Frame<'_> {
         let Self { head_dim, .. } = *self;
         let (group, held) = (self.group(), self.rows.rows[task.row].held);
         let (rows, seen) = (task.tokens.len() * group, held + task.tokens.end);
-        let by = (head_dim as f32).powf(-0.5);
+        let by = self.scores.scale as f32;
         let mut queries = Vec::with_capacity(rows * head_dim);
         for token in task.tokens.clone() {
             let start = self.start(task, token);
@@ -134,11 +134,17 @@ impl Frame<'_> {
         );
         for (index, row) in weights.chunks_exact_mut(seen).enumerate() {
             let token = task.tokens.start + index / group;
-            let (seen, unseen) = row.split_at_mut(held + token + 1);
-            unseen.fill(0.0);
+            let end = held + token + 1;
+            let start = self.scores.window.map_or(0, |window| end.saturating_sub(window));
+            row[..start].fill(0.0);
+            row[end..].fill(0.0);
+            let seen = &mut row[start..end];
+            if let Some(cap) = self.scores.cap {
+                cap_all(seen, cap as f32);
+            }
             if let Positions::Alibi(slopes) = self.positions {
                 let slope = slopes.values()[task.kv_head * group + index % group];
-                for (position, score) in seen.iter_mut().enumerate() {
+                for (position, score) in (start..).zip(seen.iter_mut()) {
                     *score += slope * position as f32;
                 }
             }
@@ -162,18 +168,19 @@ pub(super) fn forward(
     [q, k, v]: &[Floats; 3],
     [mut keys, mut values]: [Floats; 2],
     positions: &Positions,
+    scores: Scores,
     rows: &CacheRows,
 ) -> Attended<Flex> {
     let &[_, tokens, heads, head_dim] = q.dims() else { panic!("queries have four dimensions") };
     let (n_kv_heads, room) = (keys.dims()[1], keys.dims()[2]);
-    let frame = Frame { tokens, heads, n_kv_heads, head_dim, room, positions, rows };
-    vectorised(|| {
+    let frame = Frame { tokens, heads, n_kv_heads, head_dim, room, positions, scores, rows };
+    vectorised!({
         frame.take_up(keys.values_mut(), k.values(), true);
         frame.take_up(values.values_mut(), v.values(), false);
     });
     let tasks = frame.tasks();
     let attend =
-        |task: &Task| vectorised(|| frame.attend(task, q.values(), keys.values(), values.values()));
+        |task: &Task| vectorised!(frame.attend(task, q.values(), keys.values(), values.values()));
     let outputs: Vec<Vec<f32>> = match tasks.len() * frame.group() * rows.seen() * head_dim {
         0..SMALL => tasks.iter().map(attend).collect(),
         _ => tasks.par_iter().map(attend).collect(),

@@ -2,14 +2,14 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn_lora_kernels::vector::{sigmoid, vectorised};
-use burn_lora_kernels::{Floats, rows};
+use burn_lora_kernels::vector::sigmoid;
+use burn_lora_kernels::{Floats, rows, vectorised};
 
 pub(super) fn forward(gate: &Floats, up: &Floats) -> FloatTensor<Flex> {
     let (gates, ups) = (gate.values(), up.values());
     let mut out = vec![0.0; gates.len()];
     rows::share(&mut out, 1, |first, chunk| {
-        vectorised(|| {
+        vectorised!({
             let (gates, ups) = (&gates[first..][..chunk.len()], &ups[first..][..chunk.len()]);
             for ((y, &gate), &up) in chunk.iter_mut().zip(gates).zip(ups) {
                 *y = gate * sigmoid(gate) * up;
@@ -27,7 +27,7 @@ pub(super) fn backward(
     let (gates, ups, dys) = (gate.values(), up.values(), dy.values());
     let (mut dgate, mut dup) = (vec![0.0; gates.len()], vec![0.0; gates.len()]);
     rows::share_two(&mut dgate, &mut dup, 1, |first, dgate, dup| {
-        vectorised(|| {
+        vectorised!({
             let count = dgate.len();
             let (gates, ups) = (&gates[first..][..count], &ups[first..][..count]);
             let dys = &dys[first..][..count];

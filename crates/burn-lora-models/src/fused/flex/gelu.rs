@@ -4,7 +4,8 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn_lora_kernels::vector::{sigmoid, vectorised};
+use burn_lora_kernels::vector::sigmoid;
+use burn_lora_kernels::vectorised;
 use burn_lora_kernels::{Floats, rows};
 
 /// `2 √(2/π)`.
@@ -15,7 +16,7 @@ pub(super) fn forward(x: &Floats) -> FloatTensor<Flex> {
     let inputs = x.values();
     let mut out = vec![0.0; inputs.len()];
     rows::share(&mut out, 1, |first, chunk| {
-        vectorised(|| {
+        vectorised!({
             let inputs = &inputs[first..][..chunk.len()];
             for (y, &x) in chunk.iter_mut().zip(inputs) {
                 *y = x * sigmoid(STEEPNESS * (x + CUBIC * x * x * x));
@@ -30,7 +31,7 @@ pub(super) fn backward(x: &Floats, dy: &Floats) -> FloatTensor<Flex> {
     let (inputs, dys) = (x.values(), dy.values());
     let mut out = vec![0.0; inputs.len()];
     rows::share(&mut out, 1, |first, chunk| {
-        vectorised(|| {
+        vectorised!({
             let count = chunk.len();
             let inputs = inputs[first..][..count].iter().zip(&dys[first..][..count]);
             for (dx, (&x, &dy)) in chunk.iter_mut().zip(inputs) {

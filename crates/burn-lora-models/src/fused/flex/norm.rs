@@ -2,7 +2,8 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn_lora_kernels::vector::{dot, vectorised};
+use burn_lora_kernels::vector::dot;
+use burn_lora_kernels::vectorised;
 use burn_lora_kernels::{Floats, rows};
 
 /// `1 / √(mean(x²) + epsilon)`.
@@ -16,7 +17,7 @@ pub(super) fn forward(x: &Floats, gamma: &Floats, epsilon: f64) -> FloatTensor<F
     let (values, gamma) = (x.values(), gamma.values());
     let mut out = vec![0.0; values.len()];
     rows::share(&mut out, width, |first, chunk| {
-        vectorised(|| {
+        vectorised!({
             let x = &values[first * width..][..chunk.len()];
             for (y, x) in chunk.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
                 let inverse = inverse(x, epsilon);
@@ -34,7 +35,7 @@ pub(super) fn backward(x: &Floats, gamma: &Floats, dy: &Floats, epsilon: f64) ->
     let (values, gamma, dy) = (x.values(), gamma.values(), dy.values());
     let mut out = vec![0.0; values.len()];
     rows::share(&mut out, width, |first, chunk| {
-        vectorised(|| {
+        vectorised!({
             let x = &values[first * width..][..chunk.len()];
             let dy = &dy[first * width..][..chunk.len()];
             let inputs = x.chunks_exact(width).zip(dy.chunks_exact(width));

@@ -3,11 +3,11 @@
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::check_close;
+use super::{all_scores, check_close};
 use crate::fused::cached::composed;
 use crate::fused::{
-    Attended, CacheRow, CacheRows, Held, Later, Positional, cached_attention, causal_attention,
-    unseen,
+    Attended, CacheRow, CacheRows, Held, Later, Positional, Scores, cached_attention,
+    causal_attention, unseen,
 };
 
 const HEADS: usize = 6;
@@ -29,13 +29,15 @@ fn floats(tensor: Tensor<4>) -> Vec<f32> {
 }
 
 /// How positions enter, of positions `0..tokens`.
-fn positionals(tokens: usize) -> [Positional; 3] {
+fn positionals(tokens: usize) -> [Positional; 4] {
     let angles: Tensor<3> =
         Tensor::<1, Int>::arange(0..tokens as i64, &device()).float().reshape([1, -1, 1])
             * Tensor::<3>::from_floats([[[1.0, 0.3, 0.1, 0.01]]], &device());
+    let some = angles.clone().narrow(2, 0, 3);
     [
         Positional::Embedded,
         Positional::Rotary { cos: angles.clone().cos(), sin: angles.sin() },
+        Positional::Rotary { cos: some.clone().cos(), sin: some.sin() },
         Positional::Alibi { slopes: random([HEADS]) },
     ]
 }
@@ -53,24 +55,28 @@ fn at(positional: &Positional, positions: &[Vec<usize>]) -> Positional {
     Positional::Rotary { cos: table(cos), sin: table(sin) }
 }
 
-type Pass =
-    fn([Tensor<4>; 3], [Tensor<4>; 2], Positional, CacheRows) -> (Tensor<4>, [Tensor<4>; 2]);
+type Pass = fn(
+    [Tensor<4>; 3],
+    [Tensor<4>; 2],
+    (Positional, Scores),
+    CacheRows,
+) -> (Tensor<4>, [Tensor<4>; 2]);
 
 fn fused(
     qkv: [Tensor<4>; 3],
     held: [Tensor<4>; 2],
-    positional: Positional,
+    (positional, scores): (Positional, Scores),
     rows: CacheRows,
 ) -> (Tensor<4>, [Tensor<4>; 2]) {
     let tokens = qkv[0].dims()[1];
     let unseen = unseen(&rows.rows, tokens, &device());
-    cached_attention(qkv, held, positional, unseen, rows)
+    cached_attention(qkv, held, positional, scores, unseen, rows)
 }
 
 fn made_of_operations(
     qkv: [Tensor<4>; 3],
     held: [Tensor<4>; 2],
-    positional: Positional,
+    (positional, scores): (Positional, Scores),
     rows: CacheRows,
 ) -> (Tensor<4>, [Tensor<4>; 2]) {
     let tokens = qkv[0].dims()[1];
@@ -80,7 +86,7 @@ fn made_of_operations(
     let [keys, values] = held.map(Tensor::into_dispatch);
     let held = Held { keys, values };
     let encoding = positional.encoding();
-    let Attended { y, held } = composed::<Dispatch>(qkv, held, &encoding, later, &rows);
+    let Attended { y, held } = composed::<Dispatch>(qkv, held, &encoding, scores, later, &rows);
     (Tensor::from_dispatch(y), [held.keys, held.values].map(Tensor::from_dispatch))
 }
 
@@ -90,10 +96,15 @@ fn rows_in_pieces_attend_as_whole_rows_do() {
     let (rows, tokens) = (3, 90);
     // New tokens of each row in each pass: many (more than a tile), one, none.
     let passes = [[40, 1, 7], [1, 1, 1], [0, 80, 1], [1, 1, 0], [30, 5, 70]];
-    for positional in positionals(tokens) {
+    for (positional, scores) in positionals(tokens)
+        .into_iter()
+        .flat_map(|positional| all_scores(HEAD_DIM).map(|scores| (positional.clone(), scores)))
+    {
         let [q, k, v] =
             [HEADS, KV_HEADS, KV_HEADS].map(|heads| random([rows, tokens, heads, HEAD_DIM]));
-        let whole = causal_attention(q.clone(), k.clone(), v.clone(), positional.clone(), None);
+        let inputs = [&q, &k, &v].map(Clone::clone);
+        let [a, b, c] = inputs;
+        let whole = causal_attention(a, b, c, positional.clone(), scores, None);
         for (name, pass) in [("fused", fused as Pass), ("composed", made_of_operations as Pass)] {
             let slots = || random([5, KV_HEADS, ROOM, HEAD_DIM]);
             let (mut held, mut at_row) = ([slots(), slots()], [0; 3]);
@@ -116,7 +127,7 @@ fn rows_in_pieces_attend_as_whole_rows_do() {
                 let of = at_row.iter().zip(lengths).map(|(&held, new)| CacheRow { held, new });
                 let of = CacheRows { first: 1, rows: of.collect() };
                 let qkv = [piece(&q), piece(&k), piece(&v)];
-                let (y, now) = pass(qkv, held, at(&positional, &positions), of);
+                let (y, now) = pass(qkv, held, (at(&positional, &positions), scores), of);
                 held = now;
                 for (row, new) in lengths.into_iter().enumerate().filter(|&(_, new)| new > 0) {
                     let got = floats(y.clone().narrow(0, row, 1).narrow(1, 0, new));

@@ -185,6 +185,15 @@ fn scaled_rotary_positions_are_refused() {
 fn what_the_models_here_lack_is_refused() {
     check_refused(tiny_llama().u32("llama.expert_count", 8), &["8 experts"]);
     check_refused(tiny_llama().u32("llama.attention.sliding_window", 8), &["sliding window of 8"]);
+    check_refused(
+        tiny_llama().u32("llama.attn_logit_softcapping", 50),
+        &["`llama.attn_logit_softcapping` is 50: it bounds scores"],
+    );
+    check_refused(
+        tiny_qwen2().u32("qwen2.logit_scale", 2),
+        &["`qwen2.logit_scale` is 2: it scales"],
+    );
+    assert!(tiny_llama().u32("llama.embedding_scale", 1).open().unwrap().config().is_ok());
     let mut long = tiny_llama().u32("llama.attention.sliding_window", 16).open().unwrap();
     assert!(long.config().is_ok());
     check_refused(

@@ -3,15 +3,10 @@
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::super::{Adaptation, Input, Strength};
+use super::super::reference::{Matrix, expected};
+use super::super::{Adaptation, Input, Strength, test_device};
 use super::{Dora, squares};
 use crate::FrozenWeight;
-
-#[path = "../../../tests/reference/mod.rs"]
-mod reference;
-#[path = "../../../tests/test_device/mod.rs"]
-mod test_device;
-use reference::{Matrix, expected};
 
 /// As in `tests/values.rs`: sums of a few hundred float32 products of values around 1. The norm by the
 /// identity adds three such sums, none much larger than the result for the values drawn here.

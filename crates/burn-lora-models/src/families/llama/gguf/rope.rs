@@ -7,7 +7,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::{RopeConfig, RopeScaling};
+use crate::decoder::rope::{RopeConfig, RopeScaling};
 
 /// The tensor: a factor for each pair of a head, fastest pair first.
 pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";

@@ -1,0 +1,223 @@
+//! What the `config.json` of such decoders have in common, and what a family adds.
+
+use std::fmt::Debug;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::blueprint::{Blueprint, LayerPlan};
+use super::{Gated, Sizes};
+use crate::ModelError;
+use crate::config::{Basics, ConfigKeys, Problems, keys_of, unread};
+use crate::decoder::rope::{RopeConfig, turned};
+use crate::dropout::Dropouts;
+use crate::footprint::CostModel;
+use crate::weights::{Blocks, CheckpointKeys};
+
+/// The keys that only one family has, and what it makes of them.
+pub trait GatedFamily:
+    DeserializeOwned + Default + Clone + Debug + PartialEq + Send + Sync + 'static
+{
+    /// The `model_type`s of the family.
+    const MODEL_TYPES: &'static [&'static str];
+
+    /// What its `config.json` may leave out.
+    const DEFAULTS: GatedDefaults;
+
+    /// Whether a part of each head may turn.
+    const PARTIAL: bool = false;
+
+    /// The share of each head that turns, where a key of the family's own says it.
+    fn turning_share(&self) -> Option<f64> {
+        None
+    }
+
+    /// What its model has beside what all have, given the blueprint that follows from the common keys: norms before
+    /// both halves of each block, plain scores, SiLU. Tells what is wrong with its keys.
+    fn amend(&self, blueprint: &mut Blueprint, problems: &mut Problems);
+}
+
+/// What a family's `config.json` may leave out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GatedDefaults {
+    /// `rms_norm_eps`.
+    pub rms_norm_eps: f64,
+    /// `tie_word_embeddings`.
+    pub tie_word_embeddings: bool,
+    /// `rope_theta`.
+    pub rope_theta: f64,
+    /// `num_key_value_heads`; none for as many as the queries'.
+    pub num_key_value_heads: Option<usize>,
+    /// `head_dim`; none where heads share out the residual stream.
+    pub head_dim: Option<usize>,
+}
+
+/// `config.json`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(bound = "")]
+#[non_exhaustive]
+pub struct GatedKeys<F: GatedFamily> {
+    /// Rows of the embedding and of the head.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside the gated unit.
+    pub intermediate_size: usize,
+    /// How many blocks.
+    pub num_hidden_layers: usize,
+    /// Heads of the queries.
+    pub num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    /// The longest sequence, in tokens.
+    pub max_position_embeddings: usize,
+    #[serde(default = "epsilon::<F>")]
+    rms_norm_eps: f64,
+    #[serde(default = "tied::<F>")]
+    tie_word_embeddings: bool,
+    #[serde(default)]
+    attention_bias: bool,
+    rope_theta: Option<f64>,
+    rope_scaling: Option<Value>,
+    rope_parameters: Option<Value>,
+    /// Standard deviation of a random start.
+    #[serde(default = "deviation")]
+    pub initializer_range: f64,
+    attention_dropout: Option<f64>,
+    /// All other keys.
+    #[serde(flatten)]
+    others: Map<String, Value>,
+    /// The family's own, of those.
+    #[serde(skip)]
+    own: F,
+    /// What is made of all of them.
+    #[serde(skip)]
+    blueprint: Blueprint,
+}
+
+fn epsilon<F: GatedFamily>() -> f64 {
+    F::DEFAULTS.rms_norm_eps
+}
+
+fn tied<F: GatedFamily>() -> bool {
+    F::DEFAULTS.tie_word_embeddings
+}
+
+fn deviation() -> f64 {
+    0.02
+}
+
+impl<F: GatedFamily> ConfigKeys for GatedKeys<F> {
+    const MODEL_TYPES: &'static [&'static str] = F::MODEL_TYPES;
+    const ROTARY: &'static [&'static str] = &["rope_theta", "rope_scaling", "rope_parameters"];
+
+    fn check(&mut self, _: &'static str, problems: &mut Problems) {
+        let is_sound = self.sizes().check(problems);
+        problems.positive("rms_norm_eps", self.rms_norm_eps);
+        problems.not_negative("initializer_range", self.initializer_range);
+        problems.probabilities([("attention_dropout", self.attention_dropout)]);
+        match keys_of(std::mem::take(&mut self.others), Path::new("")) {
+            Ok((own, unread)) => {
+                self.own = own;
+                problems.extend(unread::problems(self, &unread));
+            }
+            Err(ModelError::Config { problems: found, .. }) => problems.extend(found),
+            Err(other) => problems.add(other.to_string()),
+        }
+        let theta = self.rope_theta.or(Some(F::DEFAULTS.rope_theta));
+        let (scaling, parameters) = (self.rope_scaling.as_ref(), self.rope_parameters.as_ref());
+        let (rope, share) = match F::PARTIAL {
+            true => problems.take(RopeConfig::with_share(theta, scaling, parameters)),
+            false => (problems.take(RopeConfig::from_parts(theta, scaling, parameters)), None),
+        };
+        if !is_sound {
+            return;
+        }
+        let share = share.or(self.own.turning_share()).unwrap_or(1.0);
+        let turned = problems.take(turned(self.sizes().head_dim(), share));
+        self.blueprint = Blueprint { rope, turned, ..self.plain() };
+        self.own.amend(&mut self.blueprint, problems);
+    }
+
+    fn basics(&self) -> Basics {
+        let attention = self.attention_dropout.unwrap_or(0.0);
+        Basics {
+            vocab_size: self.vocab_size,
+            context: Some(self.max_position_embeddings),
+            initializer_range: self.initializer_range,
+            dropouts: Dropouts::new(0.0, attention, self.blueprint.residual_dropout, 0.0),
+            checkpoint_keys: checkpoint_keys(self.num_hidden_layers, self.tie_word_embeddings),
+        }
+    }
+
+    fn cost(&self, dropouts: Dropouts) -> Box<dyn CostModel + '_> {
+        Box::new(self.blueprint.cost(dropouts))
+    }
+}
+
+impl<F: GatedFamily> Gated for GatedKeys<F> {
+    fn blueprint(&self) -> Blueprint {
+        self.blueprint.clone()
+    }
+}
+
+/// How the keys of such a decoder's checkpoints may differ from the model's.
+pub(crate) fn checkpoint_keys(blocks: usize, tied: bool) -> CheckpointKeys {
+    CheckpointKeys {
+        prefix: "model.",
+        blocks: Blocks { path: "layers", key: "num_hidden_layers", count: blocks },
+        fresh: &[],
+        tolerated: |key| key.ends_with("rotary_emb.inv_freq"),
+        tied,
+        renamed: &[],
+    }
+}
+
+/// Refuses gates of another activation.
+pub(crate) fn only_silu(hidden_act: &str, problems: &mut Problems) {
+    if !matches!(hidden_act, "silu" | "swish") {
+        problems.add(format!(
+            "`hidden_act` is `{hidden_act}`: only `silu` is supported in this family"
+        ));
+    }
+}
+
+impl<F: GatedFamily> GatedKeys<F> {
+    fn sizes(&self) -> Sizes {
+        let defaults = F::DEFAULTS;
+        let kv_heads = self.num_key_value_heads.or(defaults.num_key_value_heads);
+        Sizes {
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: self.num_attention_heads,
+            num_key_value_heads: kv_heads.unwrap_or(self.num_attention_heads),
+            head_dim: self.head_dim.or(defaults.head_dim),
+            max_position_embeddings: self.max_position_embeddings,
+        }
+    }
+
+    /// What follows from the common keys, but for positions.
+    fn plain(&self) -> Blueprint {
+        let sizes = self.sizes();
+        let head_dim = sizes.head_dim();
+        Blueprint {
+            vocab_size: sizes.vocab_size,
+            d: sizes.hidden_size,
+            inner: sizes.intermediate_size,
+            n_heads: sizes.num_attention_heads,
+            n_kv_heads: sizes.num_key_value_heads,
+            head_dim,
+            context: sizes.max_position_embeddings,
+            layers: vec![LayerPlan::of_heads(head_dim); sizes.num_hidden_layers],
+            epsilon: self.rms_norm_eps,
+            qkv_bias: self.attention_bias,
+            o_bias: self.attention_bias,
+            tied: self.tie_word_embeddings,
+            ..Blueprint::default()
+        }
+    }
+}
