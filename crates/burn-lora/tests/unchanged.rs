@@ -148,7 +148,7 @@ fn merged_factors_are_not_trained_until_they_are_unmerged() {
     let device = device().autodiff();
     let trained = |linear: &Linear| {
         let (_, set) = sets(linear).remove(0);
-        let factor = set.get("default").unwrap().factor::<2>(trained.name).unwrap();
+        let factor = set.get("default").unwrap().factor::<2>("a").unwrap();
         (factor.base().is_require_grad(), factor.id)
     };
     let linear = plain(&device);
