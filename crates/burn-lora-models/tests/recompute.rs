@@ -67,8 +67,13 @@ fn config(model_type: &str) -> String {
                 "num_attention_heads": 4, "max_position_embeddings": 8, "rotary_pct": 0.5,
                 "attention_dropout": 0.3, "hidden_dropout": 0.4"#
         }
+        "gemma" => {
+            r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "head_dim": 4,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 8,
+                "attention_dropout": 0.3"#
+        }
         // Windows shorter than the rows.
-        "gemma" | "gemma2" => {
+        "gemma2" => {
             r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "head_dim": 4,
                 "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 8,
                 "attention_dropout": 0.3, "sliding_window": 2, "attn_logit_softcapping": 2.0"#
