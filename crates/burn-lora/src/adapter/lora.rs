@@ -65,28 +65,60 @@ impl Adaptation for Lora {
     }
 
     fn sizes(&self) -> Sizes {
-        let ([d_in, rank], [_, d_out]) = (self.a.dims(), self.b.dims());
-        Sizes { d_in, d_out, rank }
+        sizes(&self.a, &self.b)
     }
 
     fn kept(sizes: Sizes, dropout: bool) -> usize {
-        // The low-rank activation, and the mask of the input.
-        sizes.rank + if dropout { sizes.d_in } else { 0 }
+        kept(sizes, dropout)
     }
 
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
-        lora_linear(input.x, input.weight, self.a.val(), self.b.val(), scale, input.mask)
+        forward(&self.a, &self.b, input, strength)
     }
 
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
-        let low = product(input.dropped(), self.a.val()).mul_scalar(scale);
-        product(low, self.b.val())
+        branch(&self.a, &self.b, input, strength)
     }
 
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
-        product(self.a.val(), self.b.val()).mul_scalar(scale)
+        change(&self.a, &self.b, strength)
     }
+}
+
+// What follows from two factors whose product is added, whichever of them are trained.
+
+pub(super) fn sizes(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>) -> Sizes {
+    let ([d_in, rank], [_, d_out]) = (a.dims(), b.dims());
+    Sizes { d_in, d_out, rank }
+}
+
+pub(super) fn kept(sizes: Sizes, dropout: bool) -> usize {
+    // The low-rank activation, and the mask of the input.
+    sizes.rank + if dropout { sizes.d_in } else { 0 }
+}
+
+pub(super) fn forward(
+    a: &Param<Tensor<2>>,
+    b: &Param<Tensor<2>>,
+    input: Input,
+    strength: Strength,
+) -> Tensor<2> {
+    let scale = strength.scale * strength.multiplier;
+    lora_linear(input.x, input.weight, a.val(), b.val(), scale, input.mask)
+}
+
+pub(super) fn branch(
+    a: &Param<Tensor<2>>,
+    b: &Param<Tensor<2>>,
+    input: Input,
+    strength: Strength,
+) -> Tensor<2> {
+    let scale = strength.scale * strength.multiplier;
+    let low = product(input.dropped(), a.val()).mul_scalar(scale);
+    product(low, b.val())
+}
+
+pub(super) fn change(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>, strength: Strength) -> Tensor<2> {
+    let scale = strength.scale * strength.multiplier;
+    product(a.val(), b.val()).mul_scalar(scale)
 }
