@@ -5,7 +5,6 @@
 //! [`few_rows`], and each core converts its own share. Converting is exact: the result is that of the
 //! f32 matrix with these values, with sums in another order.
 
-use std::cell::Cell;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -18,12 +17,6 @@ const INNER: usize = 512;
 
 /// The other side of a tile.
 const OUTER: usize = 256;
-
-thread_local! {
-    /// A thread's tile, kept from one product to the next: what is allocated and freed between two tensors that stay leaves a hole, which
-    /// a smaller tensor then begins to fill, so that the next tile needs new memory. In a forward pass, that came to a quarter of its peak.
-    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
 
 /// A matrix to read, whose rows are stored one after the other, or that matrix transposed.
 pub trait Tiled: Copy + Send + Sync {
@@ -129,13 +122,11 @@ pub fn tiled_product(
     if k == 0 {
         return product(dst, accumulate, lhs, MatRef::dense(&[], [0, n]), Threads::One);
     }
-    // Taken: while it waits for others, this thread may be given another product.
-    let mut scratch = SCRATCH.take();
+    let mut scratch = Vec::new();
     for outer in spans(n, OUTER) {
         let window = dst.columns(outer.start, outer.len);
         tiles(window, accumulate, lhs, rhs, outer, &mut scratch, threads);
     }
-    SCRATCH.set(scratch);
 }
 
 /// The columns `outer` of the product.
@@ -154,38 +145,5 @@ fn tiles(
         let lhs = lhs.columns(inner.start, inner.len);
         product(dst.columns(0, whole), accumulate, lhs, tile, threads);
         accumulate = Accumulate::Add;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use half::bf16;
-
-    use super::*;
-    use crate::half::{HalfRef, Halves};
-
-    /// Where the thread's tile lies, and how many numbers it holds.
-    fn kept() -> (*const f32, usize) {
-        let scratch = SCRATCH.take();
-        let kept = (scratch.as_ptr(), scratch.capacity());
-        SCRATCH.set(scratch);
-        kept
-    }
-
-    #[test]
-    fn products_leave_no_hole_between_the_tensors_that_stay() {
-        let (m, k, n) = (few_rows::FEW + 1, 600, 300);
-        let (a, b) = (vec![1.0; m * k], vec![bf16::ONE; k * n]);
-        let mut out = vec![0.0; m * n];
-        let mut multiply = || {
-            let rhs = HalfRef::dense(Halves::Bf16(&b), [k, n]);
-            let dst = MatMut::dense(&mut out, [m, n]);
-            tiled_product(dst, Accumulate::Set, MatRef::dense(&a, [m, k]), rhs, Threads::One);
-            kept()
-        };
-        let first = multiply();
-        assert!(first.1 >= INNER * OUTER, "{first:?}");
-        assert_eq!(multiply(), first);
-        assert!(out.iter().all(|&sum| sum == k as f32));
     }
 }

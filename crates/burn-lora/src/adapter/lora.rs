@@ -47,6 +47,13 @@ impl Lora {
         }
         Ok(Self { a: Param::from_tensor(a), b: Param::from_tensor(b), initial: None })
     }
+
+    /// What is taken off again where training started in a part of the weight: of the input as it came, for dropout
+    /// is no part of it.
+    fn taken(&self, input: &Input, strength: Strength) -> Option<Tensor<2>> {
+        let scale = strength.scale * strength.multiplier;
+        self.initial.as_ref().map(|initial| initial.taken(input.x.clone(), scale))
+    }
 }
 
 impl Adaptation for Lora {
@@ -68,8 +75,7 @@ impl Adaptation for Lora {
     }
 
     fn sizes(&self) -> Sizes {
-        let ([d_in, rank], [_, d_out]) = (self.a.dims(), self.b.dims());
-        Sizes { d_in, d_out, rank }
+        sizes(&self.a, &self.b)
     }
 
     fn initial(&self) -> Option<&Initial> {
@@ -81,28 +87,23 @@ impl Adaptation for Lora {
     }
 
     fn kept(sizes: Sizes, dropout: bool) -> usize {
-        // The low-rank activation, and the mask of the input.
-        sizes.rank + if dropout { sizes.d_in } else { 0 }
+        kept(sizes, dropout)
     }
 
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
-        let taken = self.initial.as_ref().map(|initial| initial.taken(input.x.clone(), scale));
-        let y = lora_linear(input.x, input.weight, self.a.val(), self.b.val(), scale, input.mask);
-        plus(y, taken)
+        let taken = self.taken(&input, strength);
+        plus(forward(&self.a, &self.b, input, strength), taken)
     }
 
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
-        let low = product(input.dropped(), self.a.val()).mul_scalar(scale);
-        let taken = self.initial.as_ref().map(|initial| initial.taken(input.x, scale));
-        plus(product(low, self.b.val()), taken)
+        let taken = self.taken(&input, strength);
+        plus(branch(&self.a, &self.b, input, strength), taken)
     }
 
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {
         let scale = strength.scale * strength.multiplier;
-        let change = product(self.a.val(), self.b.val());
-        plus(change, self.initial.as_ref().map(Initial::change)).mul_scalar(scale)
+        let taken = self.initial.as_ref().map(|initial| initial.change().mul_scalar(scale));
+        plus(change(&self.a, &self.b, strength), taken)
     }
 }
 
@@ -112,4 +113,42 @@ pub(super) fn plus(to: Tensor<2>, added: Option<Tensor<2>>) -> Tensor<2> {
         Some(added) => to + added,
         None => to,
     }
+}
+
+// What follows from two factors whose product is added, whichever of them are trained.
+
+pub(super) fn sizes(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>) -> Sizes {
+    let ([d_in, rank], [_, d_out]) = (a.dims(), b.dims());
+    Sizes { d_in, d_out, rank }
+}
+
+pub(super) fn kept(sizes: Sizes, dropout: bool) -> usize {
+    // The low-rank activation, and the mask of the input.
+    sizes.rank + if dropout { sizes.d_in } else { 0 }
+}
+
+pub(super) fn forward(
+    a: &Param<Tensor<2>>,
+    b: &Param<Tensor<2>>,
+    input: Input,
+    strength: Strength,
+) -> Tensor<2> {
+    let scale = strength.scale * strength.multiplier;
+    lora_linear(input.x, input.weight, a.val(), b.val(), scale, input.mask)
+}
+
+pub(super) fn branch(
+    a: &Param<Tensor<2>>,
+    b: &Param<Tensor<2>>,
+    input: Input,
+    strength: Strength,
+) -> Tensor<2> {
+    let scale = strength.scale * strength.multiplier;
+    let low = product(input.dropped(), a.val()).mul_scalar(scale);
+    product(low, b.val())
+}
+
+pub(super) fn change(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>, strength: Strength) -> Tensor<2> {
+    let scale = strength.scale * strength.multiplier;
+    product(a.val(), b.val()).mul_scalar(scale)
 }

@@ -15,9 +15,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::lora::{A, B};
+use super::lora::{self, A, B};
 use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
-use crate::{AdapterConfig, LoraError, init, lora_linear, product};
+use crate::{AdapterConfig, LoraError, init};
 
 /// Factor A, as LoRA's but frozen.
 const FROZEN_A: Factor = Factor { trained: false, ..A };
@@ -52,28 +52,22 @@ impl Adaptation for LoraFa {
     }
 
     fn sizes(&self) -> Sizes {
-        let ([d_in, rank], [_, d_out]) = (self.a.dims(), self.b.dims());
-        Sizes { d_in, d_out, rank }
+        lora::sizes(&self.a, &self.b)
     }
 
     fn kept(sizes: Sizes, dropout: bool) -> usize {
-        // The low-rank activation, and the mask of the input.
-        sizes.rank + if dropout { sizes.d_in } else { 0 }
+        lora::kept(sizes, dropout)
     }
 
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
-        lora_linear(input.x, input.weight, self.a.val(), self.b.val(), scale, input.mask)
+        lora::forward(&self.a, &self.b, input, strength)
     }
 
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
-        let low = product(input.dropped(), self.a.val()).mul_scalar(scale);
-        product(low, self.b.val())
+        lora::branch(&self.a, &self.b, input, strength)
     }
 
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
-        product(self.a.val(), self.b.val()).mul_scalar(scale)
+        lora::change(&self.a, &self.b, strength)
     }
 }

@@ -175,9 +175,14 @@ pub(crate) fn checkpoint_keys(blocks: usize, tied: bool) -> CheckpointKeys {
     }
 }
 
+/// Whether that is a name of SiLU.
+pub(crate) fn is_silu(name: &str) -> bool {
+    matches!(name, "silu" | "swish")
+}
+
 /// Refuses gates of another activation.
 pub(crate) fn only_silu(hidden_act: &str, problems: &mut Problems) {
-    if !matches!(hidden_act, "silu" | "swish") {
+    if !is_silu(hidden_act) {
         problems.add(format!(
             "`hidden_act` is `{hidden_act}`: only `silu` is supported in this family"
         ));

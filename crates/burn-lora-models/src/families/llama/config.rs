@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::gguf;
 use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
 use crate::decoder::gated::{
-    Blueprint, Gated, HeadNorms, LayerPlan, Sizes, checkpoint_keys, only_silu,
+    Blueprint, Gated, HeadNorms, LayerPlan, Sizes, checkpoint_keys, is_silu, only_silu,
 };
 use crate::decoder::rope::RopeConfig;
 use crate::dropout::Dropouts;
@@ -271,9 +271,4 @@ impl LlamaKeys {
         };
         (switched_on && on_some_layer).then_some(window)
     }
-}
-
-/// Whether a name is that of the one activation that the family has.
-fn is_silu(name: &str) -> bool {
-    matches!(name, "silu" | "swish")
 }
