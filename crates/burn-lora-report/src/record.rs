@@ -1,5 +1,8 @@
 //! What every step and every evaluation of a run measured: a line each of `metrics.jsonl`.
 
+use std::fmt;
+
+use burn_lora_text::size;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// What one optimiser step measured.
@@ -19,6 +22,12 @@ pub struct StepRecord {
     pub tokens: usize,
     /// Wall-clock seconds of the step: forward, backward, optimiser.
     pub seconds: f64,
+    /// Bytes that the first rank gave the others for it, where several take the run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub exchange_bytes: Option<u64>,
+    /// Those of the seconds that it was in the exchange, waiting for others included.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub exchange_seconds: Option<f64>,
 }
 
 /// What one evaluation measured.
@@ -94,6 +103,40 @@ pub struct Totals {
     pub tokens: usize,
     /// Targets.
     pub targets: usize,
+    /// What the steps that several ranks took exchanged.
+    pub exchanged: Option<Exchanged>,
+}
+
+/// What the first of several ranks exchanged with the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Exchanged {
+    /// Steps that several ranks took.
+    pub steps: usize,
+    /// Bytes that it gave the others in them.
+    pub bytes: u64,
+    /// Seconds that it was in the exchange, waiting for others included.
+    pub seconds: f64,
+}
+
+impl Exchanged {
+    fn and(so_far: Option<Self>, record: &StepRecord) -> Option<Self> {
+        let Some(bytes) = record.exchange_bytes else { return so_far };
+        let Self { steps, bytes: before, seconds } = so_far.unwrap_or_default();
+        Some(Self {
+            steps: steps + 1,
+            bytes: before + bytes,
+            seconds: seconds + record.exchange_seconds.unwrap_or(0.0),
+        })
+    }
+}
+
+/// `12.3 MiB and 0.041 s a step`
+impl fmt::Display for Exchanged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps = self.steps.max(1);
+        let bytes = size(self.bytes / steps as u64);
+        write!(f, "{bytes} and {:.3} s a step", self.seconds / steps as f64)
+    }
 }
 
 impl Totals {
@@ -104,6 +147,7 @@ impl Totals {
             seconds: sum.seconds + record.seconds,
             tokens: sum.tokens + record.tokens,
             targets: sum.targets + record.targets,
+            exchanged: Exchanged::and(sum.exchanged, record),
         })
     }
 
@@ -138,5 +182,24 @@ mod tests {
         let once = first_and_last(&[eval(9, 1.0)]).unwrap();
         assert_eq!(once.map(|record| record.step), [9, 9]);
         assert!(first_and_last(&[]).is_none());
+    }
+
+    /// A run may go on with more ranks than it began with, or with one.
+    #[test]
+    fn what_was_exchanged_is_of_the_steps_that_several_ranks_took() {
+        let alone = StepRecord { step: 1, ..StepRecord::default() };
+        let shared = |step| StepRecord {
+            step,
+            exchange_bytes: Some(2048),
+            exchange_seconds: Some(0.25),
+            ..StepRecord::default()
+        };
+        assert_eq!(Totals::of(&[Record::Step(alone)]).exchanged, None);
+        let records = [alone, shared(2), shared(3)].map(Record::Step);
+        let exchanged = Totals::of(&records).exchanged.unwrap();
+        assert_eq!(exchanged, Exchanged { steps: 2, bytes: 4096, seconds: 0.5 });
+        assert_eq!(exchanged.to_string(), "2 KiB and 0.250 s a step");
+        let line = serde_json::to_string(&alone).unwrap();
+        assert!(!line.contains("exchange"), "{line}");
     }
 }

@@ -9,7 +9,7 @@ use burn_lora_text::{part, size};
 use serde::{Serialize, Serializer};
 
 use crate::figure;
-use crate::record::{EvalRecord, Record, Totals, first_and_last};
+use crate::record::{EvalRecord, Exchanged, Record, Totals, first_and_last};
 use crate::sample::Sample;
 
 /// What a run came to. What it does not have, such as held-out rows, is null in JSON.
@@ -53,6 +53,8 @@ pub struct Summary {
     pub peak_memory: Option<u64>,
     /// What recomputing blocks was planned to save and to cost, where they were recomputed.
     pub recomputed: Option<Recomputed>,
+    /// What the first rank exchanged with the others, where several took the run.
+    pub exchanged: Option<Exchanged>,
     /// The same prompts before and after.
     #[serde(serialize_with = "comparisons")]
     pub samples: Vec<(Option<Sample>, Sample)>,
@@ -107,6 +109,7 @@ impl Summary {
             before: evaluations.map(|[before, _]| before),
             after: after.map(|[_, after]| after),
             classifies,
+            exchanged: totals.exchanged,
             seconds: totals.seconds,
             tokens: totals.tokens,
             tokens_per_second: totals.tokens_per_second(),
@@ -148,6 +151,7 @@ impl Summary {
         facts.push(("steps", pace));
         facts.extend(self.peak_memory.map(|peak| ("peak memory", size(peak))));
         facts.extend(self.recomputed.map(|of| ("recomputing blocks", format!("{of}, as planned"))));
+        facts.extend(self.exchanged.map(|of| ("exchange between ranks", of.to_string())));
         facts.extend(self.stopped.as_ref().map(|reason| ("stopped", reason.clone())));
         facts.push(("run", self.dir.display().to_string()));
         facts
@@ -220,6 +224,7 @@ mod tests {
             model_bytes: Some(36),
             peak_memory: None,
             recomputed: Some(Recomputed { saved: 3 << 20, operations: 0.312 }),
+            exchanged: Some(Exchanged { steps: 4, bytes: 8 << 20, seconds: 0.5 }),
             samples: vec![(Some(sample("b")), sample("a")), (None, sample("c"))],
         }
     }
@@ -245,6 +250,7 @@ mod tests {
             "model_bytes": 36,
             "peak_memory": null,
             "recomputed": {"saved": 3145728, "operations": 0.312},
+            "exchanged": {"steps": 4, "bytes": 8388608, "seconds": 0.5},
             "samples": [
                 {"prompt": "p", "expected": "e", "before": "b", "after": "a"},
                 {"prompt": "p", "expected": "e", "before": null, "after": "c"},
@@ -263,6 +269,7 @@ mod tests {
             adapter_bytes: None,
             model_bytes: None,
             recomputed: None,
+            exchanged: None,
             ..summary()
         };
         let figures = serde_json::to_value(&bare).unwrap();
@@ -274,6 +281,7 @@ mod tests {
             "adapter_bytes",
             "model_bytes",
             "recomputed",
+            "exchanged",
         ];
         for key in keys {
             assert_eq!(figures.get(key), Some(&serde_json::Value::Null), "{key}");
@@ -288,7 +296,7 @@ mod tests {
             "\nheld-out loss: inf -> 0.5000\naccuracy: 25.0 % -> 25.0 %\ntrainable: 3 of 9 (33.33 %)\n",
             "\nadapter: 12 B (33.3 % of the model)\nsteps: 4 of 6 in 2.0 s, 50 tokens/s, 5.0 rows/s\n",
             "\nrecomputing blocks: 3.0 MiB less at the most, 31 % more operations a step, as planned\n",
-            "\nstopped: enough\nrun: runs/x",
+            "\nexchange between ranks: 2.0 MiB and 0.125 s a step\nstopped: enough\nrun: runs/x",
         ];
         for line in lines {
             assert!(text.contains(line), "{line} is not in {text}");
@@ -298,6 +306,7 @@ mod tests {
             model_bytes: None,
             rows_per_second: None,
             recomputed: None,
+            exchanged: None,
             ..summary()
         };
         let names: Vec<&str> = bare.facts().iter().map(|(name, _)| *name).collect();

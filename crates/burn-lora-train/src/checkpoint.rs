@@ -75,6 +75,11 @@ impl Checkpoints {
         Self { dir: dir.into(), keep: keep.max(1) }
     }
 
+    /// Where in `dir` the checkpoint after so many steps lies.
+    pub(crate) fn place(dir: &Path, step: usize) -> PathBuf {
+        dir.join(format!("step-{step:06}"))
+    }
+
     /// The directories of checkpoints, oldest first; whether they are whole is not looked at.
     pub fn list(&self) -> Vec<PathBuf> {
         self.steps().into_iter().map(|(_, path)| path).collect()
@@ -125,7 +130,7 @@ impl Checkpoints {
         state: &State,
         (origin, metrics): (&Origin, &Covered),
     ) -> Result<PathBuf, TrainError> {
-        let place = self.dir.join(format!("step-{:06}", state.step));
+        let place = Self::place(&self.dir, state.step);
         let scratch = files::scratch_dir(&self.dir)?;
         let inside = scratch.path();
         // The record is a copy of the optimiser's state: it goes before the tensors are copied.

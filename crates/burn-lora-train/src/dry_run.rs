@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use crate::TrainError;
 use crate::directory::RunDirectory;
+use crate::exchange::{Ranks, seat};
 use crate::observe::Observer;
-use crate::plan::{Plan, plan};
+use crate::plan::{Plan, plan_beside};
 use crate::run::RunOptions;
 use burn_lora_config::RunConfig;
 
@@ -44,12 +45,28 @@ pub fn dry_run(
     options: &RunOptions,
     observer: &Observer,
 ) -> Result<DryRun, TrainError> {
+    let ranks = Ranks::new(options.exchange.clone());
+    ranks.close(of_rank(&ranks, config, options, observer))
+}
+
+fn of_rank(
+    ranks: &Ranks,
+    mut config: RunConfig,
+    options: &RunOptions,
+    observer: &Observer,
+) -> Result<DryRun, TrainError> {
     let directory = RunDirectory::new(&config.output.dir);
-    let resumes_from = directory.check(&config, options)?.map(|checkpoint| checkpoint.path);
-    let plan = plan(config, observer)?;
+    let seat = seat(ranks, &mut config, (&directory, options.resume), observer)?;
+    let resumes_from = match ranks.is_first() {
+        true => directory.check(&config, options)?.map(|checkpoint| checkpoint.path),
+        false => None,
+    };
+    let accumulate = config.train.accumulate;
+    let mut plan = plan_beside(config, seat.neighbours, observer)?;
     if !options.no_memory_check {
         plan.admit()?;
     }
+    plan.exchange = plan.exchanging(ranks, accumulate)?;
     let overwrites = resumes_from.is_none() && directory.config().exists();
     Ok(DryRun { dir: directory.path().to_owned(), resumes_from, overwrites, plan })
 }

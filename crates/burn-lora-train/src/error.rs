@@ -11,6 +11,8 @@ use burn_lora_patch::PatchError;
 use burn_lora_report::ReportError;
 use burn_lora_text::{listed, size};
 
+use crate::exchange::ExchangeError;
+use crate::exchange::launch::LaunchError;
 use crate::inputs::Changed;
 use crate::plan::Suggestion;
 use crate::scene::Scene;
@@ -373,6 +375,53 @@ pub enum TrainError {
         dir: PathBuf,
         /// The file that is not there.
         missing: &'static str,
+    },
+    /// This process was started as one of many, which it cannot be.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The ranks cannot give each other anything any more.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// Another rank has ended the run.
+    #[error("rank {rank} ended the run: {reason}")]
+    OtherRank {
+        /// Which one.
+        rank: usize,
+        /// What it says.
+        reason: String,
+    },
+    /// A rank stands on something else than the first one.
+    #[error(
+        "rank {rank} differs from rank 0: {}; give every rank the same program, configuration and files",
+        listed(differences)
+    )]
+    RankDiffers {
+        /// Which one.
+        rank: usize,
+        /// What is different, one for each.
+        differences: Vec<String>,
+    },
+    /// What a rank trains is not bit for bit what the first one trains.
+    #[error(
+        "after step {step} rank {rank} has other weights than rank 0, so no checkpoint was written: processors, or devices, of one kind \
+         compute to the same bits; take such ones, and go on from the newest checkpoint"
+    )]
+    RankDrifted {
+        /// Which one.
+        rank: usize,
+        /// Steps taken.
+        step: usize,
+    },
+    /// There are more ranks than rows in a step.
+    #[error(
+        "a step has {rows} rows, which {ranks} ranks cannot share: start no more than {rows} ranks, or raise `[train] batch_size` or \
+         `accumulate`"
+    )]
+    TooManyRanks {
+        /// How many ranks.
+        ranks: usize,
+        /// Rows of a step.
+        rows: usize,
     },
     /// The thread pool was already set up.
     #[error("[train] threads = {threads} cannot be set: {reason}")]

@@ -12,6 +12,7 @@ use burn_lora_report::record::EvalRecord;
 use burn_lora_report::sample::{Sample, Scores};
 
 use crate::directory::RunDirectory;
+use crate::exchange::{Ranks, tallies};
 use crate::learner::{Micro, OptimizerTap, TrainableModel, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::Tally;
@@ -68,29 +69,44 @@ pub(crate) fn record(step: usize, tally: &Tally, scores: &Scores) -> EvalRecord 
     }
 }
 
-/// Adds up what the batches measure, and tells of each.
+/// Adds up what the batches measure, in their order, and tells of each. Ranks measure them in turn.
 ///
 /// # Errors
 ///
-/// A batch or a number that cannot be read; a loss that is not finite. `step` says after how many steps, where
+/// A batch or a number that cannot be read; a loss that is not finite; a rank that has ended. `step` says after how many steps, where
 /// that is known.
 pub(crate) fn tallied<M: TrainableModel>(
+    ranks: &Ranks,
     trainee: &Trainee<M>,
     batches: impl Iterator<Item = Result<Micro<M::Batch>, DatasetError>>,
     step: Option<usize>,
     mut told: impl FnMut(usize, Tally),
 ) -> Result<Tally, TrainError> {
     let mut sum = Tally::default();
-    for (index, micro) in batches.enumerate() {
-        let micro = micro.map_err(TrainError::burn("reading a held-out batch"))?;
-        let tally =
-            trainee.measure(&micro).map_err(TrainError::burn("reading the held-out loss"))?;
+    let mut count = |index: usize, tally: Tally| {
         if !tally.loss.is_finite() {
             let scene = Scene::in_batch(Some(index));
             return Err(TrainError::EvaluationNotFinite { step, value: tally.loss, scene });
         }
         sum.add(tally);
         told(index + 1, tally);
+        Ok(())
+    };
+    let mut mine = Vec::new();
+    for (index, micro) in batches.enumerate() {
+        let micro = micro.map_err(TrainError::burn("reading a held-out batch"))?;
+        if ranks.turn(index) != ranks.rank() {
+            continue;
+        }
+        let tally =
+            trainee.measure(&micro).map_err(TrainError::burn("reading the held-out loss"))?;
+        match ranks.are_one() {
+            true => count(index, tally)?,
+            false => mine.push(tally),
+        }
+    }
+    for (index, tally) in tallies(ranks, mine)?.into_iter().enumerate() {
+        count(index, tally)?;
     }
     Ok(sum)
 }
@@ -139,7 +155,8 @@ fn measure<M: TrainableModel>(
     let loader = StepLoader::new(make, 0..batches, 0);
     let told = |done: usize, _: Tally| observer.progress(done as u64, batches as u64);
     let around = Surroundings { train: &run.train, draw, held_out: Some(rows), checkpoints: None };
-    let tally = tallied(&trainee, loader.iter(), None, told).map_err(|error| around.tell(error))?;
+    let tally = tallied(&Ranks::alone(), &trainee, loader.iter(), None, told)
+        .map_err(|error| around.tell(error))?;
     observer.done();
     let mut samples = Vec::new();
     let asked = scoring(&run.config.train);

@@ -14,6 +14,7 @@ use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use crate::TrainError;
 use crate::early_stopping::{EarlyStopping, Seen};
+use crate::exchange::Ranks;
 use crate::history::{Covered, History};
 use crate::learner::{OptimizerTap, TrainableModel, Trainee};
 use crate::loader::StepLoader;
@@ -49,6 +50,8 @@ pub(crate) struct Fit<'a, M: TrainableModel> {
     pub history: History,
     /// What the loop asks for.
     pub hooks: Box<dyn Hooks<M>>,
+    /// Who takes the steps.
+    pub ranks: Ranks,
     /// Shows the run; none: burn-train's own.
     pub renderer: Option<Box<dyn MetricsRenderer>>,
     /// Stops the run after the step it is in.
@@ -98,6 +101,7 @@ impl<M: TrainableModel> Fit<'_, M> {
             figure: figure(train.metric),
             history: RefCell::new(self.history),
             hooks: self.hooks,
+            ranks: self.ranks,
             error: RefCell::new(None),
         });
         let (make_eval, eval_batches) = self.held_out;
@@ -164,6 +168,7 @@ pub fn take_steps<M: TrainableModel>(
         early_stopping: EarlyStopping::new(0, Seen::default()),
         history: History::default(),
         hooks: Box::new(Listener(stepped)),
+        ranks: Ranks::alone(),
         renderer: Some(Box::new(PlainRenderer::silent())),
         interrupter: Interrupter::new(),
     };

@@ -200,6 +200,7 @@ mod tests {
             targets: 10,
             tokens: 20,
             seconds: 0.5,
+            ..StepRecord::default()
         })
     }
 

@@ -7,6 +7,7 @@
 //!   interrupter, in a loop that counts steps.
 //! - [`plan`]: the memory and the time that a run will take, before it takes them.
 //! - [`evaluate::evaluate`]: what a run left, measured.
+//! - [`exchange`]: one run by many processes, to the same bits.
 //!
 //! This crate prints nothing and reads no arguments: see [`observe::Observer`].
 //!
@@ -21,6 +22,10 @@
 //! # Ok::<(), burn_lora_train::TrainError>(())
 //! ```
 
+// Ranks that are threads are part of unit tests and of others alike.
+#[cfg(test)]
+extern crate self as burn_lora_train;
+
 pub mod adapter;
 mod artifacts;
 pub mod base;
@@ -31,6 +36,7 @@ pub mod dry_run;
 pub mod early_stopping;
 mod error;
 pub mod evaluate;
+pub mod exchange;
 mod fit;
 pub mod history;
 mod ids;

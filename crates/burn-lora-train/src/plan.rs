@@ -38,6 +38,7 @@ use burn_lora_patch::{
 };
 use serde::Serialize;
 
+use crate::exchange::{Ranks, bytes_a_step, measured};
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
 use crate::prepare::{Kind, ReadRun, Wanted, patch_config, read};
@@ -79,6 +80,19 @@ pub struct Plan {
     pub recomputed: Option<Recomputed>,
     /// How fast it will be; none where it was not measured.
     pub pace: Option<Pace>,
+    /// What a step exchanges, where several ranks take the run.
+    pub exchange: Option<PlannedExchange>,
+}
+
+/// What a step exchanges between ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PlannedExchange {
+    /// How many ranks there are.
+    pub ranks: usize,
+    /// Bytes of gradients that a rank gives the others in a step.
+    pub bytes: u64,
+    /// Seconds that it takes, measured with as many zeros between ranks that wait for nothing else.
+    pub seconds: f64,
 }
 
 /// The batch that needs most.
@@ -98,19 +112,46 @@ pub struct LargestBatch {
 ///
 /// Whatever is wrong with configuration, device, tokenizer, data, the model's configuration or targets.
 pub fn plan(config: RunConfig, observer: &Observer) -> Result<Plan, TrainError> {
+    plan_beside(config, 1, observer)
+}
+
+/// [`plan`] of a run of which so many processes share the memory.
+pub(crate) fn plan_beside(
+    config: RunConfig,
+    processes: usize,
+    observer: &Observer,
+) -> Result<Plan, TrainError> {
     with_model!(Kind::of(&config, observer)?, Model => {
-        with_pace::<Model>(&read::<Model>(config, Wanted::All, observer)?, observer)
+        with_pace::<Model>(&read::<Model>(config, Wanted::All, observer)?, processes, observer)
     })
 }
 
 /// The memory of a run that has been read, before its model is. `process` is what the process has
-/// resident without a model, where it holds one already.
+/// resident without a model, where it holds one already; so many processes share the memory.
 pub(crate) fn memory_plan<M: TrainableModel>(
     run: &ReadRun<M>,
     process: Option<u64>,
+    processes: usize,
 ) -> Result<Plan, TrainError> {
     let outline = Outline::read(run)?;
-    Ok(memory_of(run, &outline, &Batches::of(run), process))
+    Ok(memory_of(run, &outline, &Batches::of(run), (process, processes)))
+}
+
+impl Plan {
+    /// What a step of so many micro-batches exchanges, and how long that takes, as measured now; none where this process is alone.
+    ///
+    /// # Errors
+    ///
+    /// A rank has ended, or is gone.
+    pub(crate) fn exchanging(
+        &self,
+        ranks: &Ranks,
+        accumulate: usize,
+    ) -> Result<Option<PlannedExchange>, TrainError> {
+        let bytes = bytes_a_step(self.trainable, accumulate, ranks.size());
+        let seconds = measured(ranks, self.trainable, accumulate)?;
+        Ok(seconds.map(|seconds| PlannedExchange { ranks: ranks.size(), bytes, seconds }))
+    }
 }
 
 impl Plan {
@@ -259,7 +300,7 @@ fn memory_of<M: TrainableModel>(
     run: &ReadRun<M>,
     outline: &Outline<M>,
     batches: &Batches,
-    process: Option<u64>,
+    (process, processes): (Option<u64>, usize),
 ) -> Plan {
     let process = process.or_else(system_memory::resident).unwrap_or(0);
     let needs = Needs::of(run, outline, process);
@@ -277,7 +318,11 @@ fn memory_of<M: TrainableModel>(
             operations: pace::recomputed(outline, batches, run.config.train.recompute),
         }
     });
-    let (place, limit) = (Place::of(&run.device), Limit::of(&run.device));
+    let place = Place::of(&run.device);
+    let limit = Limit::of(&run.device).map(|limit| match place {
+        Place::Process => limit.among(processes),
+        Place::Device => limit,
+    });
     let fits = limit.is_none_or(|limit| memory.peak <= limit.bytes);
     let suggestion = match limit {
         Some(limit) if !fits => suggestion(&run.config, &largest, |shape, train| {
@@ -303,13 +348,18 @@ fn memory_of<M: TrainableModel>(
         steps,
         recomputed,
         pace,
+        exchange: None,
     }
 }
 
-fn with_pace<M: TrainableModel>(run: &ReadRun<M>, observer: &Observer) -> Result<Plan, TrainError> {
+fn with_pace<M: TrainableModel>(
+    run: &ReadRun<M>,
+    processes: usize,
+    observer: &Observer,
+) -> Result<Plan, TrainError> {
     let outline = &Outline::read(run)?;
     let batches = Batches::of(run);
-    let mut plan = memory_of(run, outline, &batches, None);
+    let mut plan = memory_of(run, outline, &batches, (None, processes));
     if plan.fits {
         observer.stage("measuring products");
         plan.pace = pace::measured(run, outline, &batches)?;

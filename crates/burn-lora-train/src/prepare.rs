@@ -122,7 +122,7 @@ pub fn prepare_if_it_fits<M: TrainableModel>(
     observer: &Observer,
 ) -> Result<Run<M>, TrainError> {
     let read = read::<M>(config, Wanted::All, observer)?;
-    memory_plan(&read, None)?.admit()?;
+    memory_plan(&read, None, 1)?.admit()?;
     build(None, read, Adapt::Fresh, observer)
 }
 

@@ -20,6 +20,9 @@ use crate::base::BaseCache;
 use crate::checkpoint::{Checkpoint, Checkpoints, Origin, Restored, State};
 use crate::directory::RunDirectory;
 use crate::early_stopping::{EarlyStopping, Seen};
+use crate::exchange::{
+    self, Exchange, Ranks, Seat, agree_on_origin, agree_on_weights, checkpoint_of_first, seat,
+};
 use crate::fit::{Fit, Fitted};
 use crate::history::{Covered, History};
 use crate::inputs::{Changed, Digesting};
@@ -54,6 +57,8 @@ pub struct RunOptions {
     pub renderer: Option<Box<dyn MetricsRenderer>>,
     /// Stops the run after the step it is in, with a checkpoint.
     pub interrupter: Interrupter,
+    /// The other ranks of the run, each of which is given the same configuration and options; none: this process is alone.
+    pub exchange: Option<Rc<dyn Exchange>>,
 }
 
 impl RunOptions {
@@ -63,7 +68,7 @@ impl RunOptions {
     }
 }
 
-/// Runs what the configuration describes.
+/// Runs what the configuration describes: alone, or as one of several ranks, of which the first alone writes.
 ///
 /// # Errors
 ///
@@ -87,11 +92,25 @@ pub fn train_on(
     options: RunOptions,
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
+    let ranks = Ranks::new(options.exchange.clone());
+    ranks.close(train_ranked(bases, config, options, &ranks, observer))
+}
+
+fn train_ranked(
+    bases: Option<&BaseCache>,
+    mut config: RunConfig,
+    options: RunOptions,
+    ranks: &Ranks,
+    observer: &Observer,
+) -> Result<Summary, TrainError> {
     let directory = RunDirectory::new(&config.output.dir);
-    directory.check(&config, &options)?;
-    set_threads(&config.train)?;
+    let seat = seat(ranks, &mut config, (&directory, options.resume), observer)?;
+    if ranks.is_first() {
+        directory.check(&config, &options)?;
+    }
+    set_threads(&config.train, &seat)?;
     with_model!(Kind::of(&config, observer)?, Model => {
-        train_as::<Model>(bases, config, &directory, options, observer)
+        train_as::<Model>(bases, config, &directory, options, (ranks, &seat), observer)
     })
 }
 
@@ -100,17 +119,24 @@ fn train_as<M: TrainableModel>(
     config: RunConfig,
     directory: &RunDirectory,
     options: RunOptions,
+    (ranks, seat): (&Ranks, &Seat),
     observer: &Observer,
 ) -> Result<Summary, TrainError> {
     let digesting = Digesting::start(&config, bases, observer)?;
     let read = read::<M>(config, Wanted::All, observer)?;
     let process = bases.and_then(BaseCache::process);
-    let plan = memory_plan(&read, process)?;
+    let plan = memory_plan(&read, process, seat.neighbours)?;
     if !options.no_memory_check {
         plan.admit()?;
     }
-    // Only now: a run that cannot start must not remove the one that it would replace.
-    let (resumed, _lock) = directory.claim(&read.config, &options)?;
+    // Only now, and if no rank has failed: a run that cannot start must not remove the one that it would replace.
+    ranks.any(false)?;
+    let claimed = match ranks.is_first() {
+        true => Some(directory.claim(&read.config, &options)?),
+        false => None,
+    };
+    let (resumed, _lock) = claimed.unzip();
+    let resumed = resumed.flatten();
     let run = build::<M>(bases, read, Adapt::Fresh, observer)?;
     let origin = Origin {
         seed: run.config.train.seed,
@@ -120,7 +146,12 @@ fn train_as<M: TrainableModel>(
     if let Some(checkpoint) = &resumed {
         goes_on(checkpoint, &origin, directory, &options, observer)?;
     }
-    fit(run, directory, (resumed, origin), plan.recomputed, options, observer)
+    agree_on_origin(ranks, &origin)?;
+    if let Some(exchange) = plan.exchanging(ranks, run.config.train.accumulate)? {
+        observer.line(exchange.to_string());
+    }
+    let (resumed, _scratch) = checkpoint_of_first(ranks, resumed)?;
+    fit(run, directory, (resumed, origin), plan.recomputed, options, (ranks, observer))
 }
 
 /// Sees to it that a checkpoint is this run's, and that what both stand on is the same, or may be another.
@@ -150,7 +181,11 @@ fn goes_on(
     Ok(())
 }
 
-fn set_threads(train: &TrainSection) -> Result<(), TrainError> {
+fn set_threads(train: &TrainSection, seat: &Seat) -> Result<(), TrainError> {
+    if let Some(threads) = seat.threads {
+        // A process that computes already keeps the threads that it has.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    }
     let Some(threads) = train.threads else { return Ok(()) };
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
         // An earlier run in this process set the same.
@@ -166,7 +201,7 @@ fn fit<M: TrainableModel>(
     (resumed, origin): (Option<Checkpoint>, Origin),
     recomputed: Option<Recomputed>,
     options: RunOptions,
-    observer: &Observer,
+    (ranks, observer): (&Ranks, &Observer),
 ) -> Result<Summary, TrainError> {
     tell(&run, observer);
     let start = Start::of(&mut run, resumed.as_ref(), observer)?;
@@ -178,8 +213,13 @@ fn fit<M: TrainableModel>(
         let (dir, taken) = (directory.path().to_owned(), start.state.step);
         return Err(TrainError::NotLonger { dir, taken, steps });
     }
-    let history = history(directory, resumed.as_ref(), &options)?;
-    directory.write_config(config)?;
+    let history = match ranks.is_first() {
+        true => history(directory, resumed.as_ref(), &options)?,
+        false => History::default(),
+    };
+    if ranks.is_first() {
+        directory.write_config(config)?;
+    }
     let held_out = match &run.eval {
         Some(rows) => rows.evaluation(config.train.batch_size),
         None => (make_step.clone(), 0),
@@ -215,8 +255,10 @@ fn fit<M: TrainableModel>(
             directory: directory.clone(),
             origin,
             scored: Rc::clone(&scored),
+            ranks: ranks.clone(),
             observer: observer.clone(),
         }),
+        ranks: ranks.clone(),
         renderer: options.renderer,
         interrupter: options.interrupter,
     };
@@ -230,11 +272,15 @@ fn fit<M: TrainableModel>(
         checkpoints: Some(&checkpoints),
     };
     let Fitted { model, history, interrupted } = fitted.map_err(|error| around.tell(error))?;
-    directory.is_there()?;
-
     let patched = run.patched.as_ref();
     let adapter = patched.map(|(_, config)| config);
-    let adapter_bytes = save(&model, adapter, &run.tokenizer, directory)?;
+    let adapter_bytes = match ranks.is_first() {
+        true => {
+            directory.is_there()?;
+            save(&model, adapter, &run.tokenizer, directory)?
+        }
+        false => None,
+    };
     let mut summary = Summary {
         dir: directory.path().to_owned(),
         planned_steps: steps,
@@ -249,8 +295,10 @@ fn fit<M: TrainableModel>(
         ..Summary::of(history.records(), M::TASK == TaskType::SeqCls)
     };
     summary.stopped = interrupted.or_else(|| ended_early(&summary, &figure(config.train.metric)));
-    let report = patched.map_or_else(String::new, |(report, _)| report.to_string());
-    artifacts::write(directory, config, history.records(), &summary, &report, observer);
+    if ranks.is_first() {
+        let report = patched.map_or_else(String::new, |(report, _)| report.to_string());
+        artifacts::write(directory, config, history.records(), &summary, &report, observer);
+    }
     Ok(summary)
 }
 
@@ -375,6 +423,7 @@ struct RunHooks {
     directory: RunDirectory,
     origin: Origin,
     scored: Rc<RefCell<Scored>>,
+    ranks: Ranks,
     observer: Observer,
 }
 
@@ -389,21 +438,30 @@ impl<M: TrainableModel> Hooks<M> for RunHooks {
         if count == 0 {
             return Ok(Scores::default());
         }
-        let prompts = &self.prompts[..count];
-        let samples = model.samples(&self.tokenizer, prompts, self.max_tokens, &self.observer)?;
+        let (rank, size) = (self.ranks.rank(), self.ranks.size());
+        let prompts = self.prompts[..count].iter().skip(rank).step_by(size);
+        let prompts: Vec<Prompt> = prompts.cloned().collect();
+        let samples = model.samples(&self.tokenizer, &prompts, self.max_tokens, &self.observer)?;
+        let samples = exchange::samples(&self.ranks, samples)?;
         let scores = self.scoring.scores(&samples);
         self.scored.borrow_mut().push((step, samples));
         Ok(scores)
     }
 
     fn best(&self, model: &M) -> Result<(), TrainError> {
-        if let (Some(dir), Some(config)) = (&self.best, &self.adapter) {
+        if let (Some(dir), Some(config), true) = (&self.best, &self.adapter, self.ranks.is_first())
+        {
             peft::save(model, dir, config)?;
         }
         Ok(())
     }
 
     fn save(&self, model: &M, step: usize, metrics: &Covered) -> Result<(), TrainError> {
+        // What is written is what every rank goes on with.
+        agree_on_weights(&self.ranks, model, step)?;
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
         self.directory.is_there()?;
         let state = State { step, seed: self.origin.seed, seen: self.early_stopping.seen() };
         let (adapter, of) = (self.adapter.as_ref(), (&self.origin, metrics));

@@ -5,19 +5,23 @@
 //! weighs micro-batches by their targets and clips by the global norm. Metrics, renderer, early
 //! stopping and interrupter are burn-train's: what they call an epoch is the stretch from one
 //! evaluation to the next.
+//!
+//! Where several ranks take a run, each takes its micro-batches in turn (`shared`); all else is the same on each, and what is written
+//! is the first one's.
 
 use std::cell::RefCell;
 use std::time::Instant;
 
 use burn::data::dataloader::{DataLoaderIterator, Progress};
+use burn::data::dataset::DatasetError;
 use burn::module::Module;
-use burn::optim::GradientsAccumulator;
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Tensor, TensorReadError};
 use burn_lora_report::figure::Figure;
 use burn_lora_report::record::{Record, StepRecord};
 use burn_lora_report::sample::Scores;
 use burn_train::{
-    EventProcessorTraining, Learner, LearnerEvent, SupervisedLearningStrategy,
+    EventProcessorTraining, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
 
@@ -25,6 +29,7 @@ use crate::TrainError;
 use crate::clip::clip_by_global_norm;
 use crate::early_stopping::EarlyStopping;
 use crate::evaluate::{record, tallied};
+use crate::exchange::Ranks;
 use crate::history::{Covered, History};
 use crate::learner::{Batch, Micro, OptimizerTap, TrainableModel, Trainee};
 use crate::metrics::{Measured, Tally};
@@ -100,6 +105,8 @@ pub(crate) struct StepStrategy<M> {
     pub figure: Figure,
     pub history: RefCell<History>,
     pub hooks: Box<dyn Hooks<M>>,
+    /// Who takes the steps: this process alone, or as one of several.
+    pub ranks: Ranks,
     /// The first error of the run.
     pub error: RefCell<Option<TrainError>>,
 }
@@ -141,11 +148,11 @@ impl<M: TrainableModel> StepStrategy<M> {
                 interrupter.fail_on_error(components.event_processor.process_train(start));
             }
             // Asked once a step: whoever stops the run gets a checkpoint of a whole step.
-            let stopping = interrupter.should_stop();
+            let stopping = self.stopping(&interrupter)?;
             let done = step + 1;
             let saves =
                 self.hooks.saves() && (stopping || self.plan.due(self.plan.save_every, done));
-            if saves {
+            if saves && self.ranks.is_first() {
                 self.tap.request();
             }
 
@@ -193,7 +200,10 @@ impl<M: TrainableModel> StepStrategy<M> {
         step: usize,
     ) -> Result<Tally, TrainError> {
         let started = Instant::now();
+        // What evaluations, checkpoints and the question whether to stop have exchanged is no step's.
+        self.ranks.spent();
         let (mut tally, unread, gradients) = self.queue(learner, batches, step)?;
+        let exchanged = self.ranks.spent();
         let (norm, batch) =
             unread.read(&mut tally).map_err(TrainError::burn("reading the loss"))?;
         for (what, value) in [("loss", tally.loss), ("gradient norm", norm)] {
@@ -213,7 +223,10 @@ impl<M: TrainableModel> StepStrategy<M> {
             targets: tally.targets,
             tokens: tally.tokens,
             seconds: started.elapsed().as_secs_f64(),
+            exchange_bytes: exchanged.map(|exchanged| exchanged.bytes),
+            exchange_seconds: exchanged.map(|exchanged| exchanged.seconds),
         };
+        let gradients = gradients - record.exchange_seconds.unwrap_or(0.0);
         self.hooks.stepped(&record, gradients);
         self.history.borrow_mut().push(Record::Step(record))?;
         Ok(tally)
@@ -228,15 +241,30 @@ impl<M: TrainableModel> StepStrategy<M> {
         step: usize,
     ) -> Result<(Tally, Unread, f64), TrainError> {
         let started = Instant::now();
+        let (tally, losses, mut grads) = match self.ranks.are_one() {
+            true => self.accumulated(learner, batches, step)?,
+            false => self.shared(learner, batches, step)?,
+        };
+        let gradients = started.elapsed().as_secs_f64();
+        let square = clip_by_global_norm(&learner.model(), &mut grads, self.plan.clip)
+            .map_err(TrainError::burn("reading the gradient norm"))?;
+        learner.lr_step();
+        learner.optimizer_step(grads);
+        Ok((tally, Unread { losses, square }, gradients))
+    }
+
+    /// The gradients of all micro-batches of a step, with their losses.
+    fn accumulated(
+        &self,
+        learner: &Learner<Trainee<M>>,
+        batches: &mut dyn DataLoaderIterator<Micro<M::Batch>>,
+        step: usize,
+    ) -> Result<Accumulated, TrainError> {
         let mut tally = Tally::default();
         let mut losses = Vec::new();
         let mut accumulator = GradientsAccumulator::new();
         for micro in &mut *batches {
-            let micro = micro.map_err(TrainError::burn("reading a batch"))?;
-            if micro.step_targets == 0 {
-                let scene = Scene::default();
-                return Err(TrainError::NothingToLearn { step: step + 1, scene });
-            }
+            let micro = with_targets(micro, step)?;
             let last = micro.last;
             // Of a batch without a target nothing could be computed.
             if micro.batch.targets() > 0 {
@@ -249,13 +277,17 @@ impl<M: TrainableModel> StepStrategy<M> {
                 break;
             }
         }
-        let mut grads = accumulator.grads();
-        let gradients = started.elapsed().as_secs_f64();
-        let square = clip_by_global_norm(&learner.model(), &mut grads, self.plan.clip)
-            .map_err(TrainError::burn("reading the gradient norm"))?;
-        learner.lr_step();
-        learner.optimizer_step(grads);
-        Ok((tally, Unread { losses, square }, gradients))
+        Ok((tally, losses, accumulator.grads()))
+    }
+
+    /// Whether the run is to stop after the step to come: every rank, if any is.
+    fn stopping(&self, interrupter: &Interrupter) -> Result<bool, TrainError> {
+        let here = interrupter.should_stop();
+        let anywhere = self.ranks.any(here)?;
+        if anywhere && !here {
+            interrupter.stop(Some("another rank was interrupted"));
+        }
+        Ok(anywhere)
     }
 
     /// Held-out loss and generated text after `step` steps; nothing where no rows are held out.
@@ -279,7 +311,7 @@ impl<M: TrainableModel> StepStrategy<M> {
             let start = LearnerEvent::StartSplit { epoch_number, total_items: total };
             interrupter.fail_on_error(events.process_valid(start));
         }
-        let tally = tallied(&model, valid.iter(), Some(step), |done, tally| {
+        let tally = tallied(&self.ranks, &model, valid.iter(), Some(step), |done, tally| {
             if round.is_some() {
                 let progress = Progress::new(done, total, Some("batches".to_owned()));
                 let item = TrainingItem::new(tally, progress, Some(done), None);
@@ -300,9 +332,25 @@ impl<M: TrainableModel> StepStrategy<M> {
     }
 }
 
+/// What the micro-batches of a step gave: sums, losses that may be on the device, and the sum of their gradients.
+type Accumulated = (Tally, Vec<Tensor<1>>, GradientsParams);
+
+/// A micro-batch of a step that has something to predict.
+fn with_targets<B>(
+    micro: Result<Micro<B>, DatasetError>,
+    step: usize,
+) -> Result<Micro<B>, TrainError> {
+    let micro = micro.map_err(TrainError::burn("reading a batch"))?;
+    if micro.step_targets == 0 {
+        let scene = Scene::default();
+        return Err(TrainError::NothingToLearn { step: step + 1, scene });
+    }
+    Ok(micro)
+}
+
 /// The numbers of a step that are on the device.
 struct Unread {
-    /// The summed loss of each micro-batch, `[1]`.
+    /// The summed losses of the micro-batches, of one or several, `[micro-batches]`.
     losses: Vec<Tensor<1>>,
     /// The square of the gradients' norm, `[1]`.
     square: Option<Tensor<1>>,
@@ -311,7 +359,7 @@ struct Unread {
 impl Unread {
     /// Adds the losses to the tally and gives the norm, with one read; and the first loss that is not finite.
     fn read(self, tally: &mut Tally) -> Result<(f64, Option<usize>), TensorReadError> {
-        let count = self.losses.len();
+        let count = self.losses.iter().map(|losses| losses.dims()[0]).sum();
         let all: Vec<Tensor<1>> = self.losses.into_iter().chain(self.square).collect();
         if all.is_empty() {
             return Ok((0.0, None));
@@ -323,6 +371,8 @@ impl Unread {
         Ok((norm, losses.iter().position(|loss| !loss.is_finite())))
     }
 }
+
+mod shared;
 
 #[cfg(all(test, feature = "wgpu"))]
 #[path = "strategy/waits.rs"]

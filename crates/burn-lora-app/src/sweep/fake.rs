@@ -34,6 +34,7 @@ pub(super) fn step(step: usize) -> Record {
         targets: 10,
         tokens: 20,
         seconds: 0.5,
+        ..StepRecord::default()
     })
 }
 

@@ -6,8 +6,11 @@ use std::process::ExitCode;
 
 use burn_lora_app::AppError;
 use burn_lora_config::RunConfig;
+use burn_lora_train::TrainError;
 use burn_lora_train::dry_run::dry_run;
+use burn_lora_train::exchange::launch::join;
 use burn_lora_train::inputs::Changed;
+use burn_lora_train::observe::Observer;
 use burn_lora_train::plain::PlainRenderer;
 use burn_lora_train::run::{RunOptions, train};
 use burn_train::Interrupter;
@@ -87,9 +90,15 @@ impl Train {
             "interrupted; go on with --resume",
             "stopping after this step; again to stop at once",
         );
-        let plain = self.plain || self.json || !std::io::stdout().is_terminal();
+        let exchange = join().map_err(TrainError::from)?;
+        let first = exchange.as_ref().is_none_or(|exchange| exchange.rank() == 0);
+        let observer = if first { terminal::observer(self.json) } else { Observer::silent() };
+        let plain = self.plain || !first || self.json || !std::io::stdout().is_terminal();
         let renderer = plain.then(|| {
-            let renderer = PlainRenderer::new(terminal::line_printer(self.json));
+            let renderer = match first {
+                true => PlainRenderer::new(terminal::line_printer(self.json)),
+                false => PlainRenderer::silent(),
+            };
             Box::new(renderer) as Box<dyn MetricsRenderer>
         });
         let options = RunOptions {
@@ -100,17 +109,32 @@ impl Train {
             no_memory_check: self.no_memory_check,
             renderer,
             interrupter,
+            exchange,
         };
         if self.dry_run {
-            let dry = dry_run(config, &options, &terminal::observer(self.json))?;
-            output::dry_run(&dry, self.json)?;
-            return Ok(ExitCode::SUCCESS);
+            return match dry_run(config, &options, &observer) {
+                Ok(dry) if first => output::dry_run(&dry, self.json).map(|()| ExitCode::SUCCESS),
+                Ok(_) => Ok(ExitCode::SUCCESS),
+                Err(error) => failed(error, first),
+            };
         }
-        let summary = train(config, options, &terminal::observer(self.json))?;
+        let summary = match train(config, options, &observer) {
+            Ok(summary) => summary,
+            Err(error) => return failed(error, first),
+        };
         match self.json {
+            _ if !first => {}
             true => output::json(&summary)?,
             false => output::line(&format!("\n{summary}"))?,
         }
         Ok(if summary.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+    }
+}
+
+/// A run that failed. What another rank says is told once, by the first.
+fn failed(error: TrainError, first: bool) -> Result<ExitCode, AppError> {
+    match error {
+        TrainError::OtherRank { .. } if !first => Ok(ExitCode::FAILURE),
+        error => Err(error.into()),
     }
 }

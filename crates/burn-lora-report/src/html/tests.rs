@@ -12,6 +12,7 @@ fn step(step: usize, gradient_norm: f64) -> Record {
         targets: 10,
         tokens: 200,
         seconds: 0.5,
+        ..StepRecord::default()
     })
 }
 

@@ -39,6 +39,7 @@ fn step(step: usize, seconds: f64) -> Record {
         targets: 10,
         tokens: 20,
         seconds,
+        ..StepRecord::default()
     })
 }
 

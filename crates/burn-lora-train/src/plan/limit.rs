@@ -41,6 +41,11 @@ impl Limit {
         }
     }
 
+    /// The share of it that one of so many processes has.
+    pub(super) fn among(self, processes: usize) -> Self {
+        Self { bytes: self.bytes / processes.max(1) as u64 }
+    }
+
     /// What the kernel, the control groups of this process (both versions of them) and its own limit on addresses leave to it, without
     /// swapping; Linux tells, other systems are not asked.
     pub fn now() -> Option<Self> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn_lora_text::{grouped, size};
 
-use super::{Place, Plan};
+use super::{Place, Plan, PlannedExchange};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,6 +34,9 @@ impl fmt::Display for Plan {
         if let Some(recomputed) = &self.recomputed {
             writeln!(f, "recomputing blocks: {recomputed}")?;
         }
+        if let Some(exchange) = &self.exchange {
+            writeln!(f, "{exchange}")?;
+        }
         let whose = match self.place {
             Place::Process => "memory for this process",
             Place::Device => "memory of the device",
@@ -60,6 +63,15 @@ impl fmt::Display for Plan {
             write!(f, ", {} steps: {}", self.steps, duration(seconds))?;
         }
         Ok(())
+    }
+}
+
+/// `exchange between 4 ranks: 12.3 MiB a step from each, 0.041 s`
+impl fmt::Display for PlannedExchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ranks, bytes, seconds } = self;
+        let bytes = size(*bytes);
+        write!(f, "exchange between {ranks} ranks: {bytes} a step from each, {seconds:.3} s")
     }
 }
 

@@ -82,6 +82,7 @@ fn a_step_waits_for_its_device_once() {
         figure: figure(train.metric),
         history: RefCell::new(History::default()),
         hooks: Box::new(Listener(|_: &StepRecord, _: f64| ())),
+        ranks: crate::exchange::Ranks::alone(),
         error: RefCell::new(None),
     };
     let rate = LearningRate::new(train.schedule, 1e-3, 0.0, 2);

@@ -74,6 +74,7 @@ impl Tiny {
         RunConfig::parse(&text, "run.toml", &overrides).unwrap()
     }
 
+    #[allow(dead_code, reason = "not every binary of tests has use for it")]
     pub fn train(&self, run: &str, overrides: &[&str], resume: bool) -> Summary {
         let options = RunOptions { resume, ..RunOptions::silent() };
         train(self.config(run, overrides), options, &Observer::silent()).unwrap()
