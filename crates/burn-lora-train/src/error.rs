@@ -393,7 +393,7 @@ pub enum TrainError {
     /// A rank stands on something else than the first one.
     #[error(
         "rank {rank} differs from rank 0: {}; give every rank the same program, configuration and files",
-        listed(differences)
+        differences.join("; ")
     )]
     RankDiffers {
         /// Which one.

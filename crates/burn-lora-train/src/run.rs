@@ -146,7 +146,7 @@ fn train_as<M: TrainableModel>(
     if let Some(checkpoint) = &resumed {
         goes_on(checkpoint, &origin, directory, &options, observer)?;
     }
-    agree_on_origin(ranks, &origin)?;
+    agree_on_origin(ranks, &run.config, &origin.inputs)?;
     if let Some(exchange) = plan.exchanging(ranks, run.config.train.accumulate)? {
         observer.line(exchange.to_string());
     }

@@ -187,7 +187,9 @@ fn lose(whole: &Path, lost: &Path, step: &str, lines: usize) {
 fn a_rank_with_another_configuration_or_without_data_is_named_before_anything_is_written() {
     let tiny = Tiny::new();
     let elsewhere = format!("data.train={:?}", tiny.path("nowhere.jsonl").display().to_string());
-    for (other, is_named) in [("train.seed=9", true), (elsewhere.as_str(), false)] {
+    for (other, is_named) in
+        [("train.seed=9", true), ("train.steps=5", true), (elsewhere.as_str(), false)]
+    {
         let ended = on_ranks(3, |options, rank| {
             let settings = ["train.batch_size=1", "train.accumulate=3", other];
             let settings = if rank == 1 { &settings[..] } else { &settings[..2] };
