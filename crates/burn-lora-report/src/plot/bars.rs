@@ -28,7 +28,7 @@ pub struct Bars {
     /// A case each: its name and its bars.
     pub cases: Vec<(String, Vec<Option<f64>>)>,
     /// A line across, such as a ratio of 1.
-    pub mark: Option<f64>,
+    pub mark: f64,
 }
 
 impl Bars {
@@ -54,7 +54,7 @@ impl Bars {
         let finite = |value: &Option<f64>| value.filter(|value| value.is_finite());
         let values = self.cases.iter().flat_map(|(_, bars)| bars).filter_map(finite);
         // Values are written behind the bars.
-        let across = Scale::Linear.axis(values.chain(self.mark).flat_map(|v| [v, 1.1 * v]));
+        let across = Scale::Linear.axis(values.chain([self.mark]).flat_map(|v| [v, 1.1 * v]));
         let Range { start, end } = across.range();
         let room = 0.005 * (end - start);
         // From above.
@@ -87,10 +87,8 @@ impl Bars {
                 row += 1.0;
             }
         }
-        if let Some(mark) = self.mark {
-            let line = [(mark, 0.0), (mark, rows)];
-            chart.draw_series([PathElement::new(line, INK.stroke_width(1))])?;
-        }
+        let line = [(self.mark, 0.0), (self.mark, rows)];
+        chart.draw_series([PathElement::new(line, INK.stroke_width(1))])?;
         Ok(())
     }
 }
@@ -110,7 +108,7 @@ mod tests {
                 ("b".to_owned(), vec![Some(2.0), None]),
                 ("c".to_owned(), vec![Some(f64::NAN), None]),
             ],
-            mark: Some(1.0),
+            mark: 1.0,
         };
         let svg = plot.svg().unwrap();
         // The background, two of the legend, three bars.

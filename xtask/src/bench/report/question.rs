@@ -206,7 +206,7 @@ impl Question {
                     axis: "ratio".to_owned(),
                     series: figures.iter().map(|figure| figure.name.to_owned()).collect(),
                     cases: group.iter().map(bars).collect(),
-                    mark: Some(1.0),
+                    mark: 1.0,
                 };
                 (stem, plot.title.clone(), plot.svg()?)
             }
