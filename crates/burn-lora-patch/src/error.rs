@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
-use burn_lora::LoraError;
+use burn_lora::{LoraError, Method};
 use burn_lora_text::{and, nearest, or};
 
 use crate::path::last_segment;
@@ -298,6 +298,10 @@ pub enum Role {
     Layer,
     /// In the names before the numbers of layers.
     LayersPattern,
+    /// In the ranks by pattern.
+    RankPattern,
+    /// In the alphas by pattern.
+    AlphaPattern,
 }
 
 impl Display for Role {
@@ -308,6 +312,8 @@ impl Display for Role {
             Self::ModulesToSave => "modules_to_save",
             Self::Layer => "layers_to_transform",
             Self::LayersPattern => "layers_pattern",
+            Self::RankPattern => "rank_pattern",
+            Self::AlphaPattern => "alpha_pattern",
         })
     }
 }
@@ -390,6 +396,26 @@ pub enum TargetProblem {
         pattern: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A pattern of ranks or alphas matches no layer that gets an adapter.
+    #[error("{role} `{entry}` matches no layer that gets an adapter: {}", hint(nearest, existing))]
+    NoLayer {
+        /// Where the pattern stands.
+        role: Role,
+        /// The pattern.
+        entry: String,
+        /// The nearest names of adapted layers, best first.
+        nearest: Vec<String>,
+        /// Names of adapted layers, listed when none is near.
+        existing: Vec<String>,
+    },
+    /// Patterns beside a kind of adapter whose files hold one rank for all layers.
+    #[error("{role} has no meaning for {method}, whose layers have one rank: leave it out")]
+    PatternOfKind {
+        /// Where the patterns stand.
+        role: Role,
+        /// The kind of adapter.
+        method: Method,
     },
     /// A number of a layer matches nothing.
     #[error("layers_to_transform has {index}, but {}", existing_layers(existing, example.as_deref()))]

@@ -27,7 +27,7 @@ pub struct PatchReport {
 }
 
 /// One linear layer of the model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LayerReport {
     /// The layer's path.
     pub path: String,
@@ -37,6 +37,10 @@ pub struct LayerReport {
     pub d_out: usize,
     /// What became of it.
     pub status: LayerStatus,
+    /// The rank of its adapter; 0 without one.
+    pub rank: usize,
+    /// What its adapter's change is multiplied by; 0 without one.
+    pub scale: f64,
     /// The parameters of its adapter ([`Method::count`]); 0 without one.
     pub adapter_params: usize,
     /// How many of them are trained ([`Method::trained`]).
@@ -187,10 +191,19 @@ impl PatchReport {
                 layer.path,
                 shape(layer),
                 grouped(layer.adapter_params),
-                layer.status
+                self.status(layer)
             ));
         }
         table
+    }
+
+    /// What became of a layer, with what patterns decided of it.
+    fn status(&self, layer: &LayerReport) -> String {
+        let adapted = layer.status == LayerStatus::Adapted;
+        match adapted && (layer.rank, layer.scale) != (self.rank, self.scale) {
+            true => format!("{}, rank {}, scale {}", layer.status, layer.rank, layer.scale),
+            false => layer.status.to_string(),
+        }
     }
 }
 
@@ -201,9 +214,15 @@ impl fmt::Display for PatchReport {
             write!(f, ", alpha {}, scale {}", self.alpha, self.scale)?;
         }
         writeln!(f)?;
-        for role in
-            [Role::Target, Role::Exclude, Role::Layer, Role::LayersPattern, Role::ModulesToSave]
-        {
+        for role in [
+            Role::Target,
+            Role::Exclude,
+            Role::Layer,
+            Role::LayersPattern,
+            Role::RankPattern,
+            Role::AlphaPattern,
+            Role::ModulesToSave,
+        ] {
             let entries: Vec<String> = self
                 .matched
                 .iter()
@@ -240,6 +259,8 @@ mod tests {
             d_in: 16,
             d_out: 8,
             status,
+            rank: 4,
+            scale: 2.0,
             adapter_params,
             trained_params: adapter_params,
         };

@@ -6,8 +6,9 @@
 
 mod unpicked;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use burn_lora::{AdapterConfig, Method};
 use burn_lora_text::{nearest_ends, or};
 
 use crate::config::{Bias, LoraConfig};
@@ -16,6 +17,7 @@ use crate::path::{is_named, join, last_segments, parent};
 use crate::peft::keys::Slot;
 use crate::report::{EntryMatch, LayerStatus};
 use crate::scan::{ModuleKind, ParamInfo, ParamRole, Scan};
+use crate::settings::Settings;
 use crate::targets::{ALL_LINEAR, FullMatch, LayerIndex, Targets};
 
 /// What becomes of an entry that picks nothing.
@@ -32,6 +34,8 @@ pub(crate) enum Unmatched {
 pub(crate) struct Selection {
     /// What becomes of every linear layer, in the order of the scan.
     pub(crate) statuses: Vec<LayerStatus>,
+    /// What the adapter of every layer that gets one is made from, by path.
+    pub(crate) settings: BTreeMap<String, AdapterConfig>,
     /// The modules trained whole, outermost first.
     pub(crate) saved_modules: Vec<String>,
     /// The parameters of the base that are trained whole.
@@ -54,12 +58,16 @@ pub(crate) fn select(
     let excluded = selector.excluded();
     let index = selector.layer_index();
     let entries = selector.entries();
+    let settings = selector.settings();
     if !selector.problems.is_empty() {
         selector.problems.extend(selector.unpicked);
         return Err(selector.problems);
     }
     let layers = selector.linears(&entries, excluded, &index);
     selector.layers(&layers, &index);
+    if let Some(settings) = settings {
+        selector.patterns(&settings);
+    }
     selector.biases();
     selector.heads();
     selector.warn_of_last();
@@ -150,8 +158,8 @@ impl Counts {
     }
 }
 
-fn bad_pattern(role: Role, pattern: &str, error: &regex::Error) -> TargetProblem {
-    TargetProblem::Pattern { role, pattern: pattern.to_owned(), reason: error.to_string() }
+fn bad_pattern(role: Role, pattern: &str, reason: String) -> TargetProblem {
+    TargetProblem::Pattern { role, pattern: pattern.to_owned(), reason }
 }
 
 /// A selection on its way.
@@ -230,7 +238,7 @@ impl<'a> Selector<'a> {
         if let Some(text) = &config.exclude_regex {
             match FullMatch::new(text) {
                 Ok(pattern) => entries.push(Entry::Pattern(text, pattern)),
-                Err(error) => self.problems.push(bad_pattern(Role::Exclude, text, &error)),
+                Err(error) => self.problems.push(bad_pattern(Role::Exclude, text, error)),
             }
         }
         // The name of a module stands for all that is in it.
@@ -260,7 +268,7 @@ impl<'a> Selector<'a> {
             self.problems.push(TargetProblem::PatternWithoutLayers);
         }
         LayerIndex::new(&self.config.layers_pattern).unwrap_or_else(|(pattern, error)| {
-            self.problems.push(bad_pattern(Role::LayersPattern, &pattern, &error));
+            self.problems.push(bad_pattern(Role::LayersPattern, &pattern, error));
             LayerIndex::Anywhere
         })
     }
@@ -281,10 +289,74 @@ impl<'a> Selector<'a> {
             Targets::Regex(text) => match FullMatch::new(text) {
                 Ok(pattern) => vec![Entry::Pattern(text, pattern)],
                 Err(error) => {
-                    self.problems.push(bad_pattern(Role::Target, text, &error));
+                    self.problems.push(bad_pattern(Role::Target, text, error));
                     Vec::new()
                 }
             },
+        }
+    }
+
+    /// The settings of layers, with the ranks and alphas of patterns.
+    fn settings(&mut self) -> Option<Settings<'a>> {
+        let method = self.config.adapter.method;
+        let is_lora = method.peft_type() == Method::Lora.peft_type();
+        for (role, is_empty) in [
+            (Role::RankPattern, self.config.rank_pattern.is_empty()),
+            (Role::AlphaPattern, self.config.alpha_pattern.is_empty()),
+        ] {
+            if !is_lora && !is_empty {
+                self.problems.push(TargetProblem::PatternOfKind { role, method });
+            }
+        }
+        match Settings::new(self.config) {
+            Ok(settings) => Some(settings),
+            Err(problems) => {
+                self.problems.extend(problems);
+                None
+            }
+        }
+    }
+
+    /// What the patterns of ranks and alphas decide, of the layers that get an adapter.
+    fn patterns(&mut self, settings: &Settings<'_>) {
+        let linears = self.scan.linears().iter().zip(&self.selection.statuses);
+        let adapted: Vec<&str> = linears
+            .filter(|(_, status)| **status == LayerStatus::Adapted)
+            .map(|(linear, _)| linear.path.as_str())
+            .collect();
+        let ranks = self.config.rank_pattern.iter().map(|(pattern, _)| pattern);
+        let alphas = self.config.alpha_pattern.iter().map(|(pattern, _)| pattern);
+        let ranks = ranks.enumerate().map(|(at, pattern)| (Role::RankPattern, at, pattern));
+        let alphas = alphas.enumerate().map(|(at, pattern)| (Role::AlphaPattern, at, pattern));
+        let mut decided: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        for layer in &adapted {
+            let (of_layer, by) = settings.decided(layer);
+            for (kind, at) in by.into_iter().enumerate() {
+                if let Some(at) = at {
+                    *decided.entry((kind, at)).or_default() += 1;
+                }
+            }
+            self.selection.settings.insert((*layer).to_owned(), of_layer);
+        }
+        for (role, at, pattern) in ranks.chain(alphas) {
+            let kind = usize::from(role == Role::AlphaPattern);
+            let count = decided.get(&(kind, at)).copied().unwrap_or(0);
+            self.matched(role, pattern, count);
+            if count > 0 {
+                continue;
+            }
+            if adapted.iter().any(|layer| settings.matches(role, at, layer)) {
+                self.selection.warnings.push(format!(
+                    "{role} `{pattern}` decides nothing: entries before it match all of its layers, put it before them"
+                ));
+                continue;
+            }
+            self.unpicked.push(TargetProblem::NoLayer {
+                role,
+                entry: pattern.to_owned(),
+                nearest: nearest_ends(pattern, adapted.iter().copied()),
+                existing: last_segments(adapted.iter().copied()),
+            });
         }
     }
 

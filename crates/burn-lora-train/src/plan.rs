@@ -169,9 +169,10 @@ impl<M: TrainableModel> Outline<M> {
         };
         let config = patch_config(section, M::TASK, run.train.seed);
         let report = burn_lora_patch::plan(&model, &config)?;
-        let (method, rank) = (section.lora.method, section.lora.rank);
+        let method = section.lora.method;
         let learned = |layer: &LayerReport| match layer.status {
             LayerStatus::Adapted => {
+                let rank = layer.rank;
                 let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
                 let kept = method.kept(sizes, section.lora.dropout > 0.0);
                 let input = method.keeps_input();

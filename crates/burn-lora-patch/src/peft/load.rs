@@ -106,16 +106,16 @@ pub fn load<M: Module>(
     let mut config = loaded.config.with_name(options.name.clone());
     config.linear_types = options.linear_types.clone();
     let mut plan = Plan::with_weights(model, &config, Unmatched::Reported)?;
-    let rank = config.adapter.rank;
-    let slots = slots(&plan, &config.adapter);
-    let mut values = values(dir, &slots, &config.adapter)?;
+    let slots = slots(&plan);
+    let mut values = values(dir, &slots, config.largest_scale())?;
 
     let sets = plan.sets(model, &file, |linear, weight| {
+        let settings = plan.settings(linear);
         let values = |factor| {
-            let slot = Slot::factor(factor, linear, rank);
+            let slot = Slot::factor(factor, linear, settings.rank);
             slot.stored(values.remove(&slot.key).unwrap_or_default())
         };
-        let adapter = Adapter::from_values(&config.name, &config.adapter, weight, values)?;
+        let adapter = Adapter::from_values(&config.name, settings, weight, values)?;
         Ok(if options.trainable { adapter } else { adapter.no_grad() })
     })?;
     let saved = slots
@@ -155,16 +155,17 @@ pub fn load_into<M: Module>(
     let attached = Attached::of(model, name)?;
     check_settings(&attached, &config)?;
     let slots = attached.slots(&Scan::of(model), &config)?;
-    let values = values(dir, &slots, &config.adapter)?;
+    let values = values(dir, &slots, config.largest_scale())?;
     *model = moved::stored(model, &slots, values);
     Ok(())
 }
 
-/// The tensors of the directory by key, which must be exactly those that there are places for.
+/// The tensors of the directory by key, which must be exactly those that there are places for; no scale is above
+/// `scale`.
 fn values(
     dir: &Path,
     slots: &[Slot],
-    adapter: &AdapterConfig,
+    scale: f64,
 ) -> Result<BTreeMap<String, Vec<f32>>, PatchError> {
     let bytes = read(dir, TENSORS_FILE)?;
     let path = dir.join(TENSORS_FILE);
@@ -202,10 +203,8 @@ fn values(
         .cloned()
         .collect();
     let slots = slots.as_slice();
-    let mut problems: Vec<KeyProblem> = compare(slots, shapes)
-        .into_iter()
-        .map(|problem| explained(problem, slots, adapter.rank))
-        .collect();
+    let mut problems: Vec<KeyProblem> =
+        compare(slots, shapes).into_iter().map(|problem| explained(problem, slots)).collect();
     if let Some(cause) = one_cause(&problems) {
         problems = vec![cause];
     }
@@ -224,7 +223,7 @@ fn values(
     if !problems.is_empty() {
         return Err(PatchError::Keys { origin: path.display().to_string(), problems });
     }
-    usable(&file, &path, adapter.scale())?;
+    usable(&file, &path, scale)?;
     Ok(values)
 }
 
@@ -241,10 +240,10 @@ fn tied_copy(tensors: &BTreeMap<String, TensorView<'_>>, slots: &[Slot]) -> Opti
 }
 
 /// The places that the model and the configuration have for tensors.
-fn slots(plan: &Plan, adapter: &AdapterConfig) -> Vec<Slot> {
+fn slots(plan: &Plan) -> Vec<Slot> {
     let factors = plan.adapted().flat_map(|linear| {
-        let factors = adapter.method.factors().iter();
-        factors.map(|factor| Slot::factor(factor, linear, adapter.rank))
+        let AdapterConfig { method, rank, .. } = *plan.settings(linear);
+        method.factors().iter().map(move |factor| Slot::factor(factor, linear, rank))
     });
     let Selection { saved_params, biases, .. } = &plan.selection;
     let params = || plan.scan.params().iter();
@@ -270,7 +269,7 @@ fn slots(plan: &Plan, adapter: &AdapterConfig) -> Vec<Slot> {
 
 /// A wrong shape is a wrong rank where a factor differs in nothing else, and means added tokens where an embedding
 /// does in its rows; a head without a place, or an adapter on one, is the token table's.
-fn explained(problem: KeyProblem, slots: &[Slot], configured: usize) -> KeyProblem {
+fn explained(problem: KeyProblem, slots: &[Slot]) -> KeyProblem {
     let of_head = format!("{}.", prefixed("", HEAD));
     let head = || slots.iter().any(|slot| slot.key.starts_with(&of_head));
     let (key, found, expected) = match problem {
@@ -297,7 +296,7 @@ fn explained(problem: KeyProblem, slots: &[Slot], configured: usize) -> KeyProbl
             if found.len() == expected.len()
                 && (0..found.len()).all(|i| i == at || !differs(i)) =>
         {
-            KeyProblem::Rank { key, rank: found[at], found, expected, configured }
+            KeyProblem::Rank { key, rank: found[at], configured: expected[at], found, expected }
         }
         _ => KeyProblem::Shape { key, found, expected },
     }

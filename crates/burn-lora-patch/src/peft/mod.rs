@@ -15,7 +15,7 @@
 //!
 //! The names of factors come from the table of kinds in the adapter crate
 //! ([`Method::factors`](burn_lora::Method::factors)). LoRA, rsLoRA, DoRA and MiSS on linear layers are
-//! supported, both ways. Whatever else a file asks for (ranks by pattern, embeddings, a bias of factor B) is
+//! supported, both ways, with ranks and alphas by pattern. Whatever else a file asks for (embeddings, a bias of factor B) is
 //! refused, all of it in one error.
 //!
 //! An adapter that started in a part of the base (PiSSA, OLoRA) is written as the plain adapter of twice the rank that

@@ -9,6 +9,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::attached::{Attached, check_settings};
 use super::config::{Modules, PeftConfig};
+use super::convert::{whole_or_not, written};
 use super::files::{CONFIG_FILE, TENSORS_FILE, write_whole};
 use super::keys::Slot;
 use super::moved;
@@ -18,6 +19,7 @@ use crate::path::is_named;
 use crate::report::LayerStatus;
 use crate::scan::Scan;
 use crate::select::{Unmatched, select};
+use crate::settings::{Patterns, Settings};
 use crate::targets::{ALL_LINEAR, minimal_suffixes};
 use crate::tensors::read;
 
@@ -147,7 +149,28 @@ fn resolved(
         config.layers_to_transform = None;
         config.layers_pattern = None;
     }
+    in_pefts_order(&mut config, described, adapted);
     config
+}
+
+/// PEFT writes patterns in the order of the alphabet and asks them in the order in which they stand, so that another one
+/// would hold for a layer that several match. Where that is so, the layers are written by name.
+fn in_pefts_order(config: &mut PeftConfig, described: &LoraConfig, adapted: &BTreeSet<&str>) {
+    let mut sorted = described.clone();
+    sorted.rank_pattern = described.rank_pattern.sorted();
+    sorted.alpha_pattern = described.alpha_pattern.sorted();
+    let (Ok(own), Ok(of_sorted)) = (Settings::new(described), Settings::new(&sorted)) else {
+        return;
+    };
+    let same = |layer: &&str| own.of(layer) == of_sorted.of(layer);
+    if !adapted.iter().all(same) {
+        let ranks: Vec<_> = adapted.iter().map(|layer| (*layer, own.of(layer).rank)).collect();
+        let alphas: Vec<_> = adapted.iter().map(|layer| (*layer, own.of(layer).alpha)).collect();
+        sorted.rank_pattern = Patterns::exact(&ranks, described.adapter.rank);
+        sorted.alpha_pattern = Patterns::exact(&alphas, described.adapter.alpha);
+    }
+    config.rank_pattern = written(&sorted.rank_pattern, |rank| rank.into());
+    config.alpha_pattern = written(&sorted.alpha_pattern, whole_or_not);
 }
 
 fn serialized<M: Module>(

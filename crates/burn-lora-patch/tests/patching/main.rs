@@ -12,3 +12,4 @@ mod peft_files;
 mod peft_told;
 mod run_time;
 mod select;
+mod targets;
