@@ -392,6 +392,11 @@ impl TaskType {
         Self::ALL.into_iter().find(|task| task.as_str() == text)
     }
 
+    /// Whether the model writes, so that it gives logits over its tokens.
+    pub(crate) fn writes(self) -> bool {
+        matches!(self, Self::CausalLm | Self::Seq2SeqLm)
+    }
+
     /// The names of heads that PEFT trains and saves for this task, where the model has them.
     pub fn heads(self) -> &'static [&'static str] {
         match self {

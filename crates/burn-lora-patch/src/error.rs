@@ -150,6 +150,15 @@ pub enum PatchError {
         /// The layer.
         layer: String,
     },
+    /// Merging for good into a table would change the head that shares it.
+    #[error(
+        "`{table}` has an adapter and is the model's head too: merging it for good would change both; merge it beside the base (`merge`), \
+         or take a base with a head of its own; nothing was merged"
+    )]
+    TiedTable {
+        /// The table.
+        table: String,
+    },
     /// A tensor's values could not be read from its device.
     #[error("the values of `{path}` cannot be read: {reason}")]
     Unreadable {
@@ -364,7 +373,7 @@ pub enum TargetProblem {
         inside: bool,
     },
     /// An entry names a module, but not a linear layer.
-    #[error("{role} `{entry}` names {} (`{path}`): only linear layers are adapted{}", kind.described(), inside(within))]
+    #[error("{role} `{entry}` names {} (`{path}`): {}{}", kind.described(), adaptable(*kind), inside(within))]
     NotLinear {
         /// Where the entry stands.
         role: Role,
@@ -378,7 +387,7 @@ pub enum TargetProblem {
         within: Vec<String>,
     },
     /// Everything an entry names is taken away by something else.
-    #[error("target `{entry}` names {matched} linears, but {reason}")]
+    #[error("target `{entry}` names {matched} layers, but {reason}")]
     Overruled {
         /// The entry.
         entry: String,
@@ -619,6 +628,14 @@ fn instead_of_head(role: Role, table: &str) -> String {
             "train the table whole (modules_to_save = [\"{}\"]), or take a base with a head of its own",
             last_segment(table)
         ),
+    }
+}
+
+/// What can be adapted, of which a module is none.
+pub(crate) fn adaptable(kind: ModuleKind) -> &'static str {
+    match kind {
+        ModuleKind::Embedding => "this kind of adapter is for linear layers",
+        _ => "only linear layers and embeddings are adapted",
     }
 }
 

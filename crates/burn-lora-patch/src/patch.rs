@@ -12,7 +12,7 @@ use burn_lora::{Adapter, AdapterConfig, Adapters, FrozenWeight, LoraError, Sizes
 use burn_lora_files::{fnv, splitmix};
 use burn_lora_text::{and, listed};
 
-use crate::config::LoraConfig;
+use crate::config::{LoraConfig, TaskType};
 use crate::error::PatchError;
 use crate::layout::Layout;
 use crate::path::{Trail, follow_trail, join, parent};
@@ -52,8 +52,11 @@ use crate::select::{Selection, Unmatched, select};
 pub fn patch<M: Module>(model: &mut M, config: &LoraConfig) -> Result<PatchReport, PatchError> {
     let plan = Plan::with_weights(model, config, Unmatched::Refused)?;
     let sets = plan.sets(model, &PeftConfig::new(config), |linear, weight| {
-        let seed = layer_seed(config.seed, &linear.path);
-        Adapter::init(&config.name, plan.settings(linear), weight, seed)
+        let (seed, settings) = (layer_seed(config.seed, &linear.path), plan.settings(linear));
+        match linear.table {
+            true => Adapter::init_embedding(&config.name, settings, weight, seed),
+            false => Adapter::init(&config.name, settings, weight, seed),
+        }
     })?;
     *model = add_sets(plan.frozen(model), sets);
     Ok(plan.report)
@@ -168,10 +171,10 @@ impl Plan {
         &self.selection.settings[&linear.path]
     }
 
-    /// The linear layers that get an adapter.
+    /// The layers that get an adapter.
     pub(crate) fn adapted(&self) -> impl Iterator<Item = &LinearLayer> {
         self.scan
-            .linears()
+            .layers()
             .iter()
             .zip(&self.selection.statuses)
             .filter(|(_, status)| **status == LayerStatus::Adapted)
@@ -207,7 +210,7 @@ fn check_room(
 /// That every weight is held in a format that can be adapted, or trained.
 fn check_formats(scan: &Scan, selection: &Selection) -> Result<(), PatchError> {
     let concerned =
-        scan.linears().iter().zip(&selection.statuses).filter(|(_, status)| {
+        scan.layers().iter().zip(&selection.statuses).filter(|(_, status)| {
             matches!(status, LayerStatus::Adapted | LayerStatus::TrainedWhole)
         });
     let refused = |format: &DType| !matches!(format, DType::F32 | DType::F16 | DType::BF16);
@@ -225,7 +228,7 @@ fn check_formats(scan: &Scan, selection: &Selection) -> Result<(), PatchError> {
 
 /// That every layer that gets an adapter has room for the one that it gets.
 fn check_settings(scan: &Scan, selection: &Selection) -> Result<(), PatchError> {
-    for linear in scan.linears() {
+    for linear in scan.layers() {
         let Some(settings) = selection.settings.get(&linear.path) else { continue };
         let failed = |source| Err(PatchError::Adapter { layer: linear.path.clone(), source });
         // What patterns say is as wrong here as it would be for all layers.
@@ -236,7 +239,11 @@ fn check_settings(scan: &Scan, selection: &Selection) -> Result<(), PatchError> 
         }
         let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank: settings.rank };
         let fits = settings.method.fits(sizes);
-        if let Err(source) = fits.and_then(|()| settings.fits(linear.d_in, linear.d_out)) {
+        let fits = fits.and_then(|()| match linear.table {
+            true => settings.of_embedding().map(drop),
+            false => settings.fits(linear.d_in, linear.d_out),
+        });
+        if let Err(source) = fits {
             return failed(source);
         }
     }
@@ -304,9 +311,11 @@ fn warn_of_state(scan: &Scan, selection: &Selection, warnings: &mut Vec<String>)
 
 fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchReport {
     let layers: Vec<LayerReport> = scan
-        .linears()
+        .layers()
         .iter()
         .zip(&selection.statuses)
+        // Whoever asks for no embedding is told of none.
+        .filter(|(layer, status)| !layer.table || **status != LayerStatus::NotTargeted)
         .map(|(linear, status)| {
             let method = config.adapter.method;
             let settings = selection.settings.get(&linear.path);
@@ -320,6 +329,7 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
                 path: linear.path.clone(),
                 d_in: linear.d_in,
                 d_out: linear.d_out,
+                table: linear.table,
                 status: status.clone(),
                 rank,
                 scale,
@@ -354,6 +364,16 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
             warnings.push(format!(
                 "{} hold one weight: each gets an adapter of its own, exclude all but one to keep them tied",
                 and(&places)
+            ));
+        }
+    }
+    for table in scan.tables().iter().filter(|table| scan.is_tied(table)) {
+        let writes = config.task_type.is_some_and(TaskType::writes);
+        if writes && adapted().any(|layer| layer.path == table.path) {
+            warnings.push(format!(
+                "`{}` is the model's head too: the adapter changes what tokens go in as, and the head stays as it is, so that it \
+                 cannot be merged for good",
+                table.path
             ));
         }
     }

@@ -26,7 +26,7 @@ pub struct PatchReport {
     pub(crate) warnings: Vec<String>,
 }
 
-/// One linear layer of the model.
+/// One linear layer of the model, or an embedding that is targeted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerReport {
     /// The layer's path.
@@ -35,6 +35,8 @@ pub struct LayerReport {
     pub d_in: usize,
     /// Size of the output features.
     pub d_out: usize,
+    /// Whether it is an embedding's table, `[rows, d]`.
+    pub table: bool,
     /// What became of it.
     pub status: LayerStatus,
     /// The rank of its adapter; 0 without one.
@@ -115,14 +117,18 @@ impl PatchReport {
         &self.name
     }
 
-    /// How many linear layers carry an adapter.
+    /// How many layers carry an adapter.
     pub fn adapted(&self) -> usize {
-        self.layers.iter().filter(|layer| layer.status == LayerStatus::Adapted).count()
+        self.with_adapter().count()
+    }
+
+    fn with_adapter(&self) -> impl Iterator<Item = &LayerReport> {
+        self.layers.iter().filter(|layer| layer.status == LayerStatus::Adapted)
     }
 
     /// How many linear layers the model has.
     pub fn linears(&self) -> usize {
-        self.layers.len()
+        self.layers.iter().filter(|layer| !layer.table).count()
     }
 
     /// How many parameters are trained: of the factors, and of the modules trained whole.
@@ -240,7 +246,13 @@ impl fmt::Display for PatchReport {
         if count > 0 {
             writeln!(f, "biases trained: {} ({} parameters)", grouped(count), grouped(params))?;
         }
-        writeln!(f, "adapted: {} of {} linears", self.adapted(), self.linears())?;
+        let tables = self.with_adapter().filter(|layer| layer.table).count();
+        write!(f, "adapted: {} of {} linears", self.adapted() - tables, self.linears())?;
+        match tables {
+            0 => writeln!(f)?,
+            1 => writeln!(f, ", 1 embedding")?,
+            _ => writeln!(f, ", {tables} embeddings")?,
+        }
         write!(f, "{}", self.trainable_line())?;
         for warning in &self.warnings {
             write!(f, "\nwarning: {warning}")?;
@@ -258,6 +270,7 @@ mod tests {
             path: path.into(),
             d_in: 16,
             d_out: 8,
+            table: false,
             status,
             rank: 4,
             scale: 2.0,

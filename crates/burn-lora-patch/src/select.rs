@@ -12,7 +12,7 @@ use burn_lora::{AdapterConfig, Method};
 use burn_lora_text::{nearest_ends, or};
 
 use crate::config::{Bias, LoraConfig};
-use crate::error::{Role, TargetProblem};
+use crate::error::{Role, TargetProblem, adaptable};
 use crate::path::{is_named, join, last_segments, parent};
 use crate::peft::keys::Slot;
 use crate::report::{EntryMatch, LayerStatus};
@@ -32,7 +32,7 @@ pub(crate) enum Unmatched {
 /// What a configuration picks out of a model.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
-    /// What becomes of every linear layer, in the order of the scan.
+    /// What becomes of every layer, in the order of [`Scan::layers`].
     pub(crate) statuses: Vec<LayerStatus>,
     /// What the adapter of every layer that gets one is made from, by path.
     pub(crate) settings: BTreeMap<String, AdapterConfig>,
@@ -250,16 +250,16 @@ impl<'a> Selector<'a> {
             entry => entry.matches(path, config),
         };
         for entry in &entries {
-            let count = scan.linears().iter().filter(|l| names(entry, &l.path)).count();
+            let count = scan.layers().iter().filter(|l| names(entry, &l.path)).count();
             self.matched(Role::Exclude, entry.text(), count);
             if count == 0 {
                 self.unpicked.push(unpicked::no_linear(scan, config, Role::Exclude, entry));
             }
         }
         let by = |path: &str| entries.iter().find(|entry| names(entry, path));
-        scan.linears()
+        scan.layers()
             .iter()
-            .map(|linear| by(&linear.path).map(|entry| entry.text().to_owned()))
+            .map(|layer| by(&layer.path).map(|entry| entry.text().to_owned()))
             .collect()
     }
 
@@ -319,10 +319,10 @@ impl<'a> Selector<'a> {
 
     /// What the patterns of ranks and alphas decide, of the layers that get an adapter.
     fn patterns(&mut self, settings: &Settings<'_>) {
-        let linears = self.scan.linears().iter().zip(&self.selection.statuses);
-        let adapted: Vec<&str> = linears
+        let layers = self.scan.layers().iter().zip(&self.selection.statuses);
+        let adapted: Vec<&str> = layers
             .filter(|(_, status)| **status == LayerStatus::Adapted)
-            .map(|(linear, _)| linear.path.as_str())
+            .map(|(layer, _)| layer.path.as_str())
             .collect();
         let ranks = self.config.rank_pattern.iter().map(|(pattern, _)| pattern);
         let alphas = self.config.alpha_pattern.iter().map(|(pattern, _)| pattern);
@@ -360,7 +360,7 @@ impl<'a> Selector<'a> {
         }
     }
 
-    /// Decides on every linear layer, and gives the numbers of the layers that targets are in.
+    /// Decides on every layer, and gives the numbers of the layers that targets are in.
     fn linears(
         &mut self,
         entries: &[Entry<'_>],
@@ -369,9 +369,13 @@ impl<'a> Selector<'a> {
     ) -> BTreeSet<usize> {
         let mut layers_seen = BTreeSet::new();
         let mut counts = vec![Counts::default(); entries.len()];
-        for (linear, excluded) in self.scan.linears().iter().zip(excluded) {
-            let path = linear.path.as_str();
-            let matches = |&entry: &usize| entries[entry].matches(path, self.config);
+        let embeds = self.config.adapter.method.embeds();
+        for (layer, excluded) in self.scan.layers().iter().zip(excluded) {
+            let path = layer.path.as_str();
+            let matches = |&entry: &usize| {
+                let meant = !layer.table || embeds && !matches!(entries[entry], Entry::All);
+                meant && entries[entry].matches(path, self.config)
+            };
             let named: Vec<usize> = (0..entries.len()).filter(matches).collect();
             let exact = named.iter().any(|&entry| entries[entry].is_exactly(path));
             let status = if let Some(by) = excluded {
@@ -380,14 +384,15 @@ impl<'a> Selector<'a> {
                 LayerStatus::TrainedWhole
             } else if named.is_empty() {
                 match self.config.targets {
+                    _ if layer.table => LayerStatus::NotTargeted,
                     Targets::AllLinear => LayerStatus::Head,
                     Targets::Names(_) | Targets::Regex(_) => LayerStatus::NotTargeted,
                 }
             } else {
-                let layer = index.of(path);
-                layers_seen.extend(layer);
+                let number = index.of(path);
+                layers_seen.extend(number);
                 match self.wanted_layers() {
-                    Some(layers) if !exact && !layer.is_some_and(|at| layers.contains(&at)) => {
+                    Some(layers) if !exact && !number.is_some_and(|at| layers.contains(&at)) => {
                         LayerStatus::OtherLayer
                     }
                     _ => LayerStatus::Adapted,
@@ -413,13 +418,16 @@ impl<'a> Selector<'a> {
     fn warn_of_others(&mut self, entry: &Entry<'_>) {
         let Entry::Pattern(text, pattern) = entry else { return };
         let mut others = self.scan.modules().iter();
+        let embeds = self.config.adapter.method.embeds();
         let other = |(path, kind): &(&String, &ModuleKind)| {
-            **kind != ModuleKind::Container && pattern.is_match(path)
+            let adapted = embeds && self.scan.tables().iter().any(|table| table.path == **path);
+            **kind != ModuleKind::Container && !adapted && pattern.is_match(path)
         };
         if let Some((path, kind)) = others.find(other) {
             self.selection.warnings.push(format!(
-                "target `{text}` also matches {} (`{path}`): only linear layers are adapted",
-                kind.described()
+                "target `{text}` also matches {} (`{path}`): {}",
+                kind.described(),
+                adaptable(*kind)
             ));
         }
     }
@@ -427,7 +435,7 @@ impl<'a> Selector<'a> {
     /// What the numbers of layers, and the names before them, picked.
     fn layers(&mut self, seen: &BTreeSet<usize>, index: &LayerIndex) {
         let Some(layers) = self.wanted_layers() else { return };
-        let linears = self.scan.linears();
+        let linears = self.scan.layers();
         for &wanted in layers {
             let statuses = linears.iter().zip(&self.selection.statuses);
             let in_layer = statuses.filter(|(linear, status)| {

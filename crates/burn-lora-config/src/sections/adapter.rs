@@ -67,7 +67,7 @@ keys! {
     pub struct LoraSection in "adapter" {
         part lora: AdapterConfig, "Kind, rank, alpha, dropout, rsLoRA, initialisation.";
 
-        /// The linear layers to adapt: exact paths or endings of them; a regex matches the whole path.
+        /// The linear layers to adapt, and embeddings by name (`lora` and `dora`): exact paths or endings of them; a regex matches the whole path.
         targets: Targets = Targets::AllLinear, targets();
         /// Layers that `targets` would match but that are left alone.
         exclude: Vec<String> = vec![], names("module names");

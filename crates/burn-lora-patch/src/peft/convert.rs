@@ -228,7 +228,6 @@ impl PeftConfig {
         check("lora_bias", self.lora_bias, &true, "");
         let parameters = self.target_parameters.clone().unwrap_or_default();
         check("target_parameters", !parameters.is_empty(), &Value::from(parameters), "");
-        check("ensure_weight_tying", self.ensure_weight_tying, &true, "");
         let values = [
             ("trainable_token_indices", &self.trainable_token_indices),
             ("layer_replication", &self.layer_replication),

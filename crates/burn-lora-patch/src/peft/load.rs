@@ -180,14 +180,6 @@ fn values(
         });
     }
 
-    let embeddings: Vec<String> = tensors
-        .keys()
-        .filter_map(|key| key.strip_suffix(".lora_embedding_A"))
-        .map(|module| format!("an adapter on the embedding `{module}`"))
-        .collect();
-    if !embeddings.is_empty() {
-        return Err(PatchError::Unsupported { path, settings: embeddings });
-    }
     let copy = tied_copy(&tensors, slots);
     // PyTorch counts batches beside running statistics, which Burn does not.
     let tensors = || {
@@ -257,9 +249,13 @@ fn slots(plan: &Plan) -> Vec<Slot> {
             && (param.container == "Embedding" || last_segment(module) == HEAD)
             && !saved_params.contains(&param.path)
             && !biases.contains(&param.path)
-            && !adapted.contains(module)
+            && (param.container == "Embedding" || !adapted.contains(module))
     });
-    let beside = beside.map(|param| Slot { optional: true, ..Slot::of(param) });
+    // PEFT saves the table that an adapter is on, too.
+    let beside = beside.map(|param| {
+        let param = ParamInfo { adapted: adapted.contains(parent(&param.path)), ..param.clone() };
+        Slot { optional: true, ..Slot::of(&param) }
+    });
     factors
         .chain(saved.map(|param| Slot::of(&param)))
         .chain(unstoppable(&plan.scan, saved_params))

@@ -132,7 +132,7 @@ fn what_is_not_supported_is_listed_all_at_once() {
     }"#;
     let config: PeftConfig = serde_json::from_str(text).unwrap();
     let settings = config.to_config().unwrap_err();
-    assert_eq!(settings.len(), 15, "{settings:#?}");
+    assert_eq!(settings.len(), 14, "{settings:#?}");
     let both = PeftConfig { use_dora: true, ..config };
     assert!(
         both.to_config().unwrap_err().join("\n").contains("use_dora = true, use_qalora = true")
