@@ -1,7 +1,7 @@
 //! Regular expressions over paths, as Python's `re` reads them: with looking ahead and behind, which lists of
 //! targets for a part of a model are written with.
 //!
-//! Left out: what `re` alone knows (conditionals, flags in the middle of a pattern).
+//! Left out: flags that `re` alone has (`(?a)`, `(?L)`).
 
 use fancy_regex::Regex;
 

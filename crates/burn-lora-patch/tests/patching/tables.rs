@@ -36,7 +36,7 @@ fn an_embedding_is_adapted_where_a_target_names_it_and_saved_under_pefts_keys() 
         let factors = 2 * (VOCABULARY + WIDTH) + 2 * (WIDTH + HIDDEN);
         assert_eq!(report.trainable(), factors + magnitude * (WIDTH + HIDDEN));
         for (after, before) in logits(&model).iter().zip(&before) {
-            assert!((after - before).abs() < 1e-6, "{method}: nothing changes at the start");
+            assert!((after - before).abs() < 1e-5, "{method}: nothing changes at the start");
         }
 
         let model = with_trained_factors(model);
