@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
-use burn_lora::LoraError;
+use burn_lora::{LoraError, Method};
 use burn_lora_text::{and, nearest, or};
 
 use crate::path::last_segment;
@@ -149,6 +149,15 @@ pub enum PatchError {
     NotFinite {
         /// The layer.
         layer: String,
+    },
+    /// Merging for good into a table would change the head that shares it.
+    #[error(
+        "`{table}` has an adapter and is the model's head too: merging it for good would change both; merge it beside the base (`merge`), \
+         or take a base with a head of its own; nothing was merged"
+    )]
+    TiedTable {
+        /// The table.
+        table: String,
     },
     /// A tensor's values could not be read from its device.
     #[error("the values of `{path}` cannot be read: {reason}")]
@@ -298,6 +307,10 @@ pub enum Role {
     Layer,
     /// In the names before the numbers of layers.
     LayersPattern,
+    /// In the ranks by pattern.
+    RankPattern,
+    /// In the alphas by pattern.
+    AlphaPattern,
 }
 
 impl Display for Role {
@@ -308,6 +321,8 @@ impl Display for Role {
             Self::ModulesToSave => "modules_to_save",
             Self::Layer => "layers_to_transform",
             Self::LayersPattern => "layers_pattern",
+            Self::RankPattern => "rank_pattern",
+            Self::AlphaPattern => "alpha_pattern",
         })
     }
 }
@@ -358,7 +373,7 @@ pub enum TargetProblem {
         inside: bool,
     },
     /// An entry names a module, but not a linear layer.
-    #[error("{role} `{entry}` names {} (`{path}`): only linear layers are adapted{}", kind.described(), inside(within))]
+    #[error("{role} `{entry}` names {} (`{path}`): {}{}", kind.described(), adaptable(*kind), inside(within))]
     NotLinear {
         /// Where the entry stands.
         role: Role,
@@ -372,7 +387,7 @@ pub enum TargetProblem {
         within: Vec<String>,
     },
     /// Everything an entry names is taken away by something else.
-    #[error("target `{entry}` names {matched} linears, but {reason}")]
+    #[error("target `{entry}` names {matched} layers, but {reason}")]
     Overruled {
         /// The entry.
         entry: String,
@@ -390,6 +405,26 @@ pub enum TargetProblem {
         pattern: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A pattern of ranks or alphas matches no layer that gets an adapter.
+    #[error("{role} `{entry}` matches no layer that gets an adapter: {}", hint(nearest, existing))]
+    NoLayer {
+        /// Where the pattern stands.
+        role: Role,
+        /// The pattern.
+        entry: String,
+        /// The nearest names of adapted layers, best first.
+        nearest: Vec<String>,
+        /// Names of adapted layers, listed when none is near.
+        existing: Vec<String>,
+    },
+    /// Patterns beside a kind of adapter whose files hold one rank for all layers.
+    #[error("{role} has no meaning for {method}, whose layers have one rank: leave it out")]
+    PatternOfKind {
+        /// Where the patterns stand.
+        role: Role,
+        /// The kind of adapter.
+        method: Method,
     },
     /// A number of a layer matches nothing.
     #[error("layers_to_transform has {index}, but {}", existing_layers(existing, example.as_deref()))]
@@ -593,6 +628,14 @@ fn instead_of_head(role: Role, table: &str) -> String {
             "train the table whole (modules_to_save = [\"{}\"]), or take a base with a head of its own",
             last_segment(table)
         ),
+    }
+}
+
+/// What can be adapted, of which a module is none.
+pub(crate) fn adaptable(kind: ModuleKind) -> &'static str {
+    match kind {
+        ModuleKind::Embedding => "this kind of adapter is for linear layers",
+        _ => "only linear layers and embeddings are adapted",
     }
 }
 

@@ -42,11 +42,13 @@ mod layout;
 mod module;
 mod patch;
 mod path;
+mod pattern;
 pub mod peft;
 mod report;
 mod rewrite;
 mod scan;
 mod select;
+mod settings;
 mod targets;
 mod tensors;
 #[cfg(feature = "train")]
@@ -66,6 +68,7 @@ pub use rewrite::{
     set_multiplier, unload, unmerge,
 };
 pub use scan::{LinearLayer, ModuleKind, ParamInfo, ParamRole, Scan};
+pub use settings::Patterns;
 pub use targets::{Targets, TargetsError, TargetsForm, minimal_suffixes};
 pub use tensors::{set_tensors, trainable_factors, trainable_ids, trainable_tensors};
 

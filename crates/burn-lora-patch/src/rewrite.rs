@@ -11,8 +11,11 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorReadError};
 use burn_lora::{Adapter, Adapters, FrozenWeight, attach_sets, detach, sets};
 
+use crate::config::TaskType;
 use crate::error::PatchError;
 use crate::path::{Trail, follow_trail, join, normalized, parent};
+use crate::peft::PeftConfig;
+use crate::scan::Scan;
 
 /// Sets what the scale of the adapter `name` is multiplied by: 0 gives the adapted layers of the base
 /// model, 1 the adapter as trained. A merged model is merged anew.
@@ -164,12 +167,28 @@ pub fn merge_and_unload_f32<M: Module>(model: M) -> Result<M, PatchError> {
     folded(model, |merged, _| merged)
 }
 
+/// That no adapter is on a table that is the head of a model that writes.
+fn check_tables<M: Module>(model: &M, sets: &BTreeMap<String, Adapters>) -> Result<(), PatchError> {
+    let writes = |set: &Adapters| {
+        let made = set.iter().filter_map(|it| serde_json::from_str::<PeftConfig>(it.note()).ok());
+        let mut tasks = made.filter_map(|made| TaskType::parse(made.task_type.as_deref()?));
+        tasks.any(TaskType::writes)
+    };
+    let scan = Scan::of(model);
+    let adapted = scan.tables().iter().filter(|it| sets.get(&it.path).is_some_and(writes));
+    match adapted.into_iter().find(|table| scan.is_tied(table)) {
+        Some(table) => Err(PatchError::TiedTable { table: table.path.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// One weight after the other, so that of each only the base or what it became is there.
 fn folded<M: Module>(
     model: M,
     in_format: impl Fn(Tensor<2>, DType) -> Tensor<2>,
 ) -> Result<M, PatchError> {
     let sets = attached_sets(&model)?;
+    check_tables(&model, &sets)?;
     put_bases(detach(model), sets, |layer, base, set| {
         let format = base.dtype();
         let set = finite(layer, set.merge(base.clone()))?;

@@ -169,12 +169,14 @@ impl<M: TrainableModel> Outline<M> {
         };
         let config = patch_config(section, M::TASK, run.train.seed);
         let report = burn_lora_patch::plan(&model, &config)?;
-        let (method, rank) = (section.lora.method, section.lora.rank);
+        let method = section.lora.method;
         let learned = |layer: &LayerReport| match layer.status {
             LayerStatus::Adapted => {
+                let rank = layer.rank;
                 let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
-                let kept = method.kept(sizes, section.lora.dropout > 0.0);
-                let input = method.keeps_input();
+                let dropout = section.lora.dropout > 0.0 && !layer.table;
+                let kept = method.kept(sizes, dropout);
+                let input = method.keeps_input() && !layer.table;
                 Some((layer.path.clone(), Learned::Factors { rank, kept, input }))
             }
             LayerStatus::TrainedWhole => Some((layer.path.clone(), Learned::Whole)),

@@ -14,7 +14,8 @@
 //! - [`Method`]: the table of kinds of adapter, LoRA, DoRA, MiSS and LoRA-FA, with the [`Factor`]s of each.
 //! - [`Adapter`]: factors with a name; [`Adapters`]: the set that hangs on one weight, attached
 //!   through Burn's `Reparameterization`, so that no model code changes.
-//! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path.
+//! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path; [`embed`] and [`unembed`]
+//!   in the place of `Embedding::forward` and of a product with the table.
 //! - [`FrozenWeight`]: what multiplies, in whatever number format it is held.
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
 //! - [`product`]: a matrix product that keeps f32 in f32, on GPUs too.
@@ -57,7 +58,7 @@ mod op;
 pub use adapter::{Adapter, Factor, Method, Sizes};
 pub use adapters::{Adapters, FactorPath, attach, attach_sets, detach, is_trained, sets, unshared};
 pub use config::AdapterConfig;
-pub use embedding::{embed, unembed};
+pub use embedding::{embed, head_table, unembed};
 pub use error::LoraError;
 pub use forward::LoraForward;
 pub use init::Init;

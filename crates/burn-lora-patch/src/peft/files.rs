@@ -14,9 +14,9 @@ use crate::error::PatchError;
 pub const CONFIG_FILE: &str = "adapter_config.json";
 /// The tensors of an adapter.
 pub const TENSORS_FILE: &str = "adapter_model.safetensors";
-/// What the keys of a layer's two factors differ in.
-const FIRST: &str = ".lora_A.";
-const SECOND: &str = ".lora_B.";
+/// What the keys of a layer's two factors differ in, of a linear layer and of an embedding.
+const PAIRS: [(&str, &str); 2] =
+    [(".lora_A.", ".lora_B."), (".lora_embedding_A", ".lora_embedding_B")];
 
 /// Writes the file, whole or not at all.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PatchError> {
@@ -100,10 +100,11 @@ pub fn usable(tensors: &SafeTensors<'_>, path: &Path, scale: f64) -> Result<(), 
         return Err(PatchError::Values { path: path.to_owned(), key, value, others });
     }
     let mut keys: Vec<&str> = tensors.iter().map(|(key, _)| key).collect();
-    keys.retain(|key| key.contains(FIRST));
     keys.sort_unstable();
     for key in keys {
-        let (Ok(a), Ok(b)) = (tensors.tensor(key), tensors.tensor(&key.replace(FIRST, SECOND)))
+        let mut pairs = PAIRS.iter().filter(|(first, _)| key.contains(first));
+        let Some((first, second)) = pairs.next() else { continue };
+        let (Ok(a), Ok(b)) = (tensors.tensor(key), tensors.tensor(&key.replace(first, second)))
         else {
             continue;
         };

@@ -12,3 +12,5 @@ mod peft_files;
 mod peft_told;
 mod run_time;
 mod select;
+mod tables;
+mod targets;

@@ -8,7 +8,7 @@ use super::dora::Dora;
 use super::lora::Lora;
 use super::lora_fa::LoraFa;
 use super::miss::Miss;
-use super::{Adaptation, Factor, Given, Initial, Input, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Initial, Input, Rows, Sizes, Strength};
 use crate::{AdapterConfig, LoraError};
 
 macro_rules! kinds {
@@ -52,6 +52,11 @@ macro_rules! kinds {
             /// Whether its factors can start in a part of the weight ([`Init::moves_base`](crate::Init::moves_base)).
             pub fn subtracts(self) -> bool {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::SUBTRACTS,)+ }
+            }
+
+            /// Whether it adapts embeddings too.
+            pub fn embeds(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::EMBEDS,)+ }
             }
 
             /// Whether its change is multiplied by a scale, so that alpha and rsLoRA mean something.
@@ -144,6 +149,10 @@ macro_rules! kinds {
 
             pub(super) fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
                 match self { $(Self::$Kind(factors) => factors.branch(input, strength),)+ }
+            }
+
+            pub(super) fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
+                match self { $(Self::$Kind(factors) => factors.change_rows(rows, strength),)+ }
             }
 
             pub(super) fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2> {

@@ -4,13 +4,14 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::{Adaptation, Factor, Given, Initial, Input, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Initial, Input, Rows, Sizes, Strength};
 use crate::{AdapterConfig, LoraError, init, lora_linear, product};
 
 /// Factor A, `[d_in, rank]`.
 pub(super) const A: Factor = Factor {
     name: "a",
     key: "lora_A.weight",
+    table_key: "lora_embedding_A",
     trained: true,
     lora_plus: false,
     shape: |sizes| vec![sizes.d_in, sizes.rank],
@@ -20,6 +21,7 @@ pub(super) const A: Factor = Factor {
 pub(super) const B: Factor = Factor {
     name: "b",
     key: "lora_B.weight",
+    table_key: "lora_embedding_B",
     trained: true,
     lora_plus: true,
     shape: |sizes| vec![sizes.rank, sizes.d_out],
@@ -60,6 +62,7 @@ impl Adaptation for Lora {
     const FACTORS: &'static [Factor] = &[A, B];
     const SWITCH: Option<&'static str> = None;
     const SUBTRACTS: bool = true;
+    const EMBEDS: bool = true;
 
     fn init(
         config: &AdapterConfig,
@@ -100,6 +103,10 @@ impl Adaptation for Lora {
         plus(branch(&self.a, &self.b, input, strength), taken)
     }
 
+    fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
+        low_rank_rows(&self.a, &self.b, rows, strength.scale * strength.multiplier)
+    }
+
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {
         let scale = strength.scale * strength.multiplier;
         let taken = self.initial.as_ref().map(|initial| initial.change().mul_scalar(scale));
@@ -113,6 +120,18 @@ pub(super) fn plus(to: Tensor<2>, added: Option<Tensor<2>>) -> Tensor<2> {
         Some(added) => to + added,
         None => to,
     }
+}
+
+/// `scale · A[ids] B`: rows of A alone are read, and their gradients are scattered into A's own, so that nothing of the
+/// table's shape is made.
+pub(super) fn low_rank_rows(
+    a: &Param<Tensor<2>>,
+    b: &Param<Tensor<2>>,
+    rows: &Rows,
+    scale: f64,
+) -> Tensor<2> {
+    let low = a.val().select(0, rows.ids.clone()).mul_scalar(scale);
+    product(low, b.val())
 }
 
 // What follows from two factors whose product is added, whichever of them are trained.

@@ -24,6 +24,7 @@ use crate::{AdapterConfig, LoraError, op, product};
 const BLOCK: Factor = Factor {
     name: "block",
     key: "miss_block",
+    table_key: "miss_block",
     trained: true,
     lora_plus: true,
     shape: |sizes| vec![sizes.d_out, sizes.rank],
