@@ -11,9 +11,12 @@ use std::process::ExitCode;
 
 use burn_lora_app::AppError;
 use burn_lora_app::sweep::SweepError;
-use burn_lora_kernels::allocator::keep_large_blocks;
+use burn_lora_kernels::allocator::{CompactHeap, keep_large_blocks};
 use burn_lora_train::TrainError;
 use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static HEAP: CompactHeap = CompactHeap;
 
 /// LoRA fine-tuning for Burn models: one configuration file, one binary.
 #[derive(Parser)]

@@ -17,7 +17,11 @@
 //!
 //! Blocks (`quantise`) are a GGUF file's own, or are made of a tensor that is read in f32 and dropped.
 //!
-//! Left out: memory-mapped weights.
+//! A tensor is read once, a few MiB at a time, into the memory that it stays in: loading peaks at the model and one tensor.
+//!
+//! Left out: weights that are mapped into memory. A linear's are turned on their way here and blocks follow a head of ours, so
+//! that little could stay as files have it; and a file that somebody shortens while it is mapped kills the process that
+//! reads there, without a word.
 
 mod builder;
 mod cause;

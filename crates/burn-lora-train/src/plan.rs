@@ -28,7 +28,7 @@ mod suggestion;
 
 use std::collections::{BTreeMap, HashMap};
 
-use burn_lora::Sizes;
+use burn_lora::{Method, Products, Sizes};
 use burn_lora_models::footprint::Learned;
 use burn_lora_models::gguf::block_bytes;
 use burn_lora_models::weights::Role;
@@ -139,6 +139,8 @@ struct Outline<M> {
     scan: Scan,
     /// None where every parameter is trained.
     report: Option<PatchReport>,
+    /// The kind of the adapters, where there are any.
+    method: Option<Method>,
     /// What is learned of each linear that learns something.
     linears: HashMap<String, Learned>,
     /// The bytes of matrices that are held in a file's own blocks, by path.
@@ -163,6 +165,7 @@ impl<M: TrainableModel> Outline<M> {
                 model,
                 scan,
                 report: None,
+                method: None,
                 linears: HashMap::new(),
                 blocks: BTreeMap::new(),
             });
@@ -205,7 +208,8 @@ impl<M: TrainableModel> Outline<M> {
                 });
             }
         }
-        Ok(Self { model, scan, report: Some(report), linears, blocks: BTreeMap::new() })
+        let (report, method) = (Some(report), Some(method));
+        Ok(Self { model, scan, report, method, linears, blocks: BTreeMap::new() })
     }
 }
 
@@ -240,6 +244,12 @@ impl<M> Outline<M> {
 
     fn base_params(&self) -> impl Iterator<Item = &ParamInfo> {
         self.scan.params().iter().filter(|param| param.role == ParamRole::Base)
+    }
+
+    /// The products of an adapter of that rank beside a linear's own.
+    fn products(&self, (d_in, d_out): (usize, usize), rank: usize) -> Products {
+        let products = |method: Method| method.products(Sizes { d_in, d_out, rank });
+        self.method.map(products).unwrap_or_default()
     }
 
     /// What is learned of the module at a path.

@@ -81,6 +81,9 @@ pub(crate) trait Adaptation: Module {
     /// Values that a training step keeps for the backward pass, a row, beside the layer's input.
     fn kept(sizes: Sizes, dropout: bool) -> usize;
 
+    /// The products beside the weight's own.
+    fn products(sizes: Sizes) -> Products;
+
     /// `x (W + multiplier · (W' − W))`: one adapter alone.
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2>;
 
@@ -128,6 +131,17 @@ pub struct Sizes {
     pub d_out: usize,
     /// Columns of A and rows of B; rows of MiSS's block.
     pub rank: usize,
+}
+
+/// Multiplications in the products that a kind of adapter makes beside those of the weight with the layer's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Products {
+    /// Of a row, in a forward pass.
+    pub forward: usize,
+    /// Of a row, in a backward pass.
+    pub backward: usize,
+    /// Of a forward pass, whatever its rows.
+    pub once: usize,
 }
 
 /// How much of an adapter is in force.

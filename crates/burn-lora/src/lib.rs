@@ -55,7 +55,7 @@ mod forward;
 mod init;
 mod op;
 
-pub use adapter::{Adapter, Factor, Method, Sizes};
+pub use adapter::{Adapter, Factor, Method, Products, Sizes};
 pub use adapters::{Adapters, FactorPath, attach, attach_sets, detach, is_trained, sets, unshared};
 pub use config::AdapterConfig;
 pub use embedding::{embed, head_table, unembed};

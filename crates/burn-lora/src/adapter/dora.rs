@@ -27,8 +27,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::lora::{A, B, low_rank_rows, plus};
-use super::{Adaptation, Factor, Given, Initial, Input, Rows, Sizes, Strength};
+use super::lora::{self, A, B, low_rank_rows, plus};
+use super::{Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength};
 use crate::{AdapterConfig, FrozenWeight, LoraError, init, lora_linear, product};
 
 /// The magnitudes `m`, `[d_out]`. PEFT saves them without the `.weight` of the parameter.
@@ -143,6 +143,13 @@ impl Adaptation for Dora {
     fn kept(sizes: Sizes, dropout: bool) -> usize {
         // The low-rank activation, the output before it is scaled; the dropped input and its mask.
         sizes.rank + sizes.d_out + if dropout { 2 * sizes.d_in } else { 0 }
+    }
+
+    fn products(sizes: Sizes) -> Products {
+        let Sizes { d_in, d_out, rank } = sizes;
+        // The norms: Aᵀ W, Aᵀ A and that times B.
+        let once = rank * d_in * d_out + rank * rank * (d_in + d_out);
+        Products { once, ..lora::products(sizes) }
     }
 
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {

@@ -8,7 +8,7 @@ use super::dora::Dora;
 use super::lora::Lora;
 use super::lora_fa::LoraFa;
 use super::miss::Miss;
-use super::{Adaptation, Factor, Given, Initial, Input, Rows, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength};
 use crate::{AdapterConfig, LoraError};
 
 macro_rules! kinds {
@@ -88,6 +88,11 @@ macro_rules! kinds {
             /// input and beside that input itself.
             pub fn kept(self, sizes: Sizes, dropout: bool) -> usize {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::kept(sizes, dropout),)+ }
+            }
+
+            /// The products that a training step makes for it beside the weight's own.
+            pub fn products(self, sizes: Sizes) -> Products {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::products(sizes),)+ }
             }
 
             /// The segment that stands for this kind in the paths of its parameters.

@@ -4,7 +4,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::{Adaptation, Factor, Given, Initial, Input, Rows, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength};
 use crate::{AdapterConfig, LoraError, init, lora_linear, product};
 
 /// Factor A, `[d_in, rank]`.
@@ -93,6 +93,10 @@ impl Adaptation for Lora {
         kept(sizes, dropout)
     }
 
+    fn products(sizes: Sizes) -> Products {
+        products(sizes)
+    }
+
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
         let taken = self.taken(&input, strength);
         plus(forward(&self.a, &self.b, input, strength), taken)
@@ -144,6 +148,12 @@ pub(super) fn sizes(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>) -> Sizes {
 pub(super) fn kept(sizes: Sizes, dropout: bool) -> usize {
     // The low-rank activation, and the mask of the input.
     sizes.rank + if dropout { sizes.d_in } else { 0 }
+}
+
+/// Of A and of B: the output; then the gradient of what goes in and that of the factor.
+pub(super) fn products(Sizes { d_in, d_out, rank }: Sizes) -> Products {
+    let both = rank * (d_in + d_out);
+    Products { forward: both, backward: 2 * both, once: 0 }
 }
 
 pub(super) fn forward(

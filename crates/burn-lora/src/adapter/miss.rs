@@ -17,7 +17,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Input, Products, Sizes, Strength};
 use crate::{AdapterConfig, LoraError, op, product};
 
 /// The block `D`, turned: `[d_out, rank]`. PEFT saves it without the `.weight` of a module.
@@ -77,6 +77,12 @@ impl Adaptation for Miss {
     fn kept(sizes: Sizes, dropout: bool) -> usize {
         // The sum of the shards, and the mask of the input.
         sizes.rank + if dropout { sizes.d_in } else { 0 }
+    }
+
+    fn products(sizes: Sizes) -> Products {
+        // Shards are added up and spread, which takes no product.
+        let block = sizes.rank * sizes.d_out;
+        Products { forward: block, backward: 2 * block, once: 0 }
     }
 
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
