@@ -18,6 +18,7 @@
 //! - [`FrozenWeight`]: what multiplies, in whatever number format it is held.
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
 //! - [`product`]: a matrix product that keeps f32 in f32, on GPUs too.
+//! - [`decomposition`]: singular values of a matrix, or of a product of two thin ones.
 //! - [`device::parse`]: the one place where a backend is chosen, from a string.
 //!
 //! This crate knows no model, no file, no configuration file and no training loop.
@@ -47,6 +48,7 @@
 mod adapter;
 mod adapters;
 mod config;
+pub mod decomposition;
 pub mod device;
 mod embedding;
 mod error;
