@@ -214,11 +214,12 @@ fn is_lora(dir: &Path, config: &PeftConfig) -> Result<(), PatchError> {
 /// The two tensors of a layer, as far as they are there.
 type Pair<'a> = [Option<TensorView<'a>>; 2];
 
+/// The tensors of all layers, by the layer's path and the keys behind it.
+type Pairs<'a> = BTreeMap<(String, [&'static str; 2]), Pair<'a>>;
+
 /// Factors by layer and keys, and all else.
-fn sorted<'a>(
-    tensors: &SafeTensors<'a>,
-) -> (BTreeMap<(String, [&'static str; 2]), Pair<'a>>, Vec<WholeTensor>) {
-    let mut pairs: BTreeMap<_, Pair<'a>> = BTreeMap::new();
+fn sorted<'a>(tensors: &SafeTensors<'a>) -> (Pairs<'a>, Vec<WholeTensor>) {
+    let mut pairs = Pairs::new();
     let mut whole = Vec::new();
     for (key, view) in tensors.tensors() {
         let key = plain_key(&key);

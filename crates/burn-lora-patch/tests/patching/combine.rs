@@ -181,8 +181,8 @@ fn what_dare_draws_has_the_expectation_of_all_and_is_the_seeds() {
         let options = CombineOptions::new(way, [1.0, 1.0]).with_density(0.8).with_seed(seed);
         combine(&adapters, &options).unwrap().layers["fc"].factors.change()
     };
-    let mut mean = vec![0.0; 4];
-    let (mut squares, draws) = (vec![0.0; 4], 4000);
+    let mut mean = [0.0; 4];
+    let (mut squares, draws) = ([0.0; 4], 4000);
     for seed in 0..draws {
         for (at, value) in drawn(seed, Combination::DareLinear).into_iter().enumerate() {
             mean[at] += value / draws as f64;
