@@ -169,7 +169,8 @@
 //! [`load_into_adapter`](crate::LoraModule::load_into_adapter) go by name.
 //! [`combine_adapters`](crate::LoraModule::combine_adapters) makes one of several,
 //! [`swap_adapter`](crate::LoraModule::swap_adapter) puts one of another rank in the place of one,
-//! [`with_adapters_disabled`](crate::LoraModule::with_adapters_disabled) computes with the base for once. Each changes the weight of the base,
+//! [`with_adapters_disabled`](crate::LoraModule::with_adapters_disabled) computes with the base for once,
+//! [`by_row`](crate::LoraModule::by_row) with an adapter for each row of a batch. Each changes the weight of the base,
 //! not another one's result, so that their order means nothing. Modules trained whole exist once, so an
 //! adapter that has any stands alone.
 //!

@@ -131,6 +131,47 @@ pub trait LoraModule: Module {
         scope(&rewrite::unload(self.clone()))
     }
 
+    /// What `scope` makes of this model while the rows of its batches go each through the adapter that it names, active or
+    /// not, or through the base alone ([`by_row`](burn_lora::by_row)): one pass of the base for all of them. For inference,
+    /// of models that call [`LoraForward::lora_forward`](burn_lora::LoraForward::lora_forward).
+    ///
+    /// ```
+    /// use burn::nn::{Linear, LinearConfig};
+    /// use burn::module::Module;
+    /// use burn::tensor::{Distribution, Tensor};
+    /// use burn_lora_patch::prelude::*;
+    ///
+    /// #[derive(Module, Debug)]
+    /// struct Net {
+    ///     fc: Linear,
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let device = burn_lora_patch::device::parse("cpu")?;
+    /// let net = Net { fc: LinearConfig::new(8, 4).init(&device) };
+    /// let config = LoraConfig::new(2).with_targets(["fc"]);
+    /// let (net, _) = net.with_lora(&config.clone().with_name("poems"))?;
+    /// let (net, _) = net.with_lora(&config.with_name("letters"))?;
+    /// let x = Tensor::<2>::random([3, 8], Distribution::Default, &device);
+    /// let rows = [Some("letters"), None, Some("poems")];
+    /// let y = net.by_row(&rows, |net| net.fc.lora_forward(x))?;
+    /// assert_eq!(y.dims(), [3, 4]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// No adapter of one of the names; a merged model.
+    fn by_row<R>(
+        &self,
+        names: &[Option<&str>],
+        scope: impl FnOnce(&Self) -> R,
+    ) -> Result<R, PatchError> {
+        rewrite::check_rows(self, names)?;
+        Ok(burn_lora::by_row(names, || scope(self)))
+    }
+
     /// The model with one more adapter, called `into`, that is what those of `names` are together
     /// ([`combine`](crate::combine)); it is frozen, and not active until it is chosen.
     ///

@@ -121,6 +121,17 @@ pub fn swap_adapter<M: Module>(
     Ok(())
 }
 
+/// Sees to it that rows can go each through the adapter that it names.
+pub(crate) fn check_rows<M: Module>(model: &M, names: &[Option<&str>]) -> Result<(), PatchError> {
+    let Some(name) = names.iter().flatten().next() else { return Ok(()) };
+    let sets = attached_sets(model)?;
+    names.iter().flatten().try_for_each(|name| check_known(&sets, name))?;
+    match sets.values().any(Adapters::is_merged) {
+        true => Err(PatchError::Merged { name: (*name).to_owned() }),
+        false => Ok(()),
+    }
+}
+
 /// Replaces every adapter by what `change` makes of it, under what is merged.
 fn change_adapters<M: Module>(
     model: &mut M,

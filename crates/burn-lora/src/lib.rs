@@ -15,6 +15,7 @@
 //! - [`Adapter`]: factors with a name; [`Adapters`]: the set that hangs on one weight, attached
 //!   through Burn's `Reparameterization`, so that no model code changes.
 //! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path.
+//! - [`by_row`]: batches whose rows name their adapter, or none.
 //! - [`FrozenWeight`]: what multiplies, in whatever number format it is held.
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
 //! - [`product`]: a matrix product that keeps f32 in f32, on GPUs too.
@@ -55,6 +56,7 @@ mod error;
 mod forward;
 mod init;
 mod op;
+mod rows;
 
 pub use adapter::{Adapter, Factor, Method, Sizes};
 pub use adapters::{Adapters, FactorPath, attach, attach_sets, detach, is_trained, sets, unshared};
@@ -69,3 +71,4 @@ pub use op::{
     Branch, Frozen, FrozenBackend, FrozenWeight, Lora, LoraBackend, Mask, ProductBackend,
     QuantisedMatrix, lora_linear, product,
 };
+pub use rows::by_row;

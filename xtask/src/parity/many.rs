@@ -1,6 +1,6 @@
 //! Several adapters on one model, against PEFT's: the folder `many` of `generate_more.py`, which has an `operations.json`.
 //!
-//! Each adapter alone, two active at once, and what `add_weighted_adapter` makes of two: its change of every layer, and
+//! Each adapter alone, two active at once, a batch whose rows name theirs, and what `add_weighted_adapter` makes of two: its change of every layer, and
 //! the logits of what we write, read again.
 
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn_lora_models::{CausalLm, Model};
+use burn_lora_patch::LoraModule;
 use burn_lora_patch::combine::{Combination, CombineOptions, MajoritySign, StoredAdapter, combine};
 use burn_lora_patch::peft::{self, LoadOptions};
 use serde::Deserialize;
@@ -18,6 +19,8 @@ use super::measure::{Batch, Failure, batch, get, largest, logit_difference};
 
 /// What says that a folder is one.
 const OPERATIONS: &str = "operations.json";
+/// What the rows of the batch name.
+const ROWS: [Option<&str>; 3] = [Some("two"), None, Some("one")];
 /// The largest difference of an entry of a change that passes, of entries of size 1. PEFT computes in f32: where it cuts a
 /// change to a rank, its rounding counts times the largest singular value over the gap at the cut.
 const CHANGE: f64 = 1e-4;
@@ -105,6 +108,15 @@ fn measure(dir: &Path, device: &Device) -> Result<Vec<Row>, Failure> {
         let name = names.join("+");
         let logits = difference(&model, &batch, &expected, &name)?;
         rows.push((name, logits, None));
+    }
+    if let Ok(expected) = get(&expected, "logits.rows") {
+        let mut model = model.clone();
+        for name in &adapters {
+            peft::load(&mut model, dir.join(name), &LoadOptions::new().with_name(name))?;
+        }
+        let difference =
+            model.by_row(&ROWS, |model| logit_difference(model, &batch, expected))??;
+        rows.push(("rows".to_owned(), difference, None));
     }
     for (name, operation) in operations {
         let scratch = tempfile::tempdir()?;

@@ -439,6 +439,26 @@ fn an_adapter_is_swapped_for_one_of_another_rank_and_the_base_is_the_same_tensor
 }
 
 #[test]
+fn rows_of_one_batch_go_each_through_the_adapter_that_it_names() {
+    let model = two_adapters();
+    let of = |model: &Mlp| logits(model);
+    let half = of(&model).len() / 2;
+    let alone = |names: &[&str]| of(&model.clone().with_active_adapters(names.iter()).unwrap());
+    let found = model.by_row(&[Some("two"), None], of).unwrap();
+    check_close(&found[..half], &alone(&["two"])[..half]);
+    check_close(&found[half..], &logits(&Mlp::new(&cpu()))[half..]);
+    let found = model.by_row(&[Some("one"), Some("two")], of).unwrap();
+    check_close(&found[..half], &alone(&["one"])[..half]);
+    check_close(&found[half..], &alone(&["two"])[half..]);
+
+    let error = model.by_row(&[Some("tow"), None], of).unwrap_err().to_string();
+    assert!(error.contains("did you mean `two`?"), "{error}");
+    let merged = model.clone().merge_lora().unwrap().by_row(&[Some("one"), None], of);
+    assert!(matches!(merged, Err(PatchError::Merged { .. })));
+    assert_eq!(Mlp::new(&cpu()).by_row(&[None, None], of).unwrap(), logits(&Mlp::new(&cpu())));
+}
+
+#[test]
 fn within_the_scope_of_disabling_the_model_is_the_base_bit_for_bit() {
     let base = bits(&Mlp::new(&cpu()));
     let model = two_adapters();
