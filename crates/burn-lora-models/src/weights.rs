@@ -8,6 +8,7 @@
 //!
 //! - [`Builder`]: turns the tensors into Burn's layers;
 //! - `Checkpoint`: the safetensors files of a directory, read a tensor at a time, by position;
+//! - [`TensorPair`]: what two checkpoints of a model differ in, a tensor at a time; [`norms()`]: how large weights are;
 //! - [`Random`]: normal numbers keyed by seed and path;
 //! - `save`: the way back.
 //!
@@ -31,6 +32,8 @@ pub(crate) mod instead;
 mod load;
 mod manifest;
 mod nf4;
+mod norms;
+mod pairs;
 mod quantise;
 mod random;
 mod save;
@@ -39,11 +42,14 @@ pub use builder::{Builder, Storage};
 pub use cause::TensorCause;
 pub use dtype::{Values, WeightDtype};
 pub use load::{Blocks, CheckpointKeys, LoadReport};
+pub use norms::norms;
+pub use pairs::TensorPair;
 pub use random::Random;
 pub use save::SaveDtype;
 
 pub(crate) use load::{load, outline};
 pub(crate) use manifest::Manifest;
+pub(crate) use pairs::pairs;
 pub(crate) use save::{Collected, file_sizes, merged_tensors, save};
 
 use crate::ModelError;

@@ -7,6 +7,7 @@ use burn::tensor::DType;
 use burn_lora::{LoraError, Method};
 use burn_lora_text::{and, nearest, or};
 
+use crate::combine::CombineProblem;
 use crate::path::last_segment;
 use crate::scan::ModuleKind;
 use crate::targets::{as_pattern, is_all_linear};
@@ -283,6 +284,9 @@ pub enum PatchError {
         /// The model's value.
         attached: String,
     },
+    /// Adapters that cannot become one, or smaller.
+    #[error(transparent)]
+    Combine(#[from] CombineProblem),
     /// A parameter hangs on a weight that adapter files have no name for.
     #[error(
         "`{path}` hangs on a weight, but is no factor of a kind of adapter that files have a name \

@@ -166,7 +166,11 @@
 //! [`lora_scale`](crate::LoraModule::lora_scale) how much of one,
 //! [`save_named_adapter`](crate::LoraModule::save_named_adapter),
 //! [`load_adapter_with`](crate::LoraModule::load_adapter_with) and
-//! [`load_into_adapter`](crate::LoraModule::load_into_adapter) go by name. Each changes the weight of the base,
+//! [`load_into_adapter`](crate::LoraModule::load_into_adapter) go by name.
+//! [`combine_adapters`](crate::LoraModule::combine_adapters) makes one of several,
+//! [`swap_adapter`](crate::LoraModule::swap_adapter) puts one of another rank in the place of one,
+//! [`with_adapters_disabled`](crate::LoraModule::with_adapters_disabled) computes with the base for once,
+//! [`by_row`](crate::LoraModule::by_row) with an adapter for each row of a batch. Each changes the weight of the base,
 //! not another one's result, so that their order means nothing. Modules trained whole exist once, so an
 //! adapter that has any stands alone.
 //!

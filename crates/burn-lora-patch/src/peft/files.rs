@@ -19,7 +19,7 @@ const PAIRS: [(&str, &str); 2] =
     [(".lora_A.", ".lora_B."), (".lora_embedding_A", ".lora_embedding_B")];
 
 /// Writes the file, whole or not at all.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PatchError> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PatchError> {
     atomic::write(path, |file| file.write_all(bytes)).map_err(|source| PatchError::Io {
         action: "write",
         path: path.to_owned(),
@@ -28,7 +28,7 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PatchError> {
 }
 
 /// The bytes of a file of an adapter directory.
-pub(super) fn read(dir: &Path, name: &'static str) -> Result<Vec<u8>, PatchError> {
+pub(crate) fn read(dir: &Path, name: &'static str) -> Result<Vec<u8>, PatchError> {
     let path = dir.join(name);
     match burn_lora_files::bytes(&path) {
         Ok(bytes) => Ok(bytes),

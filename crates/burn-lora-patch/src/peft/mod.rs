@@ -51,7 +51,7 @@
 mod attached;
 mod config;
 mod convert;
-mod files;
+pub(crate) mod files;
 mod foreign;
 pub(crate) mod keys;
 mod load;

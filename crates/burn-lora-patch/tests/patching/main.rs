@@ -1,6 +1,7 @@
 //! The patch crate from outside: a small model of our own, and Burn's transformer encoder.
 
 mod checkpoint;
+mod combine;
 mod face;
 mod frozen;
 mod learner;
