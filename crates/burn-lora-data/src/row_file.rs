@@ -138,7 +138,10 @@ impl RowFile {
 fn of_table(mut rows: Vec<BrokenRow>, path: &Path) -> Vec<BrokenRow> {
     if read::is_table(path) {
         for row in &mut rows {
-            if let RowProblem::NoFormat { advice, .. } = &mut row.problem {
+            // Names that are near are those of columns.
+            if let RowProblem::NoFormat { advice, .. } = &mut row.problem
+                && !advice.starts_with("the nearest")
+            {
                 *advice = format!("the first line of a table names its columns; {advice}");
             }
         }

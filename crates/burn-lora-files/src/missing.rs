@@ -15,6 +15,9 @@ use burn_lora_text::nearest;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn note(path: &Path) -> String {
+    if path.exists() {
+        return String::new();
+    }
     if let Ok(target) = fs::read_link(path) {
         return format!(": it is a link to `{}`, which is not there", target.display());
     }
@@ -76,6 +79,7 @@ mod tests {
         assert_eq!(said("modles/zzz"), ": did you mean `D/models`?");
         assert_eq!(said("runs/a/b"), ": `D/runs` is not there either");
         assert_eq!(said("zzz"), "");
+        assert_eq!(said("models"), "", "it is there");
         assert!(note(Path::new("https://example.com/a.json")).contains("download it"));
         assert_eq!(said("*.json"), ": patterns are not expanded: name each file");
     }

@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn an_end_that_was_never_written_is_told_by_its_line() {
         let nothing = [0; 64];
-        let error = read(&[b"{\"text\": \"a\"}\n", &nothing[..]].concat()).unwrap_err().to_string();
+        let error =
+            read(&[&b"{\"text\": \"a\"}\n"[..], &nothing[..]].concat()).unwrap_err().to_string();
         assert!(error.contains("from line 2 on") && error.contains("tr -d"), "{error}");
         let error = read(&nothing).unwrap_err().to_string();
         assert!(error.contains("nothing but NUL bytes"), "{error}");

@@ -48,7 +48,7 @@ const NO_NUMBERS: &str = r##"python3 -c 'import re,sys; print(re.sub(r"(\"(?:\\.
 const SEVERAL: &str = "jq -c . FILE > OTHER";
 const SEQUENCE: &str = "tr -d '\\036' < FILE > OTHER";
 const EVENTS: &str = "sed -n 's/^data:[[:space:]]*//p' FILE > OTHER";
-const TYPOGRAPHY: &str = "sed 's/[“”„]/\"/g' FILE > OTHER";
+const TYPOGRAPHY: &str = "sed 's/“/\"/g; s/”/\"/g; s/„/\"/g' FILE > OTHER";
 const CONFLICT: &str = "git checkout --ours FILE";
 const COMMAS: &str = "sed 's/,[[:space:]]*$//' FILE > OTHER";
 
