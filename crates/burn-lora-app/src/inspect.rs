@@ -262,13 +262,7 @@ pub fn inspect_on(path: &Path, base: Option<&Path>) -> Result<Inspection, AppErr
     let config = peft::read_config(&directory)?;
     let scales = Scales::of(&config, &directory).map_err(PatchError::from)?;
     let file = directory.join(TENSORS_FILE);
-    if !file.is_file() {
-        let note = String::new();
-        return Err(
-            PatchError::NoAdapterFile { dir: directory, missing: TENSORS_FILE, note }.into()
-        );
-    }
-    let bytes = burn_lora_files::read(&file)?;
+    let bytes = peft::read_file(&directory, TENSORS_FILE)?;
     let tensors = SafeTensors::deserialize(&bytes)
         .map_err(|error| PatchError::damaged(&file, &error.to_string()))?;
     let method = config.method().unwrap_or_default();

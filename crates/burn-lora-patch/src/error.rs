@@ -203,7 +203,8 @@ pub enum PatchError {
         if *of_mlx {
             "; it is mlx-lm's: merge the adapter with `mlx_lm.fuse`, and take the fused model as the base"
         } else {
-            ""
+            ": merge the adapter with the tool that trained it (`merge_and_unload` in PEFT, where its kind has that), and take the \
+             merged model as the base"
         }
     )]
     PeftType {
@@ -464,6 +465,17 @@ pub enum KeyProblem {
         key: String,
         /// The shape the model needs.
         expected: Vec<usize>,
+    },
+    /// Factors of DoRA beside a configuration that does not say that they are.
+    #[error(
+        "{count} tensors are magnitudes of DoRA, such as `{key}`, and `use_dora` in adapter_config.json is not true: set it, if the \
+         adapter was trained so"
+    )]
+    Magnitudes {
+        /// The first of them.
+        key: String,
+        /// How many there are.
+        count: usize,
     },
     /// There is a tensor that the model has no place for.
     #[error("surplus: `{key}` with shape {found:?}{}", match nearest { Some(key) => format!(", did the writer mean `{key}`?"), None => ", which no adapted layer or saved module of the model takes".to_owned() })]

@@ -205,7 +205,8 @@ impl<'a> Selector<'a> {
             }
             self.matched(Role::ModulesToSave, key, found.len());
             if found.is_empty() {
-                let tied = unpicked::tied_head(self.scan, self.config, Role::ModulesToSave, key);
+                let head = Entry::Name(key);
+                let tied = unpicked::tied_head(self.scan, self.config, Role::ModulesToSave, &head);
                 self.unpicked.push(tied.unwrap_or_else(|| TargetProblem::Unknown {
                     role: Role::ModulesToSave,
                     entry: key.to_owned(),
@@ -517,7 +518,11 @@ impl<'a> Selector<'a> {
             }
         }
         if !self.selection.statuses.contains(&LayerStatus::Adapted) {
-            return Err(vec![unpicked::nothing_left(&self.selection.statuses)]);
+            // What each entry lacks says more than that none is left.
+            return Err(match self.unpicked.is_empty() {
+                true => vec![unpicked::nothing_left(&self.selection.statuses)],
+                false => self.unpicked,
+            });
         }
         Ok(self.selection)
     }

@@ -15,7 +15,7 @@ use super::files::{CONFIG_FILE, TENSORS_FILE, read, usable};
 use super::foreign::foreign;
 use super::keys::{Part, Slot, prefixed};
 use super::moved;
-use super::unwrap::{one_cause, unwrapped};
+use super::unwrap::{MAGNITUDE, one_cause, unwrapped};
 use crate::config::HEAD;
 use crate::error::{KeyProblem, PatchError};
 use crate::layout::{Layout, LinearTypes};
@@ -197,7 +197,7 @@ fn values(
     let slots = slots.as_slice();
     let mut problems: Vec<KeyProblem> =
         compare(slots, shapes).into_iter().map(|problem| explained(problem, slots)).collect();
-    if let Some(cause) = one_cause(&problems) {
+    if let Some(cause) = one_cause(&problems).or_else(|| magnitudes(&problems)) {
         problems = vec![cause];
     }
     let mut values = BTreeMap::new();
@@ -229,6 +229,17 @@ fn tied_copy(tensors: &BTreeMap<String, TensorView<'_>>, slots: &[Slot]) -> Opti
         *key != head && other.shape() == view.shape() && other.data() == view.data()
     };
     tensors.iter().any(same).then_some(head)
+}
+
+/// The cause of all problems, where all that is too much are magnitudes: the configuration does not say DoRA.
+fn magnitudes(problems: &[KeyProblem]) -> Option<KeyProblem> {
+    let is_one = |problem: &KeyProblem| matches!(problem, KeyProblem::Surplus { key, .. } if last_segment(key) == MAGNITUDE);
+    match problems.first()? {
+        KeyProblem::Surplus { key, .. } if problems.iter().all(is_one) => {
+            Some(KeyProblem::Magnitudes { key: key.clone(), count: problems.len() })
+        }
+        _ => None,
+    }
 }
 
 /// The places that the model and the configuration have for tensors.

@@ -61,7 +61,7 @@ mod unwrap;
 
 pub use config::{Modules, OneOrMany, PeftConfig, read_config};
 pub use convert::LoadedConfig;
-pub use files::{CONFIG_FILE, TENSORS_FILE, broken, usable};
+pub use files::{CONFIG_FILE, TENSORS_FILE, broken, read as read_file, usable};
 pub use keys::{bare, factor_key, factor_of};
 pub use load::{LoadOptions, load, load_into};
 pub use save::{config_of, save, save_adapter};

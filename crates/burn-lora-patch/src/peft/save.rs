@@ -102,7 +102,7 @@ fn write<M: Module>(
         path: dir.to_owned(),
         source,
     })?;
-    match fs::read(&config_path) {
+    match burn_lora_files::bytes(&config_path) {
         // Another configuration must not stand beside the new tensors, even for a moment.
         Ok(old) if old != text.as_bytes() => fs::remove_file(&config_path).map_err(|source| {
             PatchError::Io { action: "replace", path: config_path.clone(), source }

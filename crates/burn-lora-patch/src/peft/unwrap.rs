@@ -15,7 +15,7 @@ const WRAPPERS: [&str; 5] =
     ["_orig_mod", "module", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module"];
 
 /// DoRA's factor, which is a module in memory and a tensor in files.
-const MAGNITUDE: &str = "lora_magnitude_vector";
+pub(super) const MAGNITUDE: &str = "lora_magnitude_vector";
 
 /// The factors of embeddings, which are a dictionary's tensors in memory.
 const TABLE_A: &str = "lora_embedding_A";

@@ -1,0 +1,95 @@
+//! What is said of a path at which nothing is: the name that may have been meant, or what of it is not there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_lora_text::nearest;
+
+/// What to say behind a path at which nothing is; nothing, where nothing helps.
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// std::fs::write(dir.path().join("rows.jsonl"), "")?;
+/// let note = burn_lora_files::missing::note(&dir.path().join("rosw.jsonl"));
+/// assert!(note.contains("did you mean") && note.contains("rows.jsonl"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn note(path: &Path) -> String {
+    if path.exists() {
+        return String::new();
+    }
+    if let Ok(target) = fs::read_link(path) {
+        return format!(": it is a link to `{}`, which is not there", target.display());
+    }
+    if path.display().to_string().contains("://") {
+        return ": addresses are not fetched here: download it, and name where it lies".to_owned();
+    }
+    let Some(first) = first_missing(path) else { return String::new() };
+    if let Some(near) = near(&first) {
+        // What was misspelt may be a directory above.
+        let rest = path.strip_prefix(&first).unwrap_or(Path::new(""));
+        let whole = near.join(rest);
+        let meant = if whole.exists() { whole } else { near };
+        return format!(": did you mean `{}`?", shown(&meant));
+    }
+    if path.display().to_string().contains(['*', '?']) {
+        return ": patterns are not expanded: name each file".to_owned();
+    }
+    if first != path {
+        return format!(": `{}` is not there either", first.display());
+    }
+    String::new()
+}
+
+/// The topmost directory of a path that is not there, or the path itself.
+fn first_missing(path: &Path) -> Option<PathBuf> {
+    let mut above: Vec<&Path> =
+        path.ancestors().filter(|above| !above.as_os_str().is_empty()).collect();
+    above.reverse();
+    above.into_iter().find(|above| !above.exists()).map(Path::to_owned)
+}
+
+/// What lies beside a path that is not there and has a name like its own.
+fn near(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let parent = path.parent()?;
+    let dir = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let names = crate::names(dir).ok()?;
+    let name = nearest(name, names.iter().map(String::as_str))?;
+    Some(parent.join(name))
+}
+
+/// A path without the separator that joining nothing leaves at its end.
+fn shown(path: &Path) -> String {
+    path.components().collect::<PathBuf>().display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_path_is_met_by_the_one_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir_all(at("models/base")).unwrap();
+        let said = |path: &str| note(&at(path)).replace(&dir.path().display().to_string(), "D");
+        assert_eq!(said("models/bsae"), ": did you mean `D/models/base`?");
+        assert_eq!(said("modles/base"), ": did you mean `D/models/base`?");
+        assert_eq!(said("modles/zzz"), ": did you mean `D/models`?");
+        assert_eq!(said("runs/a/b"), ": `D/runs` is not there either");
+        assert_eq!(said("zzz"), "");
+        assert_eq!(said("models"), "", "it is there");
+        assert!(note(Path::new("https://example.com/a.json")).contains("download it"));
+        assert_eq!(said("*.json"), ": patterns are not expanded: name each file");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_is_told_by_where_it_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/no/such/place", &link).unwrap();
+        assert_eq!(note(&link), ": it is a link to `/no/such/place`, which is not there");
+    }
+}
