@@ -9,7 +9,7 @@ use burn_lora_patch::combine::{self, StoredAdapter};
 pub use burn_lora_patch::combine::{
     Combination, CombineOptions, CombineProblem, Keep, LayerKept, MajoritySign,
 };
-use burn_lora_text::{grouped, listed, short};
+use burn_lora_text::{grouped, listed, significant};
 use serde::Serialize;
 
 use crate::AppError;
@@ -109,7 +109,7 @@ pub(crate) fn least(layers: &[LayerKept]) -> String {
     least.map_or_else(String::new, |layer| {
         format!(
             "kept of the changes' squared norms: at least {} % ({})",
-            short(100.0 * layer.energy),
+            significant(100.0 * layer.energy),
             layer.layer
         )
     })

@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use regex::Regex;
-
 use super::CombineProblem;
+use crate::pattern::Pattern;
 use crate::peft::PeftConfig;
 
 /// The scale of every layer: alpha is that of the first pattern that fits its path, or else the one for all; the rank is
 /// the tensors'.
 #[derive(Debug, Clone)]
 pub struct Scales {
-    patterns: Vec<(Regex, f64)>,
+    patterns: Vec<(Pattern, f64)>,
     alpha: f64,
     rslora: bool,
 }
@@ -31,9 +30,8 @@ impl Scales {
                 reason,
             };
             let alpha = alpha.as_f64().ok_or_else(|| failed(format!("{alpha} is no number")))?;
-            let regex = Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"))
-                .map_err(|error| failed(error.to_string()))?;
-            patterns.push((regex, alpha));
+            let pattern = Pattern::within(r"^(?:.*\.)?", pattern, "$").map_err(failed)?;
+            patterns.push((pattern, alpha));
         }
         Ok(Self { patterns, alpha: config.lora_alpha, rslora: config.use_rslora })
     }
