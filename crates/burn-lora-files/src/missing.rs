@@ -24,6 +24,9 @@ pub fn note(path: &Path) -> String {
     if path.display().to_string().contains("://") {
         return ": addresses are not fetched here: download it, and name where it lies".to_owned();
     }
+    if path.display().to_string().contains(['*', '?']) {
+        return ": patterns are not expanded: name each file".to_owned();
+    }
     let Some(first) = first_missing(path) else { return String::new() };
     if let Some(near) = near(&first) {
         // What was misspelt may be a directory above.
@@ -31,9 +34,6 @@ pub fn note(path: &Path) -> String {
         let whole = near.join(rest);
         let meant = if whole.exists() { whole } else { near };
         return format!(": did you mean `{}`?", shown(&meant));
-    }
-    if path.display().to_string().contains(['*', '?']) {
-        return ": patterns are not expanded: name each file".to_owned();
     }
     if first != path {
         return format!(": `{}` is not there either", first.display());
@@ -81,6 +81,7 @@ mod tests {
         assert_eq!(said("zzz"), "");
         assert_eq!(said("models"), "", "it is there");
         assert!(note(Path::new("https://example.com/a.json")).contains("download it"));
+        fs::write(at("held.json"), "").unwrap();
         assert_eq!(said("*.json"), ": patterns are not expanded: name each file");
     }
 

@@ -78,6 +78,11 @@ fn nearly(text: &str) -> Option<String> {
     let tagged = trimmed.split_once(':').filter(|(repo, tag)| {
         repo_problem(repo).is_none() && revision_problem(tag).is_none() && !repo.contains('@')
     });
+    if let Some((repo, tag)) = tagged.filter(|(_, tag)| is_quantisation(tag)) {
+        return Some(format!(
+            "`{tag}` is of the name of a GGUF file: download that file of `{repo}`, and name where it lies"
+        ));
+    }
     if let Some((repo, tag)) = tagged {
         return Some(format!(
             "a branch, a tag or a commit stands behind `@`: write `{repo}@{tag}`; one of its GGUF files is fetched by the file's name"
@@ -91,6 +96,13 @@ fn nearly(text: &str) -> Option<String> {
     let (repo, revision) = written.split_once('@').unwrap_or((&written, HubId::DEFAULT_REVISION));
     let is_name = repo_problem(repo).is_none() && revision_problem(revision).is_none();
     (written != text && is_name).then(|| format!("as a model of the hub, write `{written}`"))
+}
+
+/// Whether a tag names how weights are held, as in other programs: `Q4_K_M`, `IQ2_XS`, `F16`.
+fn is_quantisation(tag: &str) -> bool {
+    let tag = tag.to_ascii_uppercase();
+    let number = ["IQ", "Q", "BF", "F"].iter().find_map(|start| tag.strip_prefix(start));
+    number.is_some_and(|number| number.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 /// The rules of `huggingface_hub.utils.validate_repo_id`.
@@ -196,6 +208,10 @@ mod tests {
             let said = HubId::parse(text).unwrap_err().to_string();
             assert!(said.contains(&format!("write `{name}`")), "{text}: {said}");
             assert!(HubId::parse(name).is_ok(), "{name}: the advice works");
+        }
+        for tag in ["Q4_K_M", "iq2_xs", "F16", "bf16"] {
+            let said = HubId::parse(&format!("org/name:{tag}")).unwrap_err().to_string();
+            assert!(said.contains("download that file of `org/name`"), "{said}");
         }
         let address = HubId::parse("https://hf.co/org/name").unwrap_err().to_string();
         assert!(address.contains("write `org/name`"), "{address}");

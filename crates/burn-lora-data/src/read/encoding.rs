@@ -21,7 +21,10 @@ pub(crate) fn decoded(path: &Path) -> Result<String, DataError> {
         [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes, path)?,
         bytes if every_other_is_nothing(bytes, 1) => utf16(bytes, u16::from_le_bytes, path)?,
         bytes if every_other_is_nothing(bytes, 0) => utf16(bytes, u16::from_be_bytes, path)?,
-        _ if bytes.ends_with(&[0; NOTHING]) => return Err(never_written(&bytes, path)),
+        // What is an archive ends in zeros too, and is told by how it begins.
+        bytes if bytes.ends_with(&[0; NOTHING]) && kind::no_text(written(bytes)).is_none() => {
+            return Err(never_written(bytes, path));
+        }
         _ => match kind::no_text(&bytes) {
             Some(kind) => {
                 return Err(DataError::OtherKind { path: path.to_owned(), kind: kind.to_string() });
@@ -41,9 +44,15 @@ pub(crate) fn decoded(path: &Path) -> Result<String, DataError> {
 /// So many bytes of nothing at the end of a text were not written by whoever wrote the text.
 const NOTHING: usize = 16;
 
+/// What stands before the zeros at the end.
+fn written(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
 /// A file whose end was never written: the machine stopped, or it was made of that length first.
 fn never_written(bytes: &[u8], path: &Path) -> DataError {
-    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    let end = written(bytes).len();
     let kind = match end {
         0 => {
             "it holds nothing but NUL bytes, so that its content was never written: bring it again"

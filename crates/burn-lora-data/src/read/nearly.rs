@@ -49,7 +49,7 @@ const SEVERAL: &str = "jq -c . FILE > OTHER";
 const SEQUENCE: &str = "tr -d '\\036' < FILE > OTHER";
 const EVENTS: &str = "sed -n 's/^data:[[:space:]]*//p' FILE > OTHER";
 const TYPOGRAPHY: &str = "sed 's/“/\"/g; s/”/\"/g; s/„/\"/g' FILE > OTHER";
-const CONFLICT: &str = "git checkout --ours FILE";
+const CONFLICT: &str = "git show HEAD:./FILE > OTHER";
 const COMMAS: &str = "sed 's/,[[:space:]]*$//' FILE > OTHER";
 
 impl NearlyJson {
@@ -108,7 +108,7 @@ impl fmt::Display for NearlyJson {
             Dialect::Conflict => {
                 return write!(
                     f,
-                    "this is the mark of a conflict that git could not merge: choose a side in the file, or `{}`",
+                    "this is the mark of a conflict that git could not merge: choose a side of each in the file, or take the file as it was before the merge: `{}`",
                     self.command()
                 );
             }
