@@ -3,7 +3,7 @@
 use std::fmt;
 
 use burn_lora::Method;
-use burn_lora_text::{grouped, significant};
+use burn_lora_text::grouped;
 
 use super::spectrum::ENOUGH;
 use super::{Inspection, OtherTensor};
@@ -48,7 +48,7 @@ impl fmt::Display for Inspection {
         let bytes = grouped(usize::try_from(self.bytes).unwrap_or(usize::MAX));
         write!(f, ", {bytes} bytes, change {}", figures(totals.norm_change))?;
         if let Some(rank) = self.suggested_rank.filter(|rank| *rank > 0) {
-            let share = significant(100.0 * ENOUGH);
+            let share = 100.0 * ENOUGH;
             write!(f, "\nrank {rank} keeps {share} % of the squared norm of every layer's change")?;
         }
         for note in &self.notes {
