@@ -72,7 +72,7 @@ pub enum DataError {
         column: usize,
         /// The byte.
         byte: u8,
-        /// What the file may be in, or [`UNKNOWN`].
+        /// What the file may be in, or `UNKNOWN`.
         encoding: &'static str,
     },
     /// The file has no rows.
