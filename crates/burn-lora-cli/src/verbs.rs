@@ -1,6 +1,11 @@
 //! The verbs, a file each.
 
+use std::path::PathBuf;
+
 use burn_lora_app::combine::Keep;
+use clap::ValueHint;
+
+use crate::place::directory;
 
 pub mod chat;
 pub mod check;
@@ -37,6 +42,17 @@ pub struct Kept {
     /// The share of the square of each layer's norm to keep, such as 0.9: the smallest rank that does it everywhere
     #[arg(long, value_name = "SHARE")]
     energy: Option<f64>,
+}
+
+/// Where a new adapter goes, and how that is told, shared by the verbs that write one.
+#[derive(clap::Args)]
+pub struct NewAdapter {
+    /// The directory to write, which must not exist
+    #[arg(long, alias = "output", value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = directory())]
+    out: PathBuf,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
 }
 
 impl Kept {

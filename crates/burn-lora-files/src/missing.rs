@@ -1,5 +1,6 @@
 //! What is said of a path at which nothing is: the name that may have been meant, or what of it is not there.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,30 +16,65 @@ use burn_lora_text::nearest;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn note(path: &Path) -> String {
-    if path.exists() {
-        return String::new();
+    Missing::of(path).map_or_else(String::new, |missing| format!(": {missing}"))
+}
+
+/// Why nothing is at a path, where that can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missing {
+    /// It is a link to a place at which nothing is.
+    Link(PathBuf),
+    /// It is no path but an address.
+    Address,
+    /// It is a pattern of names.
+    Pattern,
+    /// What is there has nearly this name, or a directory above it has.
+    Meant(PathBuf),
+    /// A directory above it is not there.
+    Above(PathBuf),
+}
+
+impl Missing {
+    /// What is told of the path; nothing, where something is there or nothing helps.
+    pub fn of(path: &Path) -> Option<Self> {
+        if path.exists() {
+            return None;
+        }
+        if let Ok(target) = fs::read_link(path) {
+            return Some(Self::Link(target));
+        }
+        let text = path.display().to_string();
+        if text.contains("://") {
+            return Some(Self::Address);
+        }
+        if text.contains(['*', '?']) {
+            return Some(Self::Pattern);
+        }
+        let first = first_missing(path)?;
+        if let Some(near) = near(&first) {
+            // What was misspelt may be a directory above.
+            let whole = near.join(path.strip_prefix(&first).unwrap_or(Path::new("")));
+            return Some(Self::Meant(if whole.exists() { whole } else { near }));
+        }
+        (first != path).then_some(Self::Above(first))
     }
-    if let Ok(target) = fs::read_link(path) {
-        return format!(": it is a link to `{}`, which is not there", target.display());
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(target) => {
+                write!(f, "it is a link to `{}`, which is not there", target.display())
+            }
+            Self::Address => {
+                f.write_str("addresses are not fetched here: download it, and name where it lies")
+            }
+            Self::Pattern => f.write_str("patterns are not expanded: name each file"),
+            Self::Meant(path) => write!(f, "did you mean `{}`?", shown(path)),
+            Self::Above(dir) => write!(f, "`{}` is not there either", dir.display()),
+        }
     }
-    if path.display().to_string().contains("://") {
-        return ": addresses are not fetched here: download it, and name where it lies".to_owned();
-    }
-    if path.display().to_string().contains(['*', '?']) {
-        return ": patterns are not expanded: name each file".to_owned();
-    }
-    let Some(first) = first_missing(path) else { return String::new() };
-    if let Some(near) = near(&first) {
-        // What was misspelt may be a directory above.
-        let rest = path.strip_prefix(&first).unwrap_or(Path::new(""));
-        let whole = near.join(rest);
-        let meant = if whole.exists() { whole } else { near };
-        return format!(": did you mean `{}`?", shown(&meant));
-    }
-    if first != path {
-        return format!(": `{}` is not there either", first.display());
-    }
-    String::new()
 }
 
 /// The topmost directory of a path that is not there, or the path itself.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_lora_files::missing;
+use burn_lora_files::missing::{self, Missing};
 
 use crate::url::without_secrets;
 use crate::{HubError, HubId};
@@ -44,8 +44,8 @@ impl Location {
         }
         match HubId::parse(text) {
             Ok(id) => Ok(Self::Hub(id)),
-            Err(HubError::BadId { problem, .. }) => match missing::note(path) {
-                note if note.starts_with(": did you mean") => Err(no_path(note)),
+            Err(HubError::BadId { problem, .. }) => match Missing::of(path) {
+                Some(meant @ Missing::Meant(_)) => Err(no_path(format!(": {meant}"))),
                 _ => Err(HubError::NoSuchPlace { text: without_secrets(text), problem }),
             },
             Err(other) => Err(other),

@@ -22,6 +22,12 @@ impl Pattern {
         Self::new(&format!("{before}(?:{text}){after}"))
     }
 
+    /// A key of PEFT's `rank_pattern` and `alpha_pattern`, which `get_pattern_key` reads so: it matches a path, or an
+    /// ending of it from a dot on.
+    pub(crate) fn of_layers(text: &str) -> Result<Self, String> {
+        Self::within(r"^(?:.*\.)?", text, "$")
+    }
+
     /// Whether it matches somewhere in the path. One that gives up over a path does not match it.
     pub(crate) fn is_match(&self, path: &str) -> bool {
         self.0.is_match(path).unwrap_or(false)

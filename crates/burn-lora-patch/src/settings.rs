@@ -178,15 +178,12 @@ fn compiled<T: Copy>(
     patterns: &Patterns<T>,
     problems: &mut Vec<TargetProblem>,
 ) -> Vec<(Pattern, T)> {
-    let compiled = patterns.iter().filter_map(|(text, value)| {
-        // PEFT's `re.match(rf"(.*\.)?({key})$", path)`.
-        match Pattern::within(r"^(?:.*\.)?", text, "$") {
-            Ok(pattern) => Some((pattern, value)),
-            Err(reason) => {
-                let pattern = text.to_owned();
-                problems.push(TargetProblem::Pattern { role, pattern, reason });
-                None
-            }
+    let compiled = patterns.iter().filter_map(|(text, value)| match Pattern::of_layers(text) {
+        Ok(pattern) => Some((pattern, value)),
+        Err(reason) => {
+            let pattern = text.to_owned();
+            problems.push(TargetProblem::Pattern { role, pattern, reason });
+            None
         }
     });
     compiled.collect()

@@ -153,6 +153,13 @@ pub(crate) struct Strength {
     pub(crate) multiplier: f64,
 }
 
+impl Strength {
+    /// What a change is multiplied by in which the scale is a factor of the whole.
+    fn total(self) -> f64 {
+        self.scale * self.multiplier
+    }
+}
+
 /// What a forward pass is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Input {

@@ -7,8 +7,9 @@ use burn_lora_app::combine::{Combination, CombineOptions, MajoritySign, combine}
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ValueEnum, ValueHint};
 
+use super::NewAdapter;
 use crate::output;
-use crate::place::{directory, place};
+use crate::place::place;
 
 /// Write several adapters as one, each with a weight
 #[derive(clap::Args)]
@@ -34,12 +35,8 @@ pub struct Combine {
     /// The seed of what dare keeps
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The directory to write, which must not exist
-    #[arg(long, alias = "output", value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = directory())]
-    out: PathBuf,
-    /// Print one JSON object instead of lines
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    new: NewAdapter,
 }
 
 /// Whose sign wins.
@@ -65,6 +62,6 @@ impl Combine {
         };
         options.rank = self.rank;
         options.seed = self.seed;
-        output::told(&combine(&self.adapters, &options, &self.out)?, self.json)
+        output::told(&combine(&self.adapters, &options, &self.new.out)?, self.new.json)
     }
 }

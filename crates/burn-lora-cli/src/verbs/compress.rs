@@ -6,9 +6,9 @@ use burn_lora_app::AppError;
 use burn_lora_app::combine::compress;
 use clap::ValueHint;
 
-use super::Kept;
+use super::{Kept, NewAdapter};
 use crate::output;
-use crate::place::{directory, place};
+use crate::place::place;
 
 /// Write an adapter with a smaller rank, of each layer's change the largest part
 #[derive(clap::Args)]
@@ -18,16 +18,12 @@ pub struct Compress {
     adapter: PathBuf,
     #[command(flatten)]
     kept: Kept,
-    /// The directory to write, which must not exist
-    #[arg(long, alias = "output", value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = directory())]
-    out: PathBuf,
-    /// Print one JSON object instead of lines
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    new: NewAdapter,
 }
 
 impl Compress {
     pub fn run(self) -> Result<(), AppError> {
-        output::told(&compress(&self.adapter, self.kept.keep(), &self.out)?, self.json)
+        output::told(&compress(&self.adapter, self.kept.keep(), &self.new.out)?, self.new.json)
     }
 }

@@ -6,8 +6,8 @@ use burn_lora_app::AppError;
 use burn_lora_app::extract::extract;
 use clap::ValueHint;
 
-use super::Kept;
-use crate::place::{directory, place};
+use super::{Kept, NewAdapter};
+use crate::place::place;
 use crate::{output, terminal};
 
 /// Write an adapter of what full training changed in a model
@@ -21,18 +21,15 @@ pub struct Extract {
     tuned: PathBuf,
     #[command(flatten)]
     kept: Kept,
-    /// The directory to write, which must not exist
-    #[arg(long, alias = "output", value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = directory())]
-    out: PathBuf,
-    /// Print one JSON object instead of lines
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    new: NewAdapter,
 }
 
 impl Extract {
     pub fn run(self) -> Result<(), AppError> {
-        let observer = terminal::observer(self.json);
-        let extracted = extract(&self.base, &self.tuned, self.kept.keep(), &self.out, &observer)?;
-        output::told(&extracted, self.json)
+        let observer = terminal::observer(self.new.json);
+        let extracted =
+            extract(&self.base, &self.tuned, self.kept.keep(), &self.new.out, &observer)?;
+        output::told(&extracted, self.new.json)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use burn_lora::AdapterConfig;
+
 use super::CombineProblem;
 use crate::pattern::Pattern;
 use crate::peft::PeftConfig;
@@ -30,7 +32,7 @@ impl Scales {
                 reason,
             };
             let alpha = alpha.as_f64().ok_or_else(|| failed(format!("{alpha} is no number")))?;
-            let pattern = Pattern::within(r"^(?:.*\.)?", pattern, "$").map_err(failed)?;
+            let pattern = Pattern::of_layers(pattern).map_err(failed)?;
             patterns.push((pattern, alpha));
         }
         Ok(Self { patterns, alpha: config.lora_alpha, rslora: config.use_rslora })
@@ -44,7 +46,6 @@ impl Scales {
 
     /// `alpha / rank`, or `alpha / √rank` with rsLoRA.
     pub fn of_layer(&self, layer: &str, rank: usize) -> f64 {
-        let rank = rank as f64;
-        self.alpha(layer) / if self.rslora { rank.sqrt() } else { rank }
+        AdapterConfig::new(rank).with_alpha(self.alpha(layer)).with_rslora(self.rslora).scale()
     }
 }

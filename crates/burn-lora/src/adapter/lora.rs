@@ -53,7 +53,7 @@ impl Lora {
     /// What is taken off again where training started in a part of the weight: of the input as it came, for dropout
     /// is no part of it.
     fn taken(&self, input: &Input, strength: Strength) -> Option<Tensor<2>> {
-        let scale = strength.scale * strength.multiplier;
+        let scale = strength.total();
         self.initial.as_ref().map(|initial| initial.taken(input.x.clone(), scale))
     }
 }
@@ -108,11 +108,11 @@ impl Adaptation for Lora {
     }
 
     fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
-        low_rank_rows(&self.a, &self.b, rows, strength.scale * strength.multiplier)
+        low_rank_rows(&self.a, &self.b, rows, strength.total())
     }
 
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
+        let scale = strength.total();
         let taken = self.initial.as_ref().map(|initial| initial.change().mul_scalar(scale));
         plus(change(&self.a, &self.b, strength), taken)
     }
@@ -162,7 +162,7 @@ pub(super) fn forward(
     input: Input,
     strength: Strength,
 ) -> Tensor<2> {
-    let scale = strength.scale * strength.multiplier;
+    let scale = strength.total();
     lora_linear(input.x, input.weight, a.val(), b.val(), scale, input.mask)
 }
 
@@ -172,12 +172,12 @@ pub(super) fn branch(
     input: Input,
     strength: Strength,
 ) -> Tensor<2> {
-    let scale = strength.scale * strength.multiplier;
+    let scale = strength.total();
     let low = product(input.dropped(), a.val()).mul_scalar(scale);
     product(low, b.val())
 }
 
 pub(super) fn change(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>, strength: Strength) -> Tensor<2> {
-    let scale = strength.scale * strength.multiplier;
+    let scale = strength.total();
     product(a.val(), b.val()).mul_scalar(scale)
 }

@@ -86,19 +86,19 @@ impl Adaptation for Miss {
     }
 
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
+        let scale = strength.total();
         let rows = self.block.val().transpose();
         op::shard_linear(input.x, input.weight, rows, scale, input.mask)
     }
 
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
+        let scale = strength.total();
         let rows = self.block.val().transpose();
         product(op::sum_shards(input.dropped(), rows.dims()[0]).mul_scalar(scale), rows)
     }
 
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
+        let scale = strength.total();
         let rows = self.block.val().transpose();
         let [rank, _] = rows.dims();
         let repeated = rows.repeat_dim(0, self.d_in.div_ceil(rank)).narrow(0, 0, self.d_in);
