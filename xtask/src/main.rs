@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use burn_lora_kernels::allocator::keep_large_blocks;
+use burn_lora_kernels::allocator::{CompactHeap, keep_large_blocks};
 use clap::{Parser, Subcommand};
 
 mod bench;
@@ -15,6 +15,9 @@ mod parity;
 mod processor;
 mod python;
 mod quickstart;
+
+#[global_allocator]
+static HEAP: CompactHeap = CompactHeap;
 
 #[derive(Parser)]
 #[command(about = "The project's own tasks", bin_name = "cargo xtask")]

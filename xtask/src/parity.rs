@@ -3,10 +3,12 @@
 //! A directory is what `fixtures/golden/generate.py` writes (`generate_more.py`: its `models` and `kinds`): one folder per architecture, in it the
 //! model, a batch, PEFT's base logits, and one folder per adapter as PEFT saved it, with PEFT's
 //! logits, merged logits, gradients and 20-step loss curve; or what `fixtures/init/generate.py` writes,
-//! one folder per initialisation (`start.rs`). Whatever sizes and seeds it was made with, everything is
+//! one folder per initialisation (`start.rs`); or the folder `many` of `generate_more.py`, several adapters on one model
+//! (`many.rs`). Whatever sizes and seeds it was made with, everything is
 //! read from the files.
 
 mod fixture;
+mod many;
 mod measure;
 mod start;
 
@@ -22,7 +24,7 @@ use crate::processor;
 /// Compare with PEFT, number by number
 #[derive(clap::Args)]
 pub struct Parity {
-    /// Directories as the generate.py of fixtures/golden or fixtures/init write them [default: both]
+    /// Directories such as fixtures/golden, fixtures/init and fixtures/many [default: those]
     dirs: Vec<PathBuf>,
     /// The device to compute on
     #[arg(long, default_value = "cpu")]
@@ -41,13 +43,14 @@ const LEAST_STEPS: usize = 3;
 pub fn run(parity: &Parity) -> Result<(), Box<dyn std::error::Error>> {
     let device = burn_lora::device::parse(&parity.device)?.autodiff();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
-    let default = [fixtures.join("golden"), fixtures.join("init")];
+    let default = ["golden", "init", "many"].map(|name| fixtures.join(name));
     let roots = if parity.dirs.is_empty() { &default[..] } else { &parity.dirs[..] };
-    let mut fixtures = Vec::new();
+    let (mut fixtures, mut several) = (Vec::new(), Vec::new());
     for root in roots {
-        fixtures.extend(Fixture::find(root)?);
+        fixtures.extend(Fixture::find(root)?.into_iter().filter(|found| !many::is_one(&found.dir)));
+        several.extend(many::find(root)?);
     }
-    if fixtures.is_empty() {
+    if fixtures.is_empty() && several.is_empty() {
         return Err(
             "no adapter found: a directory needs <architecture>/<adapter>/adapter_config.json"
                 .into(),
@@ -81,13 +84,15 @@ pub fn run(parity: &Parity) -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("\ntolerances: logits {LOGITS:.0e}, gradients {GRADIENTS:.0e}, curve {CURVE:.0e}");
     failed += compare_starts(&starts, &device);
+    let (of_several, rows) = many::compare(&several, &device);
+    failed += of_several;
     for line in &skipped {
         println!("skipped {line}");
     }
     match failed {
         0 => Ok(()),
         count => {
-            let all = fixtures.len() + starts.len() - skipped.len();
+            let all = fixtures.len() + starts.len() + rows - skipped.len();
             Err(format!("{count} of {all} beyond tolerance").into())
         }
     }

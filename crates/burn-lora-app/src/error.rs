@@ -10,6 +10,7 @@ use burn_lora_models::ModelError;
 use burn_lora_patch::PatchError;
 use burn_lora_train::TrainError;
 
+use crate::extract::ExtractError;
 use crate::inspect::InspectError;
 use crate::presets::PresetError;
 use crate::sweep::SweepError;
@@ -46,6 +47,9 @@ pub enum AppError {
     /// An adapter to look into.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    /// Two models of which no adapter can be made.
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
     /// A directory to write that is there already.
     #[error("`{}` is there already: name another directory, or remove it first", out.display())]
     Exists {

@@ -247,7 +247,7 @@ fn adapter_tensors(config: &PeftConfig, from: &Path) -> Result<Vec<u8>, AppError
     let tensors = files::read(&path)?;
     let damaged = |error: SafeTensorError| PatchError::damaged(&path, &error.to_string());
     let file = SafeTensors::deserialize(&tensors).map_err(damaged)?;
-    let scale = config.to_config().map_or(1.0, |loaded| loaded.config.adapter.scale());
+    let scale = config.to_config().map_or(1.0, |loaded| loaded.config.largest_scale());
     peft::usable(&file, &path, scale)?;
     let plain: BTreeMap<String, TensorView<'_>> =
         file.iter().map(|(key, view)| (peft::plain_key(key), view)).collect();

@@ -1,15 +1,18 @@
 //! What an adapter is, from its two files alone: no model is needed, and no setting is refused that
-//! PEFT may have written.
+//! PEFT may have written. Where the base is at hand, the norms of its adapted weights stand beside.
 //!
 //! Norms are Frobenius norms, in float64. That of the change `scale · B A` tells which layers an
 //! adapter moves and how far; it is computed from the factors ([`product_norm`]), never from a matrix of the
 //! weight's shape. DoRA's magnitudes scale the columns of the base weight with that change, so that what they
-//! add follows from no file alone: their own norm stands beside. Left out: the values of what is no
-//! pair of matrices (embeddings, convolutions, MiSS's blocks, modules trained whole), which is listed with its
-//! shapes.
+//! add follows from no file alone: their own norm stands beside. The singular values of the change say which smaller
+//! rank would do ([`Spectrum`]). How often a MiSS block repeats, and so the norm of its change, follows from the base.
+//! Left out: the values of what is no pair of matrices (embeddings, convolutions, modules trained whole), which is listed
+//! with its shapes.
 
+mod base;
 mod lines;
 mod norms;
+mod spectrum;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +23,7 @@ use std::path::{Path, PathBuf};
 use burn_lora::{Factor, Method};
 use burn_lora_files::floats::values_f64;
 use burn_lora_patch::PatchError;
+use burn_lora_patch::combine::{Factors as LayerFactors, Scales};
 use burn_lora_patch::peft::{
     self, CONFIG_FILE, Modules, PeftConfig, TENSORS_FILE, bare, factor_key, factor_of,
     unwrapped_key,
@@ -27,7 +31,6 @@ use burn_lora_patch::peft::{
 use burn_lora_text::listed;
 use burn_lora_train::TrainError;
 use burn_lora_train::directory::RunDirectory;
-use regex::Regex;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde::Serialize;
@@ -35,6 +38,7 @@ use serde::Serialize;
 use crate::AppError;
 
 pub use norms::product_norm;
+pub use spectrum::Spectrum;
 
 /// An adapter, as its files have it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,6 +63,12 @@ pub struct Inspection {
     pub targets: Vec<String>,
     /// The layers with factors, those of a stack in its order.
     pub layers: Vec<AdaptedLayer>,
+    /// The layers with a block that repeats, of MiSS.
+    pub blocks: Vec<BlockLayer>,
+    /// Where the base's weights were read, if they were.
+    pub base: Option<PathBuf>,
+    /// The smallest rank with which every layer would keep 99 % of the square of its change's norm; none where it is not known.
+    pub suggested_rank: Option<usize>,
     /// Everything else in the file, such as modules trained whole.
     pub others: Vec<OtherTensor>,
     /// Over all layers.
@@ -94,6 +104,30 @@ pub struct AdaptedLayer {
     pub norm_change: f64,
     /// Of DoRA's magnitudes, one an output.
     pub norm_magnitude: Option<f64>,
+    /// ‖W‖ of the base's weight, where that is at hand.
+    pub norm_weight: Option<f64>,
+    /// The singular values of the change; none of values that are not finite.
+    pub spectrum: Option<Spectrum>,
+}
+
+/// A layer with MiSS's block.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BlockLayer {
+    /// The layer's path in the model.
+    pub path: String,
+    /// The shape of the block, `[rank, d_out]`.
+    pub shape: [usize; 2],
+    /// Its number format.
+    pub dtype: String,
+    /// ‖D‖; 0 in a layer that has not been trained.
+    pub norm_block: f64,
+    /// ‖R D‖, of the block repeated down the weight; none where the base is not at hand.
+    pub norm_change: Option<f64>,
+    /// ‖W‖ of the base's weight, where that is at hand.
+    pub norm_weight: Option<f64>,
+    /// The squares of the norms of the block's rows.
+    #[serde(skip)]
+    squares: Vec<f64>,
 }
 
 /// A tensor that is no factor of a linear layer.
@@ -200,16 +234,6 @@ pub enum InspectError {
         /// Its number format.
         dtype: String,
     },
-    /// A pattern of layers cannot be used.
-    #[error("`{}`: `alpha_pattern` has `{pattern}`: {reason}", file.display())]
-    Pattern {
-        /// The configuration.
-        file: PathBuf,
-        /// The pattern.
-        pattern: String,
-        /// Why not.
-        reason: String,
-    },
 }
 
 /// Inspects the adapter in a PEFT directory, or that of a run.
@@ -224,32 +248,40 @@ pub enum InspectError {
 /// # Ok::<(), burn_lora_app::AppError>(())
 /// ```
 pub fn inspect(path: &Path) -> Result<Inspection, AppError> {
+    inspect_on(path, None)
+}
+
+/// As [`inspect`], with the weights of that base, a directory or a model of the hub that is here already; without one,
+/// those of the base that the adapter names, if that is here.
+///
+/// # Errors
+///
+/// As [`inspect`]; a base that cannot be read.
+pub fn inspect_on(path: &Path, base: Option<&Path>) -> Result<Inspection, AppError> {
     let directory = adapter_of(path)?;
     let config = peft::read_config(&directory)?;
-    let alphas = Alphas::new(&config, &directory.join(CONFIG_FILE))?;
+    let scales = Scales::of(&config, &directory).map_err(PatchError::from)?;
     let file = directory.join(TENSORS_FILE);
-    if !file.is_file() {
-        let note = String::new();
-        return Err(
-            PatchError::NoAdapterFile { dir: directory, missing: TENSORS_FILE, note }.into()
-        );
-    }
-    let bytes = burn_lora_files::read(&file)?;
+    let bytes = peft::read_file(&directory, TENSORS_FILE)?;
     let tensors = SafeTensors::deserialize(&bytes)
         .map_err(|error| PatchError::damaged(&file, &error.to_string()))?;
     let method = config.method().unwrap_or_default();
-    let Sorted { adapted, others } = sorted(&tensors, method, &file)?;
+    let Sorted { adapted, blocks, others } = sorted(&tensors, method, &file)?;
     let mut layers = Vec::with_capacity(adapted.len());
     for factors in adapted {
-        layers.push(factors.inspected(&config, &alphas, &file)?);
+        layers.push(factors.inspected(&scales, &file)?);
     }
     let others: Vec<_> = others.into_iter().map(OtherTensor::of).collect();
     let broken = peft::broken(&tensors).into_iter();
-    Ok(Inspection {
+    let suggested = layers.iter().map(|layer| Some(layer.spectrum.as_ref()?.suggested_rank));
+    let suggested: Option<Vec<usize>> = suggested.collect();
+    let inspection = Inspection {
         directory,
         broken: broken.map(|(key, _)| bare(&key).to_owned()).collect(),
         bytes: bytes.len() as u64,
-        totals: Totals::of(&layers, &others),
+        totals: Totals::of(&layers, &blocks, &others),
+        suggested_rank: suggested.and_then(|ranks| ranks.into_iter().max()),
+        base: None,
         notes: notes(&config, method, &layers),
         base_model: config.base_model_name_or_path,
         task: config.task_type,
@@ -263,12 +295,14 @@ pub fn inspect(path: &Path) -> Result<Inspection, AppError> {
             Some(Modules::Names(names)) => names,
         },
         layers,
+        blocks,
         others,
-    })
+    };
+    inspection.measured(base)
 }
 
 /// The directory of the adapter that `path` is, or that the run at `path` trained.
-fn adapter_of(path: &Path) -> Result<PathBuf, AppError> {
+pub(crate) fn adapter_of(path: &Path) -> Result<PathBuf, AppError> {
     let run = RunDirectory::new(path);
     if path.join(CONFIG_FILE).exists() || !run.config().exists() {
         return Ok(path.to_owned());
@@ -293,6 +327,7 @@ struct Factors<'a> {
 /// The tensors of a file: the factors of layers, and all others by their keys; both in their order.
 struct Sorted<'a> {
     adapted: Vec<Factors<'a>>,
+    blocks: Vec<BlockLayer>,
     others: Vec<(String, TensorView<'a>)>,
 }
 
@@ -311,7 +346,7 @@ fn sorted<'a>(
             None => others.push((key, view)),
         }
     }
-    let mut adapted = Vec::new();
+    let (mut adapted, mut blocks) = (Vec::new(), Vec::new());
     for (layer, mut factors) in found {
         let there = |factor: &&Factor| factors.contains_key(factor.name);
         if let Some(missing) = method.factors().iter().find(|factor| !there(factor)) {
@@ -322,11 +357,16 @@ fn sorted<'a>(
             let view = factors.get(name)?;
             <[usize; 2]>::try_from(view.shape()).ok().map(|shape| (view.clone(), shape))
         };
+        let block = factors.get("block").filter(|_| method == Method::Miss);
+        if let Some(block) = block.and_then(|view| BlockLayer::of(&layer, view)) {
+            blocks.push(block);
+            continue;
+        }
         match (matrix("a"), matrix("b")) {
             (Some(a), Some(b)) => {
                 adapted.push(Factors { layer, a, b, magnitude: factors.remove("magnitude") });
             }
-            // Those of a convolution, or MiSS's.
+            // Those of a convolution.
             _ => others.extend(method.factors().iter().filter_map(|factor| {
                 Some((factor_key(&layer, factor), factors.remove(factor.name)?))
             })),
@@ -334,7 +374,8 @@ fn sorted<'a>(
     }
     adapted.sort_by_cached_key(|factors| in_order(&factors.layer));
     others.sort_by_cached_key(|(key, _)| in_order(key));
-    Ok(Sorted { adapted, others })
+    blocks.sort_by_cached_key(|block| in_order(&block.path));
+    Ok(Sorted { adapted, blocks, others })
 }
 
 /// Sorts paths so that layer 10 comes after layer 2.
@@ -347,12 +388,7 @@ fn in_order(path: &str) -> Vec<(u64, String)> {
 }
 
 impl Factors<'_> {
-    fn inspected(
-        self,
-        config: &PeftConfig,
-        alphas: &Alphas,
-        file: &Path,
-    ) -> Result<AdaptedLayer, InspectError> {
+    fn inspected(self, scales: &Scales, file: &Path) -> Result<AdaptedLayer, InspectError> {
         let Factors { layer, a: (a, shape_a), b: (b, shape_b), magnitude } = self;
         let rank = shape_a[0];
         if rank == 0 || shape_b[1] != rank {
@@ -376,10 +412,12 @@ impl Factors<'_> {
             Some(view) => Some(norms::norm(&values(view, "the magnitudes")?)),
             None => None,
         };
-        let alpha = alphas.of(&layer);
-        let of_rank = rank as f64;
-        let scale = if config.use_rslora { alpha / of_rank.sqrt() } else { alpha / of_rank };
+        let (alpha, scale) = (scales.alpha(&layer), scales.of_layer(&layer, rank));
         let (dtype_a, dtype_b) = (dtype(&a), dtype(&b));
+        let (norm_a, norm_b) = (norms::norm(&values_a), norms::norm(&values_b));
+        let norm_change = scale.abs() * product_norm(&values_a, &values_b, rank);
+        let (d_in, d_out) = (shape_a[1], shape_b[0]);
+        let factors = LayerFactors { a: values_a, b: values_b, rank, d_in, d_out, scale };
         Ok(AdaptedLayer {
             path: layer,
             rank,
@@ -388,40 +426,13 @@ impl Factors<'_> {
             shape_a,
             shape_b,
             dtype: if dtype_a == dtype_b { dtype_a } else { format!("{dtype_a}, {dtype_b}") },
-            norm_a: norms::norm(&values_a),
-            norm_b: norms::norm(&values_b),
-            norm_change: scale.abs() * product_norm(&values_a, &values_b, rank),
+            norm_a,
+            norm_b,
+            norm_change,
             norm_magnitude,
+            norm_weight: None,
+            spectrum: Spectrum::of(&factors),
         })
-    }
-}
-
-/// The alpha of every layer: that of the first pattern that fits, or the one for all.
-struct Alphas {
-    patterns: Vec<(Regex, f64)>,
-    default: f64,
-}
-
-impl Alphas {
-    fn new(config: &PeftConfig, file: &Path) -> Result<Self, InspectError> {
-        let mut patterns = Vec::with_capacity(config.alpha_pattern.len());
-        for (pattern, value) in &config.alpha_pattern {
-            let failed = |reason: String| InspectError::Pattern {
-                file: file.to_owned(),
-                pattern: pattern.clone(),
-                reason,
-            };
-            let alpha = value.as_f64().ok_or_else(|| failed(format!("{value} is no number")))?;
-            // PEFT's `re.match(rf"(.*\.)?({key})$", path)`.
-            let regex = Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"));
-            patterns.push((regex.map_err(|error| failed(error.to_string()))?, alpha));
-        }
-        Ok(Self { patterns, default: config.lora_alpha })
-    }
-
-    fn of(&self, layer: &str) -> f64 {
-        let fitting = self.patterns.iter().find(|(regex, _)| regex.is_match(layer));
-        fitting.map_or(self.default, |(_, alpha)| *alpha)
     }
 }
 
@@ -461,11 +472,45 @@ impl AdaptedLayer {
     }
 }
 
+impl BlockLayer {
+    /// Of a block with numbers that are read, whose rank is not 0.
+    fn of(layer: &str, view: &TensorView<'_>) -> Option<Self> {
+        let shape = <[usize; 2]>::try_from(view.shape()).ok().filter(|shape| shape[0] > 0)?;
+        let values = values_f64(view)?;
+        let row = |at: usize| &values[at * shape[1]..][..shape[1]];
+        let squares: Vec<f64> = (0..shape[0]).map(|at| norms::norm(row(at)).powi(2)).collect();
+        Some(Self {
+            path: layer.to_owned(),
+            shape,
+            dtype: dtype(view),
+            norm_block: squares.iter().sum::<f64>().sqrt(),
+            norm_change: None,
+            norm_weight: None,
+            squares,
+        })
+    }
+
+    /// ‖R D‖ over a weight of so many inputs, of which every `rank`-th has the same row.
+    fn norm_over(&self, d_in: usize) -> f64 {
+        let rank = self.squares.len();
+        let times = |row: usize| d_in / rank + usize::from(row < d_in % rank);
+        let squares = self.squares.iter().enumerate();
+        squares.map(|(row, square)| times(row) as f64 * square).sum::<f64>().sqrt()
+    }
+
+    /// How many numbers the block has.
+    pub fn parameters(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 impl Totals {
-    fn of(layers: &[AdaptedLayer], others: &[OtherTensor]) -> Self {
+    fn of(layers: &[AdaptedLayer], blocks: &[BlockLayer], others: &[OtherTensor]) -> Self {
+        let of_blocks: usize = blocks.iter().map(BlockLayer::parameters).sum();
+        let of_layers: usize = layers.iter().map(AdaptedLayer::parameters).sum();
         Self {
-            layers: layers.len(),
-            factor_parameters: layers.iter().map(AdaptedLayer::parameters).sum(),
+            layers: layers.len() + blocks.len(),
+            factor_parameters: of_layers + of_blocks,
             other_parameters: others.iter().map(OtherTensor::parameters).sum(),
             norm_change: layers.iter().map(|layer| layer.norm_change.powi(2)).sum::<f64>().sqrt(),
         }

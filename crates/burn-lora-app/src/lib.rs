@@ -3,6 +3,7 @@
 //! - [`presets`]: run configurations that are ready to use.
 //! - [`sweep`]: many runs of one configuration.
 //! - [`merge`], [`export`]: a finished run as a model, or as a directory to share.
+//! - [`combine`]: several adapters as one, one of a smaller rank; [`extract`]: one of what two models differ in.
 //! - [`inspect`]: what an adapter is, without its model.
 //! - [`generator`], [`prompts_file`], [`chat`]: text from what was trained.
 //! - [`fetch`]: models of the hub.
@@ -11,9 +12,11 @@
 //! a command line, nor is anything printed here: that is left to whoever has one.
 
 pub mod chat;
+pub mod combine;
 pub mod dry_write;
 mod error;
 pub mod export;
+pub mod extract;
 pub mod fetch;
 pub mod generator;
 pub mod inspect;

@@ -29,12 +29,21 @@ pub struct Prompts {
     pub context: Option<usize>,
 }
 
+/// Rows of prompts, as a file or a stream has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows {
+    /// What they are called in messages: the file.
+    pub name: PathBuf,
+    /// A row a line.
+    pub text: String,
+}
+
 /// Reads and checks every row of `input`, and writes nothing.
 ///
 /// # Errors
 ///
 /// Those of [`continue_file`] that come before the first continuation.
-pub fn check_file(generator: &Generator, input: &Path, how: &Writing) -> Result<Prompts, AppError> {
+pub fn check_file(generator: &Generator, input: &Rows, how: &Writing) -> Result<Prompts, AppError> {
     let rows = read(generator, input, how)?;
     Ok(Prompts {
         rows: rows.len(),
@@ -115,7 +124,7 @@ pub struct Continued {
 /// Those of [`continued`]; a file that cannot be written.
 pub fn continue_file(
     generator: &Generator,
-    input: &Path,
+    input: &Rows,
     output: &Destination,
     how: &Writing,
     observer: &Observer,
@@ -130,10 +139,10 @@ pub fn continue_file(
 /// # Errors
 ///
 /// A row that is none or has a prompt that the model cannot read, named by file and line and found before
-/// any is continued; sampling that is out of range; a file that cannot be read.
+/// any is continued; sampling that is out of range.
 pub fn continued(
     generator: &Generator,
-    input: &Path,
+    input: &Rows,
     how: &Writing,
     observer: &Observer,
 ) -> Result<Continued, AppError> {
@@ -158,16 +167,16 @@ pub fn continued(
     Ok(Continued { rows: rows.len(), lines })
 }
 
-/// Each row of the file, and the tokens of its prompt.
-type Rows = Vec<(Map<String, Value>, Vec<u32>)>;
+/// Each row, and the tokens of its prompt.
+type Asking = Vec<(Map<String, Value>, Vec<u32>)>;
 
-fn read(generator: &Generator, input: &Path, how: &Writing) -> Result<Rows, AppError> {
+fn read(generator: &Generator, input: &Rows, how: &Writing) -> Result<Asking, AppError> {
     how.sampling.check().map_err(|reason| ModelError::Generation { reason })?;
-    let text = files::read_text(input)?;
+    let Rows { name, text } = input;
     let mut rows = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let refused =
-            |reason: String| AppError::Prompt { path: input.to_owned(), line: index + 1, reason };
+            |reason: String| AppError::Prompt { path: name.clone(), line: index + 1, reason };
         let row: Map<String, Value> =
             serde_json::from_str(line).map_err(|error| refused(no_row(line, &error)))?;
         let ids = match asked(&row).map_err(refused)? {

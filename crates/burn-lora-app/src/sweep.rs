@@ -43,10 +43,9 @@ mod results;
 mod tests;
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_lora_config::{Metric, RunConfig};
+use burn_lora_config::{ConfigErrors, Metric, RunConfig};
 use burn_lora_files::{self as files, IoError};
 use burn_lora_report::summary::Summary;
 use burn_lora_train::TrainError;
@@ -81,14 +80,32 @@ struct Plan {
 }
 
 impl Sweep {
-    /// Reads the configuration file at `path` for every point of the grid. The points' directories lie
-    /// in `out`, or in the configuration's `output.dir`.
+    /// Reads the configuration file at `path`, as [`parse`](Self::parse) its text.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read; those of [`parse`](Self::parse).
+    pub fn read(
+        path: impl AsRef<Path>,
+        grid: &Grid,
+        out: Option<&Path>,
+    ) -> Result<Self, SweepError> {
+        let name = path.as_ref().display().to_string();
+        let text = files::read_text(path.as_ref()).map_err(|error| SweepError::Config {
+            errors: vec![ConfigErrors::unreadable(&name, error.source)],
+        })?;
+        Self::parse(&text, &name, grid, out)
+    }
+
+    /// Reads the configuration `text` for every point of the grid; `name` stands for its file in messages. The points' directories
+    /// lie in `out`, or in the configuration's `output.dir`.
     ///
     /// # Errors
     ///
     /// Every problem of the configurations of all points; two points that are the same run.
-    pub fn read(
-        path: impl AsRef<Path>,
+    pub fn parse(
+        text: &str,
+        name: &str,
         grid: &Grid,
         out: Option<&Path>,
     ) -> Result<Self, SweepError> {
@@ -107,7 +124,7 @@ impl Sweep {
                     format!("output.dir={}", toml::Value::from(out.display().to_string()))
                 }),
             );
-            match RunConfig::read(path.as_ref(), &overrides) {
+            match RunConfig::parse(text, name, &overrides) {
                 Ok(config) => {
                     // A configuration that cannot be written is found when its run begins.
                     let text = config.to_toml().unwrap_or_else(|_| point.name.clone());
@@ -286,7 +303,7 @@ impl Sweep {
             state: PointState,
             steps: Option<usize>,
         }
-        let text = fs::read_to_string(self.dir.join("sweep.json")).unwrap_or_default();
+        let text = burn_lora_files::read_text(&self.dir.join("sweep.json")).unwrap_or_default();
         let noted = serde_json::from_str(&text).unwrap_or(Noted { points: Vec::new() });
         noted
             .points

@@ -1,6 +1,7 @@
 //! What the command line offers where a library says no: the flags and verbs of this binary.
 
 use burn_lora_app::AppError;
+use burn_lora_app::combine::{Combination, CombineProblem, PatchError};
 use burn_lora_app::sweep::SweepError;
 use burn_lora_train::TrainError;
 
@@ -46,6 +47,7 @@ fn of_run(error: &TrainError) -> Option<String> {
             Some("`--extend` takes more steps than the run was to take".to_owned())
         }
         TrainError::NothingHeldOut { .. } => Some("`--set data.eval=FILE` names them".to_owned()),
+        TrainError::Patch(PatchError::Combine(problem)) => of_combining(problem),
         TrainError::NotFetched { name } => Some(format!("run `burn-lora fetch {name}` first")),
         TrainError::TooLarge { suggestion, .. } => {
             let fits = suggestion.as_ref().map_or_else(String::new, |suggestion| {
@@ -56,6 +58,25 @@ fn of_run(error: &TrainError) -> Option<String> {
             Some(format!(
                 "{fits}`burn-lora plan` shows what needs it, and `--no-memory-check` starts all the same"
             ))
+        }
+        _ => None,
+    }
+}
+
+fn of_combining(problem: &CombineProblem) -> Option<String> {
+    match problem {
+        CombineProblem::Ranks { combination, .. } => {
+            let cut = match combination {
+                Combination::Linear => "svd".to_owned(),
+                other => format!("{other}_svd"),
+            };
+            Some(format!("`--method cat` or `--method {cut}`"))
+        }
+        CombineProblem::Density { .. } => Some("`--density 0.5` keeps half".to_owned()),
+        CombineProblem::Weights { .. } => Some("`--weights 0.7,0.4` are two".to_owned()),
+        CombineProblem::OneAdapter => Some("`burn-lora compress` cuts one to a rank".to_owned()),
+        CombineProblem::Kind { .. } => {
+            Some("`burn-lora merge` writes the merged model, `burn-lora extract BASE MERGED` the adapter".to_owned())
         }
         _ => None,
     }
@@ -120,6 +141,16 @@ mod tests {
         check(SweepError::Differs { runs: vec![(dir(), vec!["a: 1 -> 2".into()])] }, &["--out"]);
         let (difference, tolerance) = (1.0, 0.5);
         check(AppError::MergeDiffers { difference, tolerance }, &["--tolerance", "--verify"]);
+        let ranks = CombineProblem::Ranks {
+            layer: "a".into(),
+            combination: Combination::Ties,
+            ranks: vec![2, 4],
+        };
+        let combined = |problem| TrainError::Patch(PatchError::Combine(problem));
+        check(combined(ranks), &["--method cat", "--method ties_svd"]);
+        check(combined(CombineProblem::OneAdapter), &["burn-lora compress"]);
+        let weights = CombineProblem::Weights { given: 1, adapters: 2 };
+        check(combined(weights), &["--weights"]);
         let adapter = AppError::UnknownAdapter { name: "a".into(), known: "b".into() };
         check(adapter, &["--adapter NAME=DIR"]);
         check(AppError::OutputExists { path: "a".into() }, &["--overwrite"]);

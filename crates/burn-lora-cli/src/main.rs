@@ -11,9 +11,12 @@ use std::process::ExitCode;
 
 use burn_lora_app::AppError;
 use burn_lora_app::sweep::SweepError;
-use burn_lora_kernels::allocator::keep_large_blocks;
+use burn_lora_kernels::allocator::{CompactHeap, keep_large_blocks};
 use burn_lora_train::TrainError;
 use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static HEAP: CompactHeap = CompactHeap;
 
 /// LoRA fine-tuning for Burn models: one configuration file, one binary.
 #[derive(Parser)]
@@ -35,6 +38,9 @@ enum Verb {
     Chat(verbs::chat::Chat),
     Fetch(verbs::fetch::Fetch),
     Merge(verbs::merge::Merge),
+    Combine(verbs::combine::Combine),
+    Extract(verbs::extract::Extract),
+    Compress(verbs::compress::Compress),
     Inspect(verbs::inspect::Inspect),
     Export(verbs::export::Export),
     Completions(verbs::completions::Completions),
@@ -60,6 +66,9 @@ fn main() -> ExitCode {
         Verb::Chat(verb) => verb.run(),
         Verb::Fetch(verb) => verb.run(),
         Verb::Merge(verb) => verb.run(),
+        Verb::Combine(verb) => verb.run(),
+        Verb::Extract(verb) => verb.run(),
+        Verb::Compress(verb) => verb.run(),
         Verb::Inspect(verb) => verb.run(),
         Verb::Export(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),

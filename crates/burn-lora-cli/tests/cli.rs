@@ -10,7 +10,15 @@ use binary::{burn_lora, text};
 fn every_verb_explains_itself() {
     let dir = tempfile::tempdir().unwrap();
     let verbs = ["init", "check", "train", "eval", "generate", "merge", "inspect", "export"];
-    for verb in verbs.into_iter().chain(["completions", "sweep", "fetch", "chat"]) {
+    for verb in verbs.into_iter().chain([
+        "completions",
+        "sweep",
+        "fetch",
+        "chat",
+        "combine",
+        "extract",
+        "compress",
+    ]) {
         let output = burn_lora(dir.path(), &[verb, "--help"]);
         assert!(output.status.success(), "{verb}");
         assert!(text(&output.stdout).contains("Usage: burn-lora"), "{verb}");
@@ -178,4 +186,36 @@ fn an_export_of_what_is_no_run_leaves_nothing() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("runs/none"), "{}", text(&output.stderr));
     assert!(!dir.path().join("out").exists());
+}
+
+#[test]
+fn adapters_are_combined_and_compressed_into_new_directories() {
+    let dir = tempfile::tempdir().unwrap();
+    write_adapter(&dir.path().join("a"));
+    write_adapter(&dir.path().join("b"));
+    let combined = ["combine", "a", "b", "--weights", "0.5,-1.5", "--method", "cat"];
+    let output = burn_lora(dir.path(), &[&combined[..], &["--out", "c"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "combined: c\n1 layers of rank 2\n");
+    let json = text(&burn_lora(dir.path(), &["inspect", "c", "--json"]).stdout);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    // (0.5 − 1.5) · 30, and of rank 1 still.
+    assert!((json["layers"][0]["norm_change"].as_f64().unwrap() - 30.0).abs() < 1e-4, "{json}");
+    assert_eq!(json["suggested_rank"], 1);
+
+    let again = burn_lora(dir.path(), &[&combined[..], &["--output", "c"]].concat());
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("`c` is there already"), "{}", text(&again.stderr));
+
+    let small = burn_lora(dir.path(), &["compress", "c", "--energy", "0.99", "--out", "d"]);
+    assert!(small.status.success(), "{}", text(&small.stderr));
+    assert!(text(&small.stdout).contains("rank 2 -> 1"), "{}", text(&small.stdout));
+    let neither = burn_lora(dir.path(), &["compress", "c", "--out", "e"]);
+    assert_eq!(neither.status.code(), Some(2));
+
+    let pruned = ["combine", "a", "b", "--weights", "1", "1", "--method", "ties", "--out", "e"];
+    let pruned = burn_lora(dir.path(), &pruned);
+    let said = text(&pruned.stderr);
+    assert!(said.contains("no density is given") && said.contains("`--density 0.5`"), "{said}");
+    assert!(!dir.path().join("e").exists());
 }

@@ -217,12 +217,19 @@ pub(crate) fn name() -> Allowed<String> {
     text().only(|text| !text.is_empty())
 }
 
-/// A path; `what` says of what, as in "a file".
+/// A path; `what` says of what, as in "a file". A run reads its files more than once, so that standard input is none.
 pub(crate) fn path_of(what: &str) -> Allowed<PathBuf> {
     let name = name();
     Allowed {
         words: format!("path of {what}"),
-        read: Box::new(move |value| name.read(value).map(home::expanded)),
+        read: Box::new(move |value| match name.read(value)?.as_str() {
+            "-" => {
+                let hint = "`-` stands for standard input, which can be read only once: write it into a file, and name that (`./-` is \
+                            one of that name);";
+                Err(Mismatch { hint: Some(hint.to_owned()), ..Mismatch::of(value) })
+            }
+            path => Ok(home::expanded(path)),
+        }),
         write: Box::new(|path| match path.to_str() {
             Some(text) => Ok(Some(Value::String(text.to_owned()))),
             None => Err(format!("the path {} is not UTF-8", path.display())),

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io::ErrorKind;
 use std::ops::Range;
+use std::path::Path;
 
+use burn_lora_files::missing;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 
 /// Where a configuration problem stands.
@@ -77,7 +79,8 @@ impl ConfigErrors {
         Self { source, problems, unreadable: None, overrides: OVERRIDE }
     }
 
-    pub(crate) fn unreadable(name: &str, error: std::io::Error) -> Self {
+    /// A configuration that cannot be read; `name` stands for its file in messages.
+    pub fn unreadable(name: &str, error: std::io::Error) -> Self {
         let source = NamedSource::new(name, String::new());
         Self { source, problems: Vec::new(), unreadable: Some(error), overrides: OVERRIDE }
     }
@@ -99,10 +102,14 @@ impl fmt::Display for ConfigErrors {
         let name = self.source.name();
         if let Some(error) = &self.unreadable {
             return match error.kind() {
-                ErrorKind::NotFound => write!(
-                    f,
-                    "{name}: there is no such file: name the TOML file of a run configuration"
-                ),
+                ErrorKind::NotFound => {
+                    let note = missing::note(Path::new(name));
+                    let note = match note.as_str() {
+                        "" => ": name the TOML file of a run configuration",
+                        note => note,
+                    };
+                    write!(f, "{name}: there is no such file{note}")
+                }
                 ErrorKind::IsADirectory => {
                     write!(f, "{name}: is a directory: name the TOML file of a run configuration")
                 }

@@ -1,6 +1,6 @@
 use burn_lora::{AdapterConfig, Init, Method};
 use burn_lora_models::{Recompute, WeightDtype};
-use burn_lora_patch::{Bias, Targets};
+use burn_lora_patch::{Bias, Patterns, Targets};
 use miette::Diagnostic;
 
 use super::*;
@@ -31,8 +31,11 @@ rslora = true
 init = "gaussian"
 targets = { regex = ".*\\.(q|v)_proj" }
 exclude = ["lm_head"]
+exclude_regex = ".*\\.0\\..*"
 layers_to_transform = [0, 2]
 layers_pattern = ["layers"]
+rank_pattern = { q_proj = 2, "0\\.v_proj" = 6 }
+alpha_pattern = { down_proj = 3 }
 modules_to_save = ["score"]
 bias = "lora_only"
 [data]
@@ -114,8 +117,11 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 lora: AdapterConfig::new(8).with_alpha(16.0),
                 targets: Targets::AllLinear,
                 exclude: vec![],
+                exclude_regex: None,
                 layers_to_transform: None,
                 layers_pattern: vec![],
+                rank_pattern: Patterns::default(),
+                alpha_pattern: Patterns::default(),
                 modules_to_save: vec![],
                 bias: Bias::None,
             }),
@@ -178,6 +184,9 @@ fn every_key_is_read() {
     let lora = AdapterConfig::new(4).with_alpha(6.5).with_dropout(0.05).with_rslora(true);
     assert_eq!(adapter.lora, lora.with_init(Init::Gaussian));
     assert_eq!(adapter.targets, Targets::Regex(r".*\.(q|v)_proj".into()));
+    assert_eq!(adapter.exclude_regex.as_deref(), Some(r".*\.0\..*"));
+    assert_eq!(adapter.rank_pattern, Patterns::from([("q_proj", 2), (r"0\.v_proj", 6)]));
+    assert_eq!(adapter.alpha_pattern, Patterns::from([("down_proj", 3.0)]));
     assert_eq!(adapter.layers_to_transform, Some(vec![0, 2]));
     assert_eq!(
         (&adapter.modules_to_save[..], adapter.bias),
@@ -250,6 +259,31 @@ fn a_start_that_its_neighbours_forbid_is_refused_and_others_are_read() {
         assert_eq!(adapter.lora.init, init);
         assert_eq!(read(&config.to_toml().unwrap(), &[]).unwrap(), config);
     }
+}
+
+/// Where the order of the patterns is not the alphabet's, it says which of them holds, and is written too.
+#[test]
+fn patterns_keep_their_order_and_their_values_are_checked() {
+    let text =
+        format!("{LEAST}[adapter]\nrank_pattern = {{ q_proj = 2, 'layers\\.0\\..*' = 4 }}\n");
+    let config = read(&text, &["adapter.alpha_pattern=[{b=1.5}, {a=2}]"]).unwrap();
+    let AdapterSection::Lora(adapter) = &config.adapter else { panic!("{config:?}") };
+    assert_eq!(adapter.rank_pattern, Patterns::from([("q_proj", 2), (r"layers\.0\..*", 4)]));
+    assert_eq!(adapter.alpha_pattern, Patterns::from([("b", 1.5), ("a", 2.0)]));
+    assert_eq!(read(&config.to_toml().unwrap(), &[]).unwrap(), config);
+    let words = "allowed: table of regular expressions, each with a whole number from 1, or a list of such tables";
+    check_refused(
+        "[adapter]\nrank_pattern = { q_proj = 0 }",
+        &format!("run.toml:8: adapter.rank_pattern: cannot be a table with 0 at `q_proj`; {words}"),
+    );
+    check_refused(
+        "[adapter]\nrank_pattern = 4",
+        &format!("run.toml:8: adapter.rank_pattern: cannot be 4; {words}"),
+    );
+    check_refused(
+        "[adapter]\nmethod = \"miss\"\nrank_pattern = { q = 2 }",
+        "run.toml:9: adapter.rank_pattern: has no meaning with method = \"miss\"; leave it out, or write method = \"lora\"",
+    );
 }
 
 #[test]

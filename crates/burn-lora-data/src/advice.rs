@@ -7,6 +7,9 @@ use crate::format::{Format, Key};
 
 /// Advice for a row with these keys.
 pub(crate) fn advice(found: &[String]) -> String {
+    if found.iter().any(|key| key == "input_ids") {
+        return "ids of tokens are not read: bring the texts that they were made of".to_owned();
+    }
     let needed = |format: Format| {
         let keys: Vec<_> = format.spec().keys.iter().map(|key| key.name).collect();
         format!("{} ({format})", listed(&keys))
@@ -101,6 +104,11 @@ mod tests {
             &["question", "references"],
             "the nearest is prompt-completion: rename `question` to `prompt`; ",
         );
+    }
+
+    #[test]
+    fn rows_of_token_ids_are_asked_for_their_texts() {
+        assert!(advice(&["labels".to_owned(), "input_ids".to_owned()]).contains("bring the texts"));
     }
 
     #[test]

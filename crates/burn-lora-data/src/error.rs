@@ -1,25 +1,30 @@
 //! What can be wrong with data, one variant per cause.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use burn_lora_files::missing;
 use burn_lora_models::ModelError;
 use burn_lora_models::template::TemplateError;
 
 use crate::format::Format;
 use crate::over_long::LongRow;
-use crate::problem::BrokenRow;
+use crate::problem::{BrokenRow, RowProblem};
 use crate::read::NearlyJson;
 use crate::row::{Label, Place};
 
 /// Rows that are listed one by one; a file in a wrong format has as many broken ones as rows.
 const LISTED: usize = 10;
 
+/// Stands for the name of an encoding that nobody can tell.
+pub(crate) const UNKNOWN: &str = "ENCODING";
+
 /// Data that cannot be trained or evaluated on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// The file cannot be read.
-    #[error("{}: the data file cannot be read: {source}", path.display())]
+    #[error("{}: {}", path.display(), unreadable(path, source))]
     Unreadable {
         /// The data file.
         path: PathBuf,
@@ -32,6 +37,14 @@ pub enum DataError {
         /// What was named.
         path: PathBuf,
     },
+    /// A directory in the place of a file.
+    #[error("{}: is a directory: {note}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What to do.
+        note: &'static str,
+    },
     /// The file is no text with rows.
     #[error("{}: the data file cannot be used: {kind}", path.display())]
     OtherKind {
@@ -42,8 +55,13 @@ pub enum DataError {
     },
     /// The file is a text in another encoding than UTF-8.
     #[error(
-        "{}:{line}: column {column} is no UTF-8 (byte {byte:#04x}): convert the file, if it is {encoding} by `iconv -f {encoding} -t UTF-8 FILE > OTHER`",
-        path.display()
+        "{}:{line}: column {column} is no UTF-8 (byte {byte:#04x}): convert the file, `iconv -f {encoding} -t UTF-8 FILE > OTHER`, {}",
+        path.display(),
+        if *encoding == UNKNOWN {
+            "with what it was saved in as ENCODING: GB18030, SHIFT-JIS, EUC-KR, KOI8-R and WINDOWS-1251 are common"
+        } else {
+            "if that is what it was saved in"
+        }
     )]
     Encoding {
         /// The data file.
@@ -54,7 +72,7 @@ pub enum DataError {
         column: usize,
         /// The byte.
         byte: u8,
-        /// What the file may be in.
+        /// What the file may be in, or `UNKNOWN`.
         encoding: &'static str,
     },
     /// The file has no rows.
@@ -248,14 +266,27 @@ pub enum DataError {
     },
 }
 
+/// Why a file cannot be read.
+fn unreadable(path: &Path, source: &std::io::Error) -> String {
+    match source.kind() {
+        ErrorKind::NotFound => format!("there is no such data file{}", missing::note(path)),
+        _ => format!("the data file cannot be read: {source}"),
+    }
+}
+
 fn list_rows(path: &Path, rows: &[BrokenRow]) -> String {
-    let mut lines: Vec<_> = rows
-        .iter()
+    // Keys that fit no format are told once: they are those of the whole file.
+    let is_told = |at: usize| {
+        let RowProblem::NoFormat { .. } = rows[at].problem else { return false };
+        rows[..at].iter().any(|row| row.problem == rows[at].problem)
+    };
+    let mut lines: Vec<_> = (0..rows.len())
+        .filter(|at| !is_told(*at))
+        .map(|at| format!("{}{}: {}", path.display(), rows[at].place, rows[at].problem))
         .take(LISTED)
-        .map(|row| format!("{}{}: {}", path.display(), row.place, row.problem))
         .collect();
-    if rows.len() > LISTED {
-        lines.push(format!("{}: and {} more rows", path.display(), rows.len() - LISTED));
+    if rows.len() > lines.len() {
+        lines.push(format!("{}: and {} more rows", path.display(), rows.len() - lines.len()));
     }
     lines.join("\n")
 }

@@ -46,6 +46,39 @@ pub enum RowProblem {
         /// The keys of the object.
         found: Vec<String>,
     },
+    /// The file is one object of several lists of rows.
+    #[error(
+        "the file is one object with several lists of rows, {}: write each into a file of its own (`jq -c '.{}[]' FILE > OTHER`)",
+        listed(found),
+        found.first().map_or("", String::as_str)
+    )]
+    Splits {
+        /// The keys of the lists.
+        found: Vec<String>,
+    },
+    /// The file is one object of rows by name.
+    #[error(
+        "the file is one object of {count} rows by name, the first `{first}`: write the rows alone (`jq -c '.[]' FILE > OTHER`)"
+    )]
+    RowsByName {
+        /// The first name.
+        first: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// An object has a key twice, of which only one value could be used.
+    #[error(
+        "the key `{key}` stands twice in one object, and one of its values would be lost: leave one out"
+    )]
+    KeyTwice {
+        /// The key.
+        key: String,
+    },
+    /// A string that holds an object.
+    #[error(
+        "the line is a string that holds a JSON object: take it out of it (`jq -c fromjson FILE > OTHER`)"
+    )]
+    Quoted,
     /// What stands there is JSON, but not an object.
     #[error("the line is not a JSON object: write {{\"key\": value, …}}")]
     NotObject,
@@ -109,6 +142,40 @@ pub enum RowProblem {
         /// What stands there.
         found: &'static str,
     },
+    /// A content in several texts.
+    #[error(
+        "`{key}` is a list of {count} texts, where one is needed: join them as the model should see them"
+    )]
+    Texts {
+        /// Path of the content.
+        key: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// A content with something that is no text in it.
+    #[error(
+        "`{key}` has a part of the type `{kind}`, and texts alone are learned from: write what it says as text, or leave the row out"
+    )]
+    Part {
+        /// Path of the content.
+        key: String,
+        /// What the part says to be.
+        kind: String,
+    },
+    /// Another tool's way to take an answer out of training.
+    #[error(
+        "`{key}` says what is learned of an answer, and is not read: write `train` (true or false) for a whole answer, or leave it out"
+    )]
+    Mask {
+        /// Path of the key.
+        key: String,
+    },
+    /// A conversation in the place of a text.
+    #[error("`{key}` is a list of messages: write it and the answer as one list, `messages`")]
+    Turns {
+        /// The key.
+        key: &'static str,
+    },
     /// A list of references with nothing in it.
     #[error("`references` is an empty list: write at least one text, as [\"…\"]")]
     NoReferences,
@@ -133,7 +200,10 @@ pub enum RowProblem {
     #[error("no answer is to be learned: `weight` or `train` takes all of them out")]
     NothingLearned,
     /// A conversation in which there is nothing to learn.
-    #[error("no message has the role `assistant`; the roles are {}", listed(roles))]
+    #[error(
+        "no message has the role `assistant`; the roles are {}: call the one whose answers are learned `assistant`",
+        listed(roles)
+    )]
     NoAssistant {
         /// The roles that there are.
         roles: Vec<String>,

@@ -14,6 +14,7 @@ mod csv;
 mod encoding;
 mod lines;
 mod nearly;
+mod once;
 #[cfg(feature = "parquet")]
 mod parquet;
 
@@ -84,6 +85,11 @@ pub(crate) fn binary(path: &Path, limit: usize) -> Result<Option<Vec<Found>>, Da
         let _ = limit;
         Err(DataError::NeedsFeature { path: path.to_owned(), feature: "parquet" })
     }
+}
+
+/// Whether a file is a table, by its name.
+pub(crate) fn is_table(path: &Path) -> bool {
+    has_extension(path, "csv") || has_extension(path, "tsv")
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {

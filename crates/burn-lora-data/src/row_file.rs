@@ -68,8 +68,12 @@ impl RowFile {
     pub fn read(path: impl AsRef<Path>, reading: &Reading) -> Result<Self, DataError> {
         let path = path.as_ref();
         // A device may have no end, and a pipe is read by whoever comes first.
-        if fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
-            return Err(DataError::NoFile { path: path.to_owned() });
+        match fs::metadata(path) {
+            Ok(about) if about.is_dir() => return Err(directory(path)),
+            Ok(about) if !about.is_file() => {
+                return Err(DataError::NoFile { path: path.to_owned() });
+            }
+            _ => {}
         }
         if let Some(objects) = read::binary(path, reading.limit.unwrap_or(usize::MAX))? {
             return Self::collect(objects.into_iter(), path, reading, read::BINARY_REMEDY);
@@ -87,7 +91,7 @@ impl RowFile {
         Self::collect(objects, path, reading, remedy).map_err(|error| match error {
             DataError::BrokenRows { path, rows } => match nearly_json(text, &rows) {
                 Some((line, found)) => DataError::NearlyJson { path, line, found },
-                None => DataError::BrokenRows { path, rows },
+                None => DataError::BrokenRows { rows: of_table(rows, &path), path },
             },
             error => error,
         })
@@ -130,6 +134,34 @@ impl RowFile {
     }
 }
 
+/// The rows with what is said of a table whose columns fit no format: it may lack the line that names them.
+fn of_table(mut rows: Vec<BrokenRow>, path: &Path) -> Vec<BrokenRow> {
+    if read::is_table(path) {
+        for row in &mut rows {
+            // Names that are near are those of columns.
+            if let RowProblem::NoFormat { advice, .. } = &mut row.problem
+                && !advice.starts_with("the nearest")
+            {
+                *advice = format!("the first line of a table names its columns; {advice}");
+            }
+        }
+    }
+    rows
+}
+
+/// What is said of a directory, which may be one that `datasets` wrote.
+fn directory(path: &Path) -> DataError {
+    let of_datasets = ["dataset_info.json", "dataset_dict.json", "state.json"];
+    let note = match of_datasets.iter().any(|name| path.join(name).is_file()) {
+        true => {
+            "`datasets` wrote it: write its rows as lines of JSON, `datasets.load_from_disk(DIR).to_json(FILE)` in Python (of one split, where \
+             there are several)"
+        }
+        false => "name the files in it, in a list where there are several",
+    };
+    DataError::Directory { path: path.to_owned(), note }
+}
+
 /// What the file is written in, where its broken rows all are no JSON and the first is something that is nearly JSON; and the line of it.
 fn nearly_json(text: &str, rows: &[BrokenRow]) -> Option<(usize, NearlyJson)> {
     let no_json = |row: &BrokenRow| matches!(row.problem, RowProblem::NotJson { .. });
@@ -148,7 +180,14 @@ fn row(object: &Object, format: &mut Option<Format>, reading: &Reading) -> Resul
         Some(format) => format,
         None => Format::of(object).ok_or_else(|| {
             let found: Vec<_> = object.keys().cloned().collect();
-            RowProblem::NoFormat { advice: advice(&found), found }
+            let within = object.iter().find(|(_, value)| {
+                value.as_object().is_some_and(|inner| Format::of(inner).is_some())
+            });
+            let advice = match within {
+                Some((key, _)) => format!("the row itself lies in `{key}`: write that alone"),
+                None => advice(&found),
+            };
+            RowProblem::NoFormat { advice, found }
         })?,
     };
     *format = Some(found);

@@ -261,7 +261,7 @@ fn conversations_are_checked_turn_by_turn() {
     );
     check(
         r#"[{"role": "user", "content": "a"}]"#,
-        "no message has the role `assistant`; the roles are `user`",
+        "no message has the role `assistant`; the roles are `user`: call the one whose answers are learned `assistant`",
     );
 }
 
@@ -270,7 +270,7 @@ fn files_without_rows_are_refused() {
     let message = "rows.jsonl: the file has no rows: write one JSON object a line";
     assert_eq!(parse("\n \n").unwrap_err().to_string(), message);
     let error = RowFile::read("no/such.jsonl", &Reading::default()).unwrap_err().to_string();
-    assert!(error.starts_with("no/such.jsonl: the data file cannot be read: "), "{error}");
+    assert_eq!(error, "no/such.jsonl: there is no such data file: `no` is not there either");
 }
 
 #[test]

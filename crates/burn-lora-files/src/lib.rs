@@ -7,6 +7,7 @@
 //! - [`digest`]: size and SHA-256 of a file, to find later whether it has changed.
 //! - [`kind`]: what a file is that is not what was expected.
 //! - [`home`]: paths that begin with `~` or `$HOME`.
+//! - [`missing`]: what is said of a path at which nothing is; [`stream`]: a stream in the place of a file.
 //! - [`lock`]: a file that one process holds at a time.
 //! - [`panics`]: a panic of somebody else's code, as an error.
 //! - [`fnv`]: a hash of a path that is the same on every machine and in every version; [`splitmix`]: seeds made of seeds.
@@ -23,9 +24,11 @@ pub mod home;
 pub mod kind;
 pub mod lock;
 mod lossy;
+pub mod missing;
 pub mod panics;
 mod plain;
 pub mod splitmix;
+pub mod stream;
 
 pub use error::IoError;
 pub use lossy::{lossy, lossy_option};

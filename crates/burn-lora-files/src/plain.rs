@@ -94,9 +94,14 @@ pub fn bytes(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// What the system says; a device, a pipe or a socket.
+/// What the system says; a directory, a device, a pipe or a socket, by what it is.
 pub fn open(path: &Path) -> io::Result<File> {
-    match special(&fs::metadata(path)?) {
+    let about = fs::metadata(path)?;
+    if about.is_dir() {
+        let reason = "it is a directory: name a file, or bring the one that should stand there";
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, reason));
+    }
+    match special(&about) {
         Some(reason) => Err(io::Error::new(io::ErrorKind::InvalidInput, reason)),
         None => File::open(path),
     }
@@ -110,7 +115,10 @@ fn special(about: &fs::Metadata) -> Option<&'static str> {
     if kind.is_char_device() || kind.is_block_device() {
         return Some("it is a device, which may have no end: name a file");
     }
-    if kind.is_fifo() || kind.is_socket() {
+    if kind.is_socket() {
+        return Some("it is a socket, which is no file: name a file");
+    }
+    if kind.is_fifo() {
         return Some(
             "it is a pipe, which may have no end: write what comes out of it into a file, and name that",
         );
@@ -129,11 +137,15 @@ fn special(_: &fs::Metadata) -> Option<&'static str> {
 ///
 /// What the system says; a file that is something else than UTF-8 text, named for what it is, or by the line that is not.
 pub fn read_text(path: &Path) -> Result<String, IoError> {
-    let bytes = read(path)?;
+    as_text(path, read(path)?)
+}
+
+/// The text that bytes are, which were read from `path`.
+pub(crate) fn as_text(path: &Path, bytes: Vec<u8>) -> Result<String, IoError> {
     let refused = |reason: String| {
         IoError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, reason))
     };
-    if let Some(kind) = kind::recognised(&bytes) {
+    if let Some(kind) = kind::no_text(&bytes) {
         return Err(refused(kind.to_string()));
     }
     // An editor's mark is no part of the text.
@@ -182,6 +194,14 @@ mod tests {
         assert!(made.success());
         let told = |error: String| assert!(error.contains("it is a pipe"), "{error}");
         told(open(&path).unwrap_err().to_string());
+        // A directory is told by what it is, too, and as whoever asks for its kind knows it.
+        let directory = open(dir.path()).unwrap_err();
+        assert_eq!(directory.kind(), io::ErrorKind::IsADirectory);
+        assert!(directory.to_string().contains("it is a directory"), "{directory}");
+        let socket = dir.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let error = open(&socket).unwrap_err().to_string();
+        assert!(error.contains("it is a socket"), "{error}");
         told(read_text(&path).unwrap_err().to_string());
         told(crate::digest::Digest::of_file(&path).unwrap_err().to_string());
         assert_eq!(kind::of_file(&path), None);

@@ -5,20 +5,14 @@
 //! read lies in the folder of the target, `target/tmp/fuzz`, so that one that takes the process with it is found; those that
 //! fail lie beside it.
 
-#![allow(
-    unsafe_code,
-    reason = "an allocator is an unsafe trait; this one only counts and forwards"
-)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use burn_lora_counting::Counting;
 use burn_lora_fuzz::mutate::mutated;
 use burn_lora_fuzz::{ALL, Target};
 
@@ -26,44 +20,6 @@ use burn_lora_fuzz::{ALL, Target};
 const INPUTS: u64 = 500;
 const SLOW: Duration = Duration::from_secs(1);
 const BESIDE: usize = 64 << 20;
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn taken(bytes: usize) {
-    let live = LIVE.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    PEAK.fetch_max(live, Ordering::Relaxed);
-}
-
-// SAFETY: every call is forwarded unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        taken(layout.size());
-        // SAFETY: the caller's guarantees for `alloc` are those that `System.alloc` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        taken(layout.size());
-        // SAFETY: the caller's guarantees for `alloc_zeroed` are those that `System.alloc_zeroed` asks for.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        taken(size);
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: `pointer` came from `System` with this layout, by one of these functions.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: `pointer` came from `System` with this layout, by one of these functions.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -95,16 +51,13 @@ fn used() -> Option<f64> {
 
 /// How long reading took, and how many bytes were live at once beyond those before; or the panic.
 fn measured(target: Target, input: &[u8]) -> Result<(Duration, usize), String> {
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let (started, before_reading) = (Instant::now(), used());
-    let read = catch_unwind(AssertUnwindSafe(|| (target.read)(input)));
-    let spent =
-        before_reading.zip(used()).map(|(before, now)| Duration::from_secs_f64(now - before));
+    let (started, before) = (Instant::now(), used());
+    let (read, taken) =
+        burn_lora_counting::measured(|| catch_unwind(AssertUnwindSafe(|| (target.read)(input))));
+    let spent = before.zip(used()).map(|(before, now)| Duration::from_secs_f64(now - before));
     let time = spent.unwrap_or_else(|| started.elapsed());
-    let peak = PEAK.load(Ordering::Relaxed).saturating_sub(before);
     match read {
-        Ok(()) => Ok((time, peak)),
+        Ok(()) => Ok((time, taken.most)),
         Err(_) => Err(SAID.lock().unwrap_or_else(PoisonError::into_inner).clone()),
     }
 }

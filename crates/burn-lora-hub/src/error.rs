@@ -19,7 +19,7 @@ pub enum HubError {
         /// The text.
         text: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: String,
     },
     /// A text names neither a path nor a model.
     #[error(
@@ -30,7 +30,23 @@ pub enum HubError {
         /// The text.
         text: String,
         /// Why it is no name of a model.
-        problem: &'static str,
+        problem: String,
+    },
+    /// A text that can be nothing but a path names nothing.
+    #[error("there is no file or directory `{text}`{note}")]
+    NoSuchPath {
+        /// The path.
+        text: String,
+        /// What may have been meant, or is not there.
+        note: String,
+    },
+    /// A text is an address, where a name or a path is needed.
+    #[error("`{text}` names no model: {problem}")]
+    Address {
+        /// The address, without what is secret in it.
+        text: String,
+        /// What it is, and what to write.
+        problem: String,
     },
     /// The hub's address cannot be used.
     #[error("`{endpoint}` cannot be the hub's endpoint: {problem}; correct HF_ENDPOINT")]

@@ -88,7 +88,7 @@ struct Index {
 /// The shards that an index on the disk names, each once, in order.
 pub(crate) fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
     let bad = |problem: String| HubError::BadIndex { path: path.to_owned(), problem };
-    let file = std::fs::File::open(path).map_err(IoError::at("read", path))?;
+    let file = burn_lora_files::open(path).map_err(IoError::at("read", path))?;
     let mut bytes = Vec::new();
     file.take(MAX_INDEX_BYTES + 1).read_to_end(&mut bytes).map_err(IoError::at("read", path))?;
     if bytes.len() as u64 > MAX_INDEX_BYTES {

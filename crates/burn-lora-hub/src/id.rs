@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::HubError;
 use crate::url::without_secrets;
+use crate::{HubError, address};
 
 /// A model on the hub: `org/name`, and the revision wanted of it.
 ///
@@ -30,12 +30,18 @@ impl HubId {
     /// # Errors
     ///
     /// [`HubError::BadId`]: the hub admits no such name, or git no such revision. Both become names of
-    /// directories, so this is also what keeps them inside the cache.
+    /// directories, so this is also what keeps them inside the cache. [`HubError::Address`]: it is the address of a page.
     pub fn parse(text: &str) -> Result<Self, HubError> {
+        if let Some(problem) = address::problem(text) {
+            return Err(HubError::Address { text: without_secrets(text), problem });
+        }
         let (repo, revision) = text.split_once('@').unwrap_or((text, Self::DEFAULT_REVISION));
         let problem = repo_problem(repo).or_else(|| revision_problem(revision));
         match problem {
-            Some(problem) => Err(HubError::BadId { text: without_secrets(text), problem }),
+            Some(problem) => {
+                let problem = nearly(text).unwrap_or_else(|| problem.to_owned());
+                Err(HubError::BadId { text: without_secrets(text), problem })
+            }
             None => Ok(Self { repo: repo.to_owned(), revision: revision.to_owned() }),
         }
     }
@@ -64,6 +70,39 @@ impl fmt::Display for HubId {
 /// Whether a text is the full name of a git commit.
 pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// What to write for a text that is a name but for how it ends or what stands between its parts.
+fn nearly(text: &str) -> Option<String> {
+    let trimmed = text.trim().trim_end_matches('/');
+    let tagged = trimmed.split_once(':').filter(|(repo, tag)| {
+        repo_problem(repo).is_none() && revision_problem(tag).is_none() && !repo.contains('@')
+    });
+    if let Some((repo, tag)) = tagged.filter(|(_, tag)| is_quantisation(tag)) {
+        return Some(format!(
+            "`{tag}` is of the name of a GGUF file: download that file of `{repo}`, and name where it lies"
+        ));
+    }
+    if let Some((repo, tag)) = tagged {
+        return Some(format!(
+            "a branch, a tag or a commit stands behind `@`: write `{repo}@{tag}`; one of its GGUF files is fetched by the file's name"
+        ));
+    }
+    let of_cache = trimmed.strip_prefix("models--").and_then(|rest| rest.split_once("--"));
+    let written = match of_cache {
+        Some((org, name)) => format!("{org}/{name}"),
+        None => trimmed.to_owned(),
+    };
+    let (repo, revision) = written.split_once('@').unwrap_or((&written, HubId::DEFAULT_REVISION));
+    let is_name = repo_problem(repo).is_none() && revision_problem(revision).is_none();
+    (written != text && is_name).then(|| format!("as a model of the hub, write `{written}`"))
+}
+
+/// Whether a tag names how weights are held, as in other programs: `Q4_K_M`, `IQ2_XS`, `F16`.
+fn is_quantisation(tag: &str) -> bool {
+    let tag = tag.to_ascii_uppercase();
+    let number = ["IQ", "Q", "BF", "F"].iter().find_map(|start| tag.strip_prefix(start));
+    number.is_some_and(|number| number.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 /// The rules of `huggingface_hub.utils.validate_repo_id`.
@@ -156,6 +195,28 @@ mod tests {
         ] {
             assert!(matches!(HubId::parse(text), Err(HubError::BadId { .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_nearly_a_name_is_met_with_the_name_to_write() {
+        for (text, name) in [
+            ("org/name/", "org/name"),
+            (" org/name@v1 ", "org/name@v1"),
+            ("models--org--name", "org/name"),
+            ("org/name:v2", "org/name@v2"),
+        ] {
+            let said = HubId::parse(text).unwrap_err().to_string();
+            assert!(said.contains(&format!("write `{name}`")), "{text}: {said}");
+            assert!(HubId::parse(name).is_ok(), "{name}: the advice works");
+        }
+        for tag in ["Q4_K_M", "iq2_xs", "F16", "bf16"] {
+            let said = HubId::parse(&format!("org/name:{tag}")).unwrap_err().to_string();
+            assert!(said.contains("download that file of `org/name`"), "{said}");
+        }
+        let address = HubId::parse("https://hf.co/org/name").unwrap_err().to_string();
+        assert!(address.contains("write `org/name`"), "{address}");
+        let secret = HubId::parse("https://me:secret@hf.co/org/name").unwrap_err().to_string();
+        assert!(!secret.contains("secret"), "{secret}");
     }
 
     #[test]

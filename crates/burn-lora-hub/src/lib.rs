@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+mod address;
 mod cache;
 mod checksum;
 mod client;

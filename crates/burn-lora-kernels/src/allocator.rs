@@ -1,11 +1,16 @@
-//! Large blocks of memory that are kept for the next step instead of given back.
+//! Two things a program that trains asks of its allocator: that large blocks are kept for the next step instead of given back
+//! ([`keep_large_blocks`]), and that aligned blocks leave no holes ([`CompactHeap`]).
 //!
 //! A step on a CPU backend allocates and frees the same hundreds of large tensors as the step
 //! before. glibc hands blocks of more than 32 MiB (and whatever lies free at the end of its heap)
 //! back to the kernel each time, which then clears every page of them anew. Raising its two
 //! thresholds makes the blocks stay.
 
-#![allow(unsafe_code, reason = "`mallopt` is a C function")]
+#![allow(unsafe_code, reason = "`mallopt` is a C function, an allocator is unsafe to implement")]
+
+mod compact;
+
+pub use compact::CompactHeap;
 
 /// Blocks below this size, in bytes, come from the heap and stay there when freed. Older versions
 /// of glibc refuse the first and take the second.

@@ -12,7 +12,7 @@
 //! - [`rows`]: rows shared out to the cores; [`awake`]: cores that do not sleep between short products.
 //! - [`adamw`]: an optimiser's step in one pass over memory.
 //! - [`Floats`], [`HalfMatrix`], [`QuantisedMatrix`](quantised::QuantisedMatrix): a Flex tensor's values as a slice, and back.
-//! - [`allocator`]: large blocks that a process keeps from one step to the next.
+//! - [`allocator`]: large blocks that a process keeps from one step to the next, aligned ones that leave no holes.
 //!
 //! Arithmetic is `f32` alone; all but [`allocator`] and the reading of [`quantised`] with the feature `flex`. `unsafe` is allowed in [`product`],
 //! [`few_rows`] and [`allocator`] alone, and in no other crate.

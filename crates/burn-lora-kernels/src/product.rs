@@ -1,6 +1,7 @@
 //! Matrix products on strided views, through the `gemm` crate, which Flex uses as well.
 //!
-//! What Flex's own product leaves out: the result can be added to what the destination holds, and
+//! What Flex's own product leaves out: the result can be added to what the destination holds, or written to memory that
+//! nothing cleared before ([`fresh`]), and
 //! a product with a narrow side, as those of a low-rank factor are, has kernels of its own
 //! (`product/narrow.rs`), which pack nothing. One with a less narrow side is split over the cores by
 //! rows, where `gemm` splits it badly (two threads slower than one). A product of a few rows is one of
@@ -13,6 +14,8 @@
 
 mod narrow;
 mod tile;
+
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
@@ -231,29 +234,47 @@ fn multiply(
     rhs: MatRef<'_>,
     parallelism: gemm::Parallelism,
 ) {
-    let [m, n] = dst.shape;
-    let k = lhs.shape[1];
+    let ([m, n], k) = (dst.shape, lhs.shape[1]);
     debug_assert_eq!((lhs.shape[0], rhs.shape), (m, [k, n]));
+    // SAFETY: making the view asserted that its elements lie in its slice and that its rows do not overlap. It
+    // is borrowed mutably, so that nothing else aliases it, and all of the slice has values.
+    unsafe { write(dst.data.as_mut_ptr(), dst.stride, accumulate, lhs, rhs, parallelism) }
+}
+
+/// The product into memory that may hold no values yet.
+///
+/// # Safety
+///
+/// Elements `dst + i * stride + j` for the rows `i` of `lhs` and the columns `j` of `rhs` can be written, by nobody else meanwhile, and
+/// no two are the same; where they are added to, they have values. `lhs` has as many columns as `rhs` has rows.
+unsafe fn write(
+    dst: *mut f32,
+    stride: usize,
+    accumulate: Accumulate,
+    lhs: MatRef<'_>,
+    rhs: MatRef<'_>,
+    parallelism: gemm::Parallelism,
+) {
+    let ([m, k], [_, n]) = (lhs.shape, rhs.shape);
     let (read, alpha) = match accumulate {
         Accumulate::Set => (false, 0.0),
         Accumulate::Add => (true, 1.0),
     };
     // SAFETY: `gemm` reads `lhs` at `i * strides[0] + j * strides[1]` for i < m and j < k, `rhs`
-    // alike for i < k and j < n, and writes `dst` at `i * stride + j` for i < m and j < n. The
-    // views were made with these shapes (`product` compared them), and making a view asserts that
+    // alike for i < k and j < n, and writes `dst` at `i * stride + j` for i < m and j < n, which it reads only
+    // where `read` says so. The views were made with these shapes, and making a view asserts that
     // its largest such index lies in its slice; strides are not negative, so that the smallest is
     // 0. A stride fits an isize, because it is at most an index into a slice of f32 wherever it
-    // is multiplied by more than 0, and is not used otherwise. `dst` is borrowed mutably, so that
-    // nothing else aliases it, and its rows do not overlap, so that `gemm`'s threads write disjoint
-    // elements.
+    // is multiplied by more than 0, and is not used otherwise. What is written is the caller's to
+    // answer for; `gemm`'s threads write disjoint elements.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            dst.data.as_mut_ptr(),
+            dst,
             1,
-            dst.stride as isize,
+            stride as isize,
             read,
             lhs.data.as_ptr(),
             lhs.strides[1] as isize,
@@ -271,9 +292,87 @@ fn multiply(
     }
 }
 
+/// `lhs rhs` in memory of its own, whose rows lie one after the other. It is not cleared before the product is written to it, but where a
+/// product has a narrow side or few rows.
+///
+/// # Shapes
+///
+/// - lhs: `[m, k]`, rhs: `[k, n]`, output: `[m, n]`
+///
+/// # Panics
+///
+/// Where the shapes do not agree, which is a mistake in a kernel.
+pub fn fresh(lhs: MatRef<'_>, rhs: MatRef<'_>, threads: Threads) -> Vec<f32> {
+    let ([m, k], n) = (lhs.shape, rhs.shape[1]);
+    assert_eq!(k, rhs.shape[0], "shapes of a product");
+    if m <= FEW || narrow::Form::of(lhs, rhs).is_some() {
+        let mut out = vec![0.0; m * n];
+        product(MatMut::dense(&mut out, [m, n]), Accumulate::Set, lhs, rhs, threads);
+        return out;
+    }
+    let mut out = Vec::with_capacity(m * n);
+    fill(&mut out.spare_capacity_mut()[..m * n], lhs, rhs, threads);
+    // SAFETY: there is room for so many (the slice above was taken of it), and `fill` wrote each of them.
+    unsafe { out.set_len(m * n) };
+    out
+}
+
+/// Writes the product to memory without values: every element of it, row by row. `dst` has as many as the product.
+fn fill(dst: &mut [MaybeUninit<f32>], lhs: MatRef<'_>, rhs: MatRef<'_>, threads: Threads) {
+    let ([m, k], n) = (lhs.shape, rhs.shape[1]);
+    assert_eq!((dst.len(), k), (m * n, rhs.shape[0]), "shapes of a product");
+    let count = match threads {
+        Threads::All if m * n * k >= SMALL => rayon::current_num_threads(),
+        _ => 1,
+    };
+    let write = |dst: &mut [MaybeUninit<f32>], lhs: MatRef<'_>, parallelism| {
+        debug_assert_eq!(dst.len(), lhs.shape[0] * n);
+        // SAFETY: `dst` is borrowed mutably and has a number for each row of `lhs` and column of `rhs`, rows one after the other
+        // (the lengths of all and of each share agree); it is not added to, so that it needs no values.
+        unsafe { write(dst.as_mut_ptr().cast(), n, Accumulate::Set, lhs, rhs, parallelism) }
+    };
+    if count == 1 {
+        write(dst, lhs, gemm::Parallelism::None);
+    } else if n.min(k) < NARROW && m >= 8 * count {
+        let share = m.div_ceil(count);
+        dst.par_chunks_mut(share * n).enumerate().for_each(|(index, dst)| {
+            write(dst, lhs.rows(index * share, dst.len() / n), gemm::Parallelism::None);
+        });
+    } else {
+        write(dst, lhs, gemm::Parallelism::Rayon(0));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is there before is not a number, and would stay one, or spread, were it read.
+    #[test]
+    fn memory_without_values_is_written_whole() {
+        let shapes = [[64, 0, 7], [65, 33, 129], [64, 5, 700], [130, 300, 40], [200, 130, 257]];
+        for [m, k, n] in shapes.into_iter().chain([[3, 5, 7], [70, 4, 0], [0, 4, 4]]) {
+            let (a, b) = (values(m * k, 1), values(k * n, 2));
+            let turned: Vec<f32> = (0..k * n).map(|at| b[at % n * k + at / n]).collect();
+            let lhs = MatRef::dense(&a, [m, k]);
+            let stored = MatRef::dense(&b, [n, k]).transposed();
+            let along = MatRef::dense(&turned, [k, n]);
+            let mut expected = vec![0.0; m * n];
+            by_hand(&mut expected, n, Accumulate::Set, lhs, stored);
+            for (rhs, threads) in [along, stored]
+                .into_iter()
+                .flat_map(|rhs| [Threads::One, Threads::All].map(|threads| (rhs, threads)))
+            {
+                let mut written = vec![MaybeUninit::new(f32::NAN); m * n];
+                fill(&mut written, lhs, rhs, threads);
+                // SAFETY: they had values, of which none is a number, before others were written.
+                let written: Vec<f32> =
+                    written.iter().map(|value| unsafe { value.assume_init() }).collect();
+                assert_eq!(written, expected, "{m} {k} {n} {threads:?}");
+                assert_eq!(fresh(lhs, rhs, threads), expected, "{m} {k} {n} {threads:?}");
+            }
+        }
+    }
 
     /// Values that f32 adds exactly, so that the order of additions does not matter.
     fn values(count: usize, seed: usize) -> Vec<f32> {

@@ -33,6 +33,7 @@ pub(crate) mod attention;
 mod cache;
 pub mod gated;
 mod head;
+pub mod megatron;
 mod packed;
 mod placement;
 pub mod rope;

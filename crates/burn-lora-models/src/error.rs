@@ -24,7 +24,7 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// A file is not the JSON that it should be.
-    #[error("`{}` is not valid: {source}", path.display())]
+    #[error("`{}` is not valid: {source}: correct it there, or bring it again", path.display())]
     Json {
         /// The file.
         path: PathBuf,

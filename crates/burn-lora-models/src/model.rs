@@ -31,8 +31,8 @@ use crate::config::text_of;
 use crate::footprint::CostModel;
 use crate::gguf::GgufFamily;
 use crate::weights::{
-    Builder, CheckpointKeys, LoadReport, Manifest, Random, SaveDtype, Storage, file_sizes, load,
-    outline, save,
+    Builder, CheckpointKeys, LoadReport, Manifest, Random, SaveDtype, Storage, TensorPair,
+    file_sizes, load, outline, pairs, save,
 };
 use crate::{ModelError, gguf};
 
@@ -200,6 +200,24 @@ pub trait Model: Module + ModuleDisplay {
             true => gguf::outline(dir, at, build),
             false => outline(dir, at, &config.about().checkpoint_keys(), build),
         }
+    }
+
+    /// [`Self::outline`] of a model that has two checkpoints, such as a base and what full training made of it. `show` is
+    /// given every tensor as the two have it, one pair in memory at a time, and says whether it wants more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`], of either; a GGUF file, which has no such tensors.
+    fn compare<'a>(
+        config: &Self::Config,
+        dirs: [&Path; 2],
+        at: impl Into<Storage<'a>>,
+        show: &mut dyn FnMut(TensorPair<'_>) -> bool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, ModelError> {
+        let at = at.into().supported()?;
+        let build = |root: &mut Builder<'_>| Self::build(config, root);
+        pairs(dirs, at, &config.about().checkpoint_keys(), build, show, progress)
     }
 
     /// Writes `model.safetensors` and `config.json` as Hugging Face's, each atomically. The base

@@ -8,6 +8,7 @@
 //!
 //! - [`Builder`]: turns the tensors into Burn's layers;
 //! - `Checkpoint`: the safetensors files of a directory, read a tensor at a time, by position;
+//! - [`TensorPair`]: what two checkpoints of a model differ in, a tensor at a time; [`norms()`]: how large weights are;
 //! - [`Random`]: normal numbers keyed by seed and path;
 //! - `save`: the way back.
 //!
@@ -17,7 +18,11 @@
 //!
 //! Blocks (`quantise`) are a GGUF file's own, or are made of a tensor that is read in f32 and dropped.
 //!
-//! Left out: memory-mapped weights.
+//! A tensor is read once, a few MiB at a time, into the memory that it stays in: loading peaks at the model and one tensor.
+//!
+//! Left out: weights that are mapped into memory. A linear's are turned on their way here and blocks follow a head of ours, so
+//! that little could stay as files have it; and a file that somebody shortens while it is mapped kills the process that
+//! reads there, without a word.
 
 mod builder;
 mod cause;
@@ -27,6 +32,8 @@ pub(crate) mod instead;
 mod load;
 mod manifest;
 mod nf4;
+mod norms;
+mod pairs;
 mod quantise;
 mod random;
 mod save;
@@ -35,11 +42,14 @@ pub use builder::{Builder, Storage};
 pub use cause::TensorCause;
 pub use dtype::{Values, WeightDtype};
 pub use load::{Blocks, CheckpointKeys, LoadReport};
+pub use norms::norms;
+pub use pairs::TensorPair;
 pub use random::Random;
 pub use save::SaveDtype;
 
 pub(crate) use load::{load, outline};
 pub(crate) use manifest::Manifest;
+pub(crate) use pairs::pairs;
 pub(crate) use save::{Collected, file_sizes, merged_tensors, save};
 
 use crate::ModelError;

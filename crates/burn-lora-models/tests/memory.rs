@@ -1,7 +1,9 @@
 //! How much memory loading takes. A process of its own, since it measures the whole process.
 #![cfg(target_os = "linux")]
 
-use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, SaveDtype};
+use burn_lora_models::{
+    CausalConfig, CausalLm, Model, ModelConfig, SaveDtype, Storage, WeightDtype,
+};
 
 /// A line of `/proc/self/status`, in bytes.
 fn status(key: &str) -> usize {
@@ -34,6 +36,26 @@ fn loading_peaks_at_little_more_than_the_weights() {
         let share = peak as f64 / (4 * numbers) as f64;
         // Below 0.9 the measurement itself would be broken.
         assert!((0.9..1.3).contains(&share), "{dtype:?}: {share}");
+        kept.push(model);
+    }
+    // Held in other formats than f32, beside what is held one tensor is there in f32, with its blocks once more.
+    const LARGEST: usize = 4 * 24_000 * 512;
+    kept[0].save(dir.path(), SaveDtype::F32).unwrap();
+    for dtype in [WeightDtype::Bf16, WeightDtype::Q8, WeightDtype::Q4, WeightDtype::Nf4] {
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        let before = status("VmRSS");
+        let at = Storage { device: &device, dtype };
+        let (model, _) = CausalLm::load(dir.path(), at, &mut |_, _| {}).unwrap();
+        let peak = status("VmHWM") - before;
+        let numbers = burn::module::Module::num_params(&model);
+        let (held, beside) = match dtype {
+            WeightDtype::Bf16 => (2 * numbers, 0),
+            // Tables are in 8 bits whatever the rest is in, and so is at most all of it.
+            _ => (numbers * 34 / 32, LARGEST + 2 * (LARGEST * 34 / 128)),
+        };
+        let (low, high) = (held.min(LARGEST), (held + beside) * 11 / 10);
+        assert!((low * 9 / 10..high).contains(&peak), "{dtype:?}: {peak} of {held} and {beside}");
+        assert!(high < held + 4 * numbers, "{dtype:?}: no bound below that of the whole in f32");
         kept.push(model);
     }
 }

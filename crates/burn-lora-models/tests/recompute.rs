@@ -3,15 +3,13 @@
 //!
 //! Alone in its binary and one test: what is dropped comes from the device's generator, which Burn's CPU backend
 //! shares among all threads of a process, and the allocator counts what is alive in all of it.
-#![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Int, Tensor};
+use burn_lora_counting::{Counting, measured};
 use burn_lora_models::footprint::{BatchShape, Learned};
 use burn_lora_models::{
     Architecture, CausalConfig, CausalLm, Classifier, ClassifierConfig, Decoder, Model,
@@ -19,30 +17,6 @@ use burn_lora_models::{
     WeightDtype,
 };
 use burn_lora_patch::{LoraConfig, Method, patch};
-
-static ALIVE: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts the bytes that are alive.
-struct Counting;
-
-// SAFETY: every call is passed on to the system's allocator as it is; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-fn grown(bytes: usize) {
-    let alive = ALIVE.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    MOST.fetch_max(alive, Ordering::Relaxed);
-}
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -297,16 +271,16 @@ fn check_memory(device: &Device) {
     let model = moved(model);
     let ids: Vec<i32> = (0..512).map(|token| token % 61).collect();
     let peak = |recompute| {
-        let before = ALIVE.load(Ordering::Relaxed);
-        MOST.store(before, Ordering::Relaxed);
         let pass = TrainingPass { seed: 0, recompute };
-        let (gradients, ()) = pass.gradients(&model, device, || {
-            let ids = Tensor::<1, Int>::from_ints(ids.as_slice(), device).reshape([1, 512]);
-            let hidden = model.hidden(ids, &[512], None);
-            (Decoder::loss(&model, hidden.reshape([512, 128]), vec![3; 512]), ())
-        });
-        drop(gradients);
-        MOST.load(Ordering::Relaxed) - before
+        let gradients = || {
+            let (gradients, ()) = pass.gradients(&model, device, || {
+                let ids = Tensor::<1, Int>::from_ints(ids.as_slice(), device).reshape([1, 512]);
+                let hidden = model.hidden(ids, &[512], None);
+                (Decoder::loss(&model, hidden.reshape([512, 128]), vec![3; 512]), ())
+            });
+            drop(gradients);
+        };
+        measured(gradients).1.most
     };
     let batch = BatchShape { rows: 1, width: 512, segments: None, targets: 512 };
     let learned = |path: &str| match path.ends_with("_proj") {

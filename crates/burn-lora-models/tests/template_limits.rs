@@ -1,46 +1,9 @@
 //! Chat templates made to fill memory, the stack or an hour: each ends in its text or in an error, and within its limits. The allocator
 //! counts what is alive, and every template runs on a stack of one MiB.
-#![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+use burn_lora_counting::{Counting, most_of_thread};
 use burn_lora_models::conversation::Message;
 use burn_lora_models::template::{ChatTemplate, Limits, TemplateError};
-
-thread_local! {
-    static ALIVE: Cell<usize> = const { Cell::new(0) };
-    static MOST: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Counts, on each thread, the bytes that are alive.
-struct Counting;
-
-// SAFETY: every call is passed on to the system's allocator as it is; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALIVE.with(|alive| alive.set(alive.get().saturating_sub(layout.size())));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALIVE.with(|alive| alive.set(alive.get().saturating_sub(layout.size())));
-        grown(size);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-fn grown(bytes: usize) {
-    ALIVE.with(|alive| {
-        alive.set(alive.get() + bytes);
-        MOST.with(|most| most.set(most.get().max(alive.get())));
-    });
-}
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -49,15 +12,12 @@ static COUNTING: Counting = Counting;
 fn run(source: &str, limits: Limits) -> (Result<String, TemplateError>, usize) {
     let source = source.to_owned();
     let run = move || {
-        let before = ALIVE.with(Cell::get);
-        MOST.with(|most| most.set(before));
         let messages = [Message::new("user", "hello"), Message::new("assistant", "hi")];
-        let result = ChatTemplate::parse(&source)
-            .and_then(|template| template.with_limits(limits).render(&messages, false));
-        (result, MOST.with(Cell::get) - before)
+        ChatTemplate::parse(&source)
+            .and_then(|template| template.with_limits(limits).render(&messages, false))
     };
     let thread = std::thread::Builder::new().stack_size(1 << 20);
-    thread.spawn(run).unwrap().join().unwrap()
+    thread.spawn(move || most_of_thread(run)).unwrap().join().unwrap()
 }
 
 /// That each template goes beyond a limit, and what it takes does not.

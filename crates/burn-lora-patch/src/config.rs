@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Targets;
 use crate::layout::{Layout, LinearTypes};
+use crate::settings::Patterns;
 
 /// What to adapt, how, and what else to train: what [`with_lora`](crate::LoraModule::with_lora) is given.
 ///
@@ -62,6 +63,13 @@ pub struct LoraConfig {
     /// has two segments before it counts.
     #[serde(default)]
     pub layers_pattern: Vec<String>,
+    /// Ranks of layers, by pattern: the first that matches a layer's path, or an ending of it from a dot on, stands in the
+    /// place of the adapter's rank. Not with [`Method::Miss`], whose files hold one rank.
+    #[serde(default, skip_serializing_if = "Patterns::is_empty")]
+    pub rank_pattern: Patterns<usize>,
+    /// Alphas of layers, by pattern, as [`rank_pattern`](Self::rank_pattern).
+    #[serde(default, skip_serializing_if = "Patterns::is_empty")]
+    pub alpha_pattern: Patterns<f64>,
     /// Modules that are trained whole and saved with the adapter: every module whose path ends in
     /// one of these. They are never adapted.
     #[serde(default)]
@@ -222,6 +230,34 @@ impl LoraConfig {
         self
     }
 
+    /// Sets the ranks of layers by pattern, the first that matches first.
+    pub fn with_rank_pattern<S: Into<String>>(
+        mut self,
+        ranks: impl IntoIterator<Item = (S, usize)>,
+    ) -> Self {
+        self.rank_pattern = ranks.into_iter().collect();
+        self
+    }
+
+    /// Sets the alphas of layers by pattern, the first that matches first.
+    pub fn with_alpha_pattern<S: Into<String>>(
+        mut self,
+        alphas: impl IntoIterator<Item = (S, f64)>,
+    ) -> Self {
+        self.alpha_pattern = alphas.into_iter().collect();
+        self
+    }
+
+    /// A scale that no layer's is above: with patterns, that of the largest alpha and the smallest rank.
+    pub fn largest_scale(&self) -> f64 {
+        let mut adapter = self.adapter.clone();
+        let ranks = self.rank_pattern.iter().map(|(_, rank)| rank);
+        let alphas = self.alpha_pattern.iter().map(|(_, alpha)| alpha);
+        adapter.rank = ranks.fold(adapter.rank, usize::min);
+        adapter.alpha = alphas.fold(adapter.alpha, f64::max);
+        adapter.scale()
+    }
+
     /// Sets the modules that are trained whole and saved with the adapter.
     pub fn with_modules_to_save<S: Into<String>>(
         mut self,
@@ -260,6 +296,8 @@ impl From<AdapterConfig> for LoraConfig {
             exclude_regex: None,
             layers_to_transform: None,
             layers_pattern: Vec::new(),
+            rank_pattern: Patterns::default(),
+            alpha_pattern: Patterns::default(),
             modules_to_save: Vec::new(),
             bias: Bias::default(),
             heads: default_heads(),
@@ -352,6 +390,11 @@ impl TaskType {
     /// The task of that spelling.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|task| task.as_str() == text)
+    }
+
+    /// Whether the model writes, so that it gives logits over its tokens.
+    pub(crate) fn writes(self) -> bool {
+        matches!(self, Self::CausalLm | Self::Seq2SeqLm)
     }
 
     /// The names of heads that PEFT trains and saves for this task, where the model has them.

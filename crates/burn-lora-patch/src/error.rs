@@ -4,9 +4,10 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
-use burn_lora::LoraError;
+use burn_lora::{LoraError, Method};
 use burn_lora_text::{and, nearest, or};
 
+use crate::combine::CombineProblem;
 use crate::path::last_segment;
 use crate::scan::ModuleKind;
 use crate::targets::{as_pattern, is_all_linear};
@@ -150,6 +151,15 @@ pub enum PatchError {
         /// The layer.
         layer: String,
     },
+    /// Merging for good into a table would change the head that shares it.
+    #[error(
+        "`{table}` has an adapter and is the model's head too: merging it for good would change both; merge it beside the base (`merge`), \
+         or take a base with a head of its own; nothing was merged"
+    )]
+    TiedTable {
+        /// The table.
+        table: String,
+    },
     /// A tensor's values could not be read from its device.
     #[error("the values of `{path}` cannot be read: {reason}")]
     Unreadable {
@@ -193,7 +203,8 @@ pub enum PatchError {
         if *of_mlx {
             "; it is mlx-lm's: merge the adapter with `mlx_lm.fuse`, and take the fused model as the base"
         } else {
-            ""
+            ": merge the adapter with the tool that trained it (`merge_and_unload` in PEFT, where its kind has that), and take the \
+             merged model as the base"
         }
     )]
     PeftType {
@@ -274,6 +285,9 @@ pub enum PatchError {
         /// The model's value.
         attached: String,
     },
+    /// Adapters that cannot become one, or smaller.
+    #[error(transparent)]
+    Combine(#[from] CombineProblem),
     /// A parameter hangs on a weight that adapter files have no name for.
     #[error(
         "`{path}` hangs on a weight, but is no factor of a kind of adapter that files have a name \
@@ -298,6 +312,10 @@ pub enum Role {
     Layer,
     /// In the names before the numbers of layers.
     LayersPattern,
+    /// In the ranks by pattern.
+    RankPattern,
+    /// In the alphas by pattern.
+    AlphaPattern,
 }
 
 impl Display for Role {
@@ -308,6 +326,8 @@ impl Display for Role {
             Self::ModulesToSave => "modules_to_save",
             Self::Layer => "layers_to_transform",
             Self::LayersPattern => "layers_pattern",
+            Self::RankPattern => "rank_pattern",
+            Self::AlphaPattern => "alpha_pattern",
         })
     }
 }
@@ -358,7 +378,7 @@ pub enum TargetProblem {
         inside: bool,
     },
     /// An entry names a module, but not a linear layer.
-    #[error("{role} `{entry}` names {} (`{path}`): only linear layers are adapted{}", kind.described(), inside(within))]
+    #[error("{role} `{entry}` names {} (`{path}`): {}{}", kind.described(), adaptable(*kind), inside(within))]
     NotLinear {
         /// Where the entry stands.
         role: Role,
@@ -372,7 +392,7 @@ pub enum TargetProblem {
         within: Vec<String>,
     },
     /// Everything an entry names is taken away by something else.
-    #[error("target `{entry}` names {matched} linears, but {reason}")]
+    #[error("target `{entry}` names {matched} layers, but {reason}")]
     Overruled {
         /// The entry.
         entry: String,
@@ -390,6 +410,26 @@ pub enum TargetProblem {
         pattern: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A pattern of ranks or alphas matches no layer that gets an adapter.
+    #[error("{role} `{entry}` matches no layer that gets an adapter: {}", hint(nearest, existing))]
+    NoLayer {
+        /// Where the pattern stands.
+        role: Role,
+        /// The pattern.
+        entry: String,
+        /// The nearest names of adapted layers, best first.
+        nearest: Vec<String>,
+        /// Names of adapted layers, listed when none is near.
+        existing: Vec<String>,
+    },
+    /// Patterns beside a kind of adapter whose files hold one rank for all layers.
+    #[error("{role} has no meaning for {method}, whose layers have one rank: leave it out")]
+    PatternOfKind {
+        /// Where the patterns stand.
+        role: Role,
+        /// The kind of adapter.
+        method: Method,
     },
     /// A number of a layer matches nothing.
     #[error("layers_to_transform has {index}, but {}", existing_layers(existing, example.as_deref()))]
@@ -425,6 +465,17 @@ pub enum KeyProblem {
         key: String,
         /// The shape the model needs.
         expected: Vec<usize>,
+    },
+    /// Factors of DoRA beside a configuration that does not say that they are.
+    #[error(
+        "{count} tensors are magnitudes of DoRA, such as `{key}`, and `use_dora` in adapter_config.json is not true: set it, if the \
+         adapter was trained so"
+    )]
+    Magnitudes {
+        /// The first of them.
+        key: String,
+        /// How many there are.
+        count: usize,
     },
     /// There is a tensor that the model has no place for.
     #[error("surplus: `{key}` with shape {found:?}{}", match nearest { Some(key) => format!(", did the writer mean `{key}`?"), None => ", which no adapted layer or saved module of the model takes".to_owned() })]
@@ -593,6 +644,14 @@ fn instead_of_head(role: Role, table: &str) -> String {
             "train the table whole (modules_to_save = [\"{}\"]), or take a base with a head of its own",
             last_segment(table)
         ),
+    }
+}
+
+/// What can be adapted, of which a module is none.
+pub(crate) fn adaptable(kind: ModuleKind) -> &'static str {
+    match kind {
+        ModuleKind::Embedding => "this kind of adapter is for linear layers",
+        _ => "only linear layers and embeddings are adapted",
     }
 }
 

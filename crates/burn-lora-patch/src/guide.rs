@@ -31,8 +31,8 @@
 //! ```
 //!
 //! [`Targets`](crate::Targets) are names (the end of a path from a dot on), a pattern of whole paths, or
-//! `"all-linear"`. Whatever picks nothing is an error with the nearest names. `with_exclude` takes layers, and
-//! modules with all in them, out again; `with_heads` names output layers, which `all-linear` leaves out;
+//! `"all-linear"`. Whatever picks nothing is an error with the nearest names. `with_rank_pattern` and `with_alpha_pattern` give
+//! layers another rank or alpha. `with_exclude` takes layers, and modules with all in them, out again; `with_heads` names output layers, which `all-linear` leaves out;
 //! `with_modules_to_save` names modules that are trained whole and saved with the adapter. With a task such
 //! as `TaskType::SeqCls` the head is trained whole too: `classifier` or `score`, or what `with_heads` says.
 //!
@@ -166,7 +166,11 @@
 //! [`lora_scale`](crate::LoraModule::lora_scale) how much of one,
 //! [`save_named_adapter`](crate::LoraModule::save_named_adapter),
 //! [`load_adapter_with`](crate::LoraModule::load_adapter_with) and
-//! [`load_into_adapter`](crate::LoraModule::load_into_adapter) go by name. Each changes the weight of the base,
+//! [`load_into_adapter`](crate::LoraModule::load_into_adapter) go by name.
+//! [`combine_adapters`](crate::LoraModule::combine_adapters) makes one of several,
+//! [`swap_adapter`](crate::LoraModule::swap_adapter) puts one of another rank in the place of one,
+//! [`with_adapters_disabled`](crate::LoraModule::with_adapters_disabled) computes with the base for once,
+//! [`by_row`](crate::LoraModule::by_row) with an adapter for each row of a batch. Each changes the weight of the base,
 //! not another one's result, so that their order means nothing. Modules trained whole exist once, so an
 //! adapter that has any stands alone.
 //!

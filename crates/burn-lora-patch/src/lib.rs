@@ -29,11 +29,13 @@
 //! - [`LoraConfig`], [`Targets`]: what to adapt, and how; an entry that picks nothing is an error.
 //! - [`PatchReport`]: what was picked and what it costs.
 //! - [`peft`]: adapter directories as Hugging Face PEFT reads and writes them.
+//! - [`combine`]: several adapters as one, or one of a smaller rank.
 //! - [`trainable_group`], [`trainable_ids`], [`trainable_tensors`], [`set_tensors`]: what a checkpoint holds;
 //!   `train`, with the feature of that name: checkpoints of the adapter alone for burn-train.
 //!
 //! This crate knows no architecture, no run configuration and no training loop.
 
+pub mod combine;
 mod config;
 mod error;
 mod group;
@@ -42,16 +44,20 @@ mod layout;
 mod module;
 mod patch;
 mod path;
+mod pattern;
 pub mod peft;
 mod report;
 mod rewrite;
 mod scan;
 mod select;
+mod settings;
 mod targets;
 mod tensors;
 #[cfg(feature = "train")]
 pub mod train;
 
+#[doc(inline)]
+pub use combine::{Combination, CombineOptions, combine_adapters};
 pub use config::{Bias, LoraConfig, TaskType};
 pub use error::{KeyProblem, PatchError, Role, TargetProblem};
 pub use group::trainable_group;
@@ -63,9 +69,10 @@ pub use peft::keys::NamedTensor;
 pub use report::{BiasReport, EntryMatch, LayerReport, LayerStatus, PatchReport, SavedModule};
 pub use rewrite::{
     adapter_names, delete_adapter, merge, merge_and_unload, merge_and_unload_f32, set_active,
-    set_multiplier, unload, unmerge,
+    set_multiplier, swap_adapter, unload, unmerge,
 };
 pub use scan::{LinearLayer, ModuleKind, ParamInfo, ParamRole, Scan};
+pub use settings::Patterns;
 pub use targets::{Targets, TargetsError, TargetsForm, minimal_suffixes};
 pub use tensors::{set_tensors, trainable_factors, trainable_ids, trainable_tensors};
 
@@ -82,6 +89,7 @@ pub mod prelude {
     pub use burn_lora::{Init, LoraForward, Method};
 
     pub use crate::{
-        Layout, LoadOptions, LoraConfig, LoraModule, PatchError, PatchReport, Targets, TaskType,
+        Combination, CombineOptions, Layout, LoadOptions, LoraConfig, LoraModule, PatchError,
+        PatchReport, Targets, TaskType,
     };
 }

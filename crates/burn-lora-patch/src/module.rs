@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::module::{Module, ParamGroup};
 
+use crate::combine::{CombineOptions, combine_adapters};
 use crate::config::LoraConfig;
 use crate::error::PatchError;
 use crate::patch::{patch, plan};
@@ -101,6 +102,122 @@ pub trait LoraModule: Module {
     /// No adapter of that name; a merged model.
     fn delete_adapter(mut self, name: &str) -> Result<Self, PatchError> {
         rewrite::delete_adapter(&mut self, name)?;
+        Ok(self)
+    }
+
+    /// What `scope` makes of the base model: of this one without its adapters, merged or not, bit for bit what it was
+    /// before it was patched. This model stays as it is, and nothing is copied.
+    ///
+    /// Modules that were trained whole keep their trained values, as in [`unload_lora`](Self::unload_lora).
+    ///
+    /// ```
+    /// use burn::nn::transformer::{TransformerEncoderConfig, TransformerEncoderInput};
+    /// use burn::tensor::{Distribution, Tensor};
+    /// use burn_lora_patch::prelude::*;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let device = burn_lora_patch::device::parse("cpu")?;
+    /// let base = TransformerEncoderConfig::new(16, 32, 2, 1).init(&device);
+    /// let (model, _) = base.with_lora(&LoraConfig::new(2).with_targets(["query"]))?;
+    /// let x = Tensor::<3>::random([1, 5, 16], Distribution::Default, &device);
+    /// let reference =
+    ///     model.with_adapters_disabled(|base| base.forward(TransformerEncoderInput::new(x)));
+    /// assert_eq!(reference.dims(), [1, 5, 16]);
+    /// assert_eq!(model.adapter_names(), ["default"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn with_adapters_disabled<R>(&self, scope: impl FnOnce(&Self) -> R) -> R {
+        scope(&rewrite::unload(self.clone()))
+    }
+
+    /// What `scope` makes of this model while the rows of its batches go each through the adapter that it names, active or
+    /// not, or through the base alone ([`by_row`](burn_lora::by_row)): one pass of the base for all of them. For inference,
+    /// of models that call [`LoraForward::lora_forward`](burn_lora::LoraForward::lora_forward).
+    ///
+    /// ```
+    /// use burn::nn::{Linear, LinearConfig};
+    /// use burn::module::Module;
+    /// use burn::tensor::{Distribution, Tensor};
+    /// use burn_lora_patch::prelude::*;
+    ///
+    /// #[derive(Module, Debug)]
+    /// struct Net {
+    ///     fc: Linear,
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let device = burn_lora_patch::device::parse("cpu")?;
+    /// let net = Net { fc: LinearConfig::new(8, 4).init(&device) };
+    /// let config = LoraConfig::new(2).with_targets(["fc"]);
+    /// let (net, _) = net.with_lora(&config.clone().with_name("poems"))?;
+    /// let (net, _) = net.with_lora(&config.with_name("letters"))?;
+    /// let x = Tensor::<2>::random([3, 8], Distribution::Default, &device);
+    /// let rows = [Some("letters"), None, Some("poems")];
+    /// let y = net.by_row(&rows, |net| net.fc.lora_forward(x))?;
+    /// assert_eq!(y.dims(), [3, 4]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// No adapter of one of the names; a merged model.
+    fn by_row<R>(
+        &self,
+        names: &[Option<&str>],
+        scope: impl FnOnce(&Self) -> R,
+    ) -> Result<R, PatchError> {
+        rewrite::check_rows(self, names)?;
+        Ok(burn_lora::by_row(names, || scope(self)))
+    }
+
+    /// The model with one more adapter, called `into`, that is what those of `names` are together
+    /// ([`combine`](crate::combine)); it is frozen, and not active until it is chosen.
+    ///
+    /// ```
+    /// use burn::nn::transformer::TransformerEncoderConfig;
+    /// use burn_lora_patch::prelude::*;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let device = burn_lora_patch::device::parse("cpu")?;
+    /// let base = TransformerEncoderConfig::new(16, 32, 2, 1).init(&device);
+    /// let config = LoraConfig::new(2).with_targets(["query"]);
+    /// let (model, _) = base.with_lora(&config.clone().with_name("poems"))?;
+    /// let (model, _) = model.with_lora(&config.with_name("letters"))?;
+    ///
+    /// let options = CombineOptions::new(Combination::Cat, [0.7, 0.4]);
+    /// let model = model.combine_adapters(["poems", "letters"], &options, "both")?;
+    /// let model = model.with_active_adapters(["both"])?;
+    /// let model = model.delete_adapter("poems")?.delete_adapter("letters")?;
+    /// assert_eq!(model.adapter_names(), ["both"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// No adapter of one of the names, one called `into` already, a merged model; options that do not fit.
+    fn combine_adapters<S: AsRef<str>>(
+        mut self,
+        names: impl IntoIterator<Item = S>,
+        options: &CombineOptions,
+        into: &str,
+    ) -> Result<Self, PatchError> {
+        let names: Vec<S> = names.into_iter().collect();
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        combine_adapters(&mut self, &names, options, into)?;
+        Ok(self)
+    }
+
+    /// The model with the adapter in `dir` in the place of the one called `name`, whatever the ranks and layers of the
+    /// two; the base is not touched.
+    ///
+    /// # Errors
+    ///
+    /// No adapter of that name; a merged model; a directory that cannot be read, or does not fit the model.
+    fn swap_adapter(mut self, name: &str, dir: impl AsRef<Path>) -> Result<Self, PatchError> {
+        rewrite::swap_adapter(&mut self, name, dir)?;
         Ok(self)
     }
 

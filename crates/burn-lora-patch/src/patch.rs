@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor};
-use burn_lora::{Adapter, Adapters, FrozenWeight, LoraError, Sizes, unshared};
+use burn_lora::{Adapter, AdapterConfig, Adapters, FrozenWeight, LoraError, Sizes, unshared};
 use burn_lora_files::{fnv, splitmix};
 use burn_lora_text::{and, listed};
 
-use crate::config::LoraConfig;
+use crate::config::{LoraConfig, TaskType};
 use crate::error::PatchError;
 use crate::layout::Layout;
 use crate::path::{Trail, follow_trail, join, parent};
@@ -52,8 +52,11 @@ use crate::select::{Selection, Unmatched, select};
 pub fn patch<M: Module>(model: &mut M, config: &LoraConfig) -> Result<PatchReport, PatchError> {
     let plan = Plan::with_weights(model, config, Unmatched::Refused)?;
     let sets = plan.sets(model, &PeftConfig::new(config), |linear, weight| {
-        let seed = layer_seed(config.seed, &linear.path);
-        Adapter::init(&config.name, &config.adapter, weight, seed)
+        let (seed, settings) = (layer_seed(config.seed, &linear.path), plan.settings(linear));
+        match linear.table {
+            true => Adapter::init_embedding(&config.name, settings, weight, seed),
+            false => Adapter::init(&config.name, settings, weight, seed),
+        }
     })?;
     *model = add_sets(plan.frozen(model), sets);
     Ok(plan.report)
@@ -96,14 +99,9 @@ impl Plan {
             });
         }
         check_formats(&scan, &selection)?;
-        check_sizes(&scan, &selection, config)?;
+        check_settings(&scan, &selection)?;
         let report = report(&scan, &selection, config);
-        let plan = Self { scan, selection, report };
-        for linear in plan.adapted() {
-            let fits = config.adapter.fits(linear.d_in, linear.d_out);
-            fits.map_err(|source| PatchError::Adapter { layer: linear.path.clone(), source })?;
-        }
-        Ok(plan)
+        Ok(Self { scan, selection, report })
     }
 
     /// As [`new`](Self::new), where the weights that get an adapter are to be initialised if they are not
@@ -168,10 +166,15 @@ impl Plan {
         Ok(sets)
     }
 
-    /// The linear layers that get an adapter.
+    /// What the adapter of a layer that gets one is made from.
+    pub(crate) fn settings(&self, linear: &LinearLayer) -> &AdapterConfig {
+        &self.selection.settings[&linear.path]
+    }
+
+    /// The layers that get an adapter.
     pub(crate) fn adapted(&self) -> impl Iterator<Item = &LinearLayer> {
         self.scan
-            .linears()
+            .layers()
             .iter()
             .zip(&self.selection.statuses)
             .filter(|(_, status)| **status == LayerStatus::Adapted)
@@ -207,7 +210,7 @@ fn check_room(
 /// That every weight is held in a format that can be adapted, or trained.
 fn check_formats(scan: &Scan, selection: &Selection) -> Result<(), PatchError> {
     let concerned =
-        scan.linears().iter().zip(&selection.statuses).filter(|(_, status)| {
+        scan.layers().iter().zip(&selection.statuses).filter(|(_, status)| {
             matches!(status, LayerStatus::Adapted | LayerStatus::TrainedWhole)
         });
     let refused = |format: &DType| !matches!(format, DType::F32 | DType::F16 | DType::BF16);
@@ -223,13 +226,26 @@ fn check_formats(scan: &Scan, selection: &Selection) -> Result<(), PatchError> {
     }
 }
 
-/// That every layer that gets an adapter has room for one.
-fn check_sizes(scan: &Scan, selection: &Selection, config: &LoraConfig) -> Result<(), PatchError> {
-    let layers = scan.linears().iter().zip(&selection.statuses);
-    for (linear, _) in layers.filter(|(_, status)| **status == LayerStatus::Adapted) {
-        let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank: config.adapter.rank };
-        let fits = config.adapter.method.fits(sizes);
-        fits.map_err(|source| PatchError::Adapter { layer: linear.path.clone(), source })?;
+/// That every layer that gets an adapter has room for the one that it gets.
+fn check_settings(scan: &Scan, selection: &Selection) -> Result<(), PatchError> {
+    for linear in scan.layers() {
+        let Some(settings) = selection.settings.get(&linear.path) else { continue };
+        let failed = |source| Err(PatchError::Adapter { layer: linear.path.clone(), source });
+        // What patterns say is as wrong here as it would be for all layers.
+        if let Err(problems) = settings.validate()
+            && let Some(problem) = problems.into_iter().next()
+        {
+            return failed(problem);
+        }
+        let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank: settings.rank };
+        let fits = settings.method.fits(sizes);
+        let fits = fits.and_then(|()| match linear.table {
+            true => settings.of_embedding().map(drop),
+            false => settings.fits(linear.d_in, linear.d_out),
+        });
+        if let Err(source) = fits {
+            return failed(source);
+        }
     }
     Ok(())
 }
@@ -294,14 +310,17 @@ fn warn_of_state(scan: &Scan, selection: &Selection, warnings: &mut Vec<String>)
 }
 
 fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchReport {
-    let rank = config.adapter.rank;
     let layers: Vec<LayerReport> = scan
-        .linears()
+        .layers()
         .iter()
         .zip(&selection.statuses)
+        // Whoever asks for no embedding is told of none.
+        .filter(|(layer, status)| !layer.table || **status != LayerStatus::NotTargeted)
         .map(|(linear, status)| {
-            let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank };
             let method = config.adapter.method;
+            let settings = selection.settings.get(&linear.path);
+            let (rank, scale) = settings.map_or((0, 0.0), |it| (it.rank, it.scale()));
+            let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank };
             let (adapter_params, trained_params) = match status {
                 LayerStatus::Adapted => (method.count(sizes), method.trained(sizes)),
                 _ => (0, 0),
@@ -310,7 +329,10 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
                 path: linear.path.clone(),
                 d_in: linear.d_in,
                 d_out: linear.d_out,
+                table: linear.table,
                 status: status.clone(),
+                rank,
+                scale,
                 adapter_params,
                 trained_params,
             }
@@ -345,14 +367,24 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
             ));
         }
     }
-    let narrow: Vec<&str> = adapted()
-        .filter(|layer| {
-            let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
-            rank > config.adapter.method.useful_rank(sizes)
-        })
-        .map(|layer| layer.path.as_str())
-        .collect();
-    if !narrow.is_empty() {
+    for table in scan.tables().iter().filter(|table| scan.is_tied(table)) {
+        let writes = config.task_type.is_some_and(TaskType::writes);
+        if writes && adapted().any(|layer| layer.path == table.path) {
+            warnings.push(format!(
+                "`{}` is the model's head too: the adapter changes what tokens go in as, and the head stays as it is, so that it \
+                 cannot be merged for good",
+                table.path
+            ));
+        }
+    }
+    let mut narrow: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for layer in adapted() {
+        let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank: layer.rank };
+        if layer.rank > config.adapter.method.useful_rank(sizes) {
+            narrow.entry(layer.rank).or_default().push(&layer.path);
+        }
+    }
+    for (rank, narrow) in narrow {
         warnings.push(format!(
             "rank {rank} is above min(d_in, d_out) of {} linears ({}{}): a smaller rank can learn the same there",
             narrow.len(),
@@ -363,7 +395,7 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
     PatchReport {
         name: config.name.clone(),
         method: config.adapter.method,
-        rank,
+        rank: config.adapter.rank,
         alpha: config.adapter.alpha,
         scale: config.adapter.scale(),
         trainable: trained

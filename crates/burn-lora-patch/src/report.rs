@@ -26,8 +26,8 @@ pub struct PatchReport {
     pub(crate) warnings: Vec<String>,
 }
 
-/// One linear layer of the model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One linear layer of the model, or an embedding that is targeted.
+#[derive(Debug, Clone, PartialEq)]
 pub struct LayerReport {
     /// The layer's path.
     pub path: String,
@@ -35,8 +35,14 @@ pub struct LayerReport {
     pub d_in: usize,
     /// Size of the output features.
     pub d_out: usize,
+    /// Whether it is an embedding's table, `[rows, d]`.
+    pub table: bool,
     /// What became of it.
     pub status: LayerStatus,
+    /// The rank of its adapter; 0 without one.
+    pub rank: usize,
+    /// What its adapter's change is multiplied by; 0 without one.
+    pub scale: f64,
     /// The parameters of its adapter ([`Method::count`]); 0 without one.
     pub adapter_params: usize,
     /// How many of them are trained ([`Method::trained`]).
@@ -111,14 +117,18 @@ impl PatchReport {
         &self.name
     }
 
-    /// How many linear layers carry an adapter.
+    /// How many layers carry an adapter.
     pub fn adapted(&self) -> usize {
-        self.layers.iter().filter(|layer| layer.status == LayerStatus::Adapted).count()
+        self.with_adapter().count()
+    }
+
+    fn with_adapter(&self) -> impl Iterator<Item = &LayerReport> {
+        self.layers.iter().filter(|layer| layer.status == LayerStatus::Adapted)
     }
 
     /// How many linear layers the model has.
     pub fn linears(&self) -> usize {
-        self.layers.len()
+        self.layers.iter().filter(|layer| !layer.table).count()
     }
 
     /// How many parameters are trained: of the factors, and of the modules trained whole.
@@ -187,10 +197,19 @@ impl PatchReport {
                 layer.path,
                 shape(layer),
                 grouped(layer.adapter_params),
-                layer.status
+                self.status(layer)
             ));
         }
         table
+    }
+
+    /// What became of a layer, with what patterns decided of it.
+    fn status(&self, layer: &LayerReport) -> String {
+        let adapted = layer.status == LayerStatus::Adapted;
+        match adapted && (layer.rank, layer.scale) != (self.rank, self.scale) {
+            true => format!("{}, rank {}, scale {}", layer.status, layer.rank, layer.scale),
+            false => layer.status.to_string(),
+        }
     }
 }
 
@@ -201,9 +220,15 @@ impl fmt::Display for PatchReport {
             write!(f, ", alpha {}, scale {}", self.alpha, self.scale)?;
         }
         writeln!(f)?;
-        for role in
-            [Role::Target, Role::Exclude, Role::Layer, Role::LayersPattern, Role::ModulesToSave]
-        {
+        for role in [
+            Role::Target,
+            Role::Exclude,
+            Role::Layer,
+            Role::LayersPattern,
+            Role::RankPattern,
+            Role::AlphaPattern,
+            Role::ModulesToSave,
+        ] {
             let entries: Vec<String> = self
                 .matched
                 .iter()
@@ -221,7 +246,13 @@ impl fmt::Display for PatchReport {
         if count > 0 {
             writeln!(f, "biases trained: {} ({} parameters)", grouped(count), grouped(params))?;
         }
-        writeln!(f, "adapted: {} of {} linears", self.adapted(), self.linears())?;
+        let tables = self.with_adapter().filter(|layer| layer.table).count();
+        write!(f, "adapted: {} of {} linears", self.adapted() - tables, self.linears())?;
+        match tables {
+            0 => writeln!(f)?,
+            1 => writeln!(f, ", 1 embedding")?,
+            _ => writeln!(f, ", {tables} embeddings")?,
+        }
         write!(f, "{}", self.trainable_line())?;
         for warning in &self.warnings {
             write!(f, "\nwarning: {warning}")?;
@@ -239,7 +270,10 @@ mod tests {
             path: path.into(),
             d_in: 16,
             d_out: 8,
+            table: false,
             status,
+            rank: 4,
+            scale: 2.0,
             adapter_params,
             trained_params: adapter_params,
         };

@@ -6,13 +6,18 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorReadError};
 use burn_lora::{Adapter, Adapters, FrozenWeight, attach_sets, detach, sets};
 
+use crate::LoadOptions;
+use crate::config::TaskType;
 use crate::error::PatchError;
 use crate::path::{Trail, follow_trail, join, normalized, parent};
+use crate::peft::PeftConfig;
+use crate::scan::Scan;
 
 /// Sets what the scale of the adapter `name` is multiplied by: 0 gives the adapted layers of the base
 /// model, 1 the adapter as trained. A merged model is merged anew.
@@ -70,6 +75,66 @@ pub fn delete_adapter<M: Module>(model: &mut M, name: &str) -> Result<(), PatchE
     Ok(())
 }
 
+/// Puts the adapter in `dir` in the place of the one called `name`, whatever the ranks, kinds and layers of the two:
+/// active or not and with the multiplier that it had. Of the base not a tensor is touched or copied; another adapter's
+/// factors stay as well.
+///
+/// ```
+/// use burn::nn::transformer::TransformerEncoderConfig;
+/// use burn_lora_patch::prelude::*;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let dir = directory.path();
+/// let device = burn_lora_patch::device::parse("cpu")?;
+/// let base = TransformerEncoderConfig::new(16, 32, 2, 1).init(&device);
+/// let wide = LoraConfig::new(4).with_targets(["query"]);
+/// base.clone().with_lora(&wide)?.0.save_adapter(dir)?;
+///
+/// let (model, _) = base.with_lora(&LoraConfig::new(2).with_targets(["value"]))?;
+/// let model = model.lora_scale("default", 0.5)?.swap_adapter("default", dir)?;
+/// assert_eq!(model.adapter_names(), ["default"]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// No adapter of that name; a merged model; what [`peft::load`](crate::peft::load) says of the directory. The model is
+/// then as it was.
+pub fn swap_adapter<M: Module>(
+    model: &mut M,
+    name: &str,
+    dir: impl AsRef<Path>,
+) -> Result<(), PatchError> {
+    let sets = attached_sets(model)?;
+    check_known(&sets, name)?;
+    let before = sets.values().find_map(|set| set.get(name));
+    let (active, multiplier) =
+        before.map_or((true, 1.0), |adapter| (adapter.is_active(), adapter.multiplier()));
+    let mut swapped = model.clone();
+    delete_adapter(&mut swapped, name)?;
+    crate::peft::load(&mut swapped, dir, &LoadOptions::new().with_name(name))?;
+    let sets = attached_sets(&swapped)?;
+    change_adapters(&mut swapped, sets, |adapter| match adapter.name() == name {
+        true => adapter.with_multiplier(multiplier).with_active(active),
+        false => adapter,
+    })?;
+    *model = swapped;
+    Ok(())
+}
+
+/// Sees to it that rows can go each through the adapter that it names.
+pub(crate) fn check_rows<M: Module>(model: &M, names: &[Option<&str>]) -> Result<(), PatchError> {
+    let Some(name) = names.iter().flatten().next() else { return Ok(()) };
+    let sets = attached_sets(model)?;
+    names.iter().flatten().try_for_each(|name| check_known(&sets, name))?;
+    match sets.values().any(Adapters::is_merged) {
+        true => Err(PatchError::Merged { name: (*name).to_owned() }),
+        false => Ok(()),
+    }
+}
+
 /// Replaces every adapter by what `change` makes of it, under what is merged.
 fn change_adapters<M: Module>(
     model: &mut M,
@@ -82,7 +147,7 @@ fn change_adapters<M: Module>(
     })
 }
 
-fn check_known(sets: &BTreeMap<String, Adapters>, name: &str) -> Result<(), PatchError> {
+pub(crate) fn check_known(sets: &BTreeMap<String, Adapters>, name: &str) -> Result<(), PatchError> {
     if sets.values().any(|set| set.get(name).is_some()) {
         return Ok(());
     }
@@ -164,12 +229,28 @@ pub fn merge_and_unload_f32<M: Module>(model: M) -> Result<M, PatchError> {
     folded(model, |merged, _| merged)
 }
 
+/// That no adapter is on a table that is the head of a model that writes.
+fn check_tables<M: Module>(model: &M, sets: &BTreeMap<String, Adapters>) -> Result<(), PatchError> {
+    let writes = |set: &Adapters| {
+        let made = set.iter().filter_map(|it| serde_json::from_str::<PeftConfig>(it.note()).ok());
+        let mut tasks = made.filter_map(|made| TaskType::parse(made.task_type.as_deref()?));
+        tasks.any(TaskType::writes)
+    };
+    let scan = Scan::of(model);
+    let adapted = scan.tables().iter().filter(|it| sets.get(&it.path).is_some_and(writes));
+    match adapted.into_iter().find(|table| scan.is_tied(table)) {
+        Some(table) => Err(PatchError::TiedTable { table: table.path.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// One weight after the other, so that of each only the base or what it became is there.
 fn folded<M: Module>(
     model: M,
     in_format: impl Fn(Tensor<2>, DType) -> Tensor<2>,
 ) -> Result<M, PatchError> {
     let sets = attached_sets(&model)?;
+    check_tables(&model, &sets)?;
     put_bases(detach(model), sets, |layer, base, set| {
         let format = base.dtype();
         let set = finite(layer, set.merge(base.clone()))?;
@@ -198,7 +279,9 @@ pub(crate) fn sets_by_layer<M: Module>(model: &M) -> BTreeMap<String, Adapters> 
         .collect()
 }
 
-fn attached_sets<M: Module>(model: &M) -> Result<BTreeMap<String, Adapters>, PatchError> {
+pub(crate) fn attached_sets<M: Module>(
+    model: &M,
+) -> Result<BTreeMap<String, Adapters>, PatchError> {
     let sets = sets_by_layer(model);
     if sets.is_empty() { Err(PatchError::NoAdapter) } else { Ok(sets) }
 }

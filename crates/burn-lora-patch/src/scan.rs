@@ -6,8 +6,9 @@
 //! ([`Layout`] says how the weight lies). Quantities come from the declared shapes, so a
 //! model whose parameters are not initialised yet is not initialised by being looked at.
 //!
-//! Left out: convolutions and embeddings are seen (their names make errors better) but are not
-//! layers that can be adapted.
+//! An embedding's table is a layer that can be adapted too, where a target names it: its rows are looked up.
+//!
+//! Left out: convolutions are seen (their names make errors better) but are not layers that can be adapted.
 //!
 //! ```
 //! use burn::nn::transformer::TransformerEncoderConfig;
@@ -33,10 +34,15 @@ use burn_lora::FactorPath;
 use crate::layout::{Layout, LinearTypes, layout};
 use crate::path::{Trail, join, last_segment, parent};
 
+/// The name that Burn's own embedding has.
+const EMBEDDING: &str = "Embedding";
+
 /// Everything about a model that patching needs, in the order of traversal.
 #[derive(Debug, Clone, Default)]
 pub struct Scan {
-    linears: Vec<LinearLayer>,
+    /// Linear layers, and then the tables of embeddings.
+    layers: Vec<LinearLayer>,
+    linears: usize,
     params: Vec<ParamInfo>,
     foreign: Vec<(String, String)>,
     kinds: BTreeMap<String, ModuleKind>,
@@ -44,7 +50,8 @@ pub struct Scan {
     flags: BTreeMap<String, Vec<String>>,
 }
 
-/// One linear layer: a 2-D `weight` held by a struct called `Linear`, or by a type that is declared.
+/// One linear layer: a 2-D `weight` held by a struct called `Linear`, or by a type that is declared; or an embedding's
+/// table.
 #[derive(Debug, Clone)]
 pub struct LinearLayer {
     /// Where the layer stands, such as `model.layers.0.self_attn.q_proj`.
@@ -59,6 +66,8 @@ pub struct LinearLayer {
     pub dtype: Option<DType>,
     /// Where the weight lives.
     pub device: Device,
+    /// Whether it is the table of an embedding, `[d_in, d_out]` = `[rows, d]`.
+    pub table: bool,
 }
 
 /// One float parameter, or one factor of an adapter.
@@ -78,6 +87,8 @@ pub struct ParamInfo {
     pub layout: Option<Layout>,
     /// Whether it stands in a layer that has an adapter.
     pub adapted: bool,
+    /// Of a factor: whether its layer is an embedding.
+    pub of_table: bool,
 }
 
 /// What a float parameter is to patching.
@@ -152,9 +163,17 @@ impl Scan {
             .filter(|param| last_segment(&param.path) == "bias" && param.shape.len() == 1)
             .map(|param| (parent(&param.path).to_owned(), param.shape[0]))
             .collect();
+        let mut tables = Vec::new();
         for (at, weight) in weights {
             let param = &mut self.params[at];
             let path = parent(&param.path).to_owned();
+            if param.container == EMBEDDING && !types.contains_key(EMBEDDING) {
+                let (d_in, d_out) = (param.shape[0], param.shape[1]);
+                let dtype = weight.is_initialized().then(|| weight.dtype());
+                let (layout, device) = (Layout::InOut, weight.lazy_device());
+                tables.push(LinearLayer { path, d_in, d_out, layout, dtype, device, table: true });
+                continue;
+            }
             let bias = biases.get(&path).copied();
             let find =
                 |shape: &[usize]| layout(types, &param.container, [shape[0], shape[1]], bias);
@@ -172,8 +191,11 @@ impl Scan {
             };
             let dtype = weight.is_initialized().then(|| weight.dtype());
             let device = weight.lazy_device();
-            self.linears.push(LinearLayer { path, d_in, d_out, layout, dtype, device });
+            let table = false;
+            self.layers.push(LinearLayer { path, d_in, d_out, layout, dtype, device, table });
         }
+        self.linears = self.layers.len();
+        self.layers.extend(tables);
     }
 
     /// Which parameters stand in a layer that has an adapter.
@@ -181,14 +203,37 @@ impl Scan {
         let factors = self.params.iter().filter(|param| param.role == ParamRole::Factor);
         let weights = factors.filter_map(|param| Some(FactorPath::parse(&param.path)?.weight));
         let layers: BTreeSet<String> = weights.map(|weight| parent(weight).to_owned()).collect();
+        let tables: BTreeSet<String> = self.tables().iter().map(|it| it.path.clone()).collect();
         for param in &mut self.params {
             param.adapted = layers.contains(parent(&param.path));
+            let weight = FactorPath::parse(&param.path).map(|place| place.weight);
+            param.of_table = weight.is_some_and(|weight| tables.contains(parent(weight)));
         }
     }
 
     /// The linear layers.
     pub fn linears(&self) -> &[LinearLayer] {
-        &self.linears
+        &self.layers[..self.linears]
+    }
+
+    /// The tables of embeddings.
+    pub fn tables(&self) -> &[LinearLayer] {
+        &self.layers[self.linears..]
+    }
+
+    /// All layers that can be adapted: the linear layers, and then the tables.
+    pub(crate) fn layers(&self) -> &[LinearLayer] {
+        &self.layers
+    }
+
+    /// Whether an embedding's table can be the model's head too: it stands in another place of the model, or no linear
+    /// layer gives as many outputs as it has rows.
+    pub(crate) fn is_tied(&self, table: &LinearLayer) -> bool {
+        let weight = join(&table.path, "weight");
+        let id = self.params.iter().find(|param| param.path == weight).map(|param| param.id);
+        let shared = self.params.iter().any(|it| Some(it.id) == id && it.path != weight);
+        let head = |linear: &LinearLayer| (linear.d_in, linear.d_out) == (table.d_out, table.d_in);
+        shared || !self.linears().iter().any(head)
     }
 
     /// The float parameters: of the base, buffers, and the factors of adapters.
@@ -230,7 +275,7 @@ impl Scan {
             self.params.iter().find(|param| param.path == path).map(|param| param.id)
         };
         let mut places: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
-        for linear in &self.linears {
+        for linear in self.linears() {
             if let Some(id) = weight(linear) {
                 places.entry(id.val()).or_default().push(&linear.path);
             }
@@ -251,12 +296,12 @@ impl Scan {
 }
 
 fn kinds(scan: &Scan) -> BTreeMap<String, ModuleKind> {
-    let linears: BTreeSet<&str> = scan.linears.iter().map(|layer| layer.path.as_str()).collect();
+    let linears: BTreeSet<&str> = scan.linears().iter().map(|layer| layer.path.as_str()).collect();
     let mut kinds = BTreeMap::new();
     for param in scan.params.iter().filter(|param| param.role != ParamRole::Factor) {
         let owner = parent(&param.path);
         let kind = match param.container.as_str() {
-            "Embedding" => ModuleKind::Embedding,
+            EMBEDDING => ModuleKind::Embedding,
             container if container.ends_with("Norm") => ModuleKind::Norm,
             container if container.contains("Conv") => ModuleKind::Convolution,
             _ => ModuleKind::Other,
@@ -350,8 +395,16 @@ impl ModuleVisitor for Visitor {
         {
             self.weights.push((self.scan.params.len(), weight.clone()));
         }
-        let info =
-            ParamInfo { path, shape, container, id: param.id, role, layout: None, adapted: false };
+        let info = ParamInfo {
+            path,
+            shape,
+            container,
+            id: param.id,
+            role,
+            layout: None,
+            adapted: false,
+            of_table: false,
+        };
         self.scan.params.push(info);
     }
 

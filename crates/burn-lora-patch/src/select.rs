@@ -6,16 +6,18 @@
 
 mod unpicked;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use burn_lora::{AdapterConfig, Method};
 use burn_lora_text::{nearest_ends, or};
 
 use crate::config::{Bias, LoraConfig};
-use crate::error::{Role, TargetProblem};
+use crate::error::{Role, TargetProblem, adaptable};
 use crate::path::{is_named, join, last_segments, parent};
 use crate::peft::keys::Slot;
 use crate::report::{EntryMatch, LayerStatus};
 use crate::scan::{ModuleKind, ParamInfo, ParamRole, Scan};
+use crate::settings::Settings;
 use crate::targets::{ALL_LINEAR, FullMatch, LayerIndex, Targets};
 
 /// What becomes of an entry that picks nothing.
@@ -30,8 +32,10 @@ pub(crate) enum Unmatched {
 /// What a configuration picks out of a model.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
-    /// What becomes of every linear layer, in the order of the scan.
+    /// What becomes of every layer, in the order of [`Scan::layers`].
     pub(crate) statuses: Vec<LayerStatus>,
+    /// What the adapter of every layer that gets one is made from, by path.
+    pub(crate) settings: BTreeMap<String, AdapterConfig>,
     /// The modules trained whole, outermost first.
     pub(crate) saved_modules: Vec<String>,
     /// The parameters of the base that are trained whole.
@@ -54,12 +58,16 @@ pub(crate) fn select(
     let excluded = selector.excluded();
     let index = selector.layer_index();
     let entries = selector.entries();
+    let settings = selector.settings();
     if !selector.problems.is_empty() {
         selector.problems.extend(selector.unpicked);
         return Err(selector.problems);
     }
     let layers = selector.linears(&entries, excluded, &index);
     selector.layers(&layers, &index);
+    if let Some(settings) = settings {
+        selector.patterns(&settings);
+    }
     selector.biases();
     selector.heads();
     selector.warn_of_last();
@@ -150,8 +158,8 @@ impl Counts {
     }
 }
 
-fn bad_pattern(role: Role, pattern: &str, error: &regex::Error) -> TargetProblem {
-    TargetProblem::Pattern { role, pattern: pattern.to_owned(), reason: error.to_string() }
+fn bad_pattern(role: Role, pattern: &str, reason: String) -> TargetProblem {
+    TargetProblem::Pattern { role, pattern: pattern.to_owned(), reason }
 }
 
 /// A selection on its way.
@@ -197,7 +205,8 @@ impl<'a> Selector<'a> {
             }
             self.matched(Role::ModulesToSave, key, found.len());
             if found.is_empty() {
-                let tied = unpicked::tied_head(self.scan, self.config, Role::ModulesToSave, key);
+                let head = Entry::Name(key);
+                let tied = unpicked::tied_head(self.scan, self.config, Role::ModulesToSave, &head);
                 self.unpicked.push(tied.unwrap_or_else(|| TargetProblem::Unknown {
                     role: Role::ModulesToSave,
                     entry: key.to_owned(),
@@ -230,7 +239,7 @@ impl<'a> Selector<'a> {
         if let Some(text) = &config.exclude_regex {
             match FullMatch::new(text) {
                 Ok(pattern) => entries.push(Entry::Pattern(text, pattern)),
-                Err(error) => self.problems.push(bad_pattern(Role::Exclude, text, &error)),
+                Err(error) => self.problems.push(bad_pattern(Role::Exclude, text, error)),
             }
         }
         // The name of a module stands for all that is in it.
@@ -242,16 +251,16 @@ impl<'a> Selector<'a> {
             entry => entry.matches(path, config),
         };
         for entry in &entries {
-            let count = scan.linears().iter().filter(|l| names(entry, &l.path)).count();
+            let count = scan.layers().iter().filter(|l| names(entry, &l.path)).count();
             self.matched(Role::Exclude, entry.text(), count);
             if count == 0 {
                 self.unpicked.push(unpicked::no_linear(scan, config, Role::Exclude, entry));
             }
         }
         let by = |path: &str| entries.iter().find(|entry| names(entry, path));
-        scan.linears()
+        scan.layers()
             .iter()
-            .map(|linear| by(&linear.path).map(|entry| entry.text().to_owned()))
+            .map(|layer| by(&layer.path).map(|entry| entry.text().to_owned()))
             .collect()
     }
 
@@ -260,7 +269,7 @@ impl<'a> Selector<'a> {
             self.problems.push(TargetProblem::PatternWithoutLayers);
         }
         LayerIndex::new(&self.config.layers_pattern).unwrap_or_else(|(pattern, error)| {
-            self.problems.push(bad_pattern(Role::LayersPattern, &pattern, &error));
+            self.problems.push(bad_pattern(Role::LayersPattern, &pattern, error));
             LayerIndex::Anywhere
         })
     }
@@ -281,14 +290,78 @@ impl<'a> Selector<'a> {
             Targets::Regex(text) => match FullMatch::new(text) {
                 Ok(pattern) => vec![Entry::Pattern(text, pattern)],
                 Err(error) => {
-                    self.problems.push(bad_pattern(Role::Target, text, &error));
+                    self.problems.push(bad_pattern(Role::Target, text, error));
                     Vec::new()
                 }
             },
         }
     }
 
-    /// Decides on every linear layer, and gives the numbers of the layers that targets are in.
+    /// The settings of layers, with the ranks and alphas of patterns.
+    fn settings(&mut self) -> Option<Settings<'a>> {
+        let method = self.config.adapter.method;
+        let is_lora = method.peft_type() == Method::Lora.peft_type();
+        for (role, is_empty) in [
+            (Role::RankPattern, self.config.rank_pattern.is_empty()),
+            (Role::AlphaPattern, self.config.alpha_pattern.is_empty()),
+        ] {
+            if !is_lora && !is_empty {
+                self.problems.push(TargetProblem::PatternOfKind { role, method });
+            }
+        }
+        match Settings::new(self.config) {
+            Ok(settings) => Some(settings),
+            Err(problems) => {
+                self.problems.extend(problems);
+                None
+            }
+        }
+    }
+
+    /// What the patterns of ranks and alphas decide, of the layers that get an adapter.
+    fn patterns(&mut self, settings: &Settings<'_>) {
+        let layers = self.scan.layers().iter().zip(&self.selection.statuses);
+        let adapted: Vec<&str> = layers
+            .filter(|(_, status)| **status == LayerStatus::Adapted)
+            .map(|(layer, _)| layer.path.as_str())
+            .collect();
+        let ranks = self.config.rank_pattern.iter().map(|(pattern, _)| pattern);
+        let alphas = self.config.alpha_pattern.iter().map(|(pattern, _)| pattern);
+        let ranks = ranks.enumerate().map(|(at, pattern)| (Role::RankPattern, at, pattern));
+        let alphas = alphas.enumerate().map(|(at, pattern)| (Role::AlphaPattern, at, pattern));
+        let mut decided: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        for layer in &adapted {
+            let (of_layer, by) = settings.decided(layer);
+            for (kind, at) in by.into_iter().enumerate() {
+                if let Some(at) = at {
+                    *decided.entry((kind, at)).or_default() += 1;
+                }
+            }
+            self.selection.settings.insert((*layer).to_owned(), of_layer);
+        }
+        for (role, at, pattern) in ranks.chain(alphas) {
+            let kind = usize::from(role == Role::AlphaPattern);
+            let count = decided.get(&(kind, at)).copied().unwrap_or(0);
+            self.matched(role, pattern, count);
+            if count > 0 {
+                continue;
+            }
+            if adapted.iter().any(|layer| settings.matches(role, at, layer)) {
+                self.selection.warnings.push(format!(
+                    "{role} `{pattern}` decides nothing: entries before it match all of its layers, put it before them"
+                ));
+                continue;
+            }
+            self.unpicked.push(TargetProblem::NoLayer {
+                role,
+                entry: pattern.to_owned(),
+                nearest: nearest_ends(pattern, adapted.iter().copied()),
+                existing: last_segments(adapted.iter().copied()),
+            });
+        }
+    }
+
+    /// Decides on every layer, and gives the numbers of the layers that targets are in.
     fn linears(
         &mut self,
         entries: &[Entry<'_>],
@@ -297,9 +370,13 @@ impl<'a> Selector<'a> {
     ) -> BTreeSet<usize> {
         let mut layers_seen = BTreeSet::new();
         let mut counts = vec![Counts::default(); entries.len()];
-        for (linear, excluded) in self.scan.linears().iter().zip(excluded) {
-            let path = linear.path.as_str();
-            let matches = |&entry: &usize| entries[entry].matches(path, self.config);
+        let embeds = self.config.adapter.method.embeds();
+        for (layer, excluded) in self.scan.layers().iter().zip(excluded) {
+            let path = layer.path.as_str();
+            let matches = |&entry: &usize| {
+                let meant = !layer.table || embeds && !matches!(entries[entry], Entry::All);
+                meant && entries[entry].matches(path, self.config)
+            };
             let named: Vec<usize> = (0..entries.len()).filter(matches).collect();
             let exact = named.iter().any(|&entry| entries[entry].is_exactly(path));
             let status = if let Some(by) = excluded {
@@ -308,14 +385,15 @@ impl<'a> Selector<'a> {
                 LayerStatus::TrainedWhole
             } else if named.is_empty() {
                 match self.config.targets {
+                    _ if layer.table => LayerStatus::NotTargeted,
                     Targets::AllLinear => LayerStatus::Head,
                     Targets::Names(_) | Targets::Regex(_) => LayerStatus::NotTargeted,
                 }
             } else {
-                let layer = index.of(path);
-                layers_seen.extend(layer);
+                let number = index.of(path);
+                layers_seen.extend(number);
                 match self.wanted_layers() {
-                    Some(layers) if !exact && !layer.is_some_and(|at| layers.contains(&at)) => {
+                    Some(layers) if !exact && !number.is_some_and(|at| layers.contains(&at)) => {
                         LayerStatus::OtherLayer
                     }
                     _ => LayerStatus::Adapted,
@@ -341,13 +419,16 @@ impl<'a> Selector<'a> {
     fn warn_of_others(&mut self, entry: &Entry<'_>) {
         let Entry::Pattern(text, pattern) = entry else { return };
         let mut others = self.scan.modules().iter();
+        let embeds = self.config.adapter.method.embeds();
         let other = |(path, kind): &(&String, &ModuleKind)| {
-            **kind != ModuleKind::Container && pattern.is_match(path)
+            let adapted = embeds && self.scan.tables().iter().any(|table| table.path == **path);
+            **kind != ModuleKind::Container && !adapted && pattern.is_match(path)
         };
         if let Some((path, kind)) = others.find(other) {
             self.selection.warnings.push(format!(
-                "target `{text}` also matches {} (`{path}`): only linear layers are adapted",
-                kind.described()
+                "target `{text}` also matches {} (`{path}`): {}",
+                kind.described(),
+                adaptable(*kind)
             ));
         }
     }
@@ -355,7 +436,7 @@ impl<'a> Selector<'a> {
     /// What the numbers of layers, and the names before them, picked.
     fn layers(&mut self, seen: &BTreeSet<usize>, index: &LayerIndex) {
         let Some(layers) = self.wanted_layers() else { return };
-        let linears = self.scan.linears();
+        let linears = self.scan.layers();
         for &wanted in layers {
             let statuses = linears.iter().zip(&self.selection.statuses);
             let in_layer = statuses.filter(|(linear, status)| {
@@ -437,7 +518,11 @@ impl<'a> Selector<'a> {
             }
         }
         if !self.selection.statuses.contains(&LayerStatus::Adapted) {
-            return Err(vec![unpicked::nothing_left(&self.selection.statuses)]);
+            // What each entry lacks says more than that none is left.
+            return Err(match self.unpicked.is_empty() {
+                true => vec![unpicked::nothing_left(&self.selection.statuses)],
+                false => self.unpicked,
+            });
         }
         Ok(self.selection)
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::path::is_named;
+use crate::pattern::Pattern;
 
 /// The linear layers to adapt.
 ///
@@ -205,21 +205,20 @@ pub(crate) fn as_pattern(name: &str) -> Option<String> {
         true => format!(".*({pattern})"),
         false => format!(".*{pattern}"),
     };
-    Regex::new(&whole).is_ok().then_some(whole)
+    Pattern::new(&whole).is_ok().then_some(whole)
 }
 
 /// A pattern that must match a whole path, as Python's `re.fullmatch`.
 #[derive(Debug, Clone)]
 pub(crate) struct FullMatch {
-    whole: Regex,
-    part: Regex,
+    whole: Pattern,
+    part: Pattern,
 }
 
 impl FullMatch {
-    pub(crate) fn new(pattern: &str) -> Result<Self, regex::Error> {
-        // Compiled alone first, so that an unbalanced parenthesis cannot be closed by the anchors.
-        let part = Regex::new(pattern)?;
-        let whole = Regex::new(&format!("^(?:{pattern})$"))?;
+    pub(crate) fn new(pattern: &str) -> Result<Self, String> {
+        let part = Pattern::new(pattern)?;
+        let whole = Pattern::within("^", pattern, "$")?;
         Ok(Self { whole, part })
     }
 
@@ -239,20 +238,19 @@ pub(crate) enum LayerIndex {
     /// The first number with two segments before it and one after it: `model.layers.3.mlp`.
     Anywhere,
     /// The first number that follows one of these names.
-    After(Vec<Regex>),
+    After(Vec<Pattern>),
 }
 
 impl LayerIndex {
     /// The rule for `layers_pattern`, whose entries PEFT puts into an expression unescaped.
-    pub(crate) fn new(patterns: &[String]) -> Result<Self, (String, regex::Error)> {
+    pub(crate) fn new(patterns: &[String]) -> Result<Self, (String, String)> {
         if patterns.is_empty() {
             return Ok(Self::Anywhere);
         }
         patterns
             .iter()
             .map(|pattern| {
-                Regex::new(pattern)
-                    .and_then(|_| Regex::new(&format!(r"^(?:.*?\.)??(?:{pattern})\.([0-9]+)\.")))
+                Pattern::within(r"^(?:.*?\.)??", pattern, r"\.([0-9]+)\.")
                     .map_err(|error| (pattern.clone(), error))
             })
             .collect::<Result<_, _>>()
@@ -269,9 +267,9 @@ impl LayerIndex {
                     .find(|segment| is_number(segment))
                     .and_then(|segment| segment.parse().ok())
             }
-            Self::After(patterns) => patterns.iter().find_map(|pattern| {
-                pattern.captures(path).and_then(|found| found.get(1))?.as_str().parse().ok()
-            }),
+            Self::After(patterns) => {
+                patterns.iter().find_map(|pattern| pattern.last_group(path)?.parse().ok())
+            }
         }
     }
 }
@@ -328,6 +326,8 @@ mod tests {
         assert!(!pattern.is_match("abc"));
         assert!(!FullMatch::new("q_proj").unwrap().is_match("layers.0.q_proj"));
         assert!(FullMatch::new("a)|(b").is_err());
+        let spared = FullMatch::new(r"(?!.*\blm_head\b).*_(proj|head)").unwrap();
+        assert!(spared.is_match("layers.0.q_proj") && !spared.is_match("lm_head"));
     }
 
     /// What PEFT 0.21.2's expressions give for these paths.
@@ -341,6 +341,7 @@ mod tests {
         assert_eq!(index(&["layers"], "model.layers.3.up_proj"), Some(3));
         assert_eq!(index(&["experts"], "model.layers.3.experts.7.up_proj"), Some(7));
         assert_eq!(index(&["h", "layers"], "model.layers.3.up_proj"), Some(3));
+        assert_eq!(index(&["(h|layers)"], "model.layers.3.up_proj"), Some(3));
         assert_eq!(index(&["ayers"], "model.layers.3.up_proj"), None);
         assert_eq!(index(&["layers"], "model.layers.99999999999999999999999.x"), None);
     }

@@ -6,7 +6,7 @@ use plotters::style::RGBColor;
 
 use crate::ReportError;
 use crate::figure::{self, LOSS, StepFigure};
-use crate::plot::{Axis, COLOURS, Curve, Place, Plot, Point, Scale, Stroke};
+use crate::plot::{COLOURS, Curve, FILE, Plot, Point, Scale, Stroke};
 use crate::record::{EvalRecord, Record, StepRecord, evaluations, steps};
 use crate::series::{smoothed, thinned};
 
@@ -24,25 +24,24 @@ pub struct Chart {
     pub caption: &'static str,
     /// The curves, those without points left out.
     pub curves: Vec<Curve>,
-    last: f64,
 }
 
 impl Chart {
-    /// The chart as SVG.
+    /// The chart as SVG, with letters of some height.
     ///
     /// # Errors
     ///
     /// It cannot be drawn.
-    pub fn svg(&self, place: Place) -> Result<String, ReportError> {
+    pub fn svg(&self, letters: u32) -> Result<String, ReportError> {
         let plot = Plot {
-            title: "",
+            title: self.caption,
             below: "step",
-            beside: self.caption,
-            axis: Axis::To(self.last),
-            values: Scale::Fitted,
+            beside: "",
+            scales: (Scale::Linear, Scale::Fitted),
+            tried: &[],
             curves: &self.curves,
         };
-        plot.svg(place)
+        plot.svg(letters)
     }
 }
 
@@ -52,20 +51,18 @@ impl Chart {
 ///
 /// It cannot be drawn.
 pub fn loss_svg(records: &[Record]) -> Result<Option<String>, ReportError> {
-    let Some(last) = steps(records).next_back() else { return Ok(None) };
     let [loss, ..] = figure::OF_STEPS;
-    Some(chart(&loss, records, last.step as f64).svg(Place::File)).transpose()
+    steps(records).next().map(|_| chart(&loss, records).svg(FILE)).transpose()
 }
 
 /// The charts of a run; none where nothing was recorded.
 pub fn charts(records: &[Record]) -> Vec<Chart> {
-    let last = records.iter().fold(0, |last, record| last.max(record.step())) as f64;
-    let charts = figure::OF_STEPS.iter().map(|figure| chart(figure, records, last));
+    let charts = figure::OF_STEPS.iter().map(|figure| chart(figure, records));
     charts.filter(|chart| !chart.curves.is_empty()).collect()
 }
 
 /// A figure of the steps; the loss with what is held out.
-fn chart(figure: &StepFigure, records: &[Record], last: f64) -> Chart {
+fn chart(figure: &StepFigure, records: &[Record]) -> Chart {
     let point = |record: &StepRecord| Some((record.step as f64, figure.measured(record)?));
     let mut points: Vec<Point> = steps(records).filter_map(point).collect();
     // A run that records no gradient norms leaves zeros.
@@ -75,7 +72,7 @@ fn chart(figure: &StepFigure, records: &[Record], last: f64) -> Chart {
     let mut curves = Vec::new();
     if figure.noisy {
         let smooth = line("smoothed", smoothed(&points), STEPS);
-        curves.extend([Curve { width: 2, ..line("each step", points, RAW) }, smooth]);
+        curves.extend([line("each step", points, RAW), smooth]);
     } else {
         curves.push(line("each step", points, STEPS));
     }
@@ -87,12 +84,12 @@ fn chart(figure: &StepFigure, records: &[Record], last: f64) -> Chart {
         curves.push(Curve { stroke, ..curve });
     }
     curves.retain(|curve| !curve.points.is_empty());
-    Chart { caption: figure.caption, curves, last }
+    Chart { caption: figure.caption, curves }
 }
 
 fn line(name: &str, points: Vec<Point>, colour: RGBColor) -> Curve {
     let (name, points, stroke) = (name.to_owned(), thinned(points), Stroke::Line);
-    Curve { name, points, ranges: Vec::new(), colour, width: 3, stroke }
+    Curve { name, points, ranges: Vec::new(), colour, stroke }
 }
 
 #[cfg(test)]

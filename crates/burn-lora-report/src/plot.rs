@@ -1,9 +1,8 @@
 //! Pictures as SVG: [`Plot`], curves over an axis, and [`Bars`], figures per case. The one place that draws.
 //!
-//! A plot is drawn for one of two places. [`Place::File`] stands alone: white paper, names of the axes, and a legend
-//! above the drawing, so that it covers nothing. [`Place::Page`] lies in a page that has captions of its own: its
-//! colours are the light ones, and the page's style sheet finds them by value and replaces them in the dark;
-//! its text is large, for a phone shows a plot at a third of its size.
+//! A plot stands alone: white paper, its title, and a legend above the drawing, so that it covers nothing. One in a
+//! page is drawn with larger [letters](PAGE), for a phone shows it at a third of its size; the page's style sheet finds its
+//! colours, the light ones, by value and replaces them in the dark.
 
 mod axis;
 mod bars;
@@ -12,12 +11,17 @@ mod paper;
 
 use plotters::style::RGBColor;
 
-pub use axis::{Axis, Scale};
+pub use axis::Scale;
 pub use bars::Bars;
 pub use curves::{Curve, Plot, Stroke};
 
 /// A place on the axis below, and a value.
 pub type Point = (f64, f64);
+
+/// Height of the letters of a plot in a file, in units of the drawing.
+pub const FILE: u32 = 13;
+/// Height of the letters of a plot in a page.
+pub const PAGE: u32 = 24;
 
 /// Colours that can be told apart, also by who sees fewer of them (Okabe and Ito, and grey).
 pub const COLOURS: [RGBColor; 8] = [
@@ -34,13 +38,4 @@ pub const COLOURS: [RGBColor; 8] = [
 /// The colour of a series; after the last one the first again.
 pub fn colour(series: usize) -> RGBColor {
     COLOURS[series % COLOURS.len()]
-}
-
-/// Where a plot is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// By itself.
-    File,
-    /// In a page.
-    Page,
 }

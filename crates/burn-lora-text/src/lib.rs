@@ -22,5 +22,5 @@ mod terminal;
 pub use address::without_passwords;
 pub use names::{and, lines, listed, or};
 pub use near::{nearest, nearest_ends};
-pub use numbers::{grouped, part, short, significant, size};
+pub use numbers::{grouped, part, significant, size};
 pub use terminal::{printable, printable_styled};

@@ -35,26 +35,6 @@ pub fn significant(value: f64) -> String {
     format!("{rounded:.decimals$}")
 }
 
-/// A number on an axis, short: `0.5`, `250`, `2k`, `135M`.
-pub fn short(value: f64) -> String {
-    let (scaled, unit) = match value.abs() {
-        size if size >= 1e9 => (value / 1e9, "G"),
-        size if size >= 1e6 => (value / 1e6, "M"),
-        size if size >= 1e4 => (value / 1e3, "k"),
-        _ => (value, ""),
-    };
-    // A power of two is written whole: 1024, not 1020. Through a logarithm it is hardly exact.
-    if unit.is_empty() && (value - value.round()).abs() < 1e-6 {
-        return format!("{}", value.round());
-    }
-    let text = significant(scaled);
-    let text = match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.'),
-        false => &text,
-    };
-    format!("{text}{unit}")
-}
-
 /// A number of bytes with the unit that reads best: `531 B`, `172 KiB`, `5.0 MiB`, `3.00 GiB`.
 pub fn size(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);
@@ -89,8 +69,6 @@ mod tests {
         let values = [1234.0, 12.34, 0.12345, 999.6, 0.0, 1.0, -0.01234, f64::NAN];
         let texts = ["1230", "12.3", "0.123", "1000", "0", "1.00", "-0.0123", "n/a"];
         assert_eq!(values.map(significant), texts);
-        let ticks = [0.0, 0.5, 250.0, 1024.0 + 1e-9, 20_000.0, 134_515_008.0].map(short);
-        assert_eq!(ticks, ["0", "0.5", "250", "1024", "20k", "135M"]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod suggestion;
 
 use std::collections::{BTreeMap, HashMap};
 
-use burn_lora::Sizes;
+use burn_lora::{Method, Products, Sizes};
 use burn_lora_models::footprint::Learned;
 use burn_lora_models::gguf::block_bytes;
 use burn_lora_models::weights::Role;
@@ -180,6 +180,8 @@ struct Outline<M> {
     scan: Scan,
     /// None where every parameter is trained.
     report: Option<PatchReport>,
+    /// The kind of the adapters, where there are any.
+    method: Option<Method>,
     /// What is learned of each linear that learns something.
     linears: HashMap<String, Learned>,
     /// The bytes of matrices that are held in a file's own blocks, by path.
@@ -204,18 +206,21 @@ impl<M: TrainableModel> Outline<M> {
                 model,
                 scan,
                 report: None,
+                method: None,
                 linears: HashMap::new(),
                 blocks: BTreeMap::new(),
             });
         };
         let config = patch_config(section, M::TASK, run.train.seed);
         let report = burn_lora_patch::plan(&model, &config)?;
-        let (method, rank) = (section.lora.method, section.lora.rank);
+        let method = section.lora.method;
         let learned = |layer: &LayerReport| match layer.status {
             LayerStatus::Adapted => {
+                let rank = layer.rank;
                 let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
-                let kept = method.kept(sizes, section.lora.dropout > 0.0);
-                let input = method.keeps_input();
+                let dropout = section.lora.dropout > 0.0 && !layer.table;
+                let kept = method.kept(sizes, dropout);
+                let input = method.keeps_input() && !layer.table;
                 Some((layer.path.clone(), Learned::Factors { rank, kept, input }))
             }
             LayerStatus::TrainedWhole => Some((layer.path.clone(), Learned::Whole)),
@@ -244,7 +249,8 @@ impl<M: TrainableModel> Outline<M> {
                 });
             }
         }
-        Ok(Self { model, scan, report: Some(report), linears, blocks: BTreeMap::new() })
+        let (report, method) = (Some(report), Some(method));
+        Ok(Self { model, scan, report, method, linears, blocks: BTreeMap::new() })
     }
 }
 
@@ -279,6 +285,12 @@ impl<M> Outline<M> {
 
     fn base_params(&self) -> impl Iterator<Item = &ParamInfo> {
         self.scan.params().iter().filter(|param| param.role == ParamRole::Base)
+    }
+
+    /// The products of an adapter of that rank beside a linear's own.
+    fn products(&self, (d_in, d_out): (usize, usize), rank: usize) -> Products {
+        let products = |method: Method| method.products(Sizes { d_in, d_out, rank });
+        self.method.map(products).unwrap_or_default()
     }
 
     /// What is learned of the module at a path.

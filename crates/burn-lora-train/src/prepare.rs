@@ -211,6 +211,9 @@ pub(crate) fn patch_config(
         .with_modules_to_save(section.modules_to_save.clone())
         .with_bias(section.bias)
         .with_seed(seed);
+    config.exclude_regex = section.exclude_regex.clone();
+    config.rank_pattern = section.rank_pattern.clone();
+    config.alpha_pattern = section.alpha_pattern.clone();
     config.layers_to_transform = section.layers_to_transform.clone();
     config.layers_pattern = section.layers_pattern.clone();
     config

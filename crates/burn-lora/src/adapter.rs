@@ -15,9 +15,9 @@ mod miss;
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Distribution, Tensor, TensorData};
+use burn::tensor::{Distribution, Int, Tensor, TensorData};
 
-use crate::{AdapterConfig, FrozenWeight, LoraError};
+use crate::{AdapterConfig, FrozenWeight, LoraError, init};
 pub(crate) use initial::Initial;
 use kinds::Factors;
 pub use kinds::Method;
@@ -42,6 +42,8 @@ pub(crate) trait Adaptation: Module {
     const KEEPS_INPUT: bool = true;
     /// Whether its factors can start in a part of the weight.
     const SUBTRACTS: bool = false;
+    /// Whether it adapts embeddings too.
+    const EMBEDS: bool = false;
 
     /// Factors to start training from, for the weight given: `W' = W`.
     fn init(
@@ -79,11 +81,19 @@ pub(crate) trait Adaptation: Module {
     /// Values that a training step keeps for the backward pass, a row, beside the layer's input.
     fn kept(sizes: Sizes, dropout: bool) -> usize;
 
+    /// The products beside the weight's own.
+    fn products(sizes: Sizes) -> Products;
+
     /// `x (W + multiplier · (W' − W))`: one adapter alone.
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2>;
 
     /// `multiplier · x (W' − W)`: what an adapter adds beside others.
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2>;
+
+    /// `multiplier · (W' − W)` at rows of an embedding's table, `[n, d_out]`.
+    fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
+        self.change(rows.table.dense(), strength).select(0, rows.ids.clone())
+    }
 
     /// `multiplier · (W' − W)`, dense, for merging and for model code that knows no adapters.
     fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2>;
@@ -96,6 +106,8 @@ pub struct Factor {
     pub name: &'static str,
     /// What follows the layer's path in PEFT's files.
     pub key: &'static str,
+    /// The same where the layer is an embedding; that of a linear layer of a kind that adapts no embeddings.
+    pub table_key: &'static str,
     /// Whether it is trained; otherwise it stays as it was drawn.
     pub trained: bool,
     /// Whether LoRA+ (arXiv 2402.12354) trains it at the larger rate, as PEFT does: B and all vectors.
@@ -121,6 +133,17 @@ pub struct Sizes {
     pub rank: usize,
 }
 
+/// Multiplications in the products that a kind of adapter makes beside those of the weight with the layer's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Products {
+    /// Of a row, in a forward pass.
+    pub forward: usize,
+    /// Of a row, in a backward pass.
+    pub backward: usize,
+    /// Of a forward pass, whatever its rows.
+    pub once: usize,
+}
+
 /// How much of an adapter is in force.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Strength {
@@ -128,6 +151,13 @@ pub(crate) struct Strength {
     pub(crate) scale: f64,
     /// The share of the change at run time.
     pub(crate) multiplier: f64,
+}
+
+impl Strength {
+    /// What a change is multiplied by in which the scale is a factor of the whole.
+    fn total(self) -> f64 {
+        self.scale * self.multiplier
+    }
 }
 
 /// What a forward pass is made of.
@@ -149,6 +179,17 @@ impl Input {
             None => self.x.clone(),
         }
     }
+}
+
+/// Rows of an embedding's table that are looked up.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    /// Their numbers, `[n]`.
+    pub(crate) ids: Tensor<1, Int>,
+    /// What the frozen table has there in f32, `[n, d_out]`.
+    pub(crate) base: Tensor<2>,
+    /// The frozen table, `[d_in, d_out]`.
+    pub(crate) table: FrozenWeight,
 }
 
 /// Values of factors by name, each in Burn's layout.
@@ -213,6 +254,38 @@ impl Adapter {
         }
         sizes(config, weight)?;
         Self::new(name, Factors::init(config, weight, seed)?, config.scale(), config.dropout)
+    }
+
+    /// A fresh adapter for an embedding's table, `[rows, d]`, which it leaves as it is: A zero and B drawn from a standard
+    /// normal distribution, as PEFT's; the initialisations of linear layers mean nothing here, and there is no dropout.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init); a kind that adapts no embeddings, an initialisation that takes a part out of the weight.
+    pub fn init_embedding(
+        name: &str,
+        config: &AdapterConfig,
+        table: &Param<Tensor<2>>,
+        seed: u64,
+    ) -> Result<Self, LoraError> {
+        let config = config.of_embedding()?;
+        let Sizes { d_in, d_out, rank } = sizes(&config, table)?;
+        let norms = match config.method.factor(dora::MAGNITUDE.name) {
+            Some(_) => {
+                let table = table.base().detach().set_require_grad(false);
+                let norms = FrozenWeight::from(table).column_norms_squared().sqrt();
+                norms.try_into_vec_as::<f32>().map_err(|error| LoraError::Unreadable {
+                    init: config.init,
+                    reason: error.to_string(),
+                })?
+            }
+            None => Vec::new(),
+        };
+        Self::from_values(name, &config, table, |factor| match factor.name {
+            name if name == lora::A.name => vec![0.0; d_in * rank],
+            name if name == lora::B.name => init::standard_normal(rank * d_out, seed),
+            _ => norms.clone(),
+        })
     }
 
     /// An adapter as `config` describes it, for `weight: [d_in, d_out]`, with the values that
@@ -403,6 +476,11 @@ impl Adapter {
     /// What this adapter adds to the output beside others, `[rows, d_out]`.
     pub(crate) fn branch(&self, x: Tensor<2>, weight: FrozenWeight) -> Tensor<2> {
         self.factors.branch(self.input(x, weight), self.strength())
+    }
+
+    /// What this adapter adds to rows of an embedding's table, `[n, d_out]`.
+    pub(crate) fn change_rows(&self, rows: &Rows) -> Tensor<2> {
+        self.factors.change_rows(rows, self.strength())
     }
 
     /// The dense change of `weight`, `[d_in, d_out]`, both in f32.

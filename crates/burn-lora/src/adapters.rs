@@ -9,8 +9,9 @@ mod suspended;
 use std::cell::RefCell;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization, Reparameterizer};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
+use crate::adapter::Rows;
 use crate::{Adapter, Factor, FrozenWeight, LoraError, Method};
 use suspended::Suspended;
 
@@ -108,6 +109,17 @@ impl Adapters {
         let first = effective.next()?;
         let y = first.forward(x.clone(), weight.clone());
         Some(effective.fold(y, |y, adapter| y + adapter.branch(x.clone(), weight.clone())))
+    }
+
+    /// The rows of these numbers of an embedding's table, `[n, d]` in f32, with the change of every adapter in force or
+    /// merged. ids: `[n]`, table: `[rows, d]` as it is frozen.
+    pub(crate) fn rows(&self, ids: Tensor<1, Int>, table: FrozenWeight) -> Tensor<2> {
+        if let Some(merged) = self.merged() {
+            return FrozenWeight::from(merged.clone()).gather(ids);
+        }
+        let base = table.gather(ids.clone());
+        let rows = Rows { ids, base, table };
+        self.effective().fold(rows.base.clone(), |sum, adapter| sum + adapter.change_rows(&rows))
     }
 
     /// Whether [`forward`](Self::forward) gives something.

@@ -128,6 +128,21 @@ impl AdapterConfig {
         Self { rank, alpha, init: Init::default(), ..self.clone() }
     }
 
+    /// The settings of an adapter on an embedding: without dropout, which PEFT has none of there.
+    ///
+    /// # Errors
+    ///
+    /// A kind that adapts no embeddings; an initialisation that takes a part out of the weight.
+    pub fn of_embedding(&self) -> Result<Self, LoraError> {
+        if !self.method.embeds() {
+            return Err(LoraError::EmbeddingMethod { method: self.method });
+        }
+        if self.init.moves_base() {
+            return Err(LoraError::EmbeddingInit { init: self.init });
+        }
+        Ok(Self { dropout: 0.0, ..self.clone() })
+    }
+
     /// Whether the factors can start in a weight `[d_in, d_out]` as they are to.
     ///
     /// # Errors

@@ -3,11 +3,16 @@
 //!
 //! `Embedding::forward` gives rows in the table's own format. Model code that calls these gets f32, as it
 //! is from everything else.
+//!
+//! An adapter on the table changes its rows and not the head: a head that shares the table multiplies with it as it is
+//! frozen, merged or not, as PEFT's does until it merges. Rows of factor A alone are read for the ids of a pass, and
+//! gradients are scattered into A's rows; `Embedding::forward`, in model code that knows no adapters, composes the whole
+//! table first.
 
 use burn::nn::Embedding;
 use burn::tensor::{Int, Tensor};
 
-use crate::{FrozenWeight, product};
+use crate::{Adapters, FrozenWeight, product};
 
 /// What model code calls in place of `Embedding::forward`. A table that is trained gets its gradient.
 ///
@@ -16,19 +21,23 @@ use crate::{FrozenWeight, product};
 /// - ids: `[batch, tokens]`
 /// - output: `[batch, tokens, d]` in f32
 pub fn embed(embedding: &Embedding, ids: Tensor<2, Int>) -> Tensor<3> {
+    let ([batch, tokens], [_, d]) = (ids.dims(), embedding.weight.dims());
+    if let Some(set) = adapters(embedding) {
+        let rows = set.rows(ids.reshape([batch * tokens]), FrozenWeight::of(&embedding.weight));
+        return rows.reshape([batch, tokens, d]);
+    }
     match FrozenWeight::of(&embedding.weight) {
         FrozenWeight::Dense(_) => embedding.forward(ids),
         _ => {
             // `val`: something that changes the rows may hang on the table.
             let table = FrozenWeight::from(embedding.weight.val());
-            let [batch, tokens] = ids.dims();
-            let [_, d] = table.dims();
             table.gather(ids.reshape([batch * tokens])).reshape([batch, tokens, d])
         }
     }
 }
 
-/// `hidden tableᵀ`: the logits of every row of the table. A table that is trained gets its gradient.
+/// `hidden tableᵀ`: the logits of every row of the table. A table that is trained gets its gradient; adapters on the table
+/// change nothing here.
 ///
 /// # Shapes
 ///
@@ -39,10 +48,24 @@ pub fn unembed<const D: usize>(embedding: &Embedding, hidden: Tensor<D>) -> Tens
     let d = shape[D - 1];
     let rows = shape[..D - 1].iter().product();
     let hidden = hidden.reshape([rows, d]);
-    let logits = match FrozenWeight::from(embedding.weight.val()) {
+    let logits = match FrozenWeight::from(head_table(embedding)) {
         FrozenWeight::Dense(table) => product(hidden, table.transpose()),
         table => table.multiply_transposed(hidden),
     };
     shape[D - 1] = logits.dims()[1];
     logits.reshape(shape)
+}
+
+/// The table that [`unembed`] multiplies with, `[rows, d]`: without the adapters that hang on it.
+pub fn head_table(embedding: &Embedding) -> Tensor<2> {
+    match adapters(embedding) {
+        Some(_) => embedding.weight.base(),
+        None => embedding.weight.val(),
+    }
+}
+
+/// The adapters of a frozen table.
+fn adapters(embedding: &Embedding) -> Option<&Adapters> {
+    let set = embedding.weight.reparameterization::<Adapters>()?;
+    (!set.is_turned() && !embedding.weight.base().is_require_grad()).then_some(set)
 }

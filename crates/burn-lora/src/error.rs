@@ -82,6 +82,21 @@ pub enum LoraError {
         /// The kind of adapter.
         method: Method,
     },
+    /// This kind of adapter is for linear layers.
+    #[error("{} adapts linear layers and no embedding: leave it out, or use lora or dora", method.title())]
+    EmbeddingMethod {
+        /// The kind of adapter.
+        method: Method,
+    },
+    /// An embedding's adapter starts at zero.
+    #[error(
+        "the initialisation {init} takes a part out of a linear layer's weight, and an embedding's adapter starts at zero: leave the \
+         embedding out, or use another initialisation"
+    )]
+    EmbeddingInit {
+        /// The initialisation asked for.
+        init: Init,
+    },
     /// The weight holds values that no decomposition exists of.
     #[error(
         "the initialisation {init} decomposes the weight, which holds values that are not finite: check the base model's files"

@@ -8,7 +8,7 @@
 use burn::nn::Linear;
 use burn::tensor::{DType, FloatDType, Tensor};
 
-use crate::{Adapters, FrozenWeight, product};
+use crate::{Adapters, FrozenWeight, product, rows};
 
 /// What model code calls in place of `Linear::forward`.
 pub trait LoraForward {
@@ -16,6 +16,7 @@ pub trait LoraForward {
     ///
     /// Dropout acts only where `x` lives on an autodiff device, as Burn's own `Dropout` does. A
     /// weight that is itself trainable falls back to `Linear::forward`, which gives it its gradient.
+    /// Within [`by_row`](crate::by_row) each row has the adapter that it names.
     /// The output is in the number format of `x`; with an adapter the product is made in f32.
     ///
     /// # Shapes
@@ -36,7 +37,13 @@ impl LoraForward for Linear {
         let trained = self.weight.base().is_require_grad();
 
         let set = self.weight.reparameterization::<Adapters>();
+        let by_row = rows::names();
         let y = match set.filter(|set| !trained && !set.is_turned()) {
+            Some(set) if by_row.is_some() => {
+                let names = by_row.unwrap_or_default();
+                let y = set.forward_by_row(&in_f32(x), &FrozenWeight::of(&self.weight), &names);
+                plus(y, bias)
+            }
             Some(set) if set.is_merged() => {
                 times(in_f32(x), set.merged().cloned().unwrap_or_else(|| self.weight.val()), bias)
             }

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::Initial;
 use crate::{AdapterConfig, LoraError};
+pub(crate) use drawn::standard_normal;
 
 /// How factors start. Whichever it is, the adapted layer computes at first what the base computes.
 ///

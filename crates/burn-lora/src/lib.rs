@@ -14,10 +14,13 @@
 //! - [`Method`]: the table of kinds of adapter, LoRA, DoRA, MiSS and LoRA-FA, with the [`Factor`]s of each.
 //! - [`Adapter`]: factors with a name; [`Adapters`]: the set that hangs on one weight, attached
 //!   through Burn's `Reparameterization`, so that no model code changes.
-//! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path.
+//! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path; [`embed`] and [`unembed`]
+//!   in the place of `Embedding::forward` and of a product with the table.
+//! - [`by_row`]: batches whose rows name their adapter, or none.
 //! - [`FrozenWeight`]: what multiplies, in whatever number format it is held.
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
 //! - [`product`]: a matrix product that keeps f32 in f32, on GPUs too.
+//! - [`decomposition`]: singular values of a matrix, or of a product of two thin ones.
 //! - [`device::parse`]: the one place where a backend is chosen, from a string.
 //!
 //! This crate knows no model, no file, no configuration file and no training loop.
@@ -47,17 +50,19 @@
 mod adapter;
 mod adapters;
 mod config;
+pub mod decomposition;
 pub mod device;
 mod embedding;
 mod error;
 mod forward;
 mod init;
 mod op;
+mod rows;
 
-pub use adapter::{Adapter, Factor, Method, Sizes};
+pub use adapter::{Adapter, Factor, Method, Products, Sizes};
 pub use adapters::{Adapters, FactorPath, attach, attach_sets, detach, is_trained, sets, unshared};
 pub use config::AdapterConfig;
-pub use embedding::{embed, unembed};
+pub use embedding::{embed, head_table, unembed};
 pub use error::LoraError;
 pub use forward::LoraForward;
 pub use init::Init;
@@ -67,3 +72,4 @@ pub use op::{
     Branch, Frozen, FrozenBackend, FrozenWeight, Lora, LoraBackend, Mask, ProductBackend,
     QuantisedMatrix, lora_linear, product,
 };
+pub use rows::by_row;

@@ -2,40 +2,13 @@
 //! backward pass what its kind of adapter says, shown by counting what is allocated.
 
 #![cfg(feature = "flex")]
-#![allow(
-    unsafe_code,
-    reason = "an allocator is an unsafe trait; this one only counts and forwards"
-)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{DType, Distribution, Int, Tensor};
 use burn_lora::{Adapter, AdapterConfig, LoraForward, Method, Sizes, attach, embed, unembed};
-
-struct Counting;
-
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
-static ALIVE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is forwarded unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        ALIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's guarantees for `alloc` are those that `System.alloc` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: `pointer` came from `System.alloc` with this layout, by `alloc` above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use burn_lora_counting::{Counting, alive, measured};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -84,11 +57,12 @@ fn largest_of_a_step(net: &Net, forward: impl Fn(&Net, Tensor<2, Int>) -> Tensor
     let device = burn_lora::device::parse("flex").unwrap().autodiff();
     let ids = Tensor::arange(0..16, &device).reshape([1, 16]);
     let mut optimizer = AdamWConfig::new().init();
-    LARGEST.store(0, Ordering::Relaxed);
-    let loss = forward(net, ids).powf_scalar(2.0).mean();
-    let grads = GradientsParams::from_grads(loss.backward(), net);
-    drop(optimizer.step(1e-3, net.clone(), grads));
-    LARGEST.load(Ordering::Relaxed)
+    let step = || {
+        let loss = forward(net, ids).powf_scalar(2.0).mean();
+        let grads = GradientsParams::from_grads(loss.backward(), net);
+        drop(optimizer.step(1e-3, net.clone(), grads));
+    };
+    measured(step).1.largest
 }
 
 const ROWS: usize = 1024;
@@ -105,9 +79,9 @@ fn kept(method: Method, dropout: f64) -> f64 {
     let linear = attach(Linear { weight, bias: None }, "weight", adapter).unwrap();
     let pass = || {
         let x = Tensor::<2>::random([ROWS, d_in], Distribution::Default, &device).require_grad();
-        let before = ALIVE.load(Ordering::Relaxed) - 4 * ROWS * d_in;
+        let before = alive() - 4 * ROWS * d_in;
         let y = linear.lora_forward(x);
-        let after = ALIVE.load(Ordering::Relaxed);
+        let after = alive();
         assert_eq!(y.dims(), [ROWS, d_out]);
         (after as f64 - before as f64) / 4.0 / ROWS as f64 - d_out as f64
     };

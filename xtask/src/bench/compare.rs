@@ -18,6 +18,7 @@ use super::report::excused;
 use super::report::figure::Figure;
 use super::report::markdown::Table;
 use super::report::numbers::ratio;
+use super::report::rows::cells;
 use super::statistics::Spread;
 
 /// The share of the old median that a median must differ by.
@@ -66,28 +67,15 @@ pub struct Comparison {
     pub added: Vec<Cell>,
 }
 
-/// What is compared.
-const FIGURES: [Figure; 6] = [
-    Figure::Tokens,
-    Figure::Base,
-    Figure::Attached,
-    Figure::Merged,
-    Figure::Peak,
-    Figure::FirstStep,
+/// What is compared, and whether more of it is better.
+const FIGURES: [(Figure, bool); 6] = [
+    (Figure::TOKENS, true),
+    (Figure::BASE, false),
+    (Figure::ATTACHED, false),
+    (Figure::MERGED, false),
+    (Figure::PEAK, false),
+    (Figure::FIRST_STEP, false),
 ];
-
-/// What each process of each cell measured. Where a resumed run repeats a process, the last one counts.
-type Cells<'a> = BTreeMap<&'a Cell, BTreeMap<usize, &'a Measured>>;
-
-fn cells(lines: &[Line]) -> Cells<'_> {
-    let mut cells = Cells::new();
-    for line in lines {
-        if let Line::Sample(sample) = line {
-            cells.entry(&sample.cell).or_default().insert(sample.repeat, &sample.measured);
-        }
-    }
-    cells
-}
 
 /// Holds the new lines against the old ones.
 pub fn compare(old: &[Line], new: &[Line]) -> Comparison {
@@ -122,16 +110,13 @@ fn changes(
     old: &BTreeMap<usize, &Measured>,
     new: &BTreeMap<usize, &Measured>,
 ) -> Vec<Change> {
-    let change = |figure: Figure| {
+    let change = |(figure, more_is_better): (Figure, bool)| {
         let spread = |processes: &BTreeMap<usize, &Measured>| {
             Spread::of(processes.values().filter_map(|one| figure.of(cell, one)).collect())
         };
         let (before, after) = (spread(old)?, spread(new)?);
-        let verdict = verdict(
-            interval(before, old.len()),
-            interval(after, new.len()),
-            figure.more_is_better(),
-        );
+        let (was, is) = (interval(before, old.len()), interval(after, new.len()));
+        let verdict = verdict(was, is, more_is_better);
         Some(Change { cell: cell.clone(), figure, old: before, new: after, verdict })
     };
     FIGURES.into_iter().filter_map(change).collect()
@@ -218,7 +203,7 @@ impl fmt::Display for Comparison {
             };
             table.row([
                 change.cell.to_string(),
-                change.figure.name().to_owned(),
+                change.figure.name.to_owned(),
                 side(change.old),
                 side(change.new),
                 ratio(change.new.median / change.old.median),
@@ -294,7 +279,7 @@ mod tests {
         };
         let found = compare(&merged(1.0, 200), &merged(1.5, 100));
         let verdicts: Vec<(&str, Verdict)> =
-            found.changes.iter().map(|change| (change.figure.name(), change.verdict)).collect();
+            found.changes.iter().map(|change| (change.figure.name, change.verdict)).collect();
         assert_eq!(
             verdicts,
             [

@@ -1,6 +1,6 @@
 //! `report.md`: what results files say, a question a section, with plots beside it.
 //!
-//! - [`row`], [`figure`]: the lines of the files as rows of labels and figures;
+//! - [`rows`], [`row`], [`figure`]: the lines of the files as rows of labels and figures;
 //! - [`questions`]: the tables and plots, declared; [`question`]: what a declaration is made of, and how it is carried out;
 //! - [`circumstances`]: on what and how; [`claims`]: what others published; [`excuses`]: what is missing;
 //! - [`markdown`], [`numbers`]: what sections are written with; plots are drawn by `burn_lora_report::plot`.
@@ -18,6 +18,7 @@ pub mod numbers;
 mod question;
 mod questions;
 pub mod row;
+pub mod rows;
 
 pub use excuses::excused;
 use markdown::Section;
@@ -54,7 +55,7 @@ fn sections(
     lines: &[Line],
     results: &[&Path],
 ) -> Result<Vec<Section>, burn_lora_report::ReportError> {
-    let rows = row::rows(lines);
+    let rows = rows::rows(lines);
     let names: Vec<String> = results.iter().map(|path| format!("`{}`", path.display())).collect();
     let mut sections = vec![circumstances::section(lines, &names.join(", "))];
     for question in questions::QUESTIONS {

@@ -9,7 +9,7 @@ use burn_lora_models::{
     Architecture, CausalLm, Classifier, Decoder, Model, ModelError, SequenceClassifier,
 };
 use burn_lora_patch::peft::{self, LoadOptions};
-use burn_lora_patch::{PatchError, merge_and_unload, trainable_ids};
+use burn_lora_patch::{Layout, ParamRole, PatchError, Scan, merge_and_unload, trainable_ids};
 
 use super::CURVE;
 use super::fixture::{Fixture, Values, read};
@@ -201,6 +201,12 @@ fn gradient_difference<M: Logits>(
 ) -> Result<f64, Failure> {
     let grads = GradientsParams::from_grads(loss(model, batch).backward(), model);
     let ids = trainable_ids(model);
+    let scan = Scan::of(model);
+    // Factors and weights of linears lie the other way round in PEFT's files, tables as they do here.
+    let turned = |id: ParamId| {
+        let param = scan.params().iter().find(|param| param.id == id);
+        param.is_some_and(|it| it.role == ParamRole::Factor || it.layout == Some(Layout::InOut))
+    };
     let known = expected.keys().filter(|key| key.starts_with("grad.")).count();
     if known != ids.len() {
         return Err(format!("{} trainable tensors, PEFT has {known}", ids.len()).into());
@@ -210,7 +216,7 @@ fn gradient_difference<M: Logits>(
         // PEFT's files leave out `.weight` after some names that its parameters have it in.
         let expected = get(expected, &format!("grad.{key}"))
             .or_else(|_| get(expected, &format!("grad.{key}.weight")))?;
-        let got = gradient(&grads, id, expected.shape.len())
+        let got = gradient(&grads, id, expected.shape.len(), turned(id))
             .ok_or_else(|| format!("`{key}` has no gradient"))?;
         let got: Vec<f32> = got.try_to_vec()?;
         let scale = largest(expected.values.iter().copied()).max(f64::MIN_POSITIVE);
@@ -221,11 +227,17 @@ fn gradient_difference<M: Logits>(
     Ok(worst)
 }
 
-/// The gradient in PEFT's layout: a matrix is `[d_out, d_in]` there.
-fn gradient(grads: &GradientsParams, id: ParamId, dimensions: usize) -> Option<TensorData> {
+/// The gradient in PEFT's layout, of a parameter whose rows and columns are exchanged there or not.
+fn gradient(
+    grads: &GradientsParams,
+    id: ParamId,
+    dimensions: usize,
+    turned: bool,
+) -> Option<TensorData> {
     match dimensions {
         1 => Some(grads.get::<1>(id)?.into_data()),
-        2 => Some(grads.get::<2>(id)?.transpose().into_data()),
+        2 if turned => Some(grads.get::<2>(id)?.transpose().into_data()),
+        2 => Some(grads.get::<2>(id)?.into_data()),
         _ => None,
     }
 }

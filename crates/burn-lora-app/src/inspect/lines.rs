@@ -5,6 +5,7 @@ use std::fmt;
 use burn_lora::Method;
 use burn_lora_text::grouped;
 
+use super::spectrum::ENOUGH;
 use super::{Inspection, OtherTensor};
 
 impl fmt::Display for Inspection {
@@ -29,6 +30,12 @@ impl fmt::Display for Inspection {
         if !self.layers.is_empty() {
             writeln!(f, "\n{}", table(&self.layer_rows()))?;
         }
+        if self.layers.iter().any(|layer| layer.spectrum.is_some()) {
+            writeln!(f, "\n{}", table(&self.spectrum_rows()))?;
+        }
+        if !self.blocks.is_empty() {
+            writeln!(f, "\n{}", table(&self.block_rows()))?;
+        }
         if !self.others.is_empty() {
             writeln!(f, "\n{}", table(&self.other_rows()))?;
         }
@@ -39,7 +46,11 @@ impl fmt::Display for Inspection {
             write!(f, " and {} beside them", grouped(totals.other_parameters))?;
         }
         let bytes = grouped(usize::try_from(self.bytes).unwrap_or(usize::MAX));
-        write!(f, ", {bytes} bytes, change {}", short(totals.norm_change))?;
+        write!(f, ", {bytes} bytes, change {}", figures(totals.norm_change))?;
+        if let Some(rank) = self.suggested_rank.filter(|rank| *rank > 0) {
+            let share = 100.0 * ENOUGH;
+            write!(f, "\nrank {rank} keeps {share} % of the squared norm of every layer's change")?;
+        }
         for note in &self.notes {
             write!(f, "\nnote: {note}")?;
         }
@@ -59,21 +70,68 @@ impl Inspection {
                 layer.path.clone(),
                 shape(&layer.shape_a),
                 shape(&layer.shape_b),
-                short(layer.scale),
+                figures(layer.scale),
                 layer.dtype.clone(),
-                short(layer.norm_a),
-                short(layer.norm_b),
-                short(layer.norm_change),
+                figures(layer.norm_a),
+                figures(layer.norm_b),
+                figures(layer.norm_change),
             ]
         }));
         if self.layers.iter().any(|layer| layer.norm_magnitude.is_some()) {
             let magnitudes = self
                 .layers
                 .iter()
-                .map(|layer| layer.norm_magnitude.map_or_else(String::new, short));
+                .map(|layer| layer.norm_magnitude.map_or_else(String::new, figures));
             let column = std::iter::once("‖magnitude‖".to_owned()).chain(magnitudes);
             rows.iter_mut().zip(column).for_each(|(row, cell)| row.push(cell));
         }
+        rows
+    }
+
+    fn spectrum_rows(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![
+            ["layer", "largest σ", "smallest σ", "effective rank", "rank of 90 %", "rank of 99 %"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
+        let with_base = self.layers.iter().any(|layer| layer.norm_weight.is_some());
+        if with_base {
+            rows[0].push("‖change‖/‖W‖".to_owned());
+        }
+        for layer in &self.layers {
+            let Some(spectrum) = &layer.spectrum else { continue };
+            let value =
+                |value: Option<&f64>| value.map_or_else(String::new, |value| figures(*value));
+            let values = &spectrum.singular_values;
+            let mut row = vec![
+                layer.path.clone(),
+                value(values.first()),
+                value(values.last()),
+                format!("{:.2}", spectrum.effective_rank),
+                spectrum.rank_of(0.9).to_string(),
+                spectrum.rank_of(ENOUGH).to_string(),
+            ];
+            if with_base {
+                row.push(share(Some(layer.norm_change), layer.norm_weight));
+            }
+            rows.push(row);
+        }
+        rows
+    }
+
+    fn block_rows(&self) -> Vec<Vec<String>> {
+        let head = ["layer", "block", "type", "‖block‖", "‖change‖", "‖change‖/‖W‖"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(self.blocks.iter().map(|block| {
+            vec![
+                block.path.clone(),
+                shape(&block.shape),
+                block.dtype.clone(),
+                figures(block.norm_block),
+                block.norm_change.map_or_else(|| "?".to_owned(), figures),
+                share(block.norm_change, block.norm_weight),
+            ]
+        }));
         rows
     }
 
@@ -111,8 +169,16 @@ fn shape(shape: &[usize]) -> String {
     sizes.join(" x ")
 }
 
+/// The norm of a change over its weight's, where both are known.
+fn share(change: Option<f64>, weight: Option<f64>) -> String {
+    match (change, weight) {
+        (Some(change), Some(weight)) if weight > 0.0 => figures(change / weight),
+        _ => "?".to_owned(),
+    }
+}
+
 /// Four figures or so, with an exponent where that is shorter.
-fn short(value: f64) -> String {
+fn figures(value: f64) -> String {
     if value == 0.0 {
         "0".to_owned()
     } else if (0.01..10_000.0).contains(&value.abs()) || !value.is_finite() {

@@ -98,10 +98,15 @@ fn the_lines_are_aligned_and_the_json_has_the_same_values() {
              layers.2.q_proj   2 x 3  2 x 2  4.000   f32  1.414      0            0\n\
              layers.10.q_proj  2 x 3  2 x 2  4.000   f32  4.243  2.236       26.833\n\
              \n\
+             layer             largest σ  smallest σ  effective rank  rank of 90 %  rank of 99 %\n\
+             layers.2.q_proj           0           0            0.00             0             0\n\
+             layers.10.q_proj     25.475       8.426            1.75             1             2\n\
+             \n\
              other tensor  shape  type\n\
              score.weight  2 x 3   f32\n\
              \n\
              2 layers, 20 parameters and 6 beside them, {size} bytes, change 26.833\n\
+             rank 2 keeps 99 % of the squared norm of every layer's change\n\
              note: 1 of 2 layers change nothing: their B is zero"
         )
     );
@@ -232,21 +237,65 @@ fn magnitudes_are_a_factor_of_their_layer() {
 }
 
 #[test]
-fn blocks_of_miss_are_listed_and_no_alpha_is_told() {
+fn blocks_of_miss_are_measured_and_no_alpha_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let config = r#"{"peft_type": "MISS", "r": 2, "target_modules": ["fc"]}"#;
     write_adapter(dir.path(), config, &[f32s("fc.miss_block", &[2, 3], &[1.0; 6])]);
     let found = inspect(dir.path()).unwrap();
     assert_eq!((found.method.as_str(), found.alpha, found.layers.len()), ("miss", None, 0));
-    assert_eq!(
-        (found.others[0].name.as_str(), found.totals.other_parameters),
-        ("fc.miss_block", 6)
-    );
+    assert_eq!((found.blocks[0].path.as_str(), found.blocks[0].shape), ("fc", [2, 3]));
+    assert_eq!((found.totals.factor_parameters, found.others.len()), (6, 0));
+    assert_eq!(found.blocks[0].norm_block, 6.0_f64.sqrt());
+    assert_eq!(found.blocks[0].norm_change, None);
     let lines = found.to_string();
     assert!(
         lines.contains("\nrank 2, MiSS\n") && lines.contains("note: MiSS: how often"),
         "{lines}"
     );
+}
+
+/// Writes a base whose only weights are these.
+fn write_base(dir: &Path, weights: &[Stored]) {
+    fs::create_dir_all(dir).unwrap();
+    let bare = |key: &str| key.trim_start_matches("base_model.model.").to_owned();
+    let named: Vec<Stored> = weights
+        .iter()
+        .map(|(key, dtype, shape, bytes)| (bare(key), *dtype, shape.clone(), bytes.clone()))
+        .collect();
+    let views = named.iter().map(|(key, dtype, shape, bytes)| {
+        (key.as_str(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+    });
+    fs::write(dir.join("model.safetensors"), serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn norms_stand_beside_those_of_the_base_where_it_is_at_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let (adapter, base) = (dir.path().join("adapter"), dir.path().join("base"));
+    let weight = |layer: &str| f32s(&format!("{layer}.weight"), &[2, 3], &[1.0; 6]);
+    write_base(&base, &[weight("layers.10.q_proj"), weight("layers.2.q_proj")]);
+    write_adapter(&adapter, CONFIG, &two_layers());
+    let found = inspect_on(&adapter, Some(&base)).unwrap();
+    assert_eq!(found.base, Some(base.clone()));
+    let weights: Vec<_> = found.layers.iter().map(|layer| layer.norm_weight).collect();
+    assert_eq!(weights, [Some(6.0_f64.sqrt()); 2]);
+    // 4 √45 / √6
+    assert!(found.to_string().contains("10.954"), "{found}");
+    // The base that the configuration names is read unasked, and passed over where it is not there.
+    let named = CONFIG.replace("org/base", &base.display().to_string());
+    write_adapter(&adapter, &named, &two_layers());
+    assert_eq!(inspect(&adapter).unwrap().layers, found.layers);
+    write_adapter(&adapter, &named.replace("/base", "/none"), &two_layers());
+    assert_eq!(inspect(&adapter).unwrap().base, None);
+    assert!(inspect_on(&adapter, Some(&dir.path().join("none"))).is_err());
+
+    // A block of two rows of norms 1 and 2 over three inputs: the first row twice.
+    let miss = r#"{"peft_type": "MISS", "r": 2, "target_modules": ["fc"]}"#;
+    write_adapter(&adapter, miss, &[f32s("fc.miss_block", &[2, 2], &[1.0, 0.0, 0.0, 2.0])]);
+    write_base(&base, &[f32s("fc.weight", &[2, 3], &[1.0; 6])]);
+    let found = inspect_on(&adapter, Some(&base)).unwrap();
+    assert_eq!(found.blocks[0].norm_change, Some(6.0_f64.sqrt()));
+    assert_eq!(found.blocks[0].norm_weight, Some(6.0_f64.sqrt()));
 }
 
 fn check_refused(tensors: &[Stored], says: &str) {

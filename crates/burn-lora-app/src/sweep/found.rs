@@ -1,6 +1,6 @@
 //! What the directory of a point holds already.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -141,8 +141,9 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 /// How many numbers a safetensors file holds, from its header: a model's values are not read.
 fn parameters(path: &Path) -> Result<u64, TrainError> {
-    let header =
-        File::open(path).map_err(NoHeader::Io).and_then(|mut file| Header::read(&mut file));
+    let header = burn_lora_files::open(path)
+        .map_err(NoHeader::Io)
+        .and_then(|mut file| Header::read(&mut file));
     let header = header.map_err(|error| match error {
         NoHeader::Io(error) => TrainError::from(IoError::at("read", path)(error)),
         NoHeader::Damaged(reason) => TrainError::Damaged { path: path.to_owned(), reason },
@@ -157,6 +158,7 @@ fn parameters(path: &Path) -> Result<u64, TrainError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::time::Duration;
 
     use super::*;

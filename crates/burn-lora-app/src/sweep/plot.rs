@@ -1,7 +1,7 @@
 //! `sweep.svg`: the metric over the first axis, a line for each combination of the others.
 
 use burn_lora_report::ReportError;
-use burn_lora_report::plot::{self, Curve, Place, Plot, Stroke, colour};
+use burn_lora_report::plot::{Curve, FILE, Plot, Scale, Stroke};
 use burn_lora_train::metrics::figure;
 
 use super::grid::Axis;
@@ -10,59 +10,34 @@ use super::results::{PointState, Results};
 /// An axis whose values span more than this is drawn on a logarithmic scale.
 const WIDE: f64 = 10.0;
 
-/// Where the values of an axis stand.
-#[derive(Debug, Clone, PartialEq)]
-struct Scale {
-    /// Of each value: its logarithm to base 10, or its number.
-    positions: Vec<f64>,
-    logarithmic: bool,
-}
-
-impl Scale {
-    /// Logarithmic where all values are positive numbers that span more than [`WIDE`]; otherwise
-    /// they are names, one beside the other.
-    fn new(values: &[String]) -> Self {
-        let numbers: Option<Vec<f64>> = values
-            .iter()
-            .map(|value| value.parse().ok().filter(|number: &f64| number.is_finite()))
-            .collect();
-        if let Some(numbers) = numbers {
-            let smallest = numbers.iter().copied().fold(f64::INFINITY, f64::min);
-            let largest = numbers.iter().copied().fold(0.0, f64::max);
-            if smallest > 0.0 && largest / smallest > WIDE {
-                let positions = numbers.into_iter().map(f64::log10).collect();
-                return Self { positions, logarithmic: true };
-            }
-        }
-        Self {
-            positions: (0..values.len()).map(|index| index as f64).collect(),
-            logarithmic: false,
+/// Where the values of an axis stand: logarithmic where all are positive numbers that span more than [`WIDE`];
+/// otherwise they are names, one beside the other.
+fn places(values: &[String]) -> (Scale, Vec<f64>) {
+    let positive = |value: &String| {
+        value.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite())
+    };
+    if let Some(numbers) = values.iter().map(positive).collect::<Option<Vec<f64>>>() {
+        let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+        if numbers.iter().any(|number| number / least > WIDE) {
+            return (Scale::Log10, numbers);
         }
     }
+    (Scale::Fitted, (0..values.len()).map(|index| index as f64 + 0.5).collect())
 }
 
 /// A line for each combination of the other axes, with its points from left to right.
-fn lines(results: &Results, axis: &Axis, scale: &Scale) -> Vec<Curve> {
+fn lines(results: &Results, axis: &Axis, places: &[f64]) -> Vec<Curve> {
     let mut lines: Vec<Curve> = Vec::new();
     // The grid has the first axis outermost: its value changes every so many points.
     let stride = (results.points.len() / axis.values.len().max(1)).max(1);
     for (index, point) in results.points.iter().enumerate() {
         let after = point.after.as_ref().filter(|_| point.state == PointState::Finished);
         let value = after.and_then(|after| results.value(after));
-        let (Some(value), Some(&x)) = (value, scale.positions.get(index / stride)) else {
-            continue;
-        };
+        let (Some(value), Some(&place)) = (value, places.get(index / stride)) else { continue };
         let others = results.axes.iter().zip(&point.values).skip(1);
         let name = others.map(|(axis, value)| format!("{} {value}", axis.short()));
         let name = name.collect::<Vec<_>>().join(", ");
-        match lines.iter_mut().find(|line| line.name == name) {
-            Some(line) => line.points.push((x, value)),
-            None => {
-                let (colour, points, ranges) = (colour(lines.len()), vec![(x, value)], Vec::new());
-                let stroke = Stroke::LineAndDots;
-                lines.push(Curve { name, points, ranges, colour, width: 2, stroke });
-            }
-        }
+        Curve::named(&mut lines, &name, Stroke::LineAndDots).points.push((place, value));
     }
     for line in &mut lines {
         line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -78,23 +53,23 @@ fn lines(results: &Results, axis: &Axis, scale: &Scale) -> Vec<Curve> {
 pub(super) fn draw(results: &Results) -> Result<Option<String>, ReportError> {
     let Some(axis) = results.axes.first() else { return Ok(None) };
     let shown: Vec<String> = axis.values.iter().map(|value| super::grid::shown(value)).collect();
-    let scale = Scale::new(&shown);
-    let curves = lines(results, axis, &scale);
+    let (scale, places) = places(&shown);
+    let curves = lines(results, axis, &places);
     if curves.is_empty() {
         return Ok(None);
     }
-    let logarithmic = if scale.logarithmic { " (logarithmic)" } else { "" };
-    let below = format!("{}{logarithmic}", axis.key);
-    let beside = figure(results.metric).head();
+    let logarithmic = if scale == Scale::Log10 { " (logarithmic)" } else { "" };
+    let mut tried: Vec<_> = places.into_iter().zip(shown).collect();
+    tried.sort_by(|a, b| a.0.total_cmp(&b.0));
     let plot = Plot {
         title: "",
-        below: &below,
-        beside: &beside,
-        axis: plot::Axis::At(scale.positions.into_iter().zip(shown).collect()),
-        values: plot::Scale::Fitted,
+        below: &format!("{}{logarithmic}", axis.key),
+        beside: &figure(results.metric).head(),
+        scales: (scale, Scale::Fitted),
+        tried: &tried,
         curves: &curves,
     };
-    plot.svg(Place::File).map(Some)
+    plot.svg(FILE).map(Some)
 }
 
 #[cfg(test)]
@@ -104,7 +79,7 @@ mod tests {
 
     fn check_scale(values: &[&str], logarithmic: bool) {
         let values: Vec<String> = values.iter().map(|&value| value.to_owned()).collect();
-        assert_eq!(Scale::new(&values).logarithmic, logarithmic, "{values:?}");
+        assert_eq!(places(&values).0 == Scale::Log10, logarithmic, "{values:?}");
     }
 
     #[test]
@@ -132,12 +107,12 @@ mod tests {
         }
         results.points[3].state = PointState::Failed;
         let axis = results.axes[0].clone();
-        let lines = lines(&results, &axis, &Scale::new(&axis.values));
+        let lines = lines(&results, &axis, &places(&axis.values).1);
         let lines: Vec<_> =
             lines.iter().map(|line| (line.name.as_str(), line.points.as_slice())).collect();
         assert_eq!(
             lines,
-            [("seed 0", &[(0.0, 3.0), (2.0, 1.0)][..]), ("seed 9", &[(2.0, 2.0)][..])]
+            [("seed 0", &[(1.0, 3.0), (100.0, 1.0)][..]), ("seed 9", &[(100.0, 2.0)][..])]
         );
 
         let svg = draw(&results).unwrap().unwrap();

@@ -8,7 +8,7 @@ use burn_lora_app::chat::{Change, Command, Help, Input, Session};
 use burn_lora_app::generator::{Generator, NamedAdapter, Writing};
 
 use super::generate::{Choice, print};
-use crate::place::place;
+use crate::place::{named_place, place};
 use crate::{output, terminal};
 
 /// Talk to a model, with or without adapters
@@ -18,7 +18,7 @@ pub struct Chat {
     #[arg(value_parser = place())]
     model: PathBuf,
     /// An adapter to switch to with /adapter NAME; may be repeated
-    #[arg(long, value_name = "NAME=DIR")]
+    #[arg(long, value_name = "NAME=DIR", value_parser = named_place())]
     adapter: Vec<String>,
     /// The system text
     #[arg(long)]

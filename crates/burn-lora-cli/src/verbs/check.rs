@@ -5,13 +5,12 @@ mod view;
 use std::path::PathBuf;
 
 use burn_lora_app::AppError;
-use burn_lora_config::RunConfig;
 use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::prepare::{Kind, Run, prepare_if_it_fits};
 use burn_lora_train::with_model;
 
 use super::Overrides;
-use crate::place::place;
+use crate::place::{configuration, input};
 use crate::{output, terminal};
 use view::Checked;
 
@@ -19,7 +18,7 @@ use view::Checked;
 #[derive(clap::Args)]
 pub struct Check {
     /// The run configuration
-    #[arg(value_parser = place())]
+    #[arg(value_parser = input())]
     config: PathBuf,
     #[command(flatten)]
     overrides: Overrides,
@@ -33,7 +32,7 @@ pub struct Check {
 
 impl Check {
     pub fn run(self) -> Result<(), AppError> {
-        let config = RunConfig::read(&self.config, &self.overrides.set)?;
+        let config = configuration(&self.config, &self.overrides.set)?;
         let observer = terminal::observer(self.json);
         with_model!(Kind::of(&config, &observer)?, Model => {
             self.tell(&prepare_if_it_fits::<Model>(config, &observer)?)

@@ -3,15 +3,17 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn_lora_app::AppError;
 use burn_lora_app::generator::{Generator, NamedAdapter, Writing, Written};
-use burn_lora_app::prompts_file::{Destination, Prompts, check_file, continue_file, continued};
+use burn_lora_app::prompts_file::{
+    Destination, Prompts, Rows, check_file, continue_file, continued,
+};
 use burn_lora_models::generate::{ROWS, Sampling};
 use serde::Serialize;
 
-use crate::place::place;
+use crate::place::{input, is_stream, output as output_file, place, text};
 use crate::{output, terminal};
 
 /// Rows of a file that are continued at a time, unless told otherwise.
@@ -26,11 +28,11 @@ pub struct Generate {
     /// The text to continue
     #[arg(long, short, required_unless_present = "input")]
     prompt: Option<String>,
-    /// A JSON Lines file with rows of `prompt` or `messages`; needs --output
-    #[arg(long, value_name = "FILE", conflicts_with = "prompt", requires = "output", value_parser = place())]
+    /// A JSON Lines file with rows of `prompt` or `messages`, `-` for standard input; needs --output
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt", requires = "output", value_parser = input())]
     input: Option<PathBuf>,
     /// Where the rows go with their continuations, as `output`; `-` is standard output
-    #[arg(long, value_name = "FILE", requires = "input", value_parser = place())]
+    #[arg(long, value_name = "FILE", requires = "input", value_parser = output_file())]
     output: Option<PathBuf>,
     /// Replace the file that --output names, if it is there
     #[arg(long, requires = "output")]
@@ -142,11 +144,6 @@ impl fmt::Display for Checked {
     }
 }
 
-/// Whether that name of a file stands for standard output.
-fn is_standard_output(path: &Path) -> bool {
-    path.as_os_str() == "-"
-}
-
 /// Prints a piece of text at once; stops where nobody reads it.
 pub fn print(text: &str) -> ControlFlow<()> {
     match output::piece(text) {
@@ -158,7 +155,7 @@ pub fn print(text: &str) -> ControlFlow<()> {
 impl Generate {
     pub fn run(self) -> Result<(), AppError> {
         let file = match (self.input, self.output) {
-            (Some(input), Some(output)) if is_standard_output(&output) => {
+            (Some(input), Some(output)) if is_stream(&output) => {
                 if self.json {
                     let reason =
                         "is standard output, which the one JSON object of the result takes";
@@ -182,6 +179,7 @@ impl Generate {
         generator.set_scale(self.scale)?;
         let how = self.choice.writing(self.batch_size.get());
         if let Some((input, output)) = file {
+            let input = text(&input).map(|(name, text)| Rows { name, text })?;
             if self.dry_run {
                 let prompts = check_file(&generator, &input, &how)?;
                 let replaces =

@@ -9,7 +9,7 @@ use clap::ValueHint;
 use serde::Serialize;
 
 use crate::output;
-use crate::place::place;
+use crate::place::{is_stream, output as output_file};
 
 /// List the ready configurations, print one, or copy one with your paths filled in
 #[derive(clap::Args)]
@@ -17,7 +17,7 @@ pub struct Init {
     /// The configuration; without it, all are listed
     name: Option<String>,
     /// The file to write, which must not exist; without it, or with `-`, the configuration is printed
-    #[arg(long, value_name = "FILE", requires = "name", value_hint = ValueHint::FilePath, value_parser = place())]
+    #[arg(long, value_name = "FILE", requires = "name", value_hint = ValueHint::FilePath, value_parser = output_file())]
     out: Option<PathBuf>,
     /// Fill in the base model
     #[arg(long, value_name = "PATH", requires = "name", value_hint = ValueHint::AnyPath)]
@@ -46,7 +46,7 @@ impl Init {
                 false => output::shown(&list()),
             };
         };
-        let out = self.out.filter(|path| path.as_os_str() != "-");
+        let out = self.out.filter(|path| !is_stream(path));
         let eval_stays = self.data.is_some() && self.eval.is_none();
         let fill = Fill { model: self.model, data: self.data, eval: self.eval, dir: self.dir };
         let text = presets::find(&name)?.filled(&fill)?;

@@ -4,19 +4,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use burn_lora_app::AppError;
-use burn_lora_config::RunConfig;
 use burn_lora_train::plan::plan;
 use clap::ValueHint;
 
 use super::Overrides;
-use crate::place::place;
+use crate::place::{configuration, input};
 use crate::{output, terminal};
 
 /// Predict a run's memory and time, and fail if it does not fit
 #[derive(clap::Args)]
 pub struct Plan {
     /// The run configuration
-    #[arg(value_hint = ValueHint::FilePath, value_parser = place())]
+    #[arg(value_hint = ValueHint::FilePath, value_parser = input())]
     config: PathBuf,
     #[command(flatten)]
     overrides: Overrides,
@@ -28,7 +27,7 @@ pub struct Plan {
 impl Plan {
     /// Fails where nothing can be planned, or where the run does not fit.
     pub fn run(self) -> Result<ExitCode, AppError> {
-        let config = RunConfig::read(&self.config, &self.overrides.set)?;
+        let config = configuration(&self.config, &self.overrides.set)?;
         let observer = terminal::observer(self.json);
         let plan = plan(config, &observer)?;
         output::told(&plan, self.json)?;

@@ -8,14 +8,14 @@ use burn_lora_app::sweep::{self, Grid, PointState, Results, SweepError};
 use burn_train::Interrupter;
 use clap::ValueHint;
 
-use crate::place::{directory, place};
+use crate::place::{configuration_text, directory, input};
 use crate::{output, terminal};
 
 /// Fine-tune with every combination of some values, and compare
 #[derive(clap::Args)]
 pub struct Sweep {
     /// The run configuration
-    #[arg(value_hint = ValueHint::FilePath, value_parser = place())]
+    #[arg(value_hint = ValueHint::FilePath, value_parser = input())]
     config: PathBuf,
     /// A key and the values to try, such as `--set adapter.rank=4,8,16`; with one value an override;
     /// may be repeated
@@ -54,7 +54,9 @@ impl Sweep {
 
     fn read(&self) -> Result<sweep::Sweep, SweepError> {
         let grid = Grid::parse(&self.set)?;
-        let sweep = sweep::Sweep::read(&self.config, &grid, self.out.as_deref())?;
+        let (name, text) = configuration_text(&self.config)
+            .map_err(|error| SweepError::Config { errors: vec![error] })?;
+        let sweep = sweep::Sweep::parse(&text, &name, &grid, self.out.as_deref())?;
         Ok(if self.no_memory_check { sweep.without_memory_check() } else { sweep })
     }
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use burn_lora_app::AppError;
-use burn_lora_config::RunConfig;
 use burn_lora_train::TrainError;
 use burn_lora_train::dry_run::dry_run;
 use burn_lora_train::exchange::launch::join;
@@ -17,7 +16,7 @@ use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
 
 use super::Overrides;
-use crate::place::place;
+use crate::place::{configuration, input};
 use crate::{output, terminal};
 
 /// Fine-tune a model as the configuration says
@@ -26,7 +25,7 @@ use crate::{output, terminal};
 #[derive(clap::Args)]
 pub struct Train {
     /// The run configuration
-    #[arg(value_parser = place())]
+    #[arg(value_parser = input())]
     config: PathBuf,
     #[command(flatten)]
     overrides: Overrides,
@@ -83,7 +82,7 @@ const INTERRUPTED: u8 = 75;
 
 impl Train {
     pub fn run(self) -> Result<ExitCode, AppError> {
-        let config = RunConfig::read(&self.config, &self.overrides.set)?;
+        let config = configuration(&self.config, &self.overrides.set)?;
         let interrupter = Interrupter::new();
         terminal::stop_on_interrupt(
             interrupter.clone(),

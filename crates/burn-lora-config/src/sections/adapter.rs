@@ -1,20 +1,24 @@
 //! `[adapter]`.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use burn_lora::{AdapterConfig, Init, Method};
-use burn_lora_patch::{Bias, Targets, TargetsForm};
+use burn_lora_patch::{Bias, Patterns, Targets, TargetsForm};
 use burn_lora_text::nearest;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
 
-use crate::allowed::{Allowed, Mismatch, flag, list, name, names, number, text, whole, word};
+use crate::allowed::{
+    Allowed, Mismatch, describe, flag, list, name, names, number, text, whole, word,
+};
 use crate::keys::{Key, Part, UnwritableError, Written, keys};
 use crate::named::Named;
 use crate::reader::Reader;
 
 /// `[adapter]`: the parameters that are trained.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one a run")]
 pub enum AdapterSection {
     /// Any other `method`: the factors of adapted linears.
     Lora(LoraSection),
@@ -63,15 +67,21 @@ keys! {
     pub struct LoraSection in "adapter" {
         part lora: AdapterConfig, "Kind, rank, alpha, dropout, rsLoRA, initialisation.";
 
-        /// The linear layers to adapt: exact paths or endings of them; a regex matches the whole path.
+        /// The linear layers to adapt, and embeddings by name (`lora` and `dora`): exact paths or endings of them; a regex matches the whole path.
         targets: Targets = Targets::AllLinear, targets();
         /// Layers that `targets` would match but that are left alone.
         exclude: Vec<String> = vec![], names("module names");
+        /// A regex of whole paths that are left alone too.
+        exclude_regex: Option<String> = None => "none", name().called("regular expression").optional();
         /// Adapt only these layers of the stack.
         layers_to_transform: Option<Vec<usize>> = None => "all",
             list(whole(0..)).called("list of layer numbers from 0").optional();
         /// Names of the lists of layers that the numbers count in, such as ["layers"].
         layers_pattern: Vec<String> = vec![], names("names");
+        /// Ranks of layers by regex: the first that matches a layer's path, or an ending of it from a dot on, stands in the place of `rank`. Not with `miss`.
+        rank_pattern: Patterns<usize> = Patterns::default(), patterns(whole(1..));
+        /// Alphas of layers by regex, as `rank_pattern`, in the place of `alpha`. Not with `miss`.
+        alpha_pattern: Patterns<f64> = Patterns::default(), patterns(number(0.0..));
         /// Modules trained whole and saved beside the factors; a classification head always is.
         modules_to_save: Vec<String> = vec![], names("module names");
         /// Biases of the base that are trained and saved beside the factors: those of adapted layers (`lora_only`), or every one, of norms too.
@@ -98,7 +108,11 @@ keys! {
 pub(crate) fn meaningless(method: Method) -> impl Iterator<Item = &'static str> {
     let scale: &'static [&'static str] = if method.scaled() { &[] } else { &["alpha", "rslora"] };
     let start: &'static [&'static str] = if method.drawn() { &[] } else { &["init"] };
-    scale.iter().chain(start).copied()
+    // Files of other types than LoRA's hold one rank for all layers.
+    let is_lora = method.peft_type() == Method::default().peft_type();
+    let by_layer: &'static [&'static str] =
+        if is_lora { &[] } else { &["rank_pattern", "alpha_pattern"] };
+    scale.iter().chain(start).chain(by_layer).copied()
 }
 
 impl Part for AdapterSection {
@@ -171,4 +185,58 @@ fn targets() -> Allowed<Targets> {
         TargetsForm::Pattern(entries) => Value::from(entries),
     };
     Allowed::new(TargetsForm::WORDS, read, write)
+}
+
+/// Values by pattern of layers, in the order in which they stand: a table, or a list of tables where the order is another
+/// than the alphabet's, in which tables are written.
+fn patterns<T: Copy + 'static>(value: Allowed<T>) -> Allowed<Patterns<T>> {
+    let words = format!(
+        "table of regular expressions, each with a {}, or a list of such tables",
+        value.words
+    );
+    let value = Rc::new(value);
+    let of_entry = Rc::clone(&value);
+    let read = move |given: &Spanned<DeValue<'_>>| match given.get_ref().as_array() {
+        Some(tables) => {
+            let entries: Result<Vec<_>, Mismatch> =
+                tables.iter().map(|table| entries(table, &of_entry)).collect();
+            Ok(entries?.into_iter().flatten().collect())
+        }
+        None => Ok(entries(given, &of_entry)?.into_iter().collect()),
+    };
+    let write = move |patterns: &Patterns<T>| {
+        let mut entries: Vec<(String, Value)> = Vec::new();
+        for (pattern, of_pattern) in patterns.iter() {
+            entries.extend(value.write(&of_pattern)?.map(|value| (pattern.to_owned(), value)));
+        }
+        let table = |entries: &[(String, Value)]| {
+            Value::Table(entries.iter().cloned().collect::<toml::Table>())
+        };
+        let sorted = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        Ok(Some(match sorted {
+            true => table(&entries),
+            false => Value::Array(entries.chunks(1).map(table).collect()),
+        }))
+    };
+    Allowed::new_fallible(words, read, write)
+}
+
+/// The entries of a table, in the order of the text.
+fn entries<T: 'static>(
+    table: &Spanned<DeValue<'_>>,
+    allowed: &Allowed<T>,
+) -> Result<Vec<(String, T)>, Mismatch> {
+    let DeValue::Table(found) = table.get_ref() else {
+        return Err(Mismatch::found(table, describe(table.get_ref())));
+    };
+    let mut entries = Vec::with_capacity(found.len());
+    for (pattern, value) in found.iter() {
+        let value = allowed.read(value).map_err(|inner| {
+            let found = format!("a table with {} at `{}`", inner.found, pattern.get_ref());
+            Mismatch { found, ..inner }
+        })?;
+        entries.push((pattern.span().start, (pattern.get_ref().to_string(), value)));
+    }
+    entries.sort_by_key(|(at, _)| *at);
+    Ok(entries.into_iter().map(|(_, entry)| entry).collect())
 }

@@ -78,12 +78,12 @@ pub(super) fn system(row: &Object) -> Result<Option<Message>, RowProblem> {
 /// A turn with all of its keys, which a chat template may read.
 fn message(key: &str, index: usize, turn: &Value) -> Result<Message, RowProblem> {
     let at = |name: &str| format!("{key}[{index}].{name}");
-    let part = |name: &str| {
-        turn.get(name)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-            .ok_or_else(|| wrong(at(name), "a string", turn.get(name)))
+    let part = |name: &str| match turn.get(name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Array(parts)) => of_parts(parts, at(name)),
+        other => Err(wrong(at(name), "a string", other)),
     };
+    mask(turn, at)?;
     // Each name of the list is met with each shape of turn.
     let of_sharegpt =
         turn.get("from").is_some() || (key == "conversations" && turn.get("role").is_none());
@@ -113,7 +113,7 @@ fn message(key: &str, index: usize, turn: &Value) -> Result<Message, RowProblem>
         None | Some(Value::Null | Value::Bool(_)) => {}
         other => return Err(wrong(at("train"), "true or false", other)),
     }
-    let mut message = Message::new(role, "");
+    let mut message = Message::new(role.trim(), "");
     let fields = turn.as_object().into_iter().flatten();
     for (name, value) in fields.filter(|(name, _)| !matches!(name.as_str(), "from" | "value")) {
         message = message.with(name, value.clone());
@@ -122,6 +122,49 @@ fn message(key: &str, index: usize, turn: &Value) -> Result<Message, RowProblem>
         message = message.with("train", false.into());
     }
     Ok(message.with("content", content))
+}
+
+/// The text of a content in parts that is one text, as interfaces write what a template reads as a string.
+fn of_parts(parts: &[Value], key: String) -> Result<String, RowProblem> {
+    const TEXTS: [&str; 3] = ["text", "input_text", "output_text"];
+    let text = |part: &Value| match part {
+        Value::String(text) => Ok(text.clone()),
+        part => match (part.get("type").and_then(Value::as_str), part.get("text")) {
+            (None, Some(Value::String(text))) => Ok(text.clone()),
+            (Some(kind), Some(Value::String(text))) if TEXTS.contains(&kind) => Ok(text.clone()),
+            (kind, _) => Err(kind.unwrap_or("unknown").to_owned()),
+        },
+    };
+    let texts: Result<Vec<String>, String> = parts.iter().map(text).collect();
+    match texts {
+        Ok(texts) if texts.len() == 1 => Ok(texts.concat()),
+        Ok(texts) => Err(RowProblem::Texts { key, count: texts.len() }),
+        Err(kind) => Err(RowProblem::Part { key, kind }),
+    }
+}
+
+/// Refuses what other tools call an answer that is not learned: it would be learned all the same.
+fn mask(turn: &Value, at: impl Fn(&str) -> String) -> Result<(), RowProblem> {
+    // With what each changes nothing.
+    const MASKS: [(&str, bool); 7] = [
+        ("loss", true),
+        ("train_on_turn", true),
+        ("training", true),
+        ("train_detail", false),
+        ("mask", false),
+        ("masked", false),
+        ("ignore_loss", false),
+    ];
+    let masks = |(key, neutral): &(&str, bool)| match turn.get(key) {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(on)) => on != neutral,
+        Some(Value::Number(number)) => number.as_f64() != Some(f64::from(u8::from(*neutral))),
+        Some(value) => says(value),
+    };
+    match MASKS.iter().find(|mask| masks(mask)) {
+        Some((key, _)) => Err(RowProblem::Mask { key: at(key) }),
+        None => Ok(()),
+    }
 }
 
 /// The calls of a ShareGPT turn of the role `function_call`: an object with a name and arguments, or a list of them.

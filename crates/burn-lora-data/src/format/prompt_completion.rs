@@ -19,6 +19,11 @@ pub(super) const SPEC: Spec = Spec {
     optional: &[],
     holds: Holds::Text,
     read: |row, _| {
+        if let Some(Value::Array(turns)) = row.get("prompt")
+            && turns.iter().all(|turn| turn.get("role").is_some())
+        {
+            return Err(RowProblem::Turns { key: "prompt" });
+        }
         let prompt = string(row, "prompt")?;
         let (completion, alternatives) = completions(row)?;
         Ok(Row::PromptCompletion { prompt, completion, alternatives })

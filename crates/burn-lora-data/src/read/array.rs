@@ -9,10 +9,18 @@ use super::{Found, Kind, Objects, lines};
 
 pub(super) const KIND: Kind = Kind {
     extension: None,
-    is: |text| text.trim_start().starts_with('['),
+    is: |text| text.trim_start().starts_with('[') && !is_lines_of_lists(text),
     objects,
     remedy: lines::KIND.remedy,
 };
+
+/// Whether each line is a list of its own.
+fn is_lines_of_lists(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let is_list =
+        |line: &str| line.starts_with('[') && serde_json::from_str::<IgnoredAny>(line).is_ok();
+    lines.next().is_some_and(is_list) && lines.next().is_some_and(is_list)
+}
 
 fn objects(text: &str) -> Objects<'_> {
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {

@@ -22,7 +22,8 @@ fn is(text: &str) -> bool {
         Ok(object) => {
             lines.next().is_none()
                 && (is_columns(&object)
-                    || (Format::of(&object).is_none() && rows(&object).is_some()))
+                    || (Format::of(&object).is_none()
+                        && (!lists(&object).is_empty() || is_by_name(&object))))
         }
         Err(error) => error.is_eof() && first.trim_start().starts_with('{'),
     }
@@ -37,19 +38,25 @@ fn has_articles(object: &Object) -> bool {
         .is_some_and(|articles| articles.iter().any(|article| article.get("paragraphs").is_some()))
 }
 
-/// The rows of an object that has one list of objects, as `{"data": [{…}, {…}]}`.
-fn rows(object: &Object) -> Option<(&str, &Vec<Value>)> {
+/// The lists of objects that an object has, as `{"data": [{…}, {…}]}`.
+fn lists(object: &Object) -> Vec<(&str, &Vec<Value>)> {
     let lists = object.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_array()?)));
-    let mut of_objects = lists.filter(|(_, list)| {
+    let of_objects = lists.filter(|(_, list)| {
         !list.is_empty() && list.iter().all(Value::is_object) && !list.iter().all(is_turn)
     });
-    of_objects.next().filter(|_| of_objects.next().is_none())
+    of_objects.collect()
+}
+
+/// Whether an object has rows by their names, as `{"0": {…}, "1": {…}}`.
+fn is_by_name(object: &Object) -> bool {
+    let is_row = |value: &Value| value.as_object().is_some_and(|row| Format::of(row).is_some());
+    object.len() > 1 && object.values().all(is_row)
 }
 
 /// Whether an object is a turn of a conversation, a list of which is one row and not many.
 fn is_turn(object: &Value) -> bool {
     let has = |key: &str| object.get(key).is_some();
-    (has("role") && has("content")) || (has("from") && has("value"))
+    (has("role") && (has("content") || has("parts"))) || (has("from") && has("value"))
 }
 
 /// Whether an object holds a list of values for each key, as a table by columns does.
@@ -59,7 +66,10 @@ fn is_columns(object: &Object) -> bool {
             .as_array()
             .is_some_and(|list| !list.is_empty() && list.iter().all(|value| !value.is_object()))
     };
-    !object.is_empty() && object.values().all(is_values)
+    // Rows of lists they are, too: a conversation, ids of tokens.
+    let is_row =
+        ["messages", "conversations", "input_ids"].iter().any(|key| object.contains_key(*key));
+    !is_row && !object.is_empty() && object.values().all(is_values)
 }
 
 fn objects(text: &str) -> Objects<'_> {
@@ -101,7 +111,7 @@ fn whole(object: &Object) -> Vec<Found> {
         }
         return found;
     }
-    if let (false, Some((key, list))) = (is_columns(object), rows(object)) {
+    if let (false, [(key, list)]) = (is_columns(object), lists(object).as_slice()) {
         let row = |(index, value): (usize, &Value)| Found {
             place: Place::Named(format!("`{key}[{index}]`")),
             article: None,
@@ -109,10 +119,17 @@ fn whole(object: &Object) -> Vec<Found> {
         };
         return list.iter().enumerate().map(row).collect();
     }
-    let found = object.keys().cloned().collect();
-    let problem = match is_columns(object) {
-        true => RowProblem::Columns { found },
-        false => RowProblem::NoArticles { found },
+    let found: Vec<String> = object.keys().cloned().collect();
+    let lists = lists(object);
+    let problem = match found.first() {
+        _ if is_columns(object) => RowProblem::Columns { found },
+        _ if lists.len() > 1 => {
+            RowProblem::Splits { found: lists.iter().map(|(key, _)| (*key).to_owned()).collect() }
+        }
+        Some(first) if is_by_name(object) => {
+            RowProblem::RowsByName { first: first.clone(), count: found.len() }
+        }
+        _ => RowProblem::NoArticles { found },
     };
     vec![Found::at(1, Err(problem))]
 }

@@ -1,17 +1,18 @@
 //! The text of a file, whatever it was saved as: UTF-8, or UTF-16 with its mark or plainly without. Other encodings are named with the
 //! place where they show, and text that is no rows by what it is.
 
-use std::fs;
 use std::path::Path;
 
 use burn_lora_files::{kind, line_at};
 
-use crate::error::DataError;
+use crate::error::{DataError, UNKNOWN};
+use crate::format::Format;
+use crate::object::Object;
 
 /// Reads the text of a data file. Lines that end as on old Macintoshes end as anywhere else.
 pub(crate) fn decoded(path: &Path) -> Result<String, DataError> {
     let unreadable = |source| DataError::Unreadable { path: path.to_owned(), source };
-    let bytes = fs::read(path).map_err(unreadable)?;
+    let bytes = burn_lora_files::bytes(path).map_err(unreadable)?;
     let text = match bytes.as_slice() {
         // Two zeros more are the mark of UTF-32.
         [0xff, 0xfe, rest @ ..] if !rest.starts_with(&[0, 0]) => {
@@ -20,7 +21,11 @@ pub(crate) fn decoded(path: &Path) -> Result<String, DataError> {
         [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes, path)?,
         bytes if every_other_is_nothing(bytes, 1) => utf16(bytes, u16::from_le_bytes, path)?,
         bytes if every_other_is_nothing(bytes, 0) => utf16(bytes, u16::from_be_bytes, path)?,
-        _ => match kind::recognised(&bytes) {
+        // What is an archive ends in zeros too, and is told by how it begins.
+        bytes if bytes.ends_with(&[0; NOTHING]) && kind::no_text(written(bytes)).is_none() => {
+            return Err(never_written(bytes, path));
+        }
+        _ => match kind::no_text(&bytes) {
             Some(kind) => {
                 return Err(DataError::OtherKind { path: path.to_owned(), kind: kind.to_string() });
             }
@@ -36,6 +41,32 @@ pub(crate) fn decoded(path: &Path) -> Result<String, DataError> {
     })
 }
 
+/// So many bytes of nothing at the end of a text were not written by whoever wrote the text.
+const NOTHING: usize = 16;
+
+/// What stands before the zeros at the end.
+fn written(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
+/// A file whose end was never written: the machine stopped, or it was made of that length first.
+fn never_written(bytes: &[u8], path: &Path) -> DataError {
+    let end = written(bytes).len();
+    let kind = match end {
+        0 => {
+            "it holds nothing but NUL bytes, so that its content was never written: bring it again"
+                .to_owned()
+        }
+        _ => format!(
+            "from line {} on it holds nothing but NUL bytes, so that its end was never written: cut them off, \
+             `tr -d '\\000' < FILE > OTHER`, or bring it again",
+            line_at(bytes, end)
+        ),
+    };
+    DataError::OtherKind { path: path.to_owned(), kind }
+}
+
 /// Whether a file begins as mostly Latin letters in UTF-16 without its mark: of each two bytes, one is nothing and the other something.
 fn every_other_is_nothing(bytes: &[u8], nothing: usize) -> bool {
     let (pairs, _) = bytes.as_chunks::<2>();
@@ -49,10 +80,21 @@ fn every_other_is_nothing(bytes: &[u8], nothing: usize) -> bool {
 /// What a text is by its file's name, where it does not begin as JSON.
 fn no_rows(path: &Path, text: &str) -> Option<&'static str> {
     let text = text.trim_start_matches('\u{feff}').trim_start();
+    let extension = path.extension().and_then(|end| end.to_str()).unwrap_or_default();
+    let extension = extension.to_ascii_lowercase();
+    let is_table = matches!(extension.as_str(), "csv" | "tsv");
     if text.is_empty() || text.starts_with(['{', '[']) {
+        let is_json = ["{\"", "[{", "[\n"].iter().any(|start| text.starts_with(start));
+        return (is_table && is_json)
+            .then_some("it is JSON and no table: give its name the ending `.jsonl`");
+    }
+    if is_table {
         return None;
     }
-    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+    if let Some(kind) = table(text) {
+        return Some(kind);
+    }
+    match extension.as_str() {
         "txt" | "text" | "md" | "log" => Some(
             "it is plain text: write each text that is to be learned as a line of JSON, `{\"text\": \"…\"}`; a line each: `jq -cR '{text: .}' FILE > OTHER`",
         ),
@@ -62,6 +104,23 @@ fn no_rows(path: &Path, text: &str) -> Option<&'static str> {
         "xml" => Some("it is XML: write its rows as lines of JSON"),
         _ => None,
     }
+}
+
+/// What a text is whose first line names columns that are a format's keys.
+fn table(text: &str) -> Option<&'static str> {
+    let first = text.lines().next()?;
+    let named = |mark: char| {
+        let names = first.split(mark).map(|name| name.trim().trim_matches('"').to_owned());
+        let row: Object = names.map(|name| (name, serde_json::Value::Null)).collect();
+        row.len() > 1 && Format::of(&row).is_some()
+    };
+    if named('\t') {
+        return Some("it is a table with tabs between its values: give its name the ending `.tsv`");
+    }
+    [',', ';', '|']
+        .into_iter()
+        .any(named)
+        .then_some("it is a table: give its name the ending `.csv`")
 }
 
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16, path: &Path) -> Result<String, DataError> {
@@ -86,12 +145,20 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> DataError {
     let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
     // Text without a mark whose every other byte is nothing.
     let nothing = bytes.iter().take(200).filter(|&&byte| byte == 0).count();
-    let encoding = if nothing > 40 { "UTF-16" } else { "WINDOWS-1252" };
+    // Letters of Western languages stand alone among those of ASCII, those of others in words.
+    let pair = bytes.windows(2).any(|pair| !pair[0].is_ascii() && !pair[1].is_ascii());
+    let encoding = match pair {
+        _ if nothing > 40 => "UTF-16",
+        true => UNKNOWN,
+        false => "WINDOWS-1252",
+    };
     DataError::Encoding { path: path.to_owned(), line, column, byte: bytes[at], encoding }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn read(bytes: &[u8]) -> Result<String, DataError> {
@@ -123,11 +190,38 @@ mod tests {
         for part in [":2: ", "column 14", "0xe9", "iconv -f WINDOWS-1252 -t UTF-8"] {
             assert!(error.contains(part), "{part} is not in {error}");
         }
+        // In Japanese, in Chinese, in Russian: which one, nobody can tell from a few bytes.
+        for bytes in [&b"{\"text\": \"\x93\xfa\x96\x7b\"}"[..], b"{\"text\": \"\xd0\xd2\xc9\"}"] {
+            let error = read(bytes).unwrap_err().to_string();
+            assert!(error.contains("SHIFT-JIS") && error.contains("iconv -f ENCODING"), "{error}");
+        }
         let gzip = read(b"\x1f\x8b\x08\0").unwrap_err().to_string();
         assert!(gzip.contains("gzip -dk"), "{gzip}");
         let pointer =
             read(b"version https://git-lfs.github.com/spec/v1\n").unwrap_err().to_string();
         assert!(pointer.contains("git lfs pull"), "{pointer}");
+    }
+
+    /// What a machine leaves that stops while a file is written.
+    #[test]
+    fn an_end_that_was_never_written_is_told_by_its_line() {
+        let nothing = [0; 64];
+        let error =
+            read(&[&b"{\"text\": \"a\"}\n"[..], &nothing[..]].concat()).unwrap_err().to_string();
+        assert!(error.contains("from line 2 on") && error.contains("tr -d"), "{error}");
+        let error = read(&nothing).unwrap_err().to_string();
+        assert!(error.contains("nothing but NUL bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_table_and_json_are_told_from_each_other_whatever_their_names_say() {
+        let said = |name, text| no_rows(Path::new(name), text).unwrap_or_default();
+        assert!(said("a.jsonl", "prompt,completion\na,b\n").contains("`.csv`"));
+        assert!(said("a.json", "\"prompt\";\"completion\"\na;b\n").contains("`.csv`"));
+        assert!(said("a.txt", "text\tlabel\na\tb\n").contains("`.tsv`"));
+        assert!(said("a.csv", "{\"prompt\": \"a\"}\n").contains("`.jsonl`"));
+        assert_eq!(said("a.csv", "prompt,completion\na,b\n"), "");
+        assert_eq!(said("a.csv", "{a},b\n"), "");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::once::{self, Once};
 use super::{Found, Kind, Objects};
 use crate::object::Object;
 use crate::problem::RowProblem;
@@ -16,10 +17,16 @@ fn objects(text: &str) -> Objects<'_> {
 
 /// Reads a text that is one object.
 pub(super) fn object(text: &str) -> Result<Object, RowProblem> {
-    match serde_json::from_str(text) {
+    match serde_json::from_str(text).map(|Once(value)| value) {
         Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::String(inner)) if serde_json::from_str::<Object>(&inner).is_ok() => {
+            Err(RowProblem::Quoted)
+        }
         Ok(_) => Err(RowProblem::NotObject),
-        Err(error) => Err(not_json(&error, "every line is one whole JSON object")),
+        Err(error) => Err(match once::twice(&error) {
+            Some(key) => RowProblem::KeyTwice { key },
+            None => not_json(&error, "every line is one whole JSON object"),
+        }),
     }
 }
 

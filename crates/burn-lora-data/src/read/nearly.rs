@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::object::Object;
+
 /// What a text is written in that is nearly JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NearlyJson {
@@ -25,6 +27,16 @@ enum Dialect {
     NoNumbers,
     /// A comma behind every line.
     Commas,
+    /// Several objects in a line.
+    Several,
+    /// A mark before every object (RFC 7464).
+    Sequence,
+    /// Objects behind `data:`, as servers send events.
+    Events,
+    /// Quotes of typography.
+    Typography,
+    /// Marks of git.
+    Conflict,
 }
 
 const PYTHON_LINES: &str = "python3 -c 'import ast,json,sys; [print(json.dumps(ast.literal_eval(row))) for row in open(sys.argv[1]) \
@@ -33,6 +45,11 @@ const PYTHON_WHOLE: &str = "python3 -c 'import ast,json,sys; print(json.dumps(as
 /// Texts in double quotes stay, those in single ones are Python's as well; comments and commas before a bracket go, names get quotes.
 const JSON5: &str = r##"python3 -c 'import ast,json,re,sys; print(re.sub(r"(\"(?:\\.|[^\"\\])*\")|(\x27(?:\\.|[^\x27\\])*\x27)|(?://|#)[^\n]*|/\*.*?\*/|,(?=(?:\s|(?://|#)[^\n]*|/\*.*?\*/)*[]}])|([A-Za-z_$][\w$]*)(?=\s*:)", lambda m: m[1] or (m[2] and json.dumps(ast.literal_eval(m[2]))) or (m[3] and json.dumps(m[3])) or "", open(sys.argv[1]).read(), flags=re.S))' FILE > OTHER"##;
 const NO_NUMBERS: &str = r##"python3 -c 'import re,sys; print(re.sub(r"(\"(?:\\.|[^\"\\])*\")|-?\b(?:NaN|Infinity)\b", lambda m: m[1] or "null", open(sys.argv[1]).read()))' FILE > OTHER"##;
+const SEVERAL: &str = "jq -c . FILE > OTHER";
+const SEQUENCE: &str = "tr -d '\\036' < FILE > OTHER";
+const EVENTS: &str = "sed -n 's/^data:[[:space:]]*//p' FILE > OTHER";
+const TYPOGRAPHY: &str = "sed 's/“/\"/g; s/”/\"/g; s/„/\"/g' FILE > OTHER";
+const CONFLICT: &str = "git show HEAD:./FILE > OTHER";
 const COMMAS: &str = "sed 's/,[[:space:]]*$//' FILE > OTHER";
 
 impl NearlyJson {
@@ -46,7 +63,7 @@ impl NearlyJson {
     /// assert_eq!(NearlyJson::of_line("{\"prompt\": \"it's\"}"), None);
     /// ```
     pub fn of_line(line: &str) -> Option<Self> {
-        Some(Self { dialect: dialect(line)?, whole: false })
+        Some(Self { dialect: framed(line).or_else(|| dialect(line))?, whole: false })
     }
 
     /// What a text that should be one value is written in, if it is one of these.
@@ -63,6 +80,11 @@ impl NearlyJson {
             (Dialect::Json5 | Dialect::Comments, _) => JSON5,
             (Dialect::NoNumbers, _) => NO_NUMBERS,
             (Dialect::Commas, _) => COMMAS,
+            (Dialect::Several, _) => SEVERAL,
+            (Dialect::Sequence, _) => SEQUENCE,
+            (Dialect::Events, _) => EVENTS,
+            (Dialect::Typography, _) => TYPOGRAPHY,
+            (Dialect::Conflict, _) => CONFLICT,
         }
     }
 }
@@ -79,6 +101,17 @@ impl fmt::Display for NearlyJson {
             }
             Dialect::NoNumbers => "rows with NaN or Infinity, which JSON has not",
             Dialect::Commas => "JSON objects with a comma behind each line",
+            Dialect::Several => "several JSON objects in one line, where a line is one",
+            Dialect::Sequence => "JSON objects with a record separator before each",
+            Dialect::Events => "JSON objects behind `data:`, as a server sends events",
+            Dialect::Typography => "rows with typographic quotes in the place of \"",
+            Dialect::Conflict => {
+                return write!(
+                    f,
+                    "this is the mark of a conflict that git could not merge: choose a side of each in the file, or take the file as it was before the merge: `{}`",
+                    self.command()
+                );
+            }
         };
         write!(f, "these are {what}; convert the file: `{}`", self.command())
     }
@@ -103,6 +136,30 @@ struct Signs {
     no_numbers: bool,
     /// Words that none of these has: it is something else.
     other: bool,
+}
+
+/// What stands around the objects of a line, or in the place of their quotes: without it, there are objects.
+fn framed(line: &str) -> Option<Dialect> {
+    let objects = |text: &str| {
+        let mut objects = serde_json::Deserializer::from_str(text).into_iter::<Object>();
+        let count = objects.by_ref().take_while(Result::is_ok).count();
+        if objects.byte_offset() >= text.trim_end().len() { count } else { 0 }
+    };
+    let line = line.trim_start();
+    if ["<<<<<<< ", ">>>>>>> ", "||||||| "].iter().any(|mark| line.starts_with(mark)) {
+        return Some(Dialect::Conflict);
+    }
+    if line.strip_prefix('\u{1e}').is_some_and(|rest| objects(rest) > 0) {
+        return Some(Dialect::Sequence);
+    }
+    if line.strip_prefix("data:").is_some_and(|rest| objects(rest) > 0) {
+        return Some(Dialect::Events);
+    }
+    if line.contains(['“', '”', '„']) && objects(&line.replace(['“', '”', '„'], "\"")) > 0
+    {
+        return Some(Dialect::Typography);
+    }
+    (objects(line) > 1).then_some(Dialect::Several)
 }
 
 fn dialect(text: &str) -> Option<Dialect> {
@@ -227,7 +284,7 @@ mod tests {
     use super::*;
 
     /// With what each is, and whether it stands for a whole file.
-    const CASES: [(&str, Dialect, bool); 15] = [
+    const CASES: [(&str, Dialect, bool); 20] = [
         (r#"{'prompt': "it's", 'completion': 'b'}"#, Dialect::Python, false),
         (r#"{"prompt": "a", "completion": None}"#, Dialect::Python, false),
         (r#"{u'prompt': u'a', "done": True}"#, Dialect::Python, false),
@@ -243,6 +300,11 @@ mod tests {
         (r#"{"prompt": "NaN", "completion": "b", "score": -Infinity}"#, Dialect::NoNumbers, false),
         (r#"{"prompt": "a", "completion": "b"},"#, Dialect::Commas, false),
         ("{\"prompt\": \"a,\", \"completion\": \"b\"}, \r", Dialect::Commas, false),
+        (r#"{"prompt": "a"}{"prompt": "b"}"#, Dialect::Several, false),
+        ("\u{1e}{\"prompt\": \"a\"}", Dialect::Sequence, false),
+        (r#"data: {"prompt": "a"}"#, Dialect::Events, false),
+        ("{“prompt”: “a”}", Dialect::Typography, false),
+        ("<<<<<<< HEAD", Dialect::Conflict, false),
     ];
 
     fn found(text: &str, whole: bool) -> Option<NearlyJson> {
@@ -281,18 +343,22 @@ mod tests {
                 .output()
                 .is_ok_and(|output| output.status.success())
         };
-        let python = has("python3");
+        let (python, jq) = (has("python3"), has("jq"));
         let dir = tempfile::tempdir().unwrap();
         for (text, dialect, whole) in CASES {
             let command = NearlyJson { dialect, whole }.command();
-            if command.starts_with("python3") && !python {
+            let lacks = (command.starts_with("python3") && !python)
+                || (command.starts_with("jq") && !jq)
+                || command.starts_with("git");
+            if lacks {
                 continue;
             }
             std::fs::write(dir.path().join("FILE"), text).unwrap();
             let done = Command::new("sh").args(["-c", command]).current_dir(dir.path()).status();
             assert!(done.unwrap().success(), "{command}");
             let json = std::fs::read_to_string(dir.path().join("OTHER")).unwrap();
-            let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+            let mut values = serde_json::Deserializer::from_str(&json).into_iter();
+            let value: serde_json::Value = values.next().unwrap().unwrap();
             let row = value.get(0).unwrap_or(&value);
             assert!(row["prompt"].is_string(), "{text}: {json}");
         }

@@ -6,7 +6,6 @@
 //! takes some shapes for granted. It also takes the contents of pages for granted, and panics at
 //! damaged ones; that panic ends here, as an error.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,7 +33,7 @@ pub(super) fn objects(path: &Path, limit: usize) -> Result<Vec<Found>, DataError
 }
 
 fn read(path: &Path, limit: usize) -> Result<Vec<Found>, DataError> {
-    let file = File::open(path)
+    let file = burn_lora_files::open(path)
         .map_err(|source| DataError::Unreadable { path: path.to_owned(), source })?;
     let unreadable = |reason: String| DataError::Parquet { path: path.to_owned(), reason };
     let damaged = |error: ParquetError| unreadable(error.to_string());

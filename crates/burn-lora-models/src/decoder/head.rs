@@ -2,7 +2,7 @@
 
 use burn::nn::{Embedding, Linear};
 use burn::tensor::Tensor;
-use burn_lora::{Adapters, LoraForward, unembed};
+use burn_lora::{Adapters, LoraForward, head_table, unembed};
 
 use super::attention::capped;
 use crate::fused::{HeadLayout, head_loss};
@@ -59,7 +59,7 @@ impl HeadWeight<'_> {
     fn plain(self) -> Option<(Tensor<2>, HeadLayout)> {
         match self {
             Self::Tied(table) => {
-                table.weight.adapter().is_none().then(|| (table.weight.val(), HeadLayout::Table))
+                table.weight.adapter().is_none().then(|| (head_table(table), HeadLayout::Table))
             }
             Self::Own(linear) => {
                 let weight = &linear.weight;

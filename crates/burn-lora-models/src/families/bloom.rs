@@ -16,7 +16,7 @@ use burn::tensor::{Int, Tensor};
 use burn_lora::embed;
 
 pub use config::BloomConfig;
-pub use layer::{BloomAttention, BloomBlock, BloomMlp};
+pub use layer::BloomBlock;
 
 use crate::decoder::attention::{Attention, alibi};
 use crate::decoder::{Decoder, Head, KvCache, Placement};

@@ -15,7 +15,7 @@ use burn::tensor::{Int, Tensor};
 use burn_lora::embed;
 
 pub use config::{GptNeoXConfig, GptNeoXKeys};
-pub use layer::{GptNeoXAttention, GptNeoXLayer, GptNeoXMlp};
+pub use layer::GptNeoXLayer;
 
 use crate::decoder::attention::Attention;
 use crate::decoder::rope::RopeTables;

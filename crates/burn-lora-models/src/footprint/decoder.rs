@@ -119,7 +119,13 @@ impl CostModel for DecoderCost {
         let mask = |dropout: Dropout, values: usize| if dropout.is_on() { values } else { 0 };
         let dropped = mask(self.dropouts.residual(), tokens * d);
         let composed = mask(self.dropouts.attention(), 3 * self.n_heads * attended * width);
-        pass.tracked = names.tables.iter().any(|table| whole(table));
+        pass.tracked = names.tables.iter().any(|table| learned(table).any());
+        for table in names.tables.iter() {
+            // Of an adapter on the table: the rows of A that were looked up.
+            if let Learned::Factors { kept, .. } = learned(table) {
+                pass.keep(tokens * kept);
+            }
+        }
         pass.keep(mask(self.dropouts.embeddings(), tokens * d));
         norm(&mut pass, names.embedding_norm.map(str::to_owned));
         for layer in 0..self.n_layers {

@@ -87,13 +87,14 @@ impl GgufFile {
         metadata.needed(KEY, metadata.text(KEY)?)
     }
 
-    /// Refuses keys that change what is computed, and that no family here reads. Windows and experts are the families' own,
-    /// which know at which size they change nothing.
+    /// Refuses keys that change what is computed, and that no family here reads.
     fn refuse_changes(&self) -> Result<(), GgufError> {
+        self.refuse_windows_and_experts()?;
         let start = self.key("")?;
         for (key, value) in self.metadata().iter() {
             let name = key.strip_prefix(start.as_str()).unwrap_or_default();
             let value = match value {
+                // Which blocks slide, and how many experts are asked, says nothing where there are none.
                 _ if name.contains("sliding_window") || name.contains("expert") => continue,
                 Value::Unsigned(number) => json!(number),
                 Value::Signed(number) => json!(number),
@@ -105,6 +106,28 @@ impl GgufFile {
             };
             if let Some(does) = effect(name, &value) {
                 return Err(self.feature(format!("`{key}` is {value}: {does}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Windows of attention, but for those as long as all that the model reads, and experts: no family here has them in a file.
+    fn refuse_windows_and_experts(&self) -> Result<(), GgufError> {
+        let metadata = self.metadata();
+        let experts = self.key("expert_count")?;
+        if let Some(count @ 1..) = metadata.index(&experts)? {
+            return Err(self.feature(format!("{count} experts (`{experts}`)")));
+        }
+        let window = self.key("attention.sliding_window")?;
+        let context = metadata.count(&self.key("context_length")?)?;
+        for (key, value) in metadata.iter() {
+            if !key.starts_with(window.as_str()) || key.ends_with("_pattern") {
+                continue;
+            }
+            let size = metadata.index(key).ok().flatten();
+            let whole = matches!((size, context), (Some(size), Some(context)) if size >= context);
+            if !whole && size != Some(0) && !matches!(value, Value::Signed(..0)) {
+                return Err(self.feature(format!("a sliding window of {value} (`{key}`)")));
             }
         }
         Ok(())

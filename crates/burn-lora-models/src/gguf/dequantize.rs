@@ -1,7 +1,7 @@
-//! Blocks to f32: quantised ones as the kernels read them (`burn_lora_kernels::quantised`).
+//! Blocks to f32: quantised ones as the kernels read them (`burn_lora_kernels::quantised`), floats as those of other files.
 
+use burn_lora_files::floats::{Dtype, decode};
 use burn_lora_kernels::quantised::{BlockFormat, dequantise};
-use half::{bf16, f16};
 
 use super::GgmlType;
 
@@ -21,24 +21,19 @@ impl GgmlType {
     }
 }
 
-/// Converts whole blocks. A type that is not supported leaves `floats` as they are; callers ask
+/// Converts as many numbers as `floats` has room for, in whole blocks. A type that is not supported leaves `floats` as they are; callers ask
 /// [`GgmlType::is_supported`] before.
 pub(super) fn dequantize(ggml_type: GgmlType, bytes: &[u8], floats: &mut [f32]) {
     if let Some(format) = ggml_type.blocks() {
         return dequantise(format, bytes, floats);
     }
-    let one: fn(&[u8]) -> f32 = match ggml_type {
-        GgmlType::F32 => {
-            |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-        }
-        GgmlType::F16 => |bytes: &[u8]| f16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
-        GgmlType::BF16 => |bytes: &[u8]| bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
+    let dtype = match ggml_type {
+        GgmlType::F32 => Dtype::F32,
+        GgmlType::F16 => Dtype::F16,
+        GgmlType::BF16 => Dtype::BF16,
         _ => return,
     };
-    let blocks = bytes.chunks_exact(ggml_type.block_bytes());
-    for (block, float) in blocks.zip(floats) {
-        *float = one(block);
-    }
+    decode(dtype, bytes, floats);
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 /// Ends of the names that the formats of quantised weights have: GPTQ and AWQ, bitsandbytes, compressed-tensors and
-/// FP8, MLX.
-const QUANTISED: [&str; 12] = [
+/// FP8, MLX, AQLM, EETQ, HQQ, Quanto, TorchAO, SpQR, VPTQ, QuIP, EXL2, MXFP4, SmoothQuant.
+const QUANTISED: [&str; 37] = [
     ".qweight",
     ".qzeros",
     ".g_idx",
@@ -18,6 +18,31 @@ const QUANTISED: [&str; 12] = [
     ".weight_scale_inv",
     ".weight_format",
     ".biases",
+    ".codes",
+    ".codebooks",
+    ".weight_scales",
+    ".W_q",
+    ".meta",
+    ".zero",
+    ".weight._data",
+    ".weight._scale",
+    ".weight_qdata",
+    ".weight_zero_point",
+    ".dense_weights",
+    ".second_order_data",
+    ".centroids.weight",
+    ".Qidxs",
+    ".q_weight",
+    ".q_invperm",
+    ".q_scale",
+    "_blocks",
+    ".tables",
+    ".dequant_scale",
+    ".quant_scale",
+    ".input_scale",
+    ".input_scale_ub",
+    ".scb",
+    ".qweight_type",
 ];
 
 /// What is in a name that PEFT gives to the parts of an adapted layer.

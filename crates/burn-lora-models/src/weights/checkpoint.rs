@@ -53,7 +53,8 @@ impl Checkpoint {
     pub(crate) fn open(dir: &Path) -> Result<Self, ModelError> {
         let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
         let single = dir.join("model.safetensors");
-        if single.is_file() {
+        // What stands there and is no file is told by what it is.
+        if single.exists() {
             checkpoint.add(single)?;
             return Ok(checkpoint);
         }
@@ -206,7 +207,7 @@ impl Checkpoint {
 /// Sees to it that all of these shards are there.
 fn all_there<'a>(dir: &Path, names: impl Iterator<Item = &'a String>) -> Result<(), ModelError> {
     let (there, missing): (Vec<&String>, Vec<&String>) =
-        names.partition(|name| dir.join(name).is_file());
+        names.partition(|name| dir.join(name).exists());
     if missing.is_empty() {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// What directories hold in the place of a model of transformers, by how a name begins and ends, and what to do.
-const OTHERS: [(&str, &str, &str); 10] = [
+const OTHERS: [(&str, &str, &str); 24] = [
     ("", ".gguf", "name that file itself as the model"),
     (
         "adapter_config",
@@ -18,13 +18,40 @@ const OTHERS: [(&str, &str, &str); 10] = [
         "a pickle is not read: load it with transformers and `save_pretrained(DIR)`, which writes `model.safetensors`",
     ),
     ("consolidated", ".pth", "convert it to the layout of transformers first"),
-    ("", ".pt", "a pickle is not read: save the model as safetensors"),
+    ("", ".pt", PICKLE),
+    ("", ".pth", PICKLE),
+    ("", ".ckpt", PICKLE),
+    ("", ".mar", PICKLE),
+    (
+        "pytorch_model.bin.index",
+        ".json",
+        "the files that it lists are pickles, and not read: save the model as safetensors",
+    ),
+    ("ggml-", ".bin", "it is older than GGUF: convert the model that it was made from to GGUF"),
+    ("", ".ggml", "it is older than GGUF: convert the model that it was made from to GGUF"),
+    ("model", ".bin", PICKLE),
     ("", ".h5", "weights of TensorFlow are not read: save the model as safetensors"),
+    ("", ".ckpt.index", "weights of TensorFlow are not read: save the model as safetensors"),
+    ("", ".tflite", "a model of TensorFlow Lite is not read: use the model that it was made from"),
+    ("", ".ot", "weights of rust-bert are not read: use the model that they were made from"),
+    ("", ".pdparams", "weights of Paddle are not read: save the model as safetensors"),
+    ("", ".nemo", "a model of NeMo is not read: convert it to the layout of transformers first"),
+    ("openvino_model", "", "a model of OpenVINO is not read: use the model that it was made from"),
     ("", ".msgpack", "weights of Flax are not read: save the model as safetensors"),
     ("", ".onnx", "a graph of ONNX is not read: use the model that it was made from"),
     ("", ".npz", "weights of MLX are not read: use the model that they were made from"),
+    (
+        "adapter_model",
+        ".safetensors",
+        "these are an adapter's factors: name its base as the model, and this directory as the adapter",
+    ),
     ("", ".safetensors", "if it is the whole model, name it `model.safetensors`"),
 ];
+
+const PICKLE: &str = "a pickle is not read: save the model as safetensors";
+
+/// How the names of files end that a download has not finished.
+const UNFINISHED: [&str; 6] = [".tmp", ".part", ".partial", ".crdownload", ".aria2", ".incomplete"];
 
 /// The whole set of the shards in a directory, `NAME-00001-of-00003.safetensors` and so on; those that
 /// are missing of it are listed as well. Nothing where there is none, or more than one.
@@ -43,11 +70,27 @@ pub(crate) fn shards(dir: &Path) -> Option<Vec<String>> {
 /// What is there instead of a model, and what to do with it.
 pub(crate) fn note(dir: &Path) -> String {
     let names = names(dir);
+    let unfinished = names.iter().find(|name| UNFINISHED.iter().any(|end| name.ends_with(end)));
+    if let Some(name) = unfinished {
+        return format!("; `{name}` is there: a download that has not come to its end");
+    }
+    if let Some(below) = model_below(dir) {
+        return format!("; `{below}` in it is a model: name that");
+    }
     let other = OTHERS.iter().find_map(|(start, end, remedy)| {
-        let is = |name: &&String| name.starts_with(start) && name.ends_with(end);
+        let is = |name: &&String| {
+            name.starts_with(start) && name.ends_with(end) && *name != "model.safetensors"
+        };
         names.iter().find(is).map(|name| (name, remedy))
     });
     other.map_or_else(String::new, |(name, remedy)| format!("; `{name}` is there: {remedy}"))
+}
+
+/// A model in the directory, as one lies below what the hub's cache calls it; the last by name.
+pub(crate) fn model_below(dir: &Path) -> Option<String> {
+    let is_model = |below: &String| dir.join(below).join("config.json").is_file();
+    let snapshots = names(&dir.join("snapshots")).into_iter().map(|it| format!("snapshots/{it}"));
+    names(dir).into_iter().chain(snapshots).rfind(is_model)
 }
 
 /// Where a link leads that leads nowhere.

@@ -104,7 +104,7 @@ pub(crate) fn outline<M>(
 }
 
 /// The model by its shapes, and the checkpoint that fits it.
-fn fitted<M>(
+pub(super) fn fitted<M>(
     dir: &Path,
     at: Storage<'_>,
     keys: &CheckpointKeys,
@@ -138,9 +138,9 @@ fn enough_blocks(
     }
 }
 
-struct Plan {
+pub(super) struct Plan {
     /// By the model's key.
-    entries: BTreeMap<String, Entry>,
+    pub(super) entries: BTreeMap<String, Entry>,
     fresh: Vec<String>,
     tolerated: Vec<String>,
 }

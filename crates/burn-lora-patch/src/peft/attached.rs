@@ -16,6 +16,7 @@ use crate::path::parent;
 use crate::rewrite::{names, sets_by_layer};
 use crate::scan::{ParamInfo, ParamRole, Scan};
 use crate::select::saved_params;
+use crate::settings::{Patterns, Settings};
 
 /// The adapter of one name, and the sets of the model that it is in.
 pub(super) struct Attached {
@@ -57,12 +58,19 @@ impl Attached {
         let mut parts = self.layers();
         let Some((_, first)) = parts.next() else { return PeftConfig::default() };
         serde_json::from_str(first.note()).unwrap_or_else(|_| {
+            let alpha = |adapter: &Adapter| adapter.scale() * adapter.written_rank() as f64;
             let adapter = AdapterConfig::new(first.written_rank())
                 .with_method(first.method())
-                .with_alpha(first.scale() * first.written_rank() as f64)
+                .with_alpha(alpha(first))
                 .with_dropout(first.dropout());
             let layers: Vec<&str> = self.layers().map(|(layer, _)| layer).collect();
-            PeftConfig::new(&LoraConfig::from(adapter).with_targets(layers))
+            let ranks: Vec<_> =
+                self.layers().map(|(layer, it)| (layer, it.written_rank())).collect();
+            let alphas: Vec<_> = self.layers().map(|(layer, it)| (layer, alpha(it))).collect();
+            let mut config = LoraConfig::from(adapter).with_targets(layers);
+            config.rank_pattern = Patterns::exact(&ranks, first.written_rank());
+            config.alpha_pattern = Patterns::exact(&alphas, alpha(first));
+            PeftConfig::new(&config)
         })
     }
 
@@ -107,12 +115,13 @@ pub(super) fn unstoppable(scan: &Scan, saved: &BTreeSet<String>) -> Vec<Slot> {
 
 /// That the configuration describes the adapter that is attached.
 pub(super) fn check_settings(attached: &Attached, config: &LoraConfig) -> Result<(), PatchError> {
+    let settings = Settings::new(config).map_err(|problems| PatchError::Targets { problems })?;
     for (layer, adapter) in attached.layers() {
         let mismatch = |setting, configured: &dyn Display, attached: &dyn Display| {
             let (configured, attached) = (configured.to_string(), attached.to_string());
             Err(PatchError::Mismatch { setting, layer: layer.to_owned(), configured, attached })
         };
-        let settings = &config.adapter;
+        let settings = settings.of(layer);
         // A kind that PEFT saves as another one is described as that.
         if adapter.method().saved_as() != settings.method.saved_as() {
             return mismatch("method", &settings.method, &adapter.method());

@@ -32,7 +32,7 @@ pub struct PeftConfig {
     pub bias: String,
     /// Settings of the initialisation CorDA.
     pub corda_config: Value,
-    /// Keeps adapters of tied weights tied.
+    /// Keeps a table and the head that shares it tied, which they are here in any case.
     pub ensure_weight_tying: bool,
     /// Settings of the initialisation EVA.
     pub eva_config: Value,

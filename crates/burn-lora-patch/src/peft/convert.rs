@@ -2,10 +2,12 @@
 
 use burn_lora::{AdapterConfig, Init, Method};
 use burn_lora_text::listed;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::config::{Modules, OneOrMany, PeftConfig};
 use crate::config::{Bias, LoraConfig, TaskType};
+use crate::pattern::escaped;
+use crate::settings::Patterns;
 use crate::targets::{ALL_LINEAR, Targets};
 
 /// What PEFT's configuration says to patch a model with, and what was passed over.
@@ -31,8 +33,7 @@ impl PeftConfig {
             (Some(pattern), true) => Some(Modules::Pattern(pattern.clone())),
             (Some(pattern), false) => {
                 // PEFT takes names or a pattern: names become the pattern that matches the same.
-                let names: Vec<String> =
-                    config.exclude.iter().map(|name| regex::escape(name)).collect();
+                let names: Vec<String> = config.exclude.iter().map(|name| escaped(name)).collect();
                 Some(Modules::Pattern(format!(r"(?:.*\.)?(?:{})|(?:{pattern})", names.join("|"))))
             }
         };
@@ -72,6 +73,14 @@ impl PeftConfig {
             file.lora_alpha = adapter.alpha;
             file.use_rslora = adapter.rslora;
         }
+        let of_rank = |rank| {
+            let mut layer = config.adapter.clone();
+            layer.rank = rank;
+            layer.written().rank
+        };
+        let of_alpha = |alpha: f64| config.adapter.clone().with_alpha(alpha).written().alpha;
+        file.rank_pattern = written(&config.rank_pattern.map(of_rank), |rank| rank.into());
+        file.alpha_pattern = written(&config.alpha_pattern.map(of_alpha), whole_or_not);
         if let Some(key) = method.switch() {
             file.switch_on(key);
         }
@@ -129,6 +138,9 @@ impl PeftConfig {
             let known = words.map(|(word, _)| word).join(", ");
             unsupported.push(format!("bias = {:?} (there are {known})", self.bias));
         }
+        let rank = |value: &Value| usize::try_from(value.as_u64()?).ok();
+        let ranks = read("rank_pattern", &self.rank_pattern, rank, &mut unsupported);
+        let alphas = read("alpha_pattern", &self.alpha_pattern, Value::as_f64, &mut unsupported);
         let method = self.method().unwrap_or_else(|problem| {
             unsupported.push(problem);
             Method::default()
@@ -154,6 +166,8 @@ impl PeftConfig {
             adapter = adapter.with_alpha(self.lora_alpha).with_rslora(self.use_rslora);
         }
         let mut config = LoraConfig::from(adapter).with_targets(targets);
+        config.rank_pattern = ranks;
+        config.alpha_pattern = alphas;
         config.exclude = exclude;
         config.exclude_regex = exclude_regex;
         config.layers_to_transform = self.layers_to_transform.as_ref().map(OneOrMany::to_vec);
@@ -211,13 +225,9 @@ impl PeftConfig {
                 found.push(format!("{name} = {value}{why}"));
             }
         };
-        let map = |map: &serde_json::Map<String, Value>| Value::Object(map.clone());
         check("lora_bias", self.lora_bias, &true, "");
-        check("rank_pattern", !self.rank_pattern.is_empty(), &map(&self.rank_pattern), "");
-        check("alpha_pattern", !self.alpha_pattern.is_empty(), &map(&self.alpha_pattern), "");
         let parameters = self.target_parameters.clone().unwrap_or_default();
         check("target_parameters", !parameters.is_empty(), &Value::from(parameters), "");
-        check("ensure_weight_tying", self.ensure_weight_tying, &true, "");
         let values = [
             ("trainable_token_indices", &self.trainable_token_indices),
             ("layer_replication", &self.layer_replication),
@@ -247,6 +257,39 @@ impl PeftConfig {
         }
         found
     }
+}
+
+/// Patterns as the file has them.
+pub(super) fn written<T: Copy>(
+    patterns: &Patterns<T>,
+    value: impl Fn(T) -> Value,
+) -> Map<String, Value> {
+    patterns.iter().map(|(pattern, of)| (pattern.to_owned(), value(of))).collect()
+}
+
+/// A number that is whole as JSON has whole numbers.
+pub(super) fn whole_or_not(number: f64) -> Value {
+    match number.fract() == 0.0 && number.abs() < 9.0e15 {
+        true => Value::from(number as i64),
+        false => Value::from(number),
+    }
+}
+
+/// Patterns of the file; what is no value of theirs is added to what is unsupported.
+fn read<T: Copy>(
+    key: &str,
+    patterns: &Map<String, Value>,
+    value: impl Fn(&Value) -> Option<T>,
+    unsupported: &mut Vec<String>,
+) -> Patterns<T> {
+    let entries = patterns.iter().filter_map(|(pattern, given)| {
+        let read = value(given);
+        if read.is_none() {
+            unsupported.push(format!("{key} = {{{}: {given}}}", Value::from(pattern.as_str())));
+        }
+        Some((pattern.clone(), read?))
+    });
+    entries.collect()
 }
 
 /// PEFT's word for the biases that are trained, which is not the same for every kind.

@@ -14,12 +14,12 @@ use crate::error::PatchError;
 pub const CONFIG_FILE: &str = "adapter_config.json";
 /// The tensors of an adapter.
 pub const TENSORS_FILE: &str = "adapter_model.safetensors";
-/// What the keys of a layer's two factors differ in.
-const FIRST: &str = ".lora_A.";
-const SECOND: &str = ".lora_B.";
+/// What the keys of a layer's two factors differ in, of a linear layer and of an embedding.
+const PAIRS: [(&str, &str); 2] =
+    [(".lora_A.", ".lora_B."), (".lora_embedding_A", ".lora_embedding_B")];
 
 /// Writes the file, whole or not at all.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PatchError> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PatchError> {
     atomic::write(path, |file| file.write_all(bytes)).map_err(|source| PatchError::Io {
         action: "write",
         path: path.to_owned(),
@@ -28,7 +28,11 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PatchError> {
 }
 
 /// The bytes of a file of an adapter directory.
-pub(super) fn read(dir: &Path, name: &'static str) -> Result<Vec<u8>, PatchError> {
+///
+/// # Errors
+///
+/// A file that is not there, with what is there instead; what the system says.
+pub fn read(dir: &Path, name: &'static str) -> Result<Vec<u8>, PatchError> {
     let path = dir.join(name);
     match burn_lora_files::bytes(&path) {
         Ok(bytes) => Ok(bytes),
@@ -43,20 +47,85 @@ pub(super) fn read(dir: &Path, name: &'static str) -> Result<Vec<u8>, PatchError
 /// What is there in the place of the file of that name, if it helps to know.
 fn instead(dir: &Path, name: &str) -> String {
     let has = |file: &str| dir.join(file).exists();
-    let note = if dir.is_file() {
+    let note = if dir.is_file() && dir.extension().is_some_and(|end| end == "gguf") {
+        " (it is a GGUF file, and adapters are not read from those: bring the adapter that it was made from)"
+    } else if dir.is_file() {
         " (it is a file: name the directory that it is in)"
     } else if !dir.is_dir() {
-        " (there is no such directory)"
+        return format!(" (there is no such directory{})", burn_lora_files::missing::note(dir));
     } else if name == TENSORS_FILE && has("adapter_model.bin") {
         "; `adapter_model.bin` is a pickle, which is not read: save it again with PEFT's safe_serialization=True"
     } else if has("pytorch_lora_weights.safetensors") {
         "; `pytorch_lora_weights.safetensors` is what diffusers writes for models that draw, and there are none here"
     } else if let Some(below) = adapter_below(dir) {
         return format!("; `{below}` in it is one: name that");
+    } else if let Some((file, remedy)) = other_tool(dir) {
+        return format!("; `{file}` is there: {remedy}");
     } else {
         ""
     };
     note.to_owned()
+}
+
+/// What other tools write in the place of PEFT's files, by how the names of files begin and end, and what to do.
+const OTHER_TOOLS: [(&str, &str, &str); 12] = [
+    (
+        "adapter_model-",
+        ".safetensors",
+        "it is one of several parts: load the adapter with PEFT and `save_pretrained(DIR)`, which writes one file",
+    ),
+    (
+        "lit_model",
+        ".lora",
+        "it is LitGPT's: merge it with `litgpt merge_lora`, and take the merged model as the base",
+    ),
+    (
+        "adapter_",
+        ".pt",
+        "it is torchtune's, a pickle, which is not read: save it with `save_adapter_weights_only` in PEFT's format",
+    ),
+    ("", ".nemo", "it is NeMo's: convert it to PEFT's format with NeMo's scripts"),
+    ("ggml-adapter", ".bin", "it is llama.cpp's: bring the adapter that it was made from"),
+    ("", ".gguf", "it is llama.cpp's: bring the adapter that it was made from"),
+    (
+        "pytorch_adapter",
+        ".bin",
+        "it is AdapterHub's, which PEFT does not read: merge it with its own tool",
+    ),
+    (
+        "zero_to_fp32",
+        ".py",
+        "it is a checkpoint of DeepSpeed: run `python zero_to_fp32.py . DIR`, and save the adapter with PEFT",
+    ),
+    (
+        "global_step",
+        "",
+        "it is a checkpoint of DeepSpeed: run its `zero_to_fp32.py`, and save the adapter with PEFT",
+    ),
+    (
+        "pytorch_model_fsdp",
+        "",
+        "it is a checkpoint in parts: `accelerate merge-weights` puts them together, then save the adapter with PEFT",
+    ),
+    (
+        "",
+        ".npz",
+        "it is mlx-lm's: merge it with `mlx_lm.fuse`, and take the fused model as the base",
+    ),
+    (
+        "adapters",
+        ".safetensors",
+        "it is mlx-lm's: merge it with `mlx_lm.fuse`, and take the fused model as the base",
+    ),
+];
+
+/// What is in `dir` that another tool wrote, and what to do with it.
+fn other_tool(dir: &Path) -> Option<(String, &'static str)> {
+    let names = burn_lora_files::names(dir).ok()?;
+    OTHER_TOOLS.iter().find_map(|(start, end, remedy)| {
+        let found = names.iter().find(|name| name.starts_with(start) && name.ends_with(end))?;
+        Some((found.clone(), *remedy))
+    })
 }
 
 /// A directory in `dir` that is an adapter's, such as the checkpoints in what a trainer wrote; the last by name.
@@ -100,10 +169,11 @@ pub fn usable(tensors: &SafeTensors<'_>, path: &Path, scale: f64) -> Result<(), 
         return Err(PatchError::Values { path: path.to_owned(), key, value, others });
     }
     let mut keys: Vec<&str> = tensors.iter().map(|(key, _)| key).collect();
-    keys.retain(|key| key.contains(FIRST));
     keys.sort_unstable();
     for key in keys {
-        let (Ok(a), Ok(b)) = (tensors.tensor(key), tensors.tensor(&key.replace(FIRST, SECOND)))
+        let mut pairs = PAIRS.iter().filter(|(first, _)| key.contains(first));
+        let Some((first, second)) = pairs.next() else { continue };
+        let (Ok(a), Ok(b)) = (tensors.tensor(key), tensors.tensor(&key.replace(first, second)))
         else {
             continue;
         };

@@ -66,6 +66,7 @@ const WRITERS: [Writer; 5] = [
             "ia3_l",
             "vera_lambda",
             "fourierft_",
+            ".dora_scale",
         ],
         what: "factors of another kind of adapter than LoRA",
         remedy: "merge it with the tool that trained it (`merge_and_unload` in PEFT), and take the merged model as the base",

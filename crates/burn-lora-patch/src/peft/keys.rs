@@ -79,7 +79,7 @@ impl Slot {
         }
         match FactorPath::parse(&path) {
             Some(FactorPath { weight, factor, .. }) => {
-                let key = prefixed(parent(weight), factor.key);
+                let key = prefixed(parent(weight), key_in(factor, param.of_table));
                 Self::new(path, key, param.shape.clone(), true, Part::Factor(factor))
             }
             None => {
@@ -89,10 +89,10 @@ impl Slot {
         }
     }
 
-    /// The place of a factor of a linear layer's adapter.
+    /// The place of a factor of a layer's adapter.
     pub(crate) fn factor(factor: &'static Factor, layer: &LinearLayer, rank: usize) -> Self {
         let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
-        let key = prefixed(&layer.path, factor.key);
+        let key = prefixed(&layer.path, key_in(factor, layer.table));
         Self::new(String::new(), key, factor.shape(sizes), true, Part::Factor(factor))
     }
 
@@ -164,7 +164,12 @@ impl Slot {
     }
 }
 
-/// The key of a layer's factor.
+/// What follows the path of a linear layer, or of an embedding.
+fn key_in(factor: &'static Factor, table: bool) -> &'static str {
+    if table { factor.table_key } else { factor.key }
+}
+
+/// The key of a linear layer's factor.
 pub fn factor_key(layer: &str, factor: &Factor) -> String {
     prefixed(layer, factor.key)
 }
@@ -222,6 +227,7 @@ mod tests {
             role,
             layout: (container == "Linear").then_some(Layout::InOut),
             adapted: false,
+            of_table: false,
         })
     }
 
@@ -306,6 +312,7 @@ mod tests {
                 layout: Layout::InOut,
                 dtype: None,
                 device: burn_lora::device::parse("cpu").unwrap(),
+                table: false,
             };
             for factor in Method::Lora.factors() {
                 let slot = Slot::factor(factor, &layer, rank).widened();

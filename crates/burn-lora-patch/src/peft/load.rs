@@ -15,7 +15,7 @@ use super::files::{CONFIG_FILE, TENSORS_FILE, read, usable};
 use super::foreign::foreign;
 use super::keys::{Part, Slot, prefixed};
 use super::moved;
-use super::unwrap::{one_cause, unwrapped};
+use super::unwrap::{MAGNITUDE, one_cause, unwrapped};
 use crate::config::HEAD;
 use crate::error::{KeyProblem, PatchError};
 use crate::layout::{Layout, LinearTypes};
@@ -106,16 +106,16 @@ pub fn load<M: Module>(
     let mut config = loaded.config.with_name(options.name.clone());
     config.linear_types = options.linear_types.clone();
     let mut plan = Plan::with_weights(model, &config, Unmatched::Reported)?;
-    let rank = config.adapter.rank;
-    let slots = slots(&plan, &config.adapter);
-    let mut values = values(dir, &slots, &config.adapter)?;
+    let slots = slots(&plan);
+    let mut values = values(dir, &slots, config.largest_scale())?;
 
     let sets = plan.sets(model, &file, |linear, weight| {
+        let settings = plan.settings(linear);
         let values = |factor| {
-            let slot = Slot::factor(factor, linear, rank);
+            let slot = Slot::factor(factor, linear, settings.rank);
             slot.stored(values.remove(&slot.key).unwrap_or_default())
         };
-        let adapter = Adapter::from_values(&config.name, &config.adapter, weight, values)?;
+        let adapter = Adapter::from_values(&config.name, settings, weight, values)?;
         Ok(if options.trainable { adapter } else { adapter.no_grad() })
     })?;
     let saved = slots
@@ -155,16 +155,17 @@ pub fn load_into<M: Module>(
     let attached = Attached::of(model, name)?;
     check_settings(&attached, &config)?;
     let slots = attached.slots(&Scan::of(model), &config)?;
-    let values = values(dir, &slots, &config.adapter)?;
+    let values = values(dir, &slots, config.largest_scale())?;
     *model = moved::stored(model, &slots, values);
     Ok(())
 }
 
-/// The tensors of the directory by key, which must be exactly those that there are places for.
+/// The tensors of the directory by key, which must be exactly those that there are places for; no scale is above
+/// `scale`.
 fn values(
     dir: &Path,
     slots: &[Slot],
-    adapter: &AdapterConfig,
+    scale: f64,
 ) -> Result<BTreeMap<String, Vec<f32>>, PatchError> {
     let bytes = read(dir, TENSORS_FILE)?;
     let path = dir.join(TENSORS_FILE);
@@ -179,14 +180,6 @@ fn values(
         });
     }
 
-    let embeddings: Vec<String> = tensors
-        .keys()
-        .filter_map(|key| key.strip_suffix(".lora_embedding_A"))
-        .map(|module| format!("an adapter on the embedding `{module}`"))
-        .collect();
-    if !embeddings.is_empty() {
-        return Err(PatchError::Unsupported { path, settings: embeddings });
-    }
     let copy = tied_copy(&tensors, slots);
     // PyTorch counts batches beside running statistics, which Burn does not.
     let tensors = || {
@@ -202,11 +195,9 @@ fn values(
         .cloned()
         .collect();
     let slots = slots.as_slice();
-    let mut problems: Vec<KeyProblem> = compare(slots, shapes)
-        .into_iter()
-        .map(|problem| explained(problem, slots, adapter.rank))
-        .collect();
-    if let Some(cause) = one_cause(&problems) {
+    let mut problems: Vec<KeyProblem> =
+        compare(slots, shapes).into_iter().map(|problem| explained(problem, slots)).collect();
+    if let Some(cause) = one_cause(&problems).or_else(|| magnitudes(&problems)) {
         problems = vec![cause];
     }
     let mut values = BTreeMap::new();
@@ -224,7 +215,7 @@ fn values(
     if !problems.is_empty() {
         return Err(PatchError::Keys { origin: path.display().to_string(), problems });
     }
-    usable(&file, &path, adapter.scale())?;
+    usable(&file, &path, scale)?;
     Ok(values)
 }
 
@@ -240,11 +231,22 @@ fn tied_copy(tensors: &BTreeMap<String, TensorView<'_>>, slots: &[Slot]) -> Opti
     tensors.iter().any(same).then_some(head)
 }
 
+/// The cause of all problems, where all that is too much are magnitudes: the configuration does not say DoRA.
+fn magnitudes(problems: &[KeyProblem]) -> Option<KeyProblem> {
+    let is_one = |problem: &KeyProblem| matches!(problem, KeyProblem::Surplus { key, .. } if last_segment(key) == MAGNITUDE);
+    match problems.first()? {
+        KeyProblem::Surplus { key, .. } if problems.iter().all(is_one) => {
+            Some(KeyProblem::Magnitudes { key: key.clone(), count: problems.len() })
+        }
+        _ => None,
+    }
+}
+
 /// The places that the model and the configuration have for tensors.
-fn slots(plan: &Plan, adapter: &AdapterConfig) -> Vec<Slot> {
+fn slots(plan: &Plan) -> Vec<Slot> {
     let factors = plan.adapted().flat_map(|linear| {
-        let factors = adapter.method.factors().iter();
-        factors.map(|factor| Slot::factor(factor, linear, adapter.rank))
+        let AdapterConfig { method, rank, .. } = *plan.settings(linear);
+        method.factors().iter().map(move |factor| Slot::factor(factor, linear, rank))
     });
     let Selection { saved_params, biases, .. } = &plan.selection;
     let params = || plan.scan.params().iter();
@@ -258,9 +260,13 @@ fn slots(plan: &Plan, adapter: &AdapterConfig) -> Vec<Slot> {
             && (param.container == "Embedding" || last_segment(module) == HEAD)
             && !saved_params.contains(&param.path)
             && !biases.contains(&param.path)
-            && !adapted.contains(module)
+            && (param.container == "Embedding" || !adapted.contains(module))
     });
-    let beside = beside.map(|param| Slot { optional: true, ..Slot::of(param) });
+    // PEFT saves the table that an adapter is on, too.
+    let beside = beside.map(|param| {
+        let param = ParamInfo { adapted: adapted.contains(parent(&param.path)), ..param.clone() };
+        Slot { optional: true, ..Slot::of(&param) }
+    });
     factors
         .chain(saved.map(|param| Slot::of(&param)))
         .chain(unstoppable(&plan.scan, saved_params))
@@ -270,7 +276,7 @@ fn slots(plan: &Plan, adapter: &AdapterConfig) -> Vec<Slot> {
 
 /// A wrong shape is a wrong rank where a factor differs in nothing else, and means added tokens where an embedding
 /// does in its rows; a head without a place, or an adapter on one, is the token table's.
-fn explained(problem: KeyProblem, slots: &[Slot], configured: usize) -> KeyProblem {
+fn explained(problem: KeyProblem, slots: &[Slot]) -> KeyProblem {
     let of_head = format!("{}.", prefixed("", HEAD));
     let head = || slots.iter().any(|slot| slot.key.starts_with(&of_head));
     let (key, found, expected) = match problem {
@@ -297,7 +303,7 @@ fn explained(problem: KeyProblem, slots: &[Slot], configured: usize) -> KeyProbl
             if found.len() == expected.len()
                 && (0..found.len()).all(|i| i == at || !differs(i)) =>
         {
-            KeyProblem::Rank { key, rank: found[at], found, expected, configured }
+            KeyProblem::Rank { key, rank: found[at], configured: expected[at], found, expected }
         }
         _ => KeyProblem::Shape { key, found, expected },
     }

@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | factor A | `base_model.model.<layer>.lora_A.weight` | `[rank, d_in]`, Burn's `a` transposed |
 //! | factor B | `base_model.model.<layer>.lora_B.weight` | `[d_out, rank]`, Burn's `b` transposed |
+//! | factors of an embedding | `base_model.model.<layer>.lora_embedding_A`, `.lora_embedding_B` | `[rank, rows]`, `[d, rank]`, Burn's `a` and `b` transposed |
 //! | DoRA's magnitudes | `base_model.model.<layer>.lora_magnitude_vector` | `[d_out]` |
 //! | MiSS's block | `base_model.model.<layer>.miss_block` | `[rank, d_out]`, Burn's `block` transposed |
 //! | linear trained whole | `base_model.model.<module>.weight`, `.bias` | `[d_out, d_in]`, `[d_out]` |
@@ -14,8 +15,8 @@
 //! | norm trained whole | `base_model.model.<module>.weight`, `.bias` | Burn's `gamma`, `beta` |
 //!
 //! The names of factors come from the table of kinds in the adapter crate
-//! ([`Method::factors`](burn_lora::Method::factors)). LoRA, rsLoRA, DoRA and MiSS on linear layers are
-//! supported, both ways. Whatever else a file asks for (ranks by pattern, embeddings, a bias of factor B) is
+//! ([`Method::factors`](burn_lora::Method::factors)). LoRA, rsLoRA, DoRA and MiSS on linear layers, LoRA and DoRA on
+//! embeddings are supported, both ways, with ranks and alphas by pattern. Whatever else a file asks for (a bias of factor B) is
 //! refused, all of it in one error.
 //!
 //! An adapter that started in a part of the base (PiSSA, OLoRA) is written as the plain adapter of twice the rank that
@@ -50,7 +51,7 @@
 mod attached;
 mod config;
 mod convert;
-mod files;
+pub(crate) mod files;
 mod foreign;
 pub(crate) mod keys;
 mod load;
@@ -60,7 +61,7 @@ mod unwrap;
 
 pub use config::{Modules, OneOrMany, PeftConfig, read_config};
 pub use convert::LoadedConfig;
-pub use files::{CONFIG_FILE, TENSORS_FILE, broken, usable};
+pub use files::{CONFIG_FILE, TENSORS_FILE, broken, read as read_file, usable};
 pub use keys::{bare, factor_key, factor_of};
 pub use load::{LoadOptions, load, load_into};
 pub use save::{config_of, save, save_adapter};

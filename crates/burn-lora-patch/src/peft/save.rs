@@ -9,15 +9,17 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::attached::{Attached, check_settings};
 use super::config::{Modules, PeftConfig};
+use super::convert::{whole_or_not, written};
 use super::files::{CONFIG_FILE, TENSORS_FILE, write_whole};
-use super::keys::Slot;
+use super::keys::{Slot, prefixed};
 use super::moved;
-use crate::config::LoraConfig;
+use crate::config::{HEAD, LoraConfig, TaskType};
 use crate::error::PatchError;
-use crate::path::is_named;
+use crate::path::{is_named, join};
 use crate::report::LayerStatus;
 use crate::scan::Scan;
 use crate::select::{Unmatched, select};
+use crate::settings::{Patterns, Settings};
 use crate::targets::{ALL_LINEAR, minimal_suffixes};
 use crate::tensors::read;
 
@@ -84,10 +86,15 @@ fn write<M: Module>(
         .config;
     check_settings(attached, &described)?;
     let scan = Scan::of(model);
-    let tensors = serialized(model, attached, attached.slots(&scan, &described)?)?;
+    let slots = attached.slots(&scan, &described)?;
+    let shared = shared_table(&scan, &slots, &described);
     let adapted = attached.layers().map(|(layer, _)| layer).collect();
-    let text = resolved(config, &scan, &described, &adapted).to_json().map_err(|error| {
-        PatchError::Config { path: config_path.clone(), reason: error.to_string() }
+    let mut resolved = resolved(config, &scan, &described, &adapted);
+    resolved.ensure_weight_tying |= shared.is_some();
+    let tensors = serialized(model, attached, slots, shared)?;
+    let text = resolved.to_json().map_err(|error| PatchError::Config {
+        path: config_path.clone(),
+        reason: error.to_string(),
     })?;
 
     fs::create_dir_all(dir).map_err(|source| PatchError::Io {
@@ -95,7 +102,7 @@ fn write<M: Module>(
         path: dir.to_owned(),
         source,
     })?;
-    match fs::read(&config_path) {
+    match burn_lora_files::bytes(&config_path) {
         // Another configuration must not stand beside the new tensors, even for a moment.
         Ok(old) if old != text.as_bytes() => fs::remove_file(&config_path).map_err(|source| {
             PatchError::Io { action: "replace", path: config_path.clone(), source }
@@ -104,6 +111,18 @@ fn write<M: Module>(
     }
     write_whole(&dir.join(TENSORS_FILE), &tensors)?;
     write_whole(&config_path, text.as_bytes())
+}
+
+/// The key of a table that is trained whole and is the head of a model that writes. PEFT takes such a table and its head
+/// apart unless it is told to keep them tied, and then reads both from the file.
+fn shared_table(scan: &Scan, slots: &[Slot], described: &LoraConfig) -> Option<String> {
+    let writes = described.task_type.is_some_and(TaskType::writes);
+    let mut tables = scan.tables().iter().filter(|table| writes && scan.is_tied(table));
+    tables.find_map(|table| {
+        let weight = join(&table.path, "weight");
+        let slot = slots.iter().find(|slot| slot.path == weight && !slot.optional)?;
+        Some(slot.key.clone())
+    })
 }
 
 /// The configuration with targets that PEFT resolves to exactly the adapted layers.
@@ -122,7 +141,7 @@ fn resolved(
     let refused = pattern.is_some() && config.layers_to_transform.is_some();
     let selected: BTreeSet<&str> = match select(scan, described, Unmatched::Reported) {
         Ok(selection) => scan
-            .linears()
+            .layers()
             .iter()
             .zip(selection.statuses)
             .filter(|(_, status)| *status == LayerStatus::Adapted)
@@ -134,7 +153,7 @@ fn resolved(
     let groups = described
         .exclude
         .iter()
-        .any(|entry| !scan.linears().iter().any(|linear| is_named(&linear.path, entry)));
+        .any(|entry| !scan.layers().iter().any(|layer| is_named(&layer.path, entry)));
     if all_linear || refused || groups || selected != *adapted {
         let linears = scan.linears().iter().map(|linear| linear.path.as_str());
         let others = linears.chain(scan.modules().keys().map(String::as_str));
@@ -147,16 +166,38 @@ fn resolved(
         config.layers_to_transform = None;
         config.layers_pattern = None;
     }
+    in_pefts_order(&mut config, described, adapted);
     config
+}
+
+/// PEFT writes patterns in the order of the alphabet and asks them in the order in which they stand, so that another one
+/// would hold for a layer that several match. Where that is so, the layers are written by name.
+fn in_pefts_order(config: &mut PeftConfig, described: &LoraConfig, adapted: &BTreeSet<&str>) {
+    let mut sorted = described.clone();
+    sorted.rank_pattern = described.rank_pattern.sorted();
+    sorted.alpha_pattern = described.alpha_pattern.sorted();
+    let (Ok(own), Ok(of_sorted)) = (Settings::new(described), Settings::new(&sorted)) else {
+        return;
+    };
+    let same = |layer: &&str| own.of(layer) == of_sorted.of(layer);
+    if !adapted.iter().all(same) {
+        let ranks: Vec<_> = adapted.iter().map(|layer| (*layer, own.of(layer).rank)).collect();
+        let alphas: Vec<_> = adapted.iter().map(|layer| (*layer, own.of(layer).alpha)).collect();
+        sorted.rank_pattern = Patterns::exact(&ranks, described.adapter.rank);
+        sorted.alpha_pattern = Patterns::exact(&alphas, described.adapter.alpha);
+    }
+    config.rank_pattern = written(&sorted.rank_pattern, |rank| rank.into());
+    config.alpha_pattern = written(&sorted.alpha_pattern, whole_or_not);
 }
 
 fn serialized<M: Module>(
     model: &M,
     attached: &Attached,
     slots: Vec<Slot>,
+    shared: Option<String>,
 ) -> Result<Vec<u8>, PatchError> {
     let mut values = read(model, slots.iter().map(|slot| slot.path.clone()).collect())?;
-    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = slots
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = slots
         .into_iter()
         .filter_map(|slot| {
             let values = values.remove(&slot.path)?;
@@ -169,6 +210,11 @@ fn serialized<M: Module>(
             Ok((tensor.key, tensor.shape, bytes))
         })
         .collect::<Result<_, PatchError>>()?;
+    let head = prefixed("", &join(HEAD, "weight"));
+    let taken = tensors.iter().any(|(key, _, _)| *key == head);
+    let table = tensors.iter().find(|(key, _, _)| Some(key) == shared.as_ref() && !taken);
+    let copy = table.map(|(_, shape, bytes)| (head, shape.clone(), bytes.clone()));
+    tensors.extend(copy);
     let damaged = |error: safetensors::SafeTensorError| PatchError::Damaged {
         path: TENSORS_FILE.into(),
         reason: error.to_string(),

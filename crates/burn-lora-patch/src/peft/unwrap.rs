@@ -15,7 +15,11 @@ const WRAPPERS: [&str; 5] =
     ["_orig_mod", "module", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module"];
 
 /// DoRA's factor, which is a module in memory and a tensor in files.
-const MAGNITUDE: &str = "lora_magnitude_vector";
+pub(super) const MAGNITUDE: &str = "lora_magnitude_vector";
+
+/// The factors of embeddings, which are a dictionary's tensors in memory.
+const TABLE_A: &str = "lora_embedding_A";
+const TABLE_B: &str = "lora_embedding_B";
 
 /// MiSS's factor, which is one of a dictionary's tensors in memory.
 const BLOCK: &str = "miss_block";
@@ -43,7 +47,7 @@ pub fn unwrapped_key(key: &str) -> String {
     {
         parts.remove(parts.len() - 2);
     }
-    if let [.., MAGNITUDE, "weight"] | [.., BLOCK, _] = parts[..] {
+    if let [.., MAGNITUDE, "weight"] | [.., BLOCK, _] | [.., TABLE_A | TABLE_B, _] = parts[..] {
         parts.pop();
     }
     // loralib's factors are parameters, and no layers with a weight.
@@ -123,10 +127,11 @@ mod tests {
 
     const A: &str = "base_model.model.model.layers.0.q.lora_A.weight";
     const M: &str = "base_model.model.model.layers.0.q.lora_magnitude_vector";
+    const E: &str = "base_model.model.model.embed.lora_embedding_A";
     const D: &str = "base_model.model.model.layers.0.q.miss_block";
 
     fn known() -> BTreeSet<&'static str> {
-        [A, M, D, "base_model.model.score.weight"].into()
+        [A, M, D, E, "base_model.model.score.weight"].into()
     }
 
     #[test]
@@ -147,6 +152,8 @@ mod tests {
             ("base_model.model.model.layers.0.q.lora_A.default.weight", A),
             ("base_model.model.model.layers.0.q.lora_A.poems.weight", A),
             ("layers.0.q.lora_A", A),
+            ("base_model.model.model.embed.lora_embedding_A.default", E),
+            ("module.base_model.model.model.embed.lora_embedding_A", E),
             ("base_model.model.model.layers.0.q.lora_magnitude_vector.default.weight", M),
             ("module.base_model.model.model.layers.0.q.lora_magnitude_vector.weight", M),
             ("base_model.model.model.layers.0.q.miss_block.default", D),

@@ -78,16 +78,21 @@ pub(super) fn tied_head(
     scan: &Scan,
     config: &LoraConfig,
     role: Role,
-    entry: &str,
+    entry: &Entry<'_>,
 ) -> Option<TargetProblem> {
     let own = |head: &String| scan.linears().iter().any(|linear| is_named(&linear.path, head));
-    if !is_named(entry, HEAD) || config.heads.iter().chain(&config.task_heads()).any(own) {
+    let names_head = match entry {
+        Entry::All => false,
+        Entry::Name(name) => is_named(name, HEAD),
+        Entry::Pattern(_, pattern) => pattern.is_match(HEAD),
+    };
+    if !names_head || config.heads.iter().chain(&config.task_heads()).any(own) {
         return None;
     }
     let tables = scan.params().iter().filter(|param| param.container == "Embedding");
     let table = tables.max_by_key(|param| param.shape.first().copied())?;
     let table = parent(&table.path).to_owned();
-    Some(TargetProblem::TiedHead { role, entry: entry.to_owned(), table })
+    Some(TargetProblem::TiedHead { role, entry: entry.text().to_owned(), table })
 }
 
 /// The problem of an entry that names no linear layer.
@@ -120,6 +125,9 @@ pub(super) fn no_linear(
             within: last_segments(below),
         };
     }
+    if let Some(problem) = tied_head(scan, config, role, entry) {
+        return problem;
+    }
     let linears = || scan.linears().iter().map(|linear| linear.path.as_str());
     if let Entry::Pattern(text, pattern) = entry {
         let part = linears().find(|path| pattern.is_found_in(path));
@@ -129,9 +137,6 @@ pub(super) fn no_linear(
             inside: part.is_some(),
             example: part.or(linears().next()).unwrap_or_default().to_owned(),
         };
-    }
-    if let Some(problem) = tied_head(scan, config, role, entry.text()) {
-        return problem;
     }
     // The parameter of a layer for the layer.
     let of_layer = entry.text().rsplit_once('.').filter(|(layer, parameter)| {

@@ -1,6 +1,7 @@
 //! The patch crate from outside: a small model of our own, and Burn's transformer encoder.
 
 mod checkpoint;
+mod combine;
 mod face;
 mod frozen;
 mod learner;
@@ -12,3 +13,5 @@ mod peft_files;
 mod peft_told;
 mod run_time;
 mod select;
+mod tables;
+mod targets;

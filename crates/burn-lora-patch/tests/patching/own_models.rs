@@ -469,7 +469,9 @@ fn targets_that_name_something_else_are_told_what_it_is() {
     assert_eq!(nearest, ["head"]);
     let conv = problem("conv").to_string();
     assert!(
-        conv.contains("names a convolution (`conv`): only linear layers are adapted"),
+        conv.contains(
+            "names a convolution (`conv`): only linear layers and embeddings are adapted"
+        ),
         "{conv}"
     );
 }

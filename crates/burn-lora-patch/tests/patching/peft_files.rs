@@ -556,7 +556,7 @@ fn a_broken_or_foreign_configuration_is_refused() {
         (r#"{"peft_type": "LORA", "target_modules": ["0.fc1"], "r": 0}"#, "rank is 0"),
         (
             r#"{"peft_type": "LORA", "target_modules": ["nothing"], "r": 2}"#,
-            "no linear layer is left",
+            "target `nothing` matches nothing",
         ),
         (
             r#"{"peft_type": "LORA", "target_modules": ["0.fc1"], "use_qalora": true}"#,

@@ -136,8 +136,8 @@ fn a_pattern_matches_whole_paths() {
         &pattern(r"model\.layers\.\d\.fc[12]"),
         &["model.layers.0.fc1", "model.layers.0.fc2", "model.layers.1.fc1", "model.layers.1.fc2"],
     );
-    let report = check_adapted(&pattern(r"model\.(embed|layers\.0\.fc1)"), &["model.layers.0.fc1"]);
-    assert!(report.warnings()[0].contains("an embedding (`model.embed`)"), "{report}");
+    let report = check_adapted(&pattern(r"model\.layers\.0\.(norm|fc1)"), &["model.layers.0.fc1"]);
+    assert!(report.warnings()[0].contains("a normalisation (`model.layers.0.norm`)"), "{report}");
     let problems = check_problems(&pattern("fc1"));
     assert_eq!(
         said(&problems),
@@ -187,9 +187,9 @@ fn every_entry_that_picks_nothing_is_reported_at_once_with_near_names() {
         "modules_to_save `clasifier` matches nothing: did you mean `classifier`?",
         "exclude `selff` matches nothing: did you mean `self`",
         "target `fc3` matches nothing: did you mean `fc1` or `fc2`?",
-        "target `embed` names an embedding (`model.embed`): only linear layers are adapted",
-        "target `layers.0` names a group of modules (`model.layers.0`): only linear layers are \
-         adapted, such as `self`, `fc1` and `fc2` in it",
+        "target `embed` names 1 layers, but 1 are outside layers_to_transform",
+        "target `layers.0` names a group of modules (`model.layers.0`): only linear layers and \
+         embeddings are adapted, such as `self`, `fc1` and `fc2` in it",
         "target `norm` names a normalisation (`model.layers.0.norm`)",
         "layers_to_transform has 5, but the targets are in layers 0 to 1",
     ] {
@@ -241,13 +241,13 @@ fn a_target_that_everything_is_taken_from_says_by_what() {
     ));
     assert_eq!(
         text,
-        "target `fc2` names 2 linears, but 2 are excluded by `fc2`\n\
-         target `classifier` names 1 linears, but 1 are trained whole (modules_to_save)"
+        "target `fc2` names 2 layers, but 2 are excluded by `fc2`\n\
+         target `classifier` names 1 layers, but 1 are trained whole (modules_to_save)"
     );
     let text = said(&check_problems(
         &config(Targets::names(["fc1", "1.fc2"])).with_layers_to_transform([0]),
     ));
-    assert_eq!(text, "target `1.fc2` names 1 linears, but 1 are outside layers_to_transform");
+    assert_eq!(text, "target `1.fc2` names 1 layers, but 1 are outside layers_to_transform");
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn nothing_at_all_never_passes() {
     assert_eq!(check_problems(&config(Targets::Names(vec![]))), [TargetProblem::Empty]);
     let everything = ["self", "fc1", "fc2", "classifier"];
     let text = said(&check_problems(&config(Targets::AllLinear).with_exclude(everything)));
-    assert!(text.contains("target `all-linear` names 7 linears, but 7 are excluded"), "{text}");
+    assert!(text.contains("target `all-linear` names 7 layers, but 7 are excluded"), "{text}");
     let mut none = config(Targets::AllLinear);
     none.heads = ["self", "fc1", "fc2", "classifier", "lm_head"].map(String::from).to_vec();
     let text = said(&check_problems(&none));

@@ -3,9 +3,9 @@
 
 use super::escape::escaped;
 use crate::ReportError;
-use crate::curves::charts;
+use crate::curves::{Chart, charts};
 use crate::figure;
-use crate::plot::Place;
+use crate::plot::PAGE;
 use crate::record::{self, Record};
 use crate::sample::Sample;
 
@@ -31,26 +31,15 @@ pub fn facts(facts: &[(&str, impl AsRef<str>)]) -> String {
     format!("<dl>\n{}</dl>\n", rows.collect::<String>())
 }
 
-/// The curves of a run, each chart with its caption and the meaning of its colours.
+/// The curves of a run, a figure each.
 pub fn curves(records: &[Record]) -> Result<String, ReportError> {
-    let mut html = String::new();
-    for chart in charts(records) {
-        let (caption, svg) = (chart.caption, chart.svg(Place::Page)?);
-        html += &format!("<figure>\n<figcaption><strong>{caption}</strong>");
-        for curve in &chart.curves {
-            // The style sheet gives a key the colour of its curve.
-            let class = match (curve.name.as_str(), chart.curves.len()) {
-                ("each step", 2..) => "raw",
-                ("held out", _) => "held-out",
-                _ => "steps",
-            };
-            html += &format!(" <span class=\"key {class}\">{}</span>", curve.name);
-        }
-        html += &format!(
-            "</figcaption>\n<div class=\"plot\" role=\"img\" aria-label=\"{caption}, over steps\">{svg}</div>\n</figure>\n"
-        );
-    }
-    Ok(html)
+    let figure = |chart: Chart| {
+        // Inside of HTML an `<svg>` needs no namespace, and the page then holds no address at all.
+        let svg = chart.svg(PAGE)?.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
+        let label = format!("role=\"img\" aria-label=\"{}, over steps\"", chart.caption);
+        Ok(format!("<figure>\n<div class=\"plot\" {label}>{svg}</div>\n</figure>\n"))
+    };
+    charts(records).into_iter().map(figure).collect()
 }
 
 /// What every evaluation measured, a row each.

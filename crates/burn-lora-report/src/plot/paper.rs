@@ -1,4 +1,4 @@
-//! What is drawn on: a file of its own with title and legend, or a part of a page.
+//! What is drawn on: a white sheet with a title and a legend.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -8,64 +8,52 @@ pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Width and height of a file.
-const FILE: (u32, u32) = (800, 480);
-/// Width and height in a page.
-const PAGE: (u32, u32) = (960, 540);
+/// Width of a sheet.
+const WIDTH: u32 = 800;
+/// Height of a sheet, unless what is drawn needs more.
+pub(super) const HEIGHT: u32 = 480;
 /// Room on all sides.
-const MARGIN: i32 = 16;
-/// Height of the title and of a row of the legend.
-const ROW: i32 = 20;
+pub(super) const MARGIN: u32 = 16;
+/// Text and axes.
+pub(super) const INK: RGBColor = RGBColor(68, 68, 68);
+/// Lines across at the ticks.
+pub(super) const GRID: RGBColor = RGBColor(221, 221, 221);
 
-/// Roughly how wide a text is: fonts are the viewer's.
-pub(super) fn width(text: &str, size: f64) -> i32 {
-    (0.58 * size * text.chars().count() as f64).ceil() as i32
+pub(super) fn text_style(letters: u32) -> TextStyle<'static> {
+    ("sans-serif", letters).into_font().color(&INK)
 }
 
-pub(super) fn text_style(size: impl Into<f64>) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&BLACK)
-}
-
-/// A file: white, and drawn below its title and its legend where there are any.
-pub(super) fn file(
+/// A sheet of some height, drawn on below its title and its legend where there are any.
+pub(super) fn sheet(
+    height: u32,
+    letters: u32,
     title: &str,
     legend: &[(&str, RGBColor)],
     draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>,
 ) -> Result<String, Failure> {
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, FILE).into_drawing_area();
+        let mut root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
         root.fill(&WHITE)?;
-        let mut top = 0;
         if !title.is_empty() {
-            root.draw(&Text::new(title.to_owned(), (MARGIN, MARGIN), text_style(16)))?;
-            top = MARGIN + ROW;
+            root = root.titled(title, text_style(letters + 3))?;
         }
-        let (mut x, mut y) = (MARGIN, MARGIN.max(top + 4));
-        for (name, colour) in legend {
-            let needed = 32 + width(name, 13.0);
-            if x > MARGIN && x + needed > FILE.0 as i32 - MARGIN {
-                (x, y) = (MARGIN, y + ROW);
-            }
-            root.draw(&Rectangle::new([(x, y + 1), (x + 12, y + 13)], colour.filled()))?;
-            root.draw(&Text::new((*name).to_owned(), (x + 18, y), text_style(13)))?;
-            x += needed;
-            top = y + ROW;
+        // Roughly how wide a name is, for fonts are the viewer's, and the mark and the room beside it.
+        let width = |(name, _): &(&str, _)| letters * (6 * name.chars().count() as u32 + 35) / 10;
+        let widest = legend.iter().map(width).max().unwrap_or(WIDTH);
+        let columns = ((WIDTH - 2 * MARGIN) / widest).max(1);
+        for (index, (name, colour)) in (0..).zip(legend) {
+            let x = (MARGIN + index % columns * widest) as i32;
+            let y = (MARGIN / 2 + index / columns * letters * 3 / 2) as i32;
+            let mark = [(x, y + 1), (x + letters as i32, y + letters as i32)];
+            root.draw(&Rectangle::new(mark, colour.filled()))?;
+            let beside = (x + letters as i32 * 3 / 2, y);
+            root.draw(&Text::new((*name).to_owned(), beside, text_style(letters)))?;
         }
-        let (_, rest) = root.split_vertically(top);
+        let rows = (legend.len() as u32).div_ceil(columns);
+        let (_, rest) = root.split_vertically(rows * letters * 3 / 2);
         draw(&rest)?;
         root.present()?;
     }
     Ok(svg)
-}
-
-/// A part of a page. Inside of HTML an `<svg>` needs no namespace, and the page then holds no address at all.
-pub(super) fn page(draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>) -> Result<String, Failure> {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, PAGE).into_drawing_area();
-        draw(&root)?;
-        root.present()?;
-    }
-    Ok(svg.replace(" xmlns=\"http://www.w3.org/2000/svg\"", ""))
 }

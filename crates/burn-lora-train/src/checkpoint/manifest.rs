@@ -76,7 +76,7 @@ impl Manifest {
     /// The file that is not as it was written, and how.
     pub fn checked(dir: &Path, step: usize) -> Result<Self, (String, String)> {
         let of = |name: &str, reason: String| (name.to_owned(), reason);
-        let text = match std::fs::read(dir.join(MANIFEST)) {
+        let text = match burn_lora_files::bytes(&dir.join(MANIFEST)) {
             Ok(text) => text,
             Err(error) => return Err(of(MANIFEST, missing(&error))),
         };

@@ -1,6 +1,5 @@
 //! Trained tensors that are no adapter, as one safetensors file.
 
-use std::fs;
 use std::path::Path;
 
 use burn_lora_files::floats;
@@ -29,7 +28,7 @@ pub(super) fn write(path: &Path, tensors: &[NamedTensor]) -> Result<(), TrainErr
 /// Reads the tensors of such a file, or of an adapter's.
 pub(super) fn read(path: &Path) -> Result<Vec<NamedTensor>, TrainError> {
     let damaged = |reason: String| TrainError::Damaged { path: path.to_owned(), reason };
-    let bytes = fs::read(path).map_err(TrainError::io("read", path))?;
+    let bytes = burn_lora_files::bytes(path).map_err(TrainError::io("read", path))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     file.tensors()
         .into_iter()

@@ -2,7 +2,7 @@
 //!
 //! Each shape of linear that the model has is multiplied once forward and once backward with as many rows
 //! as a batch has tokens, on the device of the run. A step is the sum of those over the linears, plus
-//! what is not a product of a weight: the low-rank products and attention, taken at the pace that the
+//! what is not a product of a weight: the products that the kind of adapter makes and attention, taken at the pace that the
 //! measured products had, and passes over activations and over what is trained, at the pace of adding to
 //! a tensor. Where blocks are recomputed, their forward pass is added once more.
 //!
@@ -190,10 +190,13 @@ impl Speeds {
                     // The weight's gradient is a product of the same size.
                     Learned::Whole => seconds += rows * per_row.input_gradient,
                     Learned::Factors { rank, .. } => {
-                        // Two products forward, and once more where they are made again; four backward.
-                        let products = if recomputed { 8 } else { 6 };
-                        let flops = products * rank * (linear.d_in + linear.d_out);
-                        seconds += rows * flops as f64 / self.flops_per_second;
+                        let products = outline.products(shape, rank);
+                        // Forward once more where they are made again.
+                        let passes = if recomputed { 2.0 } else { 1.0 };
+                        let forward = rows * products.forward as f64 + products.once as f64;
+                        let backward = rows * products.backward as f64;
+                        let flops = 2.0 * (passes * forward + backward);
+                        seconds += flops / self.flops_per_second;
                     }
                 }
             }
@@ -324,6 +327,24 @@ mod tests {
         let recomputed = seconds_per_step(adapter, Recompute::Block);
         // A third is no number of binary digits.
         assert!((recomputed - expected - again).abs() < 1e-6, "{recomputed}");
+
+        // A third of the gradients' products fewer, two of A's, and none of A is trained or needs an input.
+        let of_others = |low_rank: f64, passed: f64, trained: f64| {
+            6.0 * 7.0 + 60.0 * 6.0 + low_rank + head + attention + 6.0 * passed + 16.0 * trained
+        };
+        let others = |method: &str| {
+            seconds_per_step(&format!("method = \"{method}\"\n{adapter}"), Recompute::None)
+        };
+        let forward_and_back = 28.0 + (8.0 + 16.0) + (8.0 + 8.0);
+        let fa = of_others(6.0 * 2.0 * 2.0 * forward_and_back, 456.0 - 48.0, 24.0);
+        assert_eq!(others("lora-fa"), fa);
+        // The block's product, and two back: of outputs alone, 8 and 4.
+        let miss = of_others(6.0 * 2.0 * 2.0 * 3.0 * 12.0, 456.0 - 48.0, 24.0);
+        assert_eq!(others("miss"), miss);
+        // Beside LoRA's, of each step: Aᵀ W, Aᵀ A and that times B; an output more is kept of each linear,
+        // and a magnitude of each output is trained.
+        let once = 2.0 * (2.0 * (64.0 + 32.0) + 4.0 * (16.0 + 12.0));
+        assert_eq!(others("dora"), of_others(low_rank + once, 456.0 + 6.0 * 12.0, 56.0 + 12.0));
 
         // Everything is trained: a product more for each weight's gradient, and none of a low rank.
         let products = 6.0 * 21.0 * 7.0;

@@ -27,14 +27,15 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::lora::{A, B, plus};
-use super::{Adaptation, Factor, Given, Initial, Input, Sizes, Strength};
+use super::lora::{self, A, B, low_rank_rows, plus};
+use super::{Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength};
 use crate::{AdapterConfig, FrozenWeight, LoraError, init, lora_linear, product};
 
 /// The magnitudes `m`, `[d_out]`. PEFT saves them without the `.weight` of the parameter.
-const MAGNITUDE: Factor = Factor {
+pub(super) const MAGNITUDE: Factor = Factor {
     name: "magnitude",
     key: "lora_magnitude_vector",
+    table_key: "lora_magnitude_vector",
     trained: true,
     lora_plus: true,
     shape: |sizes| vec![sizes.d_out],
@@ -98,6 +99,7 @@ impl Adaptation for Dora {
     const FACTORS: &'static [Factor] = &[A, B, MAGNITUDE];
     const SWITCH: Option<&'static str> = Some("use_dora");
     const SUBTRACTS: bool = true;
+    const EMBEDS: bool = true;
 
     fn init(
         config: &AdapterConfig,
@@ -143,6 +145,13 @@ impl Adaptation for Dora {
         sizes.rank + sizes.d_out + if dropout { 2 * sizes.d_in } else { 0 }
     }
 
+    fn products(sizes: Sizes) -> Products {
+        let Sizes { d_in, d_out, rank } = sizes;
+        // The norms: Aᵀ W, Aᵀ A and that times B.
+        let once = rank * d_in * d_out + rank * rank * (d_in + d_out);
+        Products { once, ..lora::products(sizes) }
+    }
+
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
         if strength.multiplier != 1.0 {
             return input.weight.multiply(input.x.clone()) + self.branch(input, strength);
@@ -165,6 +174,12 @@ impl Adaptation for Dora {
         let dropped = input.dropped();
         let turned = self.turned(dropped.clone(), input.weight.clone(), strength.scale) * gain;
         (turned - input.weight.multiply(dropped)).mul_scalar(strength.multiplier)
+    }
+
+    fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
+        let low = low_rank_rows(&self.a, &self.b, rows, strength.scale);
+        let turned = (rows.base.clone() + low) * self.gain(&rows.table, strength.scale);
+        (turned - rows.base.clone()).mul_scalar(strength.multiplier)
     }
 
     fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2> {

@@ -8,7 +8,7 @@ use super::dora::Dora;
 use super::lora::Lora;
 use super::lora_fa::LoraFa;
 use super::miss::Miss;
-use super::{Adaptation, Factor, Given, Initial, Input, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength};
 use crate::{AdapterConfig, LoraError};
 
 macro_rules! kinds {
@@ -54,6 +54,11 @@ macro_rules! kinds {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::SUBTRACTS,)+ }
             }
 
+            /// Whether it adapts embeddings too.
+            pub fn embeds(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::EMBEDS,)+ }
+            }
+
             /// Whether its change is multiplied by a scale, so that alpha and rsLoRA mean something.
             pub fn scaled(self) -> bool {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::SCALED,)+ }
@@ -83,6 +88,11 @@ macro_rules! kinds {
             /// input and beside that input itself.
             pub fn kept(self, sizes: Sizes, dropout: bool) -> usize {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::kept(sizes, dropout),)+ }
+            }
+
+            /// The products that a training step makes for it beside the weight's own.
+            pub fn products(self, sizes: Sizes) -> Products {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::products(sizes),)+ }
             }
 
             /// The segment that stands for this kind in the paths of its parameters.
@@ -144,6 +154,10 @@ macro_rules! kinds {
 
             pub(super) fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
                 match self { $(Self::$Kind(factors) => factors.branch(input, strength),)+ }
+            }
+
+            pub(super) fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
+                match self { $(Self::$Kind(factors) => factors.change_rows(rows, strength),)+ }
             }
 
             pub(super) fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2> {

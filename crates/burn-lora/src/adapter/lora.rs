@@ -4,13 +4,14 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::{Adaptation, Factor, Given, Initial, Input, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength};
 use crate::{AdapterConfig, LoraError, init, lora_linear, product};
 
 /// Factor A, `[d_in, rank]`.
 pub(super) const A: Factor = Factor {
     name: "a",
     key: "lora_A.weight",
+    table_key: "lora_embedding_A",
     trained: true,
     lora_plus: false,
     shape: |sizes| vec![sizes.d_in, sizes.rank],
@@ -20,6 +21,7 @@ pub(super) const A: Factor = Factor {
 pub(super) const B: Factor = Factor {
     name: "b",
     key: "lora_B.weight",
+    table_key: "lora_embedding_B",
     trained: true,
     lora_plus: true,
     shape: |sizes| vec![sizes.rank, sizes.d_out],
@@ -51,7 +53,7 @@ impl Lora {
     /// What is taken off again where training started in a part of the weight: of the input as it came, for dropout
     /// is no part of it.
     fn taken(&self, input: &Input, strength: Strength) -> Option<Tensor<2>> {
-        let scale = strength.scale * strength.multiplier;
+        let scale = strength.total();
         self.initial.as_ref().map(|initial| initial.taken(input.x.clone(), scale))
     }
 }
@@ -60,6 +62,7 @@ impl Adaptation for Lora {
     const FACTORS: &'static [Factor] = &[A, B];
     const SWITCH: Option<&'static str> = None;
     const SUBTRACTS: bool = true;
+    const EMBEDS: bool = true;
 
     fn init(
         config: &AdapterConfig,
@@ -90,6 +93,10 @@ impl Adaptation for Lora {
         kept(sizes, dropout)
     }
 
+    fn products(sizes: Sizes) -> Products {
+        products(sizes)
+    }
+
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
         let taken = self.taken(&input, strength);
         plus(forward(&self.a, &self.b, input, strength), taken)
@@ -100,8 +107,12 @@ impl Adaptation for Lora {
         plus(branch(&self.a, &self.b, input, strength), taken)
     }
 
+    fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
+        low_rank_rows(&self.a, &self.b, rows, strength.total())
+    }
+
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
+        let scale = strength.total();
         let taken = self.initial.as_ref().map(|initial| initial.change().mul_scalar(scale));
         plus(change(&self.a, &self.b, strength), taken)
     }
@@ -113,6 +124,18 @@ pub(super) fn plus(to: Tensor<2>, added: Option<Tensor<2>>) -> Tensor<2> {
         Some(added) => to + added,
         None => to,
     }
+}
+
+/// `scale · A[ids] B`: rows of A alone are read, and their gradients are scattered into A's own, so that nothing of the
+/// table's shape is made.
+pub(super) fn low_rank_rows(
+    a: &Param<Tensor<2>>,
+    b: &Param<Tensor<2>>,
+    rows: &Rows,
+    scale: f64,
+) -> Tensor<2> {
+    let low = a.val().select(0, rows.ids.clone()).mul_scalar(scale);
+    product(low, b.val())
 }
 
 // What follows from two factors whose product is added, whichever of them are trained.
@@ -127,13 +150,19 @@ pub(super) fn kept(sizes: Sizes, dropout: bool) -> usize {
     sizes.rank + if dropout { sizes.d_in } else { 0 }
 }
 
+/// Of A and of B: the output; then the gradient of what goes in and that of the factor.
+pub(super) fn products(Sizes { d_in, d_out, rank }: Sizes) -> Products {
+    let both = rank * (d_in + d_out);
+    Products { forward: both, backward: 2 * both, once: 0 }
+}
+
 pub(super) fn forward(
     a: &Param<Tensor<2>>,
     b: &Param<Tensor<2>>,
     input: Input,
     strength: Strength,
 ) -> Tensor<2> {
-    let scale = strength.scale * strength.multiplier;
+    let scale = strength.total();
     lora_linear(input.x, input.weight, a.val(), b.val(), scale, input.mask)
 }
 
@@ -143,12 +172,12 @@ pub(super) fn branch(
     input: Input,
     strength: Strength,
 ) -> Tensor<2> {
-    let scale = strength.scale * strength.multiplier;
+    let scale = strength.total();
     let low = product(input.dropped(), a.val()).mul_scalar(scale);
     product(low, b.val())
 }
 
 pub(super) fn change(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>, strength: Strength) -> Tensor<2> {
-    let scale = strength.scale * strength.multiplier;
+    let scale = strength.total();
     product(a.val(), b.val()).mul_scalar(scale)
 }

@@ -16,7 +16,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::lora::{self, A, B};
-use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Input, Products, Sizes, Strength};
 use crate::{AdapterConfig, LoraError, init};
 
 /// Factor A, as LoRA's but frozen.
@@ -57,6 +57,12 @@ impl Adaptation for LoraFa {
 
     fn kept(sizes: Sizes, dropout: bool) -> usize {
         lora::kept(sizes, dropout)
+    }
+
+    fn products(sizes: Sizes) -> Products {
+        let all = lora::products(sizes);
+        // None for a gradient of A.
+        Products { backward: all.backward - sizes.rank * sizes.d_in, ..all }
     }
 
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {

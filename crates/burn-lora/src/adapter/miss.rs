@@ -17,13 +17,14 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::{Adaptation, Factor, Given, Input, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Input, Products, Sizes, Strength};
 use crate::{AdapterConfig, LoraError, op, product};
 
 /// The block `D`, turned: `[d_out, rank]`. PEFT saves it without the `.weight` of a module.
 const BLOCK: Factor = Factor {
     name: "block",
     key: "miss_block",
+    table_key: "miss_block",
     trained: true,
     lora_plus: true,
     shape: |sizes| vec![sizes.d_out, sizes.rank],
@@ -78,20 +79,26 @@ impl Adaptation for Miss {
         sizes.rank + if dropout { sizes.d_in } else { 0 }
     }
 
+    fn products(sizes: Sizes) -> Products {
+        // Shards are added up and spread, which takes no product.
+        let block = sizes.rank * sizes.d_out;
+        Products { forward: block, backward: 2 * block, once: 0 }
+    }
+
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
+        let scale = strength.total();
         let rows = self.block.val().transpose();
         op::shard_linear(input.x, input.weight, rows, scale, input.mask)
     }
 
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
+        let scale = strength.total();
         let rows = self.block.val().transpose();
         product(op::sum_shards(input.dropped(), rows.dims()[0]).mul_scalar(scale), rows)
     }
 
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {
-        let scale = strength.scale * strength.multiplier;
+        let scale = strength.total();
         let rows = self.block.val().transpose();
         let [rank, _] = rows.dims();
         let repeated = rows.repeat_dim(0, self.d_in.div_ceil(rank)).narrow(0, 0, self.d_in);

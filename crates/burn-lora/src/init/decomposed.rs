@@ -19,6 +19,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::Values;
+use crate::decomposition::{Parts, orthonormal};
 use crate::{AdapterConfig, FrozenWeight, Init, LoraError};
 
 /// Both factors of a start that [moves the base](Init::moves_base), of a weight that has as many parts as the rank.
@@ -41,44 +42,17 @@ pub(super) fn of(
     let parts = match init {
         Init::Olora => return Ok(first_outputs(weight, rank)),
         Init::PissaNiter(rounds) => randomised(weight, rank, rounds, seed),
-        _ => exact(weight),
+        _ => Parts::of_matrix(weight),
     };
     let parts = parts.ok_or(LoraError::NoConvergence { init })?;
-    Ok(parts.halved(rank, config.scale()))
+    Ok(halved(&parts, rank, config.scale()))
 }
 
-/// Singular values, the largest first, and their vectors.
-struct Parts {
-    /// `[d_in, at least rank]`.
-    u: Mat<f64>,
-    singular: Vec<f64>,
-    /// `[d_out, at least rank]`.
-    v: Mat<f64>,
-}
-
-impl Parts {
-    /// The first `rank`, over the scale, half of each in either factor.
-    fn halved(&self, rank: usize, scale: f64) -> Values {
-        let root = |value: &f64| (value.max(0.0) / scale).sqrt();
-        let roots: Vec<f64> = self.singular.iter().take(rank).map(root).collect();
-        let (d_in, d_out) = (self.u.nrows(), self.v.nrows());
-        let mut a = Vec::with_capacity(d_in * rank);
-        for row in 0..d_in {
-            a.extend(roots.iter().enumerate().map(|(k, root)| (self.u[(row, k)] * root) as f32));
-        }
-        let mut b = Vec::with_capacity(rank * d_out);
-        for (k, root) in roots.iter().enumerate() {
-            b.extend((0..d_out).map(|column| (root * self.v[(column, k)]) as f32));
-        }
-        Values { a, b }
-    }
-}
-
-/// All of them; none where they are not found.
-fn exact(weight: MatRef<'_, f64>) -> Option<Parts> {
-    let svd = weight.thin_svd().ok()?;
-    let singular = svd.S().column_vector().iter().copied().collect();
-    Some(Parts { u: svd.U().to_owned(), singular, v: svd.V().to_owned() })
+/// The first `rank` parts over the scale, half of each in either factor.
+fn halved(parts: &Parts, rank: usize, scale: f64) -> Values {
+    let root = |value: f64| (value.max(0.0) / scale).sqrt();
+    let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect();
+    Values { a: narrow(parts.left(rank, root)), b: narrow(parts.right(rank, root)) }
 }
 
 /// About the first `rank`: those of the weight within the outputs of random inputs, which each round turns to the
@@ -94,7 +68,7 @@ fn randomised(weight: MatRef<'_, f64>, rank: usize, rounds: u8, seed: u64) -> Op
         let across = orthonormal(&(tall.transpose() * basis.as_ref()));
         basis = orthonormal(&(tall * across.as_ref()));
     }
-    let small = exact((basis.transpose() * tall).as_ref())?;
+    let small = Parts::of_matrix((basis.transpose() * tall).as_ref())?;
     let (long, short) = (basis * small.u, small.v);
     let (u, v) = if wide { (short, long) } else { (long, short) };
     Some(Parts { u, singular: small.singular, v })
@@ -112,9 +86,4 @@ fn first_outputs(weight: MatRef<'_, f64>, rank: usize) -> Values {
     }
     values.b = (0..rank * d_out).map(|at| q[(at % d_out, at / d_out)] as f32).collect();
     values
-}
-
-/// Orthonormal columns that span those of the matrix, which has no more columns than rows.
-fn orthonormal(matrix: &Mat<f64>) -> Mat<f64> {
-    matrix.qr().compute_thin_Q()
 }

@@ -32,6 +32,12 @@ pub(super) fn gaussian(
     Ok(beside_zeros(normal, d_in, d_out, rank, seed))
 }
 
+/// So many standard normal numbers: B of an embedding's adapter, as PEFT draws it.
+pub(crate) fn standard_normal(count: usize, seed: u64) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|_| StandardNormal.sample(&mut rng)).collect()
+}
+
 fn beside_zeros(
     of: impl Distribution<f32>,
     d_in: usize,

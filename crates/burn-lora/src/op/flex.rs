@@ -6,7 +6,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn_flex::Flex;
 use burn_lora_kernels::few_rows::FEW;
-use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, fresh, product};
 use burn_lora_kernels::{Floats, vector, vectorised};
 
 use super::{Branch, Frozen, Lora, LoraBackend, Mask, ProductBackend, composed};
@@ -17,7 +17,7 @@ impl ProductBackend for Flex {
         match (Floats::strided(lhs.clone()), Floats::strided(rhs.clone())) {
             (Some(left), Some(right)) if left.dims()[0] <= FEW => {
                 let shape = [left.dims()[0], right.dims()[1]];
-                Floats::tensor(times(left.matrix(), right.matrix(), shape), shape)
+                Floats::tensor(fresh(left.matrix(), right.matrix(), Threads::All), shape)
             }
             _ => Self::float_matmul(lhs, rhs),
         }
@@ -44,7 +44,7 @@ impl LoraBackend for Flex {
             return composed::branch(x, weight, lora, mask);
         };
         let (count, rank, d_out) = (input.dims()[0], a.dims()[1], b.dims()[1]);
-        let mut low = times(input.matrix(), a.matrix(), [count, rank]);
+        let mut low = fresh(input.matrix(), a.matrix(), Threads::All);
         vectorised!(vector::scale(&mut low, lora.scale as f32));
         let Some(mut y) = Floats::contiguous(weight.clone().multiply(x.clone())) else {
             return composed::branch(x, weight, lora, mask);
@@ -66,7 +66,7 @@ impl LoraBackend for Flex {
             return Self::float_matmul(lhs, rhs);
         };
         let shape = [left.dims()[0], right.dims()[1]];
-        Floats::tensor(times(left.matrix(), right.matrix(), shape), shape)
+        Floats::tensor(fresh(left.matrix(), right.matrix(), Threads::All), shape)
     }
 
     fn lora_input_grad(
@@ -95,10 +95,4 @@ impl LoraBackend for Flex {
         );
         dx.into_tensor()
     }
-}
-
-fn times(lhs: MatRef<'_>, rhs: MatRef<'_>, shape: [usize; 2]) -> Vec<f32> {
-    let mut out = vec![0.0; shape[0] * shape[1]];
-    product(MatMut::dense(&mut out, shape), Accumulate::Set, lhs, rhs, Threads::All);
-    out
 }

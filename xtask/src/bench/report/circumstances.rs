@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::markdown::{Section, Table};
 use super::numbers::memory;
-use super::row::OURS;
+use super::rows::OURS;
 use crate::bench::record::{Line, Run};
 
 /// How each figure is measured.

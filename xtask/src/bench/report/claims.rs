@@ -11,7 +11,7 @@ use super::row::{Key, Row};
 use crate::bench::counted::{self, Counted};
 
 /// A published figure, by whom, and what there is to put beside it.
-struct Claim(&'static str, &'static str, fn(&[Row]) -> Option<String>);
+struct Claim(&'static str, &'static str, fn(&[Row<'_>]) -> Option<String>);
 
 const CLAIMS: [Claim; 11] = [
     Claim(
@@ -36,7 +36,7 @@ const CLAIMS: [Claim; 11] = [
     ),
     Claim("memory in training: a third of full fine-tuning's", "LoRA paper", |rows| {
         let pair = largest(FULL.pairs(rows))?;
-        Some(format!("{} ({})", ratio(pair.ratio(Figure::Peak)?), name(pair.row)))
+        Some(format!("{} ({})", ratio(pair.ratio(Figure::PEAK)?), name(pair.row)))
     }),
     Claim("throughput over full fine-tuning: +25 % to +33 %", "LoRA paper", faster),
     Claim(
@@ -46,13 +46,13 @@ const CLAIMS: [Claim; 11] = [
     ),
     Claim("DoRA over LoRA: +26 % time, +10 % memory", "PEFT's MetaMathQA comparison", |rows| {
         let pair = largest(DORA.pairs(rows))?;
-        let time = 1.0 / pair.ratio(Figure::Tokens)?;
-        let memory = pair.ratio(Figure::Peak)?;
+        let time = 1.0 / pair.ratio(Figure::TOKENS)?;
+        let memory = pair.ratio(Figure::PEAK)?;
         Some(format!("{} time, {} memory ({})", change(time), change(memory), name(pair.row)))
     }),
     Claim("no latency is added after a merge", "LoRA paper", |rows| {
         let row = largest(INFERENCE.pairs(rows))?.row;
-        let ratio = ratio(row.value(Figure::MergedRatio)?);
+        let ratio = ratio(row.value(Figure::MERGED_RATIO)?);
         Some(format!("merged / base {ratio} ({})", name(row)))
     }),
     Claim("quality on a par with full fine-tuning or better", "LoRA paper", quality),
@@ -61,14 +61,14 @@ const CLAIMS: [Claim; 11] = [
         "PEFT's MetaMathQA comparison",
         |rows| {
             let row = largest(FULL.pairs(rows))?.row;
-            let times = 4.0 * row.value(Figure::Size)? / row.value(Figure::Adapter)?;
+            let times = 4.0 * row.value(Figure::SIZE)? / row.value(Figure::ADAPTER)?;
             Some(format!("{} times smaller ({})", significant(times), name(row)))
         },
     ),
 ];
 
 /// All of them in a table.
-pub fn section(rows: &[Row]) -> Section {
+pub fn section(rows: &[Row<'_>]) -> Section {
     let mut table = Table::new(["published", "by", "here"]);
     for Claim(claim, by, here) in CLAIMS {
         let here = here(rows).unwrap_or_else(|| "not measured in this run".to_owned());
@@ -88,7 +88,7 @@ pub fn section(rows: &[Row]) -> Section {
 fn largest(pairs: Vec<Pair<'_>>) -> Option<Pair<'_>> {
     let key = |pair: &Pair<'_>| {
         let value = |figure| pair.row.value(figure).unwrap_or(0.0);
-        (value(Figure::Size), value(Figure::BatchTokens))
+        (value(Figure::SIZE), value(Figure::BATCH_TOKENS))
     };
     pairs.into_iter().max_by(|one, other| {
         let (one, other) = (key(one), key(other));
@@ -97,7 +97,7 @@ fn largest(pairs: Vec<Pair<'_>>) -> Option<Pair<'_>> {
 }
 
 /// The model, its conditions and the rank.
-fn name(row: &Row) -> String {
+fn name(row: &Row<'_>) -> String {
     let conditions =
         row.labels(&[Key::Model, Key::Dtype, Key::Backend, Key::Batch, Key::Processor]);
     format!("{conditions}, {}", row.label(Key::Rank))
@@ -132,23 +132,23 @@ fn gpt2(published: &Counted, size: f64, millions: f64) -> Option<String> {
     ))
 }
 
-fn faster(rows: &[Row]) -> Option<String> {
+fn faster(rows: &[Row<'_>]) -> Option<String> {
     let pair = largest(FULL.pairs(rows))?;
-    let ratio = pair.ratio(Figure::Tokens)?;
+    let ratio = pair.ratio(Figure::TOKENS)?;
     Some(format!("{}, {} times ({})", change(ratio), significant(ratio), name(pair.row)))
 }
 
 /// Full fine-tuning's checkpoint over that of LoRA's smallest rank.
-fn checkpoint(rows: &[Row]) -> Option<String> {
+fn checkpoint(rows: &[Row<'_>]) -> Option<String> {
     let full = largest(FULL.pairs(rows))?.base?;
     let smallest = rows
         .iter()
         .filter(|row| row.label(Key::Method) == "lora" && row.agrees(full, &[Key::Model]))
         .min_by(|one, other| {
-            let rank = |row: &Row| row.value(Figure::Rank).unwrap_or(f64::INFINITY);
+            let rank = |row: &Row<'_>| row.value(Figure::RANK).unwrap_or(f64::INFINITY);
             rank(one).total_cmp(&rank(other))
         })?;
-    let (large, small) = (full.value(Figure::Checkpoint)?, smallest.value(Figure::Checkpoint)?);
+    let (large, small) = (full.value(Figure::CHECKPOINT)?, smallest.value(Figure::CHECKPOINT)?);
     Some(format!(
         "from {} to {}, {} times smaller ({}, {}, with AdamW's moments)",
         memory(large),
@@ -160,11 +160,12 @@ fn checkpoint(rows: &[Row]) -> Option<String> {
 }
 
 /// LoRA's best rank beside full fine-tuning, task by task.
-fn quality(rows: &[Row]) -> Option<String> {
-    let right = |row: &Row| row.value(Figure::Right).unwrap_or(0.0);
+fn quality(rows: &[Row<'_>]) -> Option<String> {
+    let right = |row: &Row<'_>| row.value(Figure::RIGHT).unwrap_or(0.0);
     let outcomes = |method: &'static str| {
-        let of =
-            move |row: &&Row| row.label(Key::Kind) == "outcome" && row.label(Key::Method) == method;
+        let of = move |row: &&Row<'_>| {
+            row.label(Key::Kind) == "outcome" && row.label(Key::Method) == method
+        };
         rows.iter().filter(of)
     };
     let words: Vec<String> = outcomes("full")
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
     use crate::bench::record::tests::{outcome, sample};
     use crate::bench::record::{Line, Method};
-    use crate::bench::report::row::rows;
+    use crate::bench::report::rows::rows;
 
     #[test]
     fn our_figures_are_those_of_the_largest_model() {

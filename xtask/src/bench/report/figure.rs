@@ -2,221 +2,150 @@
 
 use burn_lora_text::{grouped, significant};
 
-use super::numbers;
+use super::numbers::{self, memory, percent, ratio, seconds};
 use crate::bench::record::{Cell, Measured, StepTimes};
 use crate::bench::statistics::{Spread, median};
 
 /// A figure of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Figure {
-    /// Of the adapter.
-    Rank,
-    /// Parameters of the model alone.
-    Size,
-    /// Tokens of a step.
-    BatchTokens,
-    /// Tokens trained a second, in whole steps.
-    Tokens,
-    /// A whole step.
-    Step,
-    /// Forward and backward.
-    Gradients,
-    /// Clipping and AdamW.
-    Update,
-    /// The process's largest resident size.
-    Peak,
-    /// From the start of the process to the end of its first step.
-    FirstStep,
-    /// Trained parameters.
-    Trained,
-    /// Trained parameters as a share of all.
-    TrainedShare,
-    /// The adapter's file.
-    Adapter,
-    /// What is trained with AdamW's two moments.
-    Checkpoint,
-    /// A forward pass without an adapter.
-    Base,
-    /// A forward pass with the adapter.
-    Attached,
-    /// A forward pass after merging it.
-    Merged,
-    /// [`Self::Attached`] over [`Self::Base`].
-    AttachedRatio,
-    /// [`Self::Merged`] over [`Self::Base`].
-    MergedRatio,
-    /// Multiplications and additions of a step's products.
-    Work,
-    /// The same a second, in whole steps (or forward passes of the merged model).
-    Rate,
-    /// A step's products alone.
-    Products,
-    /// What the products are held against: a whole step, or a forward pass of the merged model.
-    Whole,
-    /// [`Self::Products`] over [`Self::Whole`].
-    Share,
-    /// Right answers after training.
-    Right,
-    /// Held-out loss after training.
-    EvalLoss,
-    /// The largest difference from another library's losses.
-    LossDifference,
+#[derive(Debug, Clone, Copy)]
+pub struct Figure {
+    /// In headings; no two have the same.
+    pub name: &'static str,
+    unit: Unit,
+    of: fn(&Cell, &Measured) -> Option<f64>,
 }
 
-/// How values are written.
-#[derive(Clone, Copy)]
-enum Unit {
-    /// Three digits, with the spread.
-    Spread,
-    Count,
-    Seconds,
-    Bytes,
-    Percent,
-    Ratio,
-    /// In thousand millions.
-    Giga,
-    Nats,
-    Tiny,
-}
+/// How values are written; and on an axis, what stands behind the name and what they are multiplied with.
+#[derive(Debug, Clone, Copy)]
+struct Unit(fn(f64) -> String, &'static str, f64);
+
+const SPEED: Unit = Unit(significant, "", 1.0);
+const COUNT: Unit = Unit(|value| grouped(value as usize), "", 1.0);
+const SECONDS: Unit = Unit(seconds, " (s)", 1.0);
+const BYTES: Unit = Unit(memory, " (MiB)", 1.0 / 1_048_576.0);
+const PERCENT: Unit = Unit(percent, " (%)", 100.0);
+const RATIO: Unit = Unit(ratio, "", 1.0);
+const GIGA: Unit = Unit(|value| significant(value / 1e9), "", 1e-9);
+const NATS: Unit = Unit(|value| format!("{value:.4}"), "", 1.0);
+const TINY: Unit = Unit(|value| format!("{value:.1e} nats"), "", 1.0);
 
 impl Figure {
-    /// Those that a process of a cell measures.
-    pub const OF_CELLS: [Self; 20] = [
-        Self::Rank,
-        Self::BatchTokens,
-        Self::Tokens,
-        Self::Step,
-        Self::Gradients,
-        Self::Update,
-        Self::Peak,
-        Self::FirstStep,
-        Self::Trained,
-        Self::TrainedShare,
-        Self::Adapter,
-        Self::Checkpoint,
-        Self::Base,
-        Self::Attached,
-        Self::Merged,
-        Self::Work,
-        Self::Rate,
-        Self::Products,
-        Self::Whole,
-        Self::Share,
-    ];
+    /// Of the adapter.
+    pub const RANK: Self = Self::new("rank", COUNT, |cell, _| Some(cell.rank? as f64));
+    /// Parameters of the model alone.
+    pub const SIZE: Self = Self::of_rows("parameters of the model", COUNT);
+    /// Tokens of a step.
+    pub const BATCH_TOKENS: Self =
+        Self::new("tokens of a step", COUNT, |cell, _| Some(cell.tokens() as f64));
+    /// Tokens trained a second, in whole steps.
+    pub const TOKENS: Self = Self::new("tokens/s", SPEED, |cell, one| {
+        Some(cell.tokens() as f64 / Self::STEP.of(cell, one)?)
+    });
+    /// A whole step.
+    pub const STEP: Self = Self::new("step", SECONDS, |_, one| middle(one, StepTimes::total));
+    /// Forward and backward.
+    pub const GRADIENTS: Self =
+        Self::new("forward, backward", SECONDS, |_, one| middle(one, |step| step.gradients));
+    /// Clipping and AdamW.
+    pub const UPDATE: Self =
+        Self::new("clipping, AdamW", SECONDS, |_, one| middle(one, |step| step.optimizer));
+    /// The process's largest resident size.
+    pub const PEAK: Self = Self::new("peak memory", BYTES, |_, one| Some(one.peak_bytes as f64));
+    /// From the start of the process to the end of its first step.
+    pub const FIRST_STEP: Self =
+        Self::new("first step", SECONDS, |_, one| Some(one.first_step_seconds));
+    /// Trained parameters.
+    pub const TRAINED: Self = Self::new("trained", COUNT, |_, one| Some(one.trainable as f64));
+    /// Trained parameters as a share of all.
+    pub const TRAINED_SHARE: Self = Self::new("share trained", PERCENT, |_, one| {
+        Some(one.trainable as f64 / one.parameters as f64)
+    });
+    /// The adapter's file.
+    pub const ADAPTER: Self = Self::new("adapter", BYTES, |_, one| Some(one.adapter_bytes? as f64));
+    /// What is trained with AdamW's two moments.
+    pub const CHECKPOINT: Self =
+        Self::new("checkpoint", BYTES, |_, one| some(one.checkpoint_bytes as f64));
+    /// A forward pass without an adapter.
+    pub const BASE: Self =
+        Self::new("latency, base", SECONDS, |_, one| median(one.latency.as_ref()?.base.clone()));
+    /// A forward pass with the adapter.
+    pub const ATTACHED: Self = Self::new("latency, adapter", SECONDS, |_, one| {
+        median(one.latency.as_ref()?.adapter.clone())
+    });
+    /// A forward pass after merging it.
+    pub const MERGED: Self = Self::new("latency, merged", SECONDS, |_, one| {
+        median(one.latency.as_ref()?.merged.clone())
+    });
+    /// [`Self::ATTACHED`] over [`Self::BASE`].
+    pub const ATTACHED_RATIO: Self = Self::of_rows("adapter / base", RATIO);
+    /// [`Self::MERGED`] over [`Self::BASE`].
+    pub const MERGED_RATIO: Self = Self::of_rows("merged / base", RATIO);
+    /// Multiplications and additions of a step's products.
+    pub const WORK: Self = Self::new("GFLOP", GIGA, |_, one| some(one.flops));
+    /// The same a second, in whole steps (or forward passes of the merged model).
+    pub const RATE: Self =
+        Self::new("GFLOP/s", GIGA, |cell, one| Some(some(one.flops)? / Self::WHOLE.of(cell, one)?));
+    /// A step's products alone.
+    pub const PRODUCTS: Self =
+        Self::new("products alone", SECONDS, |_, one| some(one.products_seconds));
+    /// What the products are held against: a whole step, or a forward pass of the merged model, for the products of an
+    /// inference cell are the base model's, and so are a merged one's.
+    pub const WHOLE: Self = Self::new("whole step", SECONDS, |cell, one| match one.latency {
+        Some(_) => Self::MERGED.of(cell, one),
+        None => Self::STEP.of(cell, one),
+    });
+    /// [`Self::PRODUCTS`] over [`Self::WHOLE`].
+    pub const SHARE: Self = Self::new("share of the limit", PERCENT, |cell, one| {
+        Some(some(one.products_seconds)? / Self::WHOLE.of(cell, one)?)
+    });
+    /// Right answers after training.
+    pub const RIGHT: Self = Self::of_rows("right", PERCENT);
+    /// Held-out loss after training.
+    pub const EVAL_LOSS: Self = Self::of_rows("held-out loss", NATS);
+    /// The largest difference from another library's losses.
+    pub const LOSS_DIFFERENCE: Self = Self::of_rows("largest difference of losses", TINY);
 
-    fn described(self) -> (&'static str, Unit) {
-        match self {
-            Self::Rank => ("rank", Unit::Count),
-            Self::Size => ("parameters of the model", Unit::Count),
-            Self::BatchTokens => ("tokens of a step", Unit::Count),
-            Self::Tokens => ("tokens/s", Unit::Spread),
-            Self::Step => ("step", Unit::Seconds),
-            Self::Gradients => ("forward, backward", Unit::Seconds),
-            Self::Update => ("clipping, AdamW", Unit::Seconds),
-            Self::Peak => ("peak memory", Unit::Bytes),
-            Self::FirstStep => ("first step", Unit::Seconds),
-            Self::Trained => ("trained", Unit::Count),
-            Self::TrainedShare => ("trained", Unit::Percent),
-            Self::Adapter => ("adapter", Unit::Bytes),
-            Self::Checkpoint => ("checkpoint", Unit::Bytes),
-            Self::Base => ("latency, base", Unit::Seconds),
-            Self::Attached => ("latency, adapter", Unit::Seconds),
-            Self::Merged => ("latency, merged", Unit::Seconds),
-            Self::AttachedRatio => ("adapter / base", Unit::Ratio),
-            Self::MergedRatio => ("merged / base", Unit::Ratio),
-            Self::Work => ("GFLOP", Unit::Giga),
-            Self::Rate => ("GFLOP/s", Unit::Giga),
-            Self::Products => ("products alone", Unit::Seconds),
-            Self::Whole => ("whole step", Unit::Seconds),
-            Self::Share => ("share of the limit", Unit::Percent),
-            Self::Right => ("right", Unit::Percent),
-            Self::EvalLoss => ("held-out loss", Unit::Nats),
-            Self::LossDifference => ("largest difference of losses", Unit::Tiny),
-        }
+    const fn new(name: &'static str, unit: Unit, of: fn(&Cell, &Measured) -> Option<f64>) -> Self {
+        Self { name, unit, of }
     }
 
-    /// In headings.
-    pub fn name(self) -> &'static str {
-        self.described().0
+    /// One that no process of a cell measures: of several processes together, or of other rows.
+    const fn of_rows(name: &'static str, unit: Unit) -> Self {
+        Self::new(name, unit, |_, _| None)
     }
 
-    /// Whether more of it is better.
-    pub fn more_is_better(self) -> bool {
-        matches!(self, Self::Tokens | Self::Rate | Self::Share | Self::Right)
+    /// What a process of a cell measured; none where it did not.
+    pub fn of(self, cell: &Cell, measured: &Measured) -> Option<f64> {
+        (self.of)(cell, measured)
     }
 
     /// A value as a reader sees it.
     pub fn words(self, value: f64) -> String {
-        match self.described().1 {
-            Unit::Spread => significant(value),
-            Unit::Count => grouped(value as usize),
-            Unit::Seconds => numbers::seconds(value),
-            Unit::Bytes => numbers::memory(value),
-            Unit::Percent => numbers::percent(value),
-            Unit::Ratio => numbers::ratio(value),
-            Unit::Giga => significant(value / 1e9),
-            Unit::Nats => format!("{value:.4}"),
-            Unit::Tiny => format!("{value:.1e} nats"),
-        }
+        (self.unit.0)(value)
     }
 
-    /// A cell of a table.
+    /// A cell of a table; a speed with its spread.
     pub fn cell(self, spread: Option<Spread>) -> String {
-        match (spread, self.described().1) {
-            (Some(spread), Unit::Spread) => numbers::with_spread(&spread),
-            (Some(spread), _) => self.words(spread.median),
-            (None, _) => numbers::NONE.to_owned(),
+        match spread {
+            Some(spread) if self.name == Self::TOKENS.name => numbers::with_spread(&spread),
+            Some(spread) => self.words(spread.median),
+            None => numbers::NONE.to_owned(),
         }
     }
 
     /// On an axis: its name with the unit, and what a value is multiplied with.
     pub fn axis(self) -> (String, f64) {
-        let (name, unit) = self.described();
-        let (unit, factor) = match unit {
-            Unit::Bytes => (" (MiB)", 1.0 / f64::from(1 << 20)),
-            Unit::Percent => (" (%)", 100.0),
-            Unit::Seconds => (" (s)", 1.0),
-            Unit::Giga => ("", 1e-9),
-            _ => ("", 1.0),
-        };
-        (format!("{name}{unit}"), factor)
+        let Unit(_, unit, factor) = self.unit;
+        (format!("{}{unit}", self.name), factor)
     }
+}
 
-    /// What a process of a cell measured; none where it did not.
-    pub fn of(self, cell: &Cell, measured: &Measured) -> Option<f64> {
-        let part = |part: fn(&StepTimes) -> f64| median(measured.steps.iter().map(part).collect());
-        let latency = measured.latency.as_ref();
-        let some = |value: f64| (value > 0.0).then_some(value);
-        Some(match self {
-            Self::Rank => cell.rank? as f64,
-            Self::BatchTokens => cell.tokens() as f64,
-            Self::Tokens => cell.tokens() as f64 / Self::Step.of(cell, measured)?,
-            Self::Step => part(StepTimes::total)?,
-            Self::Gradients => part(|step| step.gradients)?,
-            Self::Update => part(|step| step.optimizer)?,
-            Self::Peak => measured.peak_bytes as f64,
-            Self::FirstStep => measured.first_step_seconds,
-            Self::Trained => measured.trainable as f64,
-            Self::TrainedShare => measured.trainable as f64 / measured.parameters as f64,
-            Self::Adapter => measured.adapter_bytes? as f64,
-            Self::Checkpoint => some(measured.checkpoint_bytes as f64)?,
-            Self::Base => median(latency?.base.clone())?,
-            Self::Attached => median(latency?.adapter.clone())?,
-            // The products of an inference cell are the base model's, and so are a merged one's.
-            Self::Merged => median(latency?.merged.clone())?,
-            Self::Work => some(measured.flops)?,
-            Self::Rate => some(measured.flops)? / Self::Whole.of(cell, measured)?,
-            Self::Products => some(measured.products_seconds)?,
-            Self::Whole if latency.is_some() => Self::Merged.of(cell, measured)?,
-            Self::Whole => Self::Step.of(cell, measured)?,
-            Self::Share => some(measured.products_seconds)? / Self::Whole.of(cell, measured)?,
-            // Of several processes together, or of other rows.
-            Self::Size
-            | Self::AttachedRatio
-            | Self::MergedRatio
-            | Self::Right
-            | Self::EvalLoss
-            | Self::LossDifference => return None,
-        })
-    }
+/// The middle one of the steps.
+fn middle(measured: &Measured, part: fn(&StepTimes) -> f64) -> Option<f64> {
+    median(measured.steps.iter().map(part).collect())
+}
+
+/// What was not measured is 0 in the file.
+fn some(value: f64) -> Option<f64> {
+    (value > 0.0).then_some(value)
 }

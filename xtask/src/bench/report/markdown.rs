@@ -33,6 +33,11 @@ impl Section {
         self.plots.push((format!("{stem}.svg"), svg));
     }
 
+    /// Whether nothing stands under the heading.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
     /// The plots: file name and SVG.
     pub fn plots(&self) -> &[(String, String)] {
         &self.plots

@@ -4,7 +4,7 @@ use burn_lora_text::significant;
 
 use crate::bench::statistics::Spread;
 
-/// What stands where there is no number.
+/// What stands where there is no number, and what is written of one that is none.
 pub const NONE: &str = "n/a";
 
 /// A median with half its range as a share of it: `1230 ± 2.1 %`. No range, no share.
@@ -19,36 +19,27 @@ pub fn with_spread(spread: &Spread) -> String {
 /// Bytes in MiB, or in GiB from one on.
 pub fn memory(bytes: f64) -> String {
     let (mib, gib) = (f64::from(1 << 20), f64::from(1 << 30));
-    match bytes {
-        bytes if !bytes.is_finite() => NONE.to_owned(),
-        bytes if bytes >= gib => format!("{} GiB", significant(bytes / gib)),
-        bytes => format!("{} MiB", significant(bytes / mib)),
-    }
+    if bytes >= gib { with_unit(bytes / gib, " GiB") } else { with_unit(bytes / mib, " MiB") }
 }
 
 /// Seconds, in milliseconds below one.
 pub fn seconds(seconds: f64) -> String {
-    match seconds {
-        seconds if !seconds.is_finite() => NONE.to_owned(),
-        seconds if seconds >= 1.0 => format!("{} s", significant(seconds)),
-        seconds => format!("{} ms", significant(1e3 * seconds)),
-    }
+    if seconds >= 1.0 { with_unit(seconds, " s") } else { with_unit(1e3 * seconds, " ms") }
 }
 
 /// A multiple: `1.23x`.
 pub fn ratio(ratio: f64) -> String {
-    match ratio.is_finite() {
-        true => format!("{}x", significant(ratio)),
-        false => NONE.to_owned(),
-    }
+    with_unit(ratio, "x")
 }
 
 /// A share in percent.
 pub fn percent(share: f64) -> String {
-    match share.is_finite() {
-        true => format!("{} %", significant(100.0 * share)),
-        false => NONE.to_owned(),
-    }
+    with_unit(100.0 * share, " %")
+}
+
+fn with_unit(value: f64, unit: &str) -> String {
+    let unit = if value.is_finite() { unit } else { "" };
+    format!("{}{unit}", significant(value))
 }
 
 #[cfg(test)]
@@ -67,6 +58,7 @@ mod tests {
         assert_eq!(ratio(246.0 / 200.0), "1.23x");
         assert_eq!(ratio(1.0 / 0.0), NONE);
         assert_eq!(percent(0.1234), "12.3 %");
+        assert_eq!([memory(f64::INFINITY), seconds(f64::NAN)], [NONE; 2]);
         let spread = Spread { median: 100.0, least: 95.0, most: 105.0 };
         assert_eq!(with_spread(&spread), "100 ± 5.0 %");
         assert_eq!(with_spread(&Spread { least: 100.0, most: 100.0, ..spread }), "100");

@@ -1,16 +1,16 @@
 //! What a question of the report is made of: which rows, what they are held against, columns, plots. The questions themselves are
 //! [`super::questions`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use burn_lora_report::ReportError;
-use burn_lora_report::plot::{self, Axis, Bars, Curve, Place, Scale, Stroke};
+use burn_lora_report::plot::{self, Bars, Curve, FILE, Scale, Stroke};
 
 use super::figure::Figure;
 use super::markdown::{Section, Table};
-use super::numbers;
-
+use super::numbers::ratio;
 use super::row::{Key, Row};
+use crate::bench::statistics::Spread;
 
 /// A section of the report.
 pub struct Question {
@@ -22,120 +22,59 @@ pub struct Question {
     pub missing: &'static str,
     /// Labels that a row must have, each one of some.
     pub rows: &'static [(Key, &'static [&'static str])],
-    /// Labels that get a table and plots of their own.
-    pub per: &'static [Key],
-    /// What must grow within a series for it to be an answer.
-    pub grows: Option<Grows>,
     /// What rows are held against; without it every row stands for itself.
     pub base: Option<Base>,
     /// Whether of several ranks only the one stands for all that was measured most often.
     pub one_rank: bool,
-    /// Of the tables.
-    pub columns: &'static [Column],
+    /// Labels that get a table and plots of their own.
+    pub per: &'static [Key],
+    /// Labels that tell the series of a table apart.
+    pub series: &'static [Key],
+    /// What must grow within a series for it to be an answer. A row without it belongs to every series: a level to hold them against.
+    pub grows: Option<Figure>,
+    /// The first columns: labels under a heading.
+    pub labels: &'static [(&'static str, &'static [Key])],
+    /// Then three columns each: a figure of the base, of the row, and their ratio.
+    pub beside: &'static [Figure],
+    /// Then a figure of the row each.
+    pub figures: &'static [Figure],
     /// Below each table.
     pub plots: &'static [Plot],
 }
 
-/// What grows within a series.
-pub struct Grows {
-    /// The figure. A row without it belongs to every series: a level to hold them against.
-    pub figure: Figure,
-    /// Labels that tell the series apart.
-    pub series: &'static [Key],
-}
-
-/// A [`Grows`].
-pub const fn growing(figure: Figure, series: &'static [Key]) -> Option<Grows> {
-    Some(Grows { figure, series })
-}
-
-/// What rows are held against.
+/// What rows are held against: the rows that have this label and, but for the rank where they have none, all others in common.
 pub struct Base {
-    /// Labels that the base must have.
-    pub rows: &'static [(Key, &'static [&'static str])],
-    /// Labels that a row and its base must have in common.
-    pub same: &'static [Key],
+    /// The label.
+    pub key: Key,
+    /// What it says.
+    pub is: &'static str,
     /// What they are called in headings: the base, and the row.
     pub names: (&'static str, &'static str),
 }
 
-/// A [`Base`].
-pub const fn held_against(
-    rows: &'static [(Key, &'static [&'static str])],
-    same: &'static [Key],
-    names: (&'static str, &'static str),
-) -> Option<Base> {
-    Some(Base { rows, same, names })
-}
-
-/// One or, of figures that are held against a base, three columns of a table.
-pub enum Column {
-    /// Labels under a heading.
-    Labels(&'static str, &'static [Key]),
-    /// A figure of the row.
-    Of(Figure),
-    /// A figure of the base, of the row, and their ratio.
-    Beside(Figure),
-}
-
-/// A plot.
+/// A plot; its file is named by a stem and the number of its table.
 pub enum Plot {
-    /// Figures over a figure.
-    Over {
-        /// Its file, without the number of its table.
-        stem: &'static str,
-        /// To the right.
-        x: (Figure, Scale),
-        /// Upwards.
-        y: (Figure, Scale),
-        /// Labels that tell the series apart.
-        series: &'static [Key],
-        /// Whether points are joined.
-        joined: bool,
-    },
-    /// Figures of each row, or their ratios over the base's.
-    Bars {
-        /// Its file.
-        stem: &'static str,
-        /// Above it.
-        title: &'static str,
-        /// Labels that name a row.
-        name: &'static [Key],
-        /// What is drawn.
-        figures: &'static [Figure],
-    },
-}
-
-impl Plot {
-    /// A figure (upwards) over another (to the right), joined.
-    pub const fn over(
-        stem: &'static str,
-        x: (Figure, Scale),
-        y: (Figure, Scale),
-        series: &'static [Key],
-    ) -> Self {
-        Self::Over { stem, x, y, series, joined: true }
-    }
+    /// A figure (upwards) over another (to the right), a curve for each series.
+    Over(&'static str, (Figure, Scale), (Figure, Scale), Stroke),
+    /// Figures of each row, or their ratios over the base's, under a title.
+    Bars(&'static str, &'static str, &'static [Figure]),
 }
 
 /// A row and what it is held against.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Pair<'a> {
     /// The row.
-    pub row: &'a Row,
+    pub row: &'a Row<'a>,
     /// Its base, where there is to be one.
-    pub base: Option<&'a Row>,
+    pub base: Option<&'a Row<'a>>,
 }
 
 impl Pair<'_> {
-    /// The row's median over the base's.
+    /// The row's median over the base's, or its own where there is no base.
     pub fn ratio(&self, figure: Figure) -> Option<f64> {
-        Some(self.row.value(figure)? / self.base?.value(figure)?)
+        let over = self.base.map_or(Some(1.0), |base| base.value(figure))?;
+        Some(self.row.value(figure)? / over)
     }
-}
-
-fn fits(row: &Row, labels: &[(Key, &[&str])]) -> bool {
-    labels.iter().all(|(key, values)| values.contains(&row.label(*key)))
 }
 
 impl Question {
@@ -145,36 +84,36 @@ impl Question {
         caption: "",
         missing: "",
         rows: &[],
-        per: &[],
-        grows: None,
         base: None,
         one_rank: false,
-        columns: &[],
+        per: &[],
+        series: &[],
+        grows: None,
+        labels: &[],
+        beside: &[],
+        figures: &[],
         plots: &[],
     };
 
     /// The rows that answer it, each with its base.
-    pub fn pairs<'a>(&self, rows: &'a [Row]) -> Vec<Pair<'a>> {
-        let mine =
-            rows.iter().filter(|row| fits(row, self.rows)).filter(|row| self.is_answered(row));
-        let Some(base) = &self.base else {
+    pub fn pairs<'a>(&self, rows: &'a [Row<'a>]) -> Vec<Pair<'a>> {
+        let figures = || self.beside.iter().chain(self.figures);
+        let mine = rows.iter().filter(|row| {
+            self.rows.iter().all(|(key, values)| values.contains(&row.label(*key)))
+                && figures().any(|figure| row.figure(*figure).is_some())
+        });
+        let Some(Base { key, is, .. }) = self.base else {
             return mine.map(|row| Pair { row, base: None }).collect();
         };
-        let of = |row: &Row| {
-            let candidates = || rows.iter().filter(|other| fits(other, base.rows) && *other != row);
-            candidates().find(|other| row.agrees(other, base.same))
+        let base = |row: &Row<'_>| {
+            rows.iter().find(|other| {
+                let but: &[Key] =
+                    if other.label(Key::Rank).is_empty() { &[key, Key::Rank] } else { &[key] };
+                other.label(key) == is && row.label(key) != is && row.agrees_but(other, but)
+            })
         };
-        let pairs: Vec<Pair<'_>> =
-            mine.filter_map(|row| Some(Pair { row, base: Some(of(row)?) })).collect();
-        if self.one_rank { one_rank(pairs, base.same) } else { pairs }
-    }
-
-    /// Whether a row has anything to show in the columns of figures.
-    fn is_answered(&self, row: &Row) -> bool {
-        self.columns.iter().any(|column| match column {
-            Column::Labels(..) => false,
-            Column::Of(figure) | Column::Beside(figure) => row.figure(*figure).is_some(),
-        })
+        let pairs = mine.filter_map(|row| Some(Pair { row, base: Some(base(row)?) })).collect();
+        if self.one_rank { one_rank(pairs) } else { pairs }
     }
 
     /// A table and plots for each group of rows.
@@ -182,64 +121,53 @@ impl Question {
     /// # Errors
     ///
     /// What the drawing library says.
-    pub fn section(&self, rows: &[Row]) -> Result<Section, ReportError> {
+    pub fn section(&self, rows: &[Row<'_>]) -> Result<Section, ReportError> {
         let mut section = Section::new(self.title);
-        let mut groups: Vec<Vec<Pair<'_>>> = Vec::new();
-        for pair in self.pairs(rows) {
-            let same = |group: &&mut Vec<Pair<'_>>| group[0].row.agrees(pair.row, self.per);
-            match groups.iter_mut().find(same) {
-                Some(group) => group.push(pair),
-                None => groups.push(vec![pair]),
+        let groups = grouped(self.pairs(rows), |one, other| one.row.agrees(other.row, self.per));
+        let groups: Vec<_> = match self.grows {
+            Some(figure) => groups.into_iter().map(|group| self.grown(group, figure)).collect(),
+            None => groups,
+        };
+        let groups = groups.iter().filter(|group| !group.is_empty());
+        for (number, group) in (1..).zip(groups) {
+            if number == 1 {
+                section.block(self.caption);
             }
-        }
-        if let Some(grows) = &self.grows {
-            groups = groups.into_iter().map(|group| grown(group, grows)).collect();
-        }
-        groups.retain(|group| !group.is_empty());
-        if groups.is_empty() {
-            section.block(self.missing);
-            return Ok(section);
-        }
-        section.block(self.caption);
-        for (index, group) in groups.iter().enumerate() {
             let heading = group[0].row.labels(self.per);
             section.heading(&heading);
             section.block(self.table(group));
             for plot in self.plots {
-                let number = if self.per.is_empty() { 0 } else { index + 1 };
-                self.plot(plot, group, &heading, number, &mut section)?;
+                let number = if self.per.is_empty() { String::new() } else { format!("-{number}") };
+                self.plot(plot, group, &heading, &number, &mut section)?;
             }
+        }
+        if section.is_empty() {
+            section.block(self.missing);
         }
         Ok(section)
     }
 
     fn table(&self, group: &[Pair<'_>]) -> Table {
-        let (of_base, of_row) = self.base.as_ref().map_or(("", ""), |base| base.names);
         // Labels that say nothing of any row, such as the processor where there is one only, are no column.
-        let says = |column: &&Column| match column {
-            Column::Labels(_, keys) => group.iter().any(|pair| !pair.row.labels(keys).is_empty()),
-            Column::Of(_) | Column::Beside(_) => true,
-        };
-        let columns: Vec<&Column> = self.columns.iter().filter(says).collect();
-        let headings = columns.iter().flat_map(|column| match column {
-            Column::Labels(heading, _) => vec![(*heading).to_owned()],
-            Column::Of(figure) => vec![figure.name().to_owned()],
-            Column::Beside(figure) => {
-                vec![format!("{}: {of_base}", figure.name()), of_row.to_owned(), "ratio".to_owned()]
-            }
+        let says = |keys: &[Key]| group.iter().any(|pair| !pair.row.labels(keys).is_empty());
+        let labels: Vec<_> = self.labels.iter().filter(|(_, keys)| says(keys)).collect();
+        let (of_base, of_row) = self.base.as_ref().map_or(("", ""), |base| base.names);
+        let beside = self.beside.iter().flat_map(|figure| {
+            [format!("{}: {of_base}", figure.name), of_row.to_owned(), "ratio".to_owned()]
         });
-        let mut table = Table::new(headings);
+        let headings = labels.iter().map(|(heading, _)| (*heading).to_owned());
+        let figures = self.figures.iter().map(|figure| figure.name.to_owned());
+        let mut table = Table::new(headings.chain(beside).chain(figures));
         for pair in group {
-            let Pair { row, base } = pair;
-            table.row(columns.iter().flat_map(|column| match column {
-                Column::Labels(_, keys) => vec![row.labels(keys)],
-                Column::Of(figure) => vec![figure.cell(row.figure(*figure))],
-                Column::Beside(figure) => vec![
-                    figure.cell(base.and_then(|base| base.figure(*figure))),
-                    figure.cell(row.figure(*figure)),
-                    pair.ratio(*figure).map_or_else(|| numbers::NONE.to_owned(), numbers::ratio),
-                ],
-            }));
+            let cell = |row: &Row<'_>, figure: &Figure| figure.cell(row.figure(*figure));
+            let beside = self.beside.iter().flat_map(|figure| {
+                let of_base = pair.base.map(|base| cell(base, figure)).unwrap_or_default();
+                let ratio = ratio(pair.ratio(*figure).unwrap_or(f64::NAN));
+                [of_base, cell(pair.row, figure), ratio]
+            });
+            let labels = labels.iter().map(|(_, keys)| pair.row.labels(keys));
+            let figures = self.figures.iter().map(|figure| cell(pair.row, figure));
+            table.row(labels.chain(beside).chain(figures));
         }
         table
     }
@@ -249,118 +177,96 @@ impl Question {
         plot: &Plot,
         group: &[Pair<'_>],
         heading: &str,
-        number: usize,
+        number: &str,
         section: &mut Section,
     ) -> Result<(), ReportError> {
-        let numbered = |stem: &str| match number {
-            0 => stem.to_owned(),
-            number => format!("{stem}-{number}"),
-        };
-        match plot {
-            Plot::Over { stem, x, y, series, joined } => {
-                let ((below, by_x), (beside, by_y)) = (x.0.axis(), y.0.axis());
+        let (stem, title, svg) = match *plot {
+            Plot::Over(stem, (x, below), (y, beside), stroke) => {
                 let of = if heading.is_empty() { String::new() } else { format!(": {heading}") };
-                let title = format!("{} over {}{of}", y.0.name(), x.0.name());
-                let mut curves: Vec<Curve> = Vec::new();
-                for Pair { row, .. } in group {
-                    let Some(spread) = row.figure(y.0) else { continue };
-                    let (name, spread) = (row.labels(series), spread.times(by_y));
-                    let index = curves.iter().position(|known| known.name == name);
-                    let index = index.unwrap_or_else(|| {
-                        curves.push(curve(name, curves.len(), *joined));
-                        curves.len() - 1
-                    });
-                    let curve = &mut curves[index];
-                    // What has no place to the right is a level to hold the others against.
-                    let x = row.value(x.0).map(|x| x * by_x);
-                    if x.is_none() {
-                        curve.stroke = Stroke::Level;
-                    }
-                    curve.points.push((x.unwrap_or_default(), spread.median));
-                    curve.ranges.push((spread.least, spread.most));
-                }
+                let title = format!("{} over {}{of}", y.name, x.name);
                 let plot = plot::Plot {
                     title: &title,
-                    below: &below,
-                    beside: &beside,
-                    axis: Axis::Of(x.1),
-                    values: y.1,
-                    curves: &curves,
+                    below: &x.axis().0,
+                    beside: &y.axis().0,
+                    scales: (below, beside),
+                    tried: &[],
+                    curves: &self.curves(group, x, y, stroke),
                 };
-                section.plot(&numbered(stem), &title, plot.svg(Place::File)?);
+                (stem, title.clone(), plot.svg(FILE)?)
             }
-            Plot::Bars { stem, title, name, figures } => {
-                let value = |pair: &Pair<'_>, figure| match pair.base {
-                    Some(_) => pair.ratio(figure),
-                    None => pair.row.value(figure),
+            Plot::Bars(stem, title, figures) => {
+                let names: Vec<Key> =
+                    self.labels.iter().flat_map(|(_, keys)| *keys).copied().collect();
+                let bars = |pair: &Pair<'_>| {
+                    let bars = figures.iter().map(|figure| pair.ratio(*figure)).collect();
+                    (pair.row.labels(&names), bars)
                 };
-                let bars = Bars {
-                    title: (*title).to_owned(),
+                let plot = Bars {
+                    title: title.to_owned(),
                     axis: "ratio".to_owned(),
-                    series: figures.iter().map(|figure| figure.name().to_owned()).collect(),
-                    cases: group
-                        .iter()
-                        .map(|pair| {
-                            let bars = figures.iter().map(|&figure| value(pair, figure));
-                            (pair.row.labels(name), bars.collect())
-                        })
-                        .collect(),
-                    mark: Some(1.0),
+                    series: figures.iter().map(|figure| figure.name.to_owned()).collect(),
+                    cases: group.iter().map(bars).collect(),
+                    mark: 1.0,
                 };
-                section.plot(&numbered(stem), title, bars.svg()?);
+                (stem, plot.title.clone(), plot.svg()?)
             }
-        }
+        };
+        section.plot(&format!("{stem}{number}"), &title, svg);
         Ok(())
     }
-}
 
-/// A curve without points.
-fn curve(name: String, index: usize, joined: bool) -> Curve {
-    Curve {
-        name,
-        points: Vec::new(),
-        ranges: Vec::new(),
-        colour: plot::colour(index),
-        width: 2,
-        stroke: if joined { Stroke::LineAndDots } else { Stroke::Dots },
+    /// A curve for each series; rows that have no place to the right are levels to hold the others against.
+    fn curves(&self, group: &[Pair<'_>], x: Figure, y: Figure, stroke: Stroke) -> Vec<Curve> {
+        let mut curves = Vec::new();
+        for Pair { row, .. } in group {
+            let Some(spread) = row.figure(y) else { continue };
+            let Spread { median, least, most } = spread.times(y.axis().1);
+            let (x, stroke) = match row.value(x) {
+                Some(value) => (value * x.axis().1, stroke),
+                None => (0.0, Stroke::Level),
+            };
+            let curve = Curve::named(&mut curves, &row.labels(self.series), stroke);
+            curve.points.push((x, median));
+            curve.ranges.push([(x, least), (x, most)]);
+        }
+        curves
+    }
+
+    /// The rows whose series have the figure at several values, in its order, and then the rows without it; none where no series has.
+    fn grown<'a>(&self, group: Vec<Pair<'a>>, figure: Figure) -> Vec<Pair<'a>> {
+        let (placed, levels): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|pair| pair.row.value(figure).is_some());
+        let place = |pair: &Pair<'_>| pair.row.value(figure).unwrap_or(0.0);
+        let mut series = grouped(placed, |one, other| one.row.agrees(other.row, self.series));
+        for row in &mut series {
+            row.sort_by(|one, other| place(one).total_cmp(&place(other)));
+        }
+        series.retain(|row| place(&row[0]) < place(&row[row.len() - 1]));
+        let levels = if series.is_empty() { Vec::new() } else { levels };
+        series.into_iter().flatten().chain(levels).collect()
     }
 }
 
-/// Of the pairs of equal conditions the one at the rank that most of all conditions have, or the one at the smallest.
-fn one_rank<'a>(pairs: Vec<Pair<'a>>, same: &[Key]) -> Vec<Pair<'a>> {
-    let mut frequency: BTreeMap<&str, usize> = BTreeMap::new();
+/// Items that are the same in something, together, in the order in which the first of them came.
+fn grouped<T>(items: Vec<T>, same: impl Fn(&T, &T) -> bool) -> Vec<Vec<T>> {
+    let mut groups: Vec<Vec<T>> = Vec::new();
+    for item in items {
+        match groups.iter_mut().find(|group| same(&group[0], &item)) {
+            Some(group) => group.push(item),
+            None => groups.push(vec![item]),
+        }
+    }
+    groups
+}
+
+/// Of the pairs that differ in their rank alone the one at the rank that most of all pairs have, or of such ranks at the first.
+fn one_rank(pairs: Vec<Pair<'_>>) -> Vec<Pair<'_>> {
+    let mut frequency: BTreeMap<String, usize> = BTreeMap::new();
     for pair in &pairs {
-        *frequency.entry(pair.row.label(Key::Rank)).or_insert(0) += 1;
+        *frequency.entry(pair.row.label(Key::Rank).to_owned()).or_default() += 1;
     }
-    let mut kept: Vec<Pair<'a>> = Vec::new();
-    for pair in pairs {
-        let often = |pair: &Pair<'_>| frequency.get(pair.row.label(Key::Rank)).copied();
-        let labels = [same, &[Key::Method]].concat();
-        match kept.iter_mut().find(|other| other.row.agrees(pair.row, &labels)) {
-            Some(other) if often(other) < often(&pair) => *other = pair,
-            Some(_) => {}
-            None => kept.push(pair),
-        }
-    }
-    kept
-}
-
-/// The rows whose series have the figure at several values, in its order, and then the rows without it; none where no series has.
-fn grown<'a>(group: Vec<Pair<'a>>, grows: &Grows) -> Vec<Pair<'a>> {
-    let (placed, levels): (Vec<_>, Vec<_>) =
-        group.into_iter().partition(|pair| pair.row.value(grows.figure).is_some());
-    let mut series: Vec<Vec<Pair<'a>>> = Vec::new();
-    for pair in placed {
-        match series.iter_mut().find(|row| row[0].row.agrees(pair.row, grows.series)) {
-            Some(row) => row.push(pair),
-            None => series.push(vec![pair]),
-        }
-    }
-    let place = |pair: &Pair<'_>| pair.row.value(grows.figure).unwrap_or(0.0);
-    series.retain(|row| row.iter().map(|p| place(p).to_bits()).collect::<BTreeSet<_>>().len() > 1);
-    for row in &mut series {
-        row.sort_by(|one, other| place(one).total_cmp(&place(other)));
-    }
-    let levels = if series.is_empty() { Vec::new() } else { levels };
-    series.into_iter().flatten().chain(levels).collect()
+    let often = |pair: &Pair<'_>| frequency.get(pair.row.label(Key::Rank)).copied();
+    let groups = grouped(pairs, |one, other| one.row.agrees_but(other.row, &[Key::Rank]));
+    // Of equals `max_by_key` takes the last.
+    groups.into_iter().filter_map(|group| group.into_iter().rev().max_by_key(often)).collect()
 }

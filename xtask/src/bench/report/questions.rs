@@ -1,11 +1,12 @@
 //! The questions of the report, in order. A new one is an entry here.
 
 use burn_lora_report::plot::Scale::{Linear, Log2, Log10};
+use burn_lora_report::plot::Stroke::{Dots, LineAndDots};
 
 use super::figure::Figure as F;
-use super::question::{Column, Plot, Question, growing, held_against};
-use super::row::{Key, OURS};
-use Column::{Beside, Labels, Of};
+use super::question::{Base, Plot, Question};
+use super::row::Key;
+use super::rows::OURS;
 
 /// All of them.
 pub const QUESTIONS: [&Question; 13] = [
@@ -16,36 +17,34 @@ pub const QUESTIONS: [&Question; 13] = [
 type Labelled = (Key, &'static [&'static str]);
 
 const TRAINING: Labelled = (Key::Kind, &["training"]);
+const OF_LORA: &[Labelled] = &[TRAINING, (Key::Method, &["lora"])];
 
 /// A method with its rank.
 const WAY: &[Key] = &[Key::Method, Key::Rank, Key::Dtype];
 /// What must be equal for two methods to be compared, and so names what is compared.
 const CONDITIONS: &[Key] = &[Key::Model, Key::Dtype, Key::Backend, Key::Batch, Key::Processor];
-const CONDITIONS_AND_RANK: &[Key] =
-    &[Key::Model, Key::Dtype, Key::Backend, Key::Batch, Key::Rank, Key::Processor];
 /// A cell in words.
 const CELL: &[Key] =
     &[Key::Model, Key::Method, Key::Rank, Key::Dtype, Key::Backend, Key::Batch, Key::Processor];
+
+/// The first columns of a table of methods under equal conditions.
+const COMPARED: &[(&str, &[Key])] =
+    &[("model, backend, batch", CONDITIONS), ("rank", &[Key::Rank])];
+
+const SPEED_AND_MEMORY: &[F] = &[F::TOKENS, F::PEAK];
 
 const RANK: Question = Question {
     title: "What does rank cost?",
     missing: "No two cells of a method differ only in their rank.",
     rows: &[TRAINING],
     per: CONDITIONS,
-    grows: growing(F::Rank, &[Key::Method]),
-    columns: &[
-        Labels("method", &[Key::Method, Key::Rank]),
-        Of(F::Tokens),
-        Of(F::Gradients),
-        Of(F::Update),
-        Of(F::Peak),
-        Of(F::Trained),
-        Of(F::Adapter),
-        Of(F::Checkpoint),
-    ],
+    series: &[Key::Method],
+    grows: Some(F::RANK),
+    labels: &[("method", &[Key::Method, Key::Rank])],
+    figures: &[F::TOKENS, F::GRADIENTS, F::UPDATE, F::PEAK, F::TRAINED, F::ADAPTER, F::CHECKPOINT],
     plots: &[
-        Plot::over("rank-tokens", (F::Rank, Log2), (F::Tokens, Linear), &[Key::Method]),
-        Plot::over("rank-memory", (F::Rank, Log2), (F::Peak, Linear), &[Key::Method]),
+        Plot::Over("rank-tokens", (F::RANK, Log2), (F::TOKENS, Linear), LineAndDots),
+        Plot::Over("rank-memory", (F::RANK, Log2), (F::PEAK, Linear), LineAndDots),
     ],
     ..Question::BLANK
 };
@@ -56,23 +55,17 @@ pub const FULL: Question = Question {
     caption: "Ratios are LoRA's figure over full fine-tuning's. A checkpoint holds what is trained \
               and AdamW's two moments, in f32.",
     missing: "No conditions under which both LoRA and full fine-tuning were measured.",
-    rows: &[TRAINING, (Key::Method, &["lora"])],
+    rows: OF_LORA,
+    base: Some(Base { key: Key::Method, is: "full", names: ("full", "LoRA") }),
     one_rank: true,
-    base: held_against(&[TRAINING, (Key::Method, &["full"])], CONDITIONS, ("full", "LoRA")),
-    columns: &[
-        Labels("model, backend, batch", CONDITIONS),
-        Labels("rank", &[Key::Rank]),
-        Beside(F::Tokens),
-        Beside(F::Peak),
-        Beside(F::Checkpoint),
-        Of(F::TrainedShare),
-    ],
-    plots: &[Plot::Bars {
-        stem: "full",
-        title: "LoRA over full fine-tuning: more tokens a second and less memory are better",
-        name: CONDITIONS,
-        figures: &[F::Tokens, F::Peak],
-    }],
+    labels: COMPARED,
+    beside: &[F::TOKENS, F::PEAK, F::CHECKPOINT],
+    figures: &[F::TRAINED_SHARE],
+    plots: &[Plot::Bars(
+        "full",
+        "LoRA over full fine-tuning: more tokens a second and less memory are better",
+        SPEED_AND_MEMORY,
+    )],
     ..Question::BLANK
 };
 
@@ -81,24 +74,15 @@ const COMPOSED: Question = Question {
     caption: "Burn's `apply_lora` multiplies with `W + scale · A B`; the factored path never makes \
               that matrix. Ratios are the factored path's figure over the composed one's.",
     missing: "No cell of LoRA was measured through Burn's composed path too.",
-    rows: &[TRAINING, (Key::Method, &["lora"])],
-    base: held_against(
-        &[TRAINING, (Key::Method, &["composed"])],
-        CONDITIONS_AND_RANK,
-        ("composed", "factored"),
-    ),
-    columns: &[
-        Labels("model, backend, batch", CONDITIONS),
-        Labels("rank", &[Key::Rank]),
-        Beside(F::Tokens),
-        Beside(F::Peak),
-    ],
-    plots: &[Plot::Bars {
-        stem: "composed",
-        title: "Factored over composed: more tokens a second and less memory are better",
-        name: CONDITIONS_AND_RANK,
-        figures: &[F::Tokens, F::Peak],
-    }],
+    rows: OF_LORA,
+    base: Some(Base { key: Key::Method, is: "composed", names: ("composed", "factored") }),
+    labels: COMPARED,
+    beside: SPEED_AND_MEMORY,
+    plots: &[Plot::Bars(
+        "composed",
+        "Factored over composed: more tokens a second and less memory are better",
+        SPEED_AND_MEMORY,
+    )],
     ..Question::BLANK
 };
 
@@ -108,18 +92,9 @@ pub const DORA: Question = Question {
     caption: "Ratios are DoRA's figure over LoRA's.",
     missing: "No cell of LoRA was measured with DoRA too.",
     rows: &[TRAINING, (Key::Method, &["dora"])],
-    base: held_against(
-        &[TRAINING, (Key::Method, &["lora"])],
-        CONDITIONS_AND_RANK,
-        ("LoRA", "DoRA"),
-    ),
-    columns: &[
-        Labels("model, backend, batch", CONDITIONS),
-        Labels("rank", &[Key::Rank]),
-        Beside(F::Tokens),
-        Beside(F::Peak),
-        Beside(F::Trained),
-    ],
+    base: Some(Base { key: Key::Method, is: "lora", names: ("LoRA", "DoRA") }),
+    labels: COMPARED,
+    beside: &[F::TOKENS, F::PEAK, F::TRAINED],
     ..Question::BLANK
 };
 
@@ -129,19 +104,9 @@ const KINDS: Question = Question {
     caption: "Ratios are the kind's figure over LoRA's.",
     missing: "No cell of LoRA was measured with MiSS or LoRA-FA too.",
     rows: &[TRAINING, (Key::Method, &["miss", "lora-fa"])],
-    base: held_against(
-        &[TRAINING, (Key::Method, &["lora"])],
-        CONDITIONS_AND_RANK,
-        ("LoRA", "the kind"),
-    ),
-    columns: &[
-        Labels("kind", &[Key::Method]),
-        Labels("model, backend, batch", CONDITIONS),
-        Labels("rank", &[Key::Rank]),
-        Beside(F::Tokens),
-        Beside(F::Peak),
-        Beside(F::Trained),
-    ],
+    base: Some(Base { key: Key::Method, is: "lora", names: ("LoRA", "the kind") }),
+    labels: &[("kind", &[Key::Method]), COMPARED[0], COMPARED[1]],
+    beside: &[F::TOKENS, F::PEAK, F::TRAINED],
     ..Question::BLANK
 };
 
@@ -150,12 +115,9 @@ const DTYPE: Question = Question {
     caption: "The frozen matrices are held in 16 bits and multiplied in f32. Ratios are over f32.",
     missing: "No cell was measured with half-precision weights too.",
     rows: &[(Key::Dtype, &["f16", "bf16"])],
-    base: held_against(
-        &[(Key::Dtype, &[""])],
-        &[Key::Model, Key::Backend, Key::Batch, Key::Method, Key::Rank, Key::Processor],
-        ("f32", "16 bits"),
-    ),
-    columns: &[Labels("cell", CELL), Beside(F::Tokens), Beside(F::Base), Beside(F::Peak)],
+    base: Some(Base { key: Key::Dtype, is: "", names: ("f32", "16 bits") }),
+    labels: &[("cell", CELL)],
+    beside: &[F::TOKENS, F::BASE, F::PEAK],
     ..Question::BLANK
 };
 
@@ -164,18 +126,14 @@ const BACKEND: Question = Question {
     caption: "Ratios are over flex.",
     missing: "No cell was measured on flex and on another backend.",
     rows: &[TRAINING],
-    base: held_against(
-        &[TRAINING, (Key::Backend, &["flex"])],
-        &[Key::Model, Key::Dtype, Key::Batch, Key::Method, Key::Rank, Key::Processor],
-        ("flex", "backend"),
-    ),
-    columns: &[Labels("cell", CELL), Beside(F::Tokens), Beside(F::Peak)],
-    plots: &[Plot::Bars {
-        stem: "backend",
-        title: "Over flex: more tokens a second and less memory are better",
-        name: CELL,
-        figures: &[F::Tokens, F::Peak],
-    }],
+    base: Some(Base { key: Key::Backend, is: "flex", names: ("flex", "backend") }),
+    labels: &[("cell", CELL)],
+    beside: SPEED_AND_MEMORY,
+    plots: &[Plot::Bars(
+        "backend",
+        "Over flex: more tokens a second and less memory are better",
+        SPEED_AND_MEMORY,
+    )],
     ..Question::BLANK
 };
 
@@ -184,18 +142,13 @@ const SIZE: Question = Question {
     missing: "No method was measured on several models under equal conditions.",
     rows: &[TRAINING],
     per: &[Key::Backend, Key::Batch, Key::Processor],
-    grows: growing(F::Size, WAY),
-    columns: &[
-        Labels("method", WAY),
-        Labels("model", &[Key::Model]),
-        Of(F::Size),
-        Of(F::Tokens),
-        Of(F::Step),
-        Of(F::Peak),
-    ],
+    series: WAY,
+    grows: Some(F::SIZE),
+    labels: &[("method", WAY), ("model", &[Key::Model])],
+    figures: &[F::SIZE, F::TOKENS, F::STEP, F::PEAK],
     plots: &[
-        Plot::over("size-tokens", (F::Size, Log10), (F::Tokens, Log10), WAY),
-        Plot::over("size-memory", (F::Size, Log10), (F::Peak, Log10), WAY),
+        Plot::Over("size-tokens", (F::SIZE, Log10), (F::TOKENS, Log10), LineAndDots),
+        Plot::Over("size-memory", (F::SIZE, Log10), (F::PEAK, Log10), LineAndDots),
     ],
     ..Question::BLANK
 };
@@ -205,18 +158,13 @@ const TOKENS: Question = Question {
     missing: "No method was measured with several numbers of tokens on one model and backend.",
     rows: &[TRAINING],
     per: &[Key::Model, Key::Backend, Key::Processor],
-    grows: growing(F::BatchTokens, WAY),
-    columns: &[
-        Labels("method", WAY),
-        Labels("batch", &[Key::Batch]),
-        Of(F::BatchTokens),
-        Of(F::Tokens),
-        Of(F::Step),
-        Of(F::Peak),
-    ],
+    series: WAY,
+    grows: Some(F::BATCH_TOKENS),
+    labels: &[("method", WAY), ("batch", &[Key::Batch])],
+    figures: &[F::BATCH_TOKENS, F::TOKENS, F::STEP, F::PEAK],
     plots: &[
-        Plot::over("tokens-tokens", (F::BatchTokens, Log2), (F::Tokens, Linear), WAY),
-        Plot::over("tokens-memory", (F::BatchTokens, Log2), (F::Peak, Linear), WAY),
+        Plot::Over("tokens-tokens", (F::BATCH_TOKENS, Log2), (F::TOKENS, Linear), LineAndDots),
+        Plot::Over("tokens-memory", (F::BATCH_TOKENS, Log2), (F::PEAK, Linear), LineAndDots),
     ],
     ..Question::BLANK
 };
@@ -228,20 +176,13 @@ pub const INFERENCE: Question = Question {
               products and no others, so that its ratio shows the noise.",
     missing: "No inference was measured.",
     rows: &[(Key::Kind, &["inference"])],
-    columns: &[
-        Labels("cell", CELL),
-        Of(F::Base),
-        Of(F::Attached),
-        Of(F::Merged),
-        Of(F::AttachedRatio),
-        Of(F::MergedRatio),
-    ],
-    plots: &[Plot::Bars {
-        stem: "inference",
-        title: "Latency over the base model's",
-        name: CELL,
-        figures: &[F::AttachedRatio, F::MergedRatio],
-    }],
+    labels: &[("cell", CELL)],
+    figures: &[F::BASE, F::ATTACHED, F::MERGED, F::ATTACHED_RATIO, F::MERGED_RATIO],
+    plots: &[Plot::Bars(
+        "inference",
+        "Latency over the base model's",
+        &[F::ATTACHED_RATIO, F::MERGED_RATIO],
+    )],
     ..Question::BLANK
 };
 
@@ -253,21 +194,10 @@ const LIMIT: Question = Question {
               merged model.",
     missing: "No products were measured.",
     rows: &[(Key::Kind, &["training", "inference"])],
-    columns: &[
-        Labels("cell", CELL),
-        Of(F::Work),
-        Of(F::Rate),
-        Of(F::Products),
-        Of(F::Whole),
-        Of(F::Share),
-    ],
-    plots: &[Plot::Over {
-        stem: "limit",
-        x: (F::Work, Log10),
-        y: (F::Share, Linear),
-        series: &[Key::Method],
-        joined: false,
-    }],
+    series: &[Key::Method],
+    labels: &[("cell", CELL)],
+    figures: &[F::WORK, F::RATE, F::PRODUCTS, F::WHOLE, F::SHARE],
+    plots: &[Plot::Over("limit", (F::WORK, Log10), (F::SHARE, Linear), Dots)],
     ..Question::BLANK
 };
 
@@ -278,25 +208,15 @@ pub const PEERS: Question = Question {
               over theirs. Equal losses show that both do the same work.",
     missing: "No other library was measured in this run.",
     rows: &[(Key::Library, &[OURS])],
-    base: held_against(
-        &[(Key::Library, &["PEFT"])],
-        &[Key::Workload, Key::Processor],
-        ("PEFT", "ours"),
-    ),
-    columns: &[
-        Labels("workload", &[Key::Workload]),
-        Labels("processor", &[Key::Processor]),
-        Beside(F::Tokens),
-        Beside(F::Peak),
-        Beside(F::FirstStep),
-        Of(F::LossDifference),
-    ],
-    plots: &[Plot::Bars {
-        stem: "peers",
-        title: "Ours over theirs: more tokens a second and less memory are better",
-        name: &[Key::Workload, Key::Processor],
-        figures: &[F::Tokens, F::Peak],
-    }],
+    base: Some(Base { key: Key::Library, is: "PEFT", names: ("PEFT", "ours") }),
+    labels: &[("workload", &[Key::Workload]), ("processor", &[Key::Processor])],
+    beside: &[F::TOKENS, F::PEAK, F::FIRST_STEP],
+    figures: &[F::LOSS_DIFFERENCE],
+    plots: &[Plot::Bars(
+        "peers",
+        "Ours over theirs: more tokens a second and less memory are better",
+        SPEED_AND_MEMORY,
+    )],
     ..Question::BLANK
 };
 
@@ -306,7 +226,9 @@ pub const QUALITY: Question = Question {
     missing: "No task was trained on in this run.",
     rows: &[(Key::Kind, &["outcome"])],
     per: &[Key::Task, Key::Processor],
-    columns: &[Labels("method", WAY), Of(F::Trained), Of(F::Right), Of(F::EvalLoss)],
-    plots: &[Plot::over("quality", (F::Rank, Log2), (F::Right, Linear), &[Key::Method])],
+    series: &[Key::Method],
+    labels: &[("method", WAY)],
+    figures: &[F::TRAINED, F::RIGHT, F::EVAL_LOSS],
+    plots: &[Plot::Over("quality", (F::RANK, Log2), (F::RIGHT, Linear), LineAndDots)],
     ..Question::BLANK
 };

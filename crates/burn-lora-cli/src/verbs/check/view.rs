@@ -68,6 +68,8 @@ struct Layer<'a> {
     d_out: usize,
     /// What became of it.
     status: String,
+    /// The rank of its factors; 0 without any.
+    rank: usize,
     /// Parameters of its factors.
     adapter_parameters: usize,
 }
@@ -110,6 +112,7 @@ fn adapter<'a, M: TrainableModel>(
             d_in: layer.d_in,
             d_out: layer.d_out,
             status: layer.status.to_string(),
+            rank: layer.rank,
             adapter_parameters: layer.adapter_params,
         });
         all.collect()

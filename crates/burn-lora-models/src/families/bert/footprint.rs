@@ -23,11 +23,14 @@ impl CostModel for EncoderCost<'_> {
         let tokens = batch.tokens();
         let attended = rows * keys.num_attention_heads * width * width;
         let root = keys.root();
-        let whole = learned(&format!("{root}.embeddings.word_embeddings")) == Learned::Whole;
+        let words = learned(&format!("{root}.embeddings.word_embeddings"));
         // What was centred; and what was divided, where the scale is learned.
-        let norm = tokens * d * if whole { 2 } else { 1 };
+        let norm = tokens * d * if words == Learned::Whole { 2 } else { 1 };
         let mut pass = Pass::new(learned);
-        pass.tracked = whole || learned(&format!("{root}.embeddings.LayerNorm")).any();
+        pass.tracked = words.any() || learned(&format!("{root}.embeddings.LayerNorm")).any();
+        if let Learned::Factors { kept, .. } = words {
+            pass.keep(tokens * kept);
+        }
         pass.keep(norm);
         // Where something is dropped, its mask.
         let mask = |dropout: Dropout, values: usize| if dropout.is_on() { values } else { 0 };

@@ -1,7 +1,6 @@
 //! What llama.cpp's conversion makes of the family: names, metadata, and the order of rows.
 //!
-//! Left out: rotary positions scaled otherwise than Llama 3's or of part of a head, experts, sliding
-//! windows; all are refused.
+//! Left out: rotary positions scaled otherwise than Llama 3's or of part of a head; they are refused.
 
 mod rope;
 
@@ -11,7 +10,7 @@ use rope::ROPE_FACTORS;
 
 use crate::decoder::rope::RopeConfig;
 use crate::gguf::{
-    Beside, GgufError, GgufFamily, GgufFile, GgufTensorProblem, Names, Rows, Setting, Value,
+    Beside, GgufError, GgufFamily, GgufFile, GgufTensorProblem, Names, Rows, Setting,
 };
 
 const NAMES: Names = Names {
@@ -231,14 +230,5 @@ fn refuse_features(file: &GgufFile) -> Result<(), GgufError> {
         Some("none" | "") => {}
         Some(found) => return scaled(format!("`{kind}` is `{found}`")),
     }
-    let experts = file.key("expert_count")?;
-    if let Some(count @ 1..) = metadata.index(&experts)? {
-        return Err(file.feature(format!("{count} experts (`{experts}`)")));
-    }
-    let window = file.key("attention.sliding_window")?;
-    match (metadata.get(&window), metadata.count(&file.key("context_length")?)?) {
-        (None | Some(Value::Unsigned(0)), _) => Ok(()),
-        (Some(Value::Unsigned(size)), Some(context)) if *size >= context as u64 => Ok(()),
-        (Some(found), _) => Err(file.feature(format!("a sliding window of {found} (`{window}`)"))),
-    }
+    Ok(())
 }

@@ -206,6 +206,28 @@ fn what_the_models_here_lack_is_refused() {
     );
 }
 
+/// Families without windows once passed the key over, and computed something else than the file says.
+#[test]
+fn windows_and_experts_are_refused_of_every_family() {
+    for family in ["gpt2", "bloom", "qwen3"] {
+        let of = |key: &str, number| {
+            let file = tiny_llama().without("general.architecture");
+            file.text("general.architecture", family).u32(&format!("{family}.{key}"), number)
+        };
+        let window = "attention.sliding_window";
+        check_refused(of(window, 8), &["sliding window of 8", family]);
+        check_refused(
+            of(window, 8).u32(&format!("{family}.context_length"), 16),
+            &["sliding window of 8"],
+        );
+        check_refused(of("attention.sliding_window_size", 8), &["sliding window of 8"]);
+        check_refused(of("expert_count", 4), &["4 experts"]);
+        let passed = of(window, 16).u32(&format!("{family}.context_length"), 16);
+        let said = passed.open().unwrap().config().map_err(|error| error.to_string());
+        assert!(!said.is_err_and(|error| error.contains("window")), "{family}");
+    }
+}
+
 /// A list of that many blocks was once made before anything was compared.
 #[test]
 fn more_blocks_than_there_are_tensors_of_are_refused() {

@@ -2,6 +2,8 @@
 //! package gguf 0.19.0 makes of them. Both follow the reference's order of operations and round each of them
 //! once, so that equality is exact.
 
+use half::f16;
+
 use super::*;
 
 fn check_blocks(ggml_type: GgmlType, bytes: &[u8], expected: &[f32]) {

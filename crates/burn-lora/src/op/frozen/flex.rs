@@ -6,7 +6,7 @@ use burn_flex::Flex;
 use super::{
     Frozen, FrozenBackend, QuantisedMatrix, composed_multiply, composed_multiply_transposed,
 };
-use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
+use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, fresh, product};
 use burn_lora_kernels::tiled::tiled_product;
 use burn_lora_kernels::{Floats, HalfMatrix};
 
@@ -52,6 +52,28 @@ impl FlexWeight {
         }
     }
 
+    /// `x W`, `x: [rows, d_in]`, rows one after the other.
+    fn times(&self, x: MatRef<'_>) -> Vec<f32> {
+        if let Self::Dense(weight) = self {
+            return fresh(x, weight.matrix(), Threads::All);
+        }
+        let shape = [x.shape()[0], self.dims()[1]];
+        let mut y = vec![0.0; shape[0] * shape[1]];
+        self.multiply(MatMut::dense(&mut y, shape), Accumulate::Set, x);
+        y
+    }
+
+    /// `dy Wᵀ`, `dy: [rows, d_out]`, rows one after the other.
+    fn times_transposed(&self, dy: MatRef<'_>) -> Vec<f32> {
+        if let Self::Dense(weight) = self {
+            return fresh(dy, weight.matrix().transposed(), Threads::All);
+        }
+        let shape = [dy.shape()[0], self.dims()[0]];
+        let mut x = vec![0.0; shape[0] * shape[1]];
+        self.multiply_transposed(MatMut::dense(&mut x, shape), Accumulate::Set, dy);
+        x
+    }
+
     /// `dst = dy Wᵀ` or `dst += dy Wᵀ`, `dy: [rows, d_out]`, `dst: [rows, d_in]`.
     pub fn multiply_transposed(&self, dst: MatMut<'_>, accumulate: Accumulate, dy: MatRef<'_>) {
         match self {
@@ -75,9 +97,7 @@ impl FrozenBackend for Flex {
             return composed_multiply(x, weight);
         };
         let shape = [rows.dims()[0], view.dims()[1]];
-        let mut y = vec![0.0; shape[0] * shape[1]];
-        view.multiply(MatMut::dense(&mut y, shape), Accumulate::Set, rows.matrix());
-        Floats::tensor(y, shape)
+        Floats::tensor(view.times(rows.matrix()), shape)
     }
 
     fn frozen_multiply_transposed(
@@ -89,8 +109,6 @@ impl FrozenBackend for Flex {
             return composed_multiply_transposed(dy, weight);
         };
         let shape = [rows.dims()[0], view.dims()[0]];
-        let mut x = vec![0.0; shape[0] * shape[1]];
-        view.multiply_transposed(MatMut::dense(&mut x, shape), Accumulate::Set, rows.matrix());
-        Floats::tensor(x, shape)
+        Floats::tensor(view.times_transposed(rows.matrix()), shape)
     }
 }

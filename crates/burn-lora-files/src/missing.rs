@@ -1,0 +1,132 @@
+//! What is said of a path at which nothing is: the name that may have been meant, or what of it is not there.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_lora_text::nearest;
+
+/// What to say behind a path at which nothing is; nothing, where nothing helps.
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// std::fs::write(dir.path().join("rows.jsonl"), "")?;
+/// let note = burn_lora_files::missing::note(&dir.path().join("rosw.jsonl"));
+/// assert!(note.contains("did you mean") && note.contains("rows.jsonl"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn note(path: &Path) -> String {
+    Missing::of(path).map_or_else(String::new, |missing| format!(": {missing}"))
+}
+
+/// Why nothing is at a path, where that can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missing {
+    /// It is a link to a place at which nothing is.
+    Link(PathBuf),
+    /// It is no path but an address.
+    Address,
+    /// It is a pattern of names.
+    Pattern,
+    /// What is there has nearly this name, or a directory above it has.
+    Meant(PathBuf),
+    /// A directory above it is not there.
+    Above(PathBuf),
+}
+
+impl Missing {
+    /// What is told of the path; nothing, where something is there or nothing helps.
+    pub fn of(path: &Path) -> Option<Self> {
+        if path.exists() {
+            return None;
+        }
+        if let Ok(target) = fs::read_link(path) {
+            return Some(Self::Link(target));
+        }
+        let text = path.display().to_string();
+        if text.contains("://") {
+            return Some(Self::Address);
+        }
+        if text.contains(['*', '?']) {
+            return Some(Self::Pattern);
+        }
+        let first = first_missing(path)?;
+        if let Some(near) = near(&first) {
+            // What was misspelt may be a directory above.
+            let whole = near.join(path.strip_prefix(&first).unwrap_or(Path::new("")));
+            return Some(Self::Meant(if whole.exists() { whole } else { near }));
+        }
+        (first != path).then_some(Self::Above(first))
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(target) => {
+                write!(f, "it is a link to `{}`, which is not there", target.display())
+            }
+            Self::Address => {
+                f.write_str("addresses are not fetched here: download it, and name where it lies")
+            }
+            Self::Pattern => f.write_str("patterns are not expanded: name each file"),
+            Self::Meant(path) => write!(f, "did you mean `{}`?", shown(path)),
+            Self::Above(dir) => write!(f, "`{}` is not there either", dir.display()),
+        }
+    }
+}
+
+/// The topmost directory of a path that is not there, or the path itself.
+fn first_missing(path: &Path) -> Option<PathBuf> {
+    let mut above: Vec<&Path> =
+        path.ancestors().filter(|above| !above.as_os_str().is_empty()).collect();
+    above.reverse();
+    above.into_iter().find(|above| !above.exists()).map(Path::to_owned)
+}
+
+/// What lies beside a path that is not there and has a name like its own.
+fn near(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let parent = path.parent()?;
+    let dir = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let names = crate::names(dir).ok()?;
+    let name = nearest(name, names.iter().map(String::as_str))?;
+    Some(parent.join(name))
+}
+
+/// A path without the separator that joining nothing leaves at its end.
+fn shown(path: &Path) -> String {
+    path.components().collect::<PathBuf>().display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_path_is_met_by_the_one_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir_all(at("models/base")).unwrap();
+        let said = |path: &str| note(&at(path)).replace(&dir.path().display().to_string(), "D");
+        assert_eq!(said("models/bsae"), ": did you mean `D/models/base`?");
+        assert_eq!(said("modles/base"), ": did you mean `D/models/base`?");
+        assert_eq!(said("modles/zzz"), ": did you mean `D/models`?");
+        assert_eq!(said("runs/a/b"), ": `D/runs` is not there either");
+        assert_eq!(said("zzz"), "");
+        assert_eq!(said("models"), "", "it is there");
+        assert!(note(Path::new("https://example.com/a.json")).contains("download it"));
+        fs::write(at("held.json"), "").unwrap();
+        assert_eq!(said("*.json"), ": patterns are not expanded: name each file");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_is_told_by_where_it_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/no/such/place", &link).unwrap();
+        assert_eq!(note(&link), ": it is a link to `/no/such/place`, which is not there");
+    }
+}

@@ -1,0 +1,196 @@
+//! Batches whose rows name their adapter, or none: many adapters' requests in one pass of the base.
+//!
+//! Within [`by_row`] every adapted linear that goes through [`LoraForward`](crate::LoraForward) multiplies with the base once,
+//! for all rows; the rows that have an adapter are brought together by it, so that each adapter sees its own as one
+//! matrix, and what comes out is added where the rows stand. So the products take what one adapter's would, however many
+//! there are, and a row is what it is with its adapter alone.
+//!
+//! Left out: training, and model code that calls `Linear::forward`, which knows of no rows.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+
+use crate::{Adapter, Adapters, FrozenWeight};
+
+thread_local! {
+    /// The adapters of the rows, within [`by_row`] on this thread.
+    static NAMES: RefCell<Option<Rc<[Option<String>]>>> = const { RefCell::new(None) };
+}
+
+/// What `scope` makes while the rows of its batches go through these adapters: row `i` through the one called `names[i]`,
+/// with its multiplier, whether it is active or not; through the base alone where there is none, and in layers that have no adapter of
+/// that name.
+///
+/// A linear's input must have as many rows as there are names, or a multiple, those of a batch row next to each other
+/// (`[batch, tokens, d_in]`, or flat). Scopes may be nested; the inner one counts.
+///
+/// ```
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::{Distribution, Tensor};
+/// use burn_lora::{Adapter, AdapterConfig, LoraForward, attach, by_row};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let device = burn_lora::device::parse("cpu")?;
+/// let linear = LinearConfig::new(8, 4).init(&device);
+/// let adapter = Adapter::init("poems", &AdapterConfig::new(2), &linear.weight, 0)?;
+/// let linear = attach(linear, "weight", adapter)?;
+/// let x = Tensor::<3>::random([2, 5, 8], Distribution::Default, &device);
+/// let y = by_row(&[Some("poems"), None], || linear.lora_forward(x));
+/// assert_eq!(y.dims(), [2, 5, 4]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Panics
+///
+/// Where a linear's input has another number of rows, or the linear is merged.
+pub fn by_row<R>(names: &[Option<&str>], scope: impl FnOnce() -> R) -> R {
+    /// Gives the names back that were there, also when the scope panics.
+    struct Outer(Option<Rc<[Option<String>]>>);
+    impl Drop for Outer {
+        fn drop(&mut self) {
+            NAMES.set(self.0.take());
+        }
+    }
+    let names: Rc<[Option<String>]> = names.iter().map(|name| name.map(str::to_owned)).collect();
+    let _outer = Outer(NAMES.replace(Some(names)));
+    scope()
+}
+
+/// The names, within a scope.
+pub(crate) fn names() -> Option<Rc<[Option<String>]>> {
+    NAMES.with_borrow(Clone::clone)
+}
+
+impl Adapters {
+    /// `x W'` with the `W'` of each row, `x: [rows, d_in]`.
+    pub(crate) fn forward_by_row(
+        &self,
+        x: &Tensor<2>,
+        weight: &FrozenWeight,
+        names: &[Option<String>],
+    ) -> Tensor<2> {
+        assert!(!self.is_merged(), "a merged linear has one weight for all rows: unmerge it first");
+        let ([rows, d_in], device) = (x.dims(), x.device());
+        assert!(
+            !names.is_empty() && rows.is_multiple_of(names.len()),
+            "{} rows name their adapter, but a linear's input has {rows}",
+            names.len()
+        );
+        let y = weight.multiply(x.clone());
+        let of = |adapter: &Adapter| -> Vec<i32> {
+            let is_its = |name: &Option<String>| name.as_deref() == Some(adapter.name());
+            let numbered = names.iter().enumerate().filter(|(_, name)| is_its(name));
+            numbered.map(|(at, _)| at as i32).collect()
+        };
+        let groups: Vec<(&Adapter, Vec<i32>)> = self
+            .iter()
+            .filter(|adapter| adapter.multiplier() != 0.0)
+            .map(|adapter| (adapter, of(adapter)))
+            .filter(|(_, at)| !at.is_empty())
+            .collect();
+        let order: Vec<i32> = groups.iter().flat_map(|(_, at)| at).copied().collect();
+        if order.is_empty() {
+            return y;
+        }
+        let (count, tokens) = (order.len(), rows / names.len());
+        let order = Tensor::<1, Int>::from_data(TensorData::new(order, [count]), &device);
+        let together = x.clone().reshape([names.len(), tokens * d_in]).select(0, order.clone());
+        let together = together.reshape([count * tokens, d_in]);
+        let mut from = 0;
+        let mut branches = Vec::with_capacity(groups.len());
+        for (adapter, at) in groups {
+            let own = together.clone().narrow(0, from * tokens, at.len() * tokens);
+            branches.push(adapter.branch(own, weight.clone()));
+            from += at.len();
+        }
+        let d_out = y.dims()[1];
+        let branches = Tensor::cat(branches, 0).reshape([count, tokens * d_out]);
+        y.reshape([names.len(), tokens * d_out])
+            .select_assign(0, order, branches, IndexingUpdateOp::Add)
+            .reshape([rows, d_out])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::Distribution;
+
+    use super::*;
+    use crate::{AdapterConfig, LoraForward, Method, attach_sets, detach};
+
+    const D_IN: usize = 12;
+    const D_OUT: usize = 7;
+
+    fn adapter(name: &str, method: Method, rank: usize, linear: &Linear) -> Adapter {
+        let config = AdapterConfig::new(rank).with_method(method);
+        let values = |factor: &crate::Factor| {
+            let sizes = crate::Sizes { d_in: D_IN, d_out: D_OUT, rank };
+            let count = factor.shape(sizes).into_iter().product::<usize>();
+            (0..count).map(|at| ((at * 7 + rank * 3) % 11) as f32 / 11.0 - 0.4).collect()
+        };
+        Adapter::from_values(name, &config, &linear.weight, values).unwrap()
+    }
+
+    /// A linear with adapters of several kinds and ranks.
+    fn linear() -> (Linear, Adapters) {
+        let device = crate::device::parse("cpu").unwrap();
+        let linear = LinearConfig::new(D_IN, D_OUT).init(&device);
+        let set = Adapters::single(adapter("one", Method::Lora, 2, &linear))
+            .with(adapter("two", Method::Miss, 4, &linear).with_multiplier(-0.5))
+            .with(adapter("three", Method::Dora, 3, &linear).with_active(false))
+            .with(adapter("off", Method::Lora, 1, &linear).with_multiplier(0.0));
+        (with(linear, &set), set)
+    }
+
+    fn with(linear: Linear, set: &Adapters) -> Linear {
+        attach_sets(detach(linear), |_| Some(set.clone()))
+    }
+
+    fn values(tensor: Tensor<2>) -> Vec<f32> {
+        tensor.into_data().as_slice::<f32>().unwrap().to_vec()
+    }
+
+    #[test]
+    fn every_row_is_what_it_is_with_its_adapter_alone() {
+        let (mixed, set) = linear();
+        let device = mixed.weight.device();
+        let rows =
+            [Some("two"), None, Some("one"), Some("three"), Some("one"), Some("off"), Some("none")];
+        let x = Tensor::<3>::random([rows.len(), 5, D_IN], Distribution::Default, &device);
+        let flat = x.clone().reshape([rows.len() * 5, D_IN]);
+        let y = by_row(&rows, || mixed.lora_forward(x.clone()));
+        let of_flat = by_row(&rows, || mixed.lora_forward(flat));
+        assert_eq!(values(of_flat), values(y.clone().reshape([rows.len() * 5, D_OUT])));
+        for (at, name) in rows.iter().enumerate() {
+            let alone = set.clone().map(|adapter| {
+                let is_its = Some(adapter.name()) == *name;
+                adapter.with_active(is_its)
+            });
+            let own = x.clone().narrow(0, at, 1);
+            let expected =
+                values(with(mixed.clone(), &alone).lora_forward(own).squeeze_dim::<2>(0));
+            let found = values(y.clone().narrow(0, at, 1).squeeze_dim::<2>(0));
+            for (found, expected) in found.iter().zip(&expected) {
+                // Sums of a dozen products of size 1 in another order.
+                assert!((found - expected).abs() < 1e-5, "row {at}: {found} is not {expected}");
+            }
+        }
+        // Outside of the scope nothing is left of it.
+        let before = values(mixed.lora_forward(x.clone()).reshape([rows.len() * 5, D_OUT]));
+        let y = by_row(&[None], || by_row(&rows, || mixed.lora_forward(x.clone())));
+        assert_eq!(y.dims(), [rows.len(), 5, D_OUT]);
+        assert_eq!(values(mixed.lora_forward(x).reshape([rows.len() * 5, D_OUT])), before);
+    }
+
+    #[test]
+    #[should_panic(expected = "2 rows name their adapter, but a linear's input has 3")]
+    fn another_number_of_rows_is_not_guessed_at() {
+        let (mixed, _) = linear();
+        let x = Tensor::<2>::zeros([3, D_IN], &mixed.weight.device());
+        by_row(&[Some("one"), None], || mixed.lora_forward(x));
+    }
+}
