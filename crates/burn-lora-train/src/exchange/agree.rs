@@ -108,7 +108,7 @@ mod tests {
         let cases: [(&[&str], &str, &str); 3] = [
             (&["train.seed=3"], "d", "it has seed = 3 in the place of seed = 0"),
             (&["train.steps=4"], "d", "it has steps = 4 in the place of steps = 3"),
-            (&[], "other", "`rows.jsonl` has other content"),
+            (&[], "e", "`rows.jsonl` has other content"),
         ];
         for (more, rows, told) in cases {
             for refused in on_ranks(3, |ranks| {
