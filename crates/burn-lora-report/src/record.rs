@@ -58,85 +58,21 @@ pub enum Record {
 }
 
 impl Record {
-    /// The step, or the steps before the evaluation.
-    pub fn step(&self) -> usize {
+    /// Where it stands in the file: the step, or the steps before the evaluation, which comes after a step of that number.
+    pub fn place(&self) -> (usize, bool) {
         match self {
-            Self::Step(record) => record.step,
-            Self::Eval(record) => record.step,
+            Self::Step(record) => (record.step, false),
+            Self::Eval(record) => (record.step, true),
         }
     }
 }
 
 /// The steps among the records.
 pub fn steps(records: &[Record]) -> impl DoubleEndedIterator<Item = &StepRecord> {
-    records.iter().filter_map(|record| match record {
-        Record::Step(record) => Some(record),
-        Record::Eval(_) => None,
-    })
+    records.iter().filter_map(|it| if let Record::Step(step) = it { Some(step) } else { None })
 }
 
 /// The evaluations among the records.
 pub fn evaluations(records: &[Record]) -> impl DoubleEndedIterator<Item = &EvalRecord> {
-    records.iter().filter_map(|record| match record {
-        Record::Eval(record) => Some(record),
-        Record::Step(_) => None,
-    })
-}
-
-/// Sums over the steps of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Totals {
-    /// The last step.
-    pub steps: usize,
-    /// Seconds of all steps together, evaluation left out.
-    pub seconds: f64,
-    /// Tokens read, padding left out.
-    pub tokens: usize,
-    /// Targets.
-    pub targets: usize,
-}
-
-impl Totals {
-    /// Of these records.
-    pub fn of(records: &[Record]) -> Self {
-        steps(records).fold(Self::default(), |sum, record| Self {
-            steps: record.step,
-            seconds: sum.seconds + record.seconds,
-            tokens: sum.tokens + record.tokens,
-            targets: sum.targets + record.targets,
-        })
-    }
-
-    /// Tokens a second.
-    pub fn tokens_per_second(&self) -> f64 {
-        self.tokens as f64 / self.seconds.max(1e-9)
-    }
-
-    /// Targets a second.
-    pub fn targets_per_second(&self) -> f64 {
-        self.targets as f64 / self.seconds.max(1e-9)
-    }
-}
-
-/// The first and the last evaluation, which may be the same one.
-pub fn first_and_last(records: &[Record]) -> Option<[EvalRecord; 2]> {
-    let mut evaluations = evaluations(records).copied();
-    let first = evaluations.next()?;
-    Some([first, evaluations.next_back().unwrap_or(first)])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_and_the_last_evaluation_are_compared() {
-        let eval =
-            |step, eval_loss| Record::Eval(EvalRecord { step, eval_loss, ..Default::default() });
-        let found = first_and_last(&[eval(0, 3.0), eval(5, 2.0), eval(9, 1.0)]).unwrap();
-        assert_eq!(found.map(|record| record.eval_loss), [3.0, 1.0]);
-        let once = first_and_last(&[eval(9, 1.0)]).unwrap();
-        assert_eq!(once.map(|record| record.step), [9, 9]);
-        assert!(first_and_last(&[]).is_none());
-    }
+    records.iter().filter_map(|it| if let Record::Eval(eval) = it { Some(eval) } else { None })
 }
