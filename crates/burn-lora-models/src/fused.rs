@@ -39,6 +39,10 @@ pub use cached::{Attended, CacheRow, CacheRows, Held};
 pub(crate) use cached::{cached_attention, unseen};
 pub use scores::Scores;
 
+/// A score that must not count, or what is added to one: far below any score, and finite, so that a row of padding
+/// with nothing to look at gives numbers (which nobody reads) instead of NaN.
+pub(crate) const MASKED: f32 = -1e30;
+
 /// Logits over a vocabulary that exist at a time, at most (32 MiB); one row of them, at least.
 pub(crate) const LOGITS: usize = 1 << 23;
 

@@ -1,11 +1,11 @@
 //! The curves of a run: loss, learning rate, gradient norm and speed over the steps.
 //!
-//! [`charts`] are those of the page; [`loss_svg`] is the first of them as a file of its own.
+//! [`svg`] draws one of them for the page; [`loss_svg`] is the first of them as a file of its own.
 
 use plotters::style::RGBColor;
 
 use crate::ReportError;
-use crate::figure::{self, LOSS, StepFigure};
+use crate::figure::{LOSS, OF_STEPS, StepFigure};
 use crate::plot::{COLOURS, Curve, FILE, Plot, Point, Scale, Stroke};
 use crate::record::{EvalRecord, Record, StepRecord, evaluations, steps};
 use crate::series::{smoothed, thinned};
@@ -17,66 +17,39 @@ const STEPS: RGBColor = COLOURS[0];
 /// What was held out.
 const HELD_OUT: RGBColor = COLOURS[1];
 
-/// Curves over steps, with what they are called.
-#[derive(Debug, Clone)]
-pub struct Chart {
-    /// What the values are, with their unit.
-    pub caption: &'static str,
-    /// The curves, those without points left out.
-    pub curves: Vec<Curve>,
-}
-
-impl Chart {
-    /// The chart as SVG, with letters of some height.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be drawn.
-    pub fn svg(&self, letters: u32) -> Result<String, ReportError> {
-        let plot = Plot {
-            title: self.caption,
-            below: "step",
-            beside: "",
-            scales: (Scale::Linear, Scale::Fitted),
-            tried: &[],
-            curves: &self.curves,
-        };
-        plot.svg(letters)
-    }
-}
-
-/// The loss over the steps as an image; none where no step was recorded.
+/// The loss over the steps as an image; none where no step was recorded, or no loss is finite.
 ///
 /// # Errors
 ///
 /// It cannot be drawn.
 pub fn loss_svg(records: &[Record]) -> Result<Option<String>, ReportError> {
-    let [loss, ..] = figure::OF_STEPS;
-    steps(records).next().map(|_| chart(&loss, records).svg(FILE)).transpose()
+    let [loss, ..] = OF_STEPS;
+    if steps(records).next().is_none() { Ok(None) } else { svg(&loss, records, FILE) }
 }
 
-/// The charts of a run; none where nothing was recorded.
-pub fn charts(records: &[Record]) -> Vec<Chart> {
-    let charts = figure::OF_STEPS.iter().map(|figure| chart(figure, records));
-    charts.filter(|chart| !chart.curves.is_empty()).collect()
-}
-
-/// A figure of the steps; the loss with what is held out.
-fn chart(figure: &StepFigure, records: &[Record]) -> Chart {
+/// A figure of the steps as SVG, with letters of some height; the loss with what is held out. None where there is nothing to draw.
+///
+/// # Errors
+///
+/// It cannot be drawn.
+pub fn svg(
+    figure: &StepFigure,
+    records: &[Record],
+    letters: u32,
+) -> Result<Option<String>, ReportError> {
     let point = |record: &StepRecord| Some((record.step as f64, figure.measured(record)?));
     let mut points: Vec<Point> = steps(records).filter_map(point).collect();
     // A run that records no gradient norms leaves zeros.
-    if figure.tag == "gradient_norm" && points.iter().all(|point| point.1 == 0.0) {
+    if figure.tag == "train/gradient_norm" && points.iter().all(|point| point.1 == 0.0) {
         points.clear();
     }
-    let mut curves = Vec::new();
-    if figure.noisy {
-        let smooth = line("smoothed", smoothed(&points), STEPS);
-        curves.extend([line("each step", points, RAW), smooth]);
-    } else {
-        curves.push(line("each step", points, STEPS));
-    }
-    if figure.tag == LOSS.tag {
+    let mut curves = match figure.noisy {
+        true => {
+            vec![line("each step", points.clone(), RAW), line("smoothed", smoothed(&points), STEPS)]
+        }
+        false => vec![line("each step", points, STEPS)],
+    };
+    if figure.tag == "train/loss" {
         let point = |record: &EvalRecord| Some((record.step as f64, LOSS.measured(record)?));
         let points = evaluations(records).filter_map(point).filter(|point| point.1.is_finite());
         let curve = line("held out", points.collect(), HELD_OUT);
@@ -84,7 +57,15 @@ fn chart(figure: &StepFigure, records: &[Record]) -> Chart {
         curves.push(Curve { stroke, ..curve });
     }
     curves.retain(|curve| !curve.points.is_empty());
-    Chart { caption: figure.caption, curves }
+    let plot = Plot {
+        title: figure.caption,
+        below: "step",
+        beside: "",
+        scales: (Scale::Linear, Scale::Fitted),
+        tried: &[],
+        curves: &curves,
+    };
+    (!curves.is_empty()).then(|| plot.svg(letters)).transpose()
 }
 
 fn line(name: &str, points: Vec<Point>, colour: RGBColor) -> Curve {

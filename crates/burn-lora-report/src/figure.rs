@@ -1,4 +1,4 @@
-//! The figures of an evaluation and of a step: what each is called, where it is found and how it is written.
+//! The figures of an evaluation and of a step: what each is called, where it is found and how it is written, a row each.
 //!
 //! Summaries, pages, model cards, event files and the tables of sweeps take them from here, so that one figure has one
 //! name and one number of digits wherever it is met.
@@ -10,123 +10,47 @@ use crate::record::{EvalRecord, StepRecord};
 pub struct Figure {
     /// What it is called: `held-out loss`.
     pub name: &'static str,
-    /// Its tag in event files, behind `eval/`.
+    /// Its tag in event files.
     pub tag: &'static str,
-    /// What it is measured in, written behind the number; empty where that goes without saying.
-    pub unit: &'static str,
+    /// What is written behind the number; empty where that goes without saying.
+    unit: &'static str,
     /// Decimal places.
-    pub places: usize,
-    /// Whether more of it is better.
-    pub more_is_better: bool,
-    /// What it is multiplied with to be shown: shares are, by 100.
-    scale: f64,
-    found: fn(&EvalRecord) -> Option<f64>,
+    places: usize,
+    /// Whether it is a share of 0 to 1, which is shown out of 100, and of which more is better.
+    is_share: bool,
+    found: Found,
 }
 
+/// Where a figure is found in a record; some records have it not.
+type Found<R = EvalRecord> = fn(&R) -> Option<f64>;
+
 /// Loss per held-out target, in nats.
-pub const LOSS: Figure = Figure {
-    name: "held-out loss",
-    tag: "loss",
-    unit: "",
-    places: 4,
-    more_is_better: false,
-    scale: 1.0,
-    found: |record| Some(record.eval_loss),
-};
-
+pub const LOSS: Figure = nats("held-out loss", "eval/loss", 4, |it| Some(it.eval_loss));
 /// `exp` of the loss.
-pub const PERPLEXITY: Figure = Figure {
-    name: "perplexity",
-    tag: "perplexity",
-    places: 3,
-    found: |record| Some(record.perplexity),
-    ..LOSS
-};
-
+pub const PERPLEXITY: Figure = nats("perplexity", "eval/perplexity", 3, |it| Some(it.perplexity));
 /// The share of held-out targets predicted exactly.
-pub const ACCURACY: Figure = Figure {
-    name: "accuracy",
-    tag: "accuracy",
-    unit: "%",
-    places: 1,
-    more_is_better: true,
-    scale: 100.0,
-    found: |record| Some(record.accuracy),
-};
-
+pub const ACCURACY: Figure = share("accuracy", "eval/accuracy", 1, |it| Some(it.accuracy));
 /// The share of generated texts that equal the expected ones.
-pub const EXACT_MATCH: Figure = Figure {
-    name: "exact match",
-    tag: "exact_match",
-    found: |record| record.exact_match,
-    ..ACCURACY
-};
-
-/// BLEU of the generated texts, out of 100.
-pub const BLEU: Figure = Figure {
-    name: "BLEU",
-    tag: "bleu",
-    unit: "",
-    places: 2,
-    found: |record| record.bleu,
-    ..ACCURACY
-};
+pub const EXACT_MATCH: Figure = share("exact match", "eval/exact_match", 1, |it| it.exact_match);
+/// BLEU of the generated texts, which has no unit.
+pub const BLEU: Figure = Figure { unit: "", ..share("BLEU", "eval/bleu", 2, |it| it.bleu) };
 
 /// Every figure, in the order in which they are shown.
 pub const ALL: [Figure; 5] = [LOSS, PERPLEXITY, ACCURACY, EXACT_MATCH, BLEU];
+
+const fn nats(name: &'static str, tag: &'static str, places: usize, found: Found) -> Figure {
+    Figure { name, tag, unit: "", places, is_share: false, found }
+}
+
+const fn share(name: &'static str, tag: &'static str, places: usize, found: Found) -> Figure {
+    Figure { name, tag, unit: "%", places, is_share: true, found }
+}
 
 /// The figures that say something of a classifier, or of a model that writes; those of generated texts among them,
 /// which not every evaluation has.
 pub fn telling(classifies: bool) -> [Figure; 4] {
     [LOSS, if classifies { ACCURACY } else { PERPLEXITY }, EXACT_MATCH, BLEU]
 }
-
-/// A figure of a step.
-#[derive(Debug, Clone, Copy)]
-pub struct StepFigure {
-    /// Its tag in event files, behind `train/`.
-    pub tag: &'static str,
-    /// What it is, with its unit.
-    pub caption: &'static str,
-    /// Whether it goes up and down from step to step, so that it is shown smoothed as well.
-    pub noisy: bool,
-    found: fn(&StepRecord) -> f64,
-}
-
-impl StepFigure {
-    /// The number; none where it is none, as the rate of a step too short for the clock.
-    pub fn measured(&self, record: &StepRecord) -> Option<f64> {
-        Some((self.found)(record)).filter(|value| value.is_finite())
-    }
-}
-
-/// The figures of a step, in the order in which they are shown.
-pub const OF_STEPS: [StepFigure; 4] = [
-    StepFigure {
-        tag: "loss",
-        caption: "Loss per target, in nats",
-        noisy: true,
-        found: |record| record.loss,
-    },
-    StepFigure {
-        tag: "learning_rate",
-        caption: "Learning rate",
-        noisy: false,
-        found: |record| record.learning_rate,
-    },
-    StepFigure {
-        tag: "gradient_norm",
-        caption: "Gradient norm, before clipping",
-        noisy: true,
-        found: |record| record.gradient_norm,
-    },
-    StepFigure {
-        tag: "tokens_per_second",
-        caption: "Tokens a second, padding left out",
-        noisy: true,
-        found: |record| record.tokens as f64 / record.seconds,
-    },
-];
 
 impl Figure {
     /// As it was measured: nats, or a share of 0 to 1.
@@ -136,7 +60,7 @@ impl Figure {
 
     /// As it is shown: nats, per cent, or out of 100.
     pub fn value(&self, record: &EvalRecord) -> Option<f64> {
-        self.measured(record).map(|value| self.scale * value)
+        self.measured(record).map(|value| if self.is_share { 100.0 * value } else { value })
     }
 
     /// The number without its unit.
@@ -146,8 +70,7 @@ impl Figure {
 
     /// The number with its unit: `51.2 %`.
     pub fn shown(&self, record: &EvalRecord) -> Option<String> {
-        let space = if self.unit.is_empty() { "" } else { " " };
-        self.digits(record).map(|digits| format!("{digits}{space}{}", self.unit))
+        self.digits(record).map(|digits| self.with_unit(&digits))
     }
 
     /// `1.9 % -> 91.5 %`, where both evaluations have it.
@@ -157,14 +80,53 @@ impl Figure {
 
     /// The name with the unit, for the head of a column of [`digits`](Self::digits).
     pub fn head(&self) -> String {
-        let space = if self.unit.is_empty() { "" } else { " " };
-        format!("{}{space}{}", self.name, self.unit)
+        self.with_unit(self.name)
+    }
+
+    fn with_unit(&self, text: &str) -> String {
+        format!("{text} {}", self.unit).trim_end().to_owned()
     }
 
     /// What is compared of two evaluations: lower is better, infinite where it was not measured.
     pub fn cost(&self, record: &EvalRecord) -> f64 {
-        let sign = if self.more_is_better { -1.0 } else { 1.0 };
-        self.measured(record).map_or(f64::INFINITY, |value| sign * value)
+        self.measured(record)
+            .map_or(f64::INFINITY, |value| if self.is_share { -value } else { value })
+    }
+}
+
+/// A figure of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct StepFigure {
+    /// Its tag in event files.
+    pub tag: &'static str,
+    /// What it is, with its unit.
+    pub caption: &'static str,
+    /// Whether it goes up and down from step to step, so that it is shown smoothed as well.
+    pub noisy: bool,
+    found: Found<StepRecord>,
+}
+
+/// The figures of a step, in the order in which they are shown.
+pub const OF_STEPS: [StepFigure; 4] = [
+    noisy("train/loss", "Loss per target, in nats", |it| Some(it.loss)),
+    StepFigure {
+        noisy: false,
+        ..noisy("train/learning_rate", "Learning rate", |it| Some(it.learning_rate))
+    },
+    noisy("train/gradient_norm", "Gradient norm, before clipping", |it| Some(it.gradient_norm)),
+    noisy("train/tokens_per_second", "Tokens a second, padding left out", |it| {
+        Some(it.tokens as f64 / it.seconds)
+    }),
+];
+
+const fn noisy(tag: &'static str, caption: &'static str, found: Found<StepRecord>) -> StepFigure {
+    StepFigure { tag, caption, noisy: true, found }
+}
+
+impl StepFigure {
+    /// The number; none where it is none, as the rate of a step too short for the clock.
+    pub fn measured(&self, record: &StepRecord) -> Option<f64> {
+        (self.found)(record).filter(|value| value.is_finite())
     }
 }
 

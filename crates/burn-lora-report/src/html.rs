@@ -42,8 +42,8 @@ pub struct RunReport<'a> {
     pub summary: &'a [(&'a str, String)],
     /// What `metrics.jsonl` holds.
     pub records: &'a [Record],
-    /// The same prompts before and after, as in [`crate::summary::Summary`].
-    pub samples: &'a [(Option<Sample>, Sample)],
+    /// Some prompts with what was written, as in [`crate::summary::Summary`].
+    pub samples: &'a [Sample],
     /// What was adapted, as the patch report prints it.
     pub patch_report: &'a str,
     /// Names and values of what else is worth knowing: machine, device, version, time.
@@ -73,11 +73,11 @@ pub fn render(report: &RunReport<'_>) -> Result<String, ReportError> {
         ("Configuration", sections::text(report.config_toml)),
         ("Machine and time", sections::facts(report.facts)),
     ];
-    for (heading, html) in sections.into_iter().filter(|(_, html)| !html.is_empty()) {
-        page += &format!("<section>\n<h2>{heading}</h2>\n{html}</section>\n");
+    for (heading, html) in sections {
+        let start = format!("<section>\n<h2>{heading}</h2>\n");
+        page += &sections::within(&start, html, "</section>\n");
     }
-    page.push_str("</main>\n</body>\n</html>\n");
-    Ok(page)
+    Ok(page + "</main>\n</body>\n</html>\n")
 }
 
 #[cfg(test)]

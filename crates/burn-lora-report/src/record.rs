@@ -67,47 +67,26 @@ pub enum Record {
 }
 
 impl Record {
-    /// The step, or the steps before the evaluation.
-    pub fn step(&self) -> usize {
+    /// Where it stands in the file: the step, or the steps before the evaluation, which comes after a step of that number.
+    pub fn place(&self) -> (usize, bool) {
         match self {
-            Self::Step(record) => record.step,
-            Self::Eval(record) => record.step,
+            Self::Step(record) => (record.step, false),
+            Self::Eval(record) => (record.step, true),
         }
     }
 }
 
 /// The steps among the records.
 pub fn steps(records: &[Record]) -> impl DoubleEndedIterator<Item = &StepRecord> {
-    records.iter().filter_map(|record| match record {
-        Record::Step(record) => Some(record),
-        Record::Eval(_) => None,
-    })
+    records.iter().filter_map(|it| if let Record::Step(step) = it { Some(step) } else { None })
 }
 
 /// The evaluations among the records.
 pub fn evaluations(records: &[Record]) -> impl DoubleEndedIterator<Item = &EvalRecord> {
-    records.iter().filter_map(|record| match record {
-        Record::Eval(record) => Some(record),
-        Record::Step(_) => None,
-    })
+    records.iter().filter_map(|it| if let Record::Eval(eval) = it { Some(eval) } else { None })
 }
 
-/// Sums over the steps of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Totals {
-    /// The last step.
-    pub steps: usize,
-    /// Seconds of all steps together, evaluation left out.
-    pub seconds: f64,
-    /// Tokens read, padding left out.
-    pub tokens: usize,
-    /// Targets.
-    pub targets: usize,
-    /// What the steps that several ranks took exchanged.
-    pub exchanged: Option<Exchanged>,
-}
-
-/// What the first of several ranks exchanged with the others.
+/// What the first of several ranks exchanged with the others, in the steps that several took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Exchanged {
     /// Steps that several ranks took.
@@ -119,13 +98,13 @@ pub struct Exchanged {
 }
 
 impl Exchanged {
-    fn and(so_far: Option<Self>, record: &StepRecord) -> Option<Self> {
-        let Some(bytes) = record.exchange_bytes else { return so_far };
-        let Self { steps, bytes: before, seconds } = so_far.unwrap_or_default();
-        Some(Self {
-            steps: steps + 1,
-            bytes: before + bytes,
-            seconds: seconds + record.exchange_seconds.unwrap_or(0.0),
+    /// Of these records; none where one process took all steps.
+    pub fn of(records: &[Record]) -> Option<Self> {
+        steps(records).fold(None, |sum: Option<Self>, record| {
+            let Some(given) = record.exchange_bytes else { return sum };
+            let Self { steps, bytes, seconds } = sum.unwrap_or_default();
+            let seconds = seconds + record.exchange_seconds.unwrap_or(0.0);
+            Some(Self { steps: steps + 1, bytes: bytes + given, seconds })
         })
     }
 }
@@ -139,50 +118,9 @@ impl fmt::Display for Exchanged {
     }
 }
 
-impl Totals {
-    /// Of these records.
-    pub fn of(records: &[Record]) -> Self {
-        steps(records).fold(Self::default(), |sum, record| Self {
-            steps: record.step,
-            seconds: sum.seconds + record.seconds,
-            tokens: sum.tokens + record.tokens,
-            targets: sum.targets + record.targets,
-            exchanged: Exchanged::and(sum.exchanged, record),
-        })
-    }
-
-    /// Tokens a second.
-    pub fn tokens_per_second(&self) -> f64 {
-        self.tokens as f64 / self.seconds.max(1e-9)
-    }
-
-    /// Targets a second.
-    pub fn targets_per_second(&self) -> f64 {
-        self.targets as f64 / self.seconds.max(1e-9)
-    }
-}
-
-/// The first and the last evaluation, which may be the same one.
-pub fn first_and_last(records: &[Record]) -> Option<[EvalRecord; 2]> {
-    let mut evaluations = evaluations(records).copied();
-    let first = evaluations.next()?;
-    Some([first, evaluations.next_back().unwrap_or(first)])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_and_the_last_evaluation_are_compared() {
-        let eval =
-            |step, eval_loss| Record::Eval(EvalRecord { step, eval_loss, ..Default::default() });
-        let found = first_and_last(&[eval(0, 3.0), eval(5, 2.0), eval(9, 1.0)]).unwrap();
-        assert_eq!(found.map(|record| record.eval_loss), [3.0, 1.0]);
-        let once = first_and_last(&[eval(9, 1.0)]).unwrap();
-        assert_eq!(once.map(|record| record.step), [9, 9]);
-        assert!(first_and_last(&[]).is_none());
-    }
 
     /// A run may go on with more ranks than it began with, or with one.
     #[test]
@@ -194,9 +132,9 @@ mod tests {
             exchange_seconds: Some(0.25),
             ..StepRecord::default()
         };
-        assert_eq!(Totals::of(&[Record::Step(alone)]).exchanged, None);
+        assert_eq!(Exchanged::of(&[Record::Step(alone)]), None);
         let records = [alone, shared(2), shared(3)].map(Record::Step);
-        let exchanged = Totals::of(&records).exchanged.unwrap();
+        let exchanged = Exchanged::of(&records).unwrap();
         assert_eq!(exchanged, Exchanged { steps: 2, bytes: 4096, seconds: 0.5 });
         assert_eq!(exchanged.to_string(), "2 KiB and 0.250 s a step");
         let line = serde_json::to_string(&alone).unwrap();

@@ -2,18 +2,24 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use crate::bleu::{Bleu, Case, corpus_bleu, group_references};
 
 /// One prompt, what was expected and what came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Sample {
     /// What the model was given.
     pub prompt: String,
     /// What the data says.
     pub expected: String,
     /// What the data says would be as right.
+    #[serde(skip)]
     pub alternatives: Vec<String>,
+    /// What the model wrote before it was trained, where it was asked then too.
+    pub before: Option<String>,
     /// What the model wrote.
+    #[serde(rename = "after")]
     pub output: String,
 }
 
@@ -23,15 +29,15 @@ impl Sample {
         [&self.expected].into_iter().chain(&self.alternatives).map(String::as_str)
     }
 
-    /// Whether the output is one of the texts that are right, but for white space around them.
-    pub fn is_exact(&self) -> bool {
-        self.references().any(|reference| self.output.trim() == reference.trim())
+    /// Whether a text is one of those that are right, but for white space around them.
+    pub fn is_right(&self, text: &str) -> bool {
+        self.references().any(|reference| text.trim() == reference.trim())
     }
 }
 
 /// The share of samples that are exactly right, 0 to 1; 0 where there are none.
 pub fn exact_match(samples: &[Sample]) -> f64 {
-    let exact = samples.iter().filter(|sample| sample.is_exact()).count();
+    let exact = samples.iter().filter(|sample| sample.is_right(&sample.output)).count();
     exact as f64 / samples.len().max(1) as f64
 }
 
@@ -96,6 +102,7 @@ mod tests {
             prompt: prompt.into(),
             expected: references.next().unwrap(),
             alternatives: references.collect(),
+            before: None,
             output: output.into(),
         }
     }

@@ -35,11 +35,10 @@ pub fn thinned(points: Vec<Point>) -> Vec<Point> {
         .chunks(points.len().div_ceil(PARTS))
         .flat_map(|part| {
             let by_value = |a: &&Point, b: &&Point| a.1.total_cmp(&b.1);
-            let least = part.iter().min_by(by_value);
-            let most = part.iter().max_by(by_value);
-            let mut both: Vec<Point> = least.into_iter().chain(most).copied().collect();
-            both.sort_by(|a, b| a.0.total_cmp(&b.0));
-            both
+            let ends = [part.iter().min_by(by_value), part.iter().max_by(by_value)];
+            let mut ends: Vec<Point> = ends.into_iter().flatten().copied().collect();
+            ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+            ends
         })
         .collect()
 }

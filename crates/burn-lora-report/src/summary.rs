@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use burn_lora_files::lossy;
 use burn_lora_text::{part, size};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::figure;
-use crate::record::{EvalRecord, Exchanged, Record, Totals, first_and_last};
+use crate::figure::{Figure, telling};
+use crate::record::{self, EvalRecord, Exchanged, Record};
 use crate::sample::Sample;
 
 /// What a run came to. What it does not have, such as held-out rows, is null in JSON.
@@ -55,9 +55,8 @@ pub struct Summary {
     pub recomputed: Option<Recomputed>,
     /// What the first rank exchanged with the others, where several took the run.
     pub exchanged: Option<Exchanged>,
-    /// The same prompts before and after.
-    #[serde(serialize_with = "comparisons")]
-    pub samples: Vec<(Option<Sample>, Sample)>,
+    /// Some prompts with what was written after training, and before.
+    pub samples: Vec<Sample>,
 }
 
 /// What recomputing blocks in the backward pass saves and costs, counted from shapes.
@@ -77,44 +76,28 @@ impl fmt::Display for Recomputed {
     }
 }
 
-/// What a prompt was continued with.
-#[derive(Serialize)]
-struct Comparison<'a> {
-    prompt: &'a str,
-    expected: &'a str,
-    before: Option<&'a str>,
-    after: &'a str,
-}
-
-fn comparisons<S: Serializer>(
-    samples: &[(Option<Sample>, Sample)],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(samples.iter().map(|(before, after)| Comparison {
-        prompt: &after.prompt,
-        expected: &after.expected,
-        before: before.as_ref().map(|before| before.output.as_str()),
-        after: &after.output,
-    }))
-}
-
 impl Summary {
     /// What the records of a run say of it; all else is none.
     pub fn of(records: &[Record], classifies: bool) -> Self {
-        let totals = Totals::of(records);
-        let evaluations = first_and_last(records);
-        let after = evaluations.filter(|[before, after]| before.step != after.step);
+        let (mut steps, mut seconds, mut tokens, mut targets) = (0, 0.0, 0, 0);
+        for record in record::steps(records) {
+            steps = record.step;
+            seconds += record.seconds;
+            tokens += record.tokens;
+            targets += record.targets;
+        }
+        let rate = |count: usize| count as f64 / f64::max(seconds, 1e-9);
+        let mut evaluations = record::evaluations(records).copied();
         Self {
-            steps: totals.steps,
-            before: evaluations.map(|[before, _]| before),
-            after: after.map(|[_, after]| after),
+            steps,
+            before: evaluations.next(),
+            after: evaluations.next_back(),
             classifies,
-            exchanged: totals.exchanged,
-            seconds: totals.seconds,
-            tokens: totals.tokens,
-            tokens_per_second: totals.tokens_per_second(),
-            rows_per_second: (classifies && totals.targets > 0)
-                .then(|| totals.targets_per_second()),
+            exchanged: Exchanged::of(records),
+            seconds,
+            tokens,
+            tokens_per_second: rate(tokens),
+            rows_per_second: (classifies && targets > 0).then(|| rate(targets)),
             ..Self::default()
         }
     }
@@ -126,58 +109,54 @@ impl Summary {
 
     /// What there is to say, by names, in the order in which it is told.
     pub fn facts(&self) -> Vec<(&'static str, String)> {
-        let told = |figure: figure::Figure| {
+        let figure = |figure: Figure| {
             let before = self.before.as_ref()?;
-            let told = match &self.after {
-                Some(after) => figure.change(before, after)?,
-                None => format!("{} {}", figure.shown(before)?, when(before.step)),
+            let shown = figure.shown(before)?;
+            let told = match (&self.after, before.step) {
+                (Some(after), _) => figure.change(before, after)?,
+                (None, 0) => shown + " before training, and not measured since",
+                (None, step) => {
+                    format!("{shown} after step {step}, the only time that it was measured")
+                }
             };
             Some((figure.name, told))
         };
-        let mut facts: Vec<_> =
-            figure::telling(self.classifies).into_iter().filter_map(told).collect();
-        facts.push(("trainable", part(self.trainable, self.total)));
-        if let (Some(adapter), Some(model)) = (self.adapter_bytes, self.model_bytes) {
+        let adapter = self.adapter_bytes.zip(self.model_bytes).map(|(adapter, model)| {
             let share = 100.0 * adapter as f64 / model.max(1) as f64;
-            facts.push(("adapter", format!("{} ({share:.1} % of the model)", size(adapter))));
-        }
+            format!("{} ({share:.1} % of the model)", size(adapter))
+        });
         let Self { steps, planned_steps, seconds, tokens_per_second, .. } = self;
-        let mut pace = format!(
-            "{steps} of {planned_steps} in {seconds:.1} s, {tokens_per_second:.0} tokens/s"
+        let rows =
+            self.rows_per_second.map_or_else(String::new, |rows| format!(", {rows:.1} rows/s"));
+        let pace = format!(
+            "{steps} of {planned_steps} in {seconds:.1} s, {tokens_per_second:.0} tokens/s{rows}"
         );
-        if let Some(rows) = self.rows_per_second {
-            pace += &format!(", {rows:.1} rows/s");
-        }
-        facts.push(("steps", pace));
-        facts.extend(self.peak_memory.map(|peak| ("peak memory", size(peak))));
-        facts.extend(self.recomputed.map(|of| ("recomputing blocks", format!("{of}, as planned"))));
-        facts.extend(self.exchanged.map(|of| ("exchange between ranks", of.to_string())));
-        facts.extend(self.stopped.as_ref().map(|reason| ("stopped", reason.clone())));
-        facts.push(("run", self.dir.display().to_string()));
-        facts
+        let others = [
+            ("trainable", Some(part(self.trainable, self.total))),
+            ("adapter", adapter),
+            ("steps", Some(pace)),
+            ("peak memory", self.peak_memory.map(size)),
+            ("recomputing blocks", self.recomputed.map(|of| format!("{of}, as planned"))),
+            ("exchange between ranks", self.exchanged.map(|of| of.to_string())),
+            ("stopped", self.stopped.clone()),
+            ("run", Some(self.dir.display().to_string())),
+        ];
+        let others = others.into_iter().filter_map(|(name, text)| Some((name, text?)));
+        telling(self.classifies).into_iter().filter_map(figure).chain(others).collect()
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (before, after) in &self.samples {
-            writeln!(f, "prompt:   {}", after.prompt.trim_end())?;
-            writeln!(f, "expected: {}", after.expected)?;
-            if let Some(before) = before {
-                writeln!(f, "before:   {}", before.output.trim())?;
+        for sample in &self.samples {
+            writeln!(f, "prompt:   {}\nexpected: {}", sample.prompt.trim_end(), sample.expected)?;
+            if let Some(before) = &sample.before {
+                writeln!(f, "before:   {}", before.trim())?;
             }
-            writeln!(f, "after:    {}\n", after.output.trim())?;
+            writeln!(f, "after:    {}\n", sample.output.trim())?;
         }
         let lines = self.facts().into_iter().map(|(name, text)| format!("{name}: {text}"));
         f.write_str(&lines.collect::<Vec<_>>().join("\n"))
-    }
-}
-
-/// When the only evaluation was.
-fn when(step: usize) -> String {
-    match step {
-        0 => "before training, and not measured since".to_owned(),
-        step => format!("after step {step}, the only time that it was measured"),
     }
 }
 
@@ -186,6 +165,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::record::StepRecord;
 
     fn record(step: usize, eval_loss: f64) -> EvalRecord {
         EvalRecord {
@@ -199,11 +179,12 @@ mod tests {
     }
 
     fn summary() -> Summary {
-        let sample = |output: &str| Sample {
+        let sample = |before: Option<&str>, after: &str| Sample {
             prompt: "p".to_owned(),
             expected: "e".to_owned(),
-            alternatives: Vec::new(),
-            output: output.to_owned(),
+            alternatives: vec!["f".to_owned()],
+            before: before.map(str::to_owned),
+            output: after.to_owned(),
         };
         Summary {
             dir: "runs/x".into(),
@@ -225,8 +206,37 @@ mod tests {
             peak_memory: None,
             recomputed: Some(Recomputed { saved: 3 << 20, operations: 0.312 }),
             exchanged: Some(Exchanged { steps: 4, bytes: 8 << 20, seconds: 0.5 }),
-            samples: vec![(Some(sample("b")), sample("a")), (None, sample("c"))],
+            samples: vec![sample(Some("b"), "a"), sample(None, "c")],
         }
+    }
+
+    #[test]
+    fn the_first_and_the_last_evaluation_are_compared() {
+        let all =
+            [(0, 3.0), (5, 2.0), (9, 1.0)].map(|(step, loss)| Record::Eval(record(step, loss)));
+        let losses = |records: &[Record]| {
+            let Summary { before, after, .. } = Summary::of(records, false);
+            [before, after].map(|found| found.map(|record| record.eval_loss))
+        };
+        assert_eq!(losses(&all), [Some(3.0), Some(1.0)]);
+        assert_eq!(losses(&all[2..]), [Some(1.0), None], "one is not compared with itself");
+        assert_eq!(losses(&[]), [None, None]);
+        let once = Summary::of(&all[2..], false).evaluations().unwrap();
+        assert_eq!(once.map(|record| record.step), [9, 9]);
+    }
+
+    #[test]
+    fn rates_are_over_all_steps_and_of_rows_where_rows_are_classified() {
+        let step = |step, seconds| {
+            Record::Step(StepRecord { step, seconds, tokens: 30, targets: 3, ..Default::default() })
+        };
+        let told = |classifies| {
+            let Summary { steps, seconds, tokens, tokens_per_second, rows_per_second, .. } =
+                Summary::of(&[step(1, 0.5), step(2, 1.5)], classifies);
+            (steps, seconds, tokens, tokens_per_second, rows_per_second)
+        };
+        assert_eq!(told(false), (2, 2.0, 60, 30.0, None));
+        assert_eq!(told(true), (2, 2.0, 60, 30.0, Some(3.0)));
     }
 
     #[test]

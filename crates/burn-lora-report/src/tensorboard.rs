@@ -11,11 +11,10 @@
 //!
 //! Histograms, images, text and hyperparameters are left out.
 
-mod crc32c;
 mod event;
 mod tfrecord;
 
-use crate::figure;
+use crate::figure::{ALL, OF_STEPS};
 use crate::record::Record;
 
 /// A name for the event file of a run that is written anew each time. TensorBoard takes any file for
@@ -31,29 +30,21 @@ pub fn events(start_seconds: f64, records: &[Record]) -> Vec<u8> {
     let mut bytes = tfrecord::framed(&event::version(start_seconds));
     let mut wall_time = start_seconds;
     for record in records {
-        if let Record::Step(record) = record {
-            wall_time += record.seconds;
-        }
-        for (tag, value) in scalars(record) {
-            let event = event::scalar(&tag, record.step() as u64, wall_time, value as f32);
+        let values: Vec<(&str, Option<f64>)> = match record {
+            Record::Step(step) => {
+                wall_time += step.seconds;
+                OF_STEPS.iter().map(|figure| (figure.tag, figure.measured(step))).collect()
+            }
+            Record::Eval(eval) => {
+                ALL.iter().map(|figure| (figure.tag, figure.measured(eval))).collect()
+            }
+        };
+        for (tag, value) in values.into_iter().filter_map(|(tag, value)| Some((tag, value?))) {
+            let event = event::scalar(tag, record.place().0 as u64, wall_time, value as f32);
             bytes.extend(tfrecord::framed(&event));
         }
     }
     bytes
-}
-
-/// The tags of a record and their values.
-fn scalars(record: &Record) -> Vec<(String, f64)> {
-    match record {
-        Record::Step(record) => figure::OF_STEPS
-            .iter()
-            .filter_map(|figure| Some((format!("train/{}", figure.tag), figure.measured(record)?)))
-            .collect(),
-        Record::Eval(record) => figure::ALL
-            .iter()
-            .filter_map(|figure| Some((format!("eval/{}", figure.tag), figure.measured(record)?)))
-            .collect(),
-    }
 }
 
 #[cfg(test)]

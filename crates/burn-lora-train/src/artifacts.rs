@@ -26,20 +26,21 @@ pub(crate) fn write(
     patch_report: &str,
     observer: &Observer,
 ) {
+    let plot = loss_svg(records).map(|svg| svg.map(String::into_bytes)).map_err(Into::into);
+    let page = page(directory, config, records, summary, patch_report);
     let all = [
-        plot(directory, records),
-        page(directory, config, records, summary, patch_report),
-        events(directory, records, summary),
+        (directory.loss_plot(), plot),
+        (directory.report(), page.map(|page| Some(page.into_bytes()))),
+        (directory.events(), Ok(Some(events(records, summary)))),
     ];
-    for error in all.into_iter().filter_map(Result::err) {
-        observer.line(format!("warning: {error}; the run is finished all the same"));
-    }
-}
-
-fn plot(directory: &RunDirectory, records: &[Record]) -> Result<(), TrainError> {
-    match loss_svg(records)? {
-        Some(svg) => Ok(burn_lora_files::write(&directory.loss_plot(), svg.as_bytes())?),
-        None => Ok(()),
+    for (path, made) in all {
+        let written = made.and_then(|bytes: Option<Vec<u8>>| match bytes {
+            Some(bytes) => Ok(burn_lora_files::write(&path, &bytes)?),
+            None => Ok(()),
+        });
+        if let Err(error) = written {
+            observer.line(format!("warning: {error}; the run is finished all the same"));
+        }
     }
 }
 
@@ -49,12 +50,10 @@ fn page(
     records: &[Record],
     summary: &Summary,
     patch_report: &str,
-) -> Result<(), TrainError> {
-    let text = config.to_toml()?;
-    let title = directory.path().display().to_string();
-    let page = render(&RunReport {
-        title: &title,
-        config_toml: &text,
+) -> Result<String, TrainError> {
+    Ok(render(&RunReport {
+        title: &directory.path().display().to_string(),
+        config_toml: &config.to_toml()?,
         summary: &summary.facts(),
         records,
         samples: &summary.samples,
@@ -64,16 +63,10 @@ fn page(
             ("device", &config.train.device),
             ("system", std::env::consts::OS),
         ],
-    })?;
-    Ok(burn_lora_files::write(&directory.report(), page.as_bytes())?)
+    })?)
 }
 
-fn events(
-    directory: &RunDirectory,
-    records: &[Record],
-    summary: &Summary,
-) -> Result<(), TrainError> {
+fn events(records: &[Record], summary: &Summary) -> Vec<u8> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-    let events = tensorboard::events(now - summary.seconds, records);
-    Ok(burn_lora_files::write(&directory.events(), &events)?)
+    tensorboard::events(now - summary.seconds, records)
 }

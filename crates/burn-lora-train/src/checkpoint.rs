@@ -240,7 +240,7 @@ pub(crate) fn of_nothing(dir: &Path, step: usize) -> PathBuf {
     let inputs = crate::inputs::Inputs::default();
     let origin = Origin { seed: 0, settings: String::new(), inputs };
     let nothing = burn::nn::Relu::new();
-    let of = (&origin, &Covered::default());
+    let of = (&origin, &crate::history::History::default().covered());
     Checkpoints::new(dir, 9).save(&nothing, None, None, &state, of).unwrap()
 }
 
@@ -249,6 +249,7 @@ mod tests {
     use burn::nn::{Linear, LinearConfig};
 
     use super::*;
+    use crate::history::History;
     use crate::inputs::Inputs;
 
     fn model() -> Linear {
@@ -265,7 +266,7 @@ mod tests {
     }
 
     fn saved(checkpoints: &Checkpoints, model: &Linear, step: usize) -> PathBuf {
-        let of = (&origin(), &Covered::default());
+        let of = (&origin(), &History::default().covered());
         checkpoints.save(model, None, None, &state(step), of).unwrap()
     }
 

@@ -24,12 +24,6 @@ pub struct Covered {
     pub content: Digest,
 }
 
-impl Default for Covered {
-    fn default() -> Self {
-        Self { lines: 0, content: Digest::of(&[]) }
-    }
-}
-
 /// The records of a run, in memory and, where it has one, in its file.
 #[derive(Debug, Default)]
 pub struct History {
@@ -75,12 +69,12 @@ impl History {
     /// The file cannot be read or written.
     pub fn salvage(path: &Path, step: usize) -> Result<Self, TrainError> {
         let bytes = if path.exists() { files::read(path)? } else { Vec::new() };
-        let (mut kept, mut records, mut last) = (Vec::new(), Vec::<Record>::new(), None);
+        let (mut kept, mut records) = (Vec::new(), Vec::<Record>::new());
         for line in whole_lines(&bytes) {
             let Ok(record) = serde_json::from_slice::<Record>(line) else { continue };
-            let place = (record.step(), matches!(record, Record::Eval(_)));
-            if record.step() <= step && last < Some(place) {
-                (last, kept) = (Some(place), [&kept, line, b"\n"].concat());
+            let place = record.place();
+            if place.0 <= step && records.last().map(Record::place) < Some(place) {
+                kept.extend([line, b"\n"].concat());
                 records.push(record);
             }
         }
@@ -113,9 +107,10 @@ impl History {
     /// The file cannot be written.
     pub fn push(&mut self, record: Record) -> Result<(), TrainError> {
         if let Some((path, file)) = &mut self.file {
-            let line = line(&record, path)?;
-            file.write_all(&line).map_err(TrainError::io("write", &*path))?;
-            self.written.add(&line);
+            let line = serde_json::to_vec(&record).map(|line| [&line[..], b"\n"].concat());
+            let line = line.map_err(std::io::Error::from);
+            let written = line.and_then(|line| file.write_all(&line).map(|()| line));
+            self.written.add(&written.map_err(TrainError::io("write", &*path))?);
         }
         self.records.push(record);
         Ok(())
@@ -130,13 +125,6 @@ impl History {
     pub fn covered(&self) -> Covered {
         Covered { lines: self.records.len(), content: self.written.so_far() }
     }
-}
-
-fn line(record: &Record, path: &Path) -> Result<Vec<u8>, TrainError> {
-    let mut line = serde_json::to_vec(record)
-        .map_err(|error| TrainError::io("write", path)(std::io::Error::other(error)))?;
-    line.push(b'\n');
-    Ok(line)
 }
 
 /// The lines that have their end.
@@ -159,28 +147,23 @@ fn parsed(path: &Path, bytes: &[u8]) -> Result<Vec<Record>, TrainError> {
 fn altered(path: &Path, bytes: &[u8], covered: &Covered) -> TrainError {
     let at =
         |line: usize, reason: String| TrainError::Metrics { path: path.to_owned(), line, reason };
-    let (mut count, mut last) = (0, None::<(usize, bool)>);
-    for line in whole_lines(bytes).take(covered.lines) {
-        count += 1;
-        let record: Record = match serde_json::from_slice(line) {
-            Ok(record) => record,
-            Err(error) => return at(count, format!("is no record: {error}")),
+    let mut lines = whole_lines(bytes);
+    let (mut last, mut evaluated) = (0, false);
+    for number in 1..=covered.lines {
+        let Some(line) = lines.next() else {
+            return at(number, format!("is missing: {} lines were written", covered.lines));
         };
-        let place = (record.step(), matches!(record, Record::Eval(_)));
-        let follows = match (last, place) {
-            (None, (step, evaluation)) => step == usize::from(!evaluation),
-            (Some((before, _)), (step, false)) => step == before + 1,
-            (Some((before, evaluated)), (step, true)) => step == before && !evaluated,
+        let (step, evaluation) = match serde_json::from_slice(line) {
+            Ok(record) => Record::place(&record),
+            Err(error) => return at(number, format!("is no record: {error}")),
         };
-        if !follows {
+        // The next step, or what was measured after the last one.
+        if step != last + usize::from(!evaluation) || (evaluation && evaluated) {
             let before =
-                last.map_or_else(String::new, |(step, _)| format!(" after one of step {step}"));
-            return at(count, format!("is of step {}{before}", place.0));
+                if number == 1 { String::new() } else { format!(" after one of step {last}") };
+            return at(number, format!("is of step {step}{before}"));
         }
-        last = Some(place);
-    }
-    if count < covered.lines {
-        return at(count + 1, format!("is missing: {} lines were written", covered.lines));
+        (last, evaluated) = (step, evaluation);
     }
     at(covered.lines, "or one before it was changed since it was written".to_owned())
 }
@@ -221,7 +204,7 @@ mod tests {
         let path = dir.path().join("metrics.jsonl");
         let mut history = History::create(&path).unwrap();
         let all = [eval(0), record(1), record(2), eval(2), record(3)];
-        let mut covered = Covered::default();
+        let mut covered = history.covered();
         for (index, record) in all.into_iter().enumerate() {
             history.push(record).unwrap();
             if index == 3 {

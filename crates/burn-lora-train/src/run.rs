@@ -381,12 +381,13 @@ fn ended_early(summary: &Summary, figure: &Figure) -> Option<String> {
     (summary.steps < summary.planned_steps).then(|| format!("{} no longer improved", figure.name))
 }
 
-/// Pairs the samples of the first evaluation with those of the last.
-fn compared(scored: &[(usize, Vec<Sample>)], shown: usize) -> Vec<(Option<Sample>, Sample)> {
+/// Some samples of the last evaluation, with what was written at the first.
+fn compared(scored: &[(usize, Vec<Sample>)], shown: usize) -> Vec<Sample> {
     let Some((last, after)) = scored.last() else { return Vec::new() };
     let before = scored.first().filter(|(step, _)| step < last).map(|(_, samples)| samples);
     let pair = |(index, after): (usize, &Sample)| {
-        (before.and_then(|before| before.get(index).cloned()), after.clone())
+        let before = before.and_then(|before| before.get(index));
+        Sample { before: before.map(|before| before.output.clone()), ..after.clone() }
     };
     after.iter().take(shown).enumerate().map(pair).collect()
 }

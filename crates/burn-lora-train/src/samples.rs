@@ -59,6 +59,7 @@ pub fn generate_samples(
         prompt: prompt.text.clone(),
         expected: prompt.expected.clone(),
         alternatives: prompt.alternatives.clone(),
+        before: None,
         output: outputs.get(prompt.ids.as_slice()).cloned().unwrap_or_default(),
     });
     Ok(samples.collect())

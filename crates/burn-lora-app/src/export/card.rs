@@ -1,7 +1,7 @@
 //! The model card: what a model is, where it comes from, how it did and how it is loaded, as Markdown
 //! with the front matter that model hubs read.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use burn_lora::Method;
 use burn_lora_patch::peft::{Modules, PeftConfig};
@@ -16,10 +16,10 @@ pub(super) struct Card<'a> {
     pub(super) title: String,
     /// What was fine-tuned.
     pub(super) base: Base,
-    /// What stands beside the card.
-    pub(super) weights: Weights,
     /// The adapter that was trained, if one was.
     pub(super) adapter: Option<&'a PeftConfig>,
+    /// Whether base and adapter stand beside the card as one model.
+    pub(super) merged: bool,
     /// Whether targets are rows to classify.
     pub(super) classifies: bool,
     /// The data files.
@@ -30,8 +30,8 @@ pub(super) struct Card<'a> {
     pub(super) separator: &'a str,
     /// The steps that were taken.
     pub(super) steps: usize,
-    /// The first and the last evaluation.
-    pub(super) evaluations: Option<[EvalRecord; 2]>,
+    /// The first evaluation, and the last one where that is another.
+    pub(super) evaluations: [Option<EvalRecord>; 2],
     /// See [`ExportOptions::command`](super::ExportOptions::command).
     pub(super) command: Option<fn(&str, Option<&str>) -> String>,
 }
@@ -47,21 +47,10 @@ pub(super) enum Base {
     Random,
 }
 
-/// What weights stand beside a card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Weights {
-    /// An adapter.
-    Adapter,
-    /// Base and adapter as one model.
-    Merged,
-    /// A model of which every parameter was trained.
-    Full,
-}
-
 /// A data file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rows {
-    /// `training` or `evaluation`.
+    /// `training rows: ` or `evaluation rows: `.
     pub(super) purpose: &'static str,
     /// The file.
     pub(super) file: String,
@@ -73,18 +62,28 @@ pub(super) struct Rows {
     pub(super) held_out: Option<f64>,
 }
 
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.count.map_or_else(|| "not counted".to_owned(), grouped);
+        let weight = told((self.weight != 1.0).then(|| format!(", weight {}", self.weight)));
+        let held_out = |share| format!(", of which a share of {share} was held out");
+        write!(f, "{count} ({}){weight}{}", code(&self.file), told(self.held_out.map(held_out)))
+    }
+}
+
 impl fmt::Display for Card<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.front_matter(f)?;
-        writeln!(f, "\n# {}\n", line(&self.title))?;
-        let kind = self.adapter.map_or(Method::default(), method).title();
-        let what = match self.weights {
-            Weights::Adapter => format!("A {kind} adapter, in PEFT's format,"),
-            Weights::Merged => format!("A model with a {kind} adapter merged into it,"),
-            Weights::Full => "A model".to_owned(),
+        let what = match (self.adapter.map(|adapter| method(adapter).title()), self.merged) {
+            (Some(kind), false) => format!("A {kind} adapter, in PEFT's format,"),
+            (Some(kind), true) => format!("A model with a {kind} adapter merged into it,"),
+            (None, _) => "A model".to_owned(),
         };
-        writeln!(f, "{what} trained with burn-lora {}.\n", env!("CARGO_PKG_VERSION"))?;
-        self.facts(f)?;
+        let version = env!("CARGO_PKG_VERSION");
+        writeln!(f, "\n# {}\n\n{what} trained with burn-lora {version}.\n", line(&self.title))?;
+        for (name, text) in self.facts().into_iter().filter(|(_, text)| !text.is_empty()) {
+            writeln!(f, "- {name}{text}")?;
+        }
         self.figures(f)?;
         self.loading(f)?;
         writeln!(
@@ -96,128 +95,118 @@ impl fmt::Display for Card<'_> {
 }
 
 impl Card<'_> {
-    fn front_matter(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "---")?;
-        if let Base::Hub { repo, .. } = &self.base {
-            writeln!(f, "base_model: {repo}")?;
-        }
-        let library = if self.weights == Weights::Adapter { "peft" } else { "transformers" };
-        let pipeline = if self.classifies { "text-classification" } else { "text-generation" };
-        writeln!(f, "library_name: {library}\npipeline_tag: {pipeline}\ntags:\n- burn-lora")?;
-        if self.adapter.is_some() {
-            writeln!(f, "- lora")?;
-        }
-        writeln!(f, "# license: yours to choose\n---")
+    /// Whether what stands beside the card needs the base.
+    fn needs_base(&self) -> bool {
+        self.adapter.is_some() && !self.merged
     }
 
-    fn facts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.base {
-            Base::Hub { repo, revision } => {
-                write!(f, "- base model: {}", code(repo))?;
-                match revision {
-                    Some(revision) => writeln!(f, ", revision {}", code(revision))?,
-                    None => writeln!(f)?,
-                }
+    fn front_matter(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let base = match &self.base {
+            Base::Hub { repo, .. } => format!("base_model: {repo}\n"),
+            Base::Path(_) | Base::Random => String::new(),
+        };
+        let library = if self.needs_base() { "peft" } else { "transformers" };
+        let pipeline = if self.classifies { "text-classification" } else { "text-generation" };
+        let lora = if self.adapter.is_some() { "- lora\n" } else { "" };
+        writeln!(
+            f,
+            "---\n{base}library_name: {library}\npipeline_tag: {pipeline}\ntags:\n- burn-lora\n{lora}\
+             # license: yours to choose\n---"
+        )
+    }
+
+    /// What it is, by names; what has no text is not told.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let base = match &self.base {
+            Base::Hub { repo, revision: None } => code(repo),
+            Base::Hub { repo, revision: Some(name) } => {
+                format!("{}, revision {}", code(repo), code(name))
             }
-            Base::Path(path) => {
-                writeln!(f, "- base model: {}, a path where it was trained", code(path))?
-            }
-            Base::Random => writeln!(f, "- base model: none, from random weights")?,
-        }
+            Base::Path(path) => format!("{}, a path where it was trained", code(path)),
+            Base::Random => "none, from random weights".to_owned(),
+        };
+        let mut facts = vec![("base model: ", base)];
         match self.adapter {
+            None => facts.push(("method: ", "every parameter trained".to_owned())),
             Some(adapter) => {
-                let (rslora, kind) = (adapter.use_rslora, method(adapter));
-                let scale = if rslora { " with rsLoRA's scale" } else { "" };
-                write!(f, "- method: {}{scale}, rank {}", kind.title(), adapter.r)?;
-                if kind.scaled() {
-                    write!(f, ", alpha {}", adapter.lora_alpha)?;
-                }
-                writeln!(f)?;
-                writeln!(f, "- targets: {}", targets(adapter))?;
-                if let Some(modules) = adapter.modules_to_save.as_deref().filter(|m| !m.is_empty())
-                {
-                    writeln!(f, "- trained whole, where the model has them: {}", codes(modules))?;
-                }
+                let kind = method(adapter);
+                let scale = if adapter.use_rslora { " with rsLoRA's scale" } else { "" };
+                let alpha = told(kind.scaled().then(|| format!(", alpha {}", adapter.lora_alpha)));
+                let targets = match &adapter.target_modules {
+                    None => "none".to_owned(),
+                    Some(Modules::Pattern(pattern)) => format!("{}, a pattern", code(pattern)),
+                    Some(Modules::Names(names)) => codes(names),
+                };
+                let whole = adapter.modules_to_save.as_deref().unwrap_or_default();
+                facts.extend([
+                    ("method: ", format!("{}{scale}, rank {}{alpha}", kind.title(), adapter.r)),
+                    ("targets: ", targets),
+                    ("trained whole, where the model has them: ", codes(whole)),
+                ]);
             }
-            None => writeln!(f, "- method: every parameter trained")?,
         }
-        for Rows { purpose, file, count, weight, held_out } in &self.rows {
-            let count = count.map_or_else(|| "not counted".to_owned(), grouped);
-            write!(f, "- {purpose} rows: {count} ({})", code(file))?;
-            if *weight != 1.0 {
-                write!(f, ", weight {weight}")?;
-            }
-            if let Some(share) = held_out {
-                write!(f, ", of which a share of {share} was held out")?;
-            }
-            writeln!(f)?;
-        }
-        if self.steps > 0 {
-            writeln!(f, "- steps: {}", grouped(self.steps))?;
-        }
-        if self.classifies && !self.labels.is_empty() {
-            writeln!(f, "- classes, in the order of the outputs: {}", codes(self.labels))?;
-        }
-        if !self.classifies && !self.separator.is_empty() {
-            writeln!(f, "- a prompt ends with {}", code(&format!("{:?}", self.separator)))?;
-        }
-        Ok(())
+        facts.extend(self.rows.iter().map(|rows| (rows.purpose, rows.to_string())));
+        let separator = Some(self.separator).filter(|text| !self.classifies && !text.is_empty());
+        facts.extend([
+            ("steps: ", told((self.steps > 0).then(|| grouped(self.steps)))),
+            (
+                "classes, in the order of the outputs: ",
+                told(self.classifies.then(|| codes(self.labels))),
+            ),
+            ("a prompt ends with ", told(separator.map(|text| code(&format!("{text:?}"))))),
+        ]);
+        facts
     }
 
     /// The held-out figures, side by side where there are two evaluations.
     fn figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some([before, after]) = self.evaluations else { return Ok(()) };
-        let records = if before.step == after.step { vec![after] } else { vec![before, after] };
-        let cells = |value: &dyn Fn(&EvalRecord) -> String| {
-            records.iter().map(value).collect::<Vec<_>>().join(" | ")
-        };
+        let records: Vec<EvalRecord> = self.evaluations.into_iter().flatten().collect();
+        if records.is_empty() {
+            return Ok(());
+        }
         writeln!(f, "\n## Held-out rows\n")?;
-        writeln!(f, "| | {} |", cells(&|record| format!("after {} steps", grouped(record.step))))?;
-        writeln!(f, "| --- |{}", " --- |".repeat(records.len()))?;
+        let mut row = |name: &str, cell: &dyn Fn(&EvalRecord) -> String| {
+            let cells = records.iter().map(|record| format!(" {} |", cell(record)));
+            writeln!(f, "|{name} |{}", cells.collect::<String>())
+        };
+        row("", &|record| format!("after {} steps", grouped(record.step)))?;
+        row(" ---", &|_| "---".to_owned())?;
         for figure in figure::telling(self.classifies) {
             if records.iter().any(|record| figure.value(record).is_some()) {
-                let shown = cells(&|record| figure.shown(record).unwrap_or_default());
-                writeln!(f, "| {} | {shown} |", figure.name)?;
+                row(&format!(" {}", figure.name), &|record| told(figure.shown(record)))?;
             }
         }
         Ok(())
     }
 
     fn loading(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let base = match &self.base {
-            Base::Hub { repo, .. } => repo.as_str(),
-            Base::Path(path) => path.as_str(),
-            Base::Random => "BASE",
+        let (base, revision) = match &self.base {
+            Base::Hub { repo, revision } => (repo.as_str(), revision.as_ref()),
+            Base::Path(path) => (path.as_str(), None),
+            Base::Random => ("BASE", None),
         };
         let class = match self.classifies {
             true => "AutoModelForSequenceClassification",
             false => "AutoModelForCausalLM",
         };
-        writeln!(f, "\n## Loading it\n\n`DIR` is this directory. In Python:\n")?;
-        let mut python = String::new();
-        if self.weights == Weights::Adapter {
-            let mut arguments = format!("{base:?}");
-            if let Base::Hub { revision: Some(revision), .. } = &self.base {
-                write!(arguments, ", revision={revision:?}")?;
-            }
-            if self.classifies && !self.labels.is_empty() {
-                write!(arguments, ", num_labels={}", self.labels.len())?;
-            }
-            write!(
-                python,
-                "from peft import PeftModel\nfrom transformers import {class}, AutoTokenizer\n\n\
-                 base = {class}.from_pretrained({arguments})\n\
-                 model = PeftModel.from_pretrained(base, \"DIR\")\n"
-            )?;
+        let (peft, model) = if self.needs_base() {
+            let revision = told(revision.map(|name| format!(", revision={name:?}")));
+            let count = Some(self.labels.len()).filter(|&count| self.classifies && count > 0);
+            let labels = told(count.map(|count| format!(", num_labels={count}")));
+            let load = format!("base = {class}.from_pretrained({base:?}{revision}{labels})");
+            (
+                "from peft import PeftModel\n",
+                format!("{load}\nmodel = PeftModel.from_pretrained(base, \"DIR\")"),
+            )
         } else {
-            write!(
-                python,
-                "from transformers import {class}, AutoTokenizer\n\n\
-                 model = {class}.from_pretrained(\"DIR\")\n"
-            )?;
-        }
-        python.push_str("tokenizer = AutoTokenizer.from_pretrained(\"DIR\")");
-        writeln!(f, "{}", block("python", &python))?;
+            ("", format!("model = {class}.from_pretrained(\"DIR\")"))
+        };
+        let python = format!(
+            "{peft}from transformers import {class}, AutoTokenizer\n\n{model}\n\
+             tokenizer = AutoTokenizer.from_pretrained(\"DIR\")"
+        );
+        let python = block("python", &python);
+        writeln!(f, "\n## Loading it\n\n`DIR` is this directory. In Python:\n\n{python}")?;
         match self.with_burn_lora(base) {
             Some((name, burn)) => writeln!(f, "\nWith burn-lora:\n\n{}", block(name, &burn)),
             None => Ok(()),
@@ -225,23 +214,20 @@ impl Card<'_> {
     }
 
     fn with_burn_lora(&self, base: &str) -> Option<(&'static str, String)> {
-        let adapter = self.weights == Weights::Adapter;
+        let (model, adapter) = if self.needs_base() { (base, Some("DIR")) } else { ("DIR", None) };
         if !self.classifies {
-            let (model, adapter) = if adapter { (base, Some("DIR")) } else { ("DIR", None) };
             return Some(("console", self.command?(model, adapter)));
         }
-        let load = |dir: &str, labels: &str| {
-            let model = "SequenceClassifier::load_with_head";
-            format!("{model}({dir:?}.as_ref(), {labels}, 0, &device, &mut |_, _| {{}})?;")
-        };
-        let rust = match adapter {
-            true => format!(
-                "let (model, _) = {}\nlet (model, _) = model.load_adapter(\"DIR\")?;",
-                load(base, &format!("Some({})", self.labels.len()))
+        let (labels, then) = match adapter {
+            Some(dir) => (
+                format!("Some({})", self.labels.len()),
+                format!("\nlet (model, _) = model.load_adapter({dir:?})?;"),
             ),
-            false => format!("let (model, _) = {}", load("DIR", "None")),
+            None => ("None".to_owned(), String::new()),
         };
-        Some(("rust", rust))
+        let load = "SequenceClassifier::load_with_head";
+        let rest = format!("{labels}, 0, &device, &mut |_, _| {{}}");
+        Some(("rust", format!("let (model, _) = {load}({model:?}.as_ref(), {rest})?;{then}")))
     }
 }
 
@@ -249,28 +235,19 @@ fn method(adapter: &PeftConfig) -> Method {
     adapter.method().unwrap_or_default()
 }
 
-fn targets(adapter: &PeftConfig) -> String {
-    match &adapter.target_modules {
-        None => "none".to_owned(),
-        Some(Modules::Pattern(pattern)) => format!("{}, a pattern", code(pattern)),
-        Some(Modules::Names(names)) => codes(names),
-    }
+/// What there is to tell, or nothing.
+fn told(text: Option<String>) -> String {
+    text.unwrap_or_default()
 }
 
 /// A text on one line, with nothing in it that Markdown or HTML would take for its own.
 fn line(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.chars() {
-        match c {
-            c if c.is_control() => escaped.push(' '),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '&' => {
-                escaped.push('\\');
-                escaped.push(c);
-            }
-            c => escaped.push(c),
-        }
-    }
-    escaped
+    let escaped = |c: char| match c {
+        c if c.is_control() => " ".to_owned(),
+        c if "\\`*_[]<>#|&".contains(c) => format!("\\{c}"),
+        c => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 /// A text as code, on one line.
@@ -319,11 +296,11 @@ mod tests {
         Card {
             title: "quick_start".into(),
             base: Base::Hub { repo: "org/name".into(), revision: None },
-            weights: Weights::Adapter,
             adapter: Some(adapter),
+            merged: false,
             classifies: false,
             rows: vec![Rows {
-                purpose: "training",
+                purpose: "training rows: ",
                 file: "train.jsonl".into(),
                 count: Some(2000),
                 weight: 1.0,
@@ -332,10 +309,10 @@ mod tests {
             labels: &[],
             separator: "\n",
             steps: 450,
-            evaluations: Some([
-                record(0, 4.9919, 0.25, Some(0.0)),
-                record(450, 0.0267, 0.5, Some(0.915)),
-            ]),
+            evaluations: [
+                Some(record(0, 4.9919, 0.25, Some(0.0))),
+                Some(record(450, 0.0267, 0.5, Some(0.915))),
+            ],
             command: Some(|model, adapter| format!("write with {model} and {adapter:?}")),
         }
     }
@@ -432,7 +409,7 @@ None is stated yet: choose one, write it here and as `license:` into the first l
     #[test]
     fn a_whole_model_is_loaded_without_peft() {
         let merged = adapter();
-        let card = Card { weights: Weights::Merged, ..card(&merged) };
+        let card = Card { merged: true, ..card(&merged) };
         check_says(
             &card,
             &[
@@ -441,7 +418,7 @@ None is stated yet: choose one, write it here and as `license:` into the first l
                 "write with DIR and None",
             ],
         );
-        let full = Card { weights: Weights::Full, adapter: None, base: Base::Random, ..card };
+        let full = Card { adapter: None, base: Base::Random, ..card };
         check_says(
             &full,
             &["- base model: none, from random weights", "- method: every parameter trained"],
@@ -453,17 +430,16 @@ None is stated yet: choose one, write it here and as `license:` into the first l
     fn what_is_not_known_is_left_out_or_said() {
         let adapter = adapter();
         let rows = Rows {
-            purpose: "training",
+            purpose: "training rows: ",
             file: "t.jsonl".into(),
             count: None,
             weight: 0.5,
             held_out: Some(0.05),
         };
-        let once = record(10, 1.0, 0.0, None);
         let card = Card {
             base: Base::Path("models/my base".into()),
             rows: vec![rows],
-            evaluations: Some([once, once]),
+            evaluations: [Some(record(10, 1.0, 0.0, None)), None],
             ..card(&adapter)
         };
         check_says(
@@ -478,7 +454,7 @@ None is stated yet: choose one, write it here and as `license:` into the first l
         );
         let text = card.to_string();
         assert!(!text.contains("base_model:") && !text.contains("exact match"), "{text}");
-        let without = Card { evaluations: None, command: None, ..card };
+        let without = Card { evaluations: [None; 2], command: None, ..card };
         let text = without.to_string();
         assert!(!text.contains("Held-out") && !text.contains("With burn-lora"), "{text}");
     }

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use burn_lora_config::{Decides, Length, RunConfig};
 use burn_lora_files::header::{Header, NoHeader};
 use burn_lora_files::{IoError, names};
-use burn_lora_report::record::{EvalRecord, Record, Totals, evaluations, steps};
+use burn_lora_report::record::{EvalRecord, Record, evaluations, steps};
+use burn_lora_report::summary::Summary;
 use burn_lora_train::TrainError;
 use burn_lora_train::checkpoint::Checkpoints;
 use burn_lora_train::directory::RunDirectory;
@@ -113,7 +114,7 @@ fn evaluation_at(records: &[Record], step: usize) -> Option<EvalRecord> {
 pub(super) fn measure(row: &mut PointResult, config: &RunConfig) -> Result<(), TrainError> {
     let directory = RunDirectory::new(&config.output.dir);
     let records = History::read(&directory.metrics())?;
-    let totals = Totals::of(&records);
+    let totals = Summary::of(&records, false);
     let mut trainable = 0_u64;
     for path in weights(&directory, config) {
         trainable = trainable.saturating_add(parameters(&path)?);
@@ -124,7 +125,7 @@ pub(super) fn measure(row: &mut PointResult, config: &RunConfig) -> Result<(), T
     row.after = evaluation_at(&records, totals.steps).filter(|_| totals.steps > 0);
     row.trainable = Some(trainable);
     row.seconds = Some(totals.seconds);
-    row.tokens_per_second = Some(totals.tokens_per_second());
+    row.tokens_per_second = Some(totals.tokens_per_second);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use burn_lora_files::digest::Digest;
 use burn_lora_report::curves::loss_svg;
-use burn_lora_report::record::{Totals, first_and_last};
+use burn_lora_report::summary::Summary;
 use burn_lora_report::tensorboard;
 use burn_lora_train::checkpoint::Checkpoints;
 use burn_lora_train::history::{Covered, History};
@@ -26,8 +26,8 @@ pub fn metrics(bytes: &[u8]) {
     told(History::resume(&path, &Covered { lines: 2, content: Digest::of(b"other") }));
     let Some(records) = told(History::read(&path)) else { return };
     told(loss_svg(&records));
-    let _ = (Totals::of(&records), first_and_last(&records), tensorboard::events(0.0, &records));
+    let _ = (Summary::of(&records, true).to_string(), tensorboard::events(0.0, &records));
     if let Some(left) = told(History::salvage(&path, 3)) {
-        assert!(left.records().iter().all(|record| record.step() <= 3));
+        assert!(left.records().iter().all(|record| record.place().0 <= 3));
     }
 }

@@ -5,11 +5,7 @@ use burn_lora::FrozenWeight;
 
 use super::cache::KvCache;
 use super::packed::Packed;
-use crate::fused::{CacheRow, unseen};
-
-/// Added to a score that must not count: far below any score, and finite, so that a row of padding
-/// with nothing to look at gives numbers (which nobody reads) instead of NaN.
-const MASKED: f32 = -1e30;
+use crate::fused::{CacheRow, MASKED, unseen};
 
 /// Positions of columns.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use burn::backend::{
 use burn::tensor::{Bool, Device, Shape, Slice, Tensor, TensorData};
 use burn_lora::ProductBackend;
 
-use super::composed::{MASKED, Sizes, biased, capped, placed};
-use super::{Encoding, FusedBackend, Later, Positional, Scores};
+use super::composed::{Sizes, biased, capped, placed};
+use super::{Encoding, FusedBackend, Later, MASKED, Positional, Scores};
 
 /// What a row of a pass has of its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,10 +12,7 @@ use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{IndexingUpdateOp, Shape, Slice, TensorData};
 use burn_lora::{Frozen, ProductBackend};
 
-use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, Scores, WeightGrad};
-
-/// A score that must not count: far below any score, and finite.
-pub(super) const MASKED: f32 = -1e30;
+use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, MASKED, Scores, WeightGrad};
 
 /// Logits over a vocabulary that exist at a time, at most (128 MiB in f32): four times what the CPU
 /// kernels hold, for the product of a device needs some hundred rows to fill it.
@@ -261,6 +258,18 @@ fn cap_slope<B: Backend>(y: FloatTensor<B>, cap: Option<f64>) -> Option<FloatTen
     Some(B::float_add_scalar(B::float_neg(B::float_mul(tanh.clone(), tanh)), 1.0.into()))
 }
 
+/// Queries and keys as they come from their projections, as they are [`scored`]: placed, and the queries scaled.
+fn multiplied<B: ProductBackend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    encoding: &Encoding<B>,
+    scores: Scores,
+    sizes: Sizes,
+) -> [FloatTensor<B>; 2] {
+    let q = B::float_mul_scalar(placed::<B>(q, encoding), scores.scale.into());
+    [sizes.stack::<B>(q), B::float_swap_dims(placed::<B>(k, encoding), 1, 2)]
+}
+
 /// What `[batch, n_kv_heads, rows, head_dim]` and `[batch, n_kv_heads, tokens, head_dim]` score, capped: `[batch,
 /// n_kv_heads, rows, tokens]`.
 fn scored<B: ProductBackend>(
@@ -297,9 +306,8 @@ pub(super) fn causal_attention<B: ProductBackend>(
     later: Later<B>,
 ) -> FloatTensor<B> {
     let sizes = Sizes::of::<B>(&q, &k);
-    let q = B::float_mul_scalar(placed::<B>(q, &encoding), scores.scale.into());
-    let k = B::float_swap_dims(placed::<B>(k, &encoding), 1, 2);
-    let scored = scored::<B>(sizes.stack::<B>(q), k, scores);
+    let [q, k] = multiplied::<B>(q, k, &encoding, scores, sizes);
+    let scored = scored::<B>(q, k, scores);
     let weights = probabilities::<B>(scored, &encoding, scores, later, sizes);
     sizes.unstack::<B>(B::product(weights, B::float_swap_dims(v, 1, 2)))
 }
@@ -316,9 +324,7 @@ pub(super) fn causal_attention_grad<B: ProductBackend>(
     dy: FloatTensor<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let sizes = Sizes::of::<B>(&q, &k);
-    let q = B::float_mul_scalar(placed::<B>(q, &encoding), scores.scale.into());
-    let q = sizes.stack::<B>(q);
-    let k = B::float_swap_dims(placed::<B>(k, &encoding), 1, 2);
+    let [q, k] = multiplied::<B>(q, k, &encoding, scores, sizes);
     let v = B::float_swap_dims(v, 1, 2);
     let dy = sizes.stack::<B>(dy);
     let scored = scored::<B>(q.clone(), k.clone(), scores);

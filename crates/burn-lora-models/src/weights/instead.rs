@@ -4,8 +4,10 @@
 use std::fs;
 use std::path::Path;
 
-/// What directories hold in the place of a model of transformers, by how a name begins and ends, and what to do.
-const OTHERS: [(&str, &str, &str); 24] = [
+use burn_lora_files::instead::{self, Known};
+
+/// What directories hold in the place of a model of transformers.
+const OTHERS: [Known; 24] = [
     ("", ".gguf", "name that file itself as the model"),
     (
         "adapter_config",
@@ -67,7 +69,7 @@ pub(crate) fn shards(dir: &Path) -> Option<Vec<String>> {
     }
 }
 
-/// What is there instead of a model, and what to do with it.
+/// What is there where no `model.safetensors` is, and what to do with it.
 pub(crate) fn note(dir: &Path) -> String {
     let names = names(dir);
     let unfinished = names.iter().find(|name| UNFINISHED.iter().any(|end| name.ends_with(end)));
@@ -77,13 +79,7 @@ pub(crate) fn note(dir: &Path) -> String {
     if let Some(below) = model_below(dir) {
         return format!("; `{below}` in it is a model: name that");
     }
-    let other = OTHERS.iter().find_map(|(start, end, remedy)| {
-        let is = |name: &&String| {
-            name.starts_with(start) && name.ends_with(end) && *name != "model.safetensors"
-        };
-        names.iter().find(is).map(|name| (name, remedy))
-    });
-    other.map_or_else(String::new, |(name, remedy)| format!("; `{name}` is there: {remedy}"))
+    instead::note(&names, &OTHERS).unwrap_or_default()
 }
 
 /// A model in the directory, as one lies below what the hub's cache calls it; the last by name.
@@ -110,11 +106,7 @@ fn shard(name: &str) -> Option<(String, usize)> {
     number(part).filter(|part| (1..=of).contains(part)).map(|_| (base.to_owned(), of))
 }
 
-/// The names of what is in the directory, sorted.
+/// The names of what is in the directory, sorted; none where there is none.
 fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
+    burn_lora_files::names(dir).unwrap_or_default()
 }

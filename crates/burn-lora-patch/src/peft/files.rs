@@ -5,6 +5,7 @@ use std::path::Path;
 
 use burn_lora_files::atomic;
 use burn_lora_files::floats::values_f64;
+use burn_lora_files::instead::{Known, note};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
@@ -47,7 +48,7 @@ pub fn read(dir: &Path, name: &'static str) -> Result<Vec<u8>, PatchError> {
 /// What is there in the place of the file of that name, if it helps to know.
 fn instead(dir: &Path, name: &str) -> String {
     let has = |file: &str| dir.join(file).exists();
-    let note = if dir.is_file() && dir.extension().is_some_and(|end| end == "gguf") {
+    let told = if dir.is_file() && dir.extension().is_some_and(|end| end == "gguf") {
         " (it is a GGUF file, and adapters are not read from those: bring the adapter that it was made from)"
     } else if dir.is_file() {
         " (it is a file: name the directory that it is in)"
@@ -59,16 +60,15 @@ fn instead(dir: &Path, name: &str) -> String {
         "; `pytorch_lora_weights.safetensors` is what diffusers writes for models that draw, and there are none here"
     } else if let Some(below) = adapter_below(dir) {
         return format!("; `{below}` in it is one: name that");
-    } else if let Some((file, remedy)) = other_tool(dir) {
-        return format!("; `{file}` is there: {remedy}");
     } else {
-        ""
+        let names = burn_lora_files::names(dir).unwrap_or_default();
+        return note(&names, &OTHER_TOOLS).unwrap_or_default();
     };
-    note.to_owned()
+    told.to_owned()
 }
 
-/// What other tools write in the place of PEFT's files, by how the names of files begin and end, and what to do.
-const OTHER_TOOLS: [(&str, &str, &str); 12] = [
+/// What other tools write in the place of PEFT's files.
+const OTHER_TOOLS: [Known; 12] = [
     (
         "adapter_model-",
         ".safetensors",
@@ -118,15 +118,6 @@ const OTHER_TOOLS: [(&str, &str, &str); 12] = [
         "it is mlx-lm's: merge it with `mlx_lm.fuse`, and take the fused model as the base",
     ),
 ];
-
-/// What is in `dir` that another tool wrote, and what to do with it.
-fn other_tool(dir: &Path) -> Option<(String, &'static str)> {
-    let names = burn_lora_files::names(dir).ok()?;
-    OTHER_TOOLS.iter().find_map(|(start, end, remedy)| {
-        let found = names.iter().find(|name| name.starts_with(start) && name.ends_with(end))?;
-        Some((found.clone(), *remedy))
-    })
-}
 
 /// A directory in `dir` that is an adapter's, such as the checkpoints in what a trainer wrote; the last by name.
 fn adapter_below(dir: &Path) -> Option<String> {

@@ -3,11 +3,16 @@
 
 use super::escape::escaped;
 use crate::ReportError;
-use crate::curves::{Chart, charts};
+use crate::curves;
 use crate::figure;
 use crate::plot::PAGE;
-use crate::record::{self, Record};
+use crate::record::{self, EvalRecord, Record};
 use crate::sample::Sample;
+
+/// The content between start and end; nothing where there is none.
+pub fn within(start: &str, content: String, end: &str) -> String {
+    if content.is_empty() { content } else { [start, &content, end].concat() }
+}
 
 /// A text as it is, line for line.
 pub fn text(text: &str) -> String {
@@ -21,68 +26,61 @@ fn preformatted(text: &str) -> String {
 
 /// Names and values.
 pub fn facts(facts: &[(&str, impl AsRef<str>)]) -> String {
-    if facts.is_empty() {
-        return String::new();
-    }
     let rows = facts.iter().map(|(name, value)| {
         let (name, value) = (escaped(name.trim()), escaped(value.as_ref().trim()));
         format!("<dt>{name}</dt><dd dir=\"auto\">{value}</dd>\n")
     });
-    format!("<dl>\n{}</dl>\n", rows.collect::<String>())
+    within("<dl>\n", rows.collect(), "</dl>\n")
 }
 
 /// The curves of a run, a figure each.
 pub fn curves(records: &[Record]) -> Result<String, ReportError> {
-    let figure = |chart: Chart| {
-        // Inside of HTML an `<svg>` needs no namespace, and the page then holds no address at all.
-        let svg = chart.svg(PAGE)?.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
-        let label = format!("role=\"img\" aria-label=\"{}, over steps\"", chart.caption);
-        Ok(format!("<figure>\n<div class=\"plot\" {label}>{svg}</div>\n</figure>\n"))
-    };
-    charts(records).into_iter().map(figure).collect()
+    let mut html = String::new();
+    for figure in &figure::OF_STEPS {
+        if let Some(svg) = curves::svg(figure, records, PAGE)? {
+            // Inside of HTML an `<svg>` needs no namespace, and the page then holds no address at all.
+            let svg = svg.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
+            let label = format!("role=\"img\" aria-label=\"{}, over steps\"", figure.caption);
+            html += &format!("<figure>\n<div class=\"plot\" {label}>{svg}</div>\n</figure>\n");
+        }
+    }
+    Ok(html)
 }
 
 /// What every evaluation measured, a row each.
 pub fn evaluations(records: &[Record]) -> String {
-    let cells: String = record::evaluations(records)
-        .map(|record| {
-            let figures = figure::ALL.map(|figure| figure.shown(record));
-            let cells =
-                figures.map(|shown| format!("<td>{}</td>", shown.as_deref().unwrap_or("–")));
-            format!("<tr><td>{}</td>{}</tr>\n", record.step, cells.concat())
-        })
-        .collect();
-    if cells.is_empty() {
-        return cells;
-    }
-    let heads = figure::ALL.map(|figure| format!("<th>{}</th>", figure.name)).concat();
-    format!(
-        "<div class=\"table\" tabindex=\"0\"><table>\n<thead><tr><th>step</th>{heads}</tr></thead>\n\
-         <tbody>\n{cells}</tbody>\n</table></div>\n"
-    )
+    let row = |record: &EvalRecord| {
+        let shown =
+            figure::ALL.map(|figure| figure.shown(record).unwrap_or_else(|| "–".to_owned()));
+        format!("<tr><td>{}</td><td>{}</td></tr>\n", record.step, shown.join("</td><td>"))
+    };
+    let heads = figure::ALL.map(|figure| figure.name).join("</th><th>");
+    let start = format!(
+        "<div class=\"table\" tabindex=\"0\"><table>\n\
+         <thead><tr><th>step</th><th>{heads}</th></tr></thead>\n<tbody>\n"
+    );
+    within(&start, record::evaluations(records).map(row).collect(), "</tbody>\n</table></div>\n")
 }
 
 /// Prompts, and side by side what was expected and what the model wrote before and after.
-pub fn samples(samples: &[(Option<Sample>, Sample)]) -> String {
-    let mut html = String::new();
-    for (index, (before, after)) in samples.iter().enumerate() {
-        let number = index + 1;
-        html += &format!("<article>\n<h3>Prompt {number}</h3>\n{}", preformatted(&after.prompt));
-        html += "<div class=\"sides\">\n";
-        html += &side("expected", &after.expected, false);
-        if let Some(before) = before {
-            html += &side("before", &before.output, before.is_exact());
-        }
-        html += &side("after", &after.output, after.is_exact());
-        html += "</div>\n</article>\n";
-    }
-    html
+pub fn samples(samples: &[Sample]) -> String {
+    let article = |(index, sample): (usize, &Sample)| {
+        let exact =
+            |text| if sample.is_right(text) { " <span class=\"exact\">exact</span>" } else { "" };
+        let before = sample.before.as_deref();
+        let sides = [
+            side("expected", "", &sample.expected),
+            before.map_or_else(String::new, |before| side("before", exact(before), before)),
+            side("after", exact(&sample.output), &sample.output),
+        ];
+        let (number, prompt, sides) = (index + 1, preformatted(&sample.prompt), sides.concat());
+        format!(
+            "<article>\n<h3>Prompt {number}</h3>\n{prompt}<div class=\"sides\">\n{sides}</div>\n</article>\n"
+        )
+    };
+    samples.iter().enumerate().map(article).collect()
 }
 
-fn side(heading: &str, text: &str, is_exact: bool) -> String {
-    let mut html = format!("<div><h4>{heading}");
-    if is_exact {
-        html += " <span class=\"exact\">exact</span>";
-    }
-    html + "</h4>\n" + &preformatted(text) + "</div>\n"
+fn side(heading: &str, exact: &str, text: &str) -> String {
+    format!("<div><h4>{heading}{exact}</h4>\n{}</div>\n", preformatted(text))
 }

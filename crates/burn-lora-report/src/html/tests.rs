@@ -22,10 +22,11 @@ fn eval(step: usize, exact_match: Option<f64>) -> Record {
     Record::Eval(EvalRecord { step, eval_loss, perplexity, accuracy, exact_match, bleu })
 }
 
-fn sample(expected: &str, output: &str) -> Sample {
+fn sample(expected: &str, before: Option<&str>, output: &str) -> Sample {
     let prompt = format!("prompt {SCRIPT}");
     let (expected, output) = (expected.to_owned(), output.to_owned());
-    Sample { prompt, expected, alternatives: Vec::new(), output }
+    let before = before.map(str::to_owned);
+    Sample { prompt, expected, alternatives: Vec::new(), before, output }
 }
 
 /// The tags of a page, in order, text and attributes left out.
@@ -36,9 +37,9 @@ fn tags(page: &str) -> Vec<&str> {
 #[test]
 fn no_text_of_anyone_becomes_markup() {
     let hostile = format!("</pre></dd></title>{SCRIPT}\" onload=\"x: <img src=x>&");
-    let samples = [(Some(sample(&hostile, &hostile)), sample(&hostile, "b"))];
+    let samples = [sample(&hostile, Some(&hostile), "b")];
     let records = [eval(0, None), step(1, 0.5), eval(1, Some(0.25))];
-    let page_of = |text: &str, samples: &[(Option<Sample>, Sample)]| {
+    let page_of = |text: &str, samples: &[Sample]| {
         let report = RunReport {
             title: text,
             config_toml: text,
@@ -53,7 +54,7 @@ fn no_text_of_anyone_becomes_markup() {
     let page = page_of(&hostile, &samples);
     assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
     assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"));
-    let harmless = [(Some(sample("a", "a")), sample("a", "b"))];
+    let harmless = [sample("a", Some("a"), "b")];
     assert_eq!(tags(&page), tags(&page_of("a", &harmless)));
 }
 
@@ -71,7 +72,7 @@ fn the_page_loads_nothing() {
 #[test]
 fn every_part_is_there_and_one_with_nothing_to_show_is_not() {
     let records = [eval(0, None), step(1, 0.5), step(2, 0.25), eval(2, Some(0.25))];
-    let samples = [(Some(sample("a", "a ")), sample("a", "b")), (None, sample("c", "c"))];
+    let samples = [sample("a", Some("a "), "b"), sample("c", None, "c")];
     let page = render(&RunReport {
         title: "run 1",
         config_toml: "\n[train]\nsteps = 2",

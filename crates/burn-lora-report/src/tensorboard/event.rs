@@ -15,55 +15,46 @@ const FIXED32: u8 = 5;
 
 /// The event that starts a file.
 pub fn version(wall_time: f64) -> Vec<u8> {
-    let mut event = Vec::new();
-    put_wall_time(&mut event, wall_time);
-    put_bytes(&mut event, 3, b"brain.Event:2");
-    event
+    event(wall_time, 0, &message(3, b"brain.Event:2"))
 }
 
 /// The event of one value.
 pub fn scalar(tag: &str, step: u64, wall_time: f64, number: f32) -> Vec<u8> {
-    let mut value = Vec::new();
-    put_bytes(&mut value, 1, tag.as_bytes());
-    put_key(&mut value, 2, FIXED32);
-    value.extend(number.to_le_bytes());
-    let mut summary = Vec::new();
-    put_bytes(&mut summary, 1, &value);
+    let value = [message(1, tag.as_bytes()), field(2, FIXED32, &number.to_le_bytes())].concat();
+    event(wall_time, step, &message(5, &message(1, &value)))
+}
+
+fn event(wall_time: f64, step: u64, what: &[u8]) -> Vec<u8> {
     let mut event = Vec::new();
-    put_wall_time(&mut event, wall_time);
-    if step != 0 {
-        put_key(&mut event, 2, VARINT);
-        put_varint(&mut event, step);
+    // By its bits, for protobuf writes -0.
+    if wall_time.to_bits() != 0 {
+        event.extend(field(1, FIXED64, &wall_time.to_le_bytes()));
     }
-    put_bytes(&mut event, 5, &summary);
+    if step != 0 {
+        event.extend(field(2, VARINT, &varint(step)));
+    }
+    event.extend(what);
     event
 }
 
-fn put_wall_time(message: &mut Vec<u8>, seconds: f64) {
-    // By its bits, for protobuf writes -0.
-    if seconds.to_bits() != 0 {
-        put_key(message, 1, FIXED64);
-        message.extend(seconds.to_le_bytes());
-    }
+/// A field that holds a message, or a text.
+fn message(number: u8, content: &[u8]) -> Vec<u8> {
+    field(number, BYTES, &[&varint(content.len() as u64)[..], content].concat())
 }
 
-fn put_key(message: &mut Vec<u8>, field: u8, wire_type: u8) {
-    message.push(field << 3 | wire_type);
-}
-
-fn put_bytes(message: &mut Vec<u8>, field: u8, bytes: &[u8]) {
-    put_key(message, field, BYTES);
-    put_varint(message, bytes.len() as u64);
-    message.extend(bytes);
+fn field(number: u8, wire_type: u8, content: &[u8]) -> Vec<u8> {
+    [&[number << 3 | wire_type][..], content].concat()
 }
 
 /// Seven bits a byte, the lowest first; the top bit says that more follow.
-fn put_varint(message: &mut Vec<u8>, mut number: u64) {
+fn varint(mut number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
     while number >= 0x80 {
-        message.push(number as u8 | 0x80);
+        bytes.push(number as u8 | 0x80);
         number >>= 7;
     }
-    message.push(number as u8);
+    bytes.push(number as u8);
+    bytes
 }
 
 #[cfg(test)]
@@ -79,9 +70,7 @@ mod tests {
             (300, &[0xac, 0x02]),
             (u64::MAX, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
         ] {
-            let mut message = Vec::new();
-            put_varint(&mut message, number);
-            assert_eq!(message, bytes, "{number}");
+            assert_eq!(varint(number), bytes, "{number}");
         }
     }
 }

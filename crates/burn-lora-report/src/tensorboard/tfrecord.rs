@@ -2,23 +2,18 @@
 //!
 //! Length (8 bytes, little-endian), checksum of the length, message, checksum of the message.
 
-use super::crc32c::crc32c;
+use crc32c::crc32c;
 
 /// The message as a record.
 pub fn framed(message: &[u8]) -> Vec<u8> {
     let length = (message.len() as u64).to_le_bytes();
-    let mut record = Vec::with_capacity(message.len() + 16);
-    record.extend(length);
-    record.extend(masked(&length).to_le_bytes());
-    record.extend(message);
-    record.extend(masked(message).to_le_bytes());
-    record
+    [&length[..], &masked(&length), message, &masked(message)].concat()
 }
 
-/// Checksums are stored turned and shifted, because a checksum over data that holds its own checksum is no
+/// Checksums (CRC-32C) are stored turned and shifted, because a checksum over data that holds its own checksum is no
 /// good one.
-fn masked(bytes: &[u8]) -> u32 {
-    crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
+fn masked(bytes: &[u8]) -> [u8; 4] {
+    crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
 
 #[cfg(test)]

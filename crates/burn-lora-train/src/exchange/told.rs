@@ -83,6 +83,7 @@ pub(crate) fn samples(ranks: &Ranks, mine: Vec<Sample>) -> Result<Vec<Sample>, T
         prompt,
         expected,
         alternatives,
+        before: None,
         output,
     };
     Ok(in_turn(all(ranks, &mine)?).into_iter().map(heard).collect())

@@ -8,11 +8,9 @@ use burn_lora::LoraForward;
 use super::config::BertConfig;
 use super::embeddings::BertEmbeddings;
 use super::layer::BertLayer;
+use crate::fused::MASKED;
 use crate::weights::Builder;
 use crate::{ModelError, recompute};
-
-/// Added to a score that must not count: far below any score, yet finite.
-const MASKED: f32 = -1e30;
 
 /// The layers.
 #[derive(Module, Debug)]

@@ -40,6 +40,42 @@ impl Positions {
             Encoding::Alibi { slopes } => Self::Alibi(Floats::contiguous(slopes.clone())?),
         })
     }
+
+    /// What a key adds to a head's scores for each position that it stands further on.
+    #[inline(always)]
+    pub(super) fn slope(&self, head: usize) -> f32 {
+        match self {
+            Self::Alibi(slopes) => slopes.values()[head],
+            Self::Embedded | Self::Rotary(..) => 0.0,
+        }
+    }
+}
+
+/// Makes the probabilities of the keys out of a query's products with them: those before `end` and in its window, each with `slope` for
+/// its position. Where there is a soft cap and room for them, the cap's slopes at those keys go to `slopes`.
+#[inline(always)]
+pub(super) fn weigh(row: &mut [f32], end: usize, scores: Scores, slope: f32, slopes: &mut [f32]) {
+    let start = scores.window.map_or(0, |window| end.saturating_sub(window));
+    row[..start].fill(0.0);
+    row[end..].fill(0.0);
+    let seen = &mut row[start..end];
+    if let Some(cap) = scores.cap {
+        let cap = cap as f32;
+        cap_all(seen, cap);
+        if !slopes.is_empty() {
+            for (slope, score) in slopes[start..end].iter_mut().zip(&*seen) {
+                let share = score / cap;
+                *slope = 1.0 - share * share;
+            }
+        }
+    }
+    if slope != 0.0 {
+        for (position, score) in (start..).zip(seen.iter_mut()) {
+            *score += slope * position as f32;
+        }
+    }
+    let sum = exp_sum(seen, max(seen));
+    scale(seen, 1.0 / sum);
 }
 
 /// `cap · tanh(score / cap)` of each.
@@ -87,15 +123,6 @@ impl<'a> Frame<'a> {
             head_dim: sizes[3],
             positions,
             scores,
-        }
-    }
-
-    /// What a key adds to a head's scores for each position that it stands further on.
-    #[inline(always)]
-    fn slope(&self, head: usize) -> f32 {
-        match self.positions {
-            Positions::Alibi(slopes) => slopes.values()[head],
-            Positions::Embedded | Positions::Rotary(..) => 0.0,
         }
     }
 
@@ -180,31 +207,10 @@ impl<'a> Frame<'a> {
             MatRef::dense(k, [to, head_dim]).transposed(),
             Threads::One,
         );
-        let slope = self.slope(head);
+        let slope = self.positions.slope(head);
         for (index, row) in out.chunks_exact_mut(to).enumerate() {
-            let end = from + index + 1;
-            let start = self.scores.window.map_or(0, |window| end.saturating_sub(window));
-            row[..start].fill(0.0);
-            row[end..].fill(0.0);
-            let seen = &mut row[start..end];
-            if let Some(cap) = self.scores.cap {
-                let cap = cap as f32;
-                cap_all(seen, cap);
-                if !slopes.is_empty() {
-                    let slopes = &mut slopes[index * to..][start..end];
-                    for (slope, score) in slopes.iter_mut().zip(&*seen) {
-                        let share = score / cap;
-                        *slope = 1.0 - share * share;
-                    }
-                }
-            }
-            if slope != 0.0 {
-                for (position, score) in (start..).zip(seen.iter_mut()) {
-                    *score += slope * position as f32;
-                }
-            }
-            let sum = exp_sum(seen, max(seen));
-            scale(seen, 1.0 / sum);
+            let slopes = slopes.get_mut(index * to..).unwrap_or_default();
+            weigh(row, from + index + 1, self.scores, slope, slopes);
         }
     }
 

@@ -8,11 +8,11 @@ use std::ops::Range;
 use burn::backend::Flex;
 use burn_lora_kernels::Floats;
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
-use burn_lora_kernels::vector::{exp_sum, max, scale};
+use burn_lora_kernels::vector::scale;
 use burn_lora_kernels::vectorised;
 use rayon::prelude::*;
 
-use super::attention::{Positions, cap_all, turn};
+use super::attention::{Positions, turn, weigh};
 use crate::fused::Scores;
 use crate::fused::cached::{Attended, CacheRows, Held};
 
@@ -134,22 +134,8 @@ impl Frame<'_> {
         );
         for (index, row) in weights.chunks_exact_mut(seen).enumerate() {
             let token = task.tokens.start + index / group;
-            let end = held + token + 1;
-            let start = self.scores.window.map_or(0, |window| end.saturating_sub(window));
-            row[..start].fill(0.0);
-            row[end..].fill(0.0);
-            let seen = &mut row[start..end];
-            if let Some(cap) = self.scores.cap {
-                cap_all(seen, cap as f32);
-            }
-            if let Positions::Alibi(slopes) = self.positions {
-                let slope = slopes.values()[task.kv_head * group + index % group];
-                for (position, score) in (start..).zip(seen.iter_mut()) {
-                    *score += slope * position as f32;
-                }
-            }
-            let sum = exp_sum(seen, max(seen));
-            scale(seen, 1.0 / sum);
+            let slope = self.positions.slope(task.kv_head * group + index % group);
+            weigh(row, held + token + 1, self.scores, slope, &mut []);
         }
         let mut out = vec![0.0; rows * head_dim];
         product(
