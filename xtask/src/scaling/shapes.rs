@@ -49,7 +49,7 @@ pub fn all() -> Result<Vec<Shape>, String> {
         CONFIGS.iter().map(counted).collect::<Result<_, _>>()?;
     let published = counted.iter().find(|(name, ..)| *name == PUBLISHED);
     let published = published.map_or(1, |(_, parameters, _)| *parameters);
-    let shape = |(name, parameters, trained)| {
+    let shape = |(name, parameters, trained): (&'static str, usize, usize)| {
         let share = parameters as f64 / published as f64;
         let work = Work { trained, seconds_per_token: share / TOKENS_PER_SECOND };
         Shape { name, parameters, work }

@@ -1,8 +1,8 @@
 //! What the exchange of a step holds in memory, from the lengths of its buffers.
 //!
 //! Most is held where a round deals gradients by MPI: the flat buffer of this rank's gradients and a copy of it that goes out, what comes
-//! in and a copy of that by rank, and the sum of this rank's part. The graph of the micro-batch is gone by then, and its gradients are in
-//! the flat buffer. Gathering the sum and giving it back to the device hold less. Left out: what MPI itself keeps.
+//! in and a copy of that by rank, and the sum of this rank's part. The graph of the micro-batch is gone by then. Gathering the sum and
+//! giving it back to the device hold less. Left out: what MPI itself keeps, some ten MiB.
 
 /// Values that all ranks together give one rank at a time, or bytes: MPI counts in 32 bits.
 pub(super) const AT_ONCE: usize = 1 << 28;

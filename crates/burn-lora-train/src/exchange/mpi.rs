@@ -102,7 +102,7 @@ impl Exchange for Mpi {
         let capacity = |of: usize| if gives(of) { own } else { 0 };
         let mut all: Vec<Vec<f32>> = (0..size).map(|of| Vec::with_capacity(capacity(of))).collect();
         for start in (0..longest).step_by(each) {
-            let pieces = || parts.iter().map(|part| (part, piece(part.len(), start, each)));
+            let pieces = || parts.iter().map(move |part| (part, piece(part.len(), start, each)));
             let all_given: usize = pieces().map(|(_, piece)| piece.len()).sum();
             let mut given = Vec::with_capacity(if gives(rank) { all_given } else { 0 });
             let mut lengths = Vec::with_capacity(size);

@@ -42,8 +42,8 @@ pub struct Memory {
     pub generating: u64,
     /// Buffers of what ranks exchange, which happens between their batches; 0 where a process is alone.
     pub exchange: u64,
-    /// The most at one time. Less than the sum: what layers keep is given back while gradients come,
-    /// nothing is generated during a step, and gradients that are exchanged lie in the buffers.
+    /// The most at one time. Less than the sum: what layers keep is given back while gradients come, and
+    /// nothing is generated or exchanged meanwhile.
     pub peak: u64,
 }
 
@@ -129,8 +129,11 @@ impl Needs {
             ..2 => 0,
             ranks => 4 * trained.div_ceil(ranks) as u64,
         };
-        // That part is one of the buffers.
-        let exchanging = exchange.saturating_sub(kept_gradients);
+        // That part is one of the buffers. The gradients have gone into another, and leave places that are too small for one.
+        let exchanging = match exchange {
+            0 => 0,
+            exchange => self.trained + exchange - kept_gradients,
+        };
         let gradients = self.trained + kept_gradients;
 
         // Layers give back what they keep while gradients come; those of factors are small enough to be
@@ -216,7 +219,7 @@ mod tests {
 
     /// Where what is trained is large beside a batch, the flat buffers are what a step needs most.
     #[test]
-    fn the_peak_of_a_rank_holds_the_buffers_of_the_exchange_and_no_gradients_beside_them() {
+    fn the_peak_of_a_rank_holds_the_buffers_of_the_exchange_beside_the_gradients() {
         const TRAINED: u64 = 12 << 20;
         let alone = memory(TRAINED, 1, 16);
         assert_eq!(alone.exchange, 0);
@@ -225,11 +228,12 @@ mod tests {
         };
         for ranks in [2, 3, 4] {
             let shared = memory(TRAINED, ranks, 16);
-            // The gradients, what goes out, what comes in and that by rank; the part that is added up.
+            // The gradients in a row, what goes out, what comes in and that by rank; the part that is added up.
             let buffers = 4 * (4 * TRAINED + TRAINED / ranks as u64);
             assert_eq!(shared.exchange, buffers);
-            let lost = (buffers as f64 * FRAGMENTS) as u64;
-            assert_eq!(shared.peak, fixed(&shared) + buffers + lost, "{ranks} ranks");
+            let moving = 4 * TRAINED + buffers;
+            let lost = (moving as f64 * FRAGMENTS) as u64;
+            assert_eq!(shared.peak, fixed(&shared) + moving + lost, "{ranks} ranks");
             assert_eq!(fixed(&shared), fixed(&alone));
         }
     }
