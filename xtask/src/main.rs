@@ -15,6 +15,7 @@ mod parity;
 mod processor;
 mod python;
 mod quickstart;
+mod scaling;
 
 #[global_allocator]
 static HEAP: CompactHeap = CompactHeap;
@@ -38,6 +39,7 @@ enum Verb {
     /// Makes the data, the tokenizer and the model file of the quickstart.
     #[command(subcommand)]
     Quickstart(quickstart::Quickstart),
+    Scaling(scaling::Scaling),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Licences(verb) => licences::run(&verb).map_err(Into::into),
         Verb::Parity(verb) => parity::run(&verb),
         Verb::Quickstart(verb) => quickstart::run(&verb).map_err(Into::into),
+        Verb::Scaling(verb) => scaling::run(&verb),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,7 +14,7 @@ use crate::TrainError;
 use crate::directory::RunDirectory;
 use crate::exchange::{Ranks, seat};
 use crate::observe::Observer;
-use crate::plan::{Plan, plan_beside};
+use crate::plan::{Plan, Shared, plan_shared};
 use crate::run::RunOptions;
 use burn_lora_config::RunConfig;
 
@@ -62,7 +62,8 @@ fn of_rank(
         false => None,
     };
     let accumulate = config.train.accumulate;
-    let mut plan = plan_beside(config, seat.neighbours, observer)?;
+    let shared = Shared { ranks: ranks.size(), neighbours: seat.neighbours };
+    let mut plan = plan_shared(config, shared, observer)?;
     if !options.no_memory_check {
         plan.admit()?;
     }

@@ -8,7 +8,8 @@
 //! - [`Exchange`]: the two ways in which ranks give each other something. Whoever carries it implements this; here MPI does, behind the
 //!   cargo feature `mpi`.
 //! - `ranks`: what the loop asks of it, with errors that end all ranks; `sum`: gradients added in order; `flat`: gradients as one
-//!   buffer; `told`: evaluations, samples and checkpoints; `agree`: whether all ranks stand on the same.
+//!   buffer; `held`: what of that is in memory at a time; `told`: evaluations, samples and checkpoints; `agree`: whether all ranks stand
+//!   on the same.
 //! - `seat`: which device and how many threads each rank has; `cut`: a batch for every rank.
 //! - [`launch`]: who started this process as one of many.
 //!
@@ -17,6 +18,7 @@
 mod agree;
 mod cut;
 mod flat;
+mod held;
 pub mod launch;
 #[cfg(feature = "mpi")]
 mod mpi;
@@ -33,10 +35,13 @@ mod threads;
 use std::ops::Range;
 
 pub(crate) use agree::{agree_on_origin, agree_on_weights};
+pub use cut::cut;
 pub(crate) use flat::Flat;
+pub(crate) use held::bytes_held;
 pub(crate) use ranks::Ranks;
 pub(crate) use seat::{Seat, seat};
-pub(crate) use sum::{OrderedSum, Part, bytes_a_step, measured};
+pub use sum::bytes_a_step;
+pub(crate) use sum::{OrderedSum, Part, measured};
 pub(crate) use told::{checkpoint_of_first, samples, tallies};
 
 /// How ranks give each other something. Every rank calls the same functions in the same order.

@@ -38,7 +38,7 @@ use burn_lora_patch::{
 };
 use serde::Serialize;
 
-use crate::exchange::{Ranks, bytes_a_step, measured};
+use crate::exchange::{Ranks, bytes_a_step, cut, measured};
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
 use crate::prepare::{Kind, ReadRun, Wanted, patch_config, read};
@@ -78,7 +78,7 @@ pub struct Plan {
     pub steps: usize,
     /// What recomputing blocks saves and costs; none where nothing is recomputed.
     pub recomputed: Option<Recomputed>,
-    /// How fast it will be; none where it was not measured.
+    /// How fast it will be, without what ranks exchange; none where it was not measured.
     pub pace: Option<Pace>,
     /// What a step exchanges, where several ranks take the run.
     pub exchange: Option<PlannedExchange>,
@@ -91,8 +91,8 @@ pub struct PlannedExchange {
     pub ranks: usize,
     /// Bytes of gradients that a rank gives the others in a step.
     pub bytes: u64,
-    /// Seconds that it takes, measured with as many zeros between ranks that wait for nothing else.
-    pub seconds: f64,
+    /// Seconds that it takes, measured with as many zeros between ranks that wait for nothing else; none where they were not there.
+    pub seconds: Option<f64>,
 }
 
 /// The batch that needs most.
@@ -112,29 +112,68 @@ pub struct LargestBatch {
 ///
 /// Whatever is wrong with configuration, device, tokenizer, data, the model's configuration or targets.
 pub fn plan(config: RunConfig, observer: &Observer) -> Result<Plan, TrainError> {
-    plan_beside(config, 1, observer)
+    plan_shared(config, Shared::ALONE, observer)
 }
 
-/// [`plan`] of a run of which so many processes share the memory.
-pub(crate) fn plan_beside(
+/// [`plan`] of a run that so many ranks will take, each on a machine like this one: memory and time of one of them, and the bytes that
+/// it exchanges; how long those take is not known before the ranks are there. The rows of a step are cut as the run cuts them.
+///
+/// # Errors
+///
+/// Those of [`plan`], and a step with fewer rows than there are ranks.
+pub fn plan_for_ranks(
+    mut config: RunConfig,
+    ranks: usize,
+    observer: &Observer,
+) -> Result<Plan, TrainError> {
+    let ranks = ranks.max(1);
+    let train = &mut config.train;
+    let rows = train.batch_size.saturating_mul(train.accumulate);
+    let parts = cut(train.batch_size, train.accumulate, ranks);
+    (train.batch_size, train.accumulate) = parts.ok_or(TrainError::TooManyRanks { ranks, rows })?;
+    let accumulate = train.accumulate;
+    let mut plan = plan_shared(config, Shared { ranks, neighbours: 1 }, observer)?;
+    plan.exchange = (ranks > 1).then(|| {
+        let bytes = bytes_a_step(plan.trainable, accumulate, ranks);
+        PlannedExchange { ranks, bytes, seconds: None }
+    });
+    Ok(plan)
+}
+
+/// Who takes a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shared {
+    /// How many ranks.
+    pub ranks: usize,
+    /// How many of them share this machine's memory.
+    pub neighbours: usize,
+}
+
+impl Shared {
+    /// One process does.
+    pub const ALONE: Self = Self { ranks: 1, neighbours: 1 };
+}
+
+/// [`plan`] of one rank of those that take a run, without what they exchange.
+pub(crate) fn plan_shared(
     config: RunConfig,
-    processes: usize,
+    shared: Shared,
     observer: &Observer,
 ) -> Result<Plan, TrainError> {
     with_model!(Kind::of(&config, observer)?, Model => {
-        with_pace::<Model>(&read::<Model>(config, Wanted::All, observer)?, processes, observer)
+        with_pace::<Model>(&read::<Model>(config, Wanted::All, observer)?, shared, observer)
     })
 }
 
-/// The memory of a run that has been read, before its model is. `process` is what the process has
-/// resident without a model, where it holds one already; so many processes share the memory.
+/// The memory of a rank's run that has been read, before its model is. `process` is what the process has
+/// resident without a model, where it holds one already.
 pub(crate) fn memory_plan<M: TrainableModel>(
     run: &ReadRun<M>,
     process: Option<u64>,
-    processes: usize,
+    shared: Shared,
 ) -> Result<Plan, TrainError> {
     let outline = Outline::read(run)?;
-    Ok(memory_of(run, &outline, &Batches::of(run), (process, processes)))
+    Ok(memory_of(run, &outline, &Batches::of(run, shared.ranks), (process, shared)))
 }
 
 impl Plan {
@@ -150,7 +189,7 @@ impl Plan {
     ) -> Result<Option<PlannedExchange>, TrainError> {
         let bytes = bytes_a_step(self.trainable, accumulate, ranks.size());
         let seconds = measured(ranks, self.trainable, accumulate)?;
-        Ok(seconds.map(|seconds| PlannedExchange { ranks: ranks.size(), bytes, seconds }))
+        Ok(seconds.is_some().then(|| PlannedExchange { ranks: ranks.size(), bytes, seconds }))
     }
 }
 
@@ -312,10 +351,10 @@ fn memory_of<M: TrainableModel>(
     run: &ReadRun<M>,
     outline: &Outline<M>,
     batches: &Batches,
-    (process, processes): (Option<u64>, usize),
+    (process, shared): (Option<u64>, Shared),
 ) -> Plan {
     let process = process.or_else(system_memory::resident).unwrap_or(0);
-    let needs = Needs::of(run, outline, process);
+    let needs = Needs::of(run, outline, process, shared.ranks);
     let evaluation = batches.evaluation;
     let with = |train: &TrainSection| {
         let largest = outline.largest(&batches.training, train.recompute);
@@ -332,7 +371,7 @@ fn memory_of<M: TrainableModel>(
     });
     let place = Place::of(&run.device);
     let limit = Limit::of(&run.device).map(|limit| match place {
-        Place::Process => limit.among(processes),
+        Place::Process => limit.among(shared.neighbours),
         Place::Device => limit,
     });
     let fits = limit.is_none_or(|limit| memory.peak <= limit.bytes);
@@ -366,12 +405,12 @@ fn memory_of<M: TrainableModel>(
 
 fn with_pace<M: TrainableModel>(
     run: &ReadRun<M>,
-    processes: usize,
+    shared: Shared,
     observer: &Observer,
 ) -> Result<Plan, TrainError> {
     let outline = &Outline::read(run)?;
-    let batches = Batches::of(run);
-    let mut plan = memory_of(run, outline, &batches, (None, processes));
+    let batches = Batches::of(run, shared.ranks);
+    let mut plan = memory_of(run, outline, &batches, (None, shared));
     if plan.fits {
         observer.stage("measuring products");
         plan.pace = pace::measured(run, outline, &batches)?;

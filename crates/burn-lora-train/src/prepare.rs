@@ -18,7 +18,7 @@ use burn_lora_text::part;
 use crate::base::BaseCache;
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
-use crate::plan::memory_plan;
+use crate::plan::{Shared, memory_plan};
 use crate::{TrainError, ids};
 use burn_lora_config::{AdapterSection, LoraSection, ModelSource, RunConfig};
 use burn_lora_data::{Prompt, Rows};
@@ -122,7 +122,7 @@ pub fn prepare_if_it_fits<M: TrainableModel>(
     observer: &Observer,
 ) -> Result<Run<M>, TrainError> {
     let read = read::<M>(config, Wanted::All, observer)?;
-    memory_plan(&read, None, 1)?.admit()?;
+    memory_plan(&read, None, Shared::ALONE)?.admit()?;
     build(None, read, Adapt::Fresh, observer)
 }
 

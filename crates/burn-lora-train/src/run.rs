@@ -31,7 +31,7 @@ use crate::metrics::figure;
 use crate::observe::Observer;
 use crate::optimizer::adamw;
 use crate::plain::PlainRenderer;
-use crate::plan::memory_plan;
+use crate::plan::{Shared, memory_plan};
 use crate::prepare::{Adapt, Kind, Run, Wanted, build, draw, read};
 use crate::samples::scoring;
 use crate::scene::Surroundings;
@@ -125,7 +125,8 @@ fn train_as<M: TrainableModel>(
     let digesting = Digesting::start(&config, bases, observer)?;
     let read = read::<M>(config, Wanted::All, observer)?;
     let process = bases.and_then(BaseCache::process);
-    let plan = memory_plan(&read, process, seat.neighbours)?;
+    let shared = Shared { ranks: ranks.size(), neighbours: seat.neighbours };
+    let plan = memory_plan(&read, process, shared)?;
     if !options.no_memory_check {
         plan.admit()?;
     }

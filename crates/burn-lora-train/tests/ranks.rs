@@ -17,6 +17,7 @@ use burn_lora_train::TrainError;
 use burn_lora_train::dry_run::dry_run;
 use burn_lora_train::exchange::{Exchange, ExchangeError};
 use burn_lora_train::observe::Observer;
+use burn_lora_train::plan::plan_for_ranks;
 use burn_lora_train::run::{RunOptions, train};
 use threads::{Threads, Turn};
 use tiny::Tiny;
@@ -300,11 +301,43 @@ fn a_dry_run_tells_what_a_step_exchanges() {
         let exchange = dry.plan.exchange.unwrap();
         // Half of what is trained a round, and half of it for the sum.
         assert_eq!((exchange.ranks, exchange.bytes), (2, 4 * dry.plan.trainable as u64));
-        assert!(exchange.seconds > 0.0);
+        assert!(exchange.seconds.is_some_and(|seconds| seconds > 0.0));
         assert!(dry.to_string().contains("exchange between 2 ranks: "), "{dry}");
     }
     let alone = on_ranks(1, |options, _| {
         dry_run(tiny.config("run", &settings), &options, &Observer::silent()).unwrap()
     });
     assert!(alone[0].plan.exchange.is_none() && !alone[0].to_string().contains("exchange"));
+}
+
+/// Without ranks that could measure it: what a rank would find, but for the seconds.
+#[test]
+fn a_plan_for_ranks_is_that_of_a_dry_run_on_them() {
+    let tiny = Tiny::new();
+    let settings = ["train.batch_size=4"];
+    let mut dry = on_ranks(2, |options, _| {
+        dry_run(tiny.config("run", &settings), &options, &Observer::silent()).unwrap().plan
+    });
+    let planned = |ranks: usize, settings: &[&str]| {
+        let plan = |_: RunOptions, _| {
+            plan_for_ranks(tiny.config("run", settings), ranks, &Observer::silent())
+        };
+        on_ranks(1, plan).remove(0)
+    };
+    let (on_two, plan) = (dry.remove(0), planned(2, &settings).unwrap());
+    let exchange = plan.exchange.unwrap();
+    assert_eq!((exchange.ranks, exchange.seconds), (2, None));
+    assert_eq!(exchange.bytes, on_two.exchange.unwrap().bytes);
+    // The rows of a step, cut in two; and four and a half buffers.
+    assert_eq!((plan.batch.rows, on_two.batch.rows), (2, 2));
+    let buffers = 4 * plan.trainable as u64 * 9 / 2;
+    assert_eq!((plan.memory.exchange, on_two.memory.exchange), (buffers, buffers));
+    let text = plan.to_string();
+    assert!(text.contains(" a step from each\n") && text.contains("exchange, between"), "{text}");
+    assert!(text.ends_with(" without the exchange"), "{text}");
+
+    let alone = planned(1, &settings).unwrap();
+    assert!(alone.exchange.is_none() && alone.memory.exchange == 0);
+    let refused = planned(5, &settings);
+    assert!(matches!(refused, Err(TrainError::TooManyRanks { ranks: 5, rows: 4 })), "{refused:?}");
 }

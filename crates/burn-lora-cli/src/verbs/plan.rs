@@ -1,10 +1,11 @@
 //! `burn-lora plan CONFIG`: the memory and time of a run, before it takes them.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use burn_lora_app::AppError;
-use burn_lora_train::plan::plan;
+use burn_lora_train::plan::plan_for_ranks;
 use clap::ValueHint;
 
 use super::Overrides;
@@ -19,6 +20,9 @@ pub struct Plan {
     config: PathBuf,
     #[command(flatten)]
     overrides: Overrides,
+    /// For one of so many processes, as mpirun or srun would start them: the bytes that it exchanges, and its memory
+    #[arg(long, value_name = "N", default_value = "1")]
+    ranks: NonZeroUsize,
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -29,7 +33,7 @@ impl Plan {
     pub fn run(self) -> Result<ExitCode, AppError> {
         let config = configuration(&self.config, &self.overrides.set)?;
         let observer = terminal::observer(self.json);
-        let plan = plan(config, &observer)?;
+        let plan = plan_for_ranks(config, self.ranks.get(), &observer)?;
         output::told(&plan, self.json)?;
         Ok(if plan.fits { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

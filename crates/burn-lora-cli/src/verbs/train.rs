@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use burn_lora_app::AppError;
 use burn_lora_train::TrainError;
 use burn_lora_train::dry_run::dry_run;
-use burn_lora_train::exchange::launch::join;
+use burn_lora_train::exchange::launch::{LaunchError, join, launched};
 use burn_lora_train::inputs::Changed;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::plain::PlainRenderer;
@@ -16,7 +16,7 @@ use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
 
 use super::Overrides;
-use crate::place::{configuration, input};
+use crate::place::{configuration, input, is_stream};
 use crate::{output, terminal};
 
 /// Fine-tune a model as the configuration says
@@ -82,6 +82,11 @@ const INTERRUPTED: u8 = 75;
 
 impl Train {
     pub fn run(self) -> Result<ExitCode, AppError> {
+        if is_stream(&self.config)
+            && let Some(launch) = launched().map_err(TrainError::from)?
+        {
+            return Err(TrainError::from(LaunchError::StandardInput { launch }).into());
+        }
         let config = configuration(&self.config, &self.overrides.set)?;
         let interrupter = Interrupter::new();
         terminal::stop_on_interrupt(

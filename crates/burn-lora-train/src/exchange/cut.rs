@@ -6,7 +6,7 @@
 
 /// The rows of a micro-batch and how many micro-batches a step has, so that each of `ranks` has one; none where a step has fewer rows
 /// than there are ranks.
-pub(super) fn cut(batch_size: usize, accumulate: usize, ranks: usize) -> Option<(usize, usize)> {
+pub fn cut(batch_size: usize, accumulate: usize, ranks: usize) -> Option<(usize, usize)> {
     if accumulate >= ranks {
         return Some((batch_size, accumulate));
     }

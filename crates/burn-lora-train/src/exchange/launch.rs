@@ -58,6 +58,16 @@ pub enum LaunchError {
         /// How many MPI sees.
         seen: usize,
     },
+    /// What a run needs would have to come by standard input.
+    #[error(
+        "this is rank {} of {} ({} says so), and a launcher may give standard input to the first alone: write the configuration to a \
+         file that every rank can read, and name that",
+        launch.rank, launch.size, launch.told_by
+    )]
+    StandardInput {
+        /// Which of how many.
+        launch: Launch,
+    },
     /// MPI was set up in this process before.
     #[error(
         "MPI was set up in this process before: join the other ranks once, and keep what comes of it"
@@ -104,13 +114,22 @@ pub fn told(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Launch>,
     Ok(None)
 }
 
+/// Which of how many processes this one was started as; none where it is alone.
+///
+/// # Errors
+///
+/// Those of [`told`].
+pub fn launched() -> Result<Option<Launch>, LaunchError> {
+    told(|name| std::env::var(name).ok())
+}
+
 /// Joins the ranks that this process was started with; none where it is alone. Once in a process.
 ///
 /// # Errors
 ///
 /// What the environment tells cannot be, or is not what this build or MPI can do.
 pub fn join() -> Result<Option<Rc<dyn Exchange>>, LaunchError> {
-    let Some(launch) = told(|name| std::env::var(name).ok())? else { return Ok(None) };
+    let Some(launch) = launched()? else { return Ok(None) };
     joined(launch).map(Some)
 }
 

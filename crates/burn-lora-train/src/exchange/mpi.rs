@@ -11,11 +11,9 @@ use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence};
 
+use super::held::AT_ONCE;
 use super::launch::{Launch, LaunchError};
 use super::{Exchange, ExchangeError};
-
-/// Bytes, or values, that all ranks together give one rank at a time.
-const AT_ONCE: usize = 1 << 28;
 
 /// All processes that MPI started together.
 pub(super) struct Mpi {
@@ -101,12 +99,14 @@ impl Exchange for Mpi {
         let own = parts.get(rank).map_or(0, ExactSizeIterator::len);
         let each = (AT_ONCE / size.max(1)).max(1);
         let longest = parts.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
-        let mut all: Vec<Vec<f32>> = vec![Vec::new(); size];
+        let capacity = |of: usize| if gives(of) { own } else { 0 };
+        let mut all: Vec<Vec<f32>> = (0..size).map(|of| Vec::with_capacity(capacity(of))).collect();
         for start in (0..longest).step_by(each) {
-            let mut given = Vec::new();
+            let pieces = || parts.iter().map(move |part| (part, piece(part.len(), start, each)));
+            let all_given: usize = pieces().map(|(_, piece)| piece.len()).sum();
+            let mut given = Vec::with_capacity(if gives(rank) { all_given } else { 0 });
             let mut lengths = Vec::with_capacity(size);
-            for part in parts {
-                let piece = piece(part.len(), start, each);
+            for (part, piece) in pieces() {
                 let values = mine.get(part.start + piece.start..part.start + piece.end);
                 let values = values.filter(|_| gives(rank)).unwrap_or(&[]);
                 given.extend_from_slice(values);

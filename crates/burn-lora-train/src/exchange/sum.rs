@@ -141,13 +141,13 @@ impl<'a> OrderedSum<'a> {
 }
 
 /// What each of `size` ranks adds up of `len` values.
-fn parts(len: usize, size: usize) -> Vec<Range<usize>> {
+pub(super) fn parts(len: usize, size: usize) -> Vec<Range<usize>> {
     let each = len.div_ceil(size.max(1));
     (0..size).map(|rank| (rank * each).min(len)..((rank + 1) * each).min(len)).collect()
 }
 
 /// Bytes of gradients that a rank gives the others in a step of `accumulate` micro-batches with `trained` values.
-pub(crate) fn bytes_a_step(trained: usize, accumulate: usize, ranks: usize) -> u64 {
+pub fn bytes_a_step(trained: usize, accumulate: usize, ranks: usize) -> u64 {
     let ranks = ranks.max(1);
     let rounds = accumulate.div_ceil(ranks) as u64;
     let others = (trained - trained.div_ceil(ranks).min(trained)) as u64;

@@ -20,10 +20,13 @@ pub(super) struct Batches {
     pub(super) evaluation: Option<BatchShape>,
     /// Steps of the run.
     pub(super) steps: usize,
+    /// The share of a step's batches that a rank computes, one after the other.
+    pub(super) share: f64,
 }
 
 impl Batches {
-    pub(super) fn of<M: TrainableModel>(run: &ReadRun<M>) -> Self {
+    /// Of a run that so many ranks take.
+    pub(super) fn of<M: TrainableModel>(run: &ReadRun<M>, ranks: usize) -> Self {
         let train = &run.config.train;
         let (make, per_epoch) = run.train.training(draw(train));
         let steps = train.length.steps(per_epoch);
@@ -36,6 +39,7 @@ impl Batches {
             (batches > 0).then(|| shapes(make(0)).into_iter().next()).flatten()
         };
         let evaluation = run.eval.as_ref().and_then(first);
-        Self { training, looked_at, evaluation, steps }
+        let share = train.accumulate.div_ceil(ranks) as f64 / train.accumulate as f64;
+        Self { training, looked_at, evaluation, steps, share }
     }
 }

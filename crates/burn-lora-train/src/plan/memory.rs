@@ -7,6 +7,7 @@ use burn_lora_patch::ParamInfo;
 use serde::Serialize;
 
 use super::Outline;
+use crate::exchange::bytes_held;
 use crate::learner::TrainableModel;
 use crate::prepare::ReadRun;
 use burn_lora_config::{AdapterSection, TrainSection};
@@ -39,8 +40,10 @@ pub struct Memory {
     pub logits: u64,
     /// Cache and logits of generating samples, which happens between steps.
     pub generating: u64,
+    /// Buffers of what ranks exchange, which happens between their batches; 0 where a process is alone.
+    pub exchange: u64,
     /// The most at one time. Less than the sum: what layers keep is given back while gradients come, and
-    /// nothing is generated during a step.
+    /// nothing is generated or exchanged meanwhile.
     pub peak: u64,
 }
 
@@ -55,6 +58,8 @@ pub(super) struct Needs {
     /// What a tied table's gradient takes beside the others', from the first moment of the backward.
     table: u64,
     generating: u64,
+    /// How many ranks take the run.
+    ranks: usize,
 }
 
 impl Needs {
@@ -62,6 +67,7 @@ impl Needs {
         run: &ReadRun<M>,
         outline: &Outline<M>,
         process: u64,
+        ranks: usize,
     ) -> Self {
         let weights = outline.base();
         let bytes = |count: usize| 4 * count as u64;
@@ -101,6 +107,7 @@ impl Needs {
             } else {
                 outline.model.config().cost().generating(rows, longest, new)
             },
+            ranks,
         }
     }
 
@@ -114,8 +121,19 @@ impl Needs {
     ) -> Memory {
         let step = outline.footprint(largest).with(train.recompute);
         let optimizer = 2 * self.trained;
-        // Those of earlier batches are kept beside those of the next.
-        let kept_gradients = if train.accumulate > 1 { self.trained } else { 0 };
+        // Those of earlier batches are kept beside those of the next: of ranks each keeps its part.
+        let trained = usize::try_from(self.trained / 4).unwrap_or(usize::MAX);
+        let exchange = bytes_held(trained, self.ranks);
+        let kept_gradients = match self.ranks {
+            ..2 if train.accumulate > 1 => self.trained,
+            ..2 => 0,
+            ranks => 4 * trained.div_ceil(ranks) as u64,
+        };
+        // That part is one of the buffers. The gradients have gone into another, and leave places that are too small for one.
+        let exchanging = match exchange {
+            0 => 0,
+            exchange => self.trained + exchange - kept_gradients,
+        };
         let gradients = self.trained + kept_gradients;
 
         // Layers give back what they keep while gradients come; those of factors are small enough to be
@@ -128,7 +146,7 @@ impl Needs {
         let saving = 3 * self.trained;
         let evaluating = evaluation.map_or(0, |batch| outline.footprint(batch).evaluation);
         let moving = kept_gradients
-            + [backward, updating, saving, evaluating, self.generating]
+            + [backward, updating, saving, evaluating, self.generating, exchanging]
                 .into_iter()
                 .fold(0, u64::max);
         let lost = (moving as f64 * FRAGMENTS) as u64;
@@ -144,6 +162,7 @@ impl Needs {
             activations: step.kept + step.passing,
             logits: step.logits,
             generating: self.generating,
+            exchange,
             peak: fixed + moving + lost,
         }
     }
@@ -163,5 +182,72 @@ impl<M: TrainableModel> Outline<M> {
     /// The footprint of a training step on a batch, everything kept.
     pub(super) fn footprint(&self, batch: &BatchShape) -> Footprint {
         self.model.config().cost().footprint(batch, &|path| self.learned(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn_lora_config::RunConfig;
+    use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig};
+
+    use super::*;
+
+    /// The memory of a run that so many ranks take, of so many trained values and rows of so many tokens.
+    fn memory(trained: u64, ranks: usize, width: usize) -> Memory {
+        let text = r#"{"model_type": "llama", "vocab_size": 32, "hidden_size": 8,
+            "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "num_key_value_heads": 1, "max_position_embeddings": 16, "tie_word_embeddings": true}"#;
+        let model = CausalConfig::from_json(text, "config.json".as_ref()).unwrap();
+        let device = burn_lora::device::parse("cpu").unwrap();
+        let text = "[model]\npath = \"m\"\n[data]\ntrain = \"t.jsonl\"\n[train]\nsteps = 2\nthreads = 1\naccumulate = 12\n\
+                    [output]\ndir = \"o\"\n";
+        let config = RunConfig::parse(text, "run.toml", &[]).unwrap();
+        let outline = Outline::of(CausalLm::outline(&model, &device).unwrap(), &config).unwrap();
+        let needs = Needs {
+            process: 1 << 20,
+            weights: 1 << 21,
+            adapter: 4 * trained,
+            trained: 4 * trained,
+            largest_trained: 4 * trained / 8,
+            table: 0,
+            generating: 0,
+            ranks,
+        };
+        let batch = BatchShape { rows: 1, width, segments: None, targets: width };
+        needs.memory(&outline, &batch, None, &config.train)
+    }
+
+    /// Where what is trained is large beside a batch, the flat buffers are what a step needs most.
+    #[test]
+    fn the_peak_of_a_rank_holds_the_buffers_of_the_exchange_beside_the_gradients() {
+        const TRAINED: u64 = 12 << 20;
+        let alone = memory(TRAINED, 1, 16);
+        assert_eq!(alone.exchange, 0);
+        let fixed = |memory: &Memory| {
+            memory.process + memory.weights + memory.adapter + memory.optimizer + BUFFERS + A_THREAD
+        };
+        for ranks in [2, 3, 4] {
+            let shared = memory(TRAINED, ranks, 16);
+            // The gradients in a row, what goes out, what comes in and that by rank; the part that is added up.
+            let buffers = 4 * (4 * TRAINED + TRAINED / ranks as u64);
+            assert_eq!(shared.exchange, buffers);
+            let moving = 4 * TRAINED + buffers;
+            let lost = (moving as f64 * FRAGMENTS) as u64;
+            assert_eq!(shared.peak, fixed(&shared) + moving + lost, "{ranks} ranks");
+            assert_eq!(fixed(&shared), fixed(&alone));
+        }
+    }
+
+    /// A rank keeps its part of the sum where a process alone keeps all of it.
+    #[test]
+    fn where_a_batch_needs_more_than_the_exchange_a_rank_needs_less_than_a_process_alone() {
+        const TRAINED: u64 = 1200;
+        let (alone, shared) = (memory(TRAINED, 1, 4000), memory(TRAINED, 4, 4000));
+        assert!(shared.exchange < shared.activations);
+        let less = (4 * TRAINED * 3 / 4) as f64 * (1.0 + FRAGMENTS);
+        let found = (alone.peak - shared.peak) as f64;
+        // The share that fragments take is cut to whole bytes.
+        assert!((found - less).abs() <= 1.0, "{found}, {less}");
+        assert_eq!(alone.gradients - shared.gradients, 4 * TRAINED * 3 / 4);
     }
 }

@@ -153,7 +153,7 @@ impl Speeds {
         }
     }
 
-    /// A mean step of the batches that were looked at.
+    /// A mean step of the batches that were looked at, without what ranks exchange.
     fn pace<M: TrainableModel>(
         &self,
         outline: &Outline<M>,
@@ -211,6 +211,7 @@ impl Speeds {
             }
             seconds += passed / 4.0 / self.values_per_second;
         }
+        seconds *= batches.share;
         seconds += steps * UPDATES * outline.trainable() as f64 / self.values_per_second;
         Pace {
             seconds_per_step: seconds / steps,
@@ -281,6 +282,10 @@ mod tests {
     const SPEEDS: PerRow = PerRow { forward: 1.0, input_gradient: 10.0 };
 
     fn seconds_per_step(adapter: &str, recompute: Recompute) -> f64 {
+        seconds_of_share(1.0, adapter, recompute)
+    }
+
+    fn seconds_of_share(share: f64, adapter: &str, recompute: Recompute) -> f64 {
         let text = r#"{"model_type": "llama", "vocab_size": 32, "hidden_size": 8,
             "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
             "num_key_value_heads": 1, "max_position_embeddings": 16, "tie_word_embeddings": true}"#;
@@ -301,7 +306,7 @@ mod tests {
         };
         let batch = BatchShape { rows: 2, width: 3, segments: None, targets: 4 };
         let training = vec![batch; 2];
-        let batches = Batches { training, looked_at: 2, evaluation: None, steps: 2 };
+        let batches = Batches { training, looked_at: 2, evaluation: None, steps: 2, share };
         let pace = speeds.pace(&outline, &batches, recompute);
         assert_eq!(pace.tokens_per_step, 6.0);
         pace.seconds_per_step
@@ -321,6 +326,9 @@ mod tests {
         let expected = products + low_rank + head + attention + passes;
         let adapter = "rank = 2\ntargets = [\"q_proj\", \"v_proj\"]";
         assert_eq!(seconds_per_step(adapter, Recompute::None), expected);
+        // Every rank updates all of what is trained, whatever its share of the batches.
+        let of_half = (expected - 16.0 * 56.0) / 2.0 + 16.0 * 56.0;
+        assert_eq!(seconds_of_share(0.5, adapter, Recompute::None), of_half);
         // Recomputed: all seven products, those of a low rank and attention's two once more; a third of the
         // passes over what the block keeps, which is all but the input of the last norm.
         let again = 6.0 * 7.0 + 6.0 * 2.0 * 2.0 * 28.0 + 2.0 * 18.0 * 8.0 + 2.0 * 408.0;
