@@ -1,4 +1,4 @@
-//! Many runs of one configuration: every point of a grid, one after the other, in one process.
+//! Many runs of one configuration: every point of a grid, one after the other in one process, or shared out among several.
 //!
 //! A [`Grid`] is axes (`adapter.rank=4,8,16`) and plain overrides; a [`Point`] of it is the
 //! configuration file with overrides laid over it, run into a directory of its own below the
@@ -13,7 +13,12 @@
 //!
 //! - `sweep.json`: [`Results`], every point in the order of the grid;
 //! - `sweep.md`: the same as a table, best first;
-//! - `sweep.svg`: the metric over the first axis, a line for each combination of the others.
+//! - `sweep.svg`: the metric over the first axis, a line for each combination of the others;
+//! - `points`: how each point ended, where its directory does not say.
+//!
+//! The table is made of what the directories and `points` hold, whoever left it there. So a [`Shard`] of the points can run in a process of its
+//! own, on any machine that sees the directory; what all have left is [gathered](Sweep::gather) by the last of them. A [`Scheduler`] puts
+//! shards where a cluster has room.
 //!
 //! Points are compared by `[train] metric`, measured after the last step; without held-out rows they
 //! stay in order. Nothing is searched and no point is given up early: that is what the grid
@@ -35,33 +40,32 @@ mod error;
 #[cfg(test)]
 mod fake;
 mod found;
+mod gather;
 mod grid;
 mod markdown;
+mod note;
 mod plot;
 mod results;
+mod run;
+mod schedule;
+mod shard;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn_lora_config::{ConfigErrors, Metric, RunConfig};
-use burn_lora_files::{self as files, IoError};
-use burn_lora_report::summary::Summary;
-use burn_lora_train::TrainError;
-use burn_lora_train::base::BaseCache;
-use burn_lora_train::metrics::figure;
-use burn_lora_train::observe::{Event, Observer};
-use burn_lora_train::run::{RunOptions, train_on};
-use burn_train::Interrupter;
-use serde::Deserialize;
+use burn_lora_config::{ConfigErrors, RunConfig};
+use burn_lora_files as files;
 
 pub use dry_sweep::{Action, DryPoint, DrySweep};
 pub use error::SweepError;
 pub use grid::{Axis, Grid, MAX_POINTS, Point};
 pub use results::{PointResult, PointState, Results};
-
-use found::{Found, found, measure};
+pub use schedule::ray::Ray;
+pub use schedule::slurm::Slurm;
+pub use schedule::{Here, Launch, Outcome, Scheduler, Submitted};
+pub use shard::Shard;
 
 /// A grid of runs, read and checked.
 #[derive(Debug, Clone)]
@@ -69,6 +73,9 @@ pub struct Sweep {
     dir: PathBuf,
     axes: Vec<Axis>,
     plans: Vec<Plan>,
+    /// The configuration file, as it was read.
+    text: String,
+    shard: Shard,
     no_memory_check: bool,
 }
 
@@ -146,7 +153,13 @@ impl Sweep {
             }
             config.output.dir = dir.join(&point.name);
         }
-        Ok(Self { dir, axes, plans, no_memory_check: false })
+        let (text, shard) = (text.to_owned(), Shard::WHOLE);
+        Ok(Self { dir, axes, plans, text, shard, no_memory_check: false })
+    }
+
+    /// Runs the points of a shard alone.
+    pub fn only(self, shard: Shard) -> Self {
+        Self { shard, ..self }
     }
 
     /// Starts points even where they need more memory than there is.
@@ -164,14 +177,15 @@ impl Sweep {
         self.plans.iter().map(|plan| &plan.point)
     }
 
-    /// What [`Self::run`] would do with every point, by what the points' directories hold. Nothing is
+    /// What [`Self::run`] would do with every point of the shard, by what the points' directories hold. Nothing is
     /// written, and neither data nor models are read.
     ///
     /// # Errors
     ///
     /// A directory that holds a run of other settings.
     pub fn dry_run(&self) -> Result<DrySweep, SweepError> {
-        let points = self.plans.iter().zip(self.look()?).map(|(plan, found)| DryPoint {
+        let own = self.shard.of(self.plans.iter().zip(self.look()?));
+        let points = own.map(|(_, (plan, found))| DryPoint {
             name: plan.point.name.clone(),
             dir: plan.config.output.dir.clone(),
             overrides: plan.point.overrides.clone(),
@@ -182,186 +196,4 @@ impl Sweep {
         let points = points.collect();
         Ok(DrySweep { dir: self.dir.clone(), axes: self.axes.clone(), points })
     }
-
-    /// Runs every point that is not finished. The interrupter ends the sweep after the step it is in,
-    /// with a checkpoint; the observer is told a line when a point begins and when it ends, and of
-    /// the stages within.
-    ///
-    /// # Errors
-    ///
-    /// A directory that holds a run of other settings; the sweep's own files cannot be written. What
-    /// goes wrong in a point is in its result.
-    pub fn run(
-        &self,
-        interrupter: &Interrupter,
-        observer: &Observer,
-    ) -> Result<Results, SweepError> {
-        let bases = BaseCache::default();
-        let within = without_lines(observer);
-        self.run_by(interrupter, observer, |config, options| {
-            train_on(Some(&bases), config, options, &within)
-        })
-    }
-
-    fn run_by(
-        &self,
-        interrupter: &Interrupter,
-        observer: &Observer,
-        mut train: impl FnMut(RunConfig, RunOptions) -> Result<Summary, TrainError>,
-    ) -> Result<Results, SweepError> {
-        let mut results = Results {
-            metric: self.plans.first().map_or(Metric::Loss, |plan| plan.config.train.metric),
-            best: None,
-            axes: self.axes.clone(),
-            points: self.plans.iter().map(|plan| PointResult::pending(&plan.point)).collect(),
-        };
-        let all_found = self.look()?;
-        for ((plan, found), row) in self.plans.iter().zip(&all_found).zip(&mut results.points) {
-            if let Ok(Found::Finished) = found {
-                let measured = measure(row, &plan.config);
-                note(row, measured);
-            }
-        }
-        self.write(&mut results)?;
-
-        let count = self.plans.len();
-        for (index, (plan, found)) in self.plans.iter().zip(all_found).enumerate() {
-            if interrupter.should_stop() {
-                break;
-            }
-            let head = format!("[{}/{count}] {}", index + 1, plan.point.name);
-            let outcome = match found {
-                Ok(Found::Finished) => {
-                    observer.line(format!("{head}: finished before, passed over"));
-                    continue;
-                }
-                Err(error) => Err(error),
-                Ok(found) => {
-                    let (resume, overwrite) =
-                        (found == Found::Checkpoint, found == Found::Abandoned);
-                    let begins = if resume { "goes on from its checkpoint" } else { "starts" };
-                    observer.line(format!("{head}: {begins}"));
-                    let options = RunOptions {
-                        resume,
-                        overwrite,
-                        interrupter: interrupter.clone(),
-                        no_memory_check: self.no_memory_check,
-                        ..RunOptions::silent()
-                    };
-                    train(plan.config.clone(), options)
-                }
-            };
-            // An error inside of burn-train stops whoever holds the interrupter, but only this
-            // point is concerned.
-            if interrupter.error().is_some() {
-                interrupter.reset();
-            }
-            let interrupted = matches!(&outcome, Ok(Summary { steps, planned_steps, .. })
-                if steps < planned_steps && interrupter.should_stop());
-            let Some(row) = results.points.get_mut(index) else { continue };
-            if interrupted {
-                row.state = PointState::Interrupted;
-            } else {
-                let measured = outcome.and_then(|_| measure(row, &plan.config));
-                note(row, measured);
-            }
-            let ends = end_line(&results, index);
-            self.write(&mut results)?;
-            observer.line(format!("{head}: {ends}"));
-        }
-        Ok(results)
-    }
-
-    /// What the points' directories hold.
-    fn look(&self) -> Result<Vec<Result<Found, TrainError>>, SweepError> {
-        let steps = self.noted_steps();
-        let mut others = Vec::new();
-        let mut all = Vec::with_capacity(self.plans.len());
-        for Plan { point, config } in &self.plans {
-            let found = found(config, steps.get(&point.name).copied());
-            if let Ok(Found::Other(differences)) = &found {
-                others.push((config.output.dir.clone(), differences.clone()));
-            }
-            all.push(found);
-        }
-        match others.is_empty() {
-            true => Ok(all),
-            false => Err(SweepError::Differs { runs: others }),
-        }
-    }
-
-    /// The steps of the runs that an earlier sweep saw finished. Only a note: the directories decide,
-    /// and where it is missing a run is gone through again from its last checkpoint.
-    fn noted_steps(&self) -> HashMap<String, usize> {
-        #[derive(Deserialize)]
-        struct Noted {
-            points: Vec<NotedPoint>,
-        }
-        #[derive(Deserialize)]
-        struct NotedPoint {
-            name: String,
-            state: PointState,
-            steps: Option<usize>,
-        }
-        let text = burn_lora_files::read_text(&self.dir.join("sweep.json")).unwrap_or_default();
-        let noted = serde_json::from_str(&text).unwrap_or(Noted { points: Vec::new() });
-        noted
-            .points
-            .into_iter()
-            .filter(|point| point.state == PointState::Finished)
-            .filter_map(|point| Some((point.name, point.steps?)))
-            .collect()
-    }
-
-    fn write(&self, results: &mut Results) -> Result<(), SweepError> {
-        results.choose();
-        let path = |name: &str| self.dir.join(name);
-        let json = results
-            .to_json()
-            .map_err(|error| IoError::at("write", path("sweep.json"))(error.into()))?;
-        files::write(&path("sweep.json"), json.as_bytes())?;
-        files::write(&path("sweep.md"), results.to_string().as_bytes())?;
-        match plot::draw(results)? {
-            Some(svg) => Ok(files::write(&path("sweep.svg"), svg.as_bytes())?),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Takes down why a point failed, if it did.
-fn note(row: &mut PointResult, outcome: Result<(), TrainError>) {
-    if let Err(error) = outcome {
-        row.state = PointState::Failed;
-        row.error = Some(error.to_string());
-    }
-}
-
-/// How a point ended, in a line.
-fn end_line(results: &Results, index: usize) -> String {
-    let Some(row) = results.points.get(index) else { return String::new() };
-    match (row.state, &row.error) {
-        (PointState::Failed, Some(error)) => format!("failed: {error}"),
-        (PointState::Finished, _) => {
-            let figure = figure(results.metric);
-            let seconds = row.seconds.unwrap_or(0.0);
-            let change = row.before.zip(row.after);
-            match change.and_then(|(before, after)| figure.change(&before, &after)) {
-                Some(change) => format!("{} {change}, {seconds:.1} s", figure.name),
-                None => format!("finished, {seconds:.1} s"),
-            }
-        }
-        (state, _) => state.name().to_owned(),
-    }
-}
-
-/// Passes on everything but the lines that a single run tells.
-fn without_lines(observer: &Observer) -> Observer {
-    let observer = observer.clone();
-    Observer::new(move |event| match event {
-        Event::Stage(name) => observer.stage(name),
-        Event::Progress { done, total } => observer.progress(done, total),
-        Event::Done => observer.done(),
-        // Lines are those of a single run.
-        _ => {}
-    })
 }

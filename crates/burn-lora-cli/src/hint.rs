@@ -91,6 +91,12 @@ fn of_sweep(error: &SweepError) -> Option<String> {
             Some("an axis is one `--set KEY=VALUE,VALUE`, and one value an override".to_owned())
         }
         SweepError::Differs { .. } => Some("`--out` names another directory".to_owned()),
+        SweepError::NothingToGather { .. } => {
+            Some("`--set` gives the axes, and `--out` the directory".to_owned())
+        }
+        SweepError::NoProgram { .. } => {
+            Some("`--shard I/N` runs a share of the points wherever it is started".to_owned())
+        }
         _ => None,
     }
 }
@@ -139,6 +145,10 @@ mod tests {
         check(SweepError::Open { set: "a=[".into() }, &["--set KEY=VALUE,VALUE"]);
         check(SweepError::Directories, &["--set"]);
         check(SweepError::Differs { runs: vec![(dir(), vec!["a: 1 -> 2".into()])] }, &["--out"]);
+        check(SweepError::NothingToGather { dir: dir() }, &["--set", "--out"]);
+        let source = std::io::ErrorKind::NotFound.into();
+        let missing = SweepError::NoProgram { program: "sbatch", source, advice: "ask for it" };
+        check(missing, &["--shard I/N"]);
         let (difference, tolerance) = (1.0, 0.5);
         check(AppError::MergeDiffers { difference, tolerance }, &["--tolerance", "--verify"]);
         let ranks = CombineProblem::Ranks {

@@ -77,6 +77,89 @@ pub enum SweepError {
         /// Each directory, with `key: then -> now` for each setting that differs.
         runs: Vec<(PathBuf, Vec<String>)>,
     },
+    /// What names no shard.
+    #[error(
+        "`{text}` is no share of the points: `0/4` is every fourth from the first on, and `3/4` the last of the four"
+    )]
+    NoShard {
+        /// As given.
+        text: String,
+    },
+    /// No point has begun in the directory that was named.
+    #[error(
+        "no point of this grid has begun in `{}`: give the axes and the directory that the sweep was started with",
+        dir.display()
+    )]
+    NothingToGather {
+        /// The directory of the sweep.
+        dir: PathBuf,
+    },
+    /// Options for a scheduler that a shell would not part either.
+    #[error("`{text}`: a quote is never closed, so the scheduler's options cannot be told apart")]
+    OpenOptions {
+        /// As given.
+        text: String,
+    },
+    /// An option for a scheduler that is the sweep's own.
+    #[error(
+        "`{option}` is set by the sweep, which says itself which tasks there are and what they run: leave it out (`scontrol update JobId=JOB ArrayTaskThrottle=4` lets four run at once)"
+    )]
+    OwnOption {
+        /// As given.
+        option: String,
+    },
+    /// What a task needs is no amount.
+    #[error("a task cannot have {amount} {what}: give 0 or more")]
+    Amount {
+        /// CPUs or GPUs.
+        what: &'static str,
+        /// As given.
+        amount: f64,
+    },
+    /// A word of a command that no script can hold.
+    #[error(
+        "`{word}` is no Unicode text, or has a zero byte, and cannot stand in the command of a shard: use a path of plain letters"
+    )]
+    Word {
+        /// What can be shown of it.
+        word: String,
+    },
+    /// A program of the scheduler cannot be started.
+    #[error("cannot start `{program}`: {source}; {advice}")]
+    NoProgram {
+        /// The program.
+        program: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+        /// Where it comes from.
+        advice: &'static str,
+    },
+    /// Python has no Ray.
+    #[error(
+        "`python3` has no Ray ({told}): `pip install ray` brings it, into the environment whose `python3` is first in PATH"
+    )]
+    NoRay {
+        /// What Python says.
+        told: String,
+    },
+    /// No cluster of Ray can be reached.
+    #[error(
+        "no cluster of Ray is reached: {told}; start one with `ray start --head`, or name one in RAY_ADDRESS"
+    )]
+    NoCluster {
+        /// What Ray says.
+        told: String,
+    },
+    /// The scheduler did not take the points.
+    #[error("`{program}` {ended}: {told}")]
+    Refused {
+        /// The program.
+        program: &'static str,
+        /// How it ended.
+        ended: String,
+        /// What it says.
+        told: String,
+    },
     /// A file of the sweep itself cannot be written.
     #[error(transparent)]
     Io(#[from] IoError),

@@ -19,7 +19,7 @@ pub enum PointState {
     Failed,
     /// It was stopped, and goes on in the next sweep.
     Interrupted,
-    /// It has not run yet.
+    /// It has not come to an end: it has not begun, runs, or was lost.
     Pending,
 }
 
@@ -101,6 +101,13 @@ impl Results {
     /// None that these types can cause.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self)
+    }
+
+    /// Whether no point is left to run: each is finished, or failed.
+    pub fn have_ended(&self) -> bool {
+        self.points
+            .iter()
+            .all(|point| matches!(point.state, PointState::Finished | PointState::Failed))
     }
 
     /// The points, best first: those that were evaluated by the metric, then those that only

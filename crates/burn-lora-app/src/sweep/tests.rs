@@ -2,10 +2,16 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use burn_lora_report::summary::Summary;
+use burn_lora_train::TrainError;
+use burn_lora_train::observe::{Event, Observer};
 use burn_lora_train::scene::Scene;
+use burn_train::Interrupter;
 
 use super::fake::{self, eval, step};
 use super::*;
+
+mod shards;
 
 fn sweep(dir: &Path, sets: &[&str]) -> Result<Sweep, SweepError> {
     let file = dir.join("run.toml");
@@ -54,6 +60,10 @@ fn run(
     (results, started, lines)
 }
 
+fn not_finite() -> TrainError {
+    TrainError::NotFinite { step: 2, what: "loss", value: f64::NAN, scene: Scene::default() }
+}
+
 fn states(results: &Results) -> Vec<PointState> {
     results.points.iter().map(|point| point.state).collect()
 }
@@ -84,12 +94,6 @@ fn a_point_that_fails_is_a_row_and_runs_again_the_next_time() {
     let dir = tempfile::tempdir().unwrap();
     let sweep = sweep(dir.path(), &RANKS).unwrap();
     let going = Interrupter::new();
-    let not_finite = || TrainError::NotFinite {
-        step: 2,
-        what: "loss",
-        value: f64::NAN,
-        scene: Scene::default(),
-    };
     let (results, _, lines) = run(&sweep, &going, |config| {
         if config.output.dir.ends_with("rank-8") {
             return Ok(finish(config));

@@ -78,7 +78,7 @@ impl From<What> for Changed {
 
 /// What the process ends with when its run was stopped from outside: what comes after it in a script must not take the run for a
 /// finished one. `EX_TEMPFAIL` of sysexits.h: try again later.
-const INTERRUPTED: u8 = 75;
+pub(super) const INTERRUPTED: u8 = 75;
 
 impl Train {
     pub fn run(self) -> Result<ExitCode, AppError> {

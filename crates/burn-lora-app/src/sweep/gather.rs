@@ -1,0 +1,110 @@
+//! The table of a sweep, from what its points left: the same whoever ran them, here or elsewhere, and in whatever order.
+
+use burn_lora_config::Metric;
+use burn_lora_files::{self as files, IoError};
+use burn_lora_train::TrainError;
+
+use super::found::{Found, found, measure};
+use super::note::Note;
+use super::results::{PointResult, PointState, Results};
+use super::{Plan, Sweep, SweepError, plot};
+
+/// What the directory of each point holds, in the order of the grid.
+pub(super) type AllFound = Vec<Result<Found, TrainError>>;
+
+impl Sweep {
+    /// What all points have come to by now, wherever they ran, of all shards; `sweep.json`, `sweep.md` and `sweep.svg` are written anew.
+    /// Points that run, or have not begun, are pending.
+    ///
+    /// # Errors
+    ///
+    /// No point has begun; a directory that holds a run of other settings; the sweep's own files cannot be written.
+    pub fn gather(&self) -> Result<Results, SweepError> {
+        let all = self.look()?;
+        let began = |found: &Result<Found, TrainError>| !matches!(found, Ok(Found::Nothing));
+        if !all.iter().any(began) {
+            return Err(SweepError::NothingToGather { dir: self.dir.clone() });
+        }
+        let mut results = self.results(&all);
+        self.write(&mut results)?;
+        Ok(results)
+    }
+
+    /// What the points' directories and notes say.
+    pub(super) fn results(&self, all: &[Result<Found, TrainError>]) -> Results {
+        let mut results = Results {
+            metric: self.plans.first().map_or(Metric::Loss, |plan| plan.config.train.metric),
+            best: None,
+            axes: self.axes.clone(),
+            points: self.plans.iter().map(|plan| PointResult::pending(&plan.point)).collect(),
+        };
+        for ((plan, found), row) in self.plans.iter().zip(all).zip(&mut results.points) {
+            match found {
+                Ok(Found::Finished) => {
+                    let measured = measure(row, &plan.config);
+                    fail_if(row, measured);
+                }
+                Err(error) => fail(row, error),
+                Ok(_) => match Note::read(&self.dir, &plan.point.name) {
+                    Some(Note::Failed { error }) => fail(row, error),
+                    Some(Note::Interrupted) => row.state = PointState::Interrupted,
+                    // A run that was finished once and is not there any more.
+                    Some(Note::Finished { .. }) | None => {}
+                },
+            }
+        }
+        results.choose();
+        results
+    }
+
+    /// What the points' directories hold.
+    ///
+    /// # Errors
+    ///
+    /// Some hold runs of other settings.
+    pub(super) fn look(&self) -> Result<AllFound, SweepError> {
+        let mut others = Vec::new();
+        let mut all = Vec::with_capacity(self.plans.len());
+        for Plan { point, config } in &self.plans {
+            let steps = match Note::read(&self.dir, &point.name) {
+                Some(Note::Finished { steps }) => Some(steps),
+                _ => None,
+            };
+            let found = found(config, steps);
+            if let Ok(Found::Other(differences)) = &found {
+                others.push((config.output.dir.clone(), differences.clone()));
+            }
+            all.push(found);
+        }
+        match others.is_empty() {
+            true => Ok(all),
+            false => Err(SweepError::Differs { runs: others }),
+        }
+    }
+
+    pub(super) fn write(&self, results: &mut Results) -> Result<(), SweepError> {
+        results.choose();
+        let path = |name: &str| self.dir.join(name);
+        let json = results
+            .to_json()
+            .map_err(|error| IoError::at("write", path("sweep.json"))(error.into()))?;
+        files::write(&path("sweep.json"), json.as_bytes())?;
+        files::write(&path("sweep.md"), results.to_string().as_bytes())?;
+        match plot::draw(results)? {
+            Some(svg) => Ok(files::write(&path("sweep.svg"), svg.as_bytes())?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Takes down why a point failed, if it did.
+pub(super) fn fail_if(row: &mut PointResult, outcome: Result<(), TrainError>) {
+    if let Err(error) = outcome {
+        fail(row, error);
+    }
+}
+
+fn fail(row: &mut PointResult, error: impl ToString) {
+    row.state = PointState::Failed;
+    row.error = Some(error.to_string());
+}
