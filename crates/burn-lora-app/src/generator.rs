@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn_lora_config::ModelSource;
+use burn_lora_data::Conversation;
 use burn_lora_files::home;
 use burn_lora_models::conversation::{Chat, Message};
 use burn_lora_models::generate::{GenerateOptions, Sampling, Told, generate, generate_told, unfit};
@@ -194,9 +195,23 @@ impl Generator {
     ///
     /// What the template refuses, or a text that cannot be encoded.
     pub fn conversation(&self, messages: &[Message]) -> Result<Vec<u32>, AppError> {
+        Ok(self.chat().prompt(messages)?)
+    }
+
+    /// [`Self::conversation`] of a row, with its tools and all that its messages hold.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::conversation`]; what the template does not write.
+    pub fn row(&self, row: &Conversation) -> Result<Vec<u32>, AppError> {
+        let chat = self.chat();
+        let chat = row.tools.as_ref().map_or_else(|| chat.clone(), |tools| chat.with_tools(tools));
+        Ok(chat.prompt_of_all(&row.messages)?)
+    }
+
+    fn chat(&self) -> Chat<'_> {
         let chat = Chat::of(&self.tokenizer);
-        let chat = if self.eos { chat } else { chat.without_end_token() };
-        Ok(chat.prompt(messages)?)
+        if self.eos { chat } else { chat.without_end_token() }
     }
 
     /// Continues the tokens; `on_text` is given the continuation piece by piece and says whether to

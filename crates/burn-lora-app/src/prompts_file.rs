@@ -7,10 +7,9 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use burn_lora_data::NearlyJson;
+use burn_lora_data::{Conversation, NearlyJson, conversation, elsewhere};
 use burn_lora_files::{self as files, IoError};
 use burn_lora_models::ModelError;
-use burn_lora_models::conversation::Message;
 use burn_lora_train::observe::Observer;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -181,7 +180,10 @@ fn read(generator: &Generator, input: &Rows, how: &Writing) -> Result<Asking, Ap
             serde_json::from_str(line).map_err(|error| refused(no_row(line, &error)))?;
         let ids = match asked(&row).map_err(refused)? {
             Asked::Prompt(text) => generator.prompt(text)?,
-            Asked::Conversation(messages) => generator.conversation(&messages)?,
+            // A row is told by its line, whatever is wrong with it.
+            Asked::Conversation(row) => {
+                generator.row(&row).map_err(|error| refused(error.to_string()))?
+            }
         };
         if let Some(problem) = generator.unfit(&ids) {
             return Err(refused(format!("the prompt {problem}")));
@@ -208,36 +210,30 @@ fn no_row(line: &str, error: &serde_json::Error) -> String {
 #[derive(Debug, PartialEq)]
 enum Asked<'a> {
     Prompt(&'a str),
-    Conversation(Vec<Message>),
+    Conversation(Conversation),
 }
 
 fn asked(row: &Map<String, Value>) -> Result<Asked<'_>, String> {
     if let Some(Value::String(prompt)) = row.get("prompt") {
         return Ok(Asked::Prompt(prompt));
     }
-    let Some(Value::Array(messages)) = row.get("messages") else {
+    if !["messages", "conversations"].iter().any(|key| row.contains_key(*key)) {
         let keys: Vec<&str> = row.keys().map(String::as_str).collect();
-        return Err(format!(
-            "expected `prompt` (a text) or `messages` (a list); found: {}",
-            keys.join(", ")
-        ));
-    };
-    let message = |value: &Value| {
-        let part = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        Some(Message::new(part("role")?, part("content")?))
-    };
-    let messages: Option<Vec<Message>> = messages.iter().map(message).collect();
-    match messages {
-        Some(messages) if messages.last().is_some_and(|last| !last.is_answer()) => {
-            Ok(Asked::Conversation(messages))
-        }
-        Some(_) => Err("`messages` must end with what is to be answered".to_owned()),
-        None => Err("a message needs `role` and `content`, texts both".to_owned()),
+        let found = || {
+            format!("expected `prompt` (a text) or `messages` (a list); found: {}", keys.join(", "))
+        };
+        return Err(elsewhere(row).map_or_else(found, |problem| problem.to_string()));
+    }
+    let row = conversation(row).map_err(|problem| problem.to_string())?;
+    match row.messages.last().is_some_and(|last| !last.is_answer()) {
+        true => Ok(Asked::Conversation(row)),
+        false => Err("`messages` must end with what is to be answered".to_owned()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use burn_lora_models::conversation::Message;
     use serde_json::json;
 
     use super::*;
@@ -251,14 +247,21 @@ mod tests {
         assert_eq!(asked(&row(json!({"prompt": "a", "id": 3}))), Ok(Asked::Prompt("a")));
         let chat = row(json!({"messages": [{"role": "user", "content": "b"}]}));
         let expected = vec![Message::new("user", "b")];
-        assert_eq!(asked(&chat), Ok(Asked::Conversation(expected)));
+        assert_eq!(asked(&chat), Ok(Asked::Conversation(expected.into())));
+        // As training reads it: with the row's system text, its tools, and ShareGPT's names.
+        let chat = row(json!({"system": "s", "tools": [{"name": "f"}],
+            "conversations": [{"from": "human", "value": "b"}]}));
+        let Ok(Asked::Conversation(read)) = asked(&chat) else { panic!("no conversation") };
+        assert_eq!(read.messages, [Message::new("system", "s"), Message::new("user", "b")]);
+        assert!(read.tools.is_some());
     }
 
     #[test]
     fn what_asks_for_nothing_is_refused_with_what_was_found() {
         let refused = |value| asked(&row(value)).unwrap_err();
         assert!(refused(json!({"text": "a", "id": 1})).contains("found: text, id"));
-        assert!(refused(json!({"messages": [{"role": "user"}]})).contains("`content`"));
+        assert!(refused(json!({"messages": [{"role": "user"}]})).contains("`messages[0].content`"));
+        assert!(refused(json!({"contents": [{"parts": [{"text": "a"}]}]})).contains("Gemini"));
         let answered = json!({"messages": [{"role": "assistant", "content": "b"}]});
         assert!(refused(answered).contains("answered"));
     }

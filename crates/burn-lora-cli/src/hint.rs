@@ -48,7 +48,7 @@ fn of_run(error: &TrainError) -> Option<String> {
         }
         TrainError::NothingHeldOut { .. } => Some("`--set data.eval=FILE` names them".to_owned()),
         TrainError::Patch(PatchError::Combine(problem)) => of_combining(problem),
-        TrainError::NotFetched { name } => Some(format!("run `burn-lora fetch {name}` first")),
+        TrainError::NotFetched { name, .. } => Some(format!("run `burn-lora fetch {name}` first")),
         TrainError::TooLarge { suggestion, .. } => {
             let fits = suggestion.as_ref().map_or_else(String::new, |suggestion| {
                 let sets: Vec<String> =
@@ -139,7 +139,10 @@ mod tests {
         let longer = TrainError::ResumeDiffers { dir: dir(), differences, lengths_only: true };
         check(longer, &["--extend"]);
         check(TrainError::NothingHeldOut { dir: dir() }, &["--set data.eval=FILE"]);
-        check(TrainError::NotFetched { name: "org/a".into() }, &["burn-lora fetch org/a"]);
+        check(
+            TrainError::NotFetched { name: "org/a".into(), note: String::new() },
+            &["burn-lora fetch org/a"],
+        );
         let too_large = TrainError::TooLarge { needed: 2, free: 1, suggestion: None };
         check(too_large, &["burn-lora plan", "--no-memory-check"]);
         check(SweepError::Open { set: "a=[".into() }, &["--set KEY=VALUE,VALUE"]);

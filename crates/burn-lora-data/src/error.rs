@@ -277,7 +277,9 @@ fn unreadable(path: &Path, source: &std::io::Error) -> String {
 fn list_rows(path: &Path, rows: &[BrokenRow]) -> String {
     // Keys that fit no format are told once: they are those of the whole file.
     let is_told = |at: usize| {
-        let RowProblem::NoFormat { .. } = rows[at].problem else { return false };
+        let (RowProblem::NoFormat { .. } | RowProblem::Elsewhere { .. }) = rows[at].problem else {
+            return false;
+        };
         rows[..at].iter().any(|row| row.problem == rows[at].problem)
     };
     let mut lines: Vec<_> = (0..rows.len())

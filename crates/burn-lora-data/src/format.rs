@@ -13,6 +13,7 @@ mod text;
 
 use std::fmt;
 
+pub use messages::conversation;
 pub use squad::{Squad, SquadTemplate, SquadTemplateError};
 
 use crate::object::Object;

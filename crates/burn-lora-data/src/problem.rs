@@ -115,6 +115,14 @@ pub enum RowProblem {
         /// What to do.
         advice: String,
     },
+    /// A row in the shape that another interface has for it.
+    #[error("this is {what}: {way}")]
+    Elsewhere {
+        /// What it is.
+        what: &'static str,
+        /// What to do.
+        way: String,
+    },
     /// Keys that the format needs are missing.
     #[error(
         "the file is {format}, but the row has no {}; its keys are {}{}",
@@ -154,7 +162,8 @@ pub enum RowProblem {
     },
     /// A content with something that is no text in it.
     #[error(
-        "`{key}` has a part of the type `{kind}`, and texts alone are learned from: write what it says as text, or leave the row out"
+        "`{key}` has a part of the type `{kind}`, and texts alone are learned from: {}, or leave the row out",
+        as_text(kind)
     )]
     Part {
         /// Path of the content.
@@ -201,15 +210,34 @@ pub enum RowProblem {
     NothingLearned,
     /// A conversation in which there is nothing to learn.
     #[error(
-        "no message has the role `assistant`; the roles are {}: call the one whose answers are learned `assistant`",
-        listed(roles)
+        "no message has the role `assistant`; the roles are {}: call the one whose answers are learned `assistant`{}",
+        listed(roles),
+        way.as_ref().map(|way| format!("; {way}")).unwrap_or_default()
     )]
     NoAssistant {
         /// The roles that there are.
         roles: Vec<String>,
+        /// How to do that, where they are known.
+        way: Option<String>,
     },
 }
 
 fn other_format(other: Option<Format>) -> String {
     other.map(|format| format!(", which fit format = \"{format}\"")).unwrap_or_default()
+}
+
+/// How a part of a content that is no text is written here.
+fn as_text(kind: &str) -> &'static str {
+    match kind {
+        "tool_use" | "toolUse" | "function_call" | "functionCall" | "tool_call" => {
+            "write the call into `tool_calls` of the message, as [{\"type\": \"function\", \"function\": {\"name\": …, \"arguments\": …}}]"
+        }
+        "tool_result" | "toolResult" | "function_response" | "functionResponse" => {
+            "write it as a message of its own, of the role `tool`"
+        }
+        "thinking" | "reasoning" | "redacted_thinking" => {
+            "write it into `reasoning_content` of the message"
+        }
+        _ => "write what it says as text",
+    }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::advice::advice;
+use crate::elsewhere::elsewhere;
 use crate::error::DataError;
 use crate::format::{Format, Squad};
 use crate::object::Object;
@@ -179,6 +180,9 @@ fn row(object: &Object, format: &mut Option<Format>, reading: &Reading) -> Resul
     let found = match *format {
         Some(format) => format,
         None => Format::of(object).ok_or_else(|| {
+            if let Some(problem) = elsewhere(object) {
+                return problem;
+            }
             let found: Vec<_> = object.keys().cloned().collect();
             let within = object.iter().find(|(_, value)| {
                 value.as_object().is_some_and(|inner| Format::of(inner).is_some())

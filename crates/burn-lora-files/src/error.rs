@@ -1,10 +1,13 @@
 //! What the system refuses.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::missing;
 
 /// A file or directory cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} `{}`: {source}", path.display())]
+#[error("cannot {action} `{}`: {source}{}", path.display(), meant(source, path))]
 pub struct IoError {
     /// `read`, `write`, `create` and the like.
     pub action: &'static str,
@@ -29,5 +32,13 @@ impl IoError {
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self { action, path, source }
+    }
+}
+
+/// What may have been meant, where nothing is there.
+fn meant(source: &std::io::Error, path: &Path) -> String {
+    match source.kind() {
+        ErrorKind::NotFound => missing::note(path),
+        _ => String::new(),
     }
 }

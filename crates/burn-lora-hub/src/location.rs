@@ -45,7 +45,7 @@ impl Location {
         match HubId::parse(text) {
             Ok(id) => Ok(Self::Hub(id)),
             Err(HubError::BadId { problem, .. }) => match Missing::of(path) {
-                Some(meant @ Missing::Meant(_)) => Err(no_path(format!(": {meant}"))),
+                Some(meant) if meant.is_beside() => Err(no_path(format!(": {meant}"))),
                 _ => Err(HubError::NoSuchPlace { text: without_secrets(text), problem }),
             },
             Err(other) => Err(other),

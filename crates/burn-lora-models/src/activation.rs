@@ -34,6 +34,15 @@ impl Activation {
         }
     }
 
+    /// Its first name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu_pytorch_tanh",
+            Self::Relu => "relu",
+        }
+    }
+
     pub(crate) fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Gelu if burn_lora::device::is_flex(&x.device()) => gelu(x),

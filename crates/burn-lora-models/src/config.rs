@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use checked::{Basics, Checked, ConfigKeys};
+pub use unread::{Rotary, Stated};
 
-pub(crate) use given::{keys_of, quantised};
+pub(crate) use given::{by_own_names, keys_of, quantised};
 pub(crate) use unread::effect;
 
 use crate::weights::instead;
@@ -27,9 +28,7 @@ pub(crate) fn text_of(path: &Path) -> Result<(String, PathBuf), ModelError> {
     }
     let path = match path.is_dir() {
         true => in_dir(path)?,
-        false if is_of_weights(path) => {
-            return Err(ModelError::FileOfWeights { path: path.to_owned() });
-        }
+        false if instead::is_of_weights(path) => return Err(instead::file(path)),
         false => path.to_owned(),
     };
     let text = burn_lora_files::read_text(&path)
@@ -47,13 +46,6 @@ fn in_dir(dir: &Path) -> Result<PathBuf, ModelError> {
         true => Ok(path),
         false => Err(ModelError::NoConfig { dir: dir.to_owned(), note: instead::note(dir) }),
     }
-}
-
-/// Whether a file holds weights, by its name.
-fn is_of_weights(path: &Path) -> bool {
-    let ends = ["safetensors", "bin", "pt", "pth", "ckpt", "onnx", "npz"];
-    let end = path.extension().and_then(|end| end.to_str());
-    path.is_file() && end.is_some_and(|end| ends.contains(&end))
 }
 
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str, path: &Path) -> Result<T, ModelError> {

@@ -149,6 +149,16 @@ impl<'a> Chat<'a> {
         Ok(self.encode(pieces)?.into_iter().flat_map(|segment| segment.ids).collect())
     }
 
+    /// [`Self::prompt`] of messages that somebody brought: what they hold beside their contents is in it, or refused.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::prompt`]; a key that the template does not write.
+    pub fn prompt_of_all(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
+        self.writes_all(messages)?;
+        self.prompt(messages)
+    }
+
     /// The tokens of a conversation up to the end of its last answer, in segments: those learned are
     /// the answers. Of a conversation without an answer there are none.
     ///

@@ -93,10 +93,17 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
     },
+    /// A file that is none of a model's, where a model's directory was expected.
+    #[error("`{}` is no directory of a model: {what}", path.display())]
+    NoDirectory {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        what: String,
+    },
     /// The configuration says that the weights are quantised.
     #[error(
-        "`{}`: the weights are quantised ({how}), and only f32, f16 and bf16 are read: use the model that they were \
-         made from, or a GGUF file of it",
+        "`{}`: the weights are quantised ({how}), and only f32, f16 and bf16 are read: {way}",
         path.display()
     )]
     Quantised {
@@ -104,6 +111,8 @@ pub enum ModelError {
         path: PathBuf,
         /// The key that says so, and the method.
         how: String,
+        /// What to do.
+        way: &'static str,
     },
     /// The configuration has more blocks than there are tensors for.
     #[error(

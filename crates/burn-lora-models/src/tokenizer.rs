@@ -30,6 +30,7 @@ use crate::ModelError;
 use crate::conversation::Chat;
 use crate::gguf::{self, GgufError, GgufFile};
 use crate::template::{ChatTemplate, time};
+use crate::weights::instead;
 
 /// The files that make a tokenizer, of which `tokenizer.json` is needed.
 pub const FILES: [&str; 8] = [
@@ -77,6 +78,9 @@ impl Tokenizer {
     /// chat template that is none; a GGUF file whose tokenizer is not supported.
     pub fn from_dir(dir: &Path) -> Result<Self, ModelError> {
         if !gguf::is_gguf(dir) {
+            if dir.is_file() {
+                return Err(instead::file(dir));
+            }
             let model = object(&dir.join("config.json"))?;
             return Self::of_files(dir, model, ChatTemplate::of_dir(dir)?);
         }

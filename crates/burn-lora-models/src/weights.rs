@@ -37,6 +37,7 @@ mod pairs;
 mod quantise;
 mod random;
 mod save;
+pub(crate) mod scheme;
 
 pub use builder::{Builder, Storage};
 pub use cause::TensorCause;

@@ -1,5 +1,6 @@
 //! A run directory: what lies where, and whose run it holds.
 
+pub(crate) mod instead;
 mod layout;
 mod origin;
 

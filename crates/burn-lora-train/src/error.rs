@@ -11,6 +11,7 @@ use burn_lora_patch::PatchError;
 use burn_lora_report::ReportError;
 use burn_lora_text::{listed, size};
 
+use crate::directory::instead;
 use crate::exchange::ExchangeError;
 use crate::exchange::launch::LaunchError;
 use crate::inputs::Changed;
@@ -45,18 +46,24 @@ pub enum TrainError {
     #[error(transparent)]
     Hub(Box<HubError>),
     /// What names a model is no path here, and the hub does not give it.
-    #[error("there is no `{name}` here, and as a model of the hub: {source}")]
+    #[error("there is no `{name}` here{note}, and as a model of the hub: {source}")]
     NoSuchModel {
         /// What was given.
         name: String,
+        /// What may have been meant, in brackets.
+        note: String,
         /// What the hub said.
         source: Box<HubError>,
     },
     /// A model would have to be downloaded where nothing is to be.
-    #[error("`{name}` is not in the cache, and nothing is to be downloaded: fetch it first")]
+    #[error(
+        "`{name}` is not here{note} and not in the cache, and nothing is to be downloaded: fetch it first"
+    )]
     NotFetched {
         /// The model.
         name: String,
+        /// What may have been meant, in brackets.
+        note: String,
     },
     /// What a run measured cannot be drawn.
     #[error(transparent)]
@@ -366,10 +373,7 @@ pub enum TrainError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The run has nothing to merge or to evaluate.
-    #[error(
-        "`{}` is no finished run: it has no `{missing}`; name the `[output] dir` of a run that has come to its end",
-        dir.display()
-    )]
+    #[error("`{}` is no finished run: {}", dir.display(), instead::reason(dir, missing))]
     Unfinished {
         /// The run directory.
         dir: PathBuf,

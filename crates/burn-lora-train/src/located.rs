@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn_lora_files::missing::Missing;
 use burn_lora_hub::{Files, Hub, HubError, HubId, HubOptions, Location};
 
 use crate::TrainError;
@@ -30,7 +31,11 @@ pub fn located(text: &Path, observer: &Observer) -> Result<PathBuf, TrainError> 
                 Ok(directory) => Ok(directory),
                 Err(HubError::NotCached { .. }) => {
                     download(&hub, &id, &Files::Safetensors, observer).map_err(|source| {
-                        TrainError::NoSuchModel { name, source: Box::new(source) }
+                        TrainError::NoSuchModel {
+                            note: meant(text),
+                            name,
+                            source: Box::new(source),
+                        }
                     })
                 }
                 Err(other) => Err(other.into()),
@@ -54,12 +59,18 @@ pub fn present(text: &Path) -> Result<(), TrainError> {
             match Hub::new(HubOptions::from_env()?)?.cached(&id, &Files::Safetensors) {
                 Ok(_) => Ok(()),
                 Err(HubError::NotCached { .. }) => {
-                    Err(TrainError::NotFetched { name: id.to_string() })
+                    Err(TrainError::NotFetched { name: id.to_string(), note: meant(text) })
                 }
                 Err(other) => Err(other.into()),
             }
         }
     }
+}
+
+/// What of a path that is not there may have been meant, in brackets; nothing, where nothing lies where it leads.
+fn meant(path: &Path) -> String {
+    let beside = Missing::of(path).filter(Missing::is_beside);
+    beside.map_or_else(String::new, |meant| format!(" ({meant})"))
 }
 
 /// Fetches what the hub has of a model, and tells how far it is.

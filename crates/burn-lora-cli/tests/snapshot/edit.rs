@@ -18,6 +18,7 @@ type Tensor = (Dtype, Vec<usize>, Vec<u8>);
 /// - `tensors FILE first KEY NUMBER`: the first number of each tensor whose key contains `KEY`.
 /// - `tensors FILE empty KEY`, `drop KEY`: such tensors have the shape `[0]`, or are gone.
 /// - `tensors FILE add KEY AxB`: a tensor of zeros, f32.
+/// - `tensors FILE as FORMAT KEY`: such tensors are zeros of that format, in their shape.
 pub fn edit(dir: &Path, line: &str) {
     let (what, rest) = line.split_once(' ').expect("a change has a file");
     let (file, change) = rest.split_once(' ').expect("a file has a change");
@@ -71,6 +72,13 @@ fn tensors(path: &Path, change: &[&str]) {
             let shape: Vec<usize> = shape.split('x').map(|size| size.parse().unwrap()).collect();
             let data = vec![0; 4 * shape.iter().product::<usize>()];
             all.insert((*key).to_owned(), (Dtype::F32, shape, data));
+        }
+        ["as", format, part] => {
+            let format: Dtype = serde_json::from_value((*format).into()).unwrap();
+            for (_, (dtype, shape, data)) in all.iter_mut().filter(|(key, _)| key.contains(part)) {
+                let bits = shape.iter().product::<usize>() * format.bitsize();
+                (*dtype, *data) = (format, vec![0; bits / 8]);
+            }
         }
         other => panic!("no change of tensors: {other:?}"),
     }

@@ -4,6 +4,7 @@ use burn_lora_models::conversation::{Message, says};
 use serde_json::Value;
 
 use super::{Holds, Key, Spec};
+use crate::elsewhere::{elsewhere, roles};
 use crate::object::{Object, wrong};
 use crate::problem::RowProblem;
 use crate::row::{Conversation, Row};
@@ -16,12 +17,32 @@ pub(super) const SPEC: Spec = Spec {
     }],
     optional: &["system", "tools", "functions"],
     holds: Holds::Conversation,
-    read: |row, _| Ok(Row::Messages(Conversation { messages: messages(row)?, tools: tools(row)? })),
+    read: |row, _| {
+        let conversation = conversation(row)?;
+        learned(row, &conversation)?;
+        Ok(Row::Messages(conversation))
+    },
 };
 
+/// The turns of a row and its tools, as training reads them, whether anything of them is to be learned or not.
+///
+/// # Errors
+///
+/// A row without turns, and turns that are not read.
+pub fn conversation(row: &Object) -> Result<Conversation, RowProblem> {
+    // What is wrong with a turn of another interface is that it is one.
+    let messages = turns(row).map_err(|problem| elsewhere(row).unwrap_or(problem))?;
+    Ok(Conversation { messages, tools: tools(row)? })
+}
+
+/// The key of a row's turns.
+fn key(row: &Object) -> &'static str {
+    if row.contains_key("messages") { "messages" } else { "conversations" }
+}
+
 /// The turns of a row with `messages` or `conversations`, after the row's own `system` text.
-fn messages(row: &Object) -> Result<Vec<Message>, RowProblem> {
-    let key = if row.contains_key("messages") { "messages" } else { "conversations" };
+fn turns(row: &Object) -> Result<Vec<Message>, RowProblem> {
+    let key = key(row);
     let value = row.get(key);
     let Some(Value::Array(turns)) = value else {
         let shape =
@@ -30,17 +51,23 @@ fn messages(row: &Object) -> Result<Vec<Message>, RowProblem> {
     };
     let turn = |(index, turn)| message(key, index, turn);
     let told = turns.iter().enumerate().map(turn);
-    let messages = system(row)?.into_iter().map(Ok).chain(told).collect::<Result<Vec<_>, _>>()?;
+    system(row)?.into_iter().map(Ok).chain(told).collect()
+}
+
+/// Sees to it that something is learned of the turns of a row.
+fn learned(row: &Object, messages: &[Message]) -> Result<(), RowProblem> {
     if messages.iter().any(Message::is_learned) {
-        return Ok(messages);
+        return Ok(());
     }
-    match messages.iter().any(Message::is_answer) {
-        true => Err(RowProblem::NothingLearned),
-        false => {
-            let roles = messages.iter().map(|message| message.role().to_owned()).collect();
-            Err(RowProblem::NoAssistant { roles })
-        }
+    if messages.iter().any(Message::is_answer) {
+        return Err(RowProblem::NothingLearned);
     }
+    let names: Vec<String> = messages.iter().map(|message| message.role().to_owned()).collect();
+    let key = key(row);
+    let mut turns = row.get(key).and_then(Value::as_array).into_iter().flatten();
+    let field = if turns.any(|turn| turn.get("from").is_some()) { "from" } else { "role" };
+    let way = roles(key, field, &names);
+    Err(RowProblem::NoAssistant { roles: names, way })
 }
 
 /// The tools of a row: `tools`, or the `functions` of older files, each of which is a tool; a list, or a text of JSON with one.
@@ -68,6 +95,9 @@ fn tools(row: &Object) -> Result<Option<Value>, RowProblem> {
 /// The message that a row's own `system` is.
 pub(super) fn system(row: &Object) -> Result<Option<Message>, RowProblem> {
     match row.get("system") {
+        Some(Value::Array(parts)) if !parts.is_empty() => {
+            Ok(Some(Message::new("system", of_parts(parts, "system".to_owned())?)))
+        }
         Some(value) if says(value) => {
             Ok(Some(Message::new("system", crate::object::string(row, "system")?)))
         }
@@ -132,7 +162,11 @@ fn of_parts(parts: &[Value], key: String) -> Result<String, RowProblem> {
         part => match (part.get("type").and_then(Value::as_str), part.get("text")) {
             (None, Some(Value::String(text))) => Ok(text.clone()),
             (Some(kind), Some(Value::String(text))) if TEXTS.contains(&kind) => Ok(text.clone()),
-            (kind, _) => Err(kind.unwrap_or("unknown").to_owned()),
+            // Without a type, its one key says what it is.
+            (kind, _) => {
+                let key = part.as_object().and_then(|part| part.keys().next());
+                Err(kind.or(key.map(String::as_str)).unwrap_or("unknown").to_owned())
+            }
         },
     };
     let texts: Result<Vec<String>, String> = parts.iter().map(text).collect();

@@ -10,10 +10,16 @@ use crate::row::Row;
 pub(super) const SPEC: Spec = Spec {
     name: "prompt-completion",
     keys: &[
-        Key::new("prompt", &["question", "query", "instruction", "input"]),
+        Key::new(
+            "prompt",
+            &["question", "query", "instruction", "input", "input_text", "text_input", "inputs"],
+        ),
         Key {
             or: Some("references"),
-            ..Key::new("completion", &["output", "response", "answer", "target", "chosen"])
+            ..Key::new(
+                "completion",
+                &["output", "response", "answer", "target", "output_text", "targets", "chosen"],
+            )
         },
     ],
     optional: &[],

@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use super::{Found, Kind, Objects, lines};
+use crate::elsewhere::elsewhere;
 use crate::format::Format;
 use crate::object::{Object, wrong};
 use crate::problem::RowProblem;
@@ -21,6 +22,7 @@ fn is(text: &str) -> bool {
         Ok(object) if has_articles(&object) => true,
         Ok(object) => {
             lines.next().is_none()
+                && elsewhere(&object).is_none()
                 && (is_columns(&object)
                     || (Format::of(&object).is_none()
                         && (!lists(&object).is_empty() || is_by_name(&object))))
@@ -94,7 +96,8 @@ fn objects(text: &str) -> Objects<'_> {
     }
     match found.as_slice() {
         [Found { object: Ok(object), .. }]
-            if Format::of(object).is_none() || is_columns(object) =>
+            if elsewhere(object).is_none()
+                && (Format::of(object).is_none() || is_columns(object)) =>
         {
             Box::new(whole(object).into_iter())
         }

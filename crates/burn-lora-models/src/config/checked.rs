@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Problems, keys_of, model_type, parse, quantised, unread};
+use super::{Problems, Stated, by_own_names, keys_of, model_type, parse, quantised, unread};
 use crate::dropout::Dropouts;
 use crate::footprint::CostModel;
 use crate::gguf::GgufFamily;
@@ -30,6 +30,9 @@ pub trait ConfigKeys: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     /// The keys by which it is told its rotary positions, where it has those.
     const ROTARY: &'static [&'static str] = &[];
 
+    /// Keys that stand for others of the family's: theirs and its own.
+    const ALSO: &'static [(&'static str, &'static str)] = &[];
+
     /// Fills what is made of the keys, and tells what is wrong with them.
     fn check(&mut self, model_type: &'static str, problems: &mut Problems);
 
@@ -38,8 +41,11 @@ pub trait ConfigKeys: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
         Map::new()
     }
 
-    /// Whether the family does what a key asks for that it does not read; none where the key is none of its own. What nobody knows and
-    /// what changes nothing need no answer.
+    /// What is computed with, once the keys are [checked](Self::check).
+    fn stated(&self) -> Stated<'_>;
+
+    /// Whether the family does what a key asks for that it does not read; none where the key is none of its own. What nobody knows, what
+    /// changes nothing, and what [`Self::stated`] has need no answer.
     fn does(&self, _key: &str, _value: &Value) -> Option<bool> {
         None
     }
@@ -101,13 +107,18 @@ impl<K: ConfigKeys> ModelConfig for Checked<K> {
     fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
         let model_type = model_type(text, path, K::MODEL_TYPES)?;
         let given: Map<String, Value> = parse(text, path)?;
-        if let Some(how) = quantised(&given) {
-            return Err(ModelError::Quantised { path: path.to_owned(), how });
+        if let Some((how, way)) = quantised(&given) {
+            return Err(ModelError::Quantised { path: path.to_owned(), how, way });
         }
+        let given = by_own_names(given, K::ALSO)
+            .map_err(|problems| ModelError::Config { path: path.to_owned(), problems })?;
         let (mut keys, unread): (K, _) = keys_of(given, path)?;
         let mut problems = Problems::default();
         keys.check(model_type, &mut problems);
-        problems.extend(unread::problems(&keys, &unread));
+        // What is computed with follows from sizes that are right.
+        if problems.is_empty() {
+            problems.extend(unread::problems(&keys, &unread));
+        }
         problems.none(path)?;
         let dropouts = keys.basics().dropouts;
         Ok(Self { keys, dropouts, text: text.to_owned() })

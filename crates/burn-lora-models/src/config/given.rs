@@ -10,6 +10,7 @@ use serde::{Deserializer, forward_to_deserialize_any};
 use serde_json::{Map, Value};
 
 use crate::ModelError;
+use crate::weights::scheme;
 
 /// A family's keys, and what was given beside them. The value that is not as it should be is named by its key.
 pub(crate) fn keys_of<K: DeserializeOwned>(
@@ -33,6 +34,35 @@ pub(crate) fn keys_of<K: DeserializeOwned>(
         ModelError::Config { path: path.to_owned(), problems: vec![problem] }
     })?;
     Ok((keys, unread.into_inner()))
+}
+
+/// The keys under the family's own names, where `also` says that they stand for one: theirs, and its own.
+///
+/// # Errors
+///
+/// Two that stand for one and differ.
+pub(crate) fn by_own_names(
+    mut given: Map<String, Value>,
+    also: &[(&str, &str)],
+) -> Result<Map<String, Value>, Vec<String>> {
+    let mut problems = Vec::new();
+    for (theirs, own) in also {
+        let Some(value) = given.remove(*theirs) else { continue };
+        match given.get(*own) {
+            Some(other) if *other != value => problems.push(format!(
+                "`{theirs}` is {} and `{own}` is {}, which are one and the same: keep one",
+                shown(&value),
+                shown(other)
+            )),
+            _ => {
+                given.insert((*own).to_owned(), value);
+            }
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(given),
+        false => Err(problems),
+    }
 }
 
 /// A value that says whether it was read: serde reads those of keys that a struct has, and ignores all others.
@@ -73,8 +103,8 @@ impl<'de> Deserializer<'de> for Taken<'_> {
     }
 }
 
-/// By what the weights are quantised, if the configuration says that they are.
-pub(crate) fn quantised(given: &Map<String, Value>) -> Option<String> {
+/// By what the weights are quantised, and what to do, if the configuration says that they are.
+pub(crate) fn quantised(given: &Map<String, Value>) -> Option<(String, &'static str)> {
     // The second is MLX's; newer versions of it write both.
     let settings = ["quantization_config", "quantization"].into_iter().find_map(|key| {
         given.get(key)?.as_object().filter(|settings| !settings.is_empty()).map(|all| (key, all))
@@ -82,12 +112,16 @@ pub(crate) fn quantised(given: &Map<String, Value>) -> Option<String> {
     settings.map(|(key, settings)| {
         let on = |key: &str| settings.get(key) == Some(&Value::Bool(true));
         let method = match settings.get("quant_method").and_then(Value::as_str) {
-            Some(method) => method.to_owned(),
-            None if on("load_in_4bit") || on("load_in_8bit") => "bitsandbytes".to_owned(),
-            None if settings.contains_key("group_size") => "MLX".to_owned(),
-            None => "no method named".to_owned(),
+            Some(method) => method,
+            None if on("load_in_4bit") || on("load_in_8bit") => "bitsandbytes",
+            None if settings.contains_key("group_size") => "MLX",
+            None => "no method named",
         };
-        format!("`{key}`: {method}")
+        // What the method makes, where it makes several things.
+        let format = settings.get("format").and_then(Value::as_str);
+        let format = format.map_or_else(String::new, |format| format!(", format {format}"));
+        let way = scheme::of_method(method).map_or(scheme::ORIGINAL, |scheme| scheme.way);
+        (format!("`{key}`: {method}{format}"), way)
     })
 }
 
@@ -157,6 +191,24 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_stands_for_another_is_read_as_that_one() {
+        let of = |given: Value| {
+            let Value::Object(given) = given else { panic!("no object") };
+            by_own_names(given, &[("num_attention_heads", "n_head")])
+        };
+        let own = json!({"n_head": 8, "x": 1});
+        for given in [json!({"num_attention_heads": 8, "x": 1}), own.clone()] {
+            assert_eq!(of(given).map(Value::Object), Ok(own.clone()));
+        }
+        assert_eq!(
+            of(json!({"num_attention_heads": 8, "n_head": 8, "x": 1})).map(Value::Object),
+            Ok(own)
+        );
+        let problems = of(json!({"num_attention_heads": 8, "n_head": 12})).unwrap_err();
+        assert!(problems[0].contains("is 8 and `n_head` is 12"), "{problems:?}");
+    }
+
+    #[test]
     fn what_no_field_reads_comes_back() {
         let Value::Object(given) = json!({"d": 4, "window": 2, "cap": 50.0, "deep": {"a": [1]}})
         else {
@@ -171,7 +223,11 @@ mod tests {
     fn quantised_weights_are_told_by_what_every_tool_writes() {
         for (given, expected) in [
             (json!({"quantization_config": {"quant_method": "gptq", "bits": 4}}), Some("gptq")),
-            (json!({"quantization_config": {"quant_method": "compressed-tensors"}}), Some("compr")),
+            (
+                json!({"quantization_config": {"quant_method": "compressed-tensors", "format": "float-quantized"}}),
+                Some("compressed-tensors, format float-quantized"),
+            ),
+            (json!({"quantization_config": {"quant_method": "fp8"}}), Some("fp8")),
             (json!({"quantization_config": {"load_in_4bit": true}}), Some("bitsandbytes")),
             (json!({"quantization": {"group_size": 64, "bits": 4}}), Some("MLX")),
             (json!({"quantization_config": null}), None),
@@ -180,7 +236,9 @@ mod tests {
         ] {
             let found = quantised(given.as_object().unwrap());
             assert_eq!(found.is_some(), expected.is_some(), "{given}");
-            assert!(found.unwrap_or_default().contains(expected.unwrap_or("")), "{given}");
+            let (how, way) = found.unwrap_or_default();
+            assert!(how.contains(expected.unwrap_or("")), "{given}: {how}");
+            assert!(expected.is_none() || way.contains("use the model that"), "{given}: {way}");
         }
     }
 }

@@ -25,7 +25,7 @@ pub use blueprint::{Blueprint, Gate, GatedNorms, HeadNorms, LayerPlan, NormScale
 pub use keys::{GatedDefaults, GatedFamily, GatedKeys};
 pub use layer::{GatedLayer, GatedMlp};
 
-pub(crate) use keys::{checkpoint_keys, is_silu, only_silu};
+pub(crate) use keys::{checkpoint_keys, only_silu};
 pub(crate) use sizes::Sizes;
 pub(crate) use windows::LayerTypes;
 

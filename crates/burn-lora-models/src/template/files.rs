@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use burn_lora_files::stream;
 use serde_json::{Map, Value};
 
 use super::limits::MAX_SOURCE;
@@ -28,9 +29,9 @@ impl ChatTemplate {
     pub fn of_dir(dir: &Path) -> Result<Option<Self>, TemplateError> {
         let path = dir.join("tokenizer_config.json");
         let config = object(&path)?;
-        let own = read(&dir.join("chat_template.jinja"), MAX_SOURCE as u64)?;
-        let source = match own {
-            Some(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        let own = dir.join("chat_template.jinja");
+        let source = match read(&own, MAX_SOURCE as u64)? {
+            Some(bytes) => Some(as_text(&bytes, own)?),
             None => named_default(config.get("chat_template"), path)?,
         };
         let Some(source) = source else { return Ok(None) };
@@ -108,6 +109,12 @@ fn object(path: &Path) -> Result<Map<String, Value>, TemplateError> {
             }
         }),
     }
+}
+
+/// The text that bytes are; what is none is told by what it is.
+fn as_text(bytes: &[u8], path: PathBuf) -> Result<String, TemplateError> {
+    let text = stream::text(bytes, &path.display().to_string(), MAX_SOURCE as u64);
+    text.map_err(|error| TemplateError::Io { path, source: error.source })
 }
 
 /// The bytes of a file that may not exist.

@@ -1,49 +1,11 @@
 //! Why the tensors of a checkpoint are not those of the model, where all that is missing has one cause: one sentence
 //! in the place of a line a tensor.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Ends of the names that the formats of quantised weights have: GPTQ and AWQ, bitsandbytes, compressed-tensors and
-/// FP8, MLX, AQLM, EETQ, HQQ, Quanto, TorchAO, SpQR, VPTQ, QuIP, EXL2, MXFP4, SmoothQuant.
-const QUANTISED: [&str; 37] = [
-    ".qweight",
-    ".qzeros",
-    ".g_idx",
-    ".scales",
-    ".absmax",
-    ".quant_map",
-    ".SCB",
-    ".weight_packed",
-    ".weight_scale",
-    ".weight_scale_inv",
-    ".weight_format",
-    ".biases",
-    ".codes",
-    ".codebooks",
-    ".weight_scales",
-    ".W_q",
-    ".meta",
-    ".zero",
-    ".weight._data",
-    ".weight._scale",
-    ".weight_qdata",
-    ".weight_zero_point",
-    ".dense_weights",
-    ".second_order_data",
-    ".centroids.weight",
-    ".Qidxs",
-    ".q_weight",
-    ".q_invperm",
-    ".q_scale",
-    "_blocks",
-    ".tables",
-    ".dequant_scale",
-    ".quant_scale",
-    ".input_scale",
-    ".input_scale_ub",
-    ".scb",
-    ".qweight_type",
-];
+use burn_lora_files::floats::Dtype;
+
+use super::scheme;
 
 /// What is in a name that PEFT gives to the parts of an adapted layer.
 const ADAPTED: [&str; 4] = [".base_layer.", ".lora_A.", ".lora_B.", ".lora_magnitude_vector"];
@@ -67,13 +29,17 @@ pub enum TensorCause {
         /// How many there are.
         count: usize,
     },
-    /// The weights are quantised.
+    /// The weights are held in a format that is not read.
     #[error(
-        "`{key}` belongs to quantised weights ({count} such tensors), and only f32, f16 and bf16 are read: use the \
-         model that they were made from, or a GGUF file of it"
+        "the weights are {called} ({count} {}, the first `{key}`), and only f32, f16 and bf16 are read: {way}",
+        if *count == 1 { "tensor shows it" } else { "tensors show it" }
     )]
     Quantised {
-        /// The first of them.
+        /// What the format is called.
+        called: &'static str,
+        /// What to do.
+        way: &'static str,
+        /// The first tensor that shows it.
         key: String,
         /// How many there are.
         count: usize,
@@ -104,22 +70,31 @@ pub enum TensorCause {
     },
 }
 
-/// The cause, given the keys that the model needs and the files lack, those that the files have and the model has no
-/// use for, and the prefix that files of the family may have or not.
+/// What of the tensors in the files is not as the model needs it.
+pub(super) struct Differences<'a> {
+    /// The keys that the model needs and the files lack.
+    pub(super) missing: BTreeSet<&'a str>,
+    /// Those that the files have and the model has no use for.
+    pub(super) unused: BTreeSet<&'a str>,
+    /// Those that the model needs, in a format that is not read.
+    pub(super) unread: BTreeMap<&'a str, Dtype>,
+}
+
+/// The cause, given the differences, whether any tensor has a format, and the prefix that files of the family may have or not.
 pub(super) fn cause(
-    missing: &BTreeSet<&str>,
-    unused: &BTreeSet<&str>,
+    differences: &Differences<'_>,
+    has: impl Fn(Dtype) -> bool,
     optional: &str,
 ) -> Option<TensorCause> {
-    let such = |is: &dyn Fn(&str) -> bool| {
-        let mut keys = unused.iter().filter(|key| is(key));
-        keys.next().map(|first| ((*first).to_owned(), 1 + keys.count()))
-    };
-    if let Some((key, count)) = such(&|key| ADAPTED.iter().any(|part| key.contains(part))) {
+    let Differences { missing, unused, unread } = differences;
+    let mut adapted = unused.iter().filter(|key| ADAPTED.iter().any(|part| key.contains(part)));
+    if let Some(key) = adapted.next() {
+        let (key, count) = ((*key).to_owned(), 1 + adapted.count());
         return Some(TensorCause::Adapted { key, count });
     }
-    if let Some((key, count)) = such(&|key| QUANTISED.iter().any(|end| key.ends_with(end))) {
-        return Some(TensorCause::Quantised { key, count });
+    if let Some((scheme, key, count)) = scheme::of_tensors(unused.iter().copied(), unread, has) {
+        let (called, way, key) = (scheme.called, scheme.way, key.to_owned());
+        return Some(TensorCause::Quantised { called, way, key, count });
     }
     wrapped_whole(missing, unused, optional).or_else(|| wrapped_in_parts(missing, unused, optional))
 }
@@ -176,8 +151,12 @@ mod tests {
     use super::*;
 
     fn found(missing: &[&str], unused: &[&str]) -> Option<TensorCause> {
-        let (missing, unused) = (missing.iter().copied(), unused.iter().copied());
-        cause(&missing.collect(), &unused.collect(), "model.")
+        let differences = Differences {
+            missing: missing.iter().copied().collect(),
+            unused: unused.iter().copied().collect(),
+            unread: BTreeMap::new(),
+        };
+        cause(&differences, |_| false, "model.")
     }
 
     #[test]
@@ -224,10 +203,12 @@ mod tests {
         let expected = TensorCause::Adapted { key: key.into(), count: 2 };
         let factor = "model.layers.0.q_proj.lora_A.default.weight";
         assert_eq!(found(&["model.layers.0.q_proj.weight"], &[key, factor]), Some(expected));
-        for end in QUANTISED {
-            let key = format!("model.layers.0.q_proj{end}");
-            let expected = TensorCause::Quantised { key: key.clone(), count: 1 };
-            assert_eq!(found(&["model.layers.0.q_proj.weight"], &[&key]), Some(expected));
-        }
+        let key = "model.layers.0.q_proj.W_q";
+        let Some(TensorCause::Quantised { called, key: first, count, .. }) =
+            found(&["model.layers.0.q_proj.weight"], &[key])
+        else {
+            panic!("nothing is told")
+        };
+        assert_eq!((called, first.as_str(), count), ("HQQ", key, 1));
     }
 }

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use burn_lora_files::instead::{self, Known};
 
+use crate::ModelError;
+
 /// What directories hold in the place of a model of transformers.
-const OTHERS: [Known; 24] = [
+const OTHERS: [Known; 30] = [
     ("", ".gguf", "name that file itself as the model"),
     (
         "adapter_config",
@@ -48,6 +50,12 @@ const OTHERS: [Known; 24] = [
         "these are an adapter's factors: name its base as the model, and this directory as the adapter",
     ),
     ("", ".safetensors", "if it is the whole model, name it `model.safetensors`"),
+    ("", ".tar", "unpack it there: `tar xf FILE`"),
+    ("", ".tgz", "unpack it there: `tar xf FILE`"),
+    ("", ".tar.gz", "unpack it there: `tar xf FILE`"),
+    ("", ".gz", "unpack it there: `gzip -d FILE`"),
+    ("", ".zst", "unpack it there: `zstd -d FILE`"),
+    ("", ".zip", "unpack it there: `unzip FILE`"),
 ];
 
 const PICKLE: &str = "a pickle is not read: save the model as safetensors";
@@ -104,6 +112,27 @@ fn shard(name: &str) -> Option<(String, usize)> {
     let number = |digits: &str| (digits.len() == 5).then(|| digits.parse::<usize>().ok())?;
     let of = number(of)?;
     number(part).filter(|part| (1..=of).contains(part)).map(|_| (base.to_owned(), of))
+}
+
+/// What is wrong with naming a file, where the directory of a model was meant.
+pub(crate) fn file(path: &Path) -> ModelError {
+    let path = path.to_owned();
+    if is_of_weights(&path) {
+        return ModelError::FileOfWeights { path };
+    }
+    let kind = burn_lora_files::kind::of_file(&path);
+    let what = kind.map_or_else(
+        || "it is a file: name the directory that it is in".to_owned(),
+        |kind| kind.to_string(),
+    );
+    ModelError::NoDirectory { path, what }
+}
+
+/// Whether a file holds weights, by its name.
+pub(crate) fn is_of_weights(path: &Path) -> bool {
+    let ends = ["safetensors", "bin", "pt", "pth", "ckpt", "onnx", "npz"];
+    let end = path.extension().and_then(|end| end.to_str());
+    path.is_file() && end.is_some_and(|end| ends.contains(&end))
 }
 
 /// The names of what is in the directory, sorted; none where there is none.

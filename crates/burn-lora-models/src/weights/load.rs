@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn_lora_files::floats::is_float;
+use burn_lora_files::floats::{Dtype, is_float};
 
-use super::cause::cause;
+use super::cause::{Differences, cause};
 use super::checkpoint::{Checkpoint, Entry};
 use super::manifest::Manifest;
 use super::{Builder, Random, Role, Source, Storage, TensorSpec, Values, WeightDtype};
@@ -219,7 +219,16 @@ fn plan(
             _ => false,
         };
     }
-    Err(match cause(&missing, &unused, keys.prefix) {
+    let needed = found.values().filter(|(_, entry)| !is_float(entry.dtype));
+    let mut unread: BTreeMap<&str, Dtype> =
+        needed.map(|(key, entry)| (key.as_str(), entry.dtype)).collect();
+    // One among other problems is a line of theirs.
+    if unread.len() < problems.len().min(2) {
+        unread.clear();
+    }
+    let has = |format: Dtype| checkpoint.tensors.values().any(|entry| entry.dtype == format);
+    let cause = cause(&Differences { missing, unused, unread }, has, keys.prefix);
+    Err(match cause {
         Some(cause) => ModelError::OtherTensors { dir, cause },
         None => ModelError::Tensors { dir, problems },
     })

@@ -210,6 +210,10 @@ fn a_sliding_window_in_use_is_the_longest_sequence() {
     assert_eq!(context(mistral(json!(4096))), Some(64));
     assert_eq!(context(mistral(Value::Null)), Some(64));
     check_refused(mistral(json!(0)), &["`sliding_window` is 0"]);
+    // Its code asks for no kinds of layers.
+    let full = json!(["full_attention", "full_attention"]);
+    let types = json!({"model_type": "mistral", "sliding_window": 32, "layer_types": full});
+    assert_eq!(context(llama(types)), Some(32));
     let qwen = |changes: Value| {
         let mut all = json!({"model_type": "qwen2", "sliding_window": 32});
         all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
@@ -244,7 +248,7 @@ fn keys_that_change_what_is_computed_are_refused_by_every_family() {
         }
     };
     let neutral = [json!(null), json!(1.0), json!(false)];
-    let cases: [(&str, [Value; 2], &[usize]); 13] = [
+    let cases: [(&str, [Value; 2], &[usize]); 20] = [
         ("attn_logit_softcapping", [json!(50.0), json!(1.0)], &[0, 2]),
         ("final_logit_softcapping", [json!(30.0), json!(30)], &[0, 2]),
         ("embedding_multiplier", [json!(12.0), json!(0.5)], &[0, 1, 2]),
@@ -257,13 +261,25 @@ fn keys_that_change_what_is_computed_are_refused_by_every_family() {
         ("num_local_experts", [json!(8), json!(2)], &[0, 1, 2]),
         ("attention_chunk_size", [json!(16), json!(8192)], &[0, 2]),
         ("rotary_pct", [json!(0.25), json!(0.5)], &[0, 2]),
-        ("mlp_hidden_act", [json!("relu2"), json!("gelu_new")], &[0, 2]),
+        ("mlp_hidden_act", [json!("relu2"), json!("quick_gelu")], &[0, 2]),
+        ("pruned_heads", [json!({"0": [1]}), json!({"3": [0, 2]})], &[0, 2]),
+        ("n_heads", [json!(4), json!(1)], &[0, 2]),
+        ("norm_epsilon", [json!(1e-3), json!(0.1)], &[0, 2]),
+        ("d_kv", [json!(8), json!(2)], &[0, 2]),
+        ("position_embedding_base", [json!(5e5), json!(1000)], &[0, 2]),
+        ("per_layer_config", [json!({"0": {"head_dim": 8}}), json!([{"a": 1}])], &[0, 2]),
+        ("scale_attention", [json!(false), json!(0)], &[0]),
     ];
     for (key, values, passed) in cases {
         for model_type in ["llama", "mistral", "qwen2", "qwen3", "gpt2", "bloom", "bert", "roberta"]
         {
             for value in &values {
-                let said = format!("`{key}` is {value}: it ");
+                let shown = match value {
+                    Value::Object(_) => "an object".to_owned(),
+                    Value::Array(_) => "a list".to_owned(),
+                    other => other.to_string(),
+                };
+                let said = format!("`{key}` is {shown}: it ");
                 check_refused(of(model_type, key, value), &[said.as_str()]);
             }
             for at in passed {
@@ -289,6 +305,23 @@ fn keys_that_change_what_is_computed_are_refused_by_every_family() {
         json!({"attention_multiplier": 0.5, "query_pre_attn_scalar": 4, "mlp_hidden_act": "silu"}),
     )
     .unwrap();
+    for (model_type, key, value) in [
+        ("llama", "position_embedding_base", json!(10000)),
+        ("llama", "use_rope", json!(true)),
+        ("llama", "rms_norm_epsilon", json!(1e-6)),
+        ("llama", "hidden_activation", json!("swish")),
+        ("gpt2", "num_attention_heads", json!(2)),
+        ("gpt2", "mlp_hidden_act", json!("gelu_new")),
+        ("bloom", "n_embed", json!(8)),
+        ("bert", "kv_channels", json!(4)),
+        ("bert", "pooler_type", json!("first_token_transform")),
+        ("bert", "norm_first", json!(false)),
+    ] {
+        of(model_type, key, &value).unwrap();
+    }
+    check_refused(of("gpt2", "num_attention_heads", &json!(4)), &["is 4 and `n_head` is 2"]);
+    check_refused(of("bert", "norm_first", &json!(true)), &["norms behind the halves"]);
+    check_refused(of("llama", "norm_type", &json!("layernorm")), &["root mean squares"]);
     of("bloom", "alibi", &json!(true)).unwrap();
     check_refused(of("bloom", "alibi", &json!(false)), &["`alibi` is false"]);
     of("gpt2", "position_embedding_type", &json!("absolute")).unwrap();

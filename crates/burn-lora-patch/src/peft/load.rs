@@ -200,17 +200,22 @@ fn values(
     if let Some(cause) = one_cause(&problems).or_else(|| magnitudes(&problems)) {
         problems = vec![cause];
     }
-    let mut values = BTreeMap::new();
+    let (mut values, mut unread) = (BTreeMap::new(), Vec::new());
     for (key, view) in tensors() {
         match floats::values(view) {
             Some(read) => {
                 values.insert(key.clone(), read);
             }
-            None => problems.push(KeyProblem::Dtype {
-                key: key.clone(),
-                dtype: format!("{:?}", view.dtype()).to_lowercase(),
-            }),
+            None => unread.push((key.clone(), format!("{:?}", view.dtype()).to_lowercase())),
         }
+    }
+    // They are all of one format, and told once.
+    if let Some((key, dtype)) = unread.first().cloned() {
+        let dtype = match unread.len() - 1 {
+            0 => dtype,
+            others => format!("{dtype} (and {others} more tensors are not read)"),
+        };
+        problems.push(KeyProblem::Dtype { key, dtype });
     }
     if !problems.is_empty() {
         return Err(PatchError::Keys { origin: path.display().to_string(), problems });

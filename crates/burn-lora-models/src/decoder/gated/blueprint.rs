@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 
 use crate::ModelError;
 use crate::activation::Activation;
+use crate::config::{Rotary, Stated};
 use crate::decoder::rope::RopeConfig;
 use crate::fused::{Scores, rms_norm, silu_mul};
 use crate::weights::Builder;
@@ -59,6 +60,32 @@ pub struct Blueprint {
     pub tied: bool,
     /// The size that no logit exceeds.
     pub logit_cap: Option<f64>,
+}
+
+impl Blueprint {
+    /// What is computed with, for those who call it otherwise.
+    pub(crate) fn stated(&self) -> Stated<'static> {
+        let plain = Scores::of_heads(self.head_dim).scale;
+        Stated {
+            heads: self.n_heads,
+            kv_heads: self.n_kv_heads,
+            head_dim: self.head_dim,
+            scale: self.layers.first().map_or(plain, |layer| layer.scores.scale),
+            epsilon: self.epsilon,
+            rms: true,
+            norms_first: match self.norms {
+                GatedNorms::Before => Some(true),
+                GatedNorms::After => Some(false),
+                GatedNorms::Around => None,
+            },
+            activation: match self.gate {
+                Gate::Silu => None,
+                Gate::Activation(activation) => Some(activation),
+            },
+            rotary: Some(Rotary { theta: self.rope.theta, turned: self.turned }),
+            positions: Rotary::NAMES,
+        }
+    }
 }
 
 /// How a block attends.

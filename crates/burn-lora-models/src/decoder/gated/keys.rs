@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::blueprint::{Blueprint, LayerPlan};
 use super::{Gated, Sizes};
 use crate::ModelError;
-use crate::config::{Basics, ConfigKeys, Problems, keys_of, unread};
+use crate::config::{Basics, ConfigKeys, Problems, Stated, keys_of, unread};
 use crate::decoder::rope::{RopeConfig, turned};
 use crate::dropout::Dropouts;
 use crate::footprint::CostModel;
@@ -118,11 +118,9 @@ impl<F: GatedFamily> ConfigKeys for GatedKeys<F> {
         problems.positive("rms_norm_eps", self.rms_norm_eps);
         problems.not_negative("initializer_range", self.initializer_range);
         problems.probabilities([("attention_dropout", self.attention_dropout)]);
+        let mut unread = Map::new();
         match keys_of(std::mem::take(&mut self.others), Path::new("")) {
-            Ok((own, unread)) => {
-                self.own = own;
-                problems.extend(unread::problems(self, &unread));
-            }
+            Ok(read) => (self.own, unread) = read,
             Err(ModelError::Config { problems: found, .. }) => problems.extend(found),
             Err(other) => problems.add(other.to_string()),
         }
@@ -139,6 +137,11 @@ impl<F: GatedFamily> ConfigKeys for GatedKeys<F> {
         let turned = problems.take(turned(self.sizes().head_dim(), share));
         self.blueprint = Blueprint { rope, turned, ..self.plain() };
         self.own.amend(&mut self.blueprint, problems);
+        problems.extend(unread::problems(self, &unread));
+    }
+
+    fn stated(&self) -> Stated<'_> {
+        self.blueprint.stated()
     }
 
     fn basics(&self) -> Basics {
@@ -176,7 +179,7 @@ pub(crate) fn checkpoint_keys(blocks: usize, tied: bool) -> CheckpointKeys {
 }
 
 /// Whether that is a name of SiLU.
-pub(crate) fn is_silu(name: &str) -> bool {
+fn is_silu(name: &str) -> bool {
     matches!(name, "silu" | "swish")
 }
 

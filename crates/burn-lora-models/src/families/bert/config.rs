@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::footprint::EncoderCost;
 use crate::activation::Activation;
 use crate::classifier::{ClassifierConfig, numbered};
-use crate::config::{Basics, Checked, ConfigKeys, Problems};
+use crate::config::{Basics, Checked, ConfigKeys, Problems, Stated};
 use crate::dropout::Dropouts;
 use crate::footprint::CostModel;
 use crate::weights::{Blocks, CheckpointKeys};
@@ -147,10 +147,16 @@ impl ConfigKeys for BertKeys {
         }
     }
 
+    fn stated(&self) -> Stated<'_> {
+        let heads = (self.num_attention_heads, self.hidden_size);
+        let (epsilon, activation) = (self.layer_norm_eps, self.activation);
+        let plain = Stated::of_layer_norms(heads, epsilon, activation, Stated::LEARNED);
+        Stated { norms_first: Some(false), ..plain }
+    }
+
     fn does(&self, key: &str, value: &Value) -> Option<bool> {
         match key {
-            "hidden_activation" => value.as_str().map(|name| name == self.hidden_act),
-            "is_causal" => value.as_bool().map(|causal| !causal),
+            "is_causal" | "causal" | "use_causal_mask" => value.as_bool().map(|causal| !causal),
             "bidirectional" | "is_bidirectional" => value.as_bool(),
             _ => None,
         }
@@ -217,6 +223,10 @@ impl ConfigKeys for BertKeys {
         map.insert("id2label".into(), Value::Object(by_index.collect()));
         let by_label = numbered().map(|(index, label)| (label.clone(), json!(index)));
         map.insert("label2id".into(), Value::Object(by_label.collect()));
+        // What the base was trained for is not what this head does.
+        if map.get("problem_type").is_some_and(|kind| !kind.is_null()) {
+            map.insert("problem_type".into(), json!("single_label_classification"));
+        }
         // transformers counts id2label; two numbers that differ would be a trap.
         map.remove("num_labels");
         Cow::Owned(format!("{:#}\n", Value::Object(map)))

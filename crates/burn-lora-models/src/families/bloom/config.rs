@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::gguf;
-use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
+use crate::activation::Activation;
+use crate::config::{Basics, Checked, ConfigKeys, Problems, Stated, settings};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, DecoderCost, DecoderNames, HalfNorms, Norms};
 use crate::gguf::GgufFamily;
@@ -22,13 +23,10 @@ pub struct BloomKeys {
     /// Rows of the token table.
     pub vocab_size: usize,
     /// Width of the residual stream.
-    #[serde(alias = "n_embed")]
     pub hidden_size: usize,
     /// How many blocks.
-    #[serde(alias = "num_hidden_layers")]
     pub n_layer: usize,
     /// How many heads; divides `hidden_size`.
-    #[serde(alias = "num_attention_heads")]
     pub n_head: usize,
     /// Added under the root of each norm.
     pub layer_norm_epsilon: f64,
@@ -73,6 +71,11 @@ const NAMES: DecoderNames = DecoderNames {
 impl ConfigKeys for BloomKeys {
     const MODEL_TYPES: &'static [&'static str] = &["bloom"];
     const GGUF: &'static [GgufFamily] = &[gguf::BLOOM];
+    const ALSO: &'static [(&'static str, &'static str)] = &[
+        ("n_embed", "hidden_size"),
+        ("num_hidden_layers", "n_layer"),
+        ("num_attention_heads", "n_head"),
+    ];
 
     fn check(&mut self, _: &'static str, problems: &mut Problems) {
         problems.blocks("n_layer", self.n_layer);
@@ -98,14 +101,15 @@ impl ConfigKeys for BloomKeys {
         settings(self)
     }
 
-    fn does(&self, key: &str, value: &Value) -> Option<bool> {
-        match key {
-            "alibi" | "use_alibi" => value.as_bool(),
-            // What the training's own code had it from.
-            "offset_alibi" => Some(true),
-            "position_embedding_type" => value.as_str().map(|kind| kind == "alibi"),
-            _ => None,
-        }
+    fn stated(&self) -> Stated<'_> {
+        let heads = (self.n_head, self.hidden_size);
+        let epsilon = self.layer_norm_epsilon;
+        Stated::of_layer_norms(heads, epsilon, Activation::GeluTanh, &["alibi"])
+    }
+
+    fn does(&self, key: &str, _: &Value) -> Option<bool> {
+        // What the training's own code had its positions from.
+        (key == "offset_alibi").then_some(true)
     }
 
     fn basics(&self) -> Basics {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::gguf;
 use crate::activation::Activation;
-use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
+use crate::config::{Basics, Checked, ConfigKeys, Problems, Stated, settings};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, DecoderCost, DecoderNames, HalfNorms, Norms};
 use crate::gguf::GgufFamily;
@@ -94,6 +94,12 @@ impl Gpt2Keys {
 impl ConfigKeys for Gpt2Keys {
     const MODEL_TYPES: &'static [&'static str] = &["gpt2"];
     const GGUF: &'static [GgufFamily] = &[gguf::GPT2];
+    const ALSO: &'static [(&'static str, &'static str)] = &[
+        ("hidden_size", "n_embd"),
+        ("num_hidden_layers", "n_layer"),
+        ("num_attention_heads", "n_head"),
+        ("max_position_embeddings", "n_positions"),
+    ];
 
     fn check(&mut self, _: &'static str, problems: &mut Problems) {
         problems.blocks("n_layer", self.n_layer);
@@ -130,14 +136,9 @@ impl ConfigKeys for Gpt2Keys {
         settings(self)
     }
 
-    fn does(&self, key: &str, value: &Value) -> Option<bool> {
-        match key {
-            "hidden_act" | "hidden_activation" => {
-                value.as_str().map(|name| name == self.activation_function)
-            }
-            "position_embedding_type" => value.as_str().map(|kind| kind == "absolute"),
-            _ => None,
-        }
+    fn stated(&self) -> Stated<'_> {
+        let heads = (self.n_head, self.n_embd);
+        Stated::of_layer_norms(heads, self.layer_norm_epsilon, self.activation, Stated::LEARNED)
     }
 
     fn basics(&self) -> Basics {

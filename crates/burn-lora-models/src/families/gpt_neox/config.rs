@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::activation::Activation;
-use crate::config::{Basics, Checked, ConfigKeys, Problems};
+use crate::config::{Basics, Checked, ConfigKeys, Problems, Rotary, Stated};
 use crate::decoder::rope::{RopeConfig, turned};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, DecoderCost, DecoderNames, HalfNorms, Norms};
@@ -124,6 +124,14 @@ impl ConfigKeys for GptNeoXKeys {
         ]);
         self.activation = problems.take(Activation::parse("hidden_act", &self.hidden_act));
         self.check_positions(problems);
+    }
+
+    fn stated(&self) -> Stated<'_> {
+        let heads = (self.num_attention_heads, self.hidden_size);
+        let (epsilon, activation) = (self.layer_norm_eps, self.activation);
+        let rotary = Rotary { theta: self.rope.theta, turned: self.turned };
+        let plain = Stated::of_layer_norms(heads, epsilon, activation, Rotary::NAMES);
+        Stated { rotary: Some(rotary), ..plain }
     }
 
     fn basics(&self) -> Basics {

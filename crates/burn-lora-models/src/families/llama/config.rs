@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::gguf;
-use crate::config::{Basics, Checked, ConfigKeys, Problems, settings};
+use crate::config::{Basics, Checked, ConfigKeys, Problems, Stated, settings};
 use crate::decoder::gated::{
-    Blueprint, Gated, HeadNorms, LayerPlan, Sizes, checkpoint_keys, is_silu, only_silu,
+    Blueprint, Gated, HeadNorms, LayerPlan, Sizes, checkpoint_keys, only_silu,
 };
 use crate::decoder::rope::RopeConfig;
 use crate::dropout::Dropouts;
@@ -119,15 +119,13 @@ impl ConfigKeys for LlamaKeys {
         settings(self)
     }
 
+    fn stated(&self) -> Stated<'_> {
+        self.blueprint().stated()
+    }
+
     fn does(&self, key: &str, value: &Value) -> Option<bool> {
-        let same = |number: f64| value.as_f64().map(|given| (given / number - 1.0).abs() < 1e-6);
         match key {
             "use_qk_norm" | "qk_norm" => value.as_bool().map(|on| on == self.qk_norm()),
-            "attention_multiplier" => same((self.head_dim() as f64).sqrt().recip()),
-            "query_pre_attn_scalar" => same(self.head_dim() as f64),
-            "hidden_activation" | "activation_function" | "mlp_hidden_act" => {
-                value.as_str().map(is_silu)
-            }
             _ => None,
         }
     }
@@ -265,8 +263,9 @@ impl LlamaKeys {
             Variant::Llama => self.use_sliding_window != Some(false),
         };
         let on_some_layer = match (&self.layer_types, self.variant) {
+            // Its code asks for no more than the size.
+            (_, Variant::Mistral) => true,
             (Some(types), _) => types.iter().any(|kind| kind != "full_attention"),
-            (None, Variant::Mistral) => true,
             (None, _) => self.max_window_layers.is_none_or(|first| first < self.num_hidden_layers),
         };
         (switched_on && on_some_layer).then_some(window)
