@@ -4,9 +4,10 @@
 //! model, a batch, PEFT's base logits, and one folder per adapter as PEFT saved it, with PEFT's
 //! logits, merged logits, gradients and 20-step loss curve; or what `fixtures/init/generate.py` writes,
 //! one folder per initialisation (`start.rs`); or the folder `many` of `generate_more.py`, several adapters on one model
-//! (`many.rs`). Whatever sizes and seeds it was made with, everything is
+//! (`many.rs`); or its folder `conv` (`conv.rs`). Whatever sizes and seeds it was made with, everything is
 //! read from the files.
 
+mod conv;
 mod fixture;
 mod many;
 mod measure;
@@ -24,7 +25,7 @@ use crate::processor;
 /// Compare with PEFT, number by number
 #[derive(clap::Args)]
 pub struct Parity {
-    /// Directories such as fixtures/golden, fixtures/init and fixtures/many [default: those]
+    /// Directories such as fixtures/golden, fixtures/init, fixtures/many and fixtures/conv [default: those]
     dirs: Vec<PathBuf>,
     /// The device to compute on
     #[arg(long, default_value = "cpu")]
@@ -43,14 +44,15 @@ const LEAST_STEPS: usize = 3;
 pub fn run(parity: &Parity) -> Result<(), Box<dyn std::error::Error>> {
     let device = burn_lora::device::parse(&parity.device)?.autodiff();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
-    let default = ["golden", "init", "many"].map(|name| fixtures.join(name));
+    let default = ["golden", "init", "many", "conv"].map(|name| fixtures.join(name));
     let roots = if parity.dirs.is_empty() { &default[..] } else { &parity.dirs[..] };
-    let (mut fixtures, mut several) = (Vec::new(), Vec::new());
+    let (mut fixtures, mut several, mut nets) = (Vec::new(), Vec::new(), Vec::new());
     for root in roots {
         fixtures.extend(Fixture::find(root)?.into_iter().filter(|found| !many::is_one(&found.dir)));
         several.extend(many::find(root)?);
+        nets.extend(conv::find(root)?);
     }
-    if fixtures.is_empty() && several.is_empty() {
+    if fixtures.is_empty() && several.is_empty() && nets.is_empty() {
         return Err(
             "no adapter found: a directory needs <architecture>/<adapter>/adapter_config.json"
                 .into(),
@@ -85,14 +87,14 @@ pub fn run(parity: &Parity) -> Result<(), Box<dyn std::error::Error>> {
     println!("\ntolerances: logits {LOGITS:.0e}, gradients {GRADIENTS:.0e}, curve {CURVE:.0e}");
     failed += compare_starts(&starts, &device);
     let (of_several, rows) = many::compare(&several, &device);
-    failed += of_several;
+    failed += of_several + conv::compare(&nets, &device);
     for line in &skipped {
         println!("skipped {line}");
     }
     match failed {
         0 => Ok(()),
         count => {
-            let all = fixtures.len() + starts.len() + rows - skipped.len();
+            let all = fixtures.len() + starts.len() + rows + nets.len() - skipped.len();
             Err(format!("{count} of {all} beyond tolerance").into())
         }
     }

@@ -160,6 +160,15 @@ pub enum PatchError {
         /// The table.
         table: String,
     },
+    /// Merging for good would need a convolution without groups.
+    #[error(
+        "the adapter on `{layer}` sees the channels of all groups of the convolution, as PEFT's do, and no convolution with groups is what \
+         the two are together: merge it beside the base (`merge`), for model code that calls `lora_forward`; nothing was merged"
+    )]
+    CrossesGroups {
+        /// The layer.
+        layer: String,
+    },
     /// A tensor's values could not be read from its device.
     #[error("the values of `{path}` cannot be read: {reason}")]
     Unreadable {
@@ -580,6 +589,15 @@ pub enum KeyProblem {
         /// The type of its elements.
         dtype: String,
     },
+    /// A factor A sees the channels of all groups of a convolution, and the one on the model those of its own.
+    #[error(
+        "groups: `{key}` sees the channels of all groups of its convolution, and the adapter on the model those of one: load it as an \
+         adapter of its own"
+    )]
+    CrossesGroups {
+        /// The key.
+        key: String,
+    },
     /// The number of values is not what the shape says.
     #[error("values: `{key}` has {count} values, its shape {shape:?} has {expected}")]
     Count {
@@ -650,8 +668,10 @@ fn instead_of_head(role: Role, table: &str) -> String {
 /// What can be adapted, of which a module is none.
 pub(crate) fn adaptable(kind: ModuleKind) -> &'static str {
     match kind {
-        ModuleKind::Embedding => "this kind of adapter is for linear layers",
-        _ => "only linear layers and embeddings are adapted",
+        ModuleKind::Embedding | ModuleKind::Convolution => {
+            "this kind of adapter is for linear layers"
+        }
+        _ => "only linear layers, embeddings and convolutions are adapted",
     }
 }
 

@@ -106,8 +106,47 @@
 //! # }
 //! ```
 //!
-//! The layer reads its weight with `weight.val()`, which is the changed one. Convolutions and embeddings are
-//! not adapted; they can be trained whole.
+//! The layer reads its weight with `weight.val()`, which is the changed one.
+//!
+//! # Embeddings and convolutions
+//!
+//! Targets that name them pick them, by LoRA and DoRA; `all-linear` does not. Of Burn's `Conv1d`, `Conv2d` and `Conv3d` whatever
+//! the stride, the padding and the dilation; with groups the rank is one that they divide. An unchanged model composes the kernel,
+//! a product as small as the kernel itself whatever the size of an image, and the gradient goes through the kernel;
+//! [`conv.lora_forward(x)`](crate::ConvForward::lora_forward) in the place of `conv.forward(x)` convolves with the factors and never
+//! computes a gradient of the kernel.
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::nn::conv::{Conv2d, Conv2dConfig};
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::Tensor;
+//! use burn_lora_patch::prelude::*;
+//!
+//! #[derive(Module, Debug)]
+//! struct Eye {
+//!     conv: Conv2d,
+//!     head: Linear,
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = burn_lora_patch::device::parse("cpu")?.autodiff();
+//! let eye = Eye {
+//!     conv: Conv2dConfig::new([4, 8], [3, 3]).with_dilation([2, 2]).with_groups(2).init(&device),
+//!     head: LinearConfig::new(8, 3).init(&device),
+//! };
+//! let (eye, report) = eye.with_lora(&LoraConfig::new(4).with_targets(["conv", "head"]))?;
+//! assert!(report.to_string().contains("adapted: 1 of 1 linears, 1 convolution"));
+//! let x = Tensor::<4>::ones([2, 4, 9, 9], &device);
+//! assert_eq!(eye.conv.forward(x).dims(), [2, 8, 5, 5]);
+//! let merged = eye.merge_and_unload_lora()?;
+//! # let _ = merged;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! PEFT's adapters on convolutions with groups see the channels of all groups. They load with a warning: such a layer has to be called by
+//! `lora_forward`, and is merged beside the base ([`merge`](crate::merge)), which PEFT does not do at all, but never for good.
 //!
 //! # A training loop
 //!

@@ -39,6 +39,7 @@ pub mod combine;
 mod config;
 mod error;
 mod group;
+mod groups;
 pub mod guide;
 mod layout;
 mod module;
@@ -80,13 +81,13 @@ pub use tensors::{set_tensors, trainable_factors, trainable_ids, trainable_tenso
 pub use burn_lora;
 #[doc(inline)]
 pub use burn_lora::{
-    Adapter, AdapterConfig, Adapters, Init, LoraError, LoraForward, Method, device,
+    Adapter, AdapterConfig, Adapters, ConvForward, Init, LoraError, LoraForward, Method, device,
 };
 
 /// All that a program with a model of its own needs: `use burn_lora_patch::prelude::*;`.
 pub mod prelude {
     pub use burn::config::Config as _;
-    pub use burn_lora::{Init, LoraForward, Method};
+    pub use burn_lora::{ConvForward, Init, LoraForward, Method};
 
     pub use crate::{
         Combination, CombineOptions, Layout, LoadOptions, LoraConfig, LoraModule, PatchError,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor};
-use burn_lora::{Adapter, AdapterConfig, Adapters, FrozenWeight, LoraError, Sizes, unshared};
+use burn_lora::{Adapter, AdapterConfig, Adapters, FrozenWeight, LoraError, unshared};
 use burn_lora_files::{fnv, splitmix};
 use burn_lora_text::{and, listed};
 
@@ -53,9 +53,10 @@ pub fn patch<M: Module>(model: &mut M, config: &LoraConfig) -> Result<PatchRepor
     let plan = Plan::with_weights(model, config, Unmatched::Refused)?;
     let sets = plan.sets(model, &PeftConfig::new(config), |linear, weight| {
         let (seed, settings) = (layer_seed(config.seed, &linear.path), plan.settings(linear));
-        match linear.table {
-            true => Adapter::init_embedding(&config.name, settings, weight, seed),
-            false => Adapter::init(&config.name, settings, weight, seed),
+        match &linear.kernel {
+            Some(kernel) => Adapter::init_convolution(&config.name, settings, weight, kernel, seed),
+            None if linear.table => Adapter::init_embedding(&config.name, settings, weight, seed),
+            None => Adapter::init(&config.name, settings, weight, seed),
         }
     })?;
     *model = add_sets(plan.frozen(model), sets);
@@ -237,11 +238,11 @@ fn check_settings(scan: &Scan, selection: &Selection) -> Result<(), PatchError> 
         {
             return failed(problem);
         }
-        let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank: settings.rank };
-        let fits = settings.method.fits(sizes);
-        let fits = fits.and_then(|()| match linear.table {
-            true => settings.of_embedding().map(drop),
-            false => settings.fits(linear.d_in, linear.d_out),
+        let fits = settings.method.fits(linear.sizes(settings.rank));
+        let fits = fits.and_then(|()| match linear.kernel {
+            Some(_) => settings.of_convolution().map(drop),
+            None if linear.table => settings.of_embedding().map(drop),
+            None => settings.fits(linear.d_in, linear.d_out),
         });
         if let Err(source) = fits {
             return failed(source);
@@ -314,13 +315,13 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
         .layers()
         .iter()
         .zip(&selection.statuses)
-        // Whoever asks for no embedding is told of none.
-        .filter(|(layer, status)| !layer.table || **status != LayerStatus::NotTargeted)
+        // Whoever asks for no embedding and no convolution is told of none.
+        .filter(|(layer, status)| layer.is_linear() || **status != LayerStatus::NotTargeted)
         .map(|(linear, status)| {
             let method = config.adapter.method;
             let settings = selection.settings.get(&linear.path);
             let (rank, scale) = settings.map_or((0, 0.0), |it| (it.rank, it.scale()));
-            let sizes = Sizes { d_in: linear.d_in, d_out: linear.d_out, rank };
+            let sizes = linear.sizes(rank);
             let (adapter_params, trained_params) = match status {
                 LayerStatus::Adapted => (method.count(sizes), method.trained(sizes)),
                 _ => (0, 0),
@@ -330,6 +331,7 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
                 d_in: linear.d_in,
                 d_out: linear.d_out,
                 table: linear.table,
+                kernel: linear.kernel.clone(),
                 status: status.clone(),
                 rank,
                 scale,
@@ -379,7 +381,7 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
     }
     let mut narrow: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
     for layer in adapted() {
-        let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank: layer.rank };
+        let sizes = layer.sizes();
         if layer.rank > config.adapter.method.useful_rank(sizes) {
             narrow.entry(layer.rank).or_default().push(&layer.path);
         }

@@ -4,10 +4,11 @@
 
 use std::fmt;
 
-use burn_lora::Method;
+use burn_lora::{Kernel, Method, Sizes};
 use burn_lora_text::{grouped, part};
 
 use crate::error::Role;
+use crate::scan::sizes_of;
 
 /// What was picked, what it costs, and what should be looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +27,7 @@ pub struct PatchReport {
     pub(crate) warnings: Vec<String>,
 }
 
-/// One linear layer of the model, or an embedding that is targeted.
+/// One linear layer of the model, or an embedding or a convolution that is targeted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerReport {
     /// The layer's path.
@@ -37,6 +38,8 @@ pub struct LayerReport {
     pub d_out: usize,
     /// Whether it is an embedding's table, `[rows, d]`.
     pub table: bool,
+    /// Of a convolution: what its kernel is like.
+    pub kernel: Option<Kernel>,
     /// What became of it.
     pub status: LayerStatus,
     /// The rank of its adapter; 0 without one.
@@ -47,6 +50,23 @@ pub struct LayerReport {
     pub adapter_params: usize,
     /// How many of them are trained ([`Method::trained`]).
     pub trained_params: usize,
+}
+
+impl LayerReport {
+    /// Whether it is a linear layer, and no embedding and no convolution.
+    pub fn is_linear(&self) -> bool {
+        !self.table && self.kernel.is_none()
+    }
+
+    /// The groups that its adapter deals the rank out to: those of a convolution.
+    pub fn groups(&self) -> usize {
+        self.kernel.as_ref().map_or(1, |kernel| kernel.groups)
+    }
+
+    /// The sizes of its adapter.
+    pub(crate) fn sizes(&self) -> Sizes {
+        sizes_of(self.kernel.as_ref(), [self.d_in, self.d_out], self.rank)
+    }
 }
 
 /// What became of one linear layer.
@@ -122,13 +142,25 @@ impl PatchReport {
         self.with_adapter().count()
     }
 
+    /// Counts the factors of these layers as those of adapters that see the channels of all groups.
+    pub(crate) fn cross_groups(&mut self, paths: &[String]) {
+        for layer in self.layers.iter_mut().filter(|layer| paths.contains(&layer.path)) {
+            layer.kernel = layer.kernel.take().map(|kernel| kernel.with_crossing(true));
+            let (params, trained) = (layer.adapter_params, layer.trained_params);
+            layer.adapter_params = self.method.count(layer.sizes());
+            layer.trained_params = self.method.trained(layer.sizes());
+            self.total += layer.adapter_params - params;
+            self.trainable += layer.trained_params - trained;
+        }
+    }
+
     fn with_adapter(&self) -> impl Iterator<Item = &LayerReport> {
         self.layers.iter().filter(|layer| layer.status == LayerStatus::Adapted)
     }
 
     /// How many linear layers the model has.
     pub fn linears(&self) -> usize {
-        self.layers.iter().filter(|layer| !layer.table).count()
+        self.layers.iter().filter(|layer| layer.is_linear()).count()
     }
 
     /// How many parameters are trained: of the factors, and of the modules trained whole.
@@ -247,12 +279,17 @@ impl fmt::Display for PatchReport {
             writeln!(f, "biases trained: {} ({} parameters)", grouped(count), grouped(params))?;
         }
         let tables = self.with_adapter().filter(|layer| layer.table).count();
-        write!(f, "adapted: {} of {} linears", self.adapted() - tables, self.linears())?;
-        match tables {
-            0 => writeln!(f)?,
-            1 => writeln!(f, ", 1 embedding")?,
-            _ => writeln!(f, ", {tables} embeddings")?,
+        let convolutions = self.with_adapter().filter(|layer| layer.kernel.is_some()).count();
+        let linears = self.adapted() - tables - convolutions;
+        write!(f, "adapted: {linears} of {} linears", self.linears())?;
+        for (count, what) in [(tables, "embedding"), (convolutions, "convolution")] {
+            match count {
+                0 => {}
+                1 => write!(f, ", 1 {what}")?,
+                _ => write!(f, ", {count} {what}s")?,
+            }
         }
+        writeln!(f)?;
         write!(f, "{}", self.trainable_line())?;
         for warning in &self.warnings {
             write!(f, "\nwarning: {warning}")?;
@@ -271,6 +308,7 @@ mod tests {
             d_in: 16,
             d_out: 8,
             table: false,
+            kernel: None,
             status,
             rank: 4,
             scale: 2.0,

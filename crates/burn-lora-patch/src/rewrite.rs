@@ -8,8 +8,8 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor, TensorReadError};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{DType, Shape, Tensor, TensorReadError};
 use burn_lora::{Adapter, Adapters, FrozenWeight, attach_sets, detach, sets};
 
 use crate::LoadOptions;
@@ -252,8 +252,11 @@ fn folded<M: Module>(
     let sets = attached_sets(&model)?;
     check_tables(&model, &sets)?;
     put_bases(detach(model), sets, |layer, base, set| {
-        let format = base.dtype();
+        let (format, size) = (base.dtype(), base.shape().num_elements());
         let set = finite(layer, set.merge(base.clone()))?;
+        if set.merged().is_some_and(|merged| merged.shape().num_elements() != size) {
+            return Err(PatchError::CrossesGroups { layer: layer.to_owned() });
+        }
         Ok(set.merged().map_or(base, |merged| in_format(merged.clone(), format)))
     })
 }
@@ -318,7 +321,8 @@ fn finite(layer: &str, set: Adapters) -> Result<Adapters, PatchError> {
     }
 }
 
-/// The weights of linear layers, which are not initialised by being looked at.
+/// The weights of layers as matrices, that of a convolution flattened. Those of linear layers and embeddings are not
+/// initialised by being looked at.
 pub(crate) fn weights<M: Module, T>(
     model: &M,
     layers: &BTreeMap<String, T>,
@@ -333,10 +337,15 @@ pub(crate) fn weights<M: Module, T>(
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let any: &dyn Any = param;
-            if let Some(layer) = layer_of(&self.trail, self.layers)
-                && let Some(weight) = any.downcast_ref::<Param<Tensor<2>>>()
-            {
-                self.found.insert(layer, weight.clone());
+            if let Some(layer) = layer_of(&self.trail, self.layers) {
+                let weight = match any.downcast_ref::<Param<Tensor<2>>>() {
+                    Some(weight) => weight.clone(),
+                    None => {
+                        let flat = FrozenWeight::flattened(param.base()).into_tensor();
+                        Param::initialized(ParamId::new(), flat)
+                    }
+                };
+                self.found.insert(layer, weight);
             }
         }
     }
@@ -373,7 +382,7 @@ fn put_bases<M: Module, T>(
                 return param;
             }
             let Some(layer) = layer_of(&self.trail, &self.replaced) else { return param };
-            let Some(base) = as_rank::<D, 2>(param.base()) else { return param };
+            let base = FrozenWeight::flattened(param.base()).into_tensor();
             let Some(of_layer) = self.replaced.remove(&layer) else { return param };
             let new = match (self.value)(&layer, base, of_layer) {
                 Ok(new) => new,
@@ -382,8 +391,9 @@ fn put_bases<M: Module, T>(
                     return param;
                 }
             };
-            let Some(new) = as_rank::<2, D>(new) else { return param };
-            param.map(|old| new.detach().set_require_grad(old.is_require_grad()))
+            param.map(|old| {
+                as_rank::<D>(new, old.shape()).detach().set_require_grad(old.is_require_grad())
+            })
         }
     }
     let mut put = Put { trail: Trail::default(), replaced, value, failed: None };
@@ -391,10 +401,14 @@ fn put_bases<M: Module, T>(
     put.failed.map_or(Ok(model), Err)
 }
 
-/// The same tensor where `A` and `B` are the same number of dimensions.
-fn as_rank<const A: usize, const B: usize>(tensor: Tensor<A>) -> Option<Tensor<B>> {
-    let tensor: Box<dyn Any> = Box::new(tensor);
-    tensor.downcast().ok().map(|tensor| *tensor)
+/// A matrix as the weight of that shape that it is.
+fn as_rank<const D: usize>(matrix: Tensor<2>, shape: Shape) -> Tensor<D> {
+    // No reshape where it is one already: a tensor that carries blocks is no carrier after it.
+    let any: Box<dyn Any> = Box::new(matrix.clone());
+    match any.downcast::<Tensor<D>>() {
+        Ok(same) => *same,
+        Err(_) => matrix.reshape(shape),
+    }
 }
 
 /// Hangs the adapters of every set on the weight of its layer, beside those that hang there already.

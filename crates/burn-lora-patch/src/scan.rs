@@ -6,9 +6,9 @@
 //! ([`Layout`] says how the weight lies). Quantities come from the declared shapes, so a
 //! model whose parameters are not initialised yet is not initialised by being looked at.
 //!
-//! An embedding's table is a layer that can be adapted too, where a target names it: its rows are looked up.
-//!
-//! Left out: convolutions are seen (their names make errors better) but are not layers that can be adapted.
+//! An embedding's table and a convolution are layers that can be adapted too, where a target names them: Burn's `Conv1d`,
+//! `Conv2d` and `Conv3d`, whose kernel is a matrix that lies `[d_out, d_in]`. How many groups it has no visitor is shown
+//! (`groups.rs`).
 //!
 //! ```
 //! use burn::nn::transformer::TransformerEncoderConfig;
@@ -29,20 +29,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor};
-use burn_lora::FactorPath;
+use burn_lora::{FactorPath, Kernel, Sizes};
 
+use crate::groups::groups;
 use crate::layout::{Layout, LinearTypes, layout};
 use crate::path::{Trail, join, last_segment, parent};
 
 /// The name that Burn's own embedding has.
 const EMBEDDING: &str = "Embedding";
 
+/// The names that Burn's own convolutions have, and the dimensions of their weights.
+const CONVOLUTIONS: [(&str, usize); 3] = [("Conv1d", 3), ("Conv2d", 4), ("Conv3d", 5)];
+
 /// Everything about a model that patching needs, in the order of traversal.
 #[derive(Debug, Clone, Default)]
 pub struct Scan {
-    /// Linear layers, and then the tables of embeddings.
+    /// Linear layers, then the tables of embeddings, and then convolutions.
     layers: Vec<LinearLayer>,
     linears: usize,
+    /// Where the convolutions begin.
+    tables_end: usize,
     params: Vec<ParamInfo>,
     foreign: Vec<(String, String)>,
     kinds: BTreeMap<String, ModuleKind>,
@@ -51,12 +57,12 @@ pub struct Scan {
 }
 
 /// One linear layer: a 2-D `weight` held by a struct called `Linear`, or by a type that is declared; or an embedding's
-/// table.
+/// table, or a convolution.
 #[derive(Debug, Clone)]
 pub struct LinearLayer {
     /// Where the layer stands, such as `model.layers.0.self_attn.q_proj`.
     pub path: String,
-    /// Size of the input features, the rows of Burn's weight.
+    /// Size of the input features, the rows of Burn's weight; of a convolution the inputs of one output.
     pub d_in: usize,
     /// Size of the output features, the columns of Burn's weight.
     pub d_out: usize,
@@ -68,6 +74,28 @@ pub struct LinearLayer {
     pub device: Device,
     /// Whether it is the table of an embedding, `[d_in, d_out]` = `[rows, d]`.
     pub table: bool,
+    /// Of a convolution: what its kernel is like.
+    pub kernel: Option<Kernel>,
+}
+
+impl LinearLayer {
+    /// Whether it is a linear layer, and no embedding and no convolution.
+    pub fn is_linear(&self) -> bool {
+        !self.table && self.kernel.is_none()
+    }
+
+    /// The sizes of an adapter of that rank.
+    pub(crate) fn sizes(&self, rank: usize) -> Sizes {
+        sizes_of(self.kernel.as_ref(), [self.d_in, self.d_out], rank)
+    }
+}
+
+/// The sizes of an adapter of that rank on a layer, which is a convolution where it has a kernel.
+pub(crate) fn sizes_of(kernel: Option<&Kernel>, [d_in, d_out]: [usize; 2], rank: usize) -> Sizes {
+    match kernel {
+        Some(kernel) => kernel.sizes([d_in, d_out], rank),
+        None => Sizes { d_in, d_out, rank, groups: 1 },
+    }
 }
 
 /// One float parameter, or one factor of an adapter.
@@ -89,6 +117,8 @@ pub struct ParamInfo {
     pub adapted: bool,
     /// Of a factor: whether its layer is an embedding.
     pub of_table: bool,
+    /// Of a factor: the kernel of its layer, where that is a convolution.
+    pub kernel: Option<Kernel>,
 }
 
 /// What a float parameter is to patching.
@@ -148,8 +178,9 @@ impl Scan {
     pub fn with_types<M: Module>(model: &M, types: &LinearTypes) -> Self {
         let mut visitor = Visitor { state: state(model), ..Visitor::default() };
         model.visit(&mut visitor);
-        let Visitor { mut scan, weights, .. } = visitor;
+        let Visitor { mut scan, weights, kernels, .. } = visitor;
         scan.find_linears(weights, types);
+        scan.find_convolutions(model, kernels);
         scan.find_adapted();
         scan.kinds = kinds(&scan);
         scan
@@ -171,7 +202,17 @@ impl Scan {
                 let (d_in, d_out) = (param.shape[0], param.shape[1]);
                 let dtype = weight.is_initialized().then(|| weight.dtype());
                 let (layout, device) = (Layout::InOut, weight.lazy_device());
-                tables.push(LinearLayer { path, d_in, d_out, layout, dtype, device, table: true });
+                let (table, kernel) = (true, None);
+                tables.push(LinearLayer {
+                    path,
+                    d_in,
+                    d_out,
+                    layout,
+                    dtype,
+                    device,
+                    table,
+                    kernel,
+                });
                 continue;
             }
             let bias = biases.get(&path).copied();
@@ -191,11 +232,43 @@ impl Scan {
             };
             let dtype = weight.is_initialized().then(|| weight.dtype());
             let device = weight.lazy_device();
-            let table = false;
-            self.layers.push(LinearLayer { path, d_in, d_out, layout, dtype, device, table });
+            let (table, kernel) = (false, None);
+            self.layers.push(LinearLayer {
+                path,
+                d_in,
+                d_out,
+                layout,
+                dtype,
+                device,
+                table,
+                kernel,
+            });
         }
         self.linears = self.layers.len();
         self.layers.extend(tables);
+        self.tables_end = self.layers.len();
+    }
+
+    /// The convolutions, whose weights stand at these places among the parameters.
+    fn find_convolutions<M: Module>(&mut self, model: &M, kernels: Vec<Weight>) {
+        if kernels.is_empty() {
+            return;
+        }
+        let groups = groups(model);
+        for Weight { at, dtype, device } in kernels {
+            let ParamInfo { path, shape, id, .. } = &self.params[at];
+            let kernel = Kernel::new(shape, groups.get(&id.to_string()).copied().unwrap_or(1));
+            self.layers.push(LinearLayer {
+                path: parent(path).to_owned(),
+                d_in: shape[1..].iter().product(),
+                d_out: shape[0],
+                layout: Layout::OutIn,
+                dtype,
+                device,
+                table: false,
+                kernel: Some(kernel),
+            });
+        }
     }
 
     /// Which parameters stand in a layer that has an adapter.
@@ -204,10 +277,13 @@ impl Scan {
         let weights = factors.filter_map(|param| Some(FactorPath::parse(&param.path)?.weight));
         let layers: BTreeSet<String> = weights.map(|weight| parent(weight).to_owned()).collect();
         let tables: BTreeSet<String> = self.tables().iter().map(|it| it.path.clone()).collect();
+        let kernels: BTreeMap<String, Option<Kernel>> =
+            self.convolutions().iter().map(|it| (it.path.clone(), it.kernel.clone())).collect();
         for param in &mut self.params {
             param.adapted = layers.contains(parent(&param.path));
             let weight = FactorPath::parse(&param.path).map(|place| place.weight);
             param.of_table = weight.is_some_and(|weight| tables.contains(parent(weight)));
+            param.kernel = weight.and_then(|weight| kernels.get(parent(weight))?.clone());
         }
     }
 
@@ -218,10 +294,15 @@ impl Scan {
 
     /// The tables of embeddings.
     pub fn tables(&self) -> &[LinearLayer] {
-        &self.layers[self.linears..]
+        &self.layers[self.linears..self.tables_end]
     }
 
-    /// All layers that can be adapted: the linear layers, and then the tables.
+    /// The convolutions.
+    pub fn convolutions(&self) -> &[LinearLayer] {
+        &self.layers[self.tables_end..]
+    }
+
+    /// All layers that can be adapted: the linear layers, then the tables, and then the convolutions.
     pub(crate) fn layers(&self) -> &[LinearLayer] {
         &self.layers
     }
@@ -303,7 +384,9 @@ fn kinds(scan: &Scan) -> BTreeMap<String, ModuleKind> {
         let kind = match param.container.as_str() {
             EMBEDDING => ModuleKind::Embedding,
             container if container.ends_with("Norm") => ModuleKind::Norm,
-            container if container.contains("Conv") => ModuleKind::Convolution,
+            container if CONVOLUTIONS.iter().any(|(name, _)| *name == container) => {
+                ModuleKind::Convolution
+            }
             _ => ModuleKind::Other,
         };
         kinds.insert(owner.to_owned(), kind);
@@ -317,6 +400,13 @@ fn kinds(scan: &Scan) -> BTreeMap<String, ModuleKind> {
     kinds
 }
 
+/// A weight of the base: its place among the parameters, and what is known of it.
+struct Weight {
+    at: usize,
+    dtype: Option<DType>,
+    device: Device,
+}
+
 /// The visitor behind [`Scan::of`].
 #[derive(Default)]
 struct Visitor {
@@ -326,6 +416,8 @@ struct Visitor {
     state: BTreeSet<ParamId>,
     /// The 2-D weights of the base, with their places among the parameters.
     weights: Vec<(usize, Param<Tensor<2>>)>,
+    /// The weights of convolutions.
+    kernels: Vec<Weight>,
     scan: Scan,
 }
 
@@ -395,6 +487,14 @@ impl ModuleVisitor for Visitor {
         {
             self.weights.push((self.scan.params.len(), weight.clone()));
         }
+        if role == ParamRole::Base
+            && last_segment(&path) == "weight"
+            && CONVOLUTIONS.contains(&(container.as_str(), D))
+        {
+            let (at, device) = (self.scan.params.len(), param.lazy_device());
+            let dtype = param.is_initialized().then(|| param.dtype());
+            self.kernels.push(Weight { at, dtype, device });
+        }
         let info = ParamInfo {
             path,
             shape,
@@ -404,6 +504,7 @@ impl ModuleVisitor for Visitor {
             layout: None,
             adapted: false,
             of_table: false,
+            kernel: None,
         };
         self.scan.params.push(info);
     }

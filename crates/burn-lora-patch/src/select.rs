@@ -16,7 +16,7 @@ use crate::error::{Role, TargetProblem, adaptable};
 use crate::path::{is_named, join, last_segments, parent};
 use crate::peft::keys::Slot;
 use crate::report::{EntryMatch, LayerStatus};
-use crate::scan::{ModuleKind, ParamInfo, ParamRole, Scan};
+use crate::scan::{LinearLayer, ModuleKind, ParamInfo, ParamRole, Scan};
 use crate::settings::Settings;
 use crate::targets::{ALL_LINEAR, FullMatch, LayerIndex, Targets};
 
@@ -370,12 +370,11 @@ impl<'a> Selector<'a> {
     ) -> BTreeSet<usize> {
         let mut layers_seen = BTreeSet::new();
         let mut counts = vec![Counts::default(); entries.len()];
-        let embeds = self.config.adapter.method.embeds();
         for (layer, excluded) in self.scan.layers().iter().zip(excluded) {
             let path = layer.path.as_str();
             let matches = |&entry: &usize| {
-                let meant = !layer.table || embeds && !matches!(entries[entry], Entry::All);
-                meant && entries[entry].matches(path, self.config)
+                let named = self.can_be_named(layer) && !matches!(entries[entry], Entry::All);
+                (layer.is_linear() || named) && entries[entry].matches(path, self.config)
             };
             let named: Vec<usize> = (0..entries.len()).filter(matches).collect();
             let exact = named.iter().any(|&entry| entries[entry].is_exactly(path));
@@ -385,7 +384,7 @@ impl<'a> Selector<'a> {
                 LayerStatus::TrainedWhole
             } else if named.is_empty() {
                 match self.config.targets {
-                    _ if layer.table => LayerStatus::NotTargeted,
+                    _ if !layer.is_linear() => LayerStatus::NotTargeted,
                     Targets::AllLinear => LayerStatus::Head,
                     Targets::Names(_) | Targets::Regex(_) => LayerStatus::NotTargeted,
                 }
@@ -415,13 +414,20 @@ impl<'a> Selector<'a> {
         layers_seen
     }
 
+    /// Whether a layer that is no linear is one that this kind of adapter adapts.
+    fn can_be_named(&self, layer: &LinearLayer) -> bool {
+        let method = self.config.adapter.method;
+        (layer.table && method.embeds()) || (layer.kernel.is_some() && method.convolves())
+    }
+
     /// A pattern may match modules that cannot be adapted, beside those that are.
     fn warn_of_others(&mut self, entry: &Entry<'_>) {
         let Entry::Pattern(text, pattern) = entry else { return };
         let mut others = self.scan.modules().iter();
-        let embeds = self.config.adapter.method.embeds();
         let other = |(path, kind): &(&String, &ModuleKind)| {
-            let adapted = embeds && self.scan.tables().iter().any(|table| table.path == **path);
+            let layers = self.scan.layers().iter();
+            let adapted =
+                layers.filter(|it| self.can_be_named(it)).any(|layer| layer.path == **path);
             **kind != ModuleKind::Container && !adapted && pattern.is_match(path)
         };
         if let Some((path, kind)) = others.find(other) {
@@ -459,7 +465,7 @@ impl<'a> Selector<'a> {
     /// The biases that are trained.
     fn biases(&mut self) {
         let bias = self.config.bias;
-        let statuses = self.scan.linears().iter().zip(&self.selection.statuses);
+        let statuses = self.scan.layers().iter().zip(&self.selection.statuses);
         let adapted: BTreeSet<&str> = statuses
             .filter(|(_, status)| **status == LayerStatus::Adapted)
             .map(|(linear, _)| linear.path.as_str())

@@ -15,7 +15,7 @@ use burn_lora_text::nearest_ends;
 
 use crate::error::{KeyProblem, PatchError};
 use crate::path::{Trail, follow_trail, parent};
-use crate::peft::keys::{NamedTensor, Part, Slot};
+use crate::peft::keys::{NamedTensor, Part, Slot, crossing};
 use crate::peft::moved;
 use crate::rewrite::sets_by_layer;
 use crate::scan::{Scan, state};
@@ -95,6 +95,10 @@ pub fn set_tensors<M: Module>(
         return Err(PatchError::Keys { origin: "the given map".to_owned(), problems });
     }
     let values = tensors.into_iter().map(|(key, tensor)| (key, tensor.values)).collect();
+    crossing(&slots, &values).map_err(|problem| PatchError::Keys {
+        origin: "the given map".to_owned(),
+        problems: vec![problem],
+    })?;
     *model = moved::stored(model, &slots, values);
     Ok(())
 }

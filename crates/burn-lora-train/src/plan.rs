@@ -256,7 +256,8 @@ impl<M: TrainableModel> Outline<M> {
         let learned = |layer: &LayerReport| match layer.status {
             LayerStatus::Adapted => {
                 let rank = layer.rank;
-                let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
+                let sizes =
+                    Sizes { d_in: layer.d_in, d_out: layer.d_out, rank, groups: layer.groups() };
                 let dropout = section.lora.dropout > 0.0 && !layer.table;
                 let kept = method.kept(sizes, dropout);
                 let input = method.keeps_input() && !layer.table;
@@ -328,7 +329,7 @@ impl<M> Outline<M> {
 
     /// The products of an adapter of that rank beside a linear's own.
     fn products(&self, (d_in, d_out): (usize, usize), rank: usize) -> Products {
-        let products = |method: Method| method.products(Sizes { d_in, d_out, rank });
+        let products = |method: Method| method.products(Sizes { d_in, d_out, rank, groups: 1 });
         self.method.map(products).unwrap_or_default()
     }
 

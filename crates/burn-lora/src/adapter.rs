@@ -6,21 +6,24 @@
 //! weight. What several adapters on one weight are is said at [`Adapters`](crate::Adapters).
 
 mod dora;
+pub(crate) mod groups;
 mod initial;
 mod kinds;
 mod lora;
 mod lora_fa;
 mod miss;
+mod windows;
 
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Distribution, Int, Tensor, TensorData};
 
-use crate::{AdapterConfig, FrozenWeight, LoraError, init};
+use crate::{AdapterConfig, FrozenWeight, Kernel, LoraError, init};
 pub(crate) use initial::Initial;
 use kinds::Factors;
 pub use kinds::Method;
+pub(crate) use windows::{Convolution, Windows, as_kernel};
 
 /// What a kind of adapter says of itself.
 ///
@@ -44,6 +47,8 @@ pub(crate) trait Adaptation: Module {
     const SUBTRACTS: bool = false;
     /// Whether it adapts embeddings too.
     const EMBEDS: bool = false;
+    /// Whether it adapts convolutions too.
+    const CONVOLVES: bool = false;
 
     /// Factors to start training from, for the weight given: `W' = W`.
     fn init(
@@ -95,6 +100,11 @@ pub(crate) trait Adaptation: Module {
         self.change(rows.table.dense(), strength).select(0, rows.ids.clone())
     }
 
+    /// `multiplier · (W' − W)` on every window of a convolution's input, `[batch, d_out, positions..]`.
+    fn convolve<const D: usize>(&self, input: &Windows<'_, D>, strength: Strength) -> Tensor<D> {
+        input.convolve(self.change(input.weight().dense(), strength))
+    }
+
     /// `multiplier · (W' − W)`, dense, for merging and for model code that knows no adapters.
     fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2>;
 }
@@ -131,6 +141,8 @@ pub struct Sizes {
     pub d_out: usize,
     /// Columns of A and rows of B; rows of MiSS's block.
     pub rank: usize,
+    /// Groups of a convolution, of which each has its part of the rank and of the outputs; 1 of all else.
+    pub groups: usize,
 }
 
 /// Multiplications in the products that a kind of adapter makes beside those of the weight with the layer's rows.
@@ -232,6 +244,8 @@ pub struct Adapter {
     multiplier: f64,
     dropout: f64,
     active: bool,
+    /// Places of a convolution's window, over which a channel's inputs lie in A's rows; 1 of all else.
+    places: usize,
     #[module(skip)]
     note: Arc<str>,
 }
@@ -252,7 +266,7 @@ impl Adapter {
         if let Err(mut problems) = config.validate() {
             return Err(problems.swap_remove(0));
         }
-        sizes(config, weight)?;
+        sizes(config, weight, None)?;
         Self::new(name, Factors::init(config, weight, seed)?, config.scale(), config.dropout)
     }
 
@@ -269,22 +283,40 @@ impl Adapter {
         seed: u64,
     ) -> Result<Self, LoraError> {
         let config = config.of_embedding()?;
-        let Sizes { d_in, d_out, rank } = sizes(&config, table)?;
-        let norms = match config.method.factor(dora::MAGNITUDE.name) {
-            Some(_) => {
-                let table = table.base().detach().set_require_grad(false);
-                let norms = FrozenWeight::from(table).column_norms_squared().sqrt();
-                norms.try_into_vec_as::<f32>().map_err(|error| LoraError::Unreadable {
-                    init: config.init,
-                    reason: error.to_string(),
-                })?
-            }
-            None => Vec::new(),
-        };
+        let Sizes { d_in, d_out, rank, .. } = sizes(&config, table, None)?;
+        let norms = start_of_magnitudes(&config, table)?;
         Self::from_values(name, &config, table, |factor| match factor.name {
             name if name == lora::A.name => vec![0.0; d_in * rank],
             name if name == lora::B.name => init::standard_normal(rank * d_out, seed),
             _ => norms.clone(),
+        })
+    }
+
+    /// A fresh adapter for a convolution, which it leaves as it is: A drawn as `config.init` says and B zero, as PEFT's.
+    /// `weight: [d_in, d_out]` is the weight as [`Kernel::of`] gives it with `kernel`.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init); a kind that adapts no convolutions, an initialisation of linear layers alone, a rank that
+    /// the groups do not divide.
+    pub fn init_convolution(
+        name: &str,
+        config: &AdapterConfig,
+        weight: &Param<Tensor<2>>,
+        kernel: &Kernel,
+        seed: u64,
+    ) -> Result<Self, LoraError> {
+        let config = config.of_convolution()?;
+        if let Err(mut problems) = config.validate() {
+            return Err(problems.swap_remove(0));
+        }
+        let sizes = sizes(&config, weight, Some(kernel))?;
+        let a = init::drawn_a(&config, sizes, seed)?;
+        let magnitudes = start_of_magnitudes(&config, weight)?;
+        Self::of_values(name, &config, weight, Some(kernel), |factor| match factor.name {
+            name if name == lora::A.name => a.clone(),
+            name if name == lora::B.name => vec![0.0; factor.shape(sizes).into_iter().product()],
+            _ => magnitudes.clone(),
         })
     }
 
@@ -298,19 +330,49 @@ impl Adapter {
         name: &str,
         config: &AdapterConfig,
         weight: &Param<Tensor<2>>,
+        values: impl FnMut(&'static Factor) -> Vec<f32>,
+    ) -> Result<Self, LoraError> {
+        Self::of_values(name, config, weight, None, values)
+    }
+
+    /// As [`from_values`](Self::from_values), for a convolution: `weight: [d_in, d_out]` is the weight as
+    /// [`Kernel::of`] gives it with `kernel`.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_values`](Self::from_values); a kind that adapts no convolutions, a rank that the groups do not divide.
+    pub fn convolution_from_values(
+        name: &str,
+        config: &AdapterConfig,
+        weight: &Param<Tensor<2>>,
+        kernel: &Kernel,
+        values: impl FnMut(&'static Factor) -> Vec<f32>,
+    ) -> Result<Self, LoraError> {
+        if !config.method.convolves() {
+            return Err(LoraError::ConvolutionMethod { method: config.method });
+        }
+        Self::of_values(name, config, weight, Some(kernel), values)
+    }
+
+    fn of_values(
+        name: &str,
+        config: &AdapterConfig,
+        weight: &Param<Tensor<2>>,
+        kernel: Option<&Kernel>,
         mut values: impl FnMut(&'static Factor) -> Vec<f32>,
     ) -> Result<Self, LoraError> {
         if let Err(mut problems) = config.validate() {
             return Err(problems.swap_remove(0));
         }
         let mut given = Given {
-            sizes: sizes(config, weight)?,
+            sizes: sizes(config, weight, kernel)?,
             weight,
             factors: config.method.factors(),
             values: &mut values,
         };
         let factors = Factors::given(config.method, &mut given, weight)?;
-        Self::new(name, factors, config.scale(), config.dropout)
+        let adapter = Self::new(name, factors, config.scale(), config.dropout)?;
+        Ok(Self { places: kernel.map_or(1, Kernel::places), ..adapter })
     }
 
     /// A LoRA adapter with given factors, `a: [d_in, rank]` and `b: [rank, d_out]`, both trainable.
@@ -343,6 +405,7 @@ impl Adapter {
             multiplier: 1.0,
             dropout,
             active: true,
+            places: 1,
             note: Arc::from(""),
         })
     }
@@ -384,6 +447,11 @@ impl Adapter {
     /// The rank that it is written with: twice its own where it [is moved](Self::is_moved).
     pub fn written_rank(&self) -> usize {
         if self.is_moved() { 2 * self.rank() } else { self.rank() }
+    }
+
+    /// How many groups of a convolution it deals its rank out to; 1 of all else.
+    pub fn groups(&self) -> usize {
+        self.factors.sizes().groups
     }
 
     /// The shape of the weight that the factors are for, `[d_in, d_out]`.
@@ -483,7 +551,14 @@ impl Adapter {
         self.factors.change_rows(rows, self.strength())
     }
 
-    /// The dense change of `weight`, `[d_in, d_out]`, both in f32.
+    /// What this adapter adds to what a convolution gives for x, `[batch, d_out, positions..]`; the mask of x is drawn here.
+    pub(crate) fn convolve<const D: usize>(&self, mut input: Windows<'_, D>) -> Tensor<D> {
+        input.mask = self.mask(&input.x);
+        self.factors.convolve(&input, self.strength())
+    }
+
+    /// The dense change of `weight`, `[d_in, d_out]`, both in f32; of a convolution with groups of more rows where factor A
+    /// sees the channels of all groups, as PEFT's does.
     ///
     /// For merging only: training and inference through [`LoraForward`](crate::LoraForward) never
     /// form it.
@@ -496,16 +571,18 @@ impl Adapter {
 
     /// [`change`](Self::change) in a forward pass of model code that knows no adapters. While training, rows
     /// of it are dropped, which is dropout of A's input with one mask for all rows of the pass
-    /// (arXiv 1512.05287, variational dropout).
+    /// (arXiv 1512.05287, variational dropout). Of a convolution a channel is dropped in all places of its windows.
     pub(crate) fn dropped_change(&self, weight: Tensor<2>) -> Tensor<2> {
-        let ([d_in, _], device) = (weight.dims(), weight.device());
+        let device = weight.device();
         let change = self.change(weight);
+        let [d_in, _] = change.dims();
         if self.dropout == 0.0 || !device.is_autodiff() {
             return change;
         }
         let keep = 1.0 - self.dropout;
-        let mask = Tensor::<2>::random([d_in, 1], Distribution::Bernoulli(keep), &device);
-        let mask = mask.detach().div_scalar(keep);
+        let channels = [d_in / self.places, 1];
+        let mask = Tensor::<2>::random(channels, Distribution::Bernoulli(keep), &device);
+        let mask = mask.detach().div_scalar(keep).repeat_dim(1, self.places).reshape([d_in, 1]);
         let dropped = change * mask.clone();
         match self.factors.initial() {
             // What the factors started from is a part of the base, of which nothing is dropped.
@@ -522,20 +599,48 @@ impl Adapter {
     }
 
     fn input(&self, x: Tensor<2>, weight: FrozenWeight) -> Input {
-        let mask = (self.dropout > 0.0 && x.device().is_autodiff()).then(|| {
+        let mask = self.mask(&x);
+        Input { x, weight, mask }
+    }
+
+    /// Zeros where dropout takes an element of x while training.
+    fn mask<const D: usize>(&self, x: &Tensor<D>) -> Option<Tensor<D>> {
+        (self.dropout > 0.0 && x.device().is_autodiff()).then(|| {
             let keep = 1.0 - self.dropout;
             x.random_like(Distribution::Bernoulli(keep)).detach().div_scalar(keep)
-        });
-        Input { x, weight, mask }
+        })
     }
 }
 
 /// The sizes of an adapter of a weight, where there is anything to adapt.
-fn sizes(config: &AdapterConfig, weight: &Param<Tensor<2>>) -> Result<Sizes, LoraError> {
+fn sizes(
+    config: &AdapterConfig,
+    weight: &Param<Tensor<2>>,
+    kernel: Option<&Kernel>,
+) -> Result<Sizes, LoraError> {
     let shape = weight.lazy_shape();
-    let sizes = Sizes { d_in: shape[0], d_out: shape[1], rank: config.rank };
+    let ([d_in, d_out], rank) = ([shape[0], shape[1]], config.rank);
+    let sizes = match kernel {
+        Some(kernel) => kernel.sizes([d_in, d_out], rank),
+        None => Sizes { d_in, d_out, rank, groups: 1 },
+    };
     config.method.fits(sizes)?;
     Ok(sizes)
+}
+
+/// What the magnitudes of a kind that has some start at: the norms of the weight's columns.
+fn start_of_magnitudes(
+    config: &AdapterConfig,
+    weight: &Param<Tensor<2>>,
+) -> Result<Vec<f32>, LoraError> {
+    if config.method.factor(dora::MAGNITUDE.name).is_none() {
+        return Ok(Vec::new());
+    }
+    let weight = weight.base().detach().set_require_grad(false);
+    let norms = FrozenWeight::from(weight).column_norms_squared().sqrt();
+    norms
+        .try_into_vec_as::<f32>()
+        .map_err(|error| LoraError::Unreadable { init: config.init, reason: error.to_string() })
 }
 
 /// What the kinds' tests compare with, and the device that they run on.

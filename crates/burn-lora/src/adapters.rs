@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization, Reparameterizer};
 use burn::tensor::{Int, Tensor};
 
-use crate::adapter::Rows;
+use crate::adapter::{Rows, groups};
 use crate::{Adapter, Factor, FrozenWeight, LoraError, Method};
 use suspended::Suspended;
 
@@ -95,7 +95,8 @@ impl Adapters {
         self.merged().is_some()
     }
 
-    /// The weight with the change, in f32 as the weight lies, while merged.
+    /// The weight with the change, in f32 as the weight lies, while merged. Of a convolution its first dimension and all others
+    /// together; the channels of all groups where an adapter sees those of all.
     pub fn merged(&self) -> Option<&Tensor<2>> {
         // A record that was loaded meanwhile brought factors of its own.
         self.merged.as_ref().filter(|_| suspended::still_there(&self.adapters, &self.suspended))
@@ -128,7 +129,7 @@ impl Adapters {
     }
 
     /// The adapters that change the output: in force, and not merged.
-    fn effective(&self) -> impl Iterator<Item = &Adapter> {
+    pub(crate) fn effective(&self) -> impl Iterator<Item = &Adapter> {
         let merged = self.is_merged();
         self.iter().filter(move |adapter| !merged && adapter.is_effective())
     }
@@ -141,7 +142,7 @@ impl Adapters {
     ///
     /// # Shapes
     ///
-    /// - `base`: as the weight lies
+    /// - `base`: as the weight lies, that of a convolution flattened ([`FrozenWeight::flattened`])
     pub fn merge(mut self, base: Tensor<2>) -> Self {
         if self.is_merged() {
             return self;
@@ -174,10 +175,9 @@ impl Adapters {
     ) -> Tensor<2> {
         let turn = |weight: Tensor<2>| if self.turned { weight.transpose() } else { weight };
         let dense = turn(FrozenWeight::from(base).dense());
-        turn(
-            self.effective()
-                .fold(dense.clone(), |weight, adapter| weight + change(adapter, dense.clone())),
-        )
+        turn(self.effective().fold(dense.clone(), |weight, adapter| {
+            groups::sum(weight, change(adapter, dense.clone()))
+        }))
     }
 }
 
@@ -186,6 +186,10 @@ impl Reparameterization for Adapters {
 
     /// The composed weight, which unchanged model code (`Linear::forward`) multiplies with, in the
     /// base's own number format: that is what such a model's activations have.
+    ///
+    /// # Panics
+    ///
+    /// Where an adapter of a convolution with groups sees the channels of all of them, which no such convolution can.
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
         if intercept(self) {
             return base;
@@ -199,6 +203,11 @@ impl Reparameterization for Adapters {
                 self.composed(base, Adapter::dropped_change)
             }
         };
+        assert!(
+            weight.shape().num_elements() == shape.num_elements(),
+            "an adapter of a convolution with groups sees the channels of all groups (PEFT's do), and `forward` has room for those \
+             of one: call `lora_forward` of `burn_lora::ConvForward`"
+        );
         let weight = weight.reshape(shape);
         match format.is_float() && weight.dtype() != format {
             true => weight.cast(format),
@@ -371,7 +380,8 @@ fn first_param(set: &Adapters) -> Option<ParamId> {
 ///
 /// # Errors
 ///
-/// No weight of two dimensions has that path; it is of another shape than the adapter was made for.
+/// No weight of two dimensions or more has that path; it is of another shape than the adapter was made for. (A convolution's is
+/// `[inputs of an output, outputs]`, as [`Kernel::of`](crate::Kernel::of) gives it.)
 pub fn attach<M: Module>(module: M, path: &str, adapter: Adapter) -> Result<M, LoraError> {
     struct Attach<'a> {
         path: &'a str,
@@ -387,21 +397,26 @@ pub fn attach<M: Module>(module: M, path: &str, adapter: Adapter) -> Result<M, L
             path: &str,
             param: Param<Tensor<D>>,
         ) -> (Param<Tensor<D>>, Option<Adapters>) {
-            if D != 2 {
+            if D < 2 {
                 return (param, None);
             }
             let Some(adapter) = self.adapter.take_if(|_| path == self.path) else {
                 self.others.push(path.to_owned());
                 return (param, None);
             };
-            let shape = param.lazy_shape();
-            let (made_for, found) = (adapter.weight_shape(), [shape[0], shape[1]]);
-            if made_for != found {
+            let shape = param.lazy_shape().as_slice().to_vec();
+            let inputs: usize = shape[1..].iter().product();
+            let found = if D == 2 { [shape[0], inputs] } else { [inputs, shape[0]] };
+            let made_for = adapter.weight_shape();
+            // A may see the channels of all groups.
+            let crossing = D > 2 && made_for == [adapter.groups() * found[0], found[1]];
+            if made_for != found && !crossing {
                 let path = path.to_owned();
                 self.failed = Some(LoraError::WeightShape { path, made_for, found });
                 return (param, None);
             }
-            (unshared(param).set_require_grad(false), Some(Adapters::single(adapter)))
+            let set = Adapters::single(adapter).with_turned(D > 2);
+            (unshared(param).set_require_grad(false), Some(set))
         }
     }
     let mut attach = Attach { path, adapter: Some(adapter), others: Vec::new(), failed: None };
@@ -413,7 +428,7 @@ pub fn attach<M: Module>(module: M, path: &str, adapter: Adapter) -> Result<M, L
     failed.map_or(Ok(attached), Err)
 }
 
-/// Hangs on every weight of two dimensions the set that `set` gives for its path, if any. What hangs there already has to be
+/// Hangs on every weight of two dimensions or more the set that `set` gives for its path, if any. What hangs there already has to be
 /// [taken off](detach) before.
 pub fn attach_sets<M: Module>(module: M, set: impl FnMut(&str) -> Option<Adapters>) -> M {
     struct Hang<F>(F);
@@ -425,7 +440,7 @@ pub fn attach_sets<M: Module>(module: M, set: impl FnMut(&str) -> Option<Adapter
             path: &str,
             param: Param<Tensor<D>>,
         ) -> (Param<Tensor<D>>, Option<Adapters>) {
-            let set = if D == 2 { (self.0)(path) } else { None };
+            let set = if D >= 2 { (self.0)(path) } else { None };
             (param, set)
         }
     }

@@ -143,6 +143,21 @@ impl AdapterConfig {
         Ok(Self { dropout: 0.0, ..self.clone() })
     }
 
+    /// The settings of an adapter on a convolution.
+    ///
+    /// # Errors
+    ///
+    /// A kind that adapts no convolutions; an initialisation of linear layers alone.
+    pub fn of_convolution(&self) -> Result<Self, LoraError> {
+        if !self.method.convolves() {
+            return Err(LoraError::ConvolutionMethod { method: self.method });
+        }
+        match self.init {
+            Init::Kaiming | Init::Gaussian => Ok(self.clone()),
+            init => Err(LoraError::ConvolutionInit { init }),
+        }
+    }
+
     /// Whether the factors can start in a weight `[d_in, d_out]` as they are to.
     ///
     /// # Errors

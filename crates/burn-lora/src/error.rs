@@ -97,6 +97,32 @@ pub enum LoraError {
         /// The initialisation asked for.
         init: Init,
     },
+    /// This kind of adapter is for linear layers.
+    #[error("{} adapts linear layers and no convolution: leave it out, or use lora or dora", method.title())]
+    ConvolutionMethod {
+        /// The kind of adapter.
+        method: Method,
+    },
+    /// A convolution's A is drawn.
+    #[error(
+        "the initialisation {init} is for linear layers, and a convolution's adapter starts with kaiming or gaussian: leave the \
+         convolution out, or use one of those"
+    )]
+    ConvolutionInit {
+        /// The initialisation asked for.
+        init: Init,
+    },
+    /// The groups of a convolution do not divide the rank.
+    #[error(
+        "rank is {rank}, and the convolution deals it out to {groups} groups: use a rank that {groups} divides ({}), or leave the layer out",
+        divided(*rank, *groups)
+    )]
+    Groups {
+        /// The rank asked for.
+        rank: usize,
+        /// The groups of the convolution.
+        groups: usize,
+    },
     /// The weight holds values that no decomposition exists of.
     #[error(
         "the initialisation {init} decomposes the weight, which holds values that are not finite: check the base model's files"
@@ -150,7 +176,7 @@ pub enum LoraError {
         d_in: usize,
     },
     /// No weight has the path that an adapter was to be attached to.
-    #[error("there is no weight `{path}` of two dimensions: {}", there_are(path, weights))]
+    #[error("there is no weight `{path}` of two dimensions or more: {}", there_are(path, weights))]
     UnknownWeight {
         /// The path asked for.
         path: String,
@@ -196,6 +222,13 @@ fn there_are(path: &str, weights: &[String]) -> String {
         (_, Some(near)) => format!("did you mean `{near}`?"),
         (weights, None) => format!("there are {}", listed(weights)),
     }
+}
+
+/// The ranks beside one that the groups divide.
+fn divided(rank: usize, groups: usize) -> String {
+    let below = rank - rank % groups.max(1);
+    let above = below.saturating_add(groups);
+    if below == 0 { above.to_string() } else { format!("{below} or {above}") }
 }
 
 /// The even ranks beside an odd one.

@@ -72,7 +72,7 @@ fn times(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> 
 }
 
 /// What multiplies with factors is in f32, as they are.
-fn in_f32(x: Tensor<2>) -> Tensor<2> {
+pub(crate) fn in_f32<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     match x.dtype() {
         DType::F16 | DType::BF16 => x.cast(FloatDType::F32),
         _ => x,
@@ -91,6 +91,6 @@ fn plus(y: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
 }
 
 /// The tensor in that number format.
-fn in_format<const D: usize>(tensor: Tensor<D>, format: DType) -> Tensor<D> {
+pub(crate) fn in_format<const D: usize>(tensor: Tensor<D>, format: DType) -> Tensor<D> {
     if tensor.dtype() == format { tensor } else { tensor.cast(format) }
 }

@@ -21,7 +21,7 @@ use burn::module::Param;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::adapter::Initial;
+use crate::adapter::{Initial, Sizes};
 use crate::{AdapterConfig, LoraError};
 pub(crate) use drawn::standard_normal;
 
@@ -167,6 +167,20 @@ pub(crate) fn factors(
     let b = Tensor::from_data(TensorData::new(values.b, [rank, d_out]), &device);
     let initial = config.init.moves_base().then(|| Initial::of(a.clone(), b.clone()));
     Ok(Start { a, b, initial })
+}
+
+/// Factor A of a convolution's adapter row by row, `[d_in, rank]`; B is zero.
+pub(crate) fn drawn_a(
+    config: &AdapterConfig,
+    Sizes { d_in, d_out, rank, .. }: Sizes,
+    seed: u64,
+) -> Result<Vec<f32>, LoraError> {
+    let values = match config.init {
+        Init::Kaiming => drawn::kaiming(d_in, d_out, rank, seed)?,
+        Init::Gaussian => drawn::gaussian(d_in, d_out, rank, seed)?,
+        init => return Err(LoraError::ConvolutionInit { init }),
+    };
+    Ok(values.a)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@
 //! - [`Adapter`]: factors with a name; [`Adapters`]: the set that hangs on one weight, attached
 //!   through Burn's `Reparameterization`, so that no model code changes.
 //! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path; [`embed`] and [`unembed`]
-//!   in the place of `Embedding::forward` and of a product with the table.
+//!   in the place of `Embedding::forward` and of a product with the table; [`ConvForward`] in that of a convolution's `forward`.
 //! - [`by_row`]: batches whose rows name their adapter, or none.
 //! - [`FrozenWeight`]: what multiplies, in whatever number format it is held.
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
@@ -50,6 +50,7 @@
 mod adapter;
 mod adapters;
 mod config;
+mod conv;
 pub mod decomposition;
 pub mod device;
 mod embedding;
@@ -62,6 +63,7 @@ mod rows;
 pub use adapter::{Adapter, Factor, Method, Products, Sizes};
 pub use adapters::{Adapters, FactorPath, attach, attach_sets, detach, is_trained, sets, unshared};
 pub use config::AdapterConfig;
+pub use conv::{ConvForward, Kernel};
 pub use embedding::{embed, head_table, unembed};
 pub use error::LoraError;
 pub use forward::LoraForward;

@@ -5,6 +5,8 @@
 //! matrix, and what comes out is added where the rows stand. So the products take what one adapter's would, however many
 //! there are, and a row is what it is with its adapter alone.
 //!
+//! A convolution through [`ConvForward`](crate::ConvForward) does the same for the rows of its batch.
+//!
 //! Left out: training, and model code that calls `Linear::forward`, which knows of no rows.
 
 use std::cell::RefCell;
@@ -128,7 +130,7 @@ mod tests {
     fn adapter(name: &str, method: Method, rank: usize, linear: &Linear) -> Adapter {
         let config = AdapterConfig::new(rank).with_method(method);
         let values = |factor: &crate::Factor| {
-            let sizes = crate::Sizes { d_in: D_IN, d_out: D_OUT, rank };
+            let sizes = crate::Sizes { d_in: D_IN, d_out: D_OUT, rank, groups: 1 };
             let count = factor.shape(sizes).into_iter().product::<usize>();
             (0..count).map(|at| ((at * 7 + rank * 3) % 11) as f32 / 11.0 - 0.4).collect()
         };

@@ -66,12 +66,12 @@ fn largest_of_a_step(net: &Net, forward: impl Fn(&Net, Tensor<2, Int>) -> Tensor
 }
 
 const ROWS: usize = 1024;
-const SIZES: Sizes = Sizes { d_in: 512, d_out: 384, rank: 32 };
+const SIZES: Sizes = Sizes { d_in: 512, d_out: 384, rank: 32, groups: 1 };
 
 /// The values that a forward pass leaves alive, beside its output and for each row.
 fn kept(method: Method, dropout: f64) -> f64 {
     let device = burn_lora::device::parse("flex").unwrap().autodiff();
-    let Sizes { d_in, d_out, rank } = SIZES;
+    let Sizes { d_in, d_out, rank, .. } = SIZES;
     let weight = Tensor::<2>::random([d_in, d_out], Distribution::Default, &device);
     let weight = Param::from_tensor(weight).set_require_grad(false);
     let config = AdapterConfig::new(rank).with_method(method).with_dropout(dropout);

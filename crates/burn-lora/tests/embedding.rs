@@ -11,7 +11,7 @@ use burn_lora::{
     embed, sets, unembed,
 };
 
-const SIZES: Sizes = Sizes { d_in: 19, d_out: 8, rank: 3 };
+const SIZES: Sizes = Sizes { d_in: 19, d_out: 8, rank: 3, groups: 1 };
 
 /// Sums of 3 products beside a number, and of 19 squares in DoRA's norm: some 20 roundings of 6e-8.
 const TOLERANCE: f32 = 5e-6;

@@ -12,7 +12,7 @@ use burn_lora::{
     detach,
 };
 
-const SIZES: Sizes = Sizes { d_in: 24, d_out: 10, rank: 4 };
+const SIZES: Sizes = Sizes { d_in: 24, d_out: 10, rank: 4, groups: 1 };
 
 /// As in `tests/sets.rs`, for sums of 24 + 4 products; DoRA's gain adds a norm of 24 squares and a
 /// quotient to what is compared, and a difference of two outputs is compared with a change.

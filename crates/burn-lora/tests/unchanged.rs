@@ -25,7 +25,7 @@ fn adapter(method: Method, dropout: f64, weight: &Param<Tensor<2>>) -> Adapter {
     let config = AdapterConfig::new(3).with_method(method).with_dropout(dropout);
     let [d_in, d_out] = weight.dims();
     Adapter::from_values("default", &config, weight, |factor| {
-        let sizes = burn_lora::Sizes { d_in, d_out, rank: 3 };
+        let sizes = burn_lora::Sizes { d_in, d_out, rank: 3, groups: 1 };
         let count = factor.shape(sizes).iter().product();
         (0..count).map(|i| 0.4 * (0.7 * i as f32 + factor.name.len() as f32).sin() + 0.2).collect()
     })

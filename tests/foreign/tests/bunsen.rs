@@ -10,6 +10,7 @@ use bunsen::kits::images::swin::v2::{
     LayerConfig, SwinTransformerV2, SwinTransformerV2ContractConfig,
 };
 use burn::tensor::{Device, Tensor};
+use burn_lora_patch::Scan;
 use round_trip::{Case, VOCABULARY, device, next_tokens, round_trip, tokens};
 
 /// Four images of 3 x 32 x 32, whose values are neither random nor constant.
@@ -113,6 +114,27 @@ fn resnet() {
         names: &["output_fc"],
         regex: "output_.*",
         adapted: vec!["output_fc".to_owned()],
+        linears: 1,
+        warning: Some("keep running statistics, which are held still"),
+        goal: vec![0, 3, 1, 4],
+    };
+    round_trip(base, &device, &case, |model, device| model.forward(images(device)));
+}
+
+/// The first convolution of every block; norms and activations stand between them.
+#[test]
+fn resnet_convolutions() {
+    let (device, _alone) = device();
+    let config = ResNetContractConfig::new(vec![1, 1, 1, 1], 5).with_stem_width(8);
+    let base: ResNet = config.init(&device);
+    let scan = Scan::of(&base);
+    let paths = scan.convolutions().iter().map(|layer| layer.path.clone());
+    let adapted: Vec<String> = paths.filter(|path| path.ends_with(".cb1.conv")).collect();
+    assert_eq!(adapted.len(), 4, "one in each of four layers of one block");
+    let case = Case {
+        names: &["cb1.conv"],
+        regex: r".*\.cb1\.conv",
+        adapted,
         linears: 1,
         warning: Some("keep running statistics, which are held still"),
         goal: vec![0, 3, 1, 4],

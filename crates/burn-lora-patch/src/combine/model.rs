@@ -99,6 +99,12 @@ fn factors_of(layer: &str, adapter: &Adapter) -> Result<Factors, PatchError> {
         let (dir, title) = (PathBuf::from(adapter.name()), method.title());
         return Err(CombineProblem::Kind { dir, title, reason }.into());
     }
+    if adapter.groups() > 1 {
+        let ([d_in, d_out], rank) = (adapter.weight_shape(), adapter.rank());
+        let (dir, layer) = (PathBuf::from(adapter.name()), layer.to_owned());
+        let (a, b) = (vec![rank, d_in], vec![d_out, rank / adapter.groups()]);
+        return Err(CombineProblem::Shapes { dir, layer, a, b, grouped: true }.into());
+    }
     let read = |name: &str, at: usize| -> Result<Vec<f64>, PatchError> {
         let factor: Option<&'static Factor> = method.factor(name);
         let (Some(factor), Some(param)) = (factor, adapter.factor::<2>(name)) else {

@@ -178,14 +178,20 @@ pub fn usable(tensors: &SafeTensors<'_>, path: &Path, scale: f64) -> Result<(), 
 
 /// How much a change `B A` has in one place at most: no less than it has, and found without the product.
 fn largest_change(a: &TensorView<'_>, b: &TensorView<'_>) -> Option<f64> {
-    let (&[rank, d_in], &[d_out, other]) = (a.shape(), b.shape()) else { return None };
-    if rank == 0 || d_in == 0 || d_out == 0 || rank != other {
+    let (&[rank, ref inputs @ ..], &[d_out, part, ref window @ ..]) = (a.shape(), b.shape()) else {
+        return None;
+    };
+    let d_in: usize = inputs.iter().product();
+    // Of a convolution with groups an output sees a part of the rank.
+    let is_pair = part > 0 && rank.is_multiple_of(part) && (rank == part || !window.is_empty());
+    if rank == 0 || d_in == 0 || d_out == 0 || !is_pair {
         return None;
     }
+    let of_group = d_out / (rank / part) * part;
     let (a, b) = (values_f64(a)?, values_f64(b)?);
     let products = a.chunks_exact(d_in).enumerate().map(|(at, row)| {
-        let column = b.iter().skip(at).step_by(rank);
-        largest(row.iter()) * largest(column)
+        let outputs = b.iter().skip(at / part * of_group).take(of_group);
+        largest(row.iter()) * largest(outputs.skip(at % part).step_by(part))
     });
     Some(products.sum())
 }

@@ -4,8 +4,11 @@
 //! ([`Method`](burn_lora::Method)). A parameter that hangs on a weight and is no factor of that table
 //! keeps its own path, which is nobody else's key, and is written to no file.
 
-use burn_lora::{Factor, FactorPath, Method, Sizes};
+use std::collections::BTreeMap;
 
+use burn_lora::{Factor, FactorPath, Kernel, Method, Sizes};
+
+use crate::error::KeyProblem;
 use crate::layout::Layout;
 use crate::path::{join, last_segment, parent};
 use crate::scan::{LinearLayer, ParamInfo, ParamRole};
@@ -45,6 +48,8 @@ pub(crate) struct Slot {
     /// Whether the file holds the factor with what stands beside it
     /// ([`Adapter::beside`](burn_lora::Adapter::beside)), so that its rank is twice the model's.
     pub(crate) is_widened: bool,
+    /// Groups of a convolution whose channels the file's factor A sees, and the model's does not: 1 where they are as many.
+    pub(crate) unseen_groups: usize,
 }
 
 /// What a parameter is to an adapter.
@@ -80,7 +85,11 @@ impl Slot {
         match FactorPath::parse(&path) {
             Some(FactorPath { weight, factor, .. }) => {
                 let key = prefixed(parent(weight), key_in(factor, param.of_table));
-                Self::new(path, key, param.shape.clone(), true, Part::Factor(factor))
+                let slot = Self::new(path, key, param.shape.clone(), true, Part::Factor(factor));
+                match &param.kernel {
+                    Some(kernel) => slot.of_convolution(factor, kernel),
+                    None => slot,
+                }
             }
             None => {
                 let key = prefixed("", &path);
@@ -91,9 +100,51 @@ impl Slot {
 
     /// The place of a factor of a layer's adapter.
     pub(crate) fn factor(factor: &'static Factor, layer: &LinearLayer, rank: usize) -> Self {
-        let sizes = Sizes { d_in: layer.d_in, d_out: layer.d_out, rank };
+        let sizes = layer.sizes(rank);
         let key = prefixed(&layer.path, key_in(factor, layer.table));
-        Self::new(String::new(), key, factor.shape(sizes), true, Part::Factor(factor))
+        let slot = Self::new(String::new(), key, factor.shape(sizes), true, Part::Factor(factor));
+        match &layer.kernel {
+            Some(kernel) => slot.of_convolution(factor, kernel),
+            None => slot,
+        }
+    }
+
+    /// The place of a factor of a convolution, from that of a linear layer of its size. PEFT's A sees the channels of all
+    /// groups.
+    fn of_convolution(mut self, factor: &Factor, kernel: &Kernel) -> Self {
+        let reads = |d_in| factor.shape(Sizes { d_in, d_out: 0, rank: 0, groups: 1 });
+        let reads_inputs = reads(1) != reads(2);
+        let ones = vec![1; kernel.window.len()];
+        self.shape = match self.shape.as_slice() {
+            &[outputs] => [vec![1, outputs], ones].concat(),
+            &[rank, inputs] if reads_inputs => {
+                let all = kernel.groups * kernel.channels;
+                self.unseen_groups = all * kernel.places() / inputs.max(1);
+                [vec![rank, all], kernel.window.clone()].concat()
+            }
+            matrix => [matrix, ones.as_slice()].concat(),
+        };
+        self
+    }
+
+    /// Whether the values of a file have something where the model's factor has no place: for channels of other groups.
+    pub(crate) fn crosses(&self, values: &[f32]) -> bool {
+        self.unseen_groups > 1
+            && values.iter().enumerate().any(|(at, value)| *value != 0.0 && !self.is_seen(at))
+    }
+
+    /// Whether the entry of that number of the file is one of the model's.
+    fn is_seen(&self, at: usize) -> bool {
+        let [rank, all] = self.matrix();
+        let (row, column) = (at / all, at % all);
+        // Rows and channels are dealt out in their order.
+        row * self.unseen_groups / rank == column * self.unseen_groups / all
+    }
+
+    /// Rows, and all dimensions beside them, in the file.
+    fn matrix(&self) -> [usize; 2] {
+        let rows = self.shape.first().copied().unwrap_or(1);
+        [rows, self.shape.iter().skip(1).product()]
     }
 
     /// From a shape as Burn has it.
@@ -101,7 +152,8 @@ impl Slot {
         if transposed {
             shape.reverse();
         }
-        Self { path, key, shape, transposed, part, optional: false, is_widened: false }
+        let (optional, is_widened, unseen_groups) = (false, false, 1);
+        Self { path, key, shape, transposed, part, optional, is_widened, unseen_groups }
     }
 
     /// The place of a factor with what stands beside it.
@@ -142,25 +194,60 @@ impl Slot {
     /// Which dimension in the file is the rank.
     pub(crate) fn rank_at(&self) -> Option<usize> {
         let Part::Factor(factor) = self.part else { return None };
-        let shape = |rank| factor.shape(Sizes { d_in: 0, d_out: 0, rank }).into_iter().rev();
+        let sizes = |rank| Sizes { d_in: 0, d_out: 0, rank, groups: 1 };
+        let shape = |rank| factor.shape(sizes(rank)).into_iter().rev();
         shape(1).zip(shape(2)).position(|(one, two)| one != two)
     }
 
     /// Values as Burn stores them, as the file has them.
     pub(crate) fn named(self, values: Vec<f32>) -> NamedTensor {
-        let values = match (self.transposed, self.shape.as_slice()) {
-            (true, &[rows, columns]) => transpose(&values, columns, rows),
-            _ => values,
+        let values = match self.transposed && self.shape.len() > 1 {
+            true => {
+                let [rows, columns] = self.matrix();
+                self.over_all(transpose(&values, columns / self.unseen_groups, rows))
+            }
+            false => values,
         };
         NamedTensor { key: self.key, shape: self.shape, values }
     }
 
     /// Values as the file has them, as Burn stores them.
     pub(crate) fn stored(&self, values: Vec<f32>) -> Vec<f32> {
-        match (self.transposed, self.shape.as_slice()) {
-            (true, &[rows, columns]) => transpose(&values, rows, columns),
-            _ => values,
+        if !self.transposed || self.shape.len() < 2 {
+            return values;
         }
+        let [rows, columns] = self.matrix();
+        let seen = match self.unseen_groups {
+            1 => values,
+            _ => {
+                let all = values.into_iter().enumerate();
+                all.filter(|(at, _)| self.is_seen(*at)).map(|(_, value)| value).collect()
+            }
+        };
+        transpose(&seen, rows, columns / self.unseen_groups)
+    }
+
+    /// The rows of a factor A for the channels of one group, with zeros for those of the others.
+    fn over_all(&self, own: Vec<f32>) -> Vec<f32> {
+        if self.unseen_groups == 1 {
+            return own;
+        }
+        let mut own = own.into_iter();
+        let all: usize = self.matrix().into_iter().product();
+        let place = |at| if self.is_seen(at) { own.next().unwrap_or_default() } else { 0.0 };
+        (0..all).map(place).collect()
+    }
+}
+
+/// Sees to it that no value is left out for which the factors of the model have no place.
+pub(crate) fn crossing(
+    slots: &[Slot],
+    values: &BTreeMap<String, Vec<f32>>,
+) -> Result<(), KeyProblem> {
+    let crosses = |slot: &&Slot| values.get(&slot.key).is_some_and(|it| slot.crosses(it));
+    match slots.iter().find(crosses) {
+        Some(slot) => Err(KeyProblem::CrossesGroups { key: slot.key.clone() }),
+        None => Ok(()),
     }
 }
 
@@ -228,6 +315,7 @@ mod tests {
             layout: (container == "Linear").then_some(Layout::InOut),
             adapted: false,
             of_table: false,
+            kernel: None,
         })
     }
 
@@ -273,6 +361,55 @@ mod tests {
         );
     }
 
+    /// PEFT 0.21.2's `Conv2d(8, 12, (3, 5), groups=4)` at rank 4: an A that sees all 8 channels.
+    #[test]
+    fn a_convolutions_factors_have_pefts_shapes_and_an_a_of_one_group_zeros_for_the_others() {
+        let kernel = Kernel::new(&[12, 2, 3, 5], 4);
+        let layer = LinearLayer {
+            path: "c".into(),
+            d_in: 30,
+            d_out: 12,
+            layout: Layout::OutIn,
+            dtype: None,
+            device: burn_lora::device::parse("cpu").unwrap(),
+            table: false,
+            kernel: Some(kernel.clone()),
+        };
+        let of = |name: &str, layer: &LinearLayer| {
+            Slot::factor(Method::Dora.factor(name).unwrap(), layer, 4)
+        };
+        let (a, b, m) = (of("a", &layer), of("b", &layer), of("magnitude", &layer));
+        assert_eq!((a.shape.as_slice(), a.rank_at()), (&[4, 8, 3, 5][..], Some(0)));
+        assert_eq!((b.shape.as_slice(), b.rank_at()), (&[12, 1, 1, 1][..], Some(1)));
+        assert_eq!(m.shape, [1, 12, 1, 1]);
+        assert_eq!(a.key, "base_model.model.c.lora_A.weight");
+
+        // [d_in, rank] of the model, d_in two channels of fifteen places.
+        let own: Vec<f32> = (0..30 * 4).map(|at| at as f32 + 1.0).collect();
+        let file = a.clone().named(own.clone()).values;
+        assert_eq!(file.len(), 4 * 8 * 15);
+        for row in 0..4 {
+            for column in 0..8 * 15 {
+                let expected = match column / 30 == row {
+                    true => own[column % 30 * 4 + row],
+                    false => 0.0,
+                };
+                assert_eq!(file[row * 120 + column], expected, "{row} {column}");
+            }
+        }
+        assert!(!a.crosses(&file));
+        assert_eq!(a.stored(file.clone()), own);
+        let mut trained_there = file;
+        trained_there[119] = 0.5;
+        assert!(a.crosses(&trained_there));
+        let crossing = LinearLayer { kernel: Some(kernel.with_crossing(true)), ..layer };
+        let a = of("a", &crossing);
+        assert_eq!((a.shape.as_slice(), a.unseen_groups), (&[4, 8, 3, 5][..], 1));
+        let stored = a.stored(trained_there.clone());
+        assert_eq!(stored[119 * 4], 0.5);
+        assert_eq!(a.named(stored).values, trained_there);
+    }
+
     /// A third factor was once written as B, over B's own values.
     #[test]
     fn a_factor_that_no_table_knows_gets_no_ones_key() {
@@ -313,10 +450,11 @@ mod tests {
                 dtype: None,
                 device: burn_lora::device::parse("cpu").unwrap(),
                 table: false,
+                kernel: None,
             };
             for factor in Method::Lora.factors() {
                 let slot = Slot::factor(factor, &layer, rank).widened();
-                let count = factor.shape(Sizes { d_in, d_out, rank }).into_iter().product::<usize>();
+                let count = factor.shape(layer.sizes(rank)).into_iter().product::<usize>();
                 let own: Vec<f32> = (0..count).map(|v| v as f32).collect();
                 let beside: Vec<f32> = own.iter().map(|v| -v - 1.0).collect();
                 let whole = slot.joined(&own, &beside);

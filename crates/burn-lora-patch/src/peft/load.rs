@@ -6,6 +6,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn_lora::{Adapter, AdapterConfig};
 use burn_lora_files::floats;
+use burn_lora_text::and;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
@@ -13,7 +14,7 @@ use super::attached::{Attached, check_settings, unstoppable};
 use super::config::read_config;
 use super::files::{CONFIG_FILE, TENSORS_FILE, read, usable};
 use super::foreign::foreign;
-use super::keys::{Part, Slot, prefixed};
+use super::keys::{Part, Slot, crossing, prefixed};
 use super::moved;
 use super::unwrap::{MAGNITUDE, one_cause, unwrapped};
 use crate::config::HEAD;
@@ -109,13 +110,33 @@ pub fn load<M: Module>(
     let slots = slots(&plan);
     let mut values = values(dir, &slots, config.largest_scale())?;
 
+    let mut of_all_groups = Vec::new();
     let sets = plan.sets(model, &file, |linear, weight| {
         let settings = plan.settings(linear);
+        let mut linear = linear.clone();
+        if let Some(kernel) = linear.kernel.take() {
+            linear.kernel = Some(kernel.clone());
+            let mut factors = settings.method.factors().iter();
+            let is_crossing = factors.any(|factor| {
+                let slot = Slot::factor(factor, &linear, settings.rank);
+                values.get(&slot.key).is_some_and(|values| slot.crosses(values))
+            });
+            if is_crossing {
+                of_all_groups.push(linear.path.clone());
+            }
+            linear.kernel = Some(kernel.with_crossing(is_crossing));
+        }
         let values = |factor| {
-            let slot = Slot::factor(factor, linear, settings.rank);
+            let slot = Slot::factor(factor, &linear, settings.rank);
             slot.stored(values.remove(&slot.key).unwrap_or_default())
         };
-        let adapter = Adapter::from_values(&config.name, settings, weight, values)?;
+        let (name, kernel) = (&config.name, &linear.kernel);
+        let adapter = match kernel {
+            Some(kernel) => {
+                Adapter::convolution_from_values(name, settings, weight, kernel, values)?
+            }
+            None => Adapter::from_values(name, settings, weight, values)?,
+        };
         Ok(if options.trainable { adapter } else { adapter.no_grad() })
     })?;
     let saved = slots
@@ -124,12 +145,21 @@ pub fn load<M: Module>(
         .filter_map(|slot| Some((slot.path.clone(), slot.stored(values.remove(&slot.key)?))))
         .collect();
 
+    plan.report.cross_groups(&of_all_groups);
     if !options.trainable {
         plan.selection.saved_params.clear();
         plan.selection.biases.clear();
         plan.report.trainable = 0;
     }
     plan.report.warnings.extend(loaded.warnings);
+    if !of_all_groups.is_empty() {
+        plan.report.warnings.push(format!(
+            "{} {} with groups, and the adapter sees the channels of all of them, as PEFT's do: the model has to call \
+             `lora_forward` there, and it cannot be merged for good",
+            and(&of_all_groups),
+            if of_all_groups.len() == 1 { "is a convolution" } else { "are convolutions" }
+        ));
+    }
     *model = add_sets(write(plan.frozen(model), saved), sets);
     Ok(plan.report)
 }
@@ -156,6 +186,9 @@ pub fn load_into<M: Module>(
     check_settings(&attached, &config)?;
     let slots = attached.slots(&Scan::of(model), &config)?;
     let values = values(dir, &slots, config.largest_scale())?;
+    let origin = || dir.join(TENSORS_FILE).display().to_string();
+    crossing(&slots, &values)
+        .map_err(|problem| PatchError::Keys { origin: origin(), problems: vec![problem] })?;
     *model = moved::stored(model, &slots, values);
     Ok(())
 }

@@ -128,7 +128,9 @@ pub(super) fn no_linear(
     if let Some(problem) = tied_head(scan, config, role, entry) {
         return problem;
     }
-    let linears = || scan.linears().iter().map(|linear| linear.path.as_str());
+    let convolves = config.adapter.method.convolves();
+    let convolutions = || scan.convolutions().iter().filter(move |_| convolves);
+    let linears = || scan.linears().iter().chain(convolutions()).map(|linear| linear.path.as_str());
     if let Entry::Pattern(text, pattern) = entry {
         let part = linears().find(|path| pattern.is_found_in(path));
         return TargetProblem::PatternUnmatched {

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod combine;
+mod convolutions;
 mod face;
 mod frozen;
 mod learner;

@@ -467,12 +467,12 @@ fn targets_that_name_something_else_are_told_what_it_is() {
     assert_eq!(parameter, "target `first.weight` matches nothing: did you mean `first`?");
     let TargetProblem::Unknown { nearest, .. } = problem("head.bias") else { panic!("unknown") };
     assert_eq!(nearest, ["head"]);
-    let conv = problem("conv").to_string();
+    let norm = problem("norm").to_string();
     assert!(
-        conv.contains(
-            "names a convolution (`conv`): only linear layers and embeddings are adapted"
+        norm.contains(
+            "names a normalisation (`norm`): only linear layers, embeddings and convolutions are adapted"
         ),
-        "{conv}"
+        "{norm}"
     );
 }
 

@@ -188,8 +188,8 @@ fn every_entry_that_picks_nothing_is_reported_at_once_with_near_names() {
         "exclude `selff` matches nothing: did you mean `self`",
         "target `fc3` matches nothing: did you mean `fc1` or `fc2`?",
         "target `embed` names 1 layers, but 1 are outside layers_to_transform",
-        "target `layers.0` names a group of modules (`model.layers.0`): only linear layers and \
-         embeddings are adapted, such as `self`, `fc1` and `fc2` in it",
+        "target `layers.0` names a group of modules (`model.layers.0`): only linear layers, \
+         embeddings and convolutions are adapted, such as `self`, `fc1` and `fc2` in it",
         "target `norm` names a normalisation (`model.layers.0.norm`)",
         "layers_to_transform has 5, but the targets are in layers 0 to 1",
     ] {

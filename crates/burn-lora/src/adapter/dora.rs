@@ -21,6 +21,9 @@
 //! Where the factors started in a part of the weight ([`Initial`]), `V` is `W + scale · (A B − A₀ B₀)`: the product of
 //! `[A A₀]` and `[B; −B₀]` in the place of A and B.
 //!
+//! On a convolution a column is all that one output sees of its windows. With groups the norm is the one that PEFT takes
+//! (`groups.rs`), which is not that of `V`: magnitudes are trained beside it, here and there.
+//!
 //! Left out: a cache of `g` for inference. It costs a product of `rank` rows in every pass: merge the
 //! adapter before long texts are written token by token.
 
@@ -28,7 +31,9 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::lora::{self, A, B, low_rank_rows, plus};
-use super::{Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength};
+use super::{
+    Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength, Windows, groups,
+};
 use crate::{AdapterConfig, FrozenWeight, LoraError, init, lora_linear, product};
 
 /// The magnitudes `m`, `[d_out]`. PEFT saves them without the `.weight` of the parameter.
@@ -73,9 +78,14 @@ impl Dora {
         if let Some(initial) = &self.initial {
             (a, b) = (initial.beside_a(a), initial.below_b(b));
         }
-        let a_t = a.clone().transpose();
-        let cross = (weight.multiply(a_t.clone()) * b.clone()).sum_dim(0);
-        let own = (product(product(a_t, a), b.clone()) * b).sum_dim(0);
+        let [cross, own] = match groups::of(&self.a, &self.b) {
+            1 => {
+                let a_t = a.clone().transpose();
+                let cross = (weight.multiply(a_t.clone()) * b.clone()).sum_dim(0);
+                [cross, (product(product(a_t, a), b.clone()) * b).sum_dim(0)]
+            }
+            _ => groups::pefts_terms(weight.dense(), a, b),
+        };
         let squares = self.squares.clone().unsqueeze::<2>()
             + cross.mul_scalar(2.0 * scale)
             + own.mul_scalar(scale * scale);
@@ -100,6 +110,7 @@ impl Adaptation for Dora {
     const SWITCH: Option<&'static str> = Some("use_dora");
     const SUBTRACTS: bool = true;
     const EMBEDS: bool = true;
+    const CONVOLVES: bool = true;
 
     fn init(
         config: &AdapterConfig,
@@ -128,8 +139,7 @@ impl Adaptation for Dora {
     }
 
     fn sizes(&self) -> Sizes {
-        let ([d_in, rank], [_, d_out]) = (self.a.dims(), self.b.dims());
-        Sizes { d_in, d_out, rank }
+        lora::sizes(&self.a, &self.b)
     }
 
     fn initial(&self) -> Option<&Initial> {
@@ -146,7 +156,7 @@ impl Adaptation for Dora {
     }
 
     fn products(sizes: Sizes) -> Products {
-        let Sizes { d_in, d_out, rank } = sizes;
+        let Sizes { d_in, d_out, rank, .. } = sizes;
         // The norms: Aᵀ W, Aᵀ A and that times B.
         let once = rank * d_in * d_out + rank * rank * (d_in + d_out);
         Products { once, ..lora::products(sizes) }
@@ -182,11 +192,19 @@ impl Adaptation for Dora {
         (turned - rows.base.clone()).mul_scalar(strength.multiplier)
     }
 
+    fn convolve<const D: usize>(&self, input: &Windows<'_, D>, strength: Strength) -> Tensor<D> {
+        let gain = input.beside_outputs(self.gain(&input.weight(), strength.scale));
+        let low = input.low_rank(self.a.val(), self.b.val(), strength.scale);
+        let change = gain.clone().sub_scalar(1.0) * input.base_of_dropped() + gain * low;
+        change.mul_scalar(strength.multiplier)
+    }
+
     fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2> {
-        let own = product(self.a.val(), self.b.val());
+        let own = groups::joined(self.a.val(), self.b.val());
         let own = plus(own, self.initial.as_ref().map(Initial::change));
-        let turned = own.mul_scalar(strength.scale) + weight.clone();
         let frozen = FrozenWeight::from(constant(weight.clone()));
+        let weight = groups::over_all(weight, own.dims()[0]);
+        let turned = own.mul_scalar(strength.scale) + weight.clone();
         let turned = turned * self.gain(&frozen, strength.scale);
         (turned - weight).mul_scalar(strength.multiplier)
     }

@@ -8,7 +8,7 @@ use super::dora::Dora;
 use super::lora::Lora;
 use super::lora_fa::LoraFa;
 use super::miss::Miss;
-use super::{Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength, Windows};
 use crate::{AdapterConfig, LoraError};
 
 macro_rules! kinds {
@@ -57,6 +57,11 @@ macro_rules! kinds {
             /// Whether it adapts embeddings too.
             pub fn embeds(self) -> bool {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::EMBEDS,)+ }
+            }
+
+            /// Whether it adapts convolutions too.
+            pub fn convolves(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::CONVOLVES,)+ }
             }
 
             /// Whether its change is multiplied by a scale, so that alpha and rsLoRA mean something.
@@ -160,6 +165,14 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(factors) => factors.change_rows(rows, strength),)+ }
             }
 
+            pub(super) fn convolve<const D: usize>(
+                &self,
+                input: &Windows<'_, D>,
+                strength: Strength,
+            ) -> Tensor<D> {
+                match self { $(Self::$Kind(factors) => factors.convolve(input, strength),)+ }
+            }
+
             pub(super) fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2> {
                 match self { $(Self::$Kind(factors) => factors.change(weight, strength),)+ }
             }
@@ -196,11 +209,14 @@ impl Method {
     ///
     /// # Errors
     ///
-    /// A weight without inputs or outputs; a rank that this kind cannot have there.
+    /// A weight without inputs or outputs; a rank that this kind cannot have there, or that the groups do not divide.
     pub fn fits(self, sizes: Sizes) -> Result<(), LoraError> {
         match sizes {
             Sizes { d_in, d_out, .. } if d_in == 0 || d_out == 0 => {
                 Err(LoraError::Weight { d_in, d_out })
+            }
+            Sizes { rank, groups, .. } if !rank.is_multiple_of(groups.max(1)) => {
+                Err(LoraError::Groups { rank, groups })
             }
             sizes => self.has_room(sizes),
         }

@@ -4,7 +4,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::{Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength};
+use super::{
+    Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength, Windows, groups,
+};
 use crate::{AdapterConfig, LoraError, init, lora_linear, product};
 
 /// Factor A, `[d_in, rank]`.
@@ -17,14 +19,14 @@ pub(super) const A: Factor = Factor {
     shape: |sizes| vec![sizes.d_in, sizes.rank],
 };
 
-/// Factor B, `[rank, d_out]`.
+/// Factor B, `[rank, d_out]`; of a convolution with groups without the zeros between them, `[rank / groups, d_out]`.
 pub(super) const B: Factor = Factor {
     name: "b",
     key: "lora_B.weight",
     table_key: "lora_embedding_B",
     trained: true,
     lora_plus: true,
-    shape: |sizes| vec![sizes.rank, sizes.d_out],
+    shape: |sizes| vec![sizes.rank / sizes.groups.max(1), sizes.d_out],
 };
 
 /// Two factors whose product is added.
@@ -32,7 +34,7 @@ pub(super) const B: Factor = Factor {
 pub(crate) struct Lora {
     /// `[d_in, rank]`.
     a: Param<Tensor<2>>,
-    /// `[rank, d_out]`.
+    /// `[rank / groups, d_out]`.
     b: Param<Tensor<2>>,
     initial: Option<Initial>,
 }
@@ -63,6 +65,7 @@ impl Adaptation for Lora {
     const SWITCH: Option<&'static str> = None;
     const SUBTRACTS: bool = true;
     const EMBEDS: bool = true;
+    const CONVOLVES: bool = true;
 
     fn init(
         config: &AdapterConfig,
@@ -111,6 +114,10 @@ impl Adaptation for Lora {
         low_rank_rows(&self.a, &self.b, rows, strength.total())
     }
 
+    fn convolve<const D: usize>(&self, input: &Windows<'_, D>, strength: Strength) -> Tensor<D> {
+        input.low_rank(self.a.val(), self.b.val(), strength.total())
+    }
+
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {
         let scale = strength.total();
         let taken = self.initial.as_ref().map(|initial| initial.change().mul_scalar(scale));
@@ -142,7 +149,7 @@ pub(super) fn low_rank_rows(
 
 pub(super) fn sizes(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>) -> Sizes {
     let ([d_in, rank], [_, d_out]) = (a.dims(), b.dims());
-    Sizes { d_in, d_out, rank }
+    Sizes { d_in, d_out, rank, groups: groups::of(a, b) }
 }
 
 pub(super) fn kept(sizes: Sizes, dropout: bool) -> usize {
@@ -151,8 +158,8 @@ pub(super) fn kept(sizes: Sizes, dropout: bool) -> usize {
 }
 
 /// Of A and of B: the output; then the gradient of what goes in and that of the factor.
-pub(super) fn products(Sizes { d_in, d_out, rank }: Sizes) -> Products {
-    let both = rank * (d_in + d_out);
+pub(super) fn products(Sizes { d_in, d_out, rank, groups }: Sizes) -> Products {
+    let both = rank * (d_in + d_out / groups.max(1));
     Products { forward: both, backward: 2 * both, once: 0 }
 }
 
@@ -179,5 +186,5 @@ pub(super) fn branch(
 
 pub(super) fn change(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>, strength: Strength) -> Tensor<2> {
     let scale = strength.total();
-    product(a.val(), b.val()).mul_scalar(scale)
+    groups::joined(a.val(), b.val()).mul_scalar(scale)
 }

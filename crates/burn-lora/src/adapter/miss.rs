@@ -62,7 +62,7 @@ impl Adaptation for Miss {
 
     fn sizes(&self) -> Sizes {
         let [d_out, rank] = self.block.dims();
-        Sizes { d_in: self.d_in, d_out, rank }
+        Sizes { d_in: self.d_in, d_out, rank, groups: 1 }
     }
 
     fn fits(sizes: Sizes) -> Result<(), LoraError> {

@@ -136,7 +136,7 @@ fn a_rank_above_the_inputs_is_refused_whoever_asks() {
     let fresh = crate::Adapter::init("x", &config, &weight, 0).unwrap_err();
     let given = crate::Adapter::from_values("x", &config, &weight, |_| vec![0.0; 32]).unwrap_err();
     assert_eq!([fresh, given], [refused.clone(), refused]);
-    let sizes = Sizes { d_in: 4, d_out: 1, rank: 4 };
+    let sizes = Sizes { d_in: 4, d_out: 1, rank: 4, groups: 1 };
     assert_eq!(Method::Miss.fits(sizes), Ok(()));
     assert!(Method::Lora.fits(Sizes { rank: 9, ..sizes }).is_ok());
 }
