@@ -69,7 +69,9 @@ pub fn present(text: &Path) -> Result<(), TrainError> {
 
 /// What of a path that is not there may have been meant, in brackets; nothing, where nothing lies where it leads.
 fn meant(path: &Path) -> String {
-    let beside = Missing::of(path).filter(Missing::is_beside);
+    // A name of the hub leads nowhere here, mostly, and is like many.
+    let leads = path.parent().is_some_and(Path::is_dir);
+    let beside = Missing::of(path).filter(|missing| leads && missing.is_beside());
     beside.map_or_else(String::new, |meant| format!(" ({meant})"))
 }
 

@@ -114,7 +114,8 @@ fn change(value: Value, other: Value, random: &mut ChaCha8Rng) -> Value {
     match (random.random_range(0..8), value) {
         (0, _) => other,
         (1, _) => edge(random),
-        (2, value) => (0..times).fold(value, |inner, _| json!([inner])),
+        // Parsers go no deeper than 128 by themselves.
+        (2, value) => (0..times.min(64)).fold(value, |inner, _| json!([inner])),
         (3, value) => json!({"a": value}),
         (_, Value::Number(number)) => {
             let number = number.as_f64().unwrap_or(0.0);

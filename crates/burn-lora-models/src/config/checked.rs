@@ -115,10 +115,7 @@ impl<K: ConfigKeys> ModelConfig for Checked<K> {
         let (mut keys, unread): (K, _) = keys_of(given, path)?;
         let mut problems = Problems::default();
         keys.check(model_type, &mut problems);
-        // What is computed with follows from sizes that are right.
-        if problems.is_empty() {
-            problems.extend(unread::problems(&keys, &unread));
-        }
+        problems.extend(unread::problems(&keys, &unread));
         problems.none(path)?;
         let dropouts = keys.basics().dropouts;
         Ok(Self { keys, dropouts, text: text.to_owned() })

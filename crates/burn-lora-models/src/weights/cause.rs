@@ -209,6 +209,6 @@ mod tests {
         else {
             panic!("nothing is told")
         };
-        assert_eq!((called, first.as_str(), count), ("HQQ", key, 1));
+        assert_eq!((called, first.as_str(), count), ("quantised by HQQ", key, 1));
     }
 }

@@ -58,11 +58,12 @@ impl Scheme {
     }
 }
 
-const FP8: &[Dtype] = &[Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::F8_E4M3FNUZ, Dtype::F8_E5M2FNUZ];
+const E4M3: &[Dtype] = &[Dtype::F8_E4M3, Dtype::F8_E4M3FNUZ];
+const E5M2: &[Dtype] = &[Dtype::F8_E5M2, Dtype::F8_E5M2FNUZ];
 
 /// The schemes, the first that fits counts: those of fewer names before those of more.
-const SCHEMES: [Scheme; 30] = [
-    named("FP8 with a scale for each block, as DeepSeek's", &["fp8"], &[".weight_scale_inv"])
+const SCHEMES: [Scheme; 31] = [
+    named("FP8 (E4M3) with a scale for each block, as DeepSeek's", &["fp8"], &[".weight_scale_inv"])
         .way(dequantised_by!("FineGrainedFP8Config")),
     named("MXFP4, as gpt-oss's", &["mxfp4"], &["_blocks"])
         .of(&[Dtype::U8])
@@ -72,42 +73,43 @@ const SCHEMES: [Scheme; 30] = [
         .way(dequantised_by!("CompressedTensorsConfig")),
     named("packed integers of compressed-tensors", &[], &[".weight_packed"])
         .way(dequantised_by!("CompressedTensorsConfig")),
-    named("FP8 of fbgemm", &["fbgemm_fp8"], &[".input_scale_ub"]),
+    named("FP8 (E4M3) of fbgemm", &["fbgemm_fp8"], &[".input_scale_ub"]),
     named(
-        "FP8 with a scale for each row, as compressed-tensors writes it",
+        "FP8 (E4M3) with a scale for each row, as compressed-tensors writes it",
         &[],
         &[".weight_scale"],
     )
-    .of(FP8)
+    .of(E4M3)
     .way(dequantised_by!("CompressedTensorsConfig")),
     named("8-bit integers of compressed-tensors or Quark (SmoothQuant)", &[], &[".weight_scale"])
         .of(&[Dtype::I8])
         .way(dequantised_by!("CompressedTensorsConfig")),
-    named("compressed-tensors", &["compressed-tensors"], &[])
+    named("quantised by compressed-tensors", &["compressed-tensors"], &[])
         .way(dequantised_by!("CompressedTensorsConfig")),
-    named("integers of bitsandbytes (8 bits)", &[], &[".SCB", ".weight_format"]).way(BY_MODEL),
-    named("bitsandbytes", &["bitsandbytes"], &[".absmax", ".quant_map"]).way(BY_MODEL),
-    named("GPTQ", &["gptq"], &[".g_idx"]),
-    named("AWQ or GPTQ", &["awq"], &[".qweight", ".qzeros", ".qweight_type"]),
+    named("8-bit integers of bitsandbytes", &[], &[".SCB", ".weight_format"]).way(BY_MODEL),
+    named("quantised by bitsandbytes to 4 bits", &["bitsandbytes"], &[".absmax", ".quant_map"]).way(BY_MODEL),
+    named("quantised by GPTQ", &["gptq"], &[".g_idx"]),
+    named("quantised by AWQ or GPTQ", &["awq"], &[".qweight", ".qzeros", ".qweight_type"]),
     named("MLX's groups of a few bits", &[], &[".biases"]),
-    named("AQLM", &["aqlm"], &[".codes", ".codebooks"]),
-    named("VPTQ", &["vptq"], &[".centroids.weight"]),
-    named("HQQ", &["hqq"], &[".W_q", ".meta", ".zero"]),
-    named("Quanto", &["quanto"], &[".weight._data", ".weight._scale"]),
-    named("TorchAO", &["torchao"], &[".weight_qdata"]),
-    named("SpQR", &["spqr"], &[".dense_weights", ".second_order_data"]),
-    named("QuIP#", &[], &[".Qidxs"]),
-    named("EXL2", &["exl2"], &[".q_weight", ".q_invperm", ".q_scale"]),
+    named("quantised by AQLM", &["aqlm"], &[".codes", ".codebooks"]),
+    named("quantised by VPTQ", &["vptq"], &[".centroids.weight"]),
+    named("quantised by HQQ", &["hqq"], &[".W_q", ".meta", ".zero"]),
+    named("quantised by Quanto", &["quanto"], &[".weight._data", ".weight._scale"]),
+    named("quantised by TorchAO", &["torchao"], &[".weight_qdata"]),
+    named("quantised by SpQR", &["spqr"], &[".dense_weights", ".second_order_data"]),
+    named("quantised by QuIP#", &[], &[".Qidxs"]),
+    named("quantised for EXL2", &["exl2"], &[".q_weight", ".q_invperm", ".q_scale"]),
     named("EETQ's 8-bit integers", &["eetq"], &[".weight_scales"]),
-    named("HIGGS", &["higgs"], &[".tables"]).way(BY_MODEL),
-    named("SmoothQuant", &[], &[".dequant_scale", ".quant_scale"]),
+    named("quantised by HIGGS", &["higgs"], &[".tables"]).way(BY_MODEL),
+    named("quantised by SmoothQuant", &[], &[".dequant_scale", ".quant_scale"]),
     // The rest of the names that only such weights have.
     named(
         "quantised",
         &[],
         &["_blocks", ".scales", ".scb", ".weight_scale", ".weight_zero_point", ".input_scale"],
     ),
-    named("FP8 without scales", &[], &[]).of(FP8).way(CAST),
+    named("FP8 (E4M3) without scales", &[], &[]).of(E4M3).way(CAST),
+    named("FP8 (E5M2) without scales", &[], &[]).of(E5M2).way(CAST),
     named("FP4", &[], &[]).of(&[Dtype::F4, Dtype::F6_E2M3, Dtype::F6_E3M2, Dtype::F8_E8M0]),
     named("in 64 bits", &[], &[]).of(&[Dtype::F64, Dtype::C64]).way(CAST),
     named("integers, in which numbers of a few bits may be packed", &[], &[]).of(&[
@@ -180,12 +182,12 @@ mod tests {
         let scale = ["a.weight_scale", "b.weight_scale"];
         let of = |format| [("a.weight", format), ("b.weight", format)];
         for (unused, unread, expected, count) in [
-            (&scale[..], &of(Dtype::F8_E4M3)[..], "FP8 with a scale for each row", 2),
+            (&scale[..], &of(Dtype::F8_E4M3)[..], "FP8 (E4M3) with a scale for each row", 2),
             (&scale[..], &of(Dtype::I8)[..], "8-bit integers of compressed-tensors", 2),
             (&["a.weight_scale_inv"][..], &of(Dtype::F8_E4M3)[..], "DeepSeek", 1),
             (&["a.SCB"][..], &of(Dtype::I8)[..], "bitsandbytes", 1),
             (&["a.gate_up_proj_blocks"][..], &[("b.router", Dtype::U8)][..], "MXFP4", 1),
-            (&[][..], &of(Dtype::F8_E5M2)[..], "FP8 without scales", 2),
+            (&[][..], &of(Dtype::F8_E5M2)[..], "FP8 (E5M2) without scales", 2),
             (&[][..], &of(Dtype::U8)[..], "integers, in which", 2),
             (&[][..], &of(Dtype::F64)[..], "in 64 bits", 2),
         ] {

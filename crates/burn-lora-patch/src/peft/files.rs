@@ -50,6 +50,8 @@ fn instead(dir: &Path, name: &str) -> String {
     let has = |file: &str| dir.join(file).exists();
     let told = if dir.is_file() && dir.extension().is_some_and(|end| end == "gguf") {
         " (it is a GGUF file, and adapters are not read from those: bring the adapter that it was made from)"
+    } else if let Some(kind) = burn_lora_files::kind::of_file(dir) {
+        return format!(" ({kind})");
     } else if dir.is_file() {
         " (it is a file: name the directory that it is in)"
     } else if !dir.is_dir() {

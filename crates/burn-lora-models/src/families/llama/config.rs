@@ -120,7 +120,7 @@ impl ConfigKeys for LlamaKeys {
     }
 
     fn stated(&self) -> Stated<'_> {
-        self.blueprint().stated()
+        self.without_layers().stated()
     }
 
     fn does(&self, key: &str, value: &Value) -> Option<bool> {
@@ -147,6 +147,14 @@ impl ConfigKeys for LlamaKeys {
 
 impl Gated for LlamaKeys {
     fn blueprint(&self) -> Blueprint {
+        let layers = vec![LayerPlan::of_heads(self.head_dim()); self.num_hidden_layers];
+        Blueprint { layers, ..self.without_layers() }
+    }
+}
+
+impl LlamaKeys {
+    /// The blueprint but for its blocks, of which there may be too many to list before they are checked.
+    fn without_layers(&self) -> Blueprint {
         let head_dim = self.head_dim();
         Blueprint {
             vocab_size: self.vocab_size,
@@ -156,7 +164,6 @@ impl Gated for LlamaKeys {
             n_kv_heads: self.n_kv_heads(),
             head_dim,
             context: self.context(),
-            layers: vec![LayerPlan::of_heads(head_dim); self.num_hidden_layers],
             epsilon: self.rms_norm_eps,
             head_norms: if self.qk_norm() { HeadNorms::Each } else { HeadNorms::None },
             qkv_bias: self.qkv_bias(),
@@ -168,9 +175,7 @@ impl Gated for LlamaKeys {
             ..Blueprint::default()
         }
     }
-}
 
-impl LlamaKeys {
     /// Heads of keys and values; divides the queries'.
     pub fn n_kv_heads(&self) -> usize {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
