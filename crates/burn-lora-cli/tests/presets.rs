@@ -78,6 +78,8 @@ fn a_classifier_of_minilms_shape_runs_as_planned() {
             "adapter.method=dora",
             "adapter.method=miss",
             "adapter.method=lora-fa",
+            "adapter.method=lora-bias",
+            "adapter.trainable_token_indices=[5, 1017, 300]",
             "model.dropout=true",
             "train.recompute=block",
         ] {
@@ -162,6 +164,9 @@ fn decoders_of_smollm2s_shape_run_as_planned() {
                 place.check_variant(name, &config, &[&sets[..], &["model.dtype=bf16"]].concat());
             let weights = half.plan["memory"]["weights"].as_u64().unwrap();
             assert_eq!(weights.div_ceil(1 << 20), 257, "{weights} bytes");
+            // Of the head that is the table, all logits are there at once.
+            let rows = ["adapter.trainable_token_indices=[5, 49151, 300]"];
+            place.check_variant(name, &config, &[&sets[..], &rows].concat());
         }
     }
 }
