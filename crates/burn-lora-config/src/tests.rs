@@ -712,7 +712,7 @@ fn a_method_that_there_is_not_hides_no_other_problem() {
     assert_eq!(
         problems(&text, &[]),
         [
-            "run.toml:8: adapter.method: cannot be \"loar\"; did you mean \"lora\"? allowed: \"lora\", \"dora\", \"miss\", \"lora-fa\" or \"full\"",
+            "run.toml:8: adapter.method: cannot be \"loar\"; did you mean \"lora\"? allowed: \"lora\", \"dora\", \"miss\", \"lora-fa\", \"lora-bias\" or \"full\"",
             "run.toml:9: adapter.rank: cannot be 0; allowed: whole number from 1"
         ]
     );

@@ -6,7 +6,7 @@ use burn_lora::Method;
 use burn_lora_text::grouped;
 
 use super::spectrum::ENOUGH;
-use super::{AdaptedLayer, Inspection, OtherTensor};
+use super::{Inspection, OtherTensor};
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,14 +77,11 @@ impl Inspection {
                 figures(layer.norm_change),
             ]
         }));
-        let of_outputs: [(&str, fn(&AdaptedLayer) -> Option<f64>); 2] = [
-            ("‖magnitude‖", |layer| layer.norm_magnitude),
-            ("‖bias of B‖", |layer| layer.norm_bias),
-        ];
-        for (head, norm) in of_outputs {
-            if self.layers.iter().any(|layer| norm(layer).is_some()) {
-                let norms =
-                    self.layers.iter().map(|layer| norm(layer).map_or_else(String::new, figures));
+        let magnitudes = self.layers.iter().map(|layer| layer.norm_magnitude).collect::<Vec<_>>();
+        let biases = self.layers.iter().map(|layer| layer.norm_bias).collect::<Vec<_>>();
+        for (head, norms) in [("‖magnitude‖", magnitudes), ("‖bias of B‖", biases)] {
+            if norms.iter().any(Option::is_some) {
+                let norms = norms.into_iter().map(|norm| norm.map_or_else(String::new, figures));
                 let column = std::iter::once(head.to_owned()).chain(norms);
                 rows.iter_mut().zip(column).for_each(|(row, cell)| row.push(cell));
             }
