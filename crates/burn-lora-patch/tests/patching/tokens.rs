@@ -52,7 +52,9 @@ fn those_rows_alone_are_trained_and_are_saved_as_pefts_files_have_them() {
     let added = 2 * (6 + 10) + 2 * WIDTH;
     assert_eq!((report.trainable(), report.total()), (added, BASE_PARAMS + added));
     assert_eq!((report.adapted(), report.linears()), (1, 8));
-    assert_eq!(logits(&fresh), before, "nothing changes at the start");
+    for (after, before) in logits(&fresh).iter().zip(&before) {
+        assert!((after - before).abs() < 1e-5, "nothing changes at the start");
+    }
     assert_eq!(tracked(&fresh).len(), 3, "two factors, and the rows");
     let names: Vec<String> =
         trainable_tensors(&fresh).unwrap().into_iter().map(|tensor| tensor.key).collect();
