@@ -104,6 +104,8 @@ pub struct AdaptedLayer {
     pub norm_change: f64,
     /// Of DoRA's magnitudes, one an output.
     pub norm_magnitude: Option<f64>,
+    /// Of the bias of factor B, one an output.
+    pub norm_bias: Option<f64>,
     /// ‖W‖ of the base's weight, where that is at hand.
     pub norm_weight: Option<f64>,
     /// The singular values of the change; none of values that are not finite.
@@ -204,16 +206,18 @@ pub enum InspectError {
         /// The shape of B.
         b: [usize; 2],
     },
-    /// There is not a magnitude for each output.
+    /// There is not a magnitude, or a number of B's bias, for each output.
     #[error(
-        "`{}`: the magnitudes of `{layer}` are {found:?} and should be [{d_out}], one an output",
+        "`{}`: {what} of `{layer}` are {found:?} and should be [{d_out}], one an output",
         file.display()
     )]
-    Magnitudes {
+    Outputs {
         /// The tensor file.
         file: PathBuf,
         /// The layer.
         layer: String,
+        /// What they are.
+        what: &'static str,
         /// Their shape.
         found: Vec<usize>,
         /// The layer's outputs.
@@ -282,7 +286,7 @@ pub fn inspect_on(path: &Path, base: Option<&Path>) -> Result<Inspection, AppErr
         totals: Totals::of(&layers, &blocks, &others),
         suggested_rank: suggested.and_then(|ranks| ranks.into_iter().max()),
         base: None,
-        notes: notes(&config, method, &layers),
+        notes: notes(&config, method, &layers, &others),
         base_model: config.base_model_name_or_path,
         task: config.task_type,
         rank: config.r,
@@ -322,6 +326,7 @@ struct Factors<'a> {
     a: (TensorView<'a>, [usize; 2]),
     b: (TensorView<'a>, [usize; 2]),
     magnitude: Option<TensorView<'a>>,
+    bias: Option<TensorView<'a>>,
 }
 
 /// The tensors of a file: the factors of layers, and all others by their keys; both in their order.
@@ -364,7 +369,8 @@ fn sorted<'a>(
         }
         match (matrix("a"), matrix("b")) {
             (Some(a), Some(b)) => {
-                adapted.push(Factors { layer, a, b, magnitude: factors.remove("magnitude") });
+                let (magnitude, bias) = (factors.remove("magnitude"), factors.remove("beta"));
+                adapted.push(Factors { layer, a, b, magnitude, bias });
             }
             // Those of a convolution.
             _ => others.extend(method.factors().iter().filter_map(|factor| {
@@ -389,15 +395,17 @@ fn in_order(path: &str) -> Vec<(u64, String)> {
 
 impl Factors<'_> {
     fn inspected(self, scales: &Scales, file: &Path) -> Result<AdaptedLayer, InspectError> {
-        let Factors { layer, a: (a, shape_a), b: (b, shape_b), magnitude } = self;
+        let Factors { layer, a: (a, shape_a), b: (b, shape_b), magnitude, bias } = self;
         let rank = shape_a[0];
         if rank == 0 || shape_b[1] != rank {
             let (file, a, b) = (file.to_owned(), shape_a, shape_b);
             return Err(InspectError::Shapes { file, layer, a, b });
         }
-        if let Some(found) = magnitude.as_ref().filter(|view| *view.shape() != [shape_b[0]]) {
-            let (found, d_out) = (found.shape().to_vec(), shape_b[0]);
-            return Err(InspectError::Magnitudes { file: file.to_owned(), layer, found, d_out });
+        for (what, view) in [("the magnitudes", &magnitude), ("the biases of B", &bias)] {
+            if let Some(found) = view.as_ref().filter(|view| *view.shape() != [shape_b[0]]) {
+                let (file, found, d_out) = (file.to_owned(), found.shape().to_vec(), shape_b[0]);
+                return Err(InspectError::Outputs { file, layer, what, found, d_out });
+            }
         }
         let values = |view: &TensorView<'_>, name: &str| {
             values_f64(view).ok_or_else(|| InspectError::Dtype {
@@ -408,10 +416,12 @@ impl Factors<'_> {
             })
         };
         let (values_a, values_b) = (values(&a, "A")?, values(&b, "B")?);
-        let norm_magnitude = match &magnitude {
-            Some(view) => Some(norms::norm(&values(view, "the magnitudes")?)),
-            None => None,
+        let norm_of = |view: &Option<TensorView<'_>>, name: &str| {
+            let values = view.as_ref().map(|view| values(view, name)).transpose()?;
+            Ok::<_, InspectError>(values.map(|values| norms::norm(&values)))
         };
+        let norm_magnitude = norm_of(&magnitude, "the magnitudes")?;
+        let norm_bias = norm_of(&bias, "the bias of B")?;
         let (alpha, scale) = (scales.alpha(&layer), scales.of_layer(&layer, rank));
         let (dtype_a, dtype_b) = (dtype(&a), dtype(&b));
         let (norm_a, norm_b) = (norms::norm(&values_a), norms::norm(&values_b));
@@ -430,6 +440,7 @@ impl Factors<'_> {
             norm_b,
             norm_change,
             norm_magnitude,
+            norm_bias,
             norm_weight: None,
             spectrum: Spectrum::of(&factors),
         })
@@ -468,7 +479,8 @@ impl AdaptedLayer {
     /// How many numbers its factors have.
     pub fn parameters(&self) -> usize {
         let [a, b] = [self.shape_a, self.shape_b].map(|[rows, columns]| rows * columns);
-        a + b + self.norm_magnitude.map_or(0, |_| self.shape_b[0])
+        let of_outputs = [self.norm_magnitude, self.norm_bias].into_iter().flatten().count();
+        a + b + of_outputs * self.shape_b[0]
     }
 }
 
@@ -522,8 +534,24 @@ fn dtype(view: &TensorView<'_>) -> String {
     view.dtype().to_string().to_lowercase()
 }
 
-fn notes(config: &PeftConfig, method: Method, layers: &[AdaptedLayer]) -> Vec<String> {
+fn notes(
+    config: &PeftConfig,
+    method: Method,
+    layers: &[AdaptedLayer],
+    others: &[OtherTensor],
+) -> Vec<String> {
     let mut notes = Vec::new();
+    for key in Method::Tokens.factors().iter().map(|factor| factor.key) {
+        for tensor in others {
+            let table = tensor.name.strip_suffix(key).and_then(|name| name.strip_suffix('.'));
+            let Some(table) = table else { continue };
+            let rows = tensor.shape.first().copied().unwrap_or(0);
+            let tokens = &config.trainable_token_indices;
+            notes.push(format!(
+                "{rows} rows of `{table}` are trained: trainable_token_indices = {tokens}"
+            ));
+        }
+    }
     if method == Method::Miss {
         let note =
             "MiSS: how often a block repeats, and so its change, follows from the base alone";
@@ -532,7 +560,8 @@ fn notes(config: &PeftConfig, method: Method, layers: &[AdaptedLayer]) -> Vec<St
         notes.push("there is no layer with factors".to_owned());
     }
     let broken = |layer: &&AdaptedLayer| {
-        !(layer.norm_a + layer.norm_b + layer.norm_magnitude.unwrap_or(0.0)).is_finite()
+        let of_outputs = layer.norm_magnitude.unwrap_or(0.0) + layer.norm_bias.unwrap_or(0.0);
+        !(layer.norm_a + layer.norm_b + of_outputs).is_finite()
     };
     if let Some(layer) = layers.iter().find(broken) {
         let count = layers.iter().filter(broken).count();
@@ -541,7 +570,9 @@ fn notes(config: &PeftConfig, method: Method, layers: &[AdaptedLayer]) -> Vec<St
             "{count} of {total} layers hold values that are not finite, the first is {path}"
         ));
     }
-    let untrained = layers.iter().filter(|layer| layer.norm_b == 0.0).count();
+    let is_untrained =
+        |layer: &&AdaptedLayer| layer.norm_b == 0.0 && layer.norm_bias.unwrap_or(0.0) == 0.0;
+    let untrained = layers.iter().filter(is_untrained).count();
     if untrained > 0 {
         let total = layers.len();
         notes.push(format!("{untrained} of {total} layers change nothing: their B is zero"));

@@ -47,6 +47,11 @@ fn configurations_on_the_quickstarts_model_run_as_planned() {
             sets.push(format!("model.tokenizer={:?}", model.display()));
         }
         place.check_run(name, &config, &sets);
+        if name == "quickstart" {
+            // Of a head that is the table and follows its rows, all logits are there at once.
+            let rows = "adapter.trainable_token_indices=[5, 2047, 300]";
+            place.check_variant(name, &config, &["train.steps=3", rows]);
+        }
     }
 }
 
@@ -78,6 +83,8 @@ fn a_classifier_of_minilms_shape_runs_as_planned() {
             "adapter.method=dora",
             "adapter.method=miss",
             "adapter.method=lora-fa",
+            "adapter.method=lora-bias",
+            "adapter.trainable_token_indices=[5, 1017, 300]",
             "model.dropout=true",
             "train.recompute=block",
         ] {

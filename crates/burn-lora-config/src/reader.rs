@@ -14,6 +14,7 @@ use crate::allowed::{Allowed, Mismatch, describe, number};
 use crate::error::{Place, Problem};
 use crate::keys::Key;
 use crate::rules;
+use burn_lora::Method;
 use burn_lora_text::nearest;
 
 const NO_SECTION: &str = "there is no such section";
@@ -261,7 +262,11 @@ impl<'i> Reader<'i> {
         if names().any(|name| name == key) {
             return Ok(());
         }
-        Err(did_you_mean(key, names()).or_else(|| self.belongs(key)).unwrap_or_else(|| {
+        // What PEFT switches a kind of adapter on by.
+        let kind = Method::ALL.iter().find(|kind| kind.switch() == Some(key));
+        let kind = kind.map(|kind| format!("write method = \"{kind}\" in [adapter]"));
+        let near = kind.or_else(|| did_you_mean(key, names()));
+        Err(near.or_else(|| self.belongs(key)).unwrap_or_else(|| {
             format!("the keys of [{section}] are {}", names().collect::<Vec<_>>().join(", "))
         }))
     }

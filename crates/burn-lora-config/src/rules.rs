@@ -122,7 +122,10 @@ fn check_start(reader: &mut Reader<'_>, lora: &AdapterConfig) {
         "needs an even rank", "write an even `rank`");
     rule(init.moves_base() && lora.alpha == 0.0,
         "takes a part out of the base that a scale of 0 cannot give back", "write an `alpha` above 0");
-    rule(init.moves_base() && !lora.method.subtracts(),
+    let one = lora.method.starts_by_default();
+    rule(init != Init::default() && one,
+        "has no meaning with this `method`, which has one start", "leave it out, or write method = \"lora\"");
+    rule(init.moves_base() && !lora.method.subtracts() && !one,
         "has no meaning with this `method`", "write method = \"lora\", or leave `init` out");
 }
 

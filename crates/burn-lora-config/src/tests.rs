@@ -1,6 +1,6 @@
 use burn_lora::{AdapterConfig, Init, Method};
 use burn_lora_models::{Recompute, WeightDtype};
-use burn_lora_patch::{Bias, Patterns, Targets};
+use burn_lora_patch::{Bias, Patterns, Targets, TokenIndices};
 use miette::Diagnostic;
 
 use super::*;
@@ -37,6 +37,7 @@ layers_pattern = ["layers"]
 rank_pattern = { q_proj = 2, "0\\.v_proj" = 6 }
 alpha_pattern = { down_proj = 3 }
 modules_to_save = ["score"]
+trainable_token_indices = [5, 17]
 bias = "lora_only"
 [data]
 train = "train.jsonl"
@@ -123,6 +124,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 rank_pattern: Patterns::default(),
                 alpha_pattern: Patterns::default(),
                 modules_to_save: vec![],
+                trainable_token_indices: TokenIndices::default(),
                 bias: Bias::None,
             }),
             data: DataSection {
@@ -188,6 +190,7 @@ fn every_key_is_read() {
     assert_eq!(adapter.rank_pattern, Patterns::from([("q_proj", 2), (r"0\.v_proj", 6)]));
     assert_eq!(adapter.alpha_pattern, Patterns::from([("down_proj", 3.0)]));
     assert_eq!(adapter.layers_to_transform, Some(vec![0, 2]));
+    assert_eq!(adapter.trainable_token_indices, TokenIndices::from([5, 17]));
     assert_eq!(
         (&adapter.modules_to_save[..], adapter.bias),
         (&["score".to_owned()][..], Bias::LoraOnly)
@@ -219,7 +222,7 @@ fn every_key_is_read() {
 fn the_resolved_configuration_reads_back_the_same() {
     let random = "model.config=tiny/config.json";
     let squad = r#"data.squad_template="{context}\nQ: {question}\nA: {answer}""#;
-    let cases: [(&str, &[&str]); 10] = [
+    let cases: [(&str, &[&str]); 12] = [
         (LEAST, &[]),
         (EVERYTHING, &[]),
         (LEAST, &["adapter.method=full"]),
@@ -229,6 +232,8 @@ fn the_resolved_configuration_reads_back_the_same() {
         (LEAST, &["data.train=['a', {path='b', weight=0.5}]", "data.packing=true"]),
         (LEAST, &[random, "model.tokenizer=tiny", "model.random=true"]),
         (LEAST, &[squad, "data.squad_no_answer=none", "data.format=squad"]),
+        (LEAST, &["adapter.trainable_token_indices={embed_tokens=[5, 0], wpe=[3]}"]),
+        (LEAST, &["adapter.method=lora-bias", "adapter.trainable_token_indices=[7]"]),
         (LEAST, &["data.held_out=0.1", "train.seed=9223372036854775807", "data.separator=' \"\\'"]),
     ];
     for (text, overrides) in cases {
@@ -606,6 +611,45 @@ fn a_kind_of_adapter_takes_back_what_means_nothing_to_it_and_writes_none_of_it()
 }
 
 #[test]
+fn tokens_are_a_list_or_lists_by_name_and_nothing_else() {
+    let tokens = |value: &str| {
+        let config = read(LEAST, &[&format!("adapter.trainable_token_indices={value}")]).unwrap();
+        let AdapterSection::Lora(section) = config.adapter else { panic!("{:?}", config.adapter) };
+        section.trainable_token_indices
+    };
+    assert_eq!(tokens("[]"), TokenIndices::default());
+    assert_eq!(tokens("[17, 5]"), TokenIndices::from([17, 5]));
+    let named = [("a.wte", vec![1, 0]), ("wpe", vec![])];
+    assert_eq!(tokens("{\"a.wte\" = [1, 0], wpe = []}"), TokenIndices::from_iter(named));
+    for wrong in ["[-1]", "[1.5]", "5", "{wte = 5}", "{wte = [true]}", "[[1]]"] {
+        let value = format!("adapter.trainable_token_indices={wrong}");
+        let told = problems(LEAST, &[&value]);
+        assert!(told[0].contains("allowed: list of token numbers"), "{told:?}");
+    }
+}
+
+/// PEFT's switches are no keys here: each names a kind.
+#[test]
+fn a_switch_of_pefts_is_told_as_the_kind_that_it_is() {
+    for (switch, method) in [("lora_bias", "lora-bias"), ("use_dora", "dora")] {
+        let told = problems(LEAST, &[&format!("adapter.{switch}=true")]);
+        let help = format!("write method = \"{method}\" in [adapter]");
+        assert!(told[0].contains(&help), "{told:?}");
+    }
+}
+
+#[test]
+fn a_kind_with_one_start_takes_no_other() {
+    assert!(read(LEAST, &["adapter.method=lora-bias", "adapter.init=kaiming"]).is_ok());
+    for init in ["gaussian", "orthogonal", "pissa", "olora"] {
+        let init = format!("adapter.init={init}");
+        let told = problems(LEAST, &["adapter.method=lora-bias", &init]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("which has one start"), "{told:?}");
+    }
+}
+
+#[test]
 fn an_override_is_toml_or_else_a_plain_string() {
     let overrides =
         ["train.device=cuda:0", "output.dir=2024-05-01", "data.train=7", "model.path=\"a b\""];
@@ -668,7 +712,7 @@ fn a_method_that_there_is_not_hides_no_other_problem() {
     assert_eq!(
         problems(&text, &[]),
         [
-            "run.toml:8: adapter.method: cannot be \"loar\"; did you mean \"lora\"? allowed: \"lora\", \"dora\", \"miss\", \"lora-fa\" or \"full\"",
+            "run.toml:8: adapter.method: cannot be \"loar\"; did you mean \"lora\"? allowed: \"lora\", \"dora\", \"miss\", \"lora-fa\", \"lora-bias\" or \"full\"",
             "run.toml:9: adapter.rank: cannot be 0; allowed: whole number from 1"
         ]
     );

@@ -50,6 +50,8 @@ pub enum Learned {
         /// Whether the linear's input is kept for them.
         input: bool,
     },
+    /// Rows of an embedding's table, which a head that is the table follows.
+    Rows,
     /// All of it.
     Whole,
 }
@@ -62,9 +64,19 @@ impl Learned {
     /// Whether the linear's input is kept.
     fn keeps_input(self) -> bool {
         match self {
-            Self::Nothing => false,
+            Self::Nothing | Self::Rows => false,
             Self::Factors { input, .. } => input,
             Self::Whole => true,
+        }
+    }
+
+    /// Values kept of each of an embedding's ids: of an adapter, the rows of A that were looked up; of rows that are
+    /// trained, which of them it is, and the two factors that say so.
+    pub(crate) fn kept_of_ids(self) -> usize {
+        match self {
+            Self::Factors { kept, .. } => kept,
+            Self::Rows => 3,
+            Self::Nothing | Self::Whole => 0,
         }
     }
 }
@@ -191,21 +203,24 @@ pub(crate) struct HeadCount {
     pub(crate) vocabulary: usize,
     /// Whether it is the token table.
     pub(crate) tied: bool,
+    /// The paths of the tables, of which one is the token table.
+    pub(crate) tables: &'static [&'static str],
     /// Whether logits have a soft cap, whose slopes are there beside them.
     pub(crate) capped: bool,
 }
 
 impl HeadCount {
     /// Values in a training step: the rows that carry loss with their gradients, and the logits, those of
-    /// some rows at a time, or of all where the head itself has an adapter or is trained apart from
-    /// the embedding.
+    /// some rows at a time, or of all where the head itself has an adapter, is trained apart from
+    /// the embedding or follows rows of it that are trained.
     pub(crate) fn training(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> usize {
         let stream = 2 * batch.tokens() * self.d;
         let gathered = 3 * batch.targets * self.d;
         let apart = !self.tied && learned("lm_head").any();
-        let logits = match apart {
-            // Logits, their logarithms, and the gradients of both.
-            true => 4 * batch.targets * self.vocabulary,
+        let follows = self.tied && self.tables.iter().any(|table| learned(table) == Learned::Rows);
+        let logits = match apart || follows {
+            // Logits, their logarithms, and the gradients of both; and that of the columns which were put in place.
+            true => (4 + usize::from(follows)) * batch.targets * self.vocabulary,
             false => self.at_once(batch) * self.vocabulary * if self.capped { 2 } else { 1 },
         };
         stream + gathered + logits

@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::Targets;
 use crate::layout::{Layout, LinearTypes};
 use crate::settings::Patterns;
+use crate::tokens::TokenIndices;
 
 /// What to adapt, how, and what else to train: what [`with_lora`](crate::LoraModule::with_lora) is given.
 ///
@@ -74,6 +75,10 @@ pub struct LoraConfig {
     /// one of these. They are never adapted.
     #[serde(default)]
     pub modules_to_save: Vec<String>,
+    /// Tokens whose rows of an embedding are trained, and saved with the adapter; a head that is the embedding's table
+    /// follows them. Not with [`Method::Miss`], whose files have no place for them.
+    #[serde(default, skip_serializing_if = "TokenIndices::is_empty")]
+    pub trainable_token_indices: TokenIndices,
     /// Which biases of the base are trained, and saved with the adapter.
     #[serde(default)]
     pub bias: Bias,
@@ -267,6 +272,13 @@ impl LoraConfig {
         self
     }
 
+    /// Sets the tokens whose rows of an embedding are trained: of the table that token ids go into, or by the names of
+    /// tables.
+    pub fn with_trainable_token_indices(mut self, tokens: impl Into<TokenIndices>) -> Self {
+        self.trainable_token_indices = tokens.into();
+        self
+    }
+
     /// Sets which biases of the base are trained, and saved with the adapter.
     pub fn with_bias(mut self, bias: Bias) -> Self {
         self.bias = bias;
@@ -299,6 +311,7 @@ impl From<AdapterConfig> for LoraConfig {
             rank_pattern: Patterns::default(),
             alpha_pattern: Patterns::default(),
             modules_to_save: Vec::new(),
+            trainable_token_indices: TokenIndices::default(),
             bias: Bias::default(),
             heads: default_heads(),
             linear_types: LinearTypes::new(),

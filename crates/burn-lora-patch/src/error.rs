@@ -169,6 +169,18 @@ pub enum PatchError {
         /// The layer.
         layer: String,
     },
+    /// Merging for good a bias of factor B into a layer that has none.
+    #[error(
+        "`{layer}`{} no bias that the bias of factor B could be merged into: leave the adapter beside the base, or train it with \
+         method = \"lora\", which has none; nothing was merged",
+        if *layers > 1 { format!(" and {} more have", layers - 1) } else { " has".to_owned() }
+    )]
+    NoBias {
+        /// The first such layer.
+        layer: String,
+        /// How many such layers there are.
+        layers: usize,
+    },
     /// A tensor's values could not be read from its device.
     #[error("the values of `{path}` cannot be read: {reason}")]
     Unreadable {
@@ -325,6 +337,8 @@ pub enum Role {
     RankPattern,
     /// In the alphas by pattern.
     AlphaPattern,
+    /// In the tokens whose rows are trained.
+    Tokens,
 }
 
 impl Display for Role {
@@ -337,6 +351,7 @@ impl Display for Role {
             Self::LayersPattern => "layers_pattern",
             Self::RankPattern => "rank_pattern",
             Self::AlphaPattern => "alpha_pattern",
+            Self::Tokens => "trainable_token_indices",
         })
     }
 }
@@ -440,6 +455,53 @@ pub enum TargetProblem {
         /// The kind of adapter.
         method: Method,
     },
+    /// Tokens that the table has not, or that are named twice.
+    #[error("trainable_token_indices of `{table}`: {reason}")]
+    Tokens {
+        /// The table.
+        table: String,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// Tokens beside a kind of adapter whose files have no place for their rows.
+    #[error(
+        "trainable_token_indices has no meaning for {method}, whose files have no place for rows of an embedding: leave it out"
+    )]
+    TokensOfKind {
+        /// The kind of adapter.
+        method: Method,
+    },
+    /// Tokens of a model without an embedding.
+    #[error("trainable_token_indices names tokens, but the model has no embedding: leave it out")]
+    NoTable,
+    /// Tokens of what is no embedding.
+    #[error(
+        "trainable_token_indices `{entry}` names `{path}`, which is no embedding: rows of embeddings are trained; to train the module \
+         whole, name it in modules_to_save"
+    )]
+    NotTable {
+        /// The entry.
+        entry: String,
+        /// The module it names.
+        path: String,
+    },
+    /// Other tokens of a head than of the table that it is.
+    #[error(
+        "trainable_token_indices `{head}` has other tokens than the token table, which is the model's head (`tie_word_embeddings`) and \
+         is trained as one with it: leave `{head}` out, or give both the same tokens"
+    )]
+    TokensOfHead {
+        /// The entry.
+        head: String,
+    },
+    /// Rows of a table that is trained otherwise, too.
+    #[error("trainable_token_indices trains rows of `{table}`, which {other}: keep one of the two")]
+    TokensBeside {
+        /// The table.
+        table: String,
+        /// What trains it, too.
+        other: &'static str,
+    },
     /// A number of a layer matches nothing.
     #[error("layers_to_transform has {index}, but {}", existing_layers(existing, example.as_deref()))]
     Layer {
@@ -475,16 +537,20 @@ pub enum KeyProblem {
         /// The shape the model needs.
         expected: Vec<usize>,
     },
-    /// Factors of DoRA beside a configuration that does not say that they are.
+    /// Factors of a kind of adapter beside a configuration that does not say that they are.
     #[error(
-        "{count} tensors are magnitudes of DoRA, such as `{key}`, and `use_dora` in adapter_config.json is not true: set it, if the \
-         adapter was trained so"
+        "{count} tensors are {what}, such as `{key}`, and `{switch}` in adapter_config.json is not true: set it, if the adapter was \
+         trained so"
     )]
-    Magnitudes {
+    SwitchedOff {
         /// The first of them.
         key: String,
         /// How many there are.
         count: usize,
+        /// What they are.
+        what: &'static str,
+        /// PEFT's key for the kind.
+        switch: &'static str,
     },
     /// There is a tensor that the model has no place for.
     #[error("surplus: `{key}` with shape {found:?}{}", match nearest { Some(key) => format!(", did the writer mean `{key}`?"), None => ", which no adapted layer or saved module of the model takes".to_owned() })]
@@ -557,10 +623,19 @@ pub enum KeyProblem {
         /// The key.
         key: String,
     },
+    /// A token table that was trained apart from the head that shares it.
+    #[error(
+        "apart: `{key}` was trained apart from the head that shares its table (`ensure_weight_tying` is false), and this model holds \
+         the two as one: train it with `ensure_weight_tying=True` in PEFT, or load it onto a base with a head of its own"
+    )]
+    Apart {
+        /// The key.
+        key: String,
+    },
     /// A factor of an adapter on the output head, of a model that has none of its own.
     #[error(
         "surplus: `{key}`: this model's head is no layer of its own (its token table, with `tie_word_embeddings`): train the adapter \
-         without `lm_head` among its targets, or load it onto a base with a head of its own"
+         without `lm_head` among its targets and without `ensure_weight_tying`, or load it onto a base with a head of its own"
     )]
     AdaptedHead {
         /// The key.

@@ -33,6 +33,7 @@
 //! [`Targets`](crate::Targets) are names (the end of a path from a dot on), a pattern of whole paths, or
 //! `"all-linear"`. Whatever picks nothing is an error with the nearest names. `with_rank_pattern` and `with_alpha_pattern` give
 //! layers another rank or alpha. `with_exclude` takes layers, and modules with all in them, out again; `with_heads` names output layers, which `all-linear` leaves out;
+//! `with_trainable_token_indices` trains rows of the token table alone, of new tokens above all.
 //! `with_modules_to_save` names modules that are trained whole and saved with the adapter. With a task such
 //! as `TaskType::SeqCls` the head is trained whole too: `classifier` or `score`, or what `with_heads` says.
 //!

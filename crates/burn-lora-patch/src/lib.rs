@@ -54,6 +54,7 @@ mod select;
 mod settings;
 mod targets;
 mod tensors;
+mod tokens;
 #[cfg(feature = "train")]
 pub mod train;
 
@@ -67,15 +68,18 @@ pub use module::LoraModule;
 pub use patch::{patch, plan};
 pub use peft::LoadOptions;
 pub use peft::keys::NamedTensor;
-pub use report::{BiasReport, EntryMatch, LayerReport, LayerStatus, PatchReport, SavedModule};
+pub use report::{
+    BiasReport, EntryMatch, LayerReport, LayerStatus, PatchReport, SavedModule, TrainedRows,
+};
 pub use rewrite::{
-    adapter_names, delete_adapter, merge, merge_and_unload, merge_and_unload_f32, set_active,
-    set_multiplier, swap_adapter, unload, unmerge,
+    adapter_names, check_mergeable, delete_adapter, merge, merge_and_unload, merge_and_unload_f32,
+    set_active, set_multiplier, swap_adapter, unload, unmerge,
 };
 pub use scan::{LinearLayer, ModuleKind, ParamInfo, ParamRole, Scan};
 pub use settings::Patterns;
 pub use targets::{Targets, TargetsError, TargetsForm, minimal_suffixes};
 pub use tensors::{set_tensors, trainable_factors, trainable_ids, trainable_tensors};
+pub use tokens::TokenIndices;
 
 /// The crate of the adapter itself, whole.
 pub use burn_lora;

@@ -17,7 +17,7 @@ use crate::error::PatchError;
 use crate::layout::Layout;
 use crate::path::{Trail, follow_trail, join, parent};
 use crate::peft::PeftConfig;
-use crate::report::{BiasReport, LayerReport, LayerStatus, PatchReport, SavedModule};
+use crate::report::{BiasReport, LayerReport, LayerStatus, PatchReport, SavedModule, TrainedRows};
 use crate::rewrite::{add_sets, names, sets_by_layer, weights};
 use crate::scan::{LinearLayer, ParamInfo, ParamRole, Scan};
 use crate::select::{Selection, Unmatched, select};
@@ -51,7 +51,8 @@ use crate::select::{Selection, Unmatched, select};
 /// Whatever does not fit, all at once for targets; the model is then as it was.
 pub fn patch<M: Module>(model: &mut M, config: &LoraConfig) -> Result<PatchReport, PatchError> {
     let plan = Plan::with_weights(model, config, Unmatched::Refused)?;
-    let sets = plan.sets(model, &PeftConfig::new(config), |linear, weight| {
+    let made = PeftConfig::new(config);
+    let mut sets = plan.sets(model, &made, |linear, weight| {
         let (seed, settings) = (layer_seed(config.seed, &linear.path), plan.settings(linear));
         match &linear.kernel {
             Some(kernel) => Adapter::init_convolution(&config.name, settings, weight, kernel, seed),
@@ -59,6 +60,9 @@ pub fn patch<M: Module>(model: &mut M, config: &LoraConfig) -> Result<PatchRepor
             None => Adapter::init(&config.name, settings, weight, seed),
         }
     })?;
+    sets.extend(plan.token_sets(model, &made, |_, tokens, table| {
+        Adapter::tokens(&config.name, tokens, table)
+    })?);
     *model = add_sets(plan.frozen(model), sets);
     Ok(plan.report)
 }
@@ -163,6 +167,25 @@ impl Plan {
                 .map_err(|source| PatchError::Adapter { layer: layer.clone(), source })?;
             let set = Adapters::single(adapter.with_note(note.clone())).with_turned(turned);
             sets.insert(layer, set);
+        }
+        Ok(sets)
+    }
+
+    /// A set of one adapter of rows for each table of which rows are trained, made for that table. How it was made goes
+    /// with it.
+    pub(crate) fn token_sets<M: Module>(
+        &self,
+        model: &M,
+        made: &PeftConfig,
+        mut adapter: impl FnMut(&str, &[usize], &Param<Tensor<2>>) -> Result<Adapter, LoraError>,
+    ) -> Result<BTreeMap<String, Adapters>, PatchError> {
+        let tokens = &self.selection.tokens;
+        let note: Arc<str> = made.to_json().unwrap_or_default().into();
+        let mut sets = BTreeMap::new();
+        for (path, table) in weights(model, tokens) {
+            let adapter = adapter(&path, &tokens[&path], &table)
+                .map_err(|source| PatchError::Adapter { layer: path.clone(), source })?;
+            sets.insert(path, Adapters::single(adapter.with_note(note.clone())));
         }
         Ok(sets)
     }
@@ -310,6 +333,20 @@ fn warn_of_state(scan: &Scan, selection: &Selection, warnings: &mut Vec<String>)
     }
 }
 
+/// A bias of factor B can be merged into a layer's own alone.
+fn warn_of_no_bias(scan: &Scan, adapted: &[&str], warnings: &mut Vec<String>) {
+    let without = scan.without_bias(adapted);
+    if let Some(first) = without.first() {
+        let more = match without.len() - 1 {
+            0 => " has".to_owned(),
+            more => format!(" and {more} more have"),
+        };
+        warnings.push(format!(
+            "`{first}`{more} no bias, so that the bias of factor B cannot be merged there: the adapter has to stay beside the base"
+        ));
+    }
+}
+
 fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchReport {
     let layers: Vec<LayerReport> = scan
         .layers()
@@ -359,8 +396,22 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
         count: selection.biases.len(),
         params: once(scan.params().iter().filter(|it| selection.biases.contains(&it.path))),
     };
+    let tokens: Vec<TrainedRows> = scan
+        .tables()
+        .iter()
+        .filter_map(|table| {
+            let rows = selection.tokens.get(&table.path)?.len();
+            let params = rows.saturating_mul(table.d_out);
+            Some(TrainedRows { path: table.path.clone(), rows, params })
+        })
+        .collect();
+    let of_rows = tokens.iter().fold(0_usize, |sum, rows| sum.saturating_add(rows.params));
     let mut warnings = selection.warnings.clone();
     warn_of_state(scan, selection, &mut warnings);
+    if config.adapter.method.shifts() {
+        let adapted: Vec<&str> = adapted().map(|layer| layer.path.as_str()).collect();
+        warn_of_no_bias(scan, &adapted, &mut warnings);
+    }
     for places in scan.tied() {
         if places.iter().filter(|path| adapted().any(|layer| layer.path == **path)).count() > 1 {
             warnings.push(format!(
@@ -402,10 +453,14 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
         scale: config.adapter.scale(),
         trainable: trained
             .saturating_add(saved.iter().map(|module| module.params).sum())
+            .saturating_add(of_rows)
             .saturating_add(biases.params),
-        total: adapters.saturating_add(once(scan.params().iter().filter(base))),
+        total: adapters
+            .saturating_add(of_rows)
+            .saturating_add(once(scan.params().iter().filter(base))),
         layers,
         saved,
+        tokens,
         biases,
         matched: selection.matched.clone(),
         warnings,

@@ -20,6 +20,7 @@ pub struct PatchReport {
     pub(crate) scale: f64,
     pub(crate) layers: Vec<LayerReport>,
     pub(crate) saved: Vec<SavedModule>,
+    pub(crate) tokens: Vec<TrainedRows>,
     pub(crate) biases: BiasReport,
     pub(crate) matched: Vec<EntryMatch>,
     pub(crate) trainable: usize,
@@ -111,6 +112,17 @@ pub struct SavedModule {
     pub params: usize,
 }
 
+/// Rows of an embedding that are trained and saved with the adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainedRows {
+    /// The embedding's path.
+    pub path: String,
+    /// How many rows.
+    pub rows: usize,
+    /// Their parameters.
+    pub params: usize,
+}
+
 /// The biases of the base that are trained and saved with the adapter, beside those of modules trained whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BiasReport {
@@ -191,6 +203,11 @@ impl PatchReport {
     /// The modules that are trained whole.
     pub fn saved(&self) -> &[SavedModule] {
         &self.saved
+    }
+
+    /// The rows of embeddings that are trained.
+    pub fn tokens(&self) -> &[TrainedRows] {
+        &self.tokens
     }
 
     /// The biases of the base that are trained.
@@ -274,6 +291,10 @@ impl fmt::Display for PatchReport {
         for module in &self.saved {
             writeln!(f, "trained whole: {} ({} parameters)", module.path, grouped(module.params))?;
         }
+        for TrainedRows { path, rows, params } in &self.tokens {
+            let (rows, params) = (grouped(*rows), grouped(*params));
+            writeln!(f, "rows trained: {rows} of {path} ({params} parameters)")?;
+        }
         let BiasReport { count, params } = self.biases;
         if count > 0 {
             writeln!(f, "biases trained: {} ({} parameters)", grouped(count), grouped(params))?;
@@ -326,6 +347,7 @@ mod tests {
                 layer("lm_head", LayerStatus::Head, 0),
             ],
             saved: vec![SavedModule { path: "classifier".into(), params: 1234 }],
+            tokens: vec![TrainedRows { path: "embed".into(), rows: 3, params: 1536 }],
             biases: BiasReport { count: 2, params: 1024 },
             matched: vec![EntryMatch { role: Role::Target, entry: "fc1".into(), count: 1 }],
             trainable: 43_008,
@@ -341,6 +363,7 @@ mod tests {
             "adapter `default`: lora, rank 4, alpha 8, scale 2\n\
              target: fc1 (1)\n\
              trained whole: classifier (1,234 parameters)\n\
+             rows trained: 3 of embed (1,536 parameters)\n\
              biases trained: 2 (1,024 parameters)\n\
              adapted: 1 of 2 linears\n\
              trainable: 43,008 of 2,150,000 (2.00 %)\n\

@@ -178,9 +178,10 @@ pub(crate) fn check_known(sets: &BTreeMap<String, Adapters>, name: &str) -> Resu
 ///
 /// # Errors
 ///
-/// No adapter; merged weights that are not finite.
+/// No adapter; merged weights that are not finite; a bias of factor B on a layer that has none.
 pub fn merge<M: Module>(model: &mut M) -> Result<(), PatchError> {
     let sets = attached_sets(model)?;
+    check_biases(model, &sets)?;
     rewrite(model, sets, |base, set| set.merge(base))
 }
 
@@ -229,10 +230,42 @@ pub fn merge_and_unload_f32<M: Module>(model: M) -> Result<M, PatchError> {
     folded(model, |merged, _| merged)
 }
 
-/// That no adapter is on a table that is the head of a model that writes.
+/// Whether the model's adapters can be merged for good, as far as is known before a weight is computed.
+///
+/// # Errors
+///
+/// No adapter; one on a table that is the head of a model that writes, and that the head does not follow; a bias of
+/// factor B on a layer that has none.
+pub fn check_mergeable<M: Module>(model: &M) -> Result<(), PatchError> {
+    let sets = attached_sets(model)?;
+    check_tables(model, &sets)?;
+    check_biases(model, &sets)
+}
+
+/// That a layer has a bias where an adapter has one to add to it.
+fn check_biases<M: Module>(model: &M, sets: &BTreeMap<String, Adapters>) -> Result<(), PatchError> {
+    let shifted: Vec<&str> = sets
+        .iter()
+        .filter(|(_, set)| set.shift().is_some())
+        .map(|(layer, _)| layer.as_str())
+        .collect();
+    if shifted.is_empty() {
+        return Ok(());
+    }
+    let without = Scan::of(model).without_bias(&shifted);
+    match without.first() {
+        Some(layer) => {
+            Err(PatchError::NoBias { layer: (*layer).to_owned(), layers: without.len() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// That no adapter which the head does not follow is on a table that is the head of a model that writes.
 fn check_tables<M: Module>(model: &M, sets: &BTreeMap<String, Adapters>) -> Result<(), PatchError> {
     let writes = |set: &Adapters| {
-        let made = set.iter().filter_map(|it| serde_json::from_str::<PeftConfig>(it.note()).ok());
+        let made = set.iter().filter(|it| !it.method().is_followed());
+        let made = made.filter_map(|it| serde_json::from_str::<PeftConfig>(it.note()).ok());
         let mut tasks = made.filter_map(|made| TaskType::parse(made.task_type.as_deref()?));
         tasks.any(TaskType::writes)
     };
@@ -247,18 +280,53 @@ fn check_tables<M: Module>(model: &M, sets: &BTreeMap<String, Adapters>) -> Resu
 /// One weight after the other, so that of each only the base or what it became is there.
 fn folded<M: Module>(
     model: M,
-    in_format: impl Fn(Tensor<2>, DType) -> Tensor<2>,
+    in_format: impl Fn(Tensor<2>, DType) -> Tensor<2> + Copy,
 ) -> Result<M, PatchError> {
+    check_mergeable(&model)?;
     let sets = attached_sets(&model)?;
-    check_tables(&model, &sets)?;
-    put_bases(detach(model), sets, |layer, base, set| {
+    let shifts: BTreeMap<String, Tensor<1>> = sets
+        .iter()
+        .filter_map(|(layer, set)| Some((join(layer, "bias"), set.shift()?.detach())))
+        .collect();
+    let model = put_bases(detach(model), sets, |layer, base, set| {
         let (format, size) = (base.dtype(), base.shape().num_elements());
         let set = finite(layer, set.merge(base.clone()))?;
         if set.merged().is_some_and(|merged| merged.shape().num_elements() != size) {
             return Err(PatchError::CrossesGroups { layer: layer.to_owned() });
         }
         Ok(set.merged().map_or(base, |merged| in_format(merged.clone(), format)))
-    })
+    })?;
+    Ok(shifted(model, shifts, in_format))
+}
+
+/// The model with what is given for them added to biases at these paths, in f32, and put into a format as weights are.
+fn shifted<M: Module>(
+    model: M,
+    shifts: BTreeMap<String, Tensor<1>>,
+    in_format: impl Fn(Tensor<2>, DType) -> Tensor<2>,
+) -> M {
+    struct Shift<F> {
+        trail: Trail,
+        shifts: BTreeMap<String, Tensor<1>>,
+        in_format: F,
+    }
+    impl<F: Fn(Tensor<2>, DType) -> Tensor<2>> ModuleMapper for Shift<F> {
+        follow_trail!();
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(shift) = self.shifts.remove(&self.trail.path()) else { return param };
+            let Some(bias) = as_rank::<D, 1>(param.base()) else { return param };
+            let format = bias.dtype();
+            let sum = bias.detach().cast(DType::F32) + shift;
+            let sum = (self.in_format)(sum.unsqueeze::<2>(), format).squeeze_dim::<1>(0);
+            let Some(sum) = as_rank::<1, D>(sum) else { return param };
+            param.map(|old| sum.detach().set_require_grad(old.is_require_grad()))
+        }
+    }
+    match shifts.is_empty() {
+        true => model,
+        false => model.map(&mut Shift { trail: Trail::default(), shifts, in_format }),
+    }
 }
 
 /// The names of the adapters on a model, each once.

@@ -364,6 +364,17 @@ impl Scan {
         places.into_values().filter(|paths| paths.len() > 1).collect()
     }
 
+    /// Those of the layers that have no bias of their own.
+    pub(crate) fn without_bias<'a>(&self, layers: &[&'a str]) -> Vec<&'a str> {
+        let biases: BTreeSet<&str> = self
+            .params
+            .iter()
+            .filter(|param| param.role == ParamRole::Base && last_segment(&param.path) == "bias")
+            .map(|param| parent(&param.path))
+            .collect();
+        layers.iter().copied().filter(|layer| !biases.contains(layer)).collect()
+    }
+
     /// Weights that carry a reparameterisation of another kind, with its name.
     pub(crate) fn foreign(&self) -> &[(String, String)] {
         &self.foreign

@@ -8,7 +8,7 @@ mod unpicked;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn_lora::{AdapterConfig, Method};
+use burn_lora::AdapterConfig;
 use burn_lora_text::{nearest_ends, or};
 
 use crate::config::{Bias, LoraConfig};
@@ -19,6 +19,7 @@ use crate::report::{EntryMatch, LayerStatus};
 use crate::scan::{LinearLayer, ModuleKind, ParamInfo, ParamRole, Scan};
 use crate::settings::Settings;
 use crate::targets::{ALL_LINEAR, FullMatch, LayerIndex, Targets};
+use crate::tokens::{self, Picked};
 
 /// What becomes of an entry that picks nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(crate) struct Selection {
     pub(crate) saved_params: BTreeSet<String>,
     /// The biases of the base that are trained beside those.
     pub(crate) biases: BTreeSet<String>,
+    /// The tokens of every table of which rows are trained, by its path.
+    pub(crate) tokens: BTreeMap<String, Vec<usize>>,
     /// What every entry matched.
     pub(crate) matched: Vec<EntryMatch>,
     /// What should be looked at.
@@ -59,6 +62,7 @@ pub(crate) fn select(
     let index = selector.layer_index();
     let entries = selector.entries();
     let settings = selector.settings();
+    selector.tokens();
     if !selector.problems.is_empty() {
         selector.problems.extend(selector.unpicked);
         return Err(selector.problems);
@@ -68,6 +72,7 @@ pub(crate) fn select(
     if let Some(settings) = settings {
         selector.patterns(&settings);
     }
+    selector.tables()?;
     selector.biases();
     selector.heads();
     selector.warn_of_last();
@@ -300,7 +305,7 @@ impl<'a> Selector<'a> {
     /// The settings of layers, with the ranks and alphas of patterns.
     fn settings(&mut self) -> Option<Settings<'a>> {
         let method = self.config.adapter.method;
-        let is_lora = method.peft_type() == Method::Lora.peft_type();
+        let is_lora = method.is_of_lora();
         for (role, is_empty) in [
             (Role::RankPattern, self.config.rank_pattern.is_empty()),
             (Role::AlphaPattern, self.config.alpha_pattern.is_empty()),
@@ -460,6 +465,36 @@ impl<'a> Selector<'a> {
                 self.unpicked.push(unpicked::layers_pattern(self.scan, pattern));
             }
         }
+    }
+
+    /// The tokens whose rows are trained.
+    fn tokens(&mut self) {
+        let Picked { tables, problems, unpicked } = tokens::pick(self.scan, self.config);
+        self.problems.extend(problems);
+        self.unpicked.extend(unpicked);
+        for (table, tokens) in &tables {
+            if self.selection.saved_params.contains(&join(table, "weight")) {
+                let (table, other) = (table.clone(), "modules_to_save trains whole");
+                self.problems.push(TargetProblem::TokensBeside { table, other });
+            }
+            self.matched(Role::Tokens, table.as_str(), tokens.len());
+        }
+        self.selection.tokens = tables;
+    }
+
+    /// That no table of which rows are trained gets an adapter.
+    fn tables(&self) -> Result<(), Vec<TargetProblem>> {
+        let layers = self.scan.layers().iter().zip(&self.selection.statuses);
+        let both = layers.filter(|(layer, status)| {
+            **status == LayerStatus::Adapted && self.selection.tokens.contains_key(&layer.path)
+        });
+        let problems: Vec<TargetProblem> = both
+            .map(|(layer, _)| TargetProblem::TokensBeside {
+                table: layer.path.clone(),
+                other: "a target gives an adapter",
+            })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     /// The biases that are trained.

@@ -268,6 +268,7 @@ impl<M: TrainableModel> Outline<M> {
         };
         let mut linears: HashMap<String, Learned> =
             report.layers().iter().filter_map(learned).collect();
+        linears.extend(report.tokens().iter().map(|rows| (rows.path.clone(), Learned::Rows)));
         if section.bias == Bias::All {
             // A gradient goes through whatever has a bias; nothing is kept for the bias itself.
             let whole = |module: &str| {

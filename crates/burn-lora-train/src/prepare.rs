@@ -209,6 +209,7 @@ pub(crate) fn patch_config(
         .with_task_type(task)
         .with_exclude(section.exclude.clone())
         .with_modules_to_save(section.modules_to_save.clone())
+        .with_trainable_token_indices(section.trainable_token_indices.clone())
         .with_bias(section.bias)
         .with_seed(seed);
     config.exclude_regex = section.exclude_regex.clone();

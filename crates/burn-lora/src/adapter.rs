@@ -10,8 +10,10 @@ pub(crate) mod groups;
 mod initial;
 mod kinds;
 mod lora;
+mod lora_bias;
 mod lora_fa;
 mod miss;
+mod tokens;
 mod windows;
 
 use std::sync::Arc;
@@ -49,6 +51,12 @@ pub(crate) trait Adaptation: Module {
     const EMBEDS: bool = false;
     /// Whether it adapts convolutions too.
     const CONVOLVES: bool = false;
+    /// Whether its factors start as [`Init::default`](crate::Init::default) says and no other way.
+    const DEFAULT_START: bool = false;
+    /// Whether a head that is the table it hangs on computes with `W'`, too.
+    const FOLLOWED: bool = false;
+    /// Whether it adds to the layer's output beside `x W'` ([`shift`](Self::shift)).
+    const SHIFTS: bool = false;
 
     /// Factors to start training from, for the weight given: `W' = W`.
     fn init(
@@ -107,6 +115,27 @@ pub(crate) trait Adaptation: Module {
 
     /// `multiplier · (W' − W)`, dense, for merging and for model code that knows no adapters.
     fn change(&self, weight: Tensor<2>, strength: Strength) -> Tensor<2>;
+
+    /// [`change_rows`](Self::change_rows) on top of what others made of the rows.
+    fn onto_rows(&self, sum: Tensor<2>, rows: &Rows, strength: Strength) -> Tensor<2> {
+        sum + self.change_rows(rows, strength)
+    }
+
+    /// [`change`](Self::change) on top of what others made of the weight.
+    fn onto(&self, sum: Tensor<2>, weight: Tensor<2>, strength: Strength) -> Tensor<2> {
+        groups::sum(sum, self.change(weight, strength))
+    }
+
+    /// What others made of the logits of a head that is the table, `[rows, d_in]`, with its change of them, where it is
+    /// [`FOLLOWED`](Self::FOLLOWED).
+    fn onto_logits(&self, sum: Tensor<2>, _head: &Head, _strength: Strength) -> Tensor<2> {
+        sum
+    }
+
+    /// What it adds to the layer's output whatever the input, `[d_out]`, beside `x W'`.
+    fn shift(&self, _strength: Strength) -> Option<Tensor<1>> {
+        None
+    }
 }
 
 /// One tensor of a kind of adapter.
@@ -202,6 +231,15 @@ pub(crate) struct Rows {
     pub(crate) base: Tensor<2>,
     /// The frozen table, `[d_in, d_out]`.
     pub(crate) table: FrozenWeight,
+}
+
+/// A head that is an embedding's table.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// What goes in, `[rows, d_out]`.
+    pub(crate) hidden: Tensor<2>,
+    /// Its product with the frozen table, `[rows, d_in]`.
+    pub(crate) base: Tensor<2>,
 }
 
 /// Values of factors by name, each in Burn's layout.
@@ -375,6 +413,47 @@ impl Adapter {
         Ok(Self { places: kernel.map_or(1, Kernel::places), ..adapter })
     }
 
+    /// Rows of an embedding's `table: [rows, d]` that are trained, in their order, starting as the table has them.
+    ///
+    /// # Errors
+    ///
+    /// No row, one that the table has not, one twice.
+    pub fn tokens(name: &str, ids: &[usize], table: &Param<Tensor<2>>) -> Result<Self, LoraError> {
+        let rows = Param::from_tensor(tokens::own_rows(ids, table)?);
+        Self::new(name, Factors::Tokens(tokens::Tokens::of(ids, rows, table)?), 1.0, 0.0)
+    }
+
+    /// Whether these tokens are rows of a table of `rows`, each named once.
+    ///
+    /// # Errors
+    ///
+    /// No token, one that the table has not, one twice.
+    pub fn check_tokens(ids: &[usize], rows: usize) -> Result<(), LoraError> {
+        tokens::check(ids, rows)
+    }
+
+    /// As [`tokens`](Self::tokens), starting at these values, in Burn's layout ([`Factor::shape`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`tokens`](Self::tokens); a wrong number of values.
+    pub fn tokens_from_values(
+        name: &str,
+        ids: &[usize],
+        table: &Param<Tensor<2>>,
+        values: Vec<f32>,
+    ) -> Result<Self, LoraError> {
+        let shape = table.lazy_shape();
+        let mut given = Given {
+            sizes: Sizes { d_in: shape[0], d_out: shape[1], rank: ids.len(), groups: 1 },
+            weight: table,
+            factors: Method::Tokens.factors(),
+            values: &mut |_| values.clone(),
+        };
+        let rows = given.param(tokens::ROWS.name)?;
+        Self::new(name, Factors::Tokens(tokens::Tokens::of(ids, rows, table)?), 1.0, 0.0)
+    }
+
     /// A LoRA adapter with given factors, `a: [d_in, rank]` and `b: [rank, d_out]`, both trainable.
     ///
     /// # Errors
@@ -418,6 +497,20 @@ impl Adapter {
     /// The kind of adapter.
     pub fn method(&self) -> Method {
         self.factors.method()
+    }
+
+    /// The numbers of the rows that it trains, where it is rows of an embedding ([`tokens`](Self::tokens)).
+    pub fn token_ids(&self) -> Option<&[usize]> {
+        match &self.factors {
+            Factors::Tokens(tokens) => Some(tokens.ids()),
+            _ => None,
+        }
+    }
+
+    /// What it adds to the layer's output whatever the input, `[d_out]` in f32, beside what it makes of the weight; none
+    /// where it adds nothing, or is not in force.
+    pub fn shift(&self) -> Option<Tensor<1>> {
+        self.is_effective().then(|| self.factors.shift(self.strength())).flatten()
     }
 
     /// The number of columns of A, or of the rows that MiSS repeats.
@@ -546,9 +639,24 @@ impl Adapter {
         self.factors.branch(self.input(x, weight), self.strength())
     }
 
-    /// What this adapter adds to rows of an embedding's table, `[n, d_out]`.
-    pub(crate) fn change_rows(&self, rows: &Rows) -> Tensor<2> {
-        self.factors.change_rows(rows, self.strength())
+    /// Rows of an embedding's table, `[n, d_out]`, with what this adapter changes of them.
+    pub(crate) fn onto_rows(&self, sum: Tensor<2>, rows: &Rows) -> Tensor<2> {
+        self.factors.onto_rows(sum, rows, self.strength())
+    }
+
+    /// Whether a head that is the table which it hangs on computes with what it makes of it.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.is_effective() && self.method().is_followed()
+    }
+
+    /// What others made of the logits of a head that is the table, `[rows, d_in]`, with what this adapter changes.
+    pub(crate) fn onto_logits(&self, sum: Tensor<2>, head: &Head) -> Tensor<2> {
+        self.factors.onto_logits(sum, head, self.strength())
+    }
+
+    /// A dense weight with what this adapter changes of it, on top of what others made of it.
+    pub(crate) fn onto(&self, sum: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+        self.factors.onto(sum, weight, self.strength())
     }
 
     /// What this adapter adds to what a convolution gives for x, `[batch, d_out, positions..]`; the mask of x is drawn here.
@@ -569,29 +677,30 @@ impl Adapter {
         }
     }
 
-    /// [`change`](Self::change) in a forward pass of model code that knows no adapters. While training, rows
-    /// of it are dropped, which is dropout of A's input with one mask for all rows of the pass
+    /// [`onto`](Self::onto) in a forward pass of model code that knows no adapters. While training, rows
+    /// of the change are dropped, which is dropout of A's input with one mask for all rows of the pass
     /// (arXiv 1512.05287, variational dropout). Of a convolution a channel is dropped in all places of its windows.
-    pub(crate) fn dropped_change(&self, weight: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn dropped_onto(&self, sum: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
         let device = weight.device();
+        if self.dropout == 0.0 || !device.is_autodiff() {
+            return self.onto(sum, weight);
+        }
         let change = self.change(weight);
         let [d_in, _] = change.dims();
-        if self.dropout == 0.0 || !device.is_autodiff() {
-            return change;
-        }
         let keep = 1.0 - self.dropout;
         let channels = [d_in / self.places, 1];
         let mask = Tensor::<2>::random(channels, Distribution::Bernoulli(keep), &device);
         let mask = mask.detach().div_scalar(keep).repeat_dim(1, self.places).reshape([d_in, 1]);
         let dropped = change * mask.clone();
-        match self.factors.initial() {
+        let change = match self.factors.initial() {
             // What the factors started from is a part of the base, of which nothing is dropped.
             Some(initial) => {
                 let scale = self.scale * self.multiplier;
                 dropped + initial.change().mul_scalar(scale) * mask.neg().add_scalar(1.0)
             }
             None => dropped,
-        }
+        };
+        groups::sum(sum, change)
     }
 
     fn strength(&self) -> Strength {

@@ -6,12 +6,12 @@
 
 mod suspended;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization, Reparameterizer};
 use burn::tensor::{Int, Tensor};
 
-use crate::adapter::{Rows, groups};
+use crate::adapter::{Head, Rows};
 use crate::{Adapter, Factor, FrozenWeight, LoraError, Method};
 use suspended::Suspended;
 
@@ -120,7 +120,24 @@ impl Adapters {
         }
         let base = table.gather(ids.clone());
         let rows = Rows { ids, base, table };
-        self.effective().fold(rows.base.clone(), |sum, adapter| sum + adapter.change_rows(&rows))
+        self.effective().fold(rows.base.clone(), |sum, adapter| adapter.onto_rows(sum, &rows))
+    }
+
+    /// What the adapters add to the output whatever the input, `[d_out]` in f32, merged or not; none where they add
+    /// nothing.
+    pub fn shift(&self) -> Option<Tensor<1>> {
+        self.iter().filter_map(Adapter::shift).reduce(|sum, shift| sum + shift)
+    }
+
+    /// Whether a head that is the table computes with a change of it.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.iter().any(Adapter::is_followed)
+    }
+
+    /// The logits of a head that is the table, with the changes that it follows, merged or not.
+    pub(crate) fn logits(&self, head: &Head) -> Tensor<2> {
+        let followed = self.iter().filter(|adapter| adapter.is_followed());
+        followed.fold(head.base.clone(), |sum, adapter| adapter.onto_logits(sum, head))
     }
 
     /// Whether [`forward`](Self::forward) gives something.
@@ -147,7 +164,7 @@ impl Adapters {
         if self.is_merged() {
             return self;
         }
-        let merged = self.unmerge_factors().composed(base, Adapter::change).detach();
+        let merged = self.unmerge_factors().composed(base, Adapter::onto).detach();
         self.merged = Some(merged);
         (self.adapters, self.suspended) = suspended::suspend(self.adapters);
         self
@@ -167,17 +184,18 @@ impl Adapters {
         self
     }
 
-    /// The base with the change of every adapter in force, in f32.
+    /// The base with the change of every adapter in force, in f32: each put onto what those before it made of the base.
     fn composed(
         &self,
         base: Tensor<2>,
-        change: impl Fn(&Adapter, Tensor<2>) -> Tensor<2>,
+        onto: impl Fn(&Adapter, Tensor<2>, Tensor<2>) -> Tensor<2>,
     ) -> Tensor<2> {
         let turn = |weight: Tensor<2>| if self.turned { weight.transpose() } else { weight };
         let dense = turn(FrozenWeight::from(base).dense());
-        turn(self.effective().fold(dense.clone(), |weight, adapter| {
-            groups::sum(weight, change(adapter, dense.clone()))
-        }))
+        turn(
+            self.effective()
+                .fold(dense.clone(), |weight, adapter| onto(adapter, weight, dense.clone())),
+        )
     }
 }
 
@@ -194,13 +212,18 @@ impl Reparameterization for Adapters {
         if intercept(self) {
             return base;
         }
+        assert!(
+            BESIDE.get() || !self.iter().any(|it| it.is_effective() && it.method().shifts()),
+            "an adapter with a bias on its factor B adds to a layer's output, which the weight alone cannot: call \
+             `LoraForward::lora_forward` in the place of `Linear::forward`, or merge it for good",
+        );
         let (shape, format) = (base.shape(), base.dtype());
         let weight = match self.merged() {
             Some(merged) => merged.clone(),
             None if !self.is_effective() => return base,
             None => {
                 let base = FrozenWeight::flattened(base).into_tensor();
-                self.composed(base, Adapter::dropped_change)
+                self.composed(base, Adapter::dropped_onto)
             }
         };
         assert!(
@@ -214,6 +237,19 @@ impl Reparameterization for Adapters {
             false => weight,
         }
     }
+}
+
+/// The weight that hangs together, for code that adds [`Adapters::shift`] to what it multiplies.
+pub(crate) fn composed_weight(weight: &Param<Tensor<2>>) -> Tensor<2> {
+    /// Ends the permission also when composing panics.
+    struct Outer(bool);
+    impl Drop for Outer {
+        fn drop(&mut self) {
+            BESIDE.set(self.0);
+        }
+    }
+    let _outer = Outer(BESIDE.replace(true));
+    weight.val()
 }
 
 /// The place of a factor in a model, read from the path of its parameter.
@@ -241,12 +277,14 @@ impl<'a> FactorPath<'a> {
         else {
             return None;
         };
-        let method = *Method::ALL.iter().find(|method| method.segment() == kind)?;
+        let method = *Method::EVERY.iter().find(|method| method.segment() == kind)?;
         Some(Self { weight, index, method, factor: method.factor(name)? })
     }
 }
 
 thread_local! {
+    /// While whoever composes a weight on this thread adds what stands beside it ([`Adapters::shift`]).
+    static BESIDE: Cell<bool> = const { Cell::new(false) };
     /// While [`materialize_without`] runs on this thread: the sets met so far.
     static INTERCEPTED: RefCell<Option<Vec<Adapters>>> = const { RefCell::new(None) };
 }

@@ -192,7 +192,12 @@ impl AdapterConfig {
         if self.init.moves_base() && self.alpha == 0.0 {
             problems.push(LoraError::InitScale { init: self.init });
         }
-        if self.init.moves_base() && !self.method.subtracts() {
+        if !Method::ALL.contains(&self.method) {
+            problems.push(LoraError::NotByItself { method: self.method });
+        }
+        if self.init != Init::default() && self.method.starts_by_default() {
+            problems.push(LoraError::OtherStart { init: self.init, method: self.method });
+        } else if self.init.moves_base() && !self.method.subtracts() {
             problems.push(LoraError::InitMethod { init: self.init, method: self.method });
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -249,6 +254,19 @@ mod tests {
             let config = AdapterConfig::new(4).with_method(method).with_init(Init::Pissa);
             assert_eq!(config.validate().is_ok(), method.subtracts(), "{method}");
         }
+        for init in Init::ALL.into_iter().filter(|init| *init != Init::default()) {
+            let config = AdapterConfig::new(4).with_method(Method::LoraBias).with_init(init);
+            let told = problem(config);
+            assert!(
+                told.contains(&format!("starts with kaiming alone, and not with {init}")),
+                "{told}"
+            );
+        }
+        let tokens = problem(AdapterConfig::new(4).with_method(Method::Tokens));
+        assert!(tokens.contains("`trainable_token_indices`"), "{tokens}");
+        assert!(
+            serde_json::from_str::<AdapterConfig>(r#"{"rank": 3, "method": "tokens"}"#).is_err()
+        );
     }
 
     #[test]

@@ -5,14 +5,16 @@
 //! is from everything else.
 //!
 //! An adapter on the table changes its rows and not the head: a head that shares the table multiplies with it as it is
-//! frozen, merged or not, as PEFT's does until it merges. Rows of factor A alone are read for the ids of a pass, and
+//! frozen, merged or not, as PEFT's does until it merges. Rows that are trained themselves
+//! ([`Adapter::tokens`](crate::Adapter::tokens)) are the head's too, as in PEFT. Rows of factor A alone are read for the ids of a pass, and
 //! gradients are scattered into A's rows; `Embedding::forward`, in model code that knows no adapters, composes the whole
 //! table first.
 
 use burn::nn::Embedding;
 use burn::tensor::{Int, Tensor};
 
-use crate::{Adapters, FrozenWeight, product};
+use crate::adapter::Head;
+use crate::{Adapters, FrozenWeight, product, rows};
 
 /// What model code calls in place of `Embedding::forward`. A table that is trained gets its gradient.
 ///
@@ -23,7 +25,11 @@ use crate::{Adapters, FrozenWeight, product};
 pub fn embed(embedding: &Embedding, ids: Tensor<2, Int>) -> Tensor<3> {
     let ([batch, tokens], [_, d]) = (ids.dims(), embedding.weight.dims());
     if let Some(set) = adapters(embedding) {
-        let rows = set.rows(ids.reshape([batch * tokens]), FrozenWeight::of(&embedding.weight));
+        let (ids, table) = (ids.reshape([batch * tokens]), FrozenWeight::of(&embedding.weight));
+        let rows = match rows::names() {
+            Some(names) => set.rows_by_row(ids, &table, &names),
+            None => set.rows(ids, table),
+        };
         return rows.reshape([batch, tokens, d]);
     }
     match FrozenWeight::of(&embedding.weight) {
@@ -36,8 +42,8 @@ pub fn embed(embedding: &Embedding, ids: Tensor<2, Int>) -> Tensor<3> {
     }
 }
 
-/// `hidden tableᵀ`: the logits of every row of the table. A table that is trained gets its gradient; adapters on the table
-/// change nothing here.
+/// `hidden tableᵀ`: the logits of every row of the table. A table that is trained gets its gradient, and so do rows that
+/// are trained themselves; other adapters on the table change nothing here.
 ///
 /// # Shapes
 ///
@@ -48,19 +54,27 @@ pub fn unembed<const D: usize>(embedding: &Embedding, hidden: Tensor<D>) -> Tens
     let d = shape[D - 1];
     let rows = shape[..D - 1].iter().product();
     let hidden = hidden.reshape([rows, d]);
-    let logits = match FrozenWeight::from(head_table(embedding)) {
-        FrozenWeight::Dense(table) => product(hidden, table.transpose()),
-        table => table.multiply_transposed(hidden),
+    let set = adapters(embedding);
+    let table = set.map_or_else(|| embedding.weight.val(), |_| embedding.weight.base());
+    let logits = match FrozenWeight::from(table) {
+        FrozenWeight::Dense(table) => product(hidden.clone(), table.transpose()),
+        table => table.multiply_transposed(hidden.clone()),
+    };
+    let logits = match (set, rows::names()) {
+        (Some(set), None) => set.logits(&Head { hidden, base: logits }),
+        (Some(set), Some(names)) => set.logits_by_row(&Head { hidden, base: logits }, &names),
+        (None, _) => logits,
     };
     shape[D - 1] = logits.dims()[1];
     logits.reshape(shape)
 }
 
-/// The table that [`unembed`] multiplies with, `[rows, d]`: without the adapters that hang on it.
-pub fn head_table(embedding: &Embedding) -> Tensor<2> {
+/// The table that [`unembed`] multiplies with, `[rows, d]`, without the adapters that hang on it; none where some of its
+/// rows are trained themselves, so that the product with it is not all.
+pub fn head_table(embedding: &Embedding) -> Option<Tensor<2>> {
     match adapters(embedding) {
-        Some(_) => embedding.weight.base(),
-        None => embedding.weight.val(),
+        Some(set) => (!set.is_followed()).then(|| embedding.weight.base()),
+        None => Some(embedding.weight.val()),
     }
 }
 

@@ -82,6 +82,40 @@ pub enum LoraError {
         /// The kind of adapter.
         method: Method,
     },
+    /// This kind of adapter starts one way.
+    #[error("{} starts with {} alone, and not with {init}: leave the initialisation out", method.title(), Init::default())]
+    OtherStart {
+        /// The initialisation asked for.
+        init: Init,
+        /// The kind of adapter.
+        method: Method,
+    },
+    /// This kind stands beside others.
+    #[error(
+        "{} stand beside a kind of adapter and are none by themselves: choose one, and name the tokens in `trainable_token_indices`",
+        method.title()
+    )]
+    NotByItself {
+        /// The kind asked for.
+        method: Method,
+    },
+    /// The table has no such row.
+    #[error("token {id} is not in the table, whose rows are {}: name tokens of that range", range(*rows))]
+    Row {
+        /// The row asked for.
+        id: usize,
+        /// How many rows there are.
+        rows: usize,
+    },
+    /// A row is named twice.
+    #[error("token {id} is named twice: name every token once")]
+    RowTwice {
+        /// The row.
+        id: usize,
+    },
+    /// No row is named.
+    #[error("no token is named: name those whose rows are to be trained, or leave the table out")]
+    NoRows,
     /// This kind of adapter is for linear layers.
     #[error("{} adapts linear layers and no embedding: leave it out, or use lora or dora", method.title())]
     EmbeddingMethod {
@@ -229,6 +263,14 @@ fn divided(rank: usize, groups: usize) -> String {
     let below = rank - rank % groups.max(1);
     let above = below.saturating_add(groups);
     if below == 0 { above.to_string() } else { format!("{below} or {above}") }
+}
+
+/// The numbers of so many rows.
+fn range(rows: usize) -> String {
+    match rows.checked_sub(1) {
+        Some(last) => format!("0 to {last}"),
+        None => "none".to_owned(),
+    }
 }
 
 /// The even ranks beside an odd one.

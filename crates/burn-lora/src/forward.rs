@@ -8,6 +8,7 @@
 use burn::nn::Linear;
 use burn::tensor::{DType, FloatDType, Tensor};
 
+use crate::adapters::composed_weight;
 use crate::{Adapters, FrozenWeight, product, rows};
 
 /// What model code calls in place of `Linear::forward`.
@@ -45,7 +46,9 @@ impl LoraForward for Linear {
                 plus(y, bias)
             }
             Some(set) if set.is_merged() => {
-                times(in_f32(x), set.merged().cloned().unwrap_or_else(|| self.weight.val()), bias)
+                let weight = set.merged().cloned();
+                let weight = weight.unwrap_or_else(|| composed_weight(&self.weight));
+                plus(times(in_f32(x), weight, bias), set.shift())
             }
             Some(set) if set.is_effective() => {
                 let x = in_f32(x);
@@ -53,8 +56,11 @@ impl LoraForward for Linear {
                 let y = set.forward(&x, &weight).unwrap_or_else(|| weight.multiply(x));
                 plus(y, bias)
             }
-            // `val` and not `base`: what hangs there may be another kind of reparameterization.
-            _ => times(x, self.weight.val(), bias),
+            // Composed, and not the base: what hangs there may be another kind of reparameterization.
+            _ => {
+                let y = times(x, composed_weight(&self.weight), bias);
+                plus(y, set.and_then(Adapters::shift))
+            }
         };
         let y = in_format(y, format);
         let [_, d_out] = y.dims();

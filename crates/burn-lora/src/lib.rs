@@ -11,7 +11,8 @@
 //! [`lora_linear`] for the operation and its hand-derived backward.
 //!
 //! - [`AdapterConfig`]: kind, rank, alpha, dropout, rsLoRA, initialisation ([`Init`]).
-//! - [`Method`]: the table of kinds of adapter, LoRA, DoRA, MiSS and LoRA-FA, with the [`Factor`]s of each.
+//! - [`Method`]: the table of kinds of adapter, LoRA, DoRA, MiSS, LoRA-FA and biased LoRA, with the [`Factor`]s of
+//!   each; and rows of an embedding that are trained beside one ([`Adapter::tokens`]).
 //! - [`Adapter`]: factors with a name; [`Adapters`]: the set that hangs on one weight, attached
 //!   through Burn's `Reparameterization`, so that no model code changes.
 //! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path; [`embed`] and [`unembed`]

@@ -1,19 +1,21 @@
 //! Batches whose rows name their adapter, or none: many adapters' requests in one pass of the base.
 //!
 //! Within [`by_row`] every adapted linear that goes through [`LoraForward`](crate::LoraForward) multiplies with the base once,
-//! for all rows; the rows that have an adapter are brought together by it, so that each adapter sees its own as one
-//! matrix, and what comes out is added where the rows stand. So the products take what one adapter's would, however many
+//! for all rows, and every embedding that goes through [`embed`](crate::embed) looks them up; the rows that have an adapter
+//! are brought together by it, so that each adapter sees its own as one matrix, and what comes out is added where the rows
+//! stand. So the products take what one adapter's would, however many
 //! there are, and a row is what it is with its adapter alone.
 //!
 //! A convolution through [`ConvForward`](crate::ConvForward) does the same for the rows of its batch.
 //!
-//! Left out: training, and model code that calls `Linear::forward`, which knows of no rows.
+//! Left out: training, and model code that calls `Linear::forward` or `Embedding::forward`, which knows of no rows.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
+use crate::adapter::{Head, Rows};
 use crate::{Adapter, Adapters, FrozenWeight};
 
 thread_local! {
@@ -74,31 +76,16 @@ impl Adapters {
         weight: &FrozenWeight,
         names: &[Option<String>],
     ) -> Tensor<2> {
-        assert!(!self.is_merged(), "a merged linear has one weight for all rows: unmerge it first");
         let ([rows, d_in], device) = (x.dims(), x.device());
-        assert!(
-            !names.is_empty() && rows.is_multiple_of(names.len()),
-            "{} rows name their adapter, but a linear's input has {rows}",
-            names.len()
-        );
+        let tokens = self.of_a_row(rows, names);
         let y = weight.multiply(x.clone());
-        let of = |adapter: &Adapter| -> Vec<i32> {
-            let is_its = |name: &Option<String>| name.as_deref() == Some(adapter.name());
-            let numbered = names.iter().enumerate().filter(|(_, name)| is_its(name));
-            numbered.map(|(at, _)| at as i32).collect()
-        };
-        let groups: Vec<(&Adapter, Vec<i32>)> = self
-            .iter()
-            .filter(|adapter| adapter.multiplier() != 0.0)
-            .map(|adapter| (adapter, of(adapter)))
-            .filter(|(_, at)| !at.is_empty())
-            .collect();
+        let groups = self.groups(names);
         let order: Vec<i32> = groups.iter().flat_map(|(_, at)| at).copied().collect();
         if order.is_empty() {
             return y;
         }
-        let (count, tokens) = (order.len(), rows / names.len());
-        let order = Tensor::<1, Int>::from_data(TensorData::new(order, [count]), &device);
+        let count = order.len();
+        let order = numbers(order, &device);
         let together = x.clone().reshape([names.len(), tokens * d_in]).select(0, order.clone());
         let together = together.reshape([count * tokens, d_in]);
         let mut from = 0;
@@ -114,15 +101,95 @@ impl Adapters {
             .select_assign(0, order, branches, IndexingUpdateOp::Add)
             .reshape([rows, d_out])
     }
+
+    /// The rows of a table for these ids, `[n]` to `[n, d]` in f32, with the change of the adapter of each batch row.
+    pub(crate) fn rows_by_row(
+        &self,
+        ids: Tensor<1, Int>,
+        table: &FrozenWeight,
+        names: &[Option<String>],
+    ) -> Tensor<2> {
+        let [n] = ids.dims();
+        let tokens = self.of_a_row(n, names);
+        let rows = table.gather(ids.clone());
+        let ([_, d], device) = (rows.dims(), rows.device());
+        let ids = ids.reshape([names.len(), tokens]);
+        let mut rows = rows.reshape([names.len(), tokens * d]);
+        for (adapter, at) in self.groups(names) {
+            let (count, at) = (at.len(), numbers(at, &device));
+            let ids = ids.clone().select(0, at.clone()).reshape([count * tokens]);
+            let own = Rows { base: table.gather(ids.clone()), ids, table: table.clone() };
+            let change = adapter.onto_rows(own.base.clone(), &own) - own.base;
+            let change = change.reshape([count, tokens * d]);
+            rows = rows.select_assign(0, at, change, IndexingUpdateOp::Add);
+        }
+        rows.reshape([n, d])
+    }
+
+    /// The logits of a head that is the table, with the change that it follows of the adapter of each batch row.
+    pub(crate) fn logits_by_row(&self, head: &Head, names: &[Option<String>]) -> Tensor<2> {
+        let mut groups = self.groups(names);
+        groups.retain(|(adapter, _)| adapter.method().is_followed());
+        if groups.is_empty() {
+            return head.base.clone();
+        }
+        let ([rows, d], [_, classes]) = (head.hidden.dims(), head.base.dims());
+        let tokens = self.of_a_row(rows, names);
+        let device = head.base.device();
+        let mut logits = head.base.clone().reshape([names.len(), tokens * classes]);
+        for (adapter, at) in groups {
+            let (count, at) = (at.len(), numbers(at, &device));
+            let of = |all: &Tensor<2>, width: usize| {
+                let all = all.clone().reshape([names.len(), tokens * width]);
+                all.select(0, at.clone()).reshape([count * tokens, width])
+            };
+            let own = Head { hidden: of(&head.hidden, d), base: of(&head.base, classes) };
+            let change = adapter.onto_logits(own.base.clone(), &own) - own.base;
+            let change = change.reshape([count, tokens * classes]);
+            logits = logits.select_assign(0, at, change, IndexingUpdateOp::Add);
+        }
+        logits.reshape([rows, classes])
+    }
+
+    /// How many of an input's rows each batch row has.
+    fn of_a_row(&self, rows: usize, names: &[Option<String>]) -> usize {
+        assert!(!self.is_merged(), "a merged layer has one weight for all rows: unmerge it first");
+        assert!(
+            !names.is_empty() && rows.is_multiple_of(names.len()),
+            "{} rows name their adapter, but a layer's input has {rows}",
+            names.len()
+        );
+        rows / names.len()
+    }
+
+    /// The adapters that rows name and that change something, with the numbers of their rows.
+    fn groups(&self, names: &[Option<String>]) -> Vec<(&Adapter, Vec<i32>)> {
+        let of = |adapter: &Adapter| -> Vec<i32> {
+            let is_its = |name: &Option<String>| name.as_deref() == Some(adapter.name());
+            let numbered = names.iter().enumerate().filter(|(_, name)| is_its(name));
+            numbered.map(|(at, _)| at as i32).collect()
+        };
+        self.iter()
+            .filter(|adapter| adapter.multiplier() != 0.0)
+            .map(|adapter| (adapter, of(adapter)))
+            .filter(|(_, at)| !at.is_empty())
+            .collect()
+    }
+}
+
+fn numbers(rows: Vec<i32>, device: &Device) -> Tensor<1, Int> {
+    let count = rows.len();
+    Tensor::from_data(TensorData::new(rows, [count]), device)
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::nn::{Linear, LinearConfig};
+    use burn::module::Module;
+    use burn::nn::{EmbeddingConfig, Linear, LinearConfig};
     use burn::tensor::Distribution;
 
     use super::*;
-    use crate::{AdapterConfig, LoraForward, Method, attach_sets, detach};
+    use crate::{AdapterConfig, LoraForward, Method, attach_sets, detach, embed, unembed};
 
     const D_IN: usize = 12;
     const D_OUT: usize = 7;
@@ -188,8 +255,46 @@ mod tests {
         assert_eq!(values(mixed.lora_forward(x).reshape([rows.len() * 5, D_OUT])), before);
     }
 
+    /// Looked up and, where a head is the table, given back.
     #[test]
-    #[should_panic(expected = "2 rows name their adapter, but a linear's input has 3")]
+    fn every_row_of_ids_has_the_table_that_it_has_with_its_adapter_alone() {
+        let device = crate::device::parse("cpu").unwrap();
+        let plain = EmbeddingConfig::new(D_IN, D_OUT).init(&device).no_grad();
+        let turned = (0..2 * D_OUT).map(|at| at as f32 / 5.0).collect();
+        let linear = Linear { weight: plain.weight.clone(), bias: None };
+        let tokens = Adapter::tokens_from_values("tokens", &[4, 9], &plain.weight, turned).unwrap();
+        let set = Adapters::single(adapter("lora", Method::Lora, 2, &linear))
+            .with(tokens.with_active(false))
+            .with(adapter("dora", Method::Dora, 3, &linear).with_multiplier(0.5));
+        let with = |set: &Adapters| attach_sets(plain.clone(), |_| Some(set.clone()));
+        let rows = [Some("tokens"), None, Some("lora"), Some("dora"), Some("tokens"), Some("none")];
+        let ids: Vec<i32> =
+            (0..rows.len() as i32 * 3).map(|at| (at * 5 + 4) % D_IN as i32).collect();
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [rows.len(), 3]), &device);
+        let hidden = Tensor::<2>::random([rows.len() * 3, D_OUT], Distribution::Default, &device);
+        let (found, logits) = by_row(&rows, || {
+            (embed(&with(&set), ids.clone()), unembed(&with(&set), hidden.clone()))
+        });
+        for (at, name) in rows.iter().enumerate() {
+            let alone = with(&set.clone().map(|adapter| {
+                let is_its = Some(adapter.name()) == *name;
+                adapter.with_active(is_its)
+            }));
+            let expected = embed(&alone, ids.clone().narrow(0, at, 1)).squeeze_dim::<2>(0);
+            let own = found.clone().narrow(0, at, 1).squeeze_dim::<2>(0);
+            let of_head = unembed(&alone, hidden.clone().narrow(0, 3 * at, 3));
+            let pairs = [(own, expected), (logits.clone().narrow(0, 3 * at, 3), of_head)];
+            for (found, expected) in pairs {
+                for (found, expected) in values(found).iter().zip(values(expected)) {
+                    // Sums of a dozen products of size 1 in another order.
+                    assert!((found - expected).abs() < 1e-5, "row {at}: {found} is not {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "2 rows name their adapter, but a layer's input has 3")]
     fn another_number_of_rows_is_not_guessed_at() {
         let (mixed, _) = linear();
         let x = Tensor::<2>::zeros([3, D_IN], &mixed.weight.device());

@@ -123,11 +123,20 @@ fn every_kind_composes_merges_and_multiplies_alike() {
         let adapted = attach(linear.clone(), "weight", adapter.clone()).unwrap();
         let full = adapted.lora_forward(x.clone());
         assert!((full.clone() - base.clone()).abs().max().into_scalar::<f32>() > 0.1, "{method}");
-        check_close("composed", adapted.forward(x.clone()), full.clone());
+        // What a kind adds beside the weight, no weight can be composed of.
+        let composes = !method.shifts();
+        if composes {
+            check_close("composed", adapted.forward(x.clone()), full.clone());
+        }
 
         let set = Adapters::single(adapter.clone()).merge(linear.weight.base());
         let mut folded = linear.clone();
         folded.weight = folded.weight.map(|_| set.merged().unwrap().clone());
+        if let Some(shift) = set.shift() {
+            folded.bias = folded.bias.map(|bias| bias.map(|bias| bias + shift));
+        }
+        let merged = attach_sets(linear.clone(), |_| Some(set.clone()));
+        check_close("merged beside", merged.lora_forward(x.clone()), full.clone());
         check_close("merged", folded.forward(x.clone()), full.clone());
 
         for multiplier in [0.0, 0.5, 2.0] {
@@ -136,7 +145,9 @@ fn every_kind_composes_merges_and_multiplies_alike() {
             let dialled = dialled.no_grad();
             let expected = base.clone() + (full.clone() - base.clone()) * multiplier;
             check_close("multiplier, factored", dialled.lora_forward(x.clone()), expected.clone());
-            check_close("multiplier, composed", dialled.forward(x.clone()), expected);
+            if composes {
+                check_close("multiplier, composed", dialled.forward(x.clone()), expected);
+            }
         }
     }
 }
@@ -165,7 +176,9 @@ fn several_adapters_of_any_kinds_add_their_changes_in_any_order() {
                     with(set.clone()).lora_forward(x.clone()),
                     expected.clone(),
                 );
-                check_close("composed", with(set).forward(x.clone()), expected.clone());
+                if !first.shifts() && !second.shifts() {
+                    check_close("composed", with(set).forward(x.clone()), expected.clone());
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use burn_lora_files::{self as files, atomic, lossy};
 use burn_lora_models::gguf::{FileType, GgufWriter, TypeCount};
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig, ModelError, Storage};
-use burn_lora_patch::LoadOptions;
+use burn_lora_patch::{LoadOptions, check_mergeable};
 use burn_lora_train::adapter;
 use burn_lora_train::located::located;
 use burn_lora_train::observe::Observer;
@@ -140,6 +140,7 @@ impl Parts {
         let (mut model, _) = CausalLm::load(&self.base, at, progress)?;
         if let Some(trained) = options.adapter.as_ref().or(self.place.trained.as_ref()) {
             adapter::load(&mut model, trained, &LoadOptions::default(), observer)?;
+            check_mergeable(&model)?;
         }
         observer.done();
         Ok(model)

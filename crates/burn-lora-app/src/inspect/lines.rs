@@ -77,13 +77,14 @@ impl Inspection {
                 figures(layer.norm_change),
             ]
         }));
-        if self.layers.iter().any(|layer| layer.norm_magnitude.is_some()) {
-            let magnitudes = self
-                .layers
-                .iter()
-                .map(|layer| layer.norm_magnitude.map_or_else(String::new, figures));
-            let column = std::iter::once("‖magnitude‖".to_owned()).chain(magnitudes);
-            rows.iter_mut().zip(column).for_each(|(row, cell)| row.push(cell));
+        let magnitudes = self.layers.iter().map(|layer| layer.norm_magnitude).collect::<Vec<_>>();
+        let biases = self.layers.iter().map(|layer| layer.norm_bias).collect::<Vec<_>>();
+        for (head, norms) in [("‖magnitude‖", magnitudes), ("‖bias of B‖", biases)] {
+            if norms.iter().any(Option::is_some) {
+                let norms = norms.into_iter().map(|norm| norm.map_or_else(String::new, figures));
+                let column = std::iter::once(head.to_owned()).chain(norms);
+                rows.iter_mut().zip(column).for_each(|(row, cell)| row.push(cell));
+            }
         }
         rows
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use burn_lora::{AdapterConfig, Init, Method};
-use burn_lora_patch::{Bias, Patterns, Targets, TargetsForm};
+use burn_lora_patch::{Bias, Patterns, Targets, TargetsForm, TokenIndices};
 use burn_lora_text::nearest;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
@@ -57,7 +57,7 @@ impl Named for Trained {
 keys! {
     /// The key that says which others `[adapter]` has.
     pub struct MethodKey in "adapter" {
-        /// Train low-rank factors (`dora`: and the magnitude of each column; `miss`: one block of rows that all stretches of a linear's inputs share; `lora-fa`: B alone), or every parameter, for which the other keys of this section mean nothing.
+        /// Train low-rank factors (`dora`: and the magnitude of each column; `miss`: one block of rows that all stretches of a linear's inputs share; `lora-fa`: B alone; `lora-bias`: and a bias of B), or every parameter, for which the other keys of this section mean nothing.
         method: Trained = Trained::Adapter(Method::Lora), word();
     }
 }
@@ -84,6 +84,8 @@ keys! {
         alpha_pattern: Patterns<f64> = Patterns::default(), patterns(number(0.0..));
         /// Modules trained whole and saved beside the factors; a classification head always is.
         modules_to_save: Vec<String> = vec![], names("module names");
+        /// Tokens whose rows of the token table are trained and saved beside the factors (a head that is the table follows them): a list, or a table of lists by the name of an embedding. Not with `miss`.
+        trainable_token_indices: TokenIndices = TokenIndices::default(), tokens();
         /// Biases of the base that are trained and saved beside the factors: those of adapted layers (`lora_only`), or every one, of norms too.
         bias: Bias = Bias::None, word();
     }
@@ -99,7 +101,7 @@ keys! {
         dropout: f64 = 0.0, number(0.0..1.0);
         /// Scale by alpha / √rank instead of alpha / rank; not with `miss`.
         rslora: bool = false, flag();
-        /// How the factors start: A drawn and B zero (`kaiming`, `gaussian`), both drawn with a product of zero (`orthogonal`, an even rank), or parts of the base's weights, without which these stay frozen (`pissa`; `pissa_niter_N` by N rounds of a randomised SVD, for large weights; `olora`). The latter are saved with twice the rank, for the base as it is. Not with `miss`, which starts at zero.
+        /// How the factors start: A drawn and B zero (`kaiming`, `gaussian`), both drawn with a product of zero (`orthogonal`, an even rank), or parts of the base's weights, without which these stay frozen (`pissa`; `pissa_niter_N` by N rounds of a randomised SVD, for large weights; `olora`). The latter are saved with twice the rank, for the base as it is. Not with `miss`, which starts at zero; `lora-bias` has `kaiming` alone.
         init: Init = Init::Kaiming, start();
     }
 }
@@ -108,10 +110,12 @@ keys! {
 pub(crate) fn meaningless(method: Method) -> impl Iterator<Item = &'static str> {
     let scale: &'static [&'static str] = if method.scaled() { &[] } else { &["alpha", "rslora"] };
     let start: &'static [&'static str] = if method.drawn() { &[] } else { &["init"] };
-    // Files of other types than LoRA's hold one rank for all layers.
-    let is_lora = method.peft_type() == Method::default().peft_type();
-    let by_layer: &'static [&'static str] =
-        if is_lora { &[] } else { &["rank_pattern", "alpha_pattern"] };
+    // Files of other types than LoRA's hold one rank for all layers, and no rows of embeddings.
+    let by_layer: &'static [&'static str] = if method.is_of_lora() {
+        &[]
+    } else {
+        &["rank_pattern", "alpha_pattern", "trainable_token_indices"]
+    };
     scale.iter().chain(start).chain(by_layer).copied()
 }
 
@@ -185,6 +189,28 @@ fn targets() -> Allowed<Targets> {
         TargetsForm::Pattern(entries) => Value::from(entries),
     };
     Allowed::new(TargetsForm::WORDS, read, write)
+}
+
+/// Tokens of the token table, or of tables by name.
+fn tokens() -> Allowed<TokenIndices> {
+    let ids = Rc::new(list(whole::<usize>(0..)));
+    let of_table = Rc::clone(&ids);
+    let words = "list of token numbers, or table of such lists by the name of an embedding";
+    let read = move |given: &Spanned<DeValue<'_>>| match given.get_ref() {
+        DeValue::Table(_) => Ok(entries(given, &of_table)?.into_iter().collect()),
+        _ => Ok(TokenIndices::Table(of_table.read(given)?)),
+    };
+    let write = move |tokens: &TokenIndices| match tokens {
+        TokenIndices::Table(tokens) => ids.write(tokens),
+        TokenIndices::Named(tables) => {
+            let mut written = toml::Table::new();
+            for (name, tokens) in tables {
+                written.extend(ids.write(tokens)?.map(|value| (name.clone(), value)));
+            }
+            Ok(Some(Value::Table(written)))
+        }
+    };
+    Allowed::new_fallible(words, read, write)
 }
 
 /// Values by pattern of layers, in the order in which they stand: a table, or a list of tables where the order is another

@@ -59,7 +59,8 @@ impl HeadWeight<'_> {
     fn plain(self) -> Option<(Tensor<2>, HeadLayout)> {
         match self {
             Self::Tied(table) => {
-                table.weight.adapter().is_none().then(|| (head_table(table), HeadLayout::Table))
+                let weight = table.weight.adapter().is_none().then(|| head_table(table)).flatten();
+                weight.map(|weight| (weight, HeadLayout::Table))
             }
             Self::Own(linear) => {
                 let weight = &linear.weight;

@@ -85,7 +85,7 @@ pub(crate) struct DecoderNames {
 impl DecoderCost {
     fn output(&self) -> HeadCount {
         let Self { d, vocabulary, tied, capped, .. } = *self;
-        HeadCount { d, vocabulary, tied, capped }
+        HeadCount { d, vocabulary, tied, tables: self.names.tables, capped }
     }
 
     /// Values of a token's queries, and of its keys.
@@ -121,10 +121,7 @@ impl CostModel for DecoderCost {
         let composed = mask(self.dropouts.attention(), 3 * self.n_heads * attended * width);
         pass.tracked = names.tables.iter().any(|table| learned(table).any());
         for table in names.tables.iter() {
-            // Of an adapter on the table: the rows of A that were looked up.
-            if let Learned::Factors { kept, .. } = learned(table) {
-                pass.keep(tokens * kept);
-            }
+            pass.keep(tokens * learned(table).kept_of_ids());
         }
         pass.keep(mask(self.dropouts.embeddings(), tokens * d));
         norm(&mut pass, names.embedding_norm.map(str::to_owned));

@@ -171,15 +171,18 @@ fn write(
 }
 
 /// A model's tensors for a format in which every linear's weight is `[d_out, d_in]`, with what its adapters change
-/// of a weight merged into it. Nothing is computed or copied before a tensor's turn comes.
+/// of a weight, and add to a bias, merged into it. A layer without a bias is to have no adapter that adds to one. Nothing is computed or copied before a tensor's turn comes.
 pub(crate) fn merged_tensors(model: &impl Module, about: &dyn Description) -> Vec<Collected> {
-    let sets = sets(model).into_iter().map(|(weight, set)| {
-        let segments: Vec<&str> = weight.split('.').map(segment).collect();
-        (segments.join("."), set)
-    });
     let mut collector = Collector::of(about);
     collector.conv1d = false;
-    collector.sets = sets.collect();
+    for (weight, set) in sets(model) {
+        let segments: Vec<&str> = weight.split('.').map(segment).collect();
+        let weight = segments.join(".");
+        if let (Some(shift), Some(layer)) = (set.shift(), weight.strip_suffix("weight")) {
+            collector.shifts.insert(format!("{layer}bias"), shift);
+        }
+        collector.sets.insert(weight, set);
+    }
     model.visit(&mut collector);
     collector.tensors
 }
@@ -213,6 +216,8 @@ struct Collector<'a> {
     conv1d: bool,
     /// The adapters that are merged into a weight, by its path.
     sets: BTreeMap<String, Adapters>,
+    /// What is added to a bias, by its path.
+    shifts: BTreeMap<String, Tensor<1>>,
 }
 
 impl<'a> Collector<'a> {
@@ -224,6 +229,7 @@ impl<'a> Collector<'a> {
             tensors: Vec::new(),
             conv1d: true,
             sets: BTreeMap::new(),
+            shifts: BTreeMap::new(),
         }
     }
 }
@@ -243,7 +249,8 @@ impl ModuleVisitor for Collector<'_> {
         if self.containers.iter().any(|container| container == "Reparameterization") {
             return;
         }
-        let set = self.sets.remove(&self.path.join("."));
+        let at = self.path.join(".");
+        let (set, shift) = (self.sets.remove(&at), self.shifts.remove(&at));
         let Some((name, path)) = self.path.split_last() else { return };
         let name = match name.as_str() {
             "gamma" => "weight",
@@ -269,6 +276,13 @@ impl ModuleVisitor for Collector<'_> {
             let matrix = match set {
                 Some(set) => merged(set, weight),
                 None => weight.dense(),
+            };
+            let matrix = match shift {
+                Some(shift) => {
+                    let shape = matrix.dims();
+                    matrix + shift.reshape(shape)
+                }
+                None => matrix,
             };
             let matrix = if turned { matrix.transpose() } else { matrix };
             matrix.into_data().convert::<f32>().try_into_vec::<f32>()

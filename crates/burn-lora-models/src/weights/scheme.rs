@@ -63,8 +63,12 @@ const E5M2: &[Dtype] = &[Dtype::F8_E5M2, Dtype::F8_E5M2FNUZ];
 
 /// The schemes, the first that fits counts: those of fewer names before those of more.
 const SCHEMES: [Scheme; 31] = [
-    named("FP8 (E4M3) with a scale for each block, as DeepSeek's", &["fp8"], &[".weight_scale_inv"])
-        .way(dequantised_by!("FineGrainedFP8Config")),
+    named(
+        "FP8 (E4M3) with a scale for each block, as DeepSeek's",
+        &["fp8"],
+        &[".weight_scale_inv"],
+    )
+    .way(dequantised_by!("FineGrainedFP8Config")),
     named("MXFP4, as gpt-oss's", &["mxfp4"], &["_blocks"])
         .of(&[Dtype::U8])
         .way(dequantised_by!("Mxfp4Config")),
@@ -87,7 +91,8 @@ const SCHEMES: [Scheme; 31] = [
     named("quantised by compressed-tensors", &["compressed-tensors"], &[])
         .way(dequantised_by!("CompressedTensorsConfig")),
     named("8-bit integers of bitsandbytes", &[], &[".SCB", ".weight_format"]).way(BY_MODEL),
-    named("quantised by bitsandbytes to 4 bits", &["bitsandbytes"], &[".absmax", ".quant_map"]).way(BY_MODEL),
+    named("quantised by bitsandbytes to 4 bits", &["bitsandbytes"], &[".absmax", ".quant_map"])
+        .way(BY_MODEL),
     named("quantised by GPTQ", &["gptq"], &[".g_idx"]),
     named("quantised by AWQ or GPTQ", &["awq"], &[".qweight", ".qzeros", ".qweight_type"]),
     named("MLX's groups of a few bits", &[], &[".biases"]),

@@ -195,6 +195,10 @@ fn is_lora(dir: &Path, config: &PeftConfig) -> Result<(), PatchError> {
             "its magnitudes scale the columns of the base, so that its change is no product of factors: merge it into its base, and \
              extract a LoRA adapter from the two models"
         }
+        Method::LoraBias => {
+            "the bias of its factor B is no part of a product of factors: merge it into its base, and extract a LoRA adapter from the two \
+             models"
+        }
         Method::Miss => {
             "its change repeats a block and is no product of trained factors: merge it into its base, and extract a LoRA adapter from \
              the two models"
@@ -204,6 +208,13 @@ fn is_lora(dir: &Path, config: &PeftConfig) -> Result<(), PatchError> {
             let mut plain = config.clone();
             plain.rank_pattern.clear();
             plain.alpha_pattern.clear();
+            let tokens = &config.trainable_token_indices;
+            if !tokens.is_null() {
+                let why = "its rows are no factors: merge it into its base first";
+                return Err(unsupported(vec![format!(
+                    "trainable_token_indices = {tokens} ({why})"
+                )]));
+            }
             return plain.to_config().map(drop).map_err(unsupported);
         }
     };

@@ -1,7 +1,7 @@
 //! The adapter of one name as it hangs on a model: how it was made, what belongs to it, and whether a
 //! configuration describes it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use burn::module::Module;
@@ -17,6 +17,7 @@ use crate::rewrite::{names, sets_by_layer};
 use crate::scan::{ParamInfo, ParamRole, Scan};
 use crate::select::saved_params;
 use crate::settings::{Patterns, Settings};
+use crate::tokens;
 
 /// The adapter of one name, and the sets of the model that it is in.
 pub(super) struct Attached {
@@ -50,6 +51,18 @@ impl Attached {
 
     /// The layers that it adapts, with its part of each.
     pub(super) fn layers(&self) -> impl Iterator<Item = (&str, &Adapter)> {
+        self.parts().filter(|(_, adapter)| adapter.token_ids().is_none())
+    }
+
+    /// The tokens of every table of which it trains rows, by its path.
+    fn tokens(&self) -> BTreeMap<String, Vec<usize>> {
+        let of_rows = self.parts();
+        let tables = of_rows.filter_map(|(table, adapter)| Some((table, adapter.token_ids()?)));
+        tables.map(|(table, tokens)| (table.to_owned(), tokens.to_vec())).collect()
+    }
+
+    /// What hangs on layers and tables.
+    fn parts(&self) -> impl Iterator<Item = (&str, &Adapter)> {
         self.sets.iter().filter_map(|(layer, set)| Some((layer.as_str(), set.get(&self.name)?)))
     }
 
@@ -70,6 +83,7 @@ impl Attached {
             let mut config = LoraConfig::from(adapter).with_targets(layers);
             config.rank_pattern = Patterns::exact(&ranks, first.written_rank());
             config.alpha_pattern = Patterns::exact(&alphas, alpha(first));
+            config.trainable_token_indices = self.tokens().into_iter().collect();
             PeftConfig::new(&config)
         })
     }
@@ -113,8 +127,27 @@ pub(super) fn unstoppable(scan: &Scan, saved: &BTreeSet<String>) -> Vec<Slot> {
     places.map(|slot| Slot { optional: true, ..slot }).collect()
 }
 
-/// That the configuration describes the adapter that is attached.
-pub(super) fn check_settings(attached: &Attached, config: &LoraConfig) -> Result<(), PatchError> {
+/// That the configuration describes the adapter that is attached to the model.
+pub(super) fn check_settings(
+    attached: &Attached,
+    config: &LoraConfig,
+    scan: &Scan,
+) -> Result<(), PatchError> {
+    let (configured, found) = (tokens::pick(scan, config).tables, attached.tokens());
+    if let Some(layer) =
+        configured.keys().chain(found.keys()).find(|it| configured.get(*it) != found.get(*it))
+    {
+        let told = |tokens: Option<&Vec<usize>>| match tokens {
+            Some(tokens) => format!("{tokens:?}"),
+            None => "none".to_owned(),
+        };
+        return Err(PatchError::Mismatch {
+            setting: "trainable_token_indices",
+            layer: layer.clone(),
+            configured: told(configured.get(layer)),
+            attached: told(found.get(layer)),
+        });
+    }
     let settings = Settings::new(config).map_err(|problems| PatchError::Targets { problems })?;
     for (layer, adapter) in attached.layers() {
         let mismatch = |setting, configured: &dyn Display, attached: &dyn Display| {

@@ -32,7 +32,8 @@ pub struct PeftConfig {
     pub bias: String,
     /// Settings of the initialisation CorDA.
     pub corda_config: Value,
-    /// Keeps a table and the head that shares it tied, which they are here in any case.
+    /// Keeps a table and the head that shares it tied, which they are here in any case: a file in which a table is trained
+    /// apart from its head is refused.
     pub ensure_weight_tying: bool,
     /// Settings of the initialisation EVA.
     pub eva_config: Value,
@@ -221,18 +222,18 @@ impl<T: Clone> OneOrMany<T> {
 }
 
 /// The keys whose truth value stands for a kind of adapter.
-const SWITCHES: [&str; 2] = ["use_dora", "use_qalora"];
+const SWITCHES: [&str; 3] = ["lora_bias", "use_dora", "use_qalora"];
 
 impl PeftConfig {
     /// Which kinds of adapter the file asks for, by the keys that are `true`; none is plain LoRA.
     pub(super) fn switches(&self) -> impl Iterator<Item = &'static str> {
-        let on = [self.use_dora, self.use_qalora];
+        let on = [self.lora_bias, self.use_dora, self.use_qalora];
         SWITCHES.into_iter().zip(on).filter(|(_, on)| *on).map(|(key, _)| key)
     }
 
     /// Asks for the kind of adapter of that key, which must be one of [`SWITCHES`].
     pub(super) fn switch_on(&mut self, key: &str) {
-        let switches = [&mut self.use_dora, &mut self.use_qalora];
+        let switches = [&mut self.lora_bias, &mut self.use_dora, &mut self.use_qalora];
         for (name, switch) in SWITCHES.into_iter().zip(switches) {
             *switch |= name == key;
         }

@@ -9,6 +9,7 @@ use crate::config::{Bias, LoraConfig, TaskType};
 use crate::pattern::escaped;
 use crate::settings::Patterns;
 use crate::targets::{ALL_LINEAR, Targets};
+use crate::tokens::TokenIndices;
 
 /// What PEFT's configuration says to patch a model with, and what was passed over.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +68,7 @@ impl PeftConfig {
                 Targets::Regex(pattern) => Modules::Pattern(pattern.clone()),
             }),
             task_type: config.task_type.map(|task| task.as_str().to_owned()),
+            trainable_token_indices: config.trainable_token_indices.to_value(),
             ..Self::default()
         };
         if method.scaled() {
@@ -141,6 +143,13 @@ impl PeftConfig {
         let rank = |value: &Value| usize::try_from(value.as_u64()?).ok();
         let ranks = read("rank_pattern", &self.rank_pattern, rank, &mut unsupported);
         let alphas = read("alpha_pattern", &self.alpha_pattern, Value::as_f64, &mut unsupported);
+        let tokens = TokenIndices::of_value(&self.trainable_token_indices);
+        if tokens.is_none() {
+            unsupported.push(format!(
+                "trainable_token_indices = {} (a list of tokens, or such lists by the name of an embedding)",
+                self.trainable_token_indices
+            ));
+        }
         let method = self.method().unwrap_or_else(|problem| {
             unsupported.push(problem);
             Method::default()
@@ -181,6 +190,7 @@ impl PeftConfig {
             .filter(|module| !automatic.contains(&module.as_str()))
             .cloned()
             .collect();
+        config.trainable_token_indices = tokens.unwrap_or_default();
         config.bias = bias.unwrap_or_default();
         config.task_type = task_type;
         config.base_model = self.base_model_name_or_path.clone();
@@ -225,11 +235,9 @@ impl PeftConfig {
                 found.push(format!("{name} = {value}{why}"));
             }
         };
-        check("lora_bias", self.lora_bias, &true, "");
         let parameters = self.target_parameters.clone().unwrap_or_default();
         check("target_parameters", !parameters.is_empty(), &Value::from(parameters), "");
         let values = [
-            ("trainable_token_indices", &self.trainable_token_indices),
             ("layer_replication", &self.layer_replication),
             ("alora_invocation_tokens", &self.alora_invocation_tokens),
             ("arrow_config", &self.arrow_config),

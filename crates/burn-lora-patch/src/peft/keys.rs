@@ -194,6 +194,10 @@ impl Slot {
     /// Which dimension in the file is the rank.
     pub(crate) fn rank_at(&self) -> Option<usize> {
         let Part::Factor(factor) = self.part else { return None };
+        // Of rows of an embedding there are as many as there are tokens.
+        if Method::Tokens.factors().iter().any(|rows| rows.key == factor.key) {
+            return None;
+        }
         let sizes = |rank| Sizes { d_in: 0, d_out: 0, rank, groups: 1 };
         let shape = |rank| factor.shape(sizes(rank)).into_iter().rev();
         shape(1).zip(shape(2)).position(|(one, two)| one != two)
@@ -336,6 +340,12 @@ mod tests {
         let magnitude = factor("Dora.magnitude", &[6]);
         assert_eq!(magnitude.key, "base_model.model.l.0.q.lora_magnitude_vector");
         assert_eq!((&magnitude.shape[..], magnitude.rank_at()), (&[6][..], None));
+        let beta = factor("LoraBias.beta", &[6]);
+        assert_eq!(beta.key, "base_model.model.l.0.q.lora_B.bias");
+        assert_eq!((&beta.shape[..], beta.rank_at()), (&[6][..], None));
+        let rows = factor("Tokens.rows", &[6, 2]);
+        assert_eq!(rows.key, "base_model.model.l.0.q.token_adapter.trainable_tokens_delta");
+        assert_eq!((&rows.shape[..], rows.rank_at()), (&[2, 6][..], None));
         let block = factor("Miss.block", &[6, 2]);
         assert_eq!(block.key, "base_model.model.l.0.q.miss_block");
         assert_eq!((&block.shape[..], block.rank_at()), (&[2, 6][..], Some(0)));

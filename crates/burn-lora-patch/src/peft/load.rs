@@ -4,20 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::module::Module;
-use burn_lora::{Adapter, AdapterConfig};
+use burn_lora::{Adapter, AdapterConfig, Method};
 use burn_lora_files::floats;
 use burn_lora_text::and;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
 use super::attached::{Attached, check_settings, unstoppable};
-use super::config::read_config;
+use super::config::{PeftConfig, read_config};
 use super::files::{CONFIG_FILE, TENSORS_FILE, read, usable};
 use super::foreign::foreign;
 use super::keys::{Part, Slot, crossing, prefixed};
 use super::moved;
+use super::save::shared_table;
 use super::unwrap::{MAGNITUDE, one_cause, unwrapped};
-use crate::config::HEAD;
+use crate::config::{HEAD, LoraConfig};
 use crate::error::{KeyProblem, PatchError};
 use crate::layout::{Layout, LinearTypes};
 use crate::patch::Plan;
@@ -108,10 +109,11 @@ pub fn load<M: Module>(
     config.linear_types = options.linear_types.clone();
     let mut plan = Plan::with_weights(model, &config, Unmatched::Reported)?;
     let slots = slots(&plan);
-    let mut values = values(dir, &slots, config.largest_scale())?;
+    let apart = apart(&file, &plan.scan, &slots, &config);
+    let mut values = values(dir, &slots, apart, config.largest_scale())?;
 
     let mut of_all_groups = Vec::new();
-    let sets = plan.sets(model, &file, |linear, weight| {
+    let mut sets = plan.sets(model, &file, |linear, weight| {
         let settings = plan.settings(linear);
         let mut linear = linear.clone();
         if let Some(kernel) = linear.kernel.take() {
@@ -139,6 +141,13 @@ pub fn load<M: Module>(
         };
         Ok(if options.trainable { adapter } else { adapter.no_grad() })
     })?;
+    sets.extend(plan.token_sets(model, &file, |path, tokens, table| {
+        let slot = rows_of(&plan, path);
+        let rows = slot.and_then(|slot| Some(slot.stored(values.remove(&slot.key)?)));
+        let rows = rows.unwrap_or_default();
+        let adapter = Adapter::tokens_from_values(&config.name, tokens, table, rows)?;
+        Ok(if options.trainable { adapter } else { adapter.no_grad() })
+    })?);
     let saved = slots
         .iter()
         .filter(|slot| matches!(slot.part, Part::Base))
@@ -178,14 +187,17 @@ pub fn load_into<M: Module>(
     dir: impl AsRef<Path>,
 ) -> Result<(), PatchError> {
     let dir = dir.as_ref();
-    let config = read_config(dir)?
+    let file = read_config(dir)?;
+    let config = file
         .to_config()
         .map_err(|settings| PatchError::Unsupported { path: dir.join(CONFIG_FILE), settings })?
         .config;
     let attached = Attached::of(model, name)?;
-    check_settings(&attached, &config)?;
-    let slots = attached.slots(&Scan::of(model), &config)?;
-    let values = values(dir, &slots, config.largest_scale())?;
+    let scan = Scan::of(model);
+    check_settings(&attached, &config, &scan)?;
+    let slots = attached.slots(&scan, &config)?;
+    let apart = apart(&file, &scan, &slots, &config);
+    let values = values(dir, &slots, apart, config.largest_scale())?;
     let origin = || dir.join(TENSORS_FILE).display().to_string();
     crossing(&slots, &values)
         .map_err(|problem| PatchError::Keys { origin: origin(), problems: vec![problem] })?;
@@ -193,11 +205,18 @@ pub fn load_into<M: Module>(
     Ok(())
 }
 
+/// The key of a table that PEFT trained apart from the head which shares it, unless the file has that head with the same
+/// values.
+fn apart(file: &PeftConfig, scan: &Scan, slots: &[Slot], config: &LoraConfig) -> Option<String> {
+    if file.ensure_weight_tying { None } else { shared_table(scan, slots, config) }
+}
+
 /// The tensors of the directory by key, which must be exactly those that there are places for; no scale is above
-/// `scale`.
+/// `scale`. A table that is `apart` from its head has to be there twice.
 fn values(
     dir: &Path,
     slots: &[Slot],
+    apart: Option<String>,
     scale: f64,
 ) -> Result<BTreeMap<String, Vec<f32>>, PatchError> {
     let bytes = read(dir, TENSORS_FILE)?;
@@ -214,10 +233,17 @@ fn values(
     }
 
     let copy = tied_copy(&tensors, slots);
-    // PyTorch counts batches beside running statistics, which Burn does not.
+    let has_head = tensors.contains_key(&format!("{}.weight", prefixed("", HEAD)));
+    if let Some(key) = apart.filter(|key| !has_head && tensors.contains_key(key)) {
+        let (origin, problems) = (path.display().to_string(), vec![KeyProblem::Apart { key }]);
+        return Err(PatchError::Keys { origin, problems });
+    }
+    // PyTorch counts batches beside running statistics, which Burn does not; and PEFT saves the rows of no tokens.
     let tensors = || {
-        tensors.iter().filter(|(key, _)| {
-            !key.ends_with(".num_batches_tracked") && copy.as_ref() != Some(*key)
+        tensors.iter().filter(|(key, view)| {
+            !key.ends_with(".num_batches_tracked")
+                && copy.as_ref() != Some(*key)
+                && !(is_of_tokens(key) && view.shape().first() == Some(&0))
         })
     };
     let shapes = tensors().map(|(key, view)| (key.as_str(), view.shape()));
@@ -230,7 +256,7 @@ fn values(
     let slots = slots.as_slice();
     let mut problems: Vec<KeyProblem> =
         compare(slots, shapes).into_iter().map(|problem| explained(problem, slots)).collect();
-    if let Some(cause) = one_cause(&problems).or_else(|| magnitudes(&problems)) {
+    if let Some(cause) = one_cause(&problems).or_else(|| switched_off(&problems)) {
         problems = vec![cause];
     }
     let (mut values, mut unread) = (BTreeMap::new(), Vec::new());
@@ -269,15 +295,24 @@ fn tied_copy(tensors: &BTreeMap<String, TensorView<'_>>, slots: &[Slot]) -> Opti
     tensors.iter().any(same).then_some(head)
 }
 
-/// The cause of all problems, where all that is too much are magnitudes: the configuration does not say DoRA.
-fn magnitudes(problems: &[KeyProblem]) -> Option<KeyProblem> {
-    let is_one = |problem: &KeyProblem| matches!(problem, KeyProblem::Surplus { key, .. } if last_segment(key) == MAGNITUDE);
-    match problems.first()? {
-        KeyProblem::Surplus { key, .. } if problems.iter().all(is_one) => {
-            Some(KeyProblem::Magnitudes { key: key.clone(), count: problems.len() })
+/// Factors that one kind alone has, by how their keys end, and the key of the configuration that PEFT sets for it.
+const OF_A_KIND: [(&str, &str, &str); 2] = [
+    (MAGNITUDE, "magnitudes of DoRA", "use_dora"),
+    ("lora_B.bias", "biases of factor B", "lora_bias"),
+];
+
+/// The cause of all problems, where all that is too much are factors of a kind that the configuration does not say.
+fn switched_off(problems: &[KeyProblem]) -> Option<KeyProblem> {
+    OF_A_KIND.iter().find_map(|&(end, what, switch)| {
+        let is_one = |problem: &KeyProblem| matches!(problem, KeyProblem::Surplus { key, .. } if key.ends_with(end));
+        match problems.first()? {
+            KeyProblem::Surplus { key, .. } if problems.iter().all(is_one) => {
+                let (key, count) = (key.clone(), problems.len());
+                Some(KeyProblem::SwitchedOff { key, count, what, switch })
+            }
+            _ => None,
         }
-        _ => None,
-    }
+    })
 }
 
 /// The places that the model and the configuration have for tensors.
@@ -286,6 +321,7 @@ fn slots(plan: &Plan) -> Vec<Slot> {
         let AdapterConfig { method, rank, .. } = *plan.settings(linear);
         method.factors().iter().map(move |factor| Slot::factor(factor, linear, rank))
     });
+    let rows = plan.selection.tokens.keys().filter_map(|table| rows_of(plan, table));
     let Selection { saved_params, biases, .. } = &plan.selection;
     let params = || plan.scan.params().iter();
     let adapted: BTreeSet<&str> = plan.adapted().map(|linear| linear.path.as_str()).collect();
@@ -306,10 +342,23 @@ fn slots(plan: &Plan) -> Vec<Slot> {
         Slot { optional: true, ..Slot::of(&param) }
     });
     factors
+        .chain(rows)
         .chain(saved.map(|param| Slot::of(&param)))
         .chain(unstoppable(&plan.scan, saved_params))
         .chain(beside)
         .collect()
+}
+
+/// Whether a key is that of rows of an embedding.
+fn is_of_tokens(key: &str) -> bool {
+    Method::Tokens.factors().iter().any(|factor| key.ends_with(factor.key))
+}
+
+/// The place of the rows of a table that are trained.
+fn rows_of(plan: &Plan, path: &str) -> Option<Slot> {
+    let table = plan.scan.tables().iter().find(|table| table.path == path)?;
+    let tokens = plan.selection.tokens.get(path)?;
+    Some(Slot::factor(Method::Tokens.factors().first()?, table, tokens.len()))
 }
 
 /// A wrong shape is a wrong rank where a factor differs in nothing else, and means added tokens where an embedding

@@ -8,6 +8,8 @@
 //! | factor A | `base_model.model.<layer>.lora_A.weight` | `[rank, d_in]`, Burn's `a` transposed |
 //! | factor B | `base_model.model.<layer>.lora_B.weight` | `[d_out, rank]`, Burn's `b` transposed |
 //! | factors of an embedding | `base_model.model.<layer>.lora_embedding_A`, `.lora_embedding_B` | `[rank, rows]`, `[d, rank]`, Burn's `a` and `b` transposed |
+//! | bias of factor B | `base_model.model.<layer>.lora_B.bias` | `[d_out]` |
+//! | trained rows of an embedding | `base_model.model.<layer>.token_adapter.trainable_tokens_delta` | `[tokens, d]`, Burn's `rows` transposed |
 //! | DoRA's magnitudes | `base_model.model.<layer>.lora_magnitude_vector` | `[d_out]` |
 //! | MiSS's block | `base_model.model.<layer>.miss_block` | `[rank, d_out]`, Burn's `block` transposed |
 //! | linear trained whole | `base_model.model.<module>.weight`, `.bias` | `[d_out, d_in]`, `[d_out]` |
@@ -15,9 +17,9 @@
 //! | norm trained whole | `base_model.model.<module>.weight`, `.bias` | Burn's `gamma`, `beta` |
 //!
 //! The names of factors come from the table of kinds in the adapter crate
-//! ([`Method::factors`](burn_lora::Method::factors)). LoRA, rsLoRA, DoRA and MiSS on linear layers, LoRA and DoRA on
-//! embeddings are supported, both ways, with ranks and alphas by pattern. Whatever else a file asks for (a bias of factor B) is
-//! refused, all of it in one error.
+//! ([`Method::factors`](burn_lora::Method::factors)). LoRA (with `lora_bias`, too), rsLoRA, DoRA and MiSS on linear layers,
+//! LoRA and DoRA on embeddings, and rows of embeddings are supported, both ways, with ranks and alphas by pattern. Whatever
+//! else a file asks for (replicated layers) is refused, all of it in one error.
 //!
 //! An adapter that started in a part of the base (PiSSA, OLoRA) is written as the plain adapter of twice the rank that
 //! it is on the base that nobody touched, and PEFT's are read that were converted so

@@ -84,8 +84,8 @@ fn write<M: Module>(
         .to_config()
         .map_err(|settings| PatchError::Unsupported { path: config_path.clone(), settings })?
         .config;
-    check_settings(attached, &described)?;
     let scan = Scan::of(model);
+    check_settings(attached, &described, &scan)?;
     let slots = attached.slots(&scan, &described)?;
     let shared = shared_table(&scan, &slots, &described);
     let adapted = attached.layers().map(|(layer, _)| layer).collect();
@@ -115,7 +115,7 @@ fn write<M: Module>(
 
 /// The key of a table that is trained whole and is the head of a model that writes. PEFT takes such a table and its head
 /// apart unless it is told to keep them tied, and then reads both from the file.
-fn shared_table(scan: &Scan, slots: &[Slot], described: &LoraConfig) -> Option<String> {
+pub(super) fn shared_table(scan: &Scan, slots: &[Slot], described: &LoraConfig) -> Option<String> {
     let writes = described.task_type.is_some_and(TaskType::writes);
     let mut tables = scan.tables().iter().filter(|table| writes && scan.is_tied(table));
     tables.find_map(|table| {

@@ -21,6 +21,9 @@ pub(super) const MAGNITUDE: &str = "lora_magnitude_vector";
 const TABLE_A: &str = "lora_embedding_A";
 const TABLE_B: &str = "lora_embedding_B";
 
+/// Rows of an embedding, which are one of a dictionary's tensors in memory.
+const TOKENS: &str = "trainable_tokens_delta";
+
 /// MiSS's factor, which is one of a dictionary's tensors in memory.
 const BLOCK: &str = "miss_block";
 
@@ -42,12 +45,12 @@ pub fn unwrapped_key(key: &str) -> String {
         parts.drain(at..parts.len().min(at + 2));
     }
     // In memory there is the adapter's name: `lora_A.default.weight`.
-    if let [.., factor, _, "weight"] = parts[..]
+    if let [.., factor, _, "weight" | "bias"] = parts[..]
         && factor.starts_with("lora_")
     {
         parts.remove(parts.len() - 2);
     }
-    if let [.., MAGNITUDE, "weight"] | [.., BLOCK, _] | [.., TABLE_A | TABLE_B, _] = parts[..] {
+    if let [.., MAGNITUDE, "weight"] | [.., BLOCK | TOKENS | TABLE_A | TABLE_B, _] = parts[..] {
         parts.pop();
     }
     // loralib's factors are parameters, and no layers with a weight.
@@ -129,9 +132,11 @@ mod tests {
     const M: &str = "base_model.model.model.layers.0.q.lora_magnitude_vector";
     const E: &str = "base_model.model.model.embed.lora_embedding_A";
     const D: &str = "base_model.model.model.layers.0.q.miss_block";
+    const BETA: &str = "base_model.model.model.layers.0.q.lora_B.bias";
+    const T: &str = "base_model.model.model.embed.token_adapter.trainable_tokens_delta";
 
     fn known() -> BTreeSet<&'static str> {
-        [A, M, D, E, "base_model.model.score.weight"].into()
+        [A, M, D, E, BETA, T, "base_model.model.score.weight"].into()
     }
 
     #[test]
@@ -157,6 +162,8 @@ mod tests {
             ("base_model.model.model.layers.0.q.lora_magnitude_vector.default.weight", M),
             ("module.base_model.model.model.layers.0.q.lora_magnitude_vector.weight", M),
             ("base_model.model.model.layers.0.q.miss_block.default", D),
+            ("base_model.model.model.layers.0.q.lora_B.default.bias", BETA),
+            ("module.base_model.model.model.embed.token_adapter.trainable_tokens_delta.default", T),
             (
                 "base_model.model.score.modules_to_save.default.weight",
                 "base_model.model.score.weight",

@@ -1,5 +1,6 @@
 //! The patch crate from outside: a small model of our own, and Burn's transformer encoder.
 
+mod biased;
 mod checkpoint;
 mod combine;
 mod convolutions;
@@ -16,3 +17,4 @@ mod run_time;
 mod select;
 mod tables;
 mod targets;
+mod tokens;

@@ -343,7 +343,8 @@ struct Own {
 #[test]
 fn a_weight_that_lies_the_other_way_round_is_adapted_as_burn_s() {
     let device = cpu().autodiff();
-    for method in Method::ALL {
+    // What is added to an output beside the weight is nothing that such a model computes.
+    for method in Method::ALL.iter().filter(|method| !method.shifts()) {
         // With a bias the shapes tell; without, and where it is square, it has to be declared.
         for bias in [true, false] {
             let linear = |d_in, d_out| LinearConfig::new(d_in, d_out).with_bias(bias).init(&device);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn_lora::{Init, Method};
 use burn_lora_patch::peft::{CONFIG_FILE, Modules, OneOrMany, PeftConfig, read_config};
-use burn_lora_patch::{Bias, LoraConfig, PatchError, Targets, TaskType};
+use burn_lora_patch::{Bias, LoraConfig, PatchError, Targets, TaskType, TokenIndices};
 
 use crate::mlp::config;
 
@@ -125,14 +125,14 @@ fn what_is_not_supported_is_listed_all_at_once() {
     let text = r#"{
         "peft_type": "LORA", "target_modules": ["q"], "bias": "norms", "lora_bias": true,
         "layer_replication": [[0, 2], [1, 3]], "target_parameters": ["experts.weight"],
-        "trainable_token_indices": [1], "init_lora_weights": "pissa_niter_4",
+        "trainable_token_indices": {"embed": -1}, "init_lora_weights": "pissa_niter_4",
         "ensure_weight_tying": true, "rank_pattern": {"q": -1}, "use_qalora": true, "use_bdlora": {}, "velora_config": {"rank": 1},
         "kasa_config": {"beta": 1}, "arrow_config": {"top_k": 3}, "monteclora_config": {"n": 1},
         "alora_invocation_tokens": [3], "task_type": "SEQ_CLASS"
     }"#;
     let config: PeftConfig = serde_json::from_str(text).unwrap();
     let settings = config.to_config().unwrap_err();
-    assert_eq!(settings.len(), 14, "{settings:#?}");
+    assert_eq!(settings.len(), 13, "{settings:#?}");
     let both = PeftConfig { use_dora: true, ..config };
     assert!(
         both.to_config().unwrap_err().join("\n").contains("use_dora = true, use_qalora = true")
@@ -143,6 +143,8 @@ fn what_is_not_supported_is_listed_all_at_once() {
         "init_lora_weights = \"pissa_niter_4\" (it changes the base",
         "layer_replication = [[0,2],[1,3]]",
         "rank_pattern = {\"q\": -1}",
+        "trainable_token_indices = {\"embed\":-1} (a list of tokens, or",
+        "lora_bias = true, use_qalora = true: one kind at a time",
         "task_type = \"SEQ_CLASS\" (there are SEQ_CLS,",
     ] {
         assert!(joined.contains(part), "{joined}");
@@ -173,7 +175,17 @@ fn a_patch_goes_into_peft_s_configuration_and_back() {
     assert_eq!(PeftConfig::new(&biased).bias, "MiSS_only");
     let all = config(Targets::AllLinear).with_bias(Bias::All);
     let orthogonal = config(Targets::AllLinear).with_init(Init::Orthogonal);
-    for config in [full, pattern, miss, biased, all, orthogonal, config(Targets::AllLinear)] {
+    let beta = config(Targets::AllLinear)
+        .with_method(Method::LoraBias)
+        .with_trainable_token_indices([17, 5]);
+    let written = PeftConfig::new(&beta);
+    assert!(written.lora_bias && !written.use_dora);
+    assert_eq!(written.trainable_token_indices, serde_json::json!([17, 5]));
+    let named = TokenIndices::from_iter([("embed", vec![3]), ("wpe", vec![1, 0])]);
+    let named = config(Targets::AllLinear).with_trainable_token_indices(named);
+    let plain = config(Targets::AllLinear);
+    assert!(PeftConfig::new(&plain).trainable_token_indices.is_null());
+    for config in [full, pattern, miss, biased, all, orthogonal, beta, named, plain] {
         let config = config.with_base_model("base");
         let peft = PeftConfig::new(&config);
         let text = peft.to_json().unwrap();

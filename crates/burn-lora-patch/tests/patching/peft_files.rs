@@ -10,8 +10,8 @@ use burn_lora_patch::peft::{
     save, save_adapter,
 };
 use burn_lora_patch::{
-    Bias, KeyProblem, LoraConfig, PatchError, Targets, TaskType, adapter_names, delete_adapter,
-    merge, patch, set_active, set_tensors, trainable_tensors, unload,
+    Bias, KeyProblem, LoraConfig, PatchError, Targets, TaskType, TokenIndices, adapter_names,
+    delete_adapter, merge, patch, set_active, set_tensors, trainable_tensors, unload,
 };
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
@@ -58,6 +58,12 @@ fn what_is_saved_loads_into_the_base_bit_for_bit() {
             .with_targets(Targets::AllLinear),
         config(Targets::names(["0.fc1"])).with_bias(Bias::LoraOnly),
         config(Targets::names(["fc1"])).with_bias(Bias::All).with_modules_to_save(["classifier"]),
+        config(Targets::AllLinear).with_method(burn_lora::Method::LoraBias).with_heads(["lm_head"]),
+        config(Targets::names(["0.fc1"])).with_trainable_token_indices([6, 0, 3]),
+        LoraConfig::new(2)
+            .with_method(burn_lora::Method::Dora)
+            .with_targets(["fc1"])
+            .with_trainable_token_indices(TokenIndices::from_iter([("embed", vec![1])])),
         // More rows than an output has columns, and shards of 5 in 6 and in 10 inputs.
         LoraConfig::new(5)
             .with_method(burn_lora::Method::Miss)

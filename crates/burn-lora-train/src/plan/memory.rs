@@ -73,10 +73,11 @@ impl Needs {
         let bytes = |count: usize| 4 * count as u64;
         let (adapter, trained, largest_trained, table) = match &outline.report {
             Some(report) => {
+                let rows = || report.tokens().iter().map(|rows| rows.params);
                 let factors = report.layers().iter().map(|layer| layer.adapter_params);
                 let trained = report.layers().iter().map(|layer| layer.trained_params);
-                let largest = trained.chain(report.saved().iter().map(|m| m.params));
-                (factors.sum(), report.trainable(), largest.max().unwrap_or(0), 0)
+                let largest = trained.chain(report.saved().iter().map(|m| m.params)).chain(rows());
+                (factors.chain(rows()).sum(), report.trainable(), largest.max().unwrap_or(0), 0)
             }
             None => {
                 let largest = outline.base_params().map(ParamInfo::count).max().unwrap_or(0);

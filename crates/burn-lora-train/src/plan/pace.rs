@@ -186,7 +186,7 @@ impl Speeds {
                     seconds += rows * per_row.forward;
                 }
                 match learned {
-                    Learned::Nothing => {}
+                    Learned::Nothing | Learned::Rows => {}
                     // The weight's gradient is a product of the same size.
                     Learned::Whole => seconds += rows * per_row.input_gradient,
                     Learned::Factors { rank, .. } => {

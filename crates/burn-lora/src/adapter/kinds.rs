@@ -6,9 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::dora::Dora;
 use super::lora::Lora;
+use super::lora_bias::LoraBias;
 use super::lora_fa::LoraFa;
 use super::miss::Miss;
-use super::{Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength, Windows};
+use super::tokens::Tokens;
+use super::{
+    Adaptation, Factor, Given, Head, Initial, Input, Products, Rows, Sizes, Strength, Windows,
+};
 use crate::{AdapterConfig, LoraError};
 
 macro_rules! kinds {
@@ -21,8 +25,8 @@ macro_rules! kinds {
         }
 
         impl Method {
-            /// All kinds.
-            pub const ALL: &'static [Self] = &[$(Self::$Kind),+];
+            /// All kinds, with the one that stands beside others alone.
+            pub(crate) const EVERY: &'static [Self] = &[$(Self::$Kind),+];
 
             /// The word of configuration files.
             pub fn as_str(self) -> &'static str {
@@ -62,6 +66,21 @@ macro_rules! kinds {
             /// Whether it adapts convolutions too.
             pub fn convolves(self) -> bool {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::CONVOLVES,)+ }
+            }
+
+            /// Whether its factors start as [`Init::default`](crate::Init::default) says and no other way.
+            pub fn starts_by_default(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::DEFAULT_START,)+ }
+            }
+
+            /// Whether a head that is the table which it hangs on computes with what it makes of it.
+            pub fn is_followed(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::FOLLOWED,)+ }
+            }
+
+            /// Whether it adds to a layer's output beside what it makes of the weight ([`Adapter::shift`](crate::Adapter::shift)).
+            pub fn shifts(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::SHIFTS,)+ }
             }
 
             /// Whether its change is multiplied by a scale, so that alpha and rsLoRA mean something.
@@ -161,8 +180,20 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(factors) => factors.branch(input, strength),)+ }
             }
 
-            pub(super) fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
-                match self { $(Self::$Kind(factors) => factors.change_rows(rows, strength),)+ }
+            pub(super) fn onto_rows(&self, sum: Tensor<2>, rows: &Rows, strength: Strength) -> Tensor<2> {
+                match self { $(Self::$Kind(factors) => factors.onto_rows(sum, rows, strength),)+ }
+            }
+
+            pub(super) fn onto(&self, sum: Tensor<2>, weight: Tensor<2>, strength: Strength) -> Tensor<2> {
+                match self { $(Self::$Kind(factors) => factors.onto(sum, weight, strength),)+ }
+            }
+
+            pub(super) fn onto_logits(&self, sum: Tensor<2>, head: &Head, strength: Strength) -> Tensor<2> {
+                match self { $(Self::$Kind(factors) => factors.onto_logits(sum, head, strength),)+ }
+            }
+
+            pub(super) fn shift(&self, strength: Strength) -> Option<Tensor<1>> {
+                match self { $(Self::$Kind(factors) => factors.shift(strength),)+ }
             }
 
             pub(super) fn convolve<const D: usize>(
@@ -191,6 +222,12 @@ kinds! {
     Miss = "miss", called "MiSS";
     /// LoRA whose factor A is frozen, so that no input is kept while training (arXiv 2308.03303).
     LoraFa = "lora-fa", called "LoRA-FA";
+    /// LoRA whose factor B has a bias, which is added to the output (PEFT's `lora_bias`).
+    LoraBias = "lora-bias", called "biased LoRA";
+    /// Rows of an embedding's table that are trained (PEFT's `trainable_token_indices`): beside another kind, and none of
+    /// [`ALL`](Method::ALL) ([`Adapter::tokens`](crate::Adapter::tokens)).
+    #[serde(skip_deserializing)]
+    Tokens = "tokens", called "trained tokens";
 }
 
 impl std::fmt::Display for Method {
@@ -200,6 +237,13 @@ impl std::fmt::Display for Method {
 }
 
 impl Method {
+    /// All kinds that can be chosen.
+    pub const ALL: &'static [Self] = match Self::EVERY.split_last() {
+        // The last stands beside others.
+        Some((_, all)) => all,
+        None => &[],
+    };
+
     /// The factor of that name.
     pub fn factor(self, name: &str) -> Option<&'static Factor> {
         self.factors().iter().find(|factor| factor.name == name)
@@ -220,6 +264,11 @@ impl Method {
             }
             sizes => self.has_room(sizes),
         }
+    }
+
+    /// Whether PEFT's files hold it as LoRA, with whatever LoRA's configuration has beside the kind.
+    pub fn is_of_lora(self) -> bool {
+        self.peft_type() == Self::default().peft_type()
     }
 
     /// The kind that PEFT's files know this one as: the first of the table that they write alike.

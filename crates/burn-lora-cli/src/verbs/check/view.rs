@@ -45,6 +45,8 @@ struct Adapter<'a> {
     matched: Vec<Matched<'a>>,
     /// Modules trained whole.
     trained_whole: Vec<&'a str>,
+    /// Rows of embeddings trained beside those.
+    trained_rows: usize,
     /// Biases trained beside those.
     biases: usize,
     warnings: &'a [String],
@@ -130,6 +132,7 @@ fn adapter<'a, M: TrainableModel>(
         linears: report.linears(),
         matched: matched.collect(),
         trained_whole: report.saved().iter().map(|module| module.path.as_str()).collect(),
+        trained_rows: report.tokens().iter().map(|table| table.rows).sum(),
         biases: report.biases().count,
         warnings: report.warnings(),
         layers: layers.then(layer),

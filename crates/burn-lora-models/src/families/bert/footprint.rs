@@ -28,9 +28,7 @@ impl CostModel for EncoderCost<'_> {
         let norm = tokens * d * if words == Learned::Whole { 2 } else { 1 };
         let mut pass = Pass::new(learned);
         pass.tracked = words.any() || learned(&format!("{root}.embeddings.LayerNorm")).any();
-        if let Learned::Factors { kept, .. } = words {
-            pass.keep(tokens * kept);
-        }
+        pass.keep(tokens * words.kept_of_ids());
         pass.keep(norm);
         // Where something is dropped, its mask.
         let mask = |dropout: Dropout, values: usize| if dropout.is_on() { values } else { 0 };
