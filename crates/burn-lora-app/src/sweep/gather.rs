@@ -21,11 +21,12 @@ impl Sweep {
     /// No point has begun; a directory that holds a run of other settings; the sweep's own files cannot be written.
     pub fn gather(&self) -> Result<Results, SweepError> {
         let all = self.look()?;
-        let began = |found: &Result<Found, TrainError>| !matches!(found, Ok(Found::Nothing));
-        if !all.iter().any(began) {
+        let mut results = self.results(&all);
+        // A point may have failed before it had a directory.
+        let nothing = all.iter().all(|found| matches!(found, Ok(Found::Nothing)));
+        if nothing && results.points.iter().all(|row| row.state == PointState::Pending) {
             return Err(SweepError::NothingToGather { dir: self.dir.clone() });
         }
-        let mut results = self.results(&all);
         self.write(&mut results)?;
         Ok(results)
     }

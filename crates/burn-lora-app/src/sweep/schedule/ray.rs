@@ -3,7 +3,7 @@
 //!
 //! The script and what it is to do (`ray/tasks.json`) are written into the sweep's directory and run by the `python3` of this
 //! environment. This process stays until the tasks have ended: Ray ends those of a driver that is gone. When the sweep is stopped,
-//! the script's standard input ends, and it stops the tasks, which leave checkpoints.
+//! the script's standard input ends, and it has the tasks stop their shards, which leave checkpoints.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};

@@ -117,6 +117,15 @@ fn what_is_gathered_says_how_far_every_point_is() {
 }
 
 #[test]
+fn points_that_failed_before_they_had_a_directory_are_gathered() {
+    let dir = tempfile::tempdir().unwrap();
+    let sweep = ranks(dir.path(), 2, &[]);
+    let (results, _, _) = run(&sweep, &Interrupter::new(), |_| Err(not_finite()));
+    assert_eq!(sweep.gather().unwrap(), results);
+    assert_eq!(states(&results), [PointState::Failed; 2]);
+}
+
+#[test]
 fn a_point_that_runs_in_another_process_is_left_to_it() {
     let dir = tempfile::tempdir().unwrap();
     let sweep = ranks(dir.path(), 2, &[]);

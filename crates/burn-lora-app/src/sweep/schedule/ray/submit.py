@@ -6,7 +6,7 @@ shard is run again (`retries`) and the directory of their `logs`. The cluster is
 else the one of this machine, else one that is started and ends with this process.
 
 A shard that dies, alone or with its worker or node, is run again, and goes on from its checkpoint. When standard
-input ends, shards are stopped with a checkpoint. What happens is told in lines on standard output; the exit
+input ends, a file in the directory of the logs tells the tasks to stop their shards, which leave a checkpoint. What happens is told in lines on standard output; the exit
 status is 0 where all have ended, or one of those below.
 """
 
@@ -17,13 +17,16 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 
 # What the sweep that started this tells apart.
 NO_RAY, NO_CLUSTER, LOST, STOPPED = 3, 4, 5, 75
 
 
-def run(tasks, index):
-    """Runs a shard, in a worker; returns its exit status, and raises where it did not come to its end."""
+def run(tasks, index, stop):
+    """Runs a shard, in a worker, until there is a file `stop`; returns its exit status, and raises where it died."""
+    if os.path.exists(stop):
+        return STOPPED
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     worker = os.getpid()
 
@@ -47,20 +50,18 @@ def run(tasks, index):
             stderr=log,
             preexec_fn=end_with_worker,
         )
-        try:
-            # Ray interrupts between two instructions of Python, and not within a wait.
-            while child.poll() is None:
-                try:
-                    child.wait(timeout=1)
-                except subprocess.TimeoutExpired:
-                    pass
-        except BaseException:
-            child.terminate()
-            child.wait()
-            raise
+        told = False
+        while child.poll() is None:
+            try:
+                child.wait(timeout=0.5)
+            except subprocess.TimeoutExpired:
+                # Told once: a second signal would end it without a checkpoint.
+                if not told and os.path.exists(stop):
+                    told = True
+                    child.terminate()
     if child.returncode < 0:
         raise RuntimeError(f"ended by {signal.Signals(-child.returncode).name}")
-    if child.returncode == STOPPED:
+    if child.returncode == STOPPED and not told:
         raise RuntimeError("stopped before its end")
     return child.returncode
 
@@ -103,7 +104,8 @@ def main():
     # Tries are counted here, whatever ended them: Ray's own count is told to nobody.
     needs = {"num_cpus": tasks["cpus"], "num_gpus": tasks["gpus"], "max_retries": 0}
     task = ray.remote(run).options(**needs)
-    running = {task.remote(tasks, index): index for index in tasks["shards"]}
+    stop_file = os.path.join(tasks["logs"], f"stop-{uuid.uuid4().hex}")
+    running = {task.remote(tasks, index, stop_file): index for index in tasks["shards"]}
     deaths = dict.fromkeys(tasks["shards"], 0)
     lost = False
     while running and not stop.is_set():
@@ -118,15 +120,16 @@ def main():
                 deaths[index] += 1
                 if deaths[index] <= tasks["retries"]:
                     tell(f"{name}: died, and is run again from its checkpoint: {why}")
-                    running[task.remote(tasks, index)] = index
+                    running[task.remote(tasks, index, stop_file)] = index
                 else:
                     tell(f"{name}: died {deaths[index]} times, and is left: {why}")
                     lost = True
     if not running:
         return LOST if lost else 0
-    for left in running:
-        ray.cancel(left)
+    # A file, since ray.cancel (2.60) was not seen to reach a task that waits for a process.
+    open(stop_file, "w", encoding="utf-8").close()
     ray.wait(list(running), num_returns=len(running))
+    os.remove(stop_file)
     return STOPPED
 
 
