@@ -315,12 +315,13 @@ fn shifted<M: Module>(
 
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let Some(shift) = self.shifts.remove(&self.trail.path()) else { return param };
-            let Some(bias) = as_rank::<D, 1>(param.base()) else { return param };
+            let bias = param.base().flatten::<1>(0, D - 1);
             let format = bias.dtype();
             let sum = bias.detach().cast(DType::F32) + shift;
             let sum = (self.in_format)(sum.unsqueeze::<2>(), format).squeeze_dim::<1>(0);
-            let Some(sum) = as_rank::<1, D>(sum) else { return param };
-            param.map(|old| sum.detach().set_require_grad(old.is_require_grad()))
+            param.map(|old| {
+                sum.reshape(old.shape()).detach().set_require_grad(old.is_require_grad())
+            })
         }
     }
     match shifts.is_empty() {

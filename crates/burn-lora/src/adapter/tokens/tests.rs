@@ -143,7 +143,7 @@ fn training_starts_at_the_rows_of_the_table_bit_for_bit() {
     let made = Adapter::tokens("one", &IDS, &plain.weight).unwrap();
     assert_eq!(made.token_ids(), Some(&IDS[..]));
     assert_eq!((made.method(), made.rank(), made.weight_shape()), (Method::Tokens, 3, [ROWS, D]));
-    let sizes = Sizes { d_in: ROWS, d_out: D, rank: 3 };
+    let sizes = Sizes { d_in: ROWS, d_out: D, rank: 3, groups: 1 };
     assert_eq!(Method::Tokens.trained(sizes), 3 * D);
     let adapted = attach(plain.clone(), "weight", made).unwrap();
     assert_eq!(adapted.num_params() - plain.num_params(), 3 * D);
