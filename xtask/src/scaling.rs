@@ -1,7 +1,7 @@
 //! `cargo xtask scaling`: what more ranks are worth, on paper and on this machine.
 //!
 //! - [`model`]: the seconds of a step that ranks share; [`stragglers`]: what is waited for;
-//! - [`shapes`], [`drawn`]: published models, and the model drawn for them to 1,024 ranks, as a part of `docs/scaling.md` with plots
+//! - [`shapes`], [`mod@drawn`]: published models, and the model drawn for them to 1,024 ranks, as a part of `docs/scaling.md` with plots
 //!   beside it;
 //! - [`measured`]: what `benches/scaling.sh` measured, beside what the model makes of the machine's own figures.
 
