@@ -79,6 +79,18 @@ pub struct LinearLayer {
 }
 
 impl LinearLayer {
+    /// A linear layer with that weight.
+    fn of_matrix(
+        path: String,
+        [d_in, d_out]: [usize; 2],
+        layout: Layout,
+        weight: &Param<Tensor<2>>,
+    ) -> Self {
+        let dtype = weight.is_initialized().then(|| weight.dtype());
+        let device = weight.lazy_device();
+        Self { path, d_in, d_out, layout, dtype, device, table: false, kernel: None }
+    }
+
     /// Whether it is a linear layer, and no embedding and no convolution.
     pub fn is_linear(&self) -> bool {
         !self.table && self.kernel.is_none()
@@ -199,20 +211,9 @@ impl Scan {
             let param = &mut self.params[at];
             let path = parent(&param.path).to_owned();
             if param.container == EMBEDDING && !types.contains_key(EMBEDDING) {
-                let (d_in, d_out) = (param.shape[0], param.shape[1]);
-                let dtype = weight.is_initialized().then(|| weight.dtype());
-                let (layout, device) = (Layout::InOut, weight.lazy_device());
-                let (table, kernel) = (true, None);
-                tables.push(LinearLayer {
-                    path,
-                    d_in,
-                    d_out,
-                    layout,
-                    dtype,
-                    device,
-                    table,
-                    kernel,
-                });
+                let sizes = [param.shape[0], param.shape[1]];
+                let layer = LinearLayer::of_matrix(path, sizes, Layout::InOut, &weight);
+                tables.push(LinearLayer { table: true, ..layer });
                 continue;
             }
             let bias = biases.get(&path).copied();
@@ -226,23 +227,11 @@ impl Scan {
             }
             let Some(layout) = found else { continue };
             param.layout = Some(layout);
-            let (d_in, d_out) = match layout {
-                Layout::InOut => (param.shape[0], param.shape[1]),
-                Layout::OutIn => (param.shape[1], param.shape[0]),
+            let sizes = match layout {
+                Layout::InOut => [param.shape[0], param.shape[1]],
+                Layout::OutIn => [param.shape[1], param.shape[0]],
             };
-            let dtype = weight.is_initialized().then(|| weight.dtype());
-            let device = weight.lazy_device();
-            let (table, kernel) = (false, None);
-            self.layers.push(LinearLayer {
-                path,
-                d_in,
-                d_out,
-                layout,
-                dtype,
-                device,
-                table,
-                kernel,
-            });
+            self.layers.push(LinearLayer::of_matrix(path, sizes, layout, &weight));
         }
         self.linears = self.layers.len();
         self.layers.extend(tables);
