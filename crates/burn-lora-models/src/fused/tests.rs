@@ -279,6 +279,45 @@ fn head_loss_equals_log_softmax_in_one_chunk_and_in_many() {
     }
 }
 
+/// In float64 by the definition, over chunks of many logits: what Burn's own operations make of a soft cap is no measure on every device.
+#[test]
+fn a_capped_head_over_many_logits_is_that_of_float64() {
+    let device = device();
+    let cap = 1.5;
+    for [rows, width, vocabulary] in [[33, 8, 100], [100, 4, 200_000], [300, 4, 50_000]] {
+        let inputs = [random([rows, width], &device), random([vocabulary, width], &device)];
+        let targets: Vec<i32> = (0..rows).map(|row| (row * 31 % vocabulary) as i32).collect();
+        let [hidden, weight] = inputs
+            .clone()
+            .map(|input| values(input).into_iter().map(f64::from).collect::<Vec<_>>());
+        let (mut loss, mut grads) = (0.0, Vec::new());
+        for (row, &target) in hidden.chunks(width).zip(&targets) {
+            let capped: Vec<f64> = weight
+                .chunks(width)
+                .map(|word| {
+                    cap * (row.iter().zip(word).map(|(a, b)| a * b).sum::<f64>() / cap).tanh()
+                })
+                .collect();
+            let sum: f64 = capped.iter().map(|logit| logit.exp()).sum();
+            loss += sum.ln() - capped[target as usize];
+            let mut grad = vec![0.0; width];
+            for (index, (logit, word)) in capped.iter().zip(weight.chunks(width)).enumerate() {
+                let off = logit.exp() / sum - f64::from(u8::from(index == target as usize));
+                let slope = off * (1.0 - (logit / cap).powi(2));
+                grad.iter_mut().zip(word).for_each(|(grad, weight)| *grad += slope * weight);
+            }
+            grads.extend(grad.into_iter().map(|grad| grad as f32));
+        }
+        let tracked = inputs[0].clone().detach().require_grad();
+        let [_, table] = inputs;
+        let got = head_loss(tracked.clone(), table.detach(), HeadLayout::Table, targets, Some(cap));
+        let back = got.clone().backward();
+        let what = format!("{rows} rows over {vocabulary}");
+        check_close(&values(got), &[loss as f32], &what);
+        check_close(&values(tracked.grad(&back).unwrap()), &grads, &what);
+    }
+}
+
 #[test]
 fn a_frozen_table_gets_no_gradient_and_the_rows_the_same() {
     let device = device();
