@@ -21,6 +21,7 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Distribution, Int, Tensor, TensorData};
 
+use crate::op::LowRank;
 use crate::{AdapterConfig, FrozenWeight, Kernel, LoraError, init};
 pub(crate) use initial::Initial;
 use kinds::Factors;
@@ -102,6 +103,12 @@ pub(crate) trait Adaptation: Module {
 
     /// `multiplier · x (W' − W)`: what an adapter adds beside others.
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2>;
+
+    /// Two factors whose product, with a scale, is `multiplier · (W' − W)`, and all that it adds; none of a kind that is
+    /// another thing.
+    fn low_rank(&self, _strength: Strength) -> Option<LowRank> {
+        None
+    }
 
     /// `multiplier · (W' − W)` at rows of an embedding's table, `[n, d_out]`.
     fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
@@ -637,6 +644,13 @@ impl Adapter {
     /// What this adapter adds to the output beside others, `[rows, d_out]`.
     pub(crate) fn branch(&self, x: Tensor<2>, weight: FrozenWeight) -> Tensor<2> {
         self.factors.branch(self.input(x, weight), self.strength())
+    }
+
+    /// What [`branch`](Self::branch) gives for x is a product with these two; none where it is more, or elements of x are
+    /// dropped.
+    pub(crate) fn low_rank(&self, x: &Tensor<2>) -> Option<LowRank> {
+        let dropped = self.dropout > 0.0 && x.device().is_autodiff();
+        (!dropped).then(|| self.factors.low_rank(self.strength())).flatten()
     }
 
     /// Rows of an embedding's table, `[n, d_out]`, with what this adapter changes of them.

@@ -50,7 +50,7 @@ use burn::module::{Param, ParamId};
 use burn::nn::conv::{Conv1d, Conv2d, Conv3d};
 use burn::tensor::module::{conv1d, conv2d, conv3d};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{DType, IndexingUpdateOp, Tensor};
 
 use crate::adapter::{Convolution, Windows, as_kernel};
 use crate::forward::{in_f32, in_format};
@@ -188,7 +188,7 @@ convolution!(Conv3d, conv3d, 5, 3);
 
 /// Whether the set makes it another convolution than the base, whose own `forward` gives the base's outputs bit for bit.
 fn is_needed(set: &Adapters) -> bool {
-    set.is_merged() || set.is_effective() || rows::names().is_some()
+    set.is_merged() || set.is_effective() || rows::named().is_some()
 }
 
 /// The convolution with these adapters on its kernel.
@@ -209,7 +209,7 @@ fn adapted<const D: usize>(layer: &impl Layer<D>, set: &Adapters, x: Tensor<D>) 
 fn without_bias<const D: usize>(layer: &impl Layer<D>, set: &Adapters, x: Tensor<D>) -> Tensor<D> {
     let stored = layer.weight().base();
     let (shape, groups) = (stored.dims(), layer.groups());
-    let by_row = rows::names();
+    let by_row = rows::named();
     if let Some(merged) = set.merged() {
         assert!(
             by_row.is_none(),
@@ -225,26 +225,15 @@ fn without_bias<const D: usize>(layer: &impl Layer<D>, set: &Adapters, x: Tensor
         let kernel = kernel.clone();
         adapter.convolve(Windows { convolution: layer, x, mask: None, kernel, base, groups })
     };
-    let Some(names) = by_row else {
+    let Some(named) = by_row else {
         return set
             .effective()
             .fold(base.clone(), |y, adapter| y + of(adapter, x.clone(), base.clone()));
     };
-    let batch = x.dims()[0];
-    assert!(
-        !names.is_empty() && batch.is_multiple_of(names.len()),
-        "{} rows name their adapter, but a convolution's input has {batch}",
-        names.len()
-    );
-    let each = batch / names.len();
-    set.iter().filter(|adapter| adapter.multiplier() != 0.0).fold(base.clone(), |y, adapter| {
-        let is_its = |at: &usize| names[at / each].as_deref() == Some(adapter.name());
-        let own: Vec<i32> = (0..batch).filter(is_its).map(|at| at as i32).collect();
-        if own.is_empty() {
-            return y;
-        }
-        let count = own.len();
-        let own = Tensor::<1, Int>::from_data(TensorData::new(own, [count]), &y.device());
+    let each = named.of_a_row(x.dims()[0]);
+    named.groups(set).fold(base.clone(), |y, (adapter, own)| {
+        let own = own.iter().flat_map(|row| row * each..(row + 1) * each);
+        let own = rows::numbers(own, &y.device());
         let (x, base) = (x.clone().select(0, own.clone()), base.clone().select(0, own.clone()));
         y.select_assign(0, own, of(adapter, x, base), IndexingUpdateOp::Add)
     })

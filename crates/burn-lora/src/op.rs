@@ -15,6 +15,7 @@ mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 mod frozen;
+mod groups;
 mod product;
 mod shards;
 
@@ -24,6 +25,7 @@ use burn::tensor::Tensor;
 #[cfg(feature = "flex")]
 pub use frozen::FlexWeight;
 pub use frozen::{Frozen, FrozenBackend, FrozenWeight, QuantisedMatrix};
+pub(crate) use groups::{LowRank, lora_groups};
 pub use product::{ProductBackend, product};
 pub(crate) use shards::{shard_linear, sum_shards};
 

@@ -13,6 +13,7 @@ use super::tokens::Tokens;
 use super::{
     Adaptation, Factor, Given, Head, Initial, Input, Products, Rows, Sizes, Strength, Windows,
 };
+use crate::op::LowRank;
 use crate::{AdapterConfig, LoraError};
 
 macro_rules! kinds {
@@ -178,6 +179,10 @@ macro_rules! kinds {
 
             pub(super) fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
                 match self { $(Self::$Kind(factors) => factors.branch(input, strength),)+ }
+            }
+
+            pub(super) fn low_rank(&self, strength: Strength) -> Option<LowRank> {
+                match self { $(Self::$Kind(factors) => factors.low_rank(strength),)+ }
             }
 
             pub(super) fn onto_rows(&self, sum: Tensor<2>, rows: &Rows, strength: Strength) -> Tensor<2> {

@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use super::{
     Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength, Windows, groups,
 };
+use crate::op::LowRank;
 use crate::{AdapterConfig, LoraError, init, lora_linear, product};
 
 /// Factor A, `[d_in, rank]`.
@@ -110,6 +111,10 @@ impl Adaptation for Lora {
         plus(branch(&self.a, &self.b, input, strength), taken)
     }
 
+    fn low_rank(&self, strength: Strength) -> Option<LowRank> {
+        self.initial.is_none().then(|| low_rank(&self.a, &self.b, strength))
+    }
+
     fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
         low_rank_rows(&self.a, &self.b, rows, strength.total())
     }
@@ -182,6 +187,10 @@ pub(super) fn branch(
     let scale = strength.total();
     let low = product(input.dropped(), a.val()).mul_scalar(scale);
     product(low, b.val())
+}
+
+pub(super) fn low_rank(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>, strength: Strength) -> LowRank {
+    LowRank { a: a.val(), b: b.val(), scale: strength.total() }
 }
 
 pub(super) fn change(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>, strength: Strength) -> Tensor<2> {

@@ -17,6 +17,7 @@ use burn::tensor::Tensor;
 
 use super::lora::{self, A, B};
 use super::{Adaptation, Factor, Given, Input, Products, Sizes, Strength};
+use crate::op::LowRank;
 use crate::{AdapterConfig, LoraError, init};
 
 /// Factor A, as LoRA's but frozen.
@@ -71,6 +72,10 @@ impl Adaptation for LoraFa {
 
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
         lora::branch(&self.a, &self.b, input, strength)
+    }
+
+    fn low_rank(&self, strength: Strength) -> Option<LowRank> {
+        Some(lora::low_rank(&self.a, &self.b, strength))
     }
 
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {
