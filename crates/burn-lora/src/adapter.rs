@@ -56,6 +56,8 @@ pub(crate) trait Adaptation: Module {
     const DEFAULT_START: bool = false;
     /// Whether a head that is the table it hangs on computes with `W'`, too.
     const FOLLOWED: bool = false;
+    /// Whether such a head does where it is asked to.
+    const TIES: bool = false;
     /// Whether it adds to the layer's output beside `x W'` ([`shift`](Self::shift)).
     const SHIFTS: bool = false;
 
@@ -134,7 +136,7 @@ pub(crate) trait Adaptation: Module {
     }
 
     /// What others made of the logits of a head that is the table, `[rows, d_in]`, with its change of them, where it is
-    /// [`FOLLOWED`](Self::FOLLOWED).
+    /// [`FOLLOWED`](Self::FOLLOWED) or [`TIES`](Self::TIES).
     fn onto_logits(&self, sum: Tensor<2>, _head: &Head, _strength: Strength) -> Tensor<2> {
         sum
     }
@@ -289,6 +291,8 @@ pub struct Adapter {
     multiplier: f64,
     dropout: f64,
     active: bool,
+    /// Whether a head that is the table computes with what it makes of it, for it was asked to.
+    tied: bool,
     /// Places of a convolution's window, over which a channel's inputs lie in A's rows; 1 of all else.
     places: usize,
     #[module(skip)]
@@ -335,6 +339,31 @@ impl Adapter {
             name if name == lora::B.name => init::standard_normal(rank * d_out, seed),
             _ => norms.clone(),
         })
+    }
+
+    /// As [`init_embedding`](Self::init_embedding), for a table that is the head too, which is to compute with what the adapter
+    /// makes of the table ([`with_tied`](Self::with_tied)). B is drawn as factor A of the head's own adapter would be, as PEFT's
+    /// is (`ensure_weight_tying`).
+    ///
+    /// # Errors
+    ///
+    /// As [`init_embedding`](Self::init_embedding); a kind whose change a head cannot follow.
+    pub fn init_tied_embedding(
+        name: &str,
+        config: &AdapterConfig,
+        table: &Param<Tensor<2>>,
+        seed: u64,
+    ) -> Result<Self, LoraError> {
+        let of_table = config.of_embedding()?;
+        config.method.check_ties()?;
+        let sizes = sizes(&of_table, table, None)?;
+        let Sizes { d_in, d_out, rank, .. } = sizes;
+        let b = init::drawn_tied(config, Sizes { d_in: d_out, d_out: d_in, ..sizes }, seed)?;
+        let adapter = Self::from_values(name, &of_table, table, |factor| match factor.name {
+            name if name == lora::A.name => vec![0.0; d_in * rank],
+            _ => b.clone(),
+        })?;
+        Ok(adapter.with_tied(true))
     }
 
     /// A fresh adapter for a convolution, which it leaves as it is: A drawn as `config.init` says and B zero, as PEFT's.
@@ -430,6 +459,21 @@ impl Adapter {
         Self::new(name, Factors::Tokens(tokens::Tokens::of(ids, rows, table)?), 1.0, 0.0)
     }
 
+    /// As [`tokens`](Self::tokens), of a head that is no table of tokens: outputs of `head: [d, outputs]`, whose rows they are in
+    /// PyTorch.
+    ///
+    /// # Errors
+    ///
+    /// As [`tokens`](Self::tokens).
+    pub fn head_tokens(
+        name: &str,
+        ids: &[usize],
+        head: &Param<Tensor<2>>,
+    ) -> Result<Self, LoraError> {
+        let rows = Param::from_tensor(tokens::own_columns(ids, head)?);
+        Self::new(name, Factors::Tokens(tokens::Tokens::of_head(ids, rows, head)?), 1.0, 0.0)
+    }
+
     /// Whether these tokens are rows of a table of `rows`, each named once.
     ///
     /// # Errors
@@ -451,14 +495,40 @@ impl Adapter {
         values: Vec<f32>,
     ) -> Result<Self, LoraError> {
         let shape = table.lazy_shape();
+        let rows = Self::given_rows([shape[0], shape[1]], ids, table, values)?;
+        Self::new(name, Factors::Tokens(tokens::Tokens::of(ids, rows, table)?), 1.0, 0.0)
+    }
+
+    /// As [`head_tokens`](Self::head_tokens), starting at these values, `[d, ids.len()]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`head_tokens`](Self::head_tokens); a wrong number of values.
+    pub fn head_tokens_from_values(
+        name: &str,
+        ids: &[usize],
+        head: &Param<Tensor<2>>,
+        values: Vec<f32>,
+    ) -> Result<Self, LoraError> {
+        let shape = head.lazy_shape();
+        let rows = Self::given_rows([shape[1], shape[0]], ids, head, values)?;
+        Self::new(name, Factors::Tokens(tokens::Tokens::of_head(ids, rows, head)?), 1.0, 0.0)
+    }
+
+    /// Rows of a table `[rows, d]` with these values, `[d, ids.len()]`.
+    fn given_rows(
+        [d_in, d_out]: [usize; 2],
+        ids: &[usize],
+        weight: &Param<Tensor<2>>,
+        values: Vec<f32>,
+    ) -> Result<Param<Tensor<2>>, LoraError> {
         let mut given = Given {
-            sizes: Sizes { d_in: shape[0], d_out: shape[1], rank: ids.len(), groups: 1 },
-            weight: table,
+            sizes: Sizes { d_in, d_out, rank: ids.len(), groups: 1 },
+            weight,
             factors: Method::Tokens.factors(),
             values: &mut |_| values.clone(),
         };
-        let rows = given.param(tokens::ROWS.name)?;
-        Self::new(name, Factors::Tokens(tokens::Tokens::of(ids, rows, table)?), 1.0, 0.0)
+        given.param(tokens::ROWS.name)
     }
 
     /// A LoRA adapter with given factors, `a: [d_in, rank]` and `b: [rank, d_out]`, both trainable.
@@ -491,6 +561,7 @@ impl Adapter {
             multiplier: 1.0,
             dropout,
             active: true,
+            tied: false,
             places: 1,
             note: Arc::from(""),
         })
@@ -506,7 +577,20 @@ impl Adapter {
         self.factors.method()
     }
 
-    /// The numbers of the rows that it trains, where it is rows of an embedding ([`tokens`](Self::tokens)).
+    /// Whether a head that is the table which it hangs on computes with what it makes of the table: rows that are trained, and
+    /// what [`with_tied`](Self::with_tied) says of others.
+    pub fn is_tied(&self) -> bool {
+        self.tied || self.method().is_followed()
+    }
+
+    /// Chooses whether a head that is the table which it hangs on computes with what it makes of the table (PEFT's
+    /// `ensure_weight_tying`), or stays as it was. Nothing changes of a kind that cannot ([`Method::ties`]).
+    pub fn with_tied(mut self, tied: bool) -> Self {
+        self.tied = tied && self.method().ties();
+        self
+    }
+
+    /// The numbers of the rows that it trains, where it is rows of an embedding ([`tokens`](Self::tokens)) or of a head.
     pub fn token_ids(&self) -> Option<&[usize]> {
         match &self.factors {
             Factors::Tokens(tokens) => Some(tokens.ids()),
@@ -660,7 +744,7 @@ impl Adapter {
 
     /// Whether a head that is the table which it hangs on computes with what it makes of it.
     pub(crate) fn is_followed(&self) -> bool {
-        self.is_effective() && self.method().is_followed()
+        self.is_effective() && self.is_tied()
     }
 
     /// What others made of the logits of a head that is the table, `[rows, d_in]`, with what this adapter changes.

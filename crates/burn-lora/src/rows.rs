@@ -179,7 +179,7 @@ impl Adapters {
     /// The logits of a head that is the table, with the change that it follows of the adapter of each batch row.
     pub(crate) fn logits_by_row(&self, head: &Head, named: &Named) -> Tensor<2> {
         let tokens = self.of_a_row(head.hidden.dims()[0], named);
-        let followed = named.groups(self).filter(|(adapter, _)| adapter.method().is_followed());
+        let followed = named.groups(self).filter(|(adapter, _)| adapter.is_tied());
         followed.fold(head.base.clone(), |logits, (adapter, own)| {
             let own = numbers(spans(own, tokens).into_iter().flatten(), &logits.device());
             let of = |all: &Tensor<2>| all.clone().select(0, own.clone());

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use burn_lora::{Factor, FactorPath, Kernel, Method, Sizes};
 
+use crate::config::HEAD;
 use crate::error::KeyProblem;
 use crate::layout::Layout;
 use crate::path::{join, last_segment, parent};
@@ -258,6 +259,14 @@ pub(crate) fn crossing(
 /// What follows the path of a linear layer, or of an embedding.
 fn key_in(factor: &'static Factor, table: bool) -> &'static str {
     if table { factor.table_key } else { factor.key }
+}
+
+/// The keys of the factors of a head that is a table with an adapter, each with that of the table's factor which it is, turned.
+pub(super) fn of_tied_head(table: &str) -> Vec<(String, String)> {
+    // The table's change is A B, and the head's the same the other way round: Bᵀ Aᵀ.
+    let factors = Method::default().factors();
+    let pairs = factors.iter().zip(factors.iter().rev());
+    pairs.map(|(own, of)| (prefixed(HEAD, own.key), prefixed(table, of.table_key))).collect()
 }
 
 /// The key of a linear layer's factor.

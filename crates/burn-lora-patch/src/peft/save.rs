@@ -11,7 +11,7 @@ use super::attached::{Attached, check_settings};
 use super::config::{Modules, PeftConfig};
 use super::convert::{whole_or_not, written};
 use super::files::{CONFIG_FILE, TENSORS_FILE, write_whole};
-use super::keys::{Slot, prefixed};
+use super::keys::{NamedTensor, Slot, of_tied_head, prefixed, transpose};
 use super::moved;
 use crate::config::{HEAD, LoraConfig, TaskType};
 use crate::error::PatchError;
@@ -190,6 +190,18 @@ fn in_pefts_order(config: &mut PeftConfig, described: &LoraConfig, adapted: &BTr
     config.alpha_pattern = written(&sorted.alpha_pattern, whole_or_not);
 }
 
+/// The factors of a head that is this table: PEFT has them beside the table's, turned.
+fn tied_head(table: &str, tensors: &[NamedTensor]) -> Vec<NamedTensor> {
+    let pairs = of_tied_head(table).into_iter();
+    let turned = pairs.filter_map(|(key, of)| {
+        let of = tensors.iter().find(|tensor| tensor.key == of)?;
+        let [rows, columns] = *of.shape.first_chunk::<2>()?;
+        let values = transpose(&of.values, rows, columns);
+        Some(NamedTensor { key, shape: vec![columns, rows], values })
+    });
+    turned.collect()
+}
+
 fn serialized<M: Module>(
     model: &M,
     attached: &Attached,
@@ -197,19 +209,22 @@ fn serialized<M: Module>(
     shared: Option<String>,
 ) -> Result<Vec<u8>, PatchError> {
     let mut values = read(model, slots.iter().map(|slot| slot.path.clone()).collect())?;
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = slots
+    let named = slots
         .into_iter()
         .filter_map(|slot| {
             let values = values.remove(&slot.path)?;
             Some(moved::named(&attached.sets, slot, values))
         })
+        .collect::<Result<Vec<_>, PatchError>>()?;
+    let of_head = attached.tied().map(|table| tied_head(table, &named)).unwrap_or_default();
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = named
+        .into_iter()
+        .chain(of_head)
         .map(|tensor| {
-            let tensor = tensor?;
-            let bytes: Vec<u8> =
-                tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            Ok((tensor.key, tensor.shape, bytes))
+            let bytes = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (tensor.key, tensor.shape, bytes)
         })
-        .collect::<Result<_, PatchError>>()?;
+        .collect();
     let head = prefixed("", &join(HEAD, "weight"));
     let taken = tensors.iter().any(|(key, _, _)| *key == head);
     let table = tensors.iter().find(|(key, _, _)| Some(key) == shared.as_ref() && !taken);

@@ -79,6 +79,11 @@ macro_rules! kinds {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::FOLLOWED,)+ }
             }
 
+            /// Whether such a head does where it is asked to ([`Adapter::with_tied`](crate::Adapter::with_tied)).
+            pub fn ties(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::TIES,)+ }
+            }
+
             /// Whether it adds to a layer's output beside what it makes of the weight ([`Adapter::shift`](crate::Adapter::shift)).
             pub fn shifts(self) -> bool {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::SHIFTS,)+ }
@@ -248,6 +253,15 @@ impl Method {
         Some((_, all)) => all,
         None => &[],
     };
+
+    /// That a head that is the table which it hangs on can compute with what it makes of it.
+    ///
+    /// # Errors
+    ///
+    /// A kind whose change of the table is none of the head.
+    pub fn check_ties(self) -> Result<(), LoraError> {
+        if self.ties() { Ok(()) } else { Err(LoraError::TiedMethod { method: self }) }
+    }
 
     /// The factor of that name.
     pub fn factor(self, name: &str) -> Option<&'static Factor> {

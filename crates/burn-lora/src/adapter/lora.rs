@@ -5,7 +5,8 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::{
-    Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength, Windows, groups,
+    Adaptation, Factor, Given, Head, Initial, Input, Products, Rows, Sizes, Strength, Windows,
+    groups,
 };
 use crate::op::LowRank;
 use crate::{AdapterConfig, LoraError, init, lora_linear, product};
@@ -67,6 +68,7 @@ impl Adaptation for Lora {
     const SUBTRACTS: bool = true;
     const EMBEDS: bool = true;
     const CONVOLVES: bool = true;
+    const TIES: bool = true;
 
     fn init(
         config: &AdapterConfig,
@@ -117,6 +119,12 @@ impl Adaptation for Lora {
 
     fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
         low_rank_rows(&self.a, &self.b, rows, strength.total())
+    }
+
+    fn onto_logits(&self, sum: Tensor<2>, head: &Head, strength: Strength) -> Tensor<2> {
+        // The table's change, A B, the other way round.
+        let low = product(head.hidden.clone(), self.b.val().transpose());
+        sum + product(low.mul_scalar(strength.total()), self.a.val().transpose())
     }
 
     fn convolve<const D: usize>(&self, input: &Windows<'_, D>, strength: Strength) -> Tensor<D> {
