@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor};
-use burn_lora::{Adapter, AdapterConfig, Adapters, FrozenWeight, LoraError, unshared};
+use burn_lora::{Adapter, AdapterConfig, Adapters, FrozenWeight, LoraError, Method, unshared};
 use burn_lora_files::{fnv, splitmix};
 use burn_lora_text::{and, listed};
 
@@ -432,6 +432,14 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
     if config.adapter.method.shifts() {
         let adapted: Vec<&str> = adapted().map(|layer| layer.path.as_str()).collect();
         warn_of_no_bias(scan, &adapted, &mut warnings);
+    }
+    if config.adapter.method == Method::Miss
+        && let Some(layer) = adapted().find(|layer| layer.kernel.is_some())
+    {
+        warnings.push(format!(
+            "PEFT has no MiSS of convolutions such as `{}`: the adapter is read here, and refused there",
+            layer.path
+        ));
     }
     for places in scan.tied() {
         if places.iter().filter(|path| adapted().any(|layer| layer.path == **path)).count() > 1 {

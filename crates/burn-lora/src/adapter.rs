@@ -52,6 +52,8 @@ pub(crate) trait Adaptation: Module {
     const EMBEDS: bool = false;
     /// Whether it adapts convolutions too.
     const CONVOLVES: bool = false;
+    /// Whether the groups of a convolution have each its part of the rank.
+    const DEALT: bool = true;
     /// Whether its factors start as [`Init::default`](crate::Init::default) says and no other way.
     const DEFAULT_START: bool = false;
     /// Whether a head that is the table it hangs on computes with `W'`, too.
@@ -389,8 +391,8 @@ impl Adapter {
         let magnitudes = start_of_magnitudes(&config, weight)?;
         Self::of_values(name, &config, weight, Some(kernel), |factor| match factor.name {
             name if name == lora::A.name => a.clone(),
-            name if name == lora::B.name => vec![0.0; factor.shape(sizes).into_iter().product()],
-            _ => magnitudes.clone(),
+            name if name == dora::MAGNITUDE.name => magnitudes.clone(),
+            _ => vec![0.0; factor.shape(sizes).into_iter().product()],
         })
     }
 

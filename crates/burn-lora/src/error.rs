@@ -141,7 +141,7 @@ pub enum LoraError {
         init: Init,
     },
     /// This kind of adapter is for linear layers.
-    #[error("{} adapts linear layers and no convolution: leave it out, or use lora or dora", method.title())]
+    #[error("{} adapts linear layers and no convolution: leave it out, or use lora, dora, lora-fa or miss", method.title())]
     ConvolutionMethod {
         /// The kind of adapter.
         method: Method,

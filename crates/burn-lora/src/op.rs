@@ -10,6 +10,7 @@
 mod autodiff;
 mod backends;
 mod composed;
+mod conv;
 #[cfg(feature = "cube")]
 mod cube;
 #[cfg(feature = "flex")]
@@ -22,6 +23,7 @@ mod shards;
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
+pub(crate) use conv::{Steps, frozen_conv, low_rank_conv};
 #[cfg(feature = "flex")]
 pub use frozen::FlexWeight;
 pub use frozen::{Frozen, FrozenBackend, FrozenWeight, QuantisedMatrix};

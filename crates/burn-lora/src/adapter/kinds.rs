@@ -69,6 +69,11 @@ macro_rules! kinds {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::CONVOLVES,)+ }
             }
 
+            /// Whether the groups of a convolution have each its part of the rank.
+            fn is_dealt(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::DEALT,)+ }
+            }
+
             /// Whether its factors start as [`Init::default`](crate::Init::default) says and no other way.
             pub fn starts_by_default(self) -> bool {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::DEFAULT_START,)+ }
@@ -278,7 +283,9 @@ impl Method {
             Sizes { d_in, d_out, .. } if d_in == 0 || d_out == 0 => {
                 Err(LoraError::Weight { d_in, d_out })
             }
-            Sizes { rank, groups, .. } if !rank.is_multiple_of(groups.max(1)) => {
+            Sizes { rank, groups, .. }
+                if self.is_dealt() && !rank.is_multiple_of(groups.max(1)) =>
+            {
                 Err(LoraError::Groups { rank, groups })
             }
             sizes => self.has_room(sizes),
