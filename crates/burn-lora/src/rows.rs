@@ -231,6 +231,8 @@ mod tests {
         let set = Adapters::single(adapter("one", Method::Lora, 2, &linear))
             .with(adapter("two", Method::Miss, 4, &linear).with_multiplier(-0.5))
             .with(adapter("three", Method::Dora, 3, &linear).with_active(false))
+            .with(adapter("four", Method::LoraFa, 5, &linear).with_multiplier(2.0))
+            .with(adapter("five", Method::Lora, 3, &linear).with_active(false))
             .with(adapter("off", Method::Lora, 1, &linear).with_multiplier(0.0));
         (with(linear, &set), set)
     }
@@ -247,8 +249,20 @@ mod tests {
     fn every_row_is_what_it_is_with_its_adapter_alone() {
         let (mixed, set) = linear();
         let device = mixed.weight.device();
-        let rows =
-            [Some("two"), None, Some("one"), Some("three"), Some("one"), Some("off"), Some("none")];
+        // Groups that lie together and apart.
+        let rows = [
+            Some("two"),
+            None,
+            Some("one"),
+            Some("four"),
+            Some("four"),
+            Some("three"),
+            Some("one"),
+            Some("off"),
+            Some("none"),
+            Some("five"),
+            Some("four"),
+        ];
         let x = Tensor::<3>::random([rows.len(), 5, D_IN], Distribution::Default, &device);
         let flat = x.clone().reshape([rows.len() * 5, D_IN]);
         let y = by_row(&rows, || mixed.lora_forward(x.clone()));
@@ -267,6 +281,15 @@ mod tests {
                 // Sums of a dozen products of size 1 in another order.
                 assert!((found - expected).abs() < 1e-5, "row {at}: {found} is not {expected}");
             }
+        }
+        // With gradients, where the operation takes its default body.
+        let learning = x.clone().autodiff().require_grad();
+        let tracked = by_row(&rows, || mixed.lora_forward(learning));
+        for (found, expected) in values(tracked.reshape([rows.len() * 5, D_OUT]))
+            .iter()
+            .zip(values(y.reshape([rows.len() * 5, D_OUT])))
+        {
+            assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
         }
         // Outside of the scope nothing is left of it.
         let before = values(mixed.lora_forward(x.clone()).reshape([rows.len() * 5, D_OUT]));
