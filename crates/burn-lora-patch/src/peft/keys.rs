@@ -262,11 +262,14 @@ fn key_in(factor: &'static Factor, table: bool) -> &'static str {
 }
 
 /// The keys of the factors of a head that is a table with an adapter, each with that of the table's factor which it is, turned.
-pub(super) fn of_tied_head(table: &str) -> Vec<(String, String)> {
+pub(crate) fn of_tied_head(table: &str) -> [(String, String); 2] {
     // The table's change is A B, and the head's the same the other way round: Bᵀ Aᵀ.
-    let factors = Method::default().factors();
-    let pairs = factors.iter().zip(factors.iter().rev());
-    pairs.map(|(own, of)| (prefixed(HEAD, own.key), prefixed(table, of.table_key))).collect()
+    let factor = |name| Method::default().factor(name);
+    [("a", "b"), ("b", "a")].map(|(own, of)| {
+        let own = factor(own).map_or("", |factor| factor.key);
+        let of = factor(of).map_or("", |factor| factor.table_key);
+        (prefixed(HEAD, own), prefixed(table, of))
+    })
 }
 
 /// The key of a linear layer's factor.
@@ -303,7 +306,7 @@ pub(crate) fn prefixed(module: &str, name: &str) -> String {
 }
 
 /// `[rows, columns]` to `[columns, rows]`.
-pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(crate) fn transpose<T: Copy>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
     let mut transposed = Vec::with_capacity(values.len());
     for column in 0..columns {
         transposed.extend((0..rows).map(|row| values[row * columns + column]));

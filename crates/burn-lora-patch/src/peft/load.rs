@@ -246,7 +246,7 @@ fn values(
         });
     }
 
-    let of_head = tied.map(of_tied_head).unwrap_or_default();
+    let of_head = tied.map(of_tied_head).map(Vec::from).unwrap_or_default();
     if let Some(key) = untied(&tensors, &of_head) {
         let (origin, problems) = (path.display().to_string(), vec![KeyProblem::Untied { key }]);
         return Err(PatchError::Keys { origin, problems });
