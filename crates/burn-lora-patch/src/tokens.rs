@@ -96,7 +96,7 @@ impl TokenIndices {
 }
 
 /// The name that Hugging Face's decoders give to the table of tokens; PEFT takes it where a model does not say which it is.
-const TABLE: &str = "embed_tokens";
+pub(crate) const TABLE: &str = "embed_tokens";
 
 /// The table that token ids go into.
 pub(crate) fn token_table(scan: &Scan) -> Option<&LinearLayer> {

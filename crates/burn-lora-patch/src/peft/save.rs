@@ -15,13 +15,14 @@ use super::keys::{NamedTensor, Slot, of_tied_head, prefixed, transpose};
 use super::moved;
 use crate::config::{HEAD, LoraConfig, TaskType};
 use crate::error::PatchError;
-use crate::path::{is_named, join};
+use crate::path::{is_named, join, last_segment};
 use crate::report::LayerStatus;
 use crate::scan::Scan;
 use crate::select::{Unmatched, select};
 use crate::settings::{Patterns, Settings};
-use crate::targets::{ALL_LINEAR, minimal_suffixes};
+use crate::targets::{ALL_LINEAR, FullMatch, minimal_suffixes};
 use crate::tensors::read;
+use crate::tokens::TABLE;
 
 /// Writes `adapter_model.safetensors` (f32) and then `adapter_config.json` into `dir`, which is made
 /// if need be. Each file is there whole or not at all, and never a configuration beside the tensors
@@ -91,6 +92,9 @@ fn write<M: Module>(
     let adapted = attached.layers().map(|(layer, _)| layer).collect();
     let mut resolved = resolved(config, &scan, &described, &adapted);
     resolved.ensure_weight_tying |= shared.is_some();
+    if attached.tied().is_some() {
+        name_head(&mut resolved);
+    }
     let tensors = serialized(model, attached, slots, shared)?;
     let text = resolved.to_json().map_err(|error| PatchError::Config {
         path: config_path.clone(),
@@ -168,6 +172,25 @@ fn resolved(
     }
     in_pefts_order(&mut config, described, adapted);
     config
+}
+
+/// PEFT ties where targets name `embed_tokens` or `lm_head`, whatever the table of a model is called.
+fn name_head(config: &mut PeftConfig) {
+    let names = [TABLE, HEAD];
+    match &mut config.target_modules {
+        Some(Modules::Names(targets)) => {
+            if !targets.iter().any(|target| names.contains(&last_segment(target))) {
+                targets.push(HEAD.to_owned());
+            }
+        }
+        Some(Modules::Pattern(pattern)) => {
+            let found = |name: &&str| FullMatch::new(pattern).is_ok_and(|it| it.is_match(name));
+            if !names.iter().any(found) {
+                *pattern = format!("(?:{pattern})|{HEAD}");
+            }
+        }
+        None => {}
+    }
 }
 
 /// PEFT writes patterns in the order of the alphabet and asks them in the order in which they stand, so that another one

@@ -5,7 +5,7 @@ use std::fs;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_lora::{Method, unembed};
-use burn_lora_patch::peft::{self, LoadOptions, TENSORS_FILE};
+use burn_lora_patch::peft::{self, LoadOptions, Modules, TENSORS_FILE};
 use burn_lora_patch::{
     KeyProblem, LayerStatus, LoraConfig, PatchError, Targets, TaskType, merge, merge_and_unload,
     patch, plan, unload, unmerge,
@@ -231,7 +231,11 @@ fn a_table_and_the_head_that_it_is_are_adapted_as_one() {
 
         let dir = tempfile::tempdir().unwrap();
         peft::save(&model, dir.path(), &peft::config_of(&model, None).unwrap()).unwrap();
-        assert!(peft::read_config(dir.path()).unwrap().ensure_weight_tying);
+        let written = peft::read_config(dir.path()).unwrap();
+        assert!(written.ensure_weight_tying);
+        // PEFT ties no table by another name than `embed_tokens`, but one whose head is named.
+        let Some(Modules::Names(targets)) = written.target_modules else { panic!("names") };
+        assert!(targets.contains(&"lm_head".to_owned()), "{targets:?}");
         let path = dir.path().join(TENSORS_FILE);
         let bytes = fs::read(&path).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
