@@ -24,13 +24,15 @@ impl GroupBackend for Flex {
         let Some(mut y) = Floats::contiguous(weight.clone().multiply(x.clone())) else {
             return composed(x, weight, groups);
         };
-        let of = |((a, b), group): (&(Floats, Floats), &super::Group<Self>)| groups::Group {
-            a: a.matrix(),
-            b: b.matrix(),
-            scale: group.lora.scale as f32,
-            rows: &group.rows,
-        };
-        let each: Vec<_> = factors.iter().zip(&groups.each).map(of).collect();
+        let pairs = factors.iter().zip(&groups.each);
+        let each: Vec<_> = pairs
+            .map(|((a, b), group)| groups::Group {
+                a: a.matrix(),
+                b: b.matrix(),
+                scale: group.lora.scale as f32,
+                rows: &group.rows,
+            })
+            .collect();
         groups::add(y.values_mut(), input.values(), &each);
         y.into_tensor()
     }
