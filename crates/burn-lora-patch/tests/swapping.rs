@@ -26,7 +26,7 @@ struct Net {
 /// One test, because all allocations of the process are counted.
 #[test]
 fn a_swap_takes_the_bytes_of_the_factors_and_none_of_the_base() {
-    let device = device::parse("flex").unwrap();
+    let device = burn_lora_patch::device::parse("flex").unwrap();
     let layers = (0..4).map(|_| LinearConfig::new(WIDTH, WIDTH).with_bias(false).init(&device));
     let base = Net { layers: layers.collect() };
     let x = Tensor::<2>::random([2, WIDTH], Distribution::Default, &device);

@@ -172,7 +172,7 @@ impl StoredAdapter {
             tensors.push((a, Dtype::F32, place.shape_a(factors.rank), bytes(&factors.a)));
             tensors.push((b, Dtype::F32, place.shape_b(factors.rank), bytes(&factors.b)));
         }
-        for (table, StoredLayer { factors, .. }) in self.tied() {
+        if let Some((table, StoredLayer { factors, .. })) = self.tied() {
             let [(a, _), (b, _)] = of_tied_head(table);
             let Factors { rank, d_in, d_out, .. } = *factors;
             let turned = [
