@@ -124,8 +124,11 @@ mod tests {
             [(7, 5, 6, [1, 2, 3]), (130, 24, 18, [4, 1, 9]), (16, 600, 300, [8, 16, 5])]
         {
             let (x, start) = (numbers(rows * d_in, 1), numbers(rows * d_out, 2));
-            let spans: [Vec<Range<usize>>; 3] =
-                [vec![1..2, 4..rows - 1], vec![0..1], vec![2..3, rows - 1..rows]];
+            let spans: [Vec<Range<usize>>; 3] = [
+                vec![1..2, 4..rows - 1],
+                Vec::from_iter(std::iter::once(0..1)),
+                vec![2..3, rows - 1..rows],
+            ];
             let factors: Vec<_> = ranks
                 .iter()
                 .map(|rank| (numbers(d_in * rank, 3 + rank), numbers(rank * d_out, 5 + rank)))
@@ -178,8 +181,8 @@ mod tests {
     fn a_row_of_two_groups_is_a_mistake() {
         let (a, b) = ([1.0], [1.0]);
         let (a, b) = (MatRef::dense(&a, [1, 1]), MatRef::dense(&b, [1, 1]));
-        let (one, two) = ([0..2], [1..3]);
-        let of = |rows| Group { a, b, scale: 1.0, rows };
+        let (one, two) = (0..2, 1..3);
+        let of = |rows| Group { a, b, scale: 1.0, rows: std::slice::from_ref(rows) };
         add(&mut [0.0; 3], &[1.0; 3], &[of(&one), of(&two)]);
     }
 }
