@@ -38,6 +38,7 @@ rank_pattern = { q_proj = 2, "0\\.v_proj" = 6 }
 alpha_pattern = { down_proj = 3 }
 modules_to_save = ["score"]
 trainable_token_indices = [5, 17]
+ensure_weight_tying = true
 bias = "lora_only"
 [data]
 train = "train.jsonl"
@@ -125,6 +126,7 @@ fn the_least_configuration_is_filled_in_with_defaults() {
                 alpha_pattern: Patterns::default(),
                 modules_to_save: vec![],
                 trainable_token_indices: TokenIndices::default(),
+                ensure_weight_tying: false,
                 bias: Bias::None,
             }),
             data: DataSection {

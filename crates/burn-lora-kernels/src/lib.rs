@@ -6,6 +6,7 @@
 //!
 //! - [`product`]: `dst = lhs rhs` or `dst += lhs rhs` on strided views.
 //! - [`few_rows`]: the same of fewer than 64 rows, of some at the speed of memory.
+//! - [`groups`]: low-rank products of several adapters, each on rows of its own.
 //! - [`tiled`]: the same with a matrix that is not held in f32, converted tile by tile: [`half`], 16 bits, and
 //!   [`quantised`], blocks of a few bits.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
@@ -36,6 +37,8 @@ pub mod awake;
 pub mod few_rows;
 #[cfg(feature = "flex")]
 mod floats;
+#[cfg(feature = "flex")]
+pub mod groups;
 #[cfg(feature = "flex")]
 pub mod half;
 #[cfg(feature = "flex")]

@@ -111,6 +111,12 @@ pub fn exp_sum(x: &mut [f32], shift: f32) -> f32 {
     sum(x)
 }
 
+/// Adds to each value the one at its place.
+#[inline(always)]
+pub fn add(x: &mut [f32], more: &[f32]) {
+    x.iter_mut().zip(more).for_each(|(value, more)| *value += more);
+}
+
 /// Multiplies each value.
 #[inline(always)]
 pub fn scale(x: &mut [f32], by: f32) {

@@ -47,7 +47,7 @@ pub enum Learned {
         rank: usize,
         /// Values kept of each row beside the linear's input, such as its low-rank product.
         kept: usize,
-        /// Whether the linear's input is kept for them.
+        /// Whether the linear's input is kept for them; of a table, that of the head, which computes with them.
         input: bool,
     },
     /// Rows of an embedding's table, which a head that is the table follows.
@@ -68,6 +68,11 @@ impl Learned {
             Self::Factors { input, .. } => input,
             Self::Whole => true,
         }
+    }
+
+    /// Of a table: whether a head that is the table follows it.
+    fn is_of_head(self) -> bool {
+        matches!(self, Self::Rows | Self::Factors { input: true, .. })
     }
 
     /// Values kept of each of an embedding's ids: of an adapter, the rows of A that were looked up; of rows that are
@@ -212,12 +217,12 @@ pub(crate) struct HeadCount {
 impl HeadCount {
     /// Values in a training step: the rows that carry loss with their gradients, and the logits, those of
     /// some rows at a time, or of all where the head itself has an adapter, is trained apart from
-    /// the embedding or follows rows of it that are trained.
+    /// the embedding or follows what is learned of it.
     pub(crate) fn training(&self, batch: &BatchShape, learned: &LearnedAt<'_>) -> usize {
         let stream = 2 * batch.tokens() * self.d;
         let gathered = 3 * batch.targets * self.d;
         let apart = !self.tied && learned("lm_head").any();
-        let follows = self.tied && self.tables.iter().any(|table| learned(table) == Learned::Rows);
+        let follows = self.tied && self.tables.iter().any(|table| learned(table).is_of_head());
         let logits = match apart || follows {
             // Logits, their logarithms, and the gradients of both; and that of the columns which were put in place.
             true => (4 + usize::from(follows)) * batch.targets * self.vocabulary,

@@ -79,6 +79,10 @@ pub struct LoraConfig {
     /// follows them. Not with [`Method::Miss`], whose files have no place for them.
     #[serde(default, skip_serializing_if = "TokenIndices::is_empty")]
     pub trainable_token_indices: TokenIndices,
+    /// Whether a head that is the token table computes with what an adapter makes of the table, too, where a target names the
+    /// table or such a head (PEFT's `ensure_weight_tying`); by [`Method::Lora`] alone. Without, it stays the head that it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ensure_weight_tying: bool,
     /// Which biases of the base are trained, and saved with the adapter.
     #[serde(default)]
     pub bias: Bias,
@@ -279,6 +283,12 @@ impl LoraConfig {
         self
     }
 
+    /// Chooses whether a head that is the token table computes with what an adapter makes of the table.
+    pub fn with_ensure_weight_tying(mut self, tied: bool) -> Self {
+        self.ensure_weight_tying = tied;
+        self
+    }
+
     /// Sets which biases of the base are trained, and saved with the adapter.
     pub fn with_bias(mut self, bias: Bias) -> Self {
         self.bias = bias;
@@ -312,6 +322,7 @@ impl From<AdapterConfig> for LoraConfig {
             alpha_pattern: Patterns::default(),
             modules_to_save: Vec::new(),
             trainable_token_indices: TokenIndices::default(),
+            ensure_weight_tying: false,
             bias: Bias::default(),
             heads: default_heads(),
             linear_types: LinearTypes::new(),

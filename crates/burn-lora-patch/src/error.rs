@@ -476,8 +476,8 @@ pub enum TargetProblem {
     NoTable,
     /// Tokens of what is no embedding.
     #[error(
-        "trainable_token_indices `{entry}` names `{path}`, which is no embedding: rows of embeddings are trained; to train the module \
-         whole, name it in modules_to_save"
+        "trainable_token_indices `{entry}` names `{path}`, which is no embedding and no head: rows of those are trained; to train the \
+         module whole, name it in modules_to_save"
     )]
     NotTable {
         /// The entry.
@@ -493,6 +493,17 @@ pub enum TargetProblem {
     TokensOfHead {
         /// The entry.
         head: String,
+    },
+    /// A kind of adapter that a head which is the table cannot compute with.
+    #[error(
+        "ensure_weight_tying has no meaning for {method} on `{table}`: the head that is the table cannot compute with what it makes of \
+         the table: leave it out, or use lora"
+    )]
+    TiedKind {
+        /// The table.
+        table: String,
+        /// The kind of adapter.
+        method: Method,
     },
     /// Rows of a table that is trained otherwise, too.
     #[error("trainable_token_indices trains rows of `{table}`, which {other}: keep one of the two")]
@@ -632,10 +643,20 @@ pub enum KeyProblem {
         /// The key.
         key: String,
     },
+    /// A factor of the head's adapter that is to be the table's, turned, and is not.
+    #[error(
+        "untied: `{key}` is not what the token table's adapter has, turned, though `ensure_weight_tying` says that the two are one: save \
+         the adapter with PEFT anew, or leave the head's factors out"
+    )]
+    Untied {
+        /// The key.
+        key: String,
+    },
     /// A factor of an adapter on the output head, of a model that has none of its own.
     #[error(
         "surplus: `{key}`: this model's head is no layer of its own (its token table, with `tie_word_embeddings`): train the adapter \
-         without `lm_head` among its targets and without `ensure_weight_tying`, or load it onto a base with a head of its own"
+         without `lm_head` among its targets, or tied to the table (`ensure_weight_tying=True` in PEFT), or load it onto a base with a \
+         head of its own"
     )]
     AdaptedHead {
         /// The key.
@@ -734,8 +755,12 @@ fn instead_of_head(role: Role, table: &str) -> String {
     match role {
         Role::Exclude => "leave the entry out".to_owned(),
         _ => format!(
-            "train the table whole (modules_to_save = [\"{}\"]), or take a base with a head of its own",
-            last_segment(table)
+            "train the table whole (modules_to_save = [\"{}\"]){}, or take a base with a head of its own",
+            last_segment(table),
+            match role {
+                Role::Target => ", adapt it and the head as one (ensure_weight_tying)",
+                _ => "",
+            }
         ),
     }
 }

@@ -111,8 +111,9 @@
 //!
 //! # Embeddings and convolutions
 //!
-//! Targets that name them pick them, by LoRA and DoRA; `all-linear` does not. Of Burn's `Conv1d`, `Conv2d` and `Conv3d` whatever
-//! the stride, the padding and the dilation; with groups the rank is one that they divide. An unchanged model composes the kernel,
+//! Targets that name them pick them; `all-linear` does not. Embeddings by LoRA and DoRA; Burn's `Conv1d`, `Conv2d` and `Conv3d` by
+//! LoRA, DoRA, LoRA-FA and MiSS (which PEFT has for linear layers alone), whatever
+//! the stride, the padding and the dilation; with groups the rank is one that they divide, but for MiSS. An unchanged model composes the kernel,
 //! a product as small as the kernel itself whatever the size of an image, and the gradient goes through the kernel;
 //! [`conv.lora_forward(x)`](crate::ConvForward::lora_forward) in the place of `conv.forward(x)` convolves with the factors and never
 //! computes a gradient of the kernel.

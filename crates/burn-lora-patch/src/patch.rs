@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor};
-use burn_lora::{Adapter, AdapterConfig, Adapters, FrozenWeight, LoraError, unshared};
+use burn_lora::{Adapter, AdapterConfig, Adapters, FrozenWeight, LoraError, Method, unshared};
 use burn_lora_files::{fnv, splitmix};
 use burn_lora_text::{and, listed};
 
@@ -56,12 +56,16 @@ pub fn patch<M: Module>(model: &mut M, config: &LoraConfig) -> Result<PatchRepor
         let (seed, settings) = (layer_seed(config.seed, &linear.path), plan.settings(linear));
         match &linear.kernel {
             Some(kernel) => Adapter::init_convolution(&config.name, settings, weight, kernel, seed),
+            None if plan.is_tied(linear) => {
+                Adapter::init_tied_embedding(&config.name, settings, weight, seed)
+            }
             None if linear.table => Adapter::init_embedding(&config.name, settings, weight, seed),
             None => Adapter::init(&config.name, settings, weight, seed),
         }
     })?;
-    sets.extend(plan.token_sets(model, &made, |_, tokens, table| {
-        Adapter::tokens(&config.name, tokens, table)
+    sets.extend(plan.token_sets(model, &made, |layer, tokens, weight| match layer.table {
+        true => Adapter::tokens(&config.name, tokens, weight),
+        false => Adapter::head_tokens(&config.name, tokens, weight),
     })?);
     *model = add_sets(plan.frozen(model), sets);
     Ok(plan.report)
@@ -159,10 +163,7 @@ impl Plan {
         for (layer, weight) in weights(model, &layers) {
             let linear = layers[&layer];
             let turned = linear.layout == Layout::OutIn;
-            let weight = match turned {
-                true => Param::initialized(ParamId::new(), weight.base().detach().transpose()),
-                false => weight,
-            };
+            let weight = of_matrix(weight, turned);
             let adapter = adapter(linear, &weight)
                 .map_err(|source| PatchError::Adapter { layer: layer.clone(), source })?;
             let set = Adapters::single(adapter.with_note(note.clone())).with_turned(turned);
@@ -171,23 +172,34 @@ impl Plan {
         Ok(sets)
     }
 
-    /// A set of one adapter of rows for each table of which rows are trained, made for that table. How it was made goes
-    /// with it.
+    /// A set of one adapter of rows for each table, and each head, of which rows are trained, made for its weight. How it was
+    /// made goes with it.
     pub(crate) fn token_sets<M: Module>(
         &self,
         model: &M,
         made: &PeftConfig,
-        mut adapter: impl FnMut(&str, &[usize], &Param<Tensor<2>>) -> Result<Adapter, LoraError>,
+        mut adapter: impl FnMut(&LinearLayer, &[usize], &Param<Tensor<2>>) -> Result<Adapter, LoraError>,
     ) -> Result<BTreeMap<String, Adapters>, PatchError> {
         let tokens = &self.selection.tokens;
         let note: Arc<str> = made.to_json().unwrap_or_default().into();
         let mut sets = BTreeMap::new();
-        for (path, table) in weights(model, tokens) {
-            let adapter = adapter(&path, &tokens[&path], &table)
+        for (path, weight) in weights(model, tokens) {
+            let Some(layer) = self.scan.layers().iter().find(|layer| layer.path == path) else {
+                continue;
+            };
+            let turned = layer.layout == Layout::OutIn;
+            let weight = of_matrix(weight, turned);
+            let adapter = adapter(layer, &tokens[&path], &weight)
                 .map_err(|source| PatchError::Adapter { layer: path.clone(), source })?;
-            sets.insert(path, Adapters::single(adapter.with_note(note.clone())));
+            let set = Adapters::single(adapter.with_note(note.clone())).with_turned(turned);
+            sets.insert(path, set);
         }
         Ok(sets)
+    }
+
+    /// Whether the head, which is this table, computes with the table's adapter.
+    pub(crate) fn is_tied(&self, layer: &LinearLayer) -> bool {
+        self.selection.tied.as_ref() == Some(&layer.path)
     }
 
     /// What the adapter of a layer that gets one is made from.
@@ -203,6 +215,14 @@ impl Plan {
             .zip(&self.selection.statuses)
             .filter(|(_, status)| **status == LayerStatus::Adapted)
             .map(|(linear, _)| linear)
+    }
+}
+
+/// A weight that lies turned, `[d_out, d_in]`, as adapters are made for it.
+fn of_matrix(weight: Param<Tensor<2>>, turned: bool) -> Param<Tensor<2>> {
+    match turned {
+        true => Param::initialized(ParamId::new(), weight.base().detach().transpose()),
+        false => weight,
     }
 }
 
@@ -369,6 +389,7 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
                 d_out: linear.d_out,
                 table: linear.table,
                 kernel: linear.kernel.clone(),
+                tied: selection.tied.as_ref() == Some(&linear.path),
                 status: status.clone(),
                 rank,
                 scale,
@@ -397,12 +418,12 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
         params: once(scan.params().iter().filter(|it| selection.biases.contains(&it.path))),
     };
     let tokens: Vec<TrainedRows> = scan
-        .tables()
+        .layers()
         .iter()
-        .filter_map(|table| {
-            let rows = selection.tokens.get(&table.path)?.len();
-            let params = rows.saturating_mul(table.d_out);
-            Some(TrainedRows { path: table.path.clone(), rows, params })
+        .filter_map(|layer| {
+            let rows = selection.tokens.get(&layer.path)?.len();
+            let params = rows.saturating_mul(if layer.table { layer.d_out } else { layer.d_in });
+            Some(TrainedRows { path: layer.path.clone(), rows, params })
         })
         .collect();
     let of_rows = tokens.iter().fold(0_usize, |sum, rows| sum.saturating_add(rows.params));
@@ -411,6 +432,14 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
     if config.adapter.method.shifts() {
         let adapted: Vec<&str> = adapted().map(|layer| layer.path.as_str()).collect();
         warn_of_no_bias(scan, &adapted, &mut warnings);
+    }
+    if config.adapter.method == Method::Miss
+        && let Some(layer) = adapted().find(|layer| layer.kernel.is_some())
+    {
+        warnings.push(format!(
+            "PEFT has no MiSS of convolutions such as `{}`: the adapter is read here, and refused there",
+            layer.path
+        ));
     }
     for places in scan.tied() {
         if places.iter().filter(|path| adapted().any(|layer| layer.path == **path)).count() > 1 {
@@ -422,10 +451,11 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
     }
     for table in scan.tables().iter().filter(|table| scan.is_tied(table)) {
         let writes = config.task_type.is_some_and(TaskType::writes);
-        if writes && adapted().any(|layer| layer.path == table.path) {
+        let tied = selection.tied.as_ref() == Some(&table.path);
+        if writes && !tied && adapted().any(|layer| layer.path == table.path) {
             warnings.push(format!(
                 "`{}` is the model's head too: the adapter changes what tokens go in as, and the head stays as it is, so that it \
-                 cannot be merged for good",
+                 cannot be merged for good (ensure_weight_tying adapts the two as one)",
                 table.path
             ));
         }

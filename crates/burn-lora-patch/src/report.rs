@@ -41,6 +41,8 @@ pub struct LayerReport {
     pub table: bool,
     /// Of a convolution: what its kernel is like.
     pub kernel: Option<Kernel>,
+    /// Whether it is a table whose adapter is the head's, too (`ensure_weight_tying`).
+    pub tied: bool,
     /// What became of it.
     pub status: LayerStatus,
     /// The rank of its adapter; 0 without one.
@@ -112,10 +114,10 @@ pub struct SavedModule {
     pub params: usize,
 }
 
-/// Rows of an embedding that are trained and saved with the adapter.
+/// Rows of an embedding, or of a head, that are trained and saved with the adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrainedRows {
-    /// The embedding's path.
+    /// The path of the embedding, or of the head.
     pub path: String,
     /// How many rows.
     pub rows: usize,
@@ -330,6 +332,7 @@ mod tests {
             d_out: 8,
             table: false,
             kernel: None,
+            tied: false,
             status,
             rank: 4,
             scale: 2.0,

@@ -264,7 +264,7 @@ fn check_biases<M: Module>(model: &M, sets: &BTreeMap<String, Adapters>) -> Resu
 /// That no adapter which the head does not follow is on a table that is the head of a model that writes.
 fn check_tables<M: Module>(model: &M, sets: &BTreeMap<String, Adapters>) -> Result<(), PatchError> {
     let writes = |set: &Adapters| {
-        let made = set.iter().filter(|it| !it.method().is_followed());
+        let made = set.iter().filter(|it| !it.is_tied());
         let made = made.filter_map(|it| serde_json::from_str::<PeftConfig>(it.note()).ok());
         let mut tasks = made.filter_map(|made| TaskType::parse(made.task_type.as_deref()?));
         tasks.any(TaskType::writes)

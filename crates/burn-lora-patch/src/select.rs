@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn_lora::AdapterConfig;
 use burn_lora_text::{nearest_ends, or};
 
-use crate::config::{Bias, LoraConfig};
+use crate::config::{Bias, HEAD, LoraConfig};
 use crate::error::{Role, TargetProblem, adaptable};
 use crate::path::{is_named, join, last_segments, parent};
 use crate::peft::keys::Slot;
@@ -45,6 +45,8 @@ pub(crate) struct Selection {
     pub(crate) biases: BTreeSet<String>,
     /// The tokens of every table of which rows are trained, by its path.
     pub(crate) tokens: BTreeMap<String, Vec<usize>>,
+    /// The table that gets an adapter which the head, that is the table, computes with, by its path.
+    pub(crate) tied: Option<String>,
     /// What every entry matched.
     pub(crate) matched: Vec<EntryMatch>,
     /// What should be looked at.
@@ -73,6 +75,7 @@ pub(crate) fn select(
         selector.patterns(&settings);
     }
     selector.tables()?;
+    selector.tied()?;
     selector.biases();
     selector.heads();
     selector.warn_of_last();
@@ -379,7 +382,9 @@ impl<'a> Selector<'a> {
             let path = layer.path.as_str();
             let matches = |&entry: &usize| {
                 let named = self.can_be_named(layer) && !matches!(entries[entry], Entry::All);
-                (layer.is_linear() || named) && entries[entry].matches(path, self.config)
+                let entry = &entries[entry];
+                (layer.is_linear() || named)
+                    && (entry.matches(path, self.config) || self.is_head_of(entry, layer))
             };
             let named: Vec<usize> = (0..entries.len()).filter(matches).collect();
             let exact = named.iter().any(|&entry| entries[entry].is_exactly(path));
@@ -423,6 +428,50 @@ impl<'a> Selector<'a> {
     fn can_be_named(&self, layer: &LinearLayer) -> bool {
         let method = self.config.adapter.method;
         (layer.table && method.embeds()) || (layer.kernel.is_some() && method.convolves())
+    }
+
+    /// Whether an entry names the head that the layer, a table, is, and the two are to stay one.
+    fn is_head_of(&self, entry: &Entry<'_>, layer: &LinearLayer) -> bool {
+        let named = match entry {
+            Entry::All => false,
+            Entry::Name(name) => is_named(name, HEAD),
+            Entry::Pattern(_, pattern) => pattern.is_match(HEAD),
+        };
+        named
+            && self.config.ensure_weight_tying
+            && tokens::is_tied_head(self.scan, HEAD)
+            && tokens::tied_table(self.scan).is_some_and(|table| table.path == layer.path)
+    }
+
+    /// Which table's adapter is the head's, too.
+    fn tied(&mut self) -> Result<(), Vec<TargetProblem>> {
+        if !self.config.ensure_weight_tying {
+            return Ok(());
+        }
+        let Some(table) = tokens::tied_table(self.scan) else {
+            self.selection.warnings.push(
+                "ensure_weight_tying ties nothing: the model's head is not its token table"
+                    .to_owned(),
+            );
+            return Ok(());
+        };
+        let mut layers = self.scan.layers().iter().zip(&self.selection.statuses);
+        let status = layers.find(|(layer, _)| layer.path == table.path).map(|(_, status)| status);
+        match status {
+            Some(LayerStatus::Adapted) if !self.config.adapter.method.ties() => {
+                let (table, method) = (table.path.clone(), self.config.adapter.method);
+                return Err(vec![TargetProblem::TiedKind { table, method }]);
+            }
+            Some(LayerStatus::Adapted) => self.selection.tied = Some(table.path.clone()),
+            // They are one in any case.
+            Some(LayerStatus::TrainedWhole) => {}
+            _ if self.selection.tokens.contains_key(&table.path) => {}
+            _ => self.selection.warnings.push(format!(
+                "ensure_weight_tying ties nothing: name the token table `{}` in targets, or leave it out",
+                table.path
+            )),
+        }
+        Ok(())
     }
 
     /// A pattern may match modules that cannot be adapted, beside those that are.

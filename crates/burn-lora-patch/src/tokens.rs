@@ -4,8 +4,10 @@
 //! [`Adapter`](burn_lora::Adapter) of rows. A head that is the table follows them, as in PEFT, whatever
 //! `ensure_weight_tying` says.
 //!
-//! Left out: rows of a head of its own, and rows of a table that the adapter is on, which PEFT's adapter then does nothing
-//! to.
+//! A head that is a layer of its own has rows, too, which PEFT trains apart from the table's: they are said by its name.
+//!
+//! Left out: rows of a table that the adapter is on, which PEFT's adapter then does nothing to, and rows of other linear
+//! layers.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +37,7 @@ use crate::scan::{LinearLayer, Scan};
 pub enum TokenIndices {
     /// Of the table that token ids go into: the one called `embed_tokens`, or else the model's first.
     Table(Vec<usize>),
-    /// By the name of a table, which is its whole path or an ending of it.
+    /// By the name of a table, or of a head that is a layer of its own, which is its whole path or an ending of it.
     Named(BTreeMap<String, Vec<usize>>),
 }
 
@@ -94,12 +96,23 @@ impl TokenIndices {
 }
 
 /// The name that Hugging Face's decoders give to the table of tokens; PEFT takes it where a model does not say which it is.
-const TABLE: &str = "embed_tokens";
+pub(crate) const TABLE: &str = "embed_tokens";
+
+/// The table that token ids go into.
+pub(crate) fn token_table(scan: &Scan) -> Option<&LinearLayer> {
+    let called = scan.tables().iter().find(|table| is_named(&table.path, TABLE));
+    called.or(scan.tables().first())
+}
+
+/// The token table, where it is the head too.
+pub(crate) fn tied_table(scan: &Scan) -> Option<&LinearLayer> {
+    token_table(scan).filter(|table| scan.is_tied(table))
+}
 
 /// What a configuration says of a model's tables.
 #[derive(Debug, Default)]
 pub(crate) struct Picked {
-    /// The tokens of every table of which rows are trained, by its path.
+    /// The tokens of every table, and of every head of its own, of which rows are trained, by its path.
     pub(crate) tables: BTreeMap<String, Vec<usize>>,
     /// What cannot be.
     pub(crate) problems: Vec<TargetProblem>,
@@ -118,16 +131,13 @@ pub(crate) fn pick(scan: &Scan, config: &LoraConfig) -> Picked {
     }
     match tokens {
         TokenIndices::Table(tokens) if tokens.is_empty() => {}
-        TokenIndices::Table(tokens) => {
-            let called = scan.tables().iter().find(|table| is_named(&table.path, TABLE));
-            match called.or(scan.tables().first()) {
-                Some(table) => picked.add(table, tokens),
-                None => picked.problems.push(TargetProblem::NoTable),
-            }
-        }
+        TokenIndices::Table(tokens) => match token_table(scan) {
+            Some(table) => picked.add(table, tokens),
+            None => picked.problems.push(TargetProblem::NoTable),
+        },
         TokenIndices::Named(tables) => {
             for (name, tokens) in tables.iter().filter(|(_, tokens)| !tokens.is_empty()) {
-                picked.named(scan, name, tokens);
+                picked.named(scan, config, name, tokens);
             }
             picked.heads(scan, tables);
         }
@@ -139,7 +149,10 @@ impl Picked {
     fn add(&mut self, table: &LinearLayer, tokens: &[usize]) {
         let problem = match self.tables.get(&table.path) {
             Some(other) if other != tokens => Some("two names of it have other tokens".to_owned()),
-            _ => Adapter::check_tokens(tokens, table.d_in).err().map(|error| error.to_string()),
+            _ => {
+                let rows = if table.table { table.d_in } else { table.d_out };
+                Adapter::check_tokens(tokens, rows).err().map(|error| error.to_string())
+            }
         };
         match problem {
             Some(reason) => {
@@ -150,9 +163,11 @@ impl Picked {
         }
     }
 
-    fn named(&mut self, scan: &Scan, name: &str, tokens: &[usize]) {
+    fn named(&mut self, scan: &Scan, config: &LoraConfig, name: &str, tokens: &[usize]) {
+        let is_head = |path: &str| config.heads.iter().any(|head| is_named(path, head));
+        let heads = scan.linears().iter().filter(|linear| is_head(&linear.path));
         let tables: Vec<&LinearLayer> =
-            scan.tables().iter().filter(|table| is_named(&table.path, name)).collect();
+            scan.tables().iter().chain(heads).filter(|table| is_named(&table.path, name)).collect();
         for table in &tables {
             self.add(table, tokens);
         }
@@ -191,7 +206,7 @@ impl Picked {
 }
 
 /// Whether a name is that of a head of which the model has none, since its token table is the head.
-fn is_tied_head(scan: &Scan, name: &str) -> bool {
+pub(crate) fn is_tied_head(scan: &Scan, name: &str) -> bool {
     let own = |name: &str| scan.linears().iter().any(|linear| is_named(&linear.path, name));
     is_named(name, HEAD) && !own(name) && scan.tables().iter().any(|table| scan.is_tied(table))
 }

@@ -260,7 +260,7 @@ impl<M: TrainableModel> Outline<M> {
                     Sizes { d_in: layer.d_in, d_out: layer.d_out, rank, groups: layer.groups() };
                 let dropout = section.lora.dropout > 0.0 && !layer.table;
                 let kept = method.kept(sizes, dropout);
-                let input = method.keeps_input() && !layer.table;
+                let input = method.keeps_input() && (!layer.table || layer.tied);
                 Some((layer.path.clone(), Learned::Factors { rank, kept, input }))
             }
             LayerStatus::TrainedWhole => Some((layer.path.clone(), Learned::Whole)),

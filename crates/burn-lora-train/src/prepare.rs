@@ -210,6 +210,7 @@ pub(crate) fn patch_config(
         .with_exclude(section.exclude.clone())
         .with_modules_to_save(section.modules_to_save.clone())
         .with_trainable_token_indices(section.trainable_token_indices.clone())
+        .with_ensure_weight_tying(section.ensure_weight_tying)
         .with_bias(section.bias)
         .with_seed(seed);
     config.exclude_regex = section.exclude_regex.clone();

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Distribution, Int, Tensor, TensorData};
 
+use crate::op::LowRank;
 use crate::{AdapterConfig, FrozenWeight, Kernel, LoraError, init};
 pub(crate) use initial::Initial;
 use kinds::Factors;
@@ -51,10 +52,14 @@ pub(crate) trait Adaptation: Module {
     const EMBEDS: bool = false;
     /// Whether it adapts convolutions too.
     const CONVOLVES: bool = false;
+    /// Whether the groups of a convolution have each its part of the rank.
+    const DEALT: bool = true;
     /// Whether its factors start as [`Init::default`](crate::Init::default) says and no other way.
     const DEFAULT_START: bool = false;
     /// Whether a head that is the table it hangs on computes with `W'`, too.
     const FOLLOWED: bool = false;
+    /// Whether such a head does where it is asked to.
+    const TIES: bool = false;
     /// Whether it adds to the layer's output beside `x W'` ([`shift`](Self::shift)).
     const SHIFTS: bool = false;
 
@@ -103,6 +108,12 @@ pub(crate) trait Adaptation: Module {
     /// `multiplier · x (W' − W)`: what an adapter adds beside others.
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2>;
 
+    /// Two factors whose product, with a scale, is `multiplier · (W' − W)`, and all that it adds; none of a kind that is
+    /// another thing.
+    fn low_rank(&self, _strength: Strength) -> Option<LowRank> {
+        None
+    }
+
     /// `multiplier · (W' − W)` at rows of an embedding's table, `[n, d_out]`.
     fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
         self.change(rows.table.dense(), strength).select(0, rows.ids.clone())
@@ -127,7 +138,7 @@ pub(crate) trait Adaptation: Module {
     }
 
     /// What others made of the logits of a head that is the table, `[rows, d_in]`, with its change of them, where it is
-    /// [`FOLLOWED`](Self::FOLLOWED).
+    /// [`FOLLOWED`](Self::FOLLOWED) or [`TIES`](Self::TIES).
     fn onto_logits(&self, sum: Tensor<2>, _head: &Head, _strength: Strength) -> Tensor<2> {
         sum
     }
@@ -282,6 +293,8 @@ pub struct Adapter {
     multiplier: f64,
     dropout: f64,
     active: bool,
+    /// Whether a head that is the table computes with what it makes of it, for it was asked to.
+    tied: bool,
     /// Places of a convolution's window, over which a channel's inputs lie in A's rows; 1 of all else.
     places: usize,
     #[module(skip)]
@@ -330,6 +343,31 @@ impl Adapter {
         })
     }
 
+    /// As [`init_embedding`](Self::init_embedding), for a table that is the head too, which is to compute with what the adapter
+    /// makes of the table ([`with_tied`](Self::with_tied)). B is drawn as factor A of the head's own adapter would be, as PEFT's
+    /// is (`ensure_weight_tying`).
+    ///
+    /// # Errors
+    ///
+    /// As [`init_embedding`](Self::init_embedding); a kind whose change a head cannot follow.
+    pub fn init_tied_embedding(
+        name: &str,
+        config: &AdapterConfig,
+        table: &Param<Tensor<2>>,
+        seed: u64,
+    ) -> Result<Self, LoraError> {
+        let of_table = config.of_embedding()?;
+        config.method.check_ties()?;
+        let sizes = sizes(&of_table, table, None)?;
+        let Sizes { d_in, d_out, rank, .. } = sizes;
+        let b = init::drawn_tied(config, Sizes { d_in: d_out, d_out: d_in, ..sizes }, seed)?;
+        let adapter = Self::from_values(name, &of_table, table, |factor| match factor.name {
+            name if name == lora::A.name => vec![0.0; d_in * rank],
+            _ => b.clone(),
+        })?;
+        Ok(adapter.with_tied(true))
+    }
+
     /// A fresh adapter for a convolution, which it leaves as it is: A drawn as `config.init` says and B zero, as PEFT's.
     /// `weight: [d_in, d_out]` is the weight as [`Kernel::of`] gives it with `kernel`.
     ///
@@ -353,8 +391,8 @@ impl Adapter {
         let magnitudes = start_of_magnitudes(&config, weight)?;
         Self::of_values(name, &config, weight, Some(kernel), |factor| match factor.name {
             name if name == lora::A.name => a.clone(),
-            name if name == lora::B.name => vec![0.0; factor.shape(sizes).into_iter().product()],
-            _ => magnitudes.clone(),
+            name if name == dora::MAGNITUDE.name => magnitudes.clone(),
+            _ => vec![0.0; factor.shape(sizes).into_iter().product()],
         })
     }
 
@@ -423,6 +461,21 @@ impl Adapter {
         Self::new(name, Factors::Tokens(tokens::Tokens::of(ids, rows, table)?), 1.0, 0.0)
     }
 
+    /// As [`tokens`](Self::tokens), of a head that is no table of tokens: outputs of `head: [d, outputs]`, whose rows they are in
+    /// PyTorch.
+    ///
+    /// # Errors
+    ///
+    /// As [`tokens`](Self::tokens).
+    pub fn head_tokens(
+        name: &str,
+        ids: &[usize],
+        head: &Param<Tensor<2>>,
+    ) -> Result<Self, LoraError> {
+        let rows = Param::from_tensor(tokens::own_columns(ids, head)?);
+        Self::new(name, Factors::Tokens(tokens::Tokens::of_head(ids, rows, head)?), 1.0, 0.0)
+    }
+
     /// Whether these tokens are rows of a table of `rows`, each named once.
     ///
     /// # Errors
@@ -444,14 +497,40 @@ impl Adapter {
         values: Vec<f32>,
     ) -> Result<Self, LoraError> {
         let shape = table.lazy_shape();
+        let rows = Self::given_rows([shape[0], shape[1]], ids, table, values)?;
+        Self::new(name, Factors::Tokens(tokens::Tokens::of(ids, rows, table)?), 1.0, 0.0)
+    }
+
+    /// As [`head_tokens`](Self::head_tokens), starting at these values, `[d, ids.len()]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`head_tokens`](Self::head_tokens); a wrong number of values.
+    pub fn head_tokens_from_values(
+        name: &str,
+        ids: &[usize],
+        head: &Param<Tensor<2>>,
+        values: Vec<f32>,
+    ) -> Result<Self, LoraError> {
+        let shape = head.lazy_shape();
+        let rows = Self::given_rows([shape[1], shape[0]], ids, head, values)?;
+        Self::new(name, Factors::Tokens(tokens::Tokens::of_head(ids, rows, head)?), 1.0, 0.0)
+    }
+
+    /// Rows of a table `[rows, d]` with these values, `[d, ids.len()]`.
+    fn given_rows(
+        [d_in, d_out]: [usize; 2],
+        ids: &[usize],
+        weight: &Param<Tensor<2>>,
+        values: Vec<f32>,
+    ) -> Result<Param<Tensor<2>>, LoraError> {
         let mut given = Given {
-            sizes: Sizes { d_in: shape[0], d_out: shape[1], rank: ids.len(), groups: 1 },
-            weight: table,
+            sizes: Sizes { d_in, d_out, rank: ids.len(), groups: 1 },
+            weight,
             factors: Method::Tokens.factors(),
             values: &mut |_| values.clone(),
         };
-        let rows = given.param(tokens::ROWS.name)?;
-        Self::new(name, Factors::Tokens(tokens::Tokens::of(ids, rows, table)?), 1.0, 0.0)
+        given.param(tokens::ROWS.name)
     }
 
     /// A LoRA adapter with given factors, `a: [d_in, rank]` and `b: [rank, d_out]`, both trainable.
@@ -484,6 +563,7 @@ impl Adapter {
             multiplier: 1.0,
             dropout,
             active: true,
+            tied: false,
             places: 1,
             note: Arc::from(""),
         })
@@ -499,7 +579,20 @@ impl Adapter {
         self.factors.method()
     }
 
-    /// The numbers of the rows that it trains, where it is rows of an embedding ([`tokens`](Self::tokens)).
+    /// Whether a head that is the table which it hangs on computes with what it makes of the table: rows that are trained, and
+    /// what [`with_tied`](Self::with_tied) says of others.
+    pub fn is_tied(&self) -> bool {
+        self.tied || self.method().is_followed()
+    }
+
+    /// Chooses whether a head that is the table which it hangs on computes with what it makes of the table (PEFT's
+    /// `ensure_weight_tying`), or stays as it was. Nothing changes of a kind that cannot ([`Method::ties`]).
+    pub fn with_tied(mut self, tied: bool) -> Self {
+        self.tied = tied && self.method().ties();
+        self
+    }
+
+    /// The numbers of the rows that it trains, where it is rows of an embedding ([`tokens`](Self::tokens)) or of a head.
     pub fn token_ids(&self) -> Option<&[usize]> {
         match &self.factors {
             Factors::Tokens(tokens) => Some(tokens.ids()),
@@ -639,6 +732,13 @@ impl Adapter {
         self.factors.branch(self.input(x, weight), self.strength())
     }
 
+    /// What [`branch`](Self::branch) gives for x is a product with these two; none where it is more, or elements of x are
+    /// dropped.
+    pub(crate) fn low_rank(&self, x: &Tensor<2>) -> Option<LowRank> {
+        let dropped = self.dropout > 0.0 && x.device().is_autodiff();
+        (!dropped).then(|| self.factors.low_rank(self.strength())).flatten()
+    }
+
     /// Rows of an embedding's table, `[n, d_out]`, with what this adapter changes of them.
     pub(crate) fn onto_rows(&self, sum: Tensor<2>, rows: &Rows) -> Tensor<2> {
         self.factors.onto_rows(sum, rows, self.strength())
@@ -646,7 +746,7 @@ impl Adapter {
 
     /// Whether a head that is the table which it hangs on computes with what it makes of it.
     pub(crate) fn is_followed(&self) -> bool {
-        self.is_effective() && self.method().is_followed()
+        self.is_effective() && self.is_tied()
     }
 
     /// What others made of the logits of a head that is the table, `[rows, d_in]`, with what this adapter changes.

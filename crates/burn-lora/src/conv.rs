@@ -10,8 +10,8 @@
 //! ```
 //!
 //! `conv(·, A)` has the base's stride, padding, dilation and window and `rank` outputs; `conv₁` is of window 1. That is what
-//! [`ConvForward`] computes: in training nothing of the kernel's size is made and its gradient, which costs what a forward
-//! pass does, is not computed. `Conv2d::forward`, in model code that knows no adapters, composes the kernel first: as small a
+//! [`ConvForward`] computes, with a backward derived by hand (`op/conv.rs`): in training nothing of the kernel's size is made,
+//! its gradient, which costs what a forward pass does, is not computed, and x is kept where A is trained and there alone. `Conv2d::forward`, in model code that knows no adapters, composes the kernel first: as small a
 //! product as the kernel itself, whatever the size of an image, but the gradient goes through the kernel.
 //!
 //! # Groups
@@ -48,12 +48,13 @@
 
 use burn::module::{Param, ParamId};
 use burn::nn::conv::{Conv1d, Conv2d, Conv3d};
-use burn::tensor::module::{conv1d, conv2d, conv3d};
+use burn::nn::{PaddingConfig1d, PaddingConfig2d, PaddingConfig3d};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{DType, IndexingUpdateOp, Tensor};
 
 use crate::adapter::{Convolution, Windows, as_kernel};
 use crate::forward::{in_f32, in_format};
+use crate::op::{self, Steps};
 use crate::{Adapter, Adapters, FrozenWeight, Sizes, rows};
 
 /// What a convolution's weight says that a matrix does not.
@@ -132,11 +133,52 @@ trait Layer<const D: usize>: Convolution<D> {
     fn groups(&self) -> usize;
 }
 
+/// What Burn's padding `Same` puts before and behind, along one dimension.
+fn same(window: usize, stride: usize, size: usize) -> (usize, usize) {
+    let reach = size.div_ceil(stride).saturating_sub(1) * stride + window;
+    let padding = reach.saturating_sub(size);
+    (padding / 2, padding - padding / 2)
+}
+
+fn steps_of_one(conv: &Conv1d, sizes: &[usize], groups: usize) -> Steps {
+    let padding = match conv.padding {
+        PaddingConfig1d::Valid => (0, 0),
+        PaddingConfig1d::Same => same(conv.kernel_size, conv.stride, sizes[0]),
+        PaddingConfig1d::Explicit(left, right) => (left, right),
+    };
+    let (stride, dilation) = ([conv.stride], [conv.dilation]);
+    Steps::One(ConvOptions::new_with_padding(stride, [padding], dilation, groups))
+}
+
+fn steps_of_two(conv: &Conv2d, sizes: &[usize], groups: usize) -> Steps {
+    let padding = match conv.padding {
+        PaddingConfig2d::Valid => [(0, 0); 2],
+        PaddingConfig2d::Same => {
+            [0, 1].map(|at| same(conv.kernel_size[at], conv.stride[at], sizes[at]))
+        }
+        PaddingConfig2d::Explicit(top, left, bottom, right) => [(top, bottom), (left, right)],
+    };
+    Steps::Two(ConvOptions::new_with_padding(conv.stride, padding, conv.dilation, groups))
+}
+
+fn steps_of_three(conv: &Conv3d, sizes: &[usize], groups: usize) -> Steps {
+    let padding = match conv.padding {
+        PaddingConfig3d::Valid => [(0, 0); 3],
+        PaddingConfig3d::Same => {
+            [0, 1, 2].map(|at| same(conv.kernel_size[at], conv.stride[at], sizes[at]))
+        }
+        PaddingConfig3d::Explicit(depth, height, width) => {
+            [depth, height, width].map(|of_both| (of_both, of_both))
+        }
+    };
+    Steps::Three(ConvOptions::new_with_padding(conv.stride, padding, conv.dilation, groups))
+}
+
 macro_rules! convolution {
-    ($Conv:ident, $conv:ident, $D:literal, $places:literal) => {
+    ($Conv:ident, $D:literal, $steps:ident) => {
         impl Convolution<$D> for $Conv {
             fn with_kernel(&self, x: Tensor<$D>, kernel: Tensor<$D>, groups: usize) -> Tensor<$D> {
-                // Burn's own forward, so that padding is what the module says.
+                // Burn's own forward.
                 let other = Self {
                     weight: Param::initialized(self.weight.id, kernel),
                     bias: None,
@@ -149,9 +191,8 @@ macro_rules! convolution {
                 other.forward(x)
             }
 
-            fn at_points(&self, x: Tensor<$D>, kernel: Tensor<$D>, groups: usize) -> Tensor<$D> {
-                let (ones, none) = ([1; $places], [0; $places]);
-                $conv(x, kernel, None, ConvOptions::new(ones, none, ones, groups))
+            fn steps(&self, positions: &[usize], groups: usize) -> Steps {
+                $steps(self, positions, groups)
             }
         }
 
@@ -182,13 +223,13 @@ macro_rules! convolution {
     };
 }
 
-convolution!(Conv1d, conv1d, 3, 1);
-convolution!(Conv2d, conv2d, 4, 2);
-convolution!(Conv3d, conv3d, 5, 3);
+convolution!(Conv1d, 3, steps_of_one);
+convolution!(Conv2d, 4, steps_of_two);
+convolution!(Conv3d, 5, steps_of_three);
 
 /// Whether the set makes it another convolution than the base, whose own `forward` gives the base's outputs bit for bit.
 fn is_needed(set: &Adapters) -> bool {
-    set.is_merged() || set.is_effective() || rows::names().is_some()
+    set.is_merged() || set.is_effective() || rows::named().is_some()
 }
 
 /// The convolution with these adapters on its kernel.
@@ -209,7 +250,7 @@ fn adapted<const D: usize>(layer: &impl Layer<D>, set: &Adapters, x: Tensor<D>) 
 fn without_bias<const D: usize>(layer: &impl Layer<D>, set: &Adapters, x: Tensor<D>) -> Tensor<D> {
     let stored = layer.weight().base();
     let (shape, groups) = (stored.dims(), layer.groups());
-    let by_row = rows::names();
+    let by_row = rows::named();
     if let Some(merged) = set.merged() {
         assert!(
             by_row.is_none(),
@@ -217,34 +258,25 @@ fn without_bias<const D: usize>(layer: &impl Layer<D>, set: &Adapters, x: Tensor
         );
         let kernel = as_kernel(merged.clone(), shape);
         let groups = if kernel.dims()[1] == shape[1] { groups } else { 1 };
-        return layer.with_kernel(x, kernel, groups);
+        let steps = layer.steps(&x.dims()[2..], groups);
+        return op::frozen_conv(x, kernel, steps);
     }
     let kernel: Tensor<D> = FrozenWeight::flattened(stored).dense().reshape(shape);
-    let base = layer.with_kernel(x.clone(), kernel.clone(), groups);
+    let steps = layer.steps(&x.dims()[2..], groups);
+    let base = op::frozen_conv(x.clone(), kernel.clone(), steps);
     let of = |adapter: &Adapter, x: Tensor<D>, base: Tensor<D>| {
         let kernel = kernel.clone();
         adapter.convolve(Windows { convolution: layer, x, mask: None, kernel, base, groups })
     };
-    let Some(names) = by_row else {
+    let Some(named) = by_row else {
         return set
             .effective()
             .fold(base.clone(), |y, adapter| y + of(adapter, x.clone(), base.clone()));
     };
-    let batch = x.dims()[0];
-    assert!(
-        !names.is_empty() && batch.is_multiple_of(names.len()),
-        "{} rows name their adapter, but a convolution's input has {batch}",
-        names.len()
-    );
-    let each = batch / names.len();
-    set.iter().filter(|adapter| adapter.multiplier() != 0.0).fold(base.clone(), |y, adapter| {
-        let is_its = |at: &usize| names[at / each].as_deref() == Some(adapter.name());
-        let own: Vec<i32> = (0..batch).filter(is_its).map(|at| at as i32).collect();
-        if own.is_empty() {
-            return y;
-        }
-        let count = own.len();
-        let own = Tensor::<1, Int>::from_data(TensorData::new(own, [count]), &y.device());
+    let each = named.of_a_row(x.dims()[0]);
+    named.groups(set).fold(base.clone(), |y, (adapter, own)| {
+        let own = own.iter().flat_map(|row| row * each..(row + 1) * each);
+        let own = rows::numbers(own, &y.device());
         let (x, base) = (x.clone().select(0, own.clone()), base.clone().select(0, own.clone()));
         y.select_assign(0, own, of(adapter, x, base), IndexingUpdateOp::Add)
     })

@@ -26,8 +26,8 @@ pub fn embed(embedding: &Embedding, ids: Tensor<2, Int>) -> Tensor<3> {
     let ([batch, tokens], [_, d]) = (ids.dims(), embedding.weight.dims());
     if let Some(set) = adapters(embedding) {
         let (ids, table) = (ids.reshape([batch * tokens]), FrozenWeight::of(&embedding.weight));
-        let rows = match rows::names() {
-            Some(names) => set.rows_by_row(ids, &table, &names),
+        let rows = match rows::named() {
+            Some(named) => set.rows_by_row(ids, &table, &named),
             None => set.rows(ids, table),
         };
         return rows.reshape([batch, tokens, d]);
@@ -60,9 +60,9 @@ pub fn unembed<const D: usize>(embedding: &Embedding, hidden: Tensor<D>) -> Tens
         FrozenWeight::Dense(table) => product(hidden.clone(), table.transpose()),
         table => table.multiply_transposed(hidden.clone()),
     };
-    let logits = match (set, rows::names()) {
+    let logits = match (set, rows::named()) {
         (Some(set), None) => set.logits(&Head { hidden, base: logits }),
-        (Some(set), Some(names)) => set.logits_by_row(&Head { hidden, base: logits }, &names),
+        (Some(set), Some(named)) => set.logits_by_row(&Head { hidden, base: logits }, &named),
         (None, _) => logits,
     };
     shape[D - 1] = logits.dims()[1];

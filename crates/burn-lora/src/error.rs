@@ -122,6 +122,15 @@ pub enum LoraError {
         /// The kind of adapter.
         method: Method,
     },
+    /// A head that is the table cannot compute with this kind's change of it.
+    #[error(
+        "the head that is the table cannot compute with what {} makes of the table: leave ensure_weight_tying out, or use lora",
+        method.title()
+    )]
+    TiedMethod {
+        /// The kind of adapter.
+        method: Method,
+    },
     /// An embedding's adapter starts at zero.
     #[error(
         "the initialisation {init} takes a part out of a linear layer's weight, and an embedding's adapter starts at zero: leave the \
@@ -132,7 +141,7 @@ pub enum LoraError {
         init: Init,
     },
     /// This kind of adapter is for linear layers.
-    #[error("{} adapts linear layers and no convolution: leave it out, or use lora or dora", method.title())]
+    #[error("{} adapts linear layers and no convolution: leave it out, or use lora, dora, lora-fa or miss", method.title())]
     ConvolutionMethod {
         /// The kind of adapter.
         method: Method,

@@ -38,19 +38,17 @@ impl LoraForward for Linear {
         let trained = self.weight.base().is_require_grad();
 
         let set = self.weight.reparameterization::<Adapters>();
-        let by_row = rows::names();
-        let y = match set.filter(|set| !trained && !set.is_turned()) {
-            Some(set) if by_row.is_some() => {
-                let names = by_row.unwrap_or_default();
-                let y = set.forward_by_row(&in_f32(x), &FrozenWeight::of(&self.weight), &names);
+        let y = match (set.filter(|set| !trained && !set.is_turned()), rows::named()) {
+            (Some(set), Some(named)) => {
+                let y = set.forward_by_row(&in_f32(x), &FrozenWeight::of(&self.weight), &named);
                 plus(y, bias)
             }
-            Some(set) if set.is_merged() => {
+            (Some(set), None) if set.is_merged() => {
                 let weight = set.merged().cloned();
                 let weight = weight.unwrap_or_else(|| composed_weight(&self.weight));
                 plus(times(in_f32(x), weight, bias), set.shift())
             }
-            Some(set) if set.is_effective() => {
+            (Some(set), None) if set.is_effective() => {
                 let x = in_f32(x);
                 let weight = FrozenWeight::of(&self.weight);
                 let y = set.forward(&x, &weight).unwrap_or_else(|| weight.multiply(x));

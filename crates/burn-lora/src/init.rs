@@ -169,6 +169,21 @@ pub(crate) fn factors(
     Ok(Start { a, b, initial })
 }
 
+/// Factor B of an adapter on a table that is the head too, row by row, `[rank, d]`: factor A of the head's adapter, as it is drawn
+/// for the head `[d, rows of the table]`, turned.
+pub(crate) fn drawn_tied(
+    config: &AdapterConfig,
+    Sizes { d_in, d_out, rank, .. }: Sizes,
+    seed: u64,
+) -> Result<Vec<f32>, LoraError> {
+    let values = match config.init {
+        Init::Gaussian => drawn::gaussian(d_in, d_out, rank, seed)?,
+        _ => drawn::kaiming(d_in, d_out, rank, seed)?,
+    };
+    // Independent draws of one distribution: turned they are what they were.
+    Ok(values.a)
+}
+
 /// Factor A of a convolution's adapter row by row, `[d_in, rank]`; B is zero.
 pub(crate) fn drawn_a(
     config: &AdapterConfig,

@@ -10,20 +10,24 @@
 mod autodiff;
 mod backends;
 mod composed;
+mod conv;
 #[cfg(feature = "cube")]
 mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 mod frozen;
+mod groups;
 mod product;
 mod shards;
 
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
+pub(crate) use conv::{Steps, frozen_conv, low_rank_conv};
 #[cfg(feature = "flex")]
 pub use frozen::FlexWeight;
 pub use frozen::{Frozen, FrozenBackend, FrozenWeight, QuantisedMatrix};
+pub(crate) use groups::{LowRank, lora_groups};
 pub use product::{ProductBackend, product};
 pub(crate) use shards::{shard_linear, sum_shards};
 

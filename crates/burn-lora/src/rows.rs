@@ -1,26 +1,88 @@
 //! Batches whose rows name their adapter, or none: many adapters' requests in one pass of the base.
 //!
 //! Within [`by_row`] every adapted linear that goes through [`LoraForward`](crate::LoraForward) multiplies with the base once,
-//! for all rows, and every embedding that goes through [`embed`](crate::embed) looks them up; the rows that have an adapter
-//! are brought together by it, so that each adapter sees its own as one matrix, and what comes out is added where the rows
-//! stand. So the products take what one adapter's would, however many
-//! there are, and a row is what it is with its adapter alone.
+//! for all rows, and every embedding that goes through [`embed`](crate::embed) looks them up; each adapter sees its own rows as
+//! one matrix, and what comes out is added where the rows stand (`op/groups.rs`). So the products take what one adapter's
+//! would, however many there are, and a row is what it is with its adapter alone. Kinds that are no product of two factors
+//! (DoRA, MiSS, LoRA with a bias of B, and what started in a part of the weight) go one adapter after the other.
 //!
 //! A convolution through [`ConvForward`](crate::ConvForward) does the same for the rows of its batch.
 //!
 //! Left out: training, and model code that calls `Linear::forward` or `Embedding::forward`, which knows of no rows.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use crate::adapter::{Head, Rows};
-use crate::{Adapter, Adapters, FrozenWeight};
+use crate::{Adapter, Adapters, FrozenWeight, op};
 
 thread_local! {
     /// The adapters of the rows, within [`by_row`] on this thread.
-    static NAMES: RefCell<Option<Rc<[Option<String>]>>> = const { RefCell::new(None) };
+    static NAMED: RefCell<Option<Rc<Named>>> = const { RefCell::new(None) };
+}
+
+/// Which rows of a batch name which adapter.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// How many rows there are.
+    count: usize,
+    /// Each name with its rows, in their order.
+    rows: Vec<(String, Vec<usize>)>,
+}
+
+impl Named {
+    fn of(names: &[Option<&str>]) -> Self {
+        let mut rows: Vec<(String, Vec<usize>)> = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            let Some(name) = *name else { continue };
+            match rows.iter_mut().find(|(other, _)| other == name) {
+                Some((_, own)) => own.push(at),
+                None => rows.push((name.to_owned(), vec![at])),
+            }
+        }
+        Self { count: names.len(), rows }
+    }
+
+    /// How many of the first dimension of a layer's input each row of the batch has.
+    ///
+    /// # Panics
+    ///
+    /// Where there are other rows.
+    pub(crate) fn of_a_row(&self, rows: usize) -> usize {
+        assert!(
+            self.count > 0 && rows.is_multiple_of(self.count),
+            "{} rows name their adapter, but a layer's input has {rows}",
+            self.count
+        );
+        rows / self.count
+    }
+
+    /// The adapters of a set that rows name and that change something, with the numbers of their rows.
+    pub(crate) fn groups<'a>(
+        &'a self,
+        set: &'a Adapters,
+    ) -> impl Iterator<Item = (&'a Adapter, &'a [usize])> {
+        let of = |name: &str| self.rows.iter().find(|(other, _)| other == name);
+        set.iter()
+            .filter(|adapter| adapter.multiplier() != 0.0)
+            .filter_map(move |adapter| Some((adapter, of(adapter.name())?.1.as_slice())))
+    }
+}
+
+/// Rows of the batch as rows of a layer's input, those that lie together as one.
+fn spans(rows: &[usize], tokens: usize) -> Vec<Range<usize>> {
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    for row in rows {
+        let own = row * tokens..(row + 1) * tokens;
+        match spans.last_mut() {
+            Some(last) if last.end == own.start => last.end = own.end,
+            _ => spans.push(own),
+        }
+    }
+    spans
 }
 
 /// What `scope` makes while the rows of its batches go through these adapters: row `i` through the one called `names[i]`,
@@ -52,20 +114,19 @@ thread_local! {
 /// Where a linear's input has another number of rows, or the linear is merged.
 pub fn by_row<R>(names: &[Option<&str>], scope: impl FnOnce() -> R) -> R {
     /// Gives the names back that were there, also when the scope panics.
-    struct Outer(Option<Rc<[Option<String>]>>);
+    struct Outer(Option<Rc<Named>>);
     impl Drop for Outer {
         fn drop(&mut self) {
-            NAMES.set(self.0.take());
+            NAMED.set(self.0.take());
         }
     }
-    let names: Rc<[Option<String>]> = names.iter().map(|name| name.map(str::to_owned)).collect();
-    let _outer = Outer(NAMES.replace(Some(names)));
+    let _outer = Outer(NAMED.replace(Some(Rc::new(Named::of(names)))));
     scope()
 }
 
-/// The names, within a scope.
-pub(crate) fn names() -> Option<Rc<[Option<String>]>> {
-    NAMES.with_borrow(Clone::clone)
+/// Which rows name which adapter, within a scope.
+pub(crate) fn named() -> Option<Rc<Named>> {
+    NAMED.with_borrow(Clone::clone)
 }
 
 impl Adapters {
@@ -74,32 +135,27 @@ impl Adapters {
         &self,
         x: &Tensor<2>,
         weight: &FrozenWeight,
-        names: &[Option<String>],
+        named: &Named,
     ) -> Tensor<2> {
-        let ([rows, d_in], device) = (x.dims(), x.device());
-        let tokens = self.of_a_row(rows, names);
-        let y = weight.multiply(x.clone());
-        let groups = self.groups(names);
-        let order: Vec<i32> = groups.iter().flat_map(|(_, at)| at).copied().collect();
-        if order.is_empty() {
-            return y;
+        let tokens = self.of_a_row(x.dims()[0], named);
+        let (mut low, mut others) = (Vec::new(), Vec::new());
+        for (adapter, rows) in named.groups(self) {
+            match adapter.low_rank(x) {
+                Some(factors) => low.push((factors, spans(rows, tokens))),
+                None => others.push((adapter, rows)),
+            }
         }
-        let count = order.len();
-        let order = numbers(order, &device);
-        let together = x.clone().reshape([names.len(), tokens * d_in]).select(0, order.clone());
-        let together = together.reshape([count * tokens, d_in]);
-        let mut from = 0;
-        let mut branches = Vec::with_capacity(groups.len());
-        for (adapter, at) in groups {
-            let own = together.clone().narrow(0, from * tokens, at.len() * tokens);
-            branches.push(adapter.branch(own, weight.clone()));
-            from += at.len();
-        }
-        let d_out = y.dims()[1];
-        let branches = Tensor::cat(branches, 0).reshape([count, tokens * d_out]);
-        y.reshape([names.len(), tokens * d_out])
-            .select_assign(0, order, branches, IndexingUpdateOp::Add)
-            .reshape([rows, d_out])
+        let y = match low.is_empty() {
+            true => weight.multiply(x.clone()),
+            false => op::lora_groups(x.clone(), weight.clone(), low),
+        };
+        // Kinds that are no product of two factors, one after the other.
+        others.into_iter().fold(y, |y, (adapter, rows)| {
+            let rows = numbers(spans(rows, tokens).into_iter().flatten(), &y.device());
+            let own = x.clone().select(0, rows.clone());
+            let branch = adapter.branch(own, weight.clone());
+            y.select_assign(0, rows, branch, IndexingUpdateOp::Add)
+        })
     }
 
     /// The rows of a table for these ids, `[n]` to `[n, d]` in f32, with the change of the adapter of each batch row.
@@ -107,77 +163,41 @@ impl Adapters {
         &self,
         ids: Tensor<1, Int>,
         table: &FrozenWeight,
-        names: &[Option<String>],
+        named: &Named,
     ) -> Tensor<2> {
-        let [n] = ids.dims();
-        let tokens = self.of_a_row(n, names);
+        let tokens = self.of_a_row(ids.dims()[0], named);
         let rows = table.gather(ids.clone());
-        let ([_, d], device) = (rows.dims(), rows.device());
-        let ids = ids.reshape([names.len(), tokens]);
-        let mut rows = rows.reshape([names.len(), tokens * d]);
-        for (adapter, at) in self.groups(names) {
-            let (count, at) = (at.len(), numbers(at, &device));
-            let ids = ids.clone().select(0, at.clone()).reshape([count * tokens]);
-            let own = Rows { base: table.gather(ids.clone()), ids, table: table.clone() };
-            let change = adapter.onto_rows(own.base.clone(), &own) - own.base;
-            let change = change.reshape([count, tokens * d]);
-            rows = rows.select_assign(0, at, change, IndexingUpdateOp::Add);
-        }
-        rows.reshape([n, d])
+        named.groups(self).fold(rows, |rows, (adapter, own)| {
+            let own = numbers(spans(own, tokens).into_iter().flatten(), &rows.device());
+            let ids = ids.clone().select(0, own.clone());
+            let found = Rows { base: table.gather(ids.clone()), ids, table: table.clone() };
+            let change = adapter.onto_rows(found.base.clone(), &found) - found.base;
+            rows.select_assign(0, own, change, IndexingUpdateOp::Add)
+        })
     }
 
     /// The logits of a head that is the table, with the change that it follows of the adapter of each batch row.
-    pub(crate) fn logits_by_row(&self, head: &Head, names: &[Option<String>]) -> Tensor<2> {
-        let mut groups = self.groups(names);
-        groups.retain(|(adapter, _)| adapter.method().is_followed());
-        if groups.is_empty() {
-            return head.base.clone();
-        }
-        let ([rows, d], [_, classes]) = (head.hidden.dims(), head.base.dims());
-        let tokens = self.of_a_row(rows, names);
-        let device = head.base.device();
-        let mut logits = head.base.clone().reshape([names.len(), tokens * classes]);
-        for (adapter, at) in groups {
-            let (count, at) = (at.len(), numbers(at, &device));
-            let of = |all: &Tensor<2>, width: usize| {
-                let all = all.clone().reshape([names.len(), tokens * width]);
-                all.select(0, at.clone()).reshape([count * tokens, width])
-            };
-            let own = Head { hidden: of(&head.hidden, d), base: of(&head.base, classes) };
-            let change = adapter.onto_logits(own.base.clone(), &own) - own.base;
-            let change = change.reshape([count, tokens * classes]);
-            logits = logits.select_assign(0, at, change, IndexingUpdateOp::Add);
-        }
-        logits.reshape([rows, classes])
+    pub(crate) fn logits_by_row(&self, head: &Head, named: &Named) -> Tensor<2> {
+        let tokens = self.of_a_row(head.hidden.dims()[0], named);
+        let followed = named.groups(self).filter(|(adapter, _)| adapter.is_tied());
+        followed.fold(head.base.clone(), |logits, (adapter, own)| {
+            let own = numbers(spans(own, tokens).into_iter().flatten(), &logits.device());
+            let of = |all: &Tensor<2>| all.clone().select(0, own.clone());
+            let found = Head { hidden: of(&head.hidden), base: of(&head.base) };
+            let change = adapter.onto_logits(found.base.clone(), &found) - found.base;
+            logits.select_assign(0, own, change, IndexingUpdateOp::Add)
+        })
     }
 
     /// How many of an input's rows each batch row has.
-    fn of_a_row(&self, rows: usize, names: &[Option<String>]) -> usize {
+    fn of_a_row(&self, rows: usize, named: &Named) -> usize {
         assert!(!self.is_merged(), "a merged layer has one weight for all rows: unmerge it first");
-        assert!(
-            !names.is_empty() && rows.is_multiple_of(names.len()),
-            "{} rows name their adapter, but a layer's input has {rows}",
-            names.len()
-        );
-        rows / names.len()
-    }
-
-    /// The adapters that rows name and that change something, with the numbers of their rows.
-    fn groups(&self, names: &[Option<String>]) -> Vec<(&Adapter, Vec<i32>)> {
-        let of = |adapter: &Adapter| -> Vec<i32> {
-            let is_its = |name: &Option<String>| name.as_deref() == Some(adapter.name());
-            let numbered = names.iter().enumerate().filter(|(_, name)| is_its(name));
-            numbered.map(|(at, _)| at as i32).collect()
-        };
-        self.iter()
-            .filter(|adapter| adapter.multiplier() != 0.0)
-            .map(|adapter| (adapter, of(adapter)))
-            .filter(|(_, at)| !at.is_empty())
-            .collect()
+        named.of_a_row(rows)
     }
 }
 
-fn numbers(rows: Vec<i32>, device: &Device) -> Tensor<1, Int> {
+pub(crate) fn numbers(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
+    let rows: Vec<i32> = rows.map(|row| row as i32).collect();
     let count = rows.len();
     Tensor::from_data(TensorData::new(rows, [count]), device)
 }
@@ -211,6 +231,8 @@ mod tests {
         let set = Adapters::single(adapter("one", Method::Lora, 2, &linear))
             .with(adapter("two", Method::Miss, 4, &linear).with_multiplier(-0.5))
             .with(adapter("three", Method::Dora, 3, &linear).with_active(false))
+            .with(adapter("four", Method::LoraFa, 5, &linear).with_multiplier(2.0))
+            .with(adapter("five", Method::Lora, 3, &linear).with_active(false))
             .with(adapter("off", Method::Lora, 1, &linear).with_multiplier(0.0));
         (with(linear, &set), set)
     }
@@ -227,8 +249,20 @@ mod tests {
     fn every_row_is_what_it_is_with_its_adapter_alone() {
         let (mixed, set) = linear();
         let device = mixed.weight.device();
-        let rows =
-            [Some("two"), None, Some("one"), Some("three"), Some("one"), Some("off"), Some("none")];
+        // Groups that lie together and apart.
+        let rows = [
+            Some("two"),
+            None,
+            Some("one"),
+            Some("four"),
+            Some("four"),
+            Some("three"),
+            Some("one"),
+            Some("off"),
+            Some("none"),
+            Some("five"),
+            Some("four"),
+        ];
         let x = Tensor::<3>::random([rows.len(), 5, D_IN], Distribution::Default, &device);
         let flat = x.clone().reshape([rows.len() * 5, D_IN]);
         let y = by_row(&rows, || mixed.lora_forward(x.clone()));
@@ -247,6 +281,15 @@ mod tests {
                 // Sums of a dozen products of size 1 in another order.
                 assert!((found - expected).abs() < 1e-5, "row {at}: {found} is not {expected}");
             }
+        }
+        // With gradients, where the operation takes its default body.
+        let learning = x.clone().autodiff().require_grad();
+        let tracked = by_row(&rows, || mixed.lora_forward(learning));
+        for (found, expected) in values(tracked.reshape([rows.len() * 5, D_OUT]))
+            .iter()
+            .zip(values(y.reshape([rows.len() * 5, D_OUT])))
+        {
+            assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
         }
         // Outside of the scope nothing is left of it.
         let before = values(mixed.lora_forward(x.clone()).reshape([rows.len() * 5, D_OUT]));

@@ -4,10 +4,13 @@
 #![cfg(feature = "flex")]
 
 use burn::module::{Module, Param};
-use burn::nn::{Embedding, Linear};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Embedding, Linear, PaddingConfig2d};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{DType, Distribution, Int, Tensor};
-use burn_lora::{Adapter, AdapterConfig, LoraForward, Method, Sizes, attach, embed, unembed};
+use burn_lora::{
+    Adapter, AdapterConfig, ConvForward, Kernel, LoraForward, Method, Sizes, attach, embed, unembed,
+};
 use burn_lora_counting::{Counting, alive, measured};
 
 #[global_allocator]
@@ -107,10 +110,57 @@ fn check_kept() {
     }
 }
 
+/// A convolution that is not its input's first sees 32 channels of 16 x 16 in a window of 3 x 3.
+const CHANNELS: usize = 32;
+const SIDE: usize = 16;
+const BATCH: usize = 8;
+const CONV_RANK: usize = 8;
+
+/// The values that a forward pass of a convolution leaves alive, beside its output and for each position.
+fn kept_of_convolution(method: Method, forward: impl Fn(&Conv2d, Tensor<4>) -> Tensor<4>) -> f64 {
+    let device = burn_lora::device::parse("flex").unwrap().autodiff();
+    let conv = Conv2dConfig::new([CHANNELS, CHANNELS], [3, 3])
+        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+        .with_bias(false)
+        .init(&device);
+    let (kernel, weight) = Kernel::of(&conv.weight, conv.groups);
+    let config = AdapterConfig::new(CONV_RANK).with_method(method);
+    let adapter = Adapter::init_convolution("default", &config, &weight, &kernel, 0).unwrap();
+    let conv = attach(conv, "weight", adapter).unwrap();
+    let positions = BATCH * SIDE * SIDE;
+    let pass = || {
+        let x = Tensor::<4>::random([BATCH, CHANNELS, SIDE, SIDE], Distribution::Default, &device);
+        let x = x.require_grad();
+        let before = alive() - 4 * positions * CHANNELS;
+        let y = forward(&conv, x);
+        let after = alive();
+        assert_eq!(y.dims(), [BATCH, CHANNELS, SIDE, SIDE]);
+        (after as f64 - before as f64) / 4.0 / positions as f64 - CHANNELS as f64
+    };
+    for _ in 0..3 {
+        pass();
+    }
+    pass()
+}
+
+/// The low-rank activation, and the input where factor A is trained. (MiSS's kernel of ones, and A and B as kernels, are a few values a
+/// position.)
+fn check_kept_of_convolutions() {
+    for (method, input) in [(Method::Lora, CHANNELS), (Method::LoraFa, 0), (Method::Miss, 0)] {
+        let said = (CONV_RANK + input) as f64;
+        let found = kept_of_convolution(method, |conv, x| conv.lora_forward(x));
+        assert!((found - said).abs() < 4.0, "{method}: {found} values a position, said are {said}");
+        // The same measurement does see the input that Burn's own convolution keeps.
+        let composed = kept_of_convolution(method, |conv, x| conv.forward(x));
+        assert!(composed >= CHANNELS as f64, "{method}: {composed}: the measurement is blind");
+    }
+}
+
 /// One test, because all allocations of the process are counted.
 #[test]
 fn a_step_of_any_kind_makes_nothing_of_the_size_of_a_weight_and_keeps_what_is_said() {
     check_kept();
+    check_kept_of_convolutions();
     for format in [DType::F32, DType::F16, DType::BF16] {
         for (method, dropout) in
             Method::ALL.iter().flat_map(|method| [(*method, 0.0), (*method, 0.5)])

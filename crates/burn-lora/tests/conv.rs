@@ -67,6 +67,7 @@ struct Expected {
     da: Vec<f64>,
     db: Vec<f64>,
     dm: Vec<f64>,
+    dblock: Vec<f64>,
 }
 
 /// The numbers of a case, each rounded to f32.
@@ -81,6 +82,8 @@ struct Numbers {
     /// `[rank / groups, outputs]`.
     b: Vec<f64>,
     magnitude: Vec<f64>,
+    /// MiSS's, `[outputs, rank]`.
+    block: Vec<f64>,
     dy: Vec<f64>,
 }
 
@@ -118,6 +121,7 @@ impl Case {
             a: numbers(seen * self.d_in() * self.rank, 4),
             b: numbers(self.rank / self.groups * self.outputs, 5),
             magnitude: numbers(self.outputs, 6).iter().map(|value| value + 1.5).collect(),
+            block: numbers(self.outputs * self.rank, 8),
             dy: numbers(outputs, 7),
         }
     }
@@ -137,8 +141,17 @@ impl Numbers {
         Some((row * self.case.places() + place) * rank + group * (rank / groups) + k)
     }
 
+    /// Where MiSS's block has what an output sees of a channel; none where it sees it not.
+    fn at_block(&self, output: usize, channel: usize, place: usize) -> Option<usize> {
+        let Case { channels, outputs, groups, rank, .. } = self.case;
+        let own = channels / groups;
+        let is_seen = channel / own == output / (outputs / groups);
+        let row = channel % own * self.case.places() + place;
+        is_seen.then_some(output * rank + row % rank)
+    }
+
     /// Over all channels, `[outputs, channels, places]`: the weight, and the change without its scale.
-    fn dense(&self) -> (Vec<f64>, Vec<f64>) {
+    fn dense(&self, method: Method) -> (Vec<f64>, Vec<f64>) {
         let Case { channels, outputs, groups, rank, .. } = self.case;
         let (places, own) = (self.case.places(), channels / groups);
         let mut weight = vec![0.0; outputs * channels * places];
@@ -149,6 +162,11 @@ impl Numbers {
                     let at = (output * channels + channel) * places + place;
                     if channel / own == output / (outputs / groups) {
                         weight[at] = self.weight[(output * own + channel % own) * places + place];
+                    }
+                    if method == Method::Miss {
+                        let block = self.at_block(output, channel, place);
+                        change[at] = block.map_or(0.0, |block| self.block[block]);
+                        continue;
                     }
                     for k in 0..rank / groups {
                         if let Some(a) = self.at_a(output, k, channel, place) {
@@ -223,13 +241,14 @@ impl Numbers {
         let Case { channels, outputs, groups, rank, .. } = self.case;
         let columns = channels * self.case.places();
         let positions: usize = self.case.positions().iter().product();
-        let (weight, change) = self.dense();
+        let (weight, change) = self.dense(method);
+        let scale = if method.scaled() { SCALE } else { 1.0 };
         let norms = self.norms();
         let gain = |output: usize| match method {
             Method::Dora => self.magnitude[output] / norms[output],
             _ => 1.0,
         };
-        let turned: Vec<f64> = weight.iter().zip(&change).map(|(w, c)| w + SCALE * c).collect();
+        let turned: Vec<f64> = weight.iter().zip(&change).map(|(w, c)| w + scale * c).collect();
         let kernel: Vec<f64> =
             turned.iter().enumerate().map(|(at, v)| gain(at / columns) * v).collect();
         let bias = |at: usize| self.bias[at / positions % outputs];
@@ -243,10 +262,14 @@ impl Numbers {
         });
         let (mut da, mut db) = (vec![0.0; self.a.len()], vec![0.0; self.b.len()]);
         let mut dm = vec![0.0; outputs];
+        let mut dblock = vec![0.0; self.block.len()];
         for (at, dk) in dk.iter().enumerate() {
             let (output, tap) = (at / columns, at % columns);
             let (channel, place) = (tap / self.case.places(), tap % self.case.places());
             dm[output] += dk * turned[at] / norms[output];
+            if let Some(block) = self.at_block(output, channel, place) {
+                dblock[block] += dk;
+            }
             for k in 0..rank / groups {
                 if let Some(a) = self.at_a(output, k, channel, place) {
                     let b = k * outputs + output;
@@ -255,7 +278,7 @@ impl Numbers {
                 }
             }
         }
-        Expected { y, dx, da, db, dm }
+        Expected { y, dx, da, db, dm, dblock }
     }
 
     fn conv(&self, device: &Device) -> Conv2d {
@@ -284,6 +307,7 @@ impl Numbers {
             let values = match factor.name {
                 "a" => &self.a,
                 "b" => &self.b,
+                "block" => &self.block,
                 _ => &self.magnitude,
             };
             values.iter().map(|value| *value as f32).collect()
@@ -321,11 +345,13 @@ fn convolving() -> impl Iterator<Item = Method> {
 
 #[test]
 fn outputs_and_all_gradients_are_those_of_float64() {
-    assert_eq!(convolving().collect::<Vec<_>>(), [Method::Lora, Method::Dora]);
+    let all = [Method::Lora, Method::Dora, Method::Miss, Method::LoraFa];
+    assert_eq!(convolving().collect::<Vec<_>>(), all);
     let device = device().autodiff();
     for case in CASES {
         let numbers = case.numbers();
-        for method in convolving() {
+        // MiSS has no factor that could see the channels of other groups.
+        for method in convolving().filter(|method| !case.crossing || *method != Method::Miss) {
             let what = |part: &str| format!("{case:?} {method} {part}");
             let expected = numbers.expected(method);
             let plain = numbers.conv(&device);
@@ -340,9 +366,17 @@ fn outputs_and_all_gradients_are_those_of_float64() {
                 check(&what(&format!("{path} y")), y.clone(), &expected.y);
                 let grads = (y * dy.clone()).sum().backward();
                 check(&what(&format!("{path} dx")), x.grad(&grads).unwrap(), &expected.dx);
-                let factor = |name| adapter.factor::<2>(name).unwrap().val().grad(&grads).unwrap();
-                check(&what(&format!("{path} dA")), factor("a"), &expected.da);
-                check(&what(&format!("{path} dB")), factor("b"), &expected.db);
+                let factors =
+                    [("a", &expected.da), ("b", &expected.db), ("block", &expected.dblock)];
+                for (name, expected) in factors {
+                    let Some(factor) = adapter.factor::<2>(name) else { continue };
+                    let grad = factor.val().grad(&grads);
+                    let trained = method.factor(name).unwrap().trained;
+                    assert_eq!(grad.is_some(), trained, "{}", what(name));
+                    if let Some(grad) = grad {
+                        check(&what(&format!("{path} d{name}")), grad, expected);
+                    }
+                }
                 if let Some(magnitude) = adapter.factor::<1>("magnitude") {
                     let grad = magnitude.val().grad(&grads).unwrap();
                     check(&what(&format!("{path} dm")), grad, &expected.dm);
@@ -403,6 +437,7 @@ fn one_and_three_dimensions_are_what_their_composed_forward_gives() {
                 match factor.name {
                     "a" => next(sizes[0] * 6),
                     "b" => next(6 / kernel.groups * sizes[1]),
+                    "block" => next(6 * sizes[1]),
                     _ => next(sizes[1]),
                 }
             })
@@ -437,9 +472,21 @@ fn a_fresh_adapter_starts_at_the_base_with_pefts_bounds() {
     let base = values(conv.forward(x.clone()));
     for method in convolving() {
         for init in [Init::Kaiming, Init::Gaussian] {
+            if init != Init::Kaiming && !method.drawn() {
+                continue;
+            }
             let config = AdapterConfig::new(4).with_method(method).with_init(init);
             let fresh =
                 |seed| Adapter::init_convolution("x", &config, &weight, &kernel, seed).unwrap();
+            if !method.drawn() {
+                assert!(
+                    values(fresh(3).factor::<2>("block").unwrap().val()).iter().all(|v| *v == 0.0)
+                );
+                let adapted = attach(conv.clone(), "weight", fresh(3)).unwrap();
+                near(method, values(adapted.lora_forward(x.clone())), base.clone());
+                near(method, values(adapted.forward(x.clone())), base.clone());
+                continue;
+            }
             let a = values(fresh(3).factor::<2>("a").unwrap().val());
             assert_eq!(a, values(fresh(3).factor::<2>("a").unwrap().val()));
             assert_ne!(a, values(fresh(4).factor::<2>("a").unwrap().val()));
@@ -471,10 +518,13 @@ fn what_no_convolutions_adapter_can_be_is_refused() {
     assert_eq!(rank, LoraError::Groups { rank: 6, groups: 4 });
     assert!(rank.to_string().contains("use a rank that 4 divides (4 or 8)"), "{rank}");
     assert!(refused(AdapterConfig::new(3)).to_string().contains("divides (4)"));
-    for method in [Method::Miss, Method::LoraFa] {
-        let error = refused(AdapterConfig::new(4).with_method(method));
-        assert_eq!(error, LoraError::ConvolutionMethod { method });
-    }
+    let method = Method::LoraBias;
+    let error = refused(AdapterConfig::new(4).with_method(method));
+    assert_eq!(error, LoraError::ConvolutionMethod { method });
+    // MiSS deals no rank out: each group has all of it, as far as an output sees so many inputs.
+    let miss = |rank| AdapterConfig::new(rank).with_method(Method::Miss);
+    assert_eq!(refused(miss(3)), LoraError::Shards { rank: 3, d_in: 2 });
+    Adapter::init_convolution("x", &miss(2), &weight, &kernel, 0).unwrap();
     for init in [Init::Pissa, Init::Olora, Init::Orthogonal] {
         let error = refused(AdapterConfig::new(4).with_init(init));
         assert_eq!(error, LoraError::ConvolutionInit { init });

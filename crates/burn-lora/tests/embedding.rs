@@ -186,3 +186,48 @@ fn what_an_embedding_cannot_have_is_refused_with_the_way_out() {
     let pissa = refused(AdapterConfig::new(2).with_init(Init::Pissa)).to_string();
     assert!(pissa.contains("pissa") && pissa.contains("leave the embedding out"), "{pissa}");
 }
+
+/// PEFT's `ensure_weight_tying`: the head computes with the changed table, and both ends teach the factors.
+#[test]
+fn a_head_that_is_tied_computes_with_the_changed_table_and_learns() {
+    let device = device().autodiff();
+    let plain = table(&device).no_grad();
+    let tied = moved("one", Method::Lora, &plain).with_tied(true);
+    assert!(tied.is_tied() && !moved("one", Method::Dora, &plain).with_tied(true).is_tied());
+    let adapted = attach(plain.clone(), "weight", tied).unwrap();
+    let adapter = sets(&adapted)[0].1.get("one").unwrap().clone();
+    let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Default, &device);
+    let hidden = random([4, SIZES.d_out]);
+    let of_rows = random([6, SIZES.d_out]);
+    let of_logits = random([4, SIZES.d_in]);
+    let learn = |rows: Tensor<3>, head: &dyn Fn(Tensor<2>) -> Tensor<2>| {
+        let hidden = hidden.clone().require_grad();
+        let logits = head(hidden.clone());
+        let rows = rows.reshape([6, SIZES.d_out]);
+        let loss = (rows * of_rows.clone()).sum() + (logits.clone() * of_logits.clone()).sum();
+        let grads = loss.backward();
+        let of = |name| adapter.factor::<2>(name).unwrap().val().grad(&grads).unwrap();
+        [logits, of("a"), of("b"), hidden.grad(&grads).unwrap()]
+    };
+    let ours = learn(embed(&adapted, ids(&device)), &|hidden| unembed(&adapted, hidden));
+    let composed = learn(adapted.forward(ids(&device)), &|hidden| {
+        hidden.matmul(adapted.weight.val().transpose())
+    });
+    for (what, (ours, theirs)) in
+        ["logits", "dA", "dB", "dhidden"].into_iter().zip(ours.into_iter().zip(composed))
+    {
+        check_close(what, ours.inner(), theirs.inner());
+    }
+
+    // At the start the head is the table's, and it would learn at once: B is drawn as the head's A is.
+    let config = AdapterConfig::new(SIZES.rank);
+    let fresh = Adapter::init_tied_embedding("x", &config, &plain.weight, 3).unwrap();
+    let b = values(fresh.factor::<2>("b").unwrap().val());
+    let bound = 1.0 / (SIZES.d_out as f32).sqrt();
+    assert!(b.iter().all(|value| value.abs() <= bound) && b.iter().any(|value| *value != 0.0));
+    let fresh = attach(plain.clone(), "weight", fresh).unwrap();
+    assert_eq!(values(unembed(&fresh, hidden.clone())), values(unembed(&plain, hidden.clone())));
+    let dora = config.with_method(Method::Dora);
+    let error = Adapter::init_tied_embedding("x", &dora, &plain.weight, 3).unwrap_err();
+    assert_eq!(error, LoraError::TiedMethod { method: Method::Dora });
+}

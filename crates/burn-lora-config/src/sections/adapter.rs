@@ -84,8 +84,10 @@ keys! {
         alpha_pattern: Patterns<f64> = Patterns::default(), patterns(number(0.0..));
         /// Modules trained whole and saved beside the factors; a classification head always is.
         modules_to_save: Vec<String> = vec![], names("module names");
-        /// Tokens whose rows of the token table are trained and saved beside the factors (a head that is the table follows them): a list, or a table of lists by the name of an embedding. Not with `miss`.
+        /// Tokens whose rows of the token table are trained and saved beside the factors (a head that is the table follows them): a list, or a table of lists by the name of an embedding, or of a head that is a layer of its own. Not with `miss`.
         trainable_token_indices: TokenIndices = TokenIndices::default(), tokens();
+        /// Adapt the token table and a head that is the table as one, where `targets` name either; with `lora` alone. Otherwise an adapter on the table leaves such a head as it was.
+        ensure_weight_tying: bool = false, flag();
         /// Biases of the base that are trained and saved beside the factors: those of adapted layers (`lora_only`), or every one, of norms too.
         bias: Bias = Bias::None, word();
     }
@@ -116,7 +118,8 @@ pub(crate) fn meaningless(method: Method) -> impl Iterator<Item = &'static str> 
     } else {
         &["rank_pattern", "alpha_pattern", "trainable_token_indices"]
     };
-    scale.iter().chain(start).chain(by_layer).copied()
+    let head: &'static [&'static str] = if method.ties() { &[] } else { &["ensure_weight_tying"] };
+    scale.iter().chain(start).chain(by_layer).chain(head).copied()
 }
 
 impl Part for AdapterSection {
@@ -195,7 +198,8 @@ fn targets() -> Allowed<Targets> {
 fn tokens() -> Allowed<TokenIndices> {
     let ids = Rc::new(list(whole::<usize>(0..)));
     let of_table = Rc::clone(&ids);
-    let words = "list of token numbers, or table of such lists by the name of an embedding";
+    let words =
+        "list of token numbers, or table of such lists by the name of an embedding or a head";
     let read = move |given: &Spanned<DeValue<'_>>| match given.get_ref() {
         DeValue::Table(_) => Ok(entries(given, &of_table)?.into_iter().collect()),
         _ => Ok(TokenIndices::Table(of_table.read(given)?)),

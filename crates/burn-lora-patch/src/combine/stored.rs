@@ -10,9 +10,10 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::targets::of_rank;
 use super::{CombineProblem, Factors, Scales};
+use crate::config::HEAD;
 use crate::error::PatchError;
 use crate::peft::files::{self, write_whole};
-use crate::peft::keys::prefixed;
+use crate::peft::keys::{of_tied_head, prefixed, transpose};
 use crate::peft::{CONFIG_FILE, PeftConfig, TENSORS_FILE, plain_key, read_config, usable};
 
 /// What follows the path of an embedding in the keys of its factors, A first.
@@ -96,7 +97,11 @@ impl StoredAdapter {
         let tensors = SafeTensors::deserialize(&bytes)
             .map_err(|error| PatchError::damaged(&path, &error.to_string()))?;
         usable(&tensors, &path, 1.0)?;
-        let (pairs, whole) = sorted(&tensors);
+        let (mut pairs, whole) = sorted(&tensors);
+        if config.ensure_weight_tying && pairs.keys().any(|(_, keys)| *keys == EMBEDDING) {
+            // They are the table's, turned, and are written so again.
+            pairs.retain(|(layer, _), _| layer != HEAD);
+        }
         let scales = Scales::of(&config, dir)?;
         let mut layers = BTreeMap::new();
         for ((layer, keys), pair) in pairs {
@@ -150,6 +155,12 @@ impl StoredAdapter {
         write_whole(&path, text.as_bytes())
     }
 
+    /// The table with an adapter that is the head's, too.
+    fn tied(&self) -> Option<(&String, &StoredLayer)> {
+        let tied = self.config.ensure_weight_tying && !self.layers.contains_key(HEAD);
+        self.layers.iter().find(|(_, layer)| tied && layer.place.keys == EMBEDDING)
+    }
+
     /// The bytes of the tensor file.
     fn tensors(&self) -> Result<Vec<u8>, PatchError> {
         let bytes = |values: &[f64]| -> Vec<u8> {
@@ -160,6 +171,18 @@ impl StoredAdapter {
             let [a, b] = place.keys.map(|key| prefixed(path, key));
             tensors.push((a, Dtype::F32, place.shape_a(factors.rank), bytes(&factors.a)));
             tensors.push((b, Dtype::F32, place.shape_b(factors.rank), bytes(&factors.b)));
+        }
+        if let Some((table, StoredLayer { factors, .. })) = self.tied() {
+            let [(a, _), (b, _)] = of_tied_head(table);
+            let Factors { rank, d_in, d_out, .. } = *factors;
+            let turned = [
+                (a, [rank, d_out], transpose(&factors.b, d_out, rank)),
+                (b, [d_in, rank], transpose(&factors.a, rank, d_in)),
+            ];
+            tensors.extend(
+                turned
+                    .map(|(key, shape, values)| (key, Dtype::F32, shape.to_vec(), bytes(&values))),
+            );
         }
         for WholeTensor { key, dtype, shape, bytes } in &self.whole {
             tensors.push((key.clone(), *dtype, shape.clone(), bytes.clone()));

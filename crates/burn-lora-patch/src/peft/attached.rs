@@ -61,6 +61,11 @@ impl Attached {
         tables.map(|(table, tokens)| (table.to_owned(), tokens.to_vec())).collect()
     }
 
+    /// The table whose adapter the head, that is the table, computes with.
+    pub(super) fn tied(&self) -> Option<&str> {
+        self.layers().find(|(_, adapter)| adapter.is_tied()).map(|(layer, _)| layer)
+    }
+
     /// What hangs on layers and tables.
     fn parts(&self) -> impl Iterator<Item = (&str, &Adapter)> {
         self.sets.iter().filter_map(|(layer, set)| Some((layer.as_str(), set.get(&self.name)?)))
@@ -84,6 +89,7 @@ impl Attached {
             config.rank_pattern = Patterns::exact(&ranks, first.written_rank());
             config.alpha_pattern = Patterns::exact(&alphas, alpha(first));
             config.trainable_token_indices = self.tokens().into_iter().collect();
+            config.ensure_weight_tying = self.tied().is_some();
             PeftConfig::new(&config)
         })
     }
@@ -154,6 +160,11 @@ pub(super) fn check_settings(
             let (configured, attached) = (configured.to_string(), attached.to_string());
             Err(PatchError::Mismatch { setting, layer: layer.to_owned(), configured, attached })
         };
+        let is_tied = config.ensure_weight_tying
+            && tokens::tied_table(scan).is_some_and(|table| table.path == layer);
+        if adapter.is_tied() != is_tied {
+            return mismatch("ensure_weight_tying", &is_tied, &adapter.is_tied());
+        }
         let settings = settings.of(layer);
         // A kind that PEFT saves as another one is described as that.
         if adapter.method().saved_as() != settings.method.saved_as() {

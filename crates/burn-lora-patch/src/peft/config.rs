@@ -32,8 +32,8 @@ pub struct PeftConfig {
     pub bias: String,
     /// Settings of the initialisation CorDA.
     pub corda_config: Value,
-    /// Keeps a table and the head that shares it tied, which they are here in any case: a file in which a table is trained
-    /// apart from its head is refused.
+    /// Keeps a table and the head that shares it tied: an adapter on the table is one on the head, too. What is trained whole, and
+    /// rows of tokens, are tied here in any case: a file in which a table is trained apart from its head is refused.
     pub ensure_weight_tying: bool,
     /// Settings of the initialisation EVA.
     pub eva_config: Value,

@@ -49,6 +49,7 @@ impl PeftConfig {
         let mut file = Self {
             base_model_name_or_path: config.base_model.clone(),
             bias: bias_word(method.peft_type(), config.bias).to_owned(),
+            ensure_weight_tying: config.ensure_weight_tying,
             exclude_modules: exclude,
             init_lora_weights: match adapter.init {
                 Init::Kaiming => Value::Bool(true),
@@ -191,6 +192,7 @@ impl PeftConfig {
             .cloned()
             .collect();
         config.trainable_token_indices = tokens.unwrap_or_default();
+        config.ensure_weight_tying = self.ensure_weight_tying;
         config.bias = bias.unwrap_or_default();
         config.task_type = task_type;
         config.base_model = self.base_model_name_or_path.clone();

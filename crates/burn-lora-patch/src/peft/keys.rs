@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use burn_lora::{Factor, FactorPath, Kernel, Method, Sizes};
 
+use crate::config::HEAD;
 use crate::error::KeyProblem;
 use crate::layout::Layout;
 use crate::path::{join, last_segment, parent};
@@ -260,6 +261,17 @@ fn key_in(factor: &'static Factor, table: bool) -> &'static str {
     if table { factor.table_key } else { factor.key }
 }
 
+/// The keys of the factors of a head that is a table with an adapter, each with that of the table's factor which it is, turned.
+pub(crate) fn of_tied_head(table: &str) -> [(String, String); 2] {
+    // The table's change is A B, and the head's the same the other way round: Bᵀ Aᵀ.
+    let factor = |name| Method::default().factor(name);
+    [("a", "b"), ("b", "a")].map(|(own, of)| {
+        let own = factor(own).map_or("", |factor| factor.key);
+        let of = factor(of).map_or("", |factor| factor.table_key);
+        (prefixed(HEAD, own), prefixed(table, of))
+    })
+}
+
 /// The key of a linear layer's factor.
 pub fn factor_key(layer: &str, factor: &Factor) -> String {
     prefixed(layer, factor.key)
@@ -294,7 +306,7 @@ pub(crate) fn prefixed(module: &str, name: &str) -> String {
 }
 
 /// `[rows, columns]` to `[columns, rows]`.
-pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(crate) fn transpose<T: Copy>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
     let mut transposed = Vec::with_capacity(values.len());
     for column in 0..columns {
         transposed.extend((0..rows).map(|row| values[row * columns + column]));

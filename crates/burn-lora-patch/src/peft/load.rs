@@ -14,7 +14,7 @@ use super::attached::{Attached, check_settings, unstoppable};
 use super::config::{PeftConfig, read_config};
 use super::files::{CONFIG_FILE, TENSORS_FILE, read, usable};
 use super::foreign::foreign;
-use super::keys::{Part, Slot, crossing, prefixed};
+use super::keys::{Part, Slot, crossing, of_tied_head, prefixed, transpose};
 use super::moved;
 use super::save::shared_table;
 use super::unwrap::{MAGNITUDE, one_cause, unwrapped};
@@ -110,7 +110,8 @@ pub fn load<M: Module>(
     let mut plan = Plan::with_weights(model, &config, Unmatched::Reported)?;
     let slots = slots(&plan);
     let apart = apart(&file, &plan.scan, &slots, &config);
-    let mut values = values(dir, &slots, apart, config.largest_scale())?;
+    let tied = plan.selection.tied.as_deref();
+    let mut values = values(dir, &slots, Head { apart, tied }, config.largest_scale())?;
 
     let mut of_all_groups = Vec::new();
     let mut sets = plan.sets(model, &file, |linear, weight| {
@@ -137,15 +138,19 @@ pub fn load<M: Module>(
             Some(kernel) => {
                 Adapter::convolution_from_values(name, settings, weight, kernel, values)?
             }
-            None => Adapter::from_values(name, settings, weight, values)?,
+            None => Adapter::from_values(name, settings, weight, values)?
+                .with_tied(plan.is_tied(&linear)),
         };
         Ok(if options.trainable { adapter } else { adapter.no_grad() })
     })?;
-    sets.extend(plan.token_sets(model, &file, |path, tokens, table| {
-        let slot = rows_of(&plan, path);
+    sets.extend(plan.token_sets(model, &file, |layer, tokens, weight| {
+        let slot = rows_of(&plan, &layer.path);
         let rows = slot.and_then(|slot| Some(slot.stored(values.remove(&slot.key)?)));
         let rows = rows.unwrap_or_default();
-        let adapter = Adapter::tokens_from_values(&config.name, tokens, table, rows)?;
+        let adapter = match layer.table {
+            true => Adapter::tokens_from_values(&config.name, tokens, weight, rows)?,
+            false => Adapter::head_tokens_from_values(&config.name, tokens, weight, rows)?,
+        };
         Ok(if options.trainable { adapter } else { adapter.no_grad() })
     })?);
     let saved = slots
@@ -197,7 +202,8 @@ pub fn load_into<M: Module>(
     check_settings(&attached, &config, &scan)?;
     let slots = attached.slots(&scan, &config)?;
     let apart = apart(&file, &scan, &slots, &config);
-    let values = values(dir, &slots, apart, config.largest_scale())?;
+    let head = Head { apart, tied: attached.tied() };
+    let values = values(dir, &slots, head, config.largest_scale())?;
     let origin = || dir.join(TENSORS_FILE).display().to_string();
     crossing(&slots, &values)
         .map_err(|problem| PatchError::Keys { origin: origin(), problems: vec![problem] })?;
@@ -211,12 +217,20 @@ fn apart(file: &PeftConfig, scan: &Scan, slots: &[Slot], config: &LoraConfig) ->
     if file.ensure_weight_tying { None } else { shared_table(scan, slots, config) }
 }
 
+/// What is known of the head of a model whose head is its token table.
+struct Head<'a> {
+    /// The key of the table, where PEFT trained it apart: it has to be there twice.
+    apart: Option<String>,
+    /// The table whose adapter is the head's.
+    tied: Option<&'a str>,
+}
+
 /// The tensors of the directory by key, which must be exactly those that there are places for; no scale is above
-/// `scale`. A table that is `apart` from its head has to be there twice.
+/// `scale`.
 fn values(
     dir: &Path,
     slots: &[Slot],
-    apart: Option<String>,
+    Head { apart, tied }: Head<'_>,
     scale: f64,
 ) -> Result<BTreeMap<String, Vec<f32>>, PatchError> {
     let bytes = read(dir, TENSORS_FILE)?;
@@ -232,7 +246,18 @@ fn values(
         });
     }
 
-    let copy = tied_copy(&tensors, slots);
+    let of_head = tied.map(of_tied_head).map(Vec::from).unwrap_or_default();
+    if let Some(key) = untied(&tensors, &of_head) {
+        let (origin, problems) = (path.display().to_string(), vec![KeyProblem::Untied { key }]);
+        return Err(PatchError::Keys { origin, problems });
+    }
+    let mut copies: BTreeSet<String> = of_head.into_iter().map(|(key, _)| key).collect();
+    copies.extend(
+        ["weight", "base_layer.weight"]
+            .map(|name| tied_copy(name, &tensors, slots))
+            .into_iter()
+            .flatten(),
+    );
     let has_head = tensors.contains_key(&format!("{}.weight", prefixed("", HEAD)));
     if let Some(key) = apart.filter(|key| !has_head && tensors.contains_key(key)) {
         let (origin, problems) = (path.display().to_string(), vec![KeyProblem::Apart { key }]);
@@ -242,7 +267,7 @@ fn values(
     let tensors = || {
         tensors.iter().filter(|(key, view)| {
             !key.ends_with(".num_batches_tracked")
-                && copy.as_ref() != Some(*key)
+                && !copies.contains(*key)
                 && !(is_of_tokens(key) && view.shape().first() == Some(&0))
         })
     };
@@ -283,10 +308,34 @@ fn values(
     Ok(values)
 }
 
+/// The key of a factor of a tied head that is not what the table's is, turned.
+fn untied(
+    tensors: &BTreeMap<String, TensorView<'_>>,
+    of_head: &[(String, String)],
+) -> Option<String> {
+    let differs = |(head, table): &&(String, String)| {
+        let (Some(head), Some(table)) = (tensors.get(head), tensors.get(table)) else {
+            return false;
+        };
+        let turned = match *table.shape() {
+            [rows, columns] if head.shape() == [columns, rows] => {
+                floats::values(table).map(|values| transpose(&values, rows, columns))
+            }
+            _ => None,
+        };
+        floats::values(head) != turned
+    };
+    of_head.iter().find(differs).map(|(key, _)| key.clone())
+}
+
 /// The key of a head that is saved beside a token table of the same values, where the model has no head of its own
 /// (`tie_word_embeddings`): PEFT writes both, and they are one.
-fn tied_copy(tensors: &BTreeMap<String, TensorView<'_>>, slots: &[Slot]) -> Option<String> {
-    let head = format!("{}.weight", prefixed("", HEAD));
+fn tied_copy(
+    name: &str,
+    tensors: &BTreeMap<String, TensorView<'_>>,
+    slots: &[Slot],
+) -> Option<String> {
+    let head = format!("{}.{name}", prefixed("", HEAD));
     let tied = !slots.iter().any(|slot| slot.key == head);
     let view = tensors.get(&head).filter(|_| tied)?;
     let same = |(key, other): (&String, &TensorView<'_>)| {
@@ -356,9 +405,13 @@ fn is_of_tokens(key: &str) -> bool {
 
 /// The place of the rows of a table that are trained.
 fn rows_of(plan: &Plan, path: &str) -> Option<Slot> {
-    let table = plan.scan.tables().iter().find(|table| table.path == path)?;
+    let mut layer = plan.scan.layers().iter().find(|layer| layer.path == path)?.clone();
+    if !layer.table {
+        // A head's outputs are the rows.
+        (layer.d_in, layer.d_out) = (layer.d_out, layer.d_in);
+    }
     let tokens = plan.selection.tokens.get(path)?;
-    Some(Slot::factor(Method::Tokens.factors().first()?, table, tokens.len()))
+    Some(Slot::factor(Method::Tokens.factors().first()?, &layer, tokens.len()))
 }
 
 /// A wrong shape is a wrong rank where a factor differs in nothing else, and means added tokens where an embedding

@@ -11,17 +11,18 @@ use super::attached::{Attached, check_settings};
 use super::config::{Modules, PeftConfig};
 use super::convert::{whole_or_not, written};
 use super::files::{CONFIG_FILE, TENSORS_FILE, write_whole};
-use super::keys::{Slot, prefixed};
+use super::keys::{NamedTensor, Slot, of_tied_head, prefixed, transpose};
 use super::moved;
 use crate::config::{HEAD, LoraConfig, TaskType};
 use crate::error::PatchError;
-use crate::path::{is_named, join};
+use crate::path::{is_named, join, last_segment};
 use crate::report::LayerStatus;
 use crate::scan::Scan;
 use crate::select::{Unmatched, select};
 use crate::settings::{Patterns, Settings};
-use crate::targets::{ALL_LINEAR, minimal_suffixes};
+use crate::targets::{ALL_LINEAR, FullMatch, minimal_suffixes};
 use crate::tensors::read;
+use crate::tokens::TABLE;
 
 /// Writes `adapter_model.safetensors` (f32) and then `adapter_config.json` into `dir`, which is made
 /// if need be. Each file is there whole or not at all, and never a configuration beside the tensors
@@ -91,6 +92,9 @@ fn write<M: Module>(
     let adapted = attached.layers().map(|(layer, _)| layer).collect();
     let mut resolved = resolved(config, &scan, &described, &adapted);
     resolved.ensure_weight_tying |= shared.is_some();
+    if attached.tied().is_some() {
+        name_head(&mut resolved);
+    }
     let tensors = serialized(model, attached, slots, shared)?;
     let text = resolved.to_json().map_err(|error| PatchError::Config {
         path: config_path.clone(),
@@ -170,6 +174,25 @@ fn resolved(
     config
 }
 
+/// PEFT ties where targets name `embed_tokens` or `lm_head`, whatever the table of a model is called.
+fn name_head(config: &mut PeftConfig) {
+    let names = [TABLE, HEAD];
+    match &mut config.target_modules {
+        Some(Modules::Names(targets)) => {
+            if !targets.iter().any(|target| names.contains(&last_segment(target))) {
+                targets.push(HEAD.to_owned());
+            }
+        }
+        Some(Modules::Pattern(pattern)) => {
+            let found = |name: &&str| FullMatch::new(pattern).is_ok_and(|it| it.is_match(name));
+            if !names.iter().any(found) {
+                *pattern = format!("(?:{pattern})|{HEAD}");
+            }
+        }
+        None => {}
+    }
+}
+
 /// PEFT writes patterns in the order of the alphabet and asks them in the order in which they stand, so that another one
 /// would hold for a layer that several match. Where that is so, the layers are written by name.
 fn in_pefts_order(config: &mut PeftConfig, described: &LoraConfig, adapted: &BTreeSet<&str>) {
@@ -190,6 +213,18 @@ fn in_pefts_order(config: &mut PeftConfig, described: &LoraConfig, adapted: &BTr
     config.alpha_pattern = written(&sorted.alpha_pattern, whole_or_not);
 }
 
+/// The factors of a head that is this table: PEFT has them beside the table's, turned.
+fn tied_head(table: &str, tensors: &[NamedTensor]) -> Vec<NamedTensor> {
+    let pairs = of_tied_head(table).into_iter();
+    let turned = pairs.filter_map(|(key, of)| {
+        let of = tensors.iter().find(|tensor| tensor.key == of)?;
+        let [rows, columns] = *of.shape.first_chunk::<2>()?;
+        let values = transpose(&of.values, rows, columns);
+        Some(NamedTensor { key, shape: vec![columns, rows], values })
+    });
+    turned.collect()
+}
+
 fn serialized<M: Module>(
     model: &M,
     attached: &Attached,
@@ -197,19 +232,22 @@ fn serialized<M: Module>(
     shared: Option<String>,
 ) -> Result<Vec<u8>, PatchError> {
     let mut values = read(model, slots.iter().map(|slot| slot.path.clone()).collect())?;
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = slots
+    let named = slots
         .into_iter()
         .filter_map(|slot| {
             let values = values.remove(&slot.path)?;
             Some(moved::named(&attached.sets, slot, values))
         })
+        .collect::<Result<Vec<_>, PatchError>>()?;
+    let of_head = attached.tied().map(|table| tied_head(table, &named)).unwrap_or_default();
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = named
+        .into_iter()
+        .chain(of_head)
         .map(|tensor| {
-            let tensor = tensor?;
-            let bytes: Vec<u8> =
-                tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            Ok((tensor.key, tensor.shape, bytes))
+            let bytes = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (tensor.key, tensor.shape, bytes)
         })
-        .collect::<Result<_, PatchError>>()?;
+        .collect();
     let head = prefixed("", &join(HEAD, "weight"));
     let taken = tensors.iter().any(|(key, _, _)| *key == head);
     let table = tensors.iter().find(|(key, _, _)| Some(key) == shared.as_ref() && !taken);

@@ -166,13 +166,53 @@ fn convolutions_are_adapted_where_targets_name_them_saved_as_pefts_and_merged() 
     }
 }
 
+/// LoRA-FA's A is frozen, and MiSS, which PEFT has for linear layers alone, deals no rank out to groups.
+#[test]
+fn miss_and_lora_fa_adapt_convolutions_too() {
+    for (method, trainable, warnings) in
+        [(Method::Miss, 4 * (8 + 6 + 5), 1), (Method::LoraFa, 4 * 8 + 4 / GROUPS * 6 + 4 * 5, 0)]
+    {
+        let base = Net::new(&cpu());
+        let before = scores(&base);
+        let (model, report) = base.clone().with_lora(&config(method)).unwrap();
+        assert_eq!(
+            (report.trainable(), report.warnings().len()),
+            (trainable, warnings),
+            "{report}"
+        );
+        near("start", &scores(&model), &before);
+        let model = with_trained_factors(model);
+        let adapted = scores(&model);
+        assert!(adapted.iter().zip(&before).any(|(ours, base)| (ours - base).abs() > 1e-2));
+        near("factored", &factored(&model), &adapted);
+
+        let dir = tempfile::tempdir().unwrap();
+        model.save_adapter(dir.path()).unwrap();
+        if method == Method::Miss {
+            let tensors = file(dir.path());
+            assert_eq!(tensors["base_model.model.second.miss_block"].0, [4, 6, 1, 1]);
+        }
+        let (loaded, _) = base.clone().load_adapter(dir.path()).unwrap();
+        assert_eq!(scores(&loaded), adapted);
+        let folded = model.clone().merge_and_unload_lora().unwrap();
+        near("for good", &scores(&folded), &adapted);
+        assert_eq!(bits(&model.unload_lora()), bits(&base));
+    }
+}
+
 #[test]
 fn three_steps_train_the_factors_of_an_unchanged_model_and_nothing_else() {
     let device = cpu().autodiff();
-    for method in [Method::Lora, Method::Dora] {
+    // A row of MiSS's block learns from many inputs at once.
+    for (method, trained, rate) in [
+        (Method::Lora, 6, 0.03),
+        (Method::Dora, 9, 0.03),
+        (Method::LoraFa, 3, 0.03),
+        (Method::Miss, 3, 0.003),
+    ] {
         let base = Net::new(&device);
         let (mut model, _) = base.clone().with_lora(&config(method)).unwrap();
-        assert_eq!(trainable_ids(&model).len(), if method == Method::Dora { 9 } else { 6 });
+        assert_eq!(trainable_ids(&model).len(), trained);
         assert!(tracked(&model).iter().all(|path| path.contains(".weight.lora.")));
         let loss = |model: &Net| {
             let scores = model.forward(images(&device));
@@ -183,7 +223,7 @@ fn three_steps_train_the_factors_of_an_unchanged_model_and_nothing_else() {
         let mut optimizer = SgdConfig::new().init();
         for _ in 0..3 {
             let grads = GradientsParams::from_grads(loss(&model).backward(), &model);
-            model = optimizer.step(0.03, model, grads);
+            model = optimizer.step(rate, model, grads);
         }
         assert!(value(loss(&model)) < first, "{method}");
         assert_eq!(bits(&model.unload_lora()), bits(&base));
@@ -208,7 +248,7 @@ fn names_pick_convolutions_and_all_linear_does_not() {
     let told = |config| plan(config).unwrap_err().to_string();
     let misspelt = told(LoraConfig::new(2).with_targets(["secnd"]));
     assert!(misspelt.contains("did you mean `second`?"), "{misspelt}");
-    let kind = told(LoraConfig::new(2).with_targets(["first"]).with_method(Method::Miss));
+    let kind = told(LoraConfig::new(2).with_targets(["first"]).with_method(Method::LoraBias));
     let part = "names a convolution (`first`): this kind of adapter is for linear layers";
     assert!(kind.contains(part), "{kind}");
     let rank = told(LoraConfig::new(3).with_targets(["second"]));

@@ -3,16 +3,19 @@
 use std::fs;
 
 use burn::module::Module;
-use burn_lora::Method;
-use burn_lora_patch::peft::{self, LoadOptions, TENSORS_FILE};
+use burn::tensor::Tensor;
+use burn_lora::{Method, unembed};
+use burn_lora_patch::peft::{self, LoadOptions, Modules, TENSORS_FILE};
 use burn_lora_patch::{
-    LayerStatus, LoraConfig, PatchError, Targets, TaskType, merge, merge_and_unload, patch, plan,
-    unload, unmerge,
+    KeyProblem, LayerStatus, LoraConfig, PatchError, Targets, TaskType, merge, merge_and_unload,
+    patch, plan, unload, unmerge,
 };
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 
 use crate::mlp::{
-    Body, HIDDEN, Mlp, VOCABULARY, WIDTH, bits, config, cpu, logits, with_trained_factors,
+    Body, HIDDEN, Mlp, ToVec, VOCABULARY, WIDTH, bits, config, cpu, logits, params,
+    with_trained_factors,
 };
 
 fn of_embedding(method: Method) -> LoraConfig {
@@ -88,12 +91,7 @@ fn the_table_that_peft_saves_beside_the_factors_is_read() {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let values: Vec<u8> =
         (0..VOCABULARY * WIDTH).flat_map(|at| (at as f32 / 10.0).to_le_bytes()).collect();
-    let table = safetensors::tensor::TensorView::new(
-        safetensors::Dtype::F32,
-        vec![VOCABULARY, WIDTH],
-        &values,
-    )
-    .unwrap();
+    let table = TensorView::new(safetensors::Dtype::F32, vec![VOCABULARY, WIDTH], &values).unwrap();
     let mut tensors = file.tensors();
     tensors.push(("base_model.model.model.embed.base_layer.weight".to_owned(), table));
     fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
@@ -173,4 +171,116 @@ fn a_table_that_is_trained_whole_and_is_the_head_is_saved_as_both() {
         peft::load(&mut loaded, dir.path(), &LoadOptions::new()).unwrap();
         assert_eq!(bits(&loaded), bits(&model));
     }
+}
+
+/// The head of a body, for a row that is not zero.
+fn head(body: &Body) -> Vec<f32> {
+    let hidden = Tensor::<2>::from_data([[0.5, -1.0, 0.25, 2.0, 0.0, 1.5]], &cpu());
+    unembed(&body.embed, hidden).into_data().to_vec_f32()
+}
+
+fn tied(targets: &[&str]) -> LoraConfig {
+    let config = config(Targets::names(targets.iter().copied())).with_task_type(TaskType::CausalLm);
+    config.with_ensure_weight_tying(true)
+}
+
+/// PEFT's `ensure_weight_tying`: the head's A is the table's B and its B the table's A, turned.
+#[test]
+fn a_table_and_the_head_that_it_is_are_adapted_as_one() {
+    for name in ["embed", "lm_head"] {
+        let mut model = body();
+        let before = head(&model);
+        let report = patch(&mut model, &tied(&[name, "0.fc1"])).unwrap();
+        assert!(report.warnings().is_empty(), "{report}");
+        assert!(report.layers().iter().any(|it| it.path == "embed" && it.tied));
+        assert_eq!(head(&model), before, "nothing changes at the start");
+        let model = with_trained_factors(model);
+
+        // By hand, in f64: hidden (W + scale A B)ᵀ.
+        let all = params(&model);
+        let of = |name: &str| all[&format!("embed.weight{name}")].0.clone();
+        let (table, a, b) =
+            (of(""), of(".lora.adapters.0.factors.Lora.a"), of(".lora.adapters.0.factors.Lora.b"));
+        let hidden = [0.5, -1.0, 0.25, 2.0, 0.0, 1.5];
+        let found = head(&model);
+        let own: Vec<f64> = (0..VOCABULARY)
+            .map(|token| {
+                let value = |at: usize| {
+                    let low =
+                        (0..2).map(|k| f64::from(a[token * 2 + k]) * f64::from(b[k * WIDTH + at]));
+                    f64::from(table[token * WIDTH + at]) + 2.0 * low.sum::<f64>()
+                };
+                (0..WIDTH).map(|at| hidden[at] * value(at)).sum()
+            })
+            .collect();
+        for (found, own) in found.iter().zip(&own) {
+            assert!((f64::from(*found) - own).abs() < 1e-5, "{found} {own}");
+        }
+        // Merged for good, the table is both.
+        let folded = merge_and_unload(model.clone()).unwrap();
+        for (folded, own) in head(&folded).iter().zip(&own) {
+            assert!((f64::from(*folded) - own).abs() < 1e-5, "{folded} {own}");
+        }
+        let mut merged = model.clone();
+        merge(&mut merged).unwrap();
+        for (merged, own) in head(&merged).iter().zip(&own) {
+            assert!((f64::from(*merged) - own).abs() < 1e-5, "{merged} {own}");
+        }
+        unmerge(&mut merged).unwrap();
+        assert_eq!(bits(&merged), bits(&model));
+
+        let dir = tempfile::tempdir().unwrap();
+        peft::save(&model, dir.path(), &peft::config_of(&model, None).unwrap()).unwrap();
+        let written = peft::read_config(dir.path()).unwrap();
+        assert!(written.ensure_weight_tying);
+        // PEFT ties no table by another name than `embed_tokens`, but one whose head is named.
+        let Some(Modules::Names(targets)) = written.target_modules else { panic!("names") };
+        assert!(targets.contains(&"lm_head".to_owned()), "{targets:?}");
+        let path = dir.path().join(TENSORS_FILE);
+        let bytes = fs::read(&path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let values = |key: &str| {
+            let view = file.tensor(&format!("base_model.model.{key}")).unwrap();
+            let floats = view.data().as_chunks::<4>().0.iter().map(|it| f32::from_le_bytes(*it));
+            (view.shape().to_vec(), floats.collect::<Vec<f32>>())
+        };
+        // A lies [rows, rank] and B [rank, d] here, which is what the head's B and A are in a file.
+        assert_eq!(values("lm_head.lora_B.weight"), (vec![VOCABULARY, 2], a));
+        assert_eq!(values("lm_head.lora_A.weight"), (vec![2, WIDTH], b));
+        assert_eq!(values("embed.lora_embedding_A").0, [2, VOCABULARY]);
+        let mut loaded = body();
+        let report = peft::load(&mut loaded, dir.path(), &LoadOptions::new()).unwrap();
+        assert!(report.warnings().is_empty(), "{report}");
+        assert_eq!((bits(&loaded), head(&loaded)), (bits(&model), found));
+        let mut again = body();
+        patch(&mut again, &tied(&[name, "0.fc1"])).unwrap();
+        peft::load_into(&mut again, "default", dir.path()).unwrap();
+        assert_eq!(bits(&again), bits(&model));
+
+        // A head of other factors is another head.
+        let mut other = file.tensors();
+        let half = vec![0_u8; VOCABULARY * 2 * 4];
+        let at = other.iter().position(|(key, _)| key.ends_with("lm_head.lora_B.weight")).unwrap();
+        other[at].1 = TensorView::new(safetensors::Dtype::F32, vec![VOCABULARY, 2], &half).unwrap();
+        fs::write(&path, safetensors::serialize(other, None).unwrap()).unwrap();
+        let error = peft::load(&mut body(), dir.path(), &LoadOptions::new()).unwrap_err();
+        let PatchError::Keys { problems, .. } = &error else { panic!("{error}") };
+        let key = "base_model.model.lm_head.lora_B.weight".to_owned();
+        assert_eq!(*problems, [KeyProblem::Untied { key }]);
+    }
+}
+
+#[test]
+fn what_cannot_be_tied_is_refused_and_what_ties_nothing_is_told() {
+    let error = plan(&body(), &tied(&["embed"]).with_method(Method::Dora)).unwrap_err();
+    assert!(
+        error.to_string().contains("ensure_weight_tying has no meaning for dora on `embed`"),
+        "{error}"
+    );
+    let told = |config: &LoraConfig| plan(&body(), config).unwrap().to_string();
+    let nothing = "ensure_weight_tying ties nothing";
+    assert!(told(&tied(&["0.fc1"])).contains(nothing));
+    assert!(!told(&tied(&["0.fc1"]).with_modules_to_save(["embed"])).contains(nothing));
+    let own = plan(&Mlp::new(&cpu()), &tied(&["embed", "0.fc1"])).unwrap().to_string();
+    assert!(own.contains("the model's head is not its token table"), "{own}");
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::nn::Embedding;
 use burn::tensor::Tensor;
-use burn_lora::{Method, embed, unembed};
+use burn_lora::{LoraForward, Method, embed, unembed};
 use burn_lora_patch::peft::{self, CONFIG_FILE, LoadOptions, PeftConfig, TENSORS_FILE};
 use burn_lora_patch::{
     KeyProblem, LoraConfig, LoraModule, PatchError, Targets, TaskType, TokenIndices, merge,
@@ -123,8 +123,18 @@ fn what_is_no_row_of_an_embedding_is_refused_with_what_there_is() {
         &named("embd", vec![1]),
         "trainable_token_indices `embd` matches nothing: did you mean `embed`?",
     );
-    check(&named("0.fc1", vec![1]), "names `model.layers.0.fc1`, which is no embedding");
-    check(&named("lm_head", vec![1]), "names `lm_head`, which is no embedding");
+    check(
+        &named("0.fc1", vec![1]),
+        "names `model.layers.0.fc1`, which is no embedding and no head",
+    );
+    check(
+        &named("lm_head", vec![9]),
+        "of `lm_head`: token 9 is not in the table, whose rows are 0 to 6",
+    );
+    check(
+        &named("lm_head", vec![1]).with_targets(["lm_head", "0.fc1"]),
+        "`lm_head`, which a target gives an adapter",
+    );
     check(
         &of_tokens([1]).with_modules_to_save(["embed"]),
         "`model.embed`, which modules_to_save trains whole",
@@ -204,6 +214,72 @@ fn a_head_that_is_the_table_follows_its_rows_and_may_be_named_beside_it() {
     assert_eq!(both(vec![5, 2]).unwrap().tokens()[0].rows, 2);
     let error = both(vec![5]).unwrap_err().to_string();
     assert!(error.contains("`lm_head` has other tokens than the token table"), "{error}");
+}
+
+/// PEFT's `{"embed_tokens": [..], "lm_head": [..]}`: other tokens of each, for the two are apart.
+#[test]
+fn rows_of_a_head_of_its_own_are_trained_beside_those_of_the_table() {
+    let both = || {
+        let named = [("embed", vec![5, 2]), ("lm_head", vec![1, 6, 4])];
+        of_tokens(TokenIndices::from_iter(named))
+    };
+    let of_head = |model: &Mlp| {
+        let hidden = Tensor::<2>::from_data(
+            [[0.5, -1.0, 0.25, 2.0, 0.0, 1.5], [-0.5, 0.75, 1.0, -1.25, 0.5, 0.25]],
+            &model.lm_head.weight.device(),
+        );
+        model.lm_head.lora_forward(hidden)
+    };
+    let mut fresh = Mlp::new(&cpu().autodiff());
+    let report = patch(&mut fresh, &both()).unwrap();
+    assert!(report.to_string().contains("rows trained: 3 of lm_head (18 parameters)"), "{report}");
+    let before = of_head(&Mlp::new(&cpu())).into_data().to_vec_f32();
+    let found = of_head(&fresh);
+    for (after, before) in found.clone().into_data().to_vec_f32().iter().zip(&before) {
+        assert!((after - before).abs() < 1e-6, "nothing changes at the start: {after} {before}");
+    }
+    // The gradient of a trained output's row is the sum of what went in, and no other is there.
+    let at = "lm_head.weight.lora.adapters.0.factors.Tokens.rows";
+    assert!(tracked(&fresh).contains(&at.to_owned()));
+    let set = burn_lora::sets(&fresh.lm_head).remove(0).1;
+    let rows = set.get("default").unwrap().factor::<2>("rows").unwrap().val();
+    let grads = (found * 2.0).sum().backward();
+    let grad = rows.grad(&grads).unwrap().into_data().to_vec_f32();
+    let sums = [0.0, -0.25, 1.25, 0.75, 0.5, 1.75].map(|sum| 2.0 * sum);
+    for (at, grad) in grad.iter().enumerate() {
+        assert!((grad - sums[at / 3]).abs() < 1e-6, "{at}: {grad}");
+    }
+
+    let model = trained(&both());
+    let dir = tempfile::tempdir().unwrap();
+    model.save_adapter(dir.path()).unwrap();
+    let written = peft::read_config(dir.path()).unwrap().trainable_token_indices;
+    assert_eq!(written, serde_json::json!({"embed": [5, 2], "lm_head": [1, 6, 4]}));
+    let key = "base_model.model.lm_head.token_adapter.trainable_tokens_delta";
+    let (shape, rows) = tensor(dir.path(), key);
+    assert_eq!(shape, [3, WIDTH]);
+    let (loaded, _) = Mlp::new(&cpu()).load_adapter(dir.path()).unwrap();
+    assert_eq!(bits(&loaded), bits(&model));
+    let mut again = Mlp::new(&cpu());
+    patch(&mut again, &both()).unwrap();
+    peft::load_into(&mut again, "default", dir.path()).unwrap();
+    assert_eq!(bits(&again), bits(&model));
+
+    // Merged, the head is the base's with those rows in it, bit for bit: [d, outputs] here.
+    let adapted = of_head(&model).into_data().to_vec_f32();
+    assert_ne!(adapted, before);
+    let mut expected = params(&Mlp::new(&cpu()))["lm_head.weight"].0.clone();
+    for (row, token) in [1, 6, 4].into_iter().enumerate() {
+        for at in 0..WIDTH {
+            expected[at * VOCABULARY + token] = rows[row * WIDTH + at];
+        }
+    }
+    let folded = merge_and_unload(model.clone()).unwrap();
+    assert_eq!(params(&folded)["lm_head.weight"].0, expected);
+    for (folded, adapted) in of_head(&folded).into_data().to_vec_f32().iter().zip(&adapted) {
+        assert!((folded - adapted).abs() < 1e-5, "{folded} {adapted}");
+    }
+    assert_eq!(bits(&unload(model)), bits(&Mlp::new(&cpu())));
 }
 
 /// The head changed with the table, untold, where PEFT leaves it as it was.

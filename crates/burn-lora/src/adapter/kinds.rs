@@ -13,6 +13,7 @@ use super::tokens::Tokens;
 use super::{
     Adaptation, Factor, Given, Head, Initial, Input, Products, Rows, Sizes, Strength, Windows,
 };
+use crate::op::LowRank;
 use crate::{AdapterConfig, LoraError};
 
 macro_rules! kinds {
@@ -68,6 +69,11 @@ macro_rules! kinds {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::CONVOLVES,)+ }
             }
 
+            /// Whether the groups of a convolution have each its part of the rank.
+            fn is_dealt(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::DEALT,)+ }
+            }
+
             /// Whether its factors start as [`Init::default`](crate::Init::default) says and no other way.
             pub fn starts_by_default(self) -> bool {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::DEFAULT_START,)+ }
@@ -76,6 +82,11 @@ macro_rules! kinds {
             /// Whether a head that is the table which it hangs on computes with what it makes of it.
             pub fn is_followed(self) -> bool {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::FOLLOWED,)+ }
+            }
+
+            /// Whether such a head does where it is asked to ([`Adapter::with_tied`](crate::Adapter::with_tied)).
+            pub fn ties(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::TIES,)+ }
             }
 
             /// Whether it adds to a layer's output beside what it makes of the weight ([`Adapter::shift`](crate::Adapter::shift)).
@@ -180,6 +191,10 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(factors) => factors.branch(input, strength),)+ }
             }
 
+            pub(super) fn low_rank(&self, strength: Strength) -> Option<LowRank> {
+                match self { $(Self::$Kind(factors) => factors.low_rank(strength),)+ }
+            }
+
             pub(super) fn onto_rows(&self, sum: Tensor<2>, rows: &Rows, strength: Strength) -> Tensor<2> {
                 match self { $(Self::$Kind(factors) => factors.onto_rows(sum, rows, strength),)+ }
             }
@@ -244,6 +259,15 @@ impl Method {
         None => &[],
     };
 
+    /// That a head that is the table which it hangs on can compute with what it makes of it.
+    ///
+    /// # Errors
+    ///
+    /// A kind whose change of the table is none of the head.
+    pub fn check_ties(self) -> Result<(), LoraError> {
+        if self.ties() { Ok(()) } else { Err(LoraError::TiedMethod { method: self }) }
+    }
+
     /// The factor of that name.
     pub fn factor(self, name: &str) -> Option<&'static Factor> {
         self.factors().iter().find(|factor| factor.name == name)
@@ -259,7 +283,9 @@ impl Method {
             Sizes { d_in, d_out, .. } if d_in == 0 || d_out == 0 => {
                 Err(LoraError::Weight { d_in, d_out })
             }
-            Sizes { rank, groups, .. } if !rank.is_multiple_of(groups.max(1)) => {
+            Sizes { rank, groups, .. }
+                if self.is_dealt() && !rank.is_multiple_of(groups.max(1)) =>
+            {
                 Err(LoraError::Groups { rank, groups })
             }
             sizes => self.has_room(sizes),

@@ -5,8 +5,10 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::{
-    Adaptation, Factor, Given, Initial, Input, Products, Rows, Sizes, Strength, Windows, groups,
+    Adaptation, Factor, Given, Head, Initial, Input, Products, Rows, Sizes, Strength, Windows,
+    groups,
 };
+use crate::op::LowRank;
 use crate::{AdapterConfig, LoraError, init, lora_linear, product};
 
 /// Factor A, `[d_in, rank]`.
@@ -66,6 +68,7 @@ impl Adaptation for Lora {
     const SUBTRACTS: bool = true;
     const EMBEDS: bool = true;
     const CONVOLVES: bool = true;
+    const TIES: bool = true;
 
     fn init(
         config: &AdapterConfig,
@@ -110,8 +113,18 @@ impl Adaptation for Lora {
         plus(branch(&self.a, &self.b, input, strength), taken)
     }
 
+    fn low_rank(&self, strength: Strength) -> Option<LowRank> {
+        self.initial.is_none().then(|| low_rank(&self.a, &self.b, strength))
+    }
+
     fn change_rows(&self, rows: &Rows, strength: Strength) -> Tensor<2> {
         low_rank_rows(&self.a, &self.b, rows, strength.total())
+    }
+
+    fn onto_logits(&self, sum: Tensor<2>, head: &Head, strength: Strength) -> Tensor<2> {
+        // The table's change, A B, the other way round.
+        let low = product(head.hidden.clone(), self.b.val().transpose());
+        sum + product(low.mul_scalar(strength.total()), self.a.val().transpose())
     }
 
     fn convolve<const D: usize>(&self, input: &Windows<'_, D>, strength: Strength) -> Tensor<D> {
@@ -182,6 +195,10 @@ pub(super) fn branch(
     let scale = strength.total();
     let low = product(input.dropped(), a.val()).mul_scalar(scale);
     product(low, b.val())
+}
+
+pub(super) fn low_rank(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>, strength: Strength) -> LowRank {
+    LowRank { a: a.val(), b: b.val(), scale: strength.total() }
 }
 
 pub(super) fn change(a: &Param<Tensor<2>>, b: &Param<Tensor<2>>, strength: Strength) -> Tensor<2> {

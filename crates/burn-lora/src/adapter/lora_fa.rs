@@ -10,13 +10,16 @@
 //! A trained one is a LoRA adapter: PEFT's files know no difference, and what was saved is LoRA when it is
 //! loaded.
 //!
+//! On a convolution B is trained behind a frozen convolution with A, and the layer's input is not kept either.
+//!
 //! Left out: the gradient of B multiplied by `(A Aᵀ)⁻¹`, an optimiser of PEFT's.
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::lora::{self, A, B};
-use super::{Adaptation, Factor, Given, Input, Products, Sizes, Strength};
+use super::{Adaptation, Factor, Given, Input, Products, Sizes, Strength, Windows};
+use crate::op::LowRank;
 use crate::{AdapterConfig, LoraError, init};
 
 /// Factor A, as LoRA's but frozen.
@@ -35,6 +38,7 @@ impl Adaptation for LoraFa {
     const FACTORS: &'static [Factor] = &[FROZEN_A, B];
     const SWITCH: Option<&'static str> = None;
     const KEEPS_INPUT: bool = false;
+    const CONVOLVES: bool = true;
 
     fn init(
         config: &AdapterConfig,
@@ -71,6 +75,14 @@ impl Adaptation for LoraFa {
 
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
         lora::branch(&self.a, &self.b, input, strength)
+    }
+
+    fn low_rank(&self, strength: Strength) -> Option<LowRank> {
+        Some(lora::low_rank(&self.a, &self.b, strength))
+    }
+
+    fn convolve<const D: usize>(&self, input: &Windows<'_, D>, strength: Strength) -> Tensor<D> {
+        input.low_rank(self.a.val(), self.b.val(), strength.total())
     }
 
     fn change(&self, _weight: Tensor<2>, strength: Strength) -> Tensor<2> {

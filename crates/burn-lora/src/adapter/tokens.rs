@@ -9,12 +9,13 @@
 //! theirs, so that gradients and the optimiser's state are of `k` rows. A head that is the table multiplies with `W'` too:
 //! of a pass's logits the columns of the trained rows are put in place.
 //!
+//! Of a head that is a layer of its own they are outputs, columns of its weight `[d, outputs]` here and rows in PyTorch. A pass
+//! computes the base's outputs and puts those of the trained ones in their places.
+//!
 //! It stands beside an adapter of linear layers and is no kind that is chosen by itself.
 //!
 //! The rows are held as `[d, k]`: what is trained lies here the other way round than in PEFT's files, which have
 //! `[k, d]`.
-//!
-//! Left out: the head of a model that has one of its own, whose rows PEFT trains apart.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,7 +47,10 @@ pub(crate) struct Tokens {
     numbers: Tensor<1, Int>,
     /// For every row of the table `1 +` its place among the rows, and 0 where it has none: `[rows of the table]`.
     places: Tensor<1, Int>,
-    d_in: usize,
+    /// Rows of the table.
+    count: usize,
+    /// Whether they are outputs of a head, columns of its weight.
+    of_head: bool,
 }
 
 impl Tokens {
@@ -56,14 +60,33 @@ impl Tokens {
         rows: Param<Tensor<2>>,
         table: &Param<Tensor<2>>,
     ) -> Result<Self, LoraError> {
-        let (count, device) = (table.lazy_shape()[0], table.lazy_device());
+        Self::new(ids, rows, table, false)
+    }
+
+    /// These outputs of a head `[d, outputs]`, `rows: [d, ids.len()]`.
+    pub(super) fn of_head(
+        ids: &[usize],
+        rows: Param<Tensor<2>>,
+        head: &Param<Tensor<2>>,
+    ) -> Result<Self, LoraError> {
+        Self::new(ids, rows, head, true)
+    }
+
+    fn new(
+        ids: &[usize],
+        rows: Param<Tensor<2>>,
+        weight: &Param<Tensor<2>>,
+        of_head: bool,
+    ) -> Result<Self, LoraError> {
+        let (count, device) = (weight.lazy_shape()[usize::from(of_head)], weight.lazy_device());
         check(ids, count)?;
         let mut places = vec![0_i32; count];
         for (at, id) in ids.iter().enumerate() {
             places[*id] = at as i32 + 1;
         }
         let places = Tensor::from_data(TensorData::new(places, [count]), &device);
-        Ok(Self { rows, ids: ids.into(), numbers: numbers(ids, &device), places, d_in: count })
+        let numbers = numbers(ids, &device);
+        Ok(Self { rows, ids: ids.into(), numbers, places, count, of_head })
     }
 
     /// The numbers of the rows, in their order.
@@ -77,6 +100,14 @@ impl Tokens {
             return rows;
         }
         (rows - base.clone()).mul_scalar(multiplier) + base.clone()
+    }
+
+    /// What changes of the outputs of the trained rows, `[n, k]`, where `base: [n, rows of the table]` is what the frozen ones
+    /// give for `x: [n, d]`.
+    fn change_of_outputs(&self, x: Tensor<2>, base: &Tensor<2>, strength: Strength) -> Tensor<2> {
+        let own = product(x, self.rows.val());
+        let change = own - base.clone().select(1, self.numbers.clone());
+        change.mul_scalar(strength.multiplier)
     }
 
     /// `sum` with the trained rows in their places, where its rows are those of the table at `places`, and `base` is what
@@ -141,12 +172,13 @@ impl Adaptation for Tokens {
     }
 
     fn sizes(&self) -> Sizes {
-        let [d_out, rank] = self.rows.dims();
-        Sizes { d_in: self.d_in, d_out, rank, groups: 1 }
+        let [d, rank] = self.rows.dims();
+        let [d_in, d_out] = if self.of_head { [d, self.count] } else { [self.count, d] };
+        Sizes { d_in, d_out, rank, groups: 1 }
     }
 
     fn useful_rank(sizes: Sizes) -> usize {
-        sizes.d_in
+        sizes.d_in.max(sizes.d_out)
     }
 
     fn kept(_sizes: Sizes, _dropout: bool) -> usize {
@@ -159,10 +191,21 @@ impl Adaptation for Tokens {
     }
 
     fn forward(&self, input: Input, strength: Strength) -> Tensor<2> {
-        input.weight.multiply(input.x.clone()) + self.branch(input, strength)
+        let base = input.weight.multiply(input.x.clone());
+        if self.of_head {
+            let change = self.change_of_outputs(input.x, &base, strength);
+            return base.select_assign(1, self.numbers.clone(), change, IndexingUpdateOp::Add);
+        }
+        base + self.branch(input, strength)
     }
 
     fn branch(&self, input: Input, strength: Strength) -> Tensor<2> {
+        if self.of_head {
+            let base = input.weight.multiply(input.x.clone());
+            let change = self.change_of_outputs(input.x, &base, strength);
+            let nothing = base.zeros_like().detach();
+            return nothing.select_assign(1, self.numbers.clone(), change, IndexingUpdateOp::Add);
+        }
         let base = input.weight.gather(self.numbers.clone());
         let change = (self.rows.val().transpose() - base).mul_scalar(strength.multiplier);
         product(input.dropped().select(1, self.numbers.clone()), change)
@@ -182,13 +225,15 @@ impl Adaptation for Tokens {
     }
 
     fn onto(&self, sum: Tensor<2>, weight: Tensor<2>, strength: Strength) -> Tensor<2> {
-        self.placed(sum, weight, self.places.clone(), strength)
+        let places = self.places.clone();
+        match self.of_head {
+            true => self.placed(sum.transpose(), weight.transpose(), places, strength).transpose(),
+            false => self.placed(sum, weight, places, strength),
+        }
     }
 
     fn onto_logits(&self, sum: Tensor<2>, head: &Head, strength: Strength) -> Tensor<2> {
-        let own = product(head.hidden.clone(), self.rows.val());
-        let change = own - head.base.clone().select(1, self.numbers.clone());
-        let change = change.mul_scalar(strength.multiplier);
+        let change = self.change_of_outputs(head.hidden.clone(), &head.base, strength);
         sum.select_assign(1, self.numbers.clone(), change, IndexingUpdateOp::Add)
     }
 }
@@ -199,6 +244,19 @@ pub(super) fn own_rows(ids: &[usize], table: &Param<Tensor<2>>) -> Result<Tensor
     let frozen = table.base().detach().set_require_grad(false);
     let numbers = numbers(ids, &frozen.device());
     Ok(FrozenWeight::from(frozen).gather(numbers).transpose())
+}
+
+/// The columns of those numbers as a head's weight has them, `[d, ids.len()]`.
+pub(super) fn own_columns(ids: &[usize], head: &Param<Tensor<2>>) -> Result<Tensor<2>, LoraError> {
+    check(ids, head.lazy_shape()[1])?;
+    let frozen = FrozenWeight::from(head.base().detach().set_require_grad(false));
+    let numbers = numbers(ids, &head.lazy_device());
+    // Blocks are read whole, once; of numbers the columns alone.
+    let columns = match frozen {
+        FrozenWeight::Dense(weight) | FrozenWeight::Half(weight) => weight.select(1, numbers),
+        blocks => blocks.dense().select(1, numbers),
+    };
+    Ok(FrozenWeight::from(columns).dense())
 }
 
 fn numbers(ids: &[usize], device: &Device) -> Tensor<1, Int> {

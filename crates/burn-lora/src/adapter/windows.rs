@@ -8,14 +8,15 @@ use burn::tensor::Tensor;
 
 use super::groups;
 use crate::FrozenWeight;
+use crate::op::{self, Steps};
 
 /// A convolution with any kernel in the place of its own, `[outputs, channels / groups, window..]`, and without bias.
 pub(crate) trait Convolution<const D: usize> {
-    /// With its own stride, padding and dilation, for a kernel of its own window.
+    /// With its own stride, padding and dilation, for a kernel of its own window, which gets its gradient.
     fn with_kernel(&self, x: Tensor<D>, kernel: Tensor<D>, groups: usize) -> Tensor<D>;
 
-    /// Of window 1 and stride 1.
-    fn at_points(&self, x: Tensor<D>, kernel: Tensor<D>, groups: usize) -> Tensor<D>;
+    /// How its window goes over an input of these positions.
+    fn steps(&self, positions: &[usize], groups: usize) -> Steps;
 }
 
 /// The input of an adapted convolution and what is known beside it.
@@ -43,7 +44,7 @@ impl<const D: usize> Windows<'_, D> {
     pub(super) fn base_of_dropped(&self) -> Tensor<D> {
         match self.mask {
             Some(_) => {
-                self.convolution.with_kernel(self.dropped(), self.kernel.clone(), self.groups)
+                op::frozen_conv(self.dropped(), self.kernel.clone(), self.steps(self.groups))
             }
             None => self.base.clone(),
         }
@@ -60,10 +61,15 @@ impl<const D: usize> Windows<'_, D> {
             return self.convolve(groups::joined(a, b).mul_scalar(scale));
         }
         let groups = if of_one_group { self.groups } else { 1 };
-        let low = self.convolution.with_kernel(self.dropped(), first, groups).mul_scalar(scale);
         let mut shape = [1; D];
         shape[..2].copy_from_slice(&[d_out, part]);
-        self.convolution.at_points(low, b.transpose().reshape(shape), of_factors)
+        let factors = [first, b.transpose().reshape(shape)];
+        let (x, mask) = (self.x.clone(), self.mask.clone());
+        op::low_rank_conv(x, factors, self.steps(groups), of_factors, scale, mask)
+    }
+
+    fn steps(&self, groups: usize) -> Steps {
+        self.convolution.steps(&self.x.dims()[2..], groups)
     }
 
     /// The input, or what dropout leaves of it, through a change of the weight `[d_in, d_out]`.
