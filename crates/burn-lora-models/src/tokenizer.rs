@@ -16,6 +16,7 @@
 //!
 //! Left out: tokenizers without a `tokenizer.json`, unless a GGUF file has one inside.
 
+mod settings;
 mod unread;
 
 use std::io::ErrorKind;
@@ -44,6 +45,9 @@ pub const FILES: [&str; 8] = [
     "merges.txt",
 ];
 
+/// What a tokenizer's own settings stand in.
+const CONFIG: &str = "tokenizer_config.json";
+
 /// Text to token ids and back.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
@@ -56,6 +60,8 @@ pub struct Tokenizer {
     bos: Option<u32>,
     unk: Option<u32>,
     template: Option<ChatTemplate>,
+    /// What its files say that is not done.
+    notes: Vec<String>,
     /// Files that stand for a tokenizer which has none of its own, by name.
     made: Vec<(&'static str, String)>,
 }
@@ -105,14 +111,18 @@ impl Tokenizer {
             }
             json => json.map_err(ModelError::io("read", &path))?,
         };
+        let config = object(&dir.join(CONFIG))?;
         let parts = Parts {
             tokenizer: parsed(json, &path)?,
-            texts: named_tokens(dir)?,
+            texts: named_tokens(config.clone(), dir)?,
             model,
             generation: object(&dir.join("generation_config.json"))?,
             template,
         };
-        Self::new(parts, path, Vec::new())
+        let mut tokenizer = Self::new(parts, path, Vec::new())?;
+        let notes = settings::notes(&tokenizer, &config);
+        tokenizer.notes = notes.into_iter().map(|note| format!("{CONFIG}: {note}")).collect();
+        Ok(tokenizer)
     }
 
     /// From the files beside a GGUF file whose own tokenizer cannot be rebuilt; ids, and the template where there is no
@@ -180,12 +190,17 @@ impl Tokenizer {
             caught(add).unwrap_or_else(|panic| Err(panic.into())).map_err(failed(&path))?;
         }
         let template = template.map(|template| template.with_time(time::now()));
-        Ok(Self { inner, path, eos, unknown_eos, pad, bos, unk, template, made })
+        Ok(Self { inner, path, eos, unknown_eos, pad, bos, unk, template, notes: Vec::new(), made })
     }
 
     /// How the model writes conversations, if its files say so.
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()
+    }
+
+    /// What `tokenizer_config.json` says that is not done, a line each: keys that are not known here, and what contradicts `tokenizer.json`.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The ids of a text, with the special tokens that the tokenizer puts around it if
@@ -388,9 +403,9 @@ fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, 
     })
 }
 
-/// The special tokens that a directory names: in `tokenizer_config.json`, or else in `special_tokens_map.json`.
-fn named_tokens(dir: &Path) -> Result<Map<String, Value>, ModelError> {
-    let mut texts = object(&dir.join("tokenizer_config.json"))?;
+/// The special tokens that a directory names: in its `tokenizer_config.json`, or else in `special_tokens_map.json`.
+fn named_tokens(config: Map<String, Value>, dir: &Path) -> Result<Map<String, Value>, ModelError> {
+    let mut texts = config;
     for (role, token) in object(&dir.join("special_tokens_map.json"))? {
         let known = texts.get(&role).is_some_and(|token| !token.is_null());
         if !known {

@@ -99,7 +99,8 @@ fn no_rows(path: &Path, text: &str) -> Option<&'static str> {
             "it is plain text: write each text that is to be learned as a line of JSON, `{\"text\": \"…\"}`; a line each: `jq -cR '{text: .}' FILE > OTHER`",
         ),
         "yaml" | "yml" => Some(
-            "it is YAML: write its rows as lines of JSON: `yq -o json -I 0 '.[]' FILE > OTHER`",
+            "it is YAML: write its rows as lines of JSON: `python3 -c 'import json,sys,yaml; [print(json.dumps(row,default=str)) for row in \
+             yaml.safe_load(open(sys.argv[1]))]' FILE > OTHER` (with PyYAML)",
         ),
         "xml" => Some("it is XML: write its rows as lines of JSON"),
         _ => None,

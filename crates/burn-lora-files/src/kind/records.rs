@@ -10,7 +10,8 @@ pub(super) fn of_record(bytes: &[u8]) -> Option<Kind> {
         return Some(Kind::new("a tar archive", "unpack it: `tar xf FILE`"));
     }
     if at(8, b"DUCK") && bytes.get(12..20).is_none_or(|version| version.contains(&0)) {
-        let remedy = "export the table: `duckdb FILE \"COPY TABLE_NAME TO 'OTHER.csv'\"`";
+        let remedy = "write the rows of its table as lines of JSON: `python3 -c 'import duckdb,sys; \
+                      duckdb.connect(sys.argv[1]).execute(\"COPY TABLE_NAME TO \\x27OTHER\\x27 (FORMAT json)\")' FILE`";
         return Some(Kind::new("a DuckDB data base", remedy));
     }
     if at(4, b"ftyp") && at(0, b"\0") {
@@ -35,7 +36,7 @@ pub(super) fn of_record(bytes: &[u8]) -> Option<Kind> {
     if is_messagepack(bytes) {
         return Some(Kind::new(
             "a file in MessagePack",
-            "write its rows as lines of JSON: `python3 -c 'import json,msgpack,sys; [print(json.dumps(row)) for row in \
+            "write its rows as lines of JSON: `python3 -c 'import json,msgpack,sys; [print(json.dumps(row,default=str)) for row in \
              msgpack.Unpacker(open(sys.argv[1],\"rb\"))]' FILE > OTHER`",
         ));
     }

@@ -106,9 +106,12 @@ pub(super) fn absent(dir: &Path) -> ModelError {
         None if dir.join("adapter_config.json").is_file() => {
             "; its `adapter_config.json` is an adapter's: name its base as the model, and this directory as the adapter".to_owned()
         }
-        None => match instead::model_below(dir) {
-            Some(below) => format!("; `{below}` in it is a model: name that"),
-            None => ": bring the one of the model, or name the directory that has it".to_owned(),
+        None => match (instead::model_below(dir), instead::archive(dir, "tokenizer.json")) {
+            (Some(below), _) => format!("; `{below}` in it is a model: name that"),
+            (None, Some(archive)) => archive,
+            (None, None) => {
+                ": bring the one of the model, or name the directory that has it".to_owned()
+            }
         },
     };
     ModelError::NoTokenizer { dir: dir.to_owned(), note }

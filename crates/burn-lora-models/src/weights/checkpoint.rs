@@ -65,7 +65,7 @@ impl Checkpoint {
         let text = match burn_lora_files::bytes(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let Some(shards) = instead::shards(dir) else {
-                    let note = instead::note(dir);
+                    let note = instead::note(dir, "model.safetensors");
                     return Err(ModelError::NoWeights { dir: dir.to_owned(), note });
                 };
                 all_there(dir, shards.iter())?;

@@ -64,6 +64,7 @@ pub(crate) fn read<M: TrainableModel>(
     let files = files(&config.data, wanted, config.train.seed, &base)?;
     let rows = M::read(files, &tokenizer, &mut config)?;
     let ReadRows { train, eval, prompts, sample, notes } = rows;
+    let notes = [notes, base.notes(&tokenizer)].concat();
     Ok(ReadRun { config, device, tokenizer, base, train, eval, prompts, sample, notes })
 }
 
