@@ -48,6 +48,9 @@ pub const FILES: [&str; 8] = [
 /// What a tokenizer's own settings stand in.
 const CONFIG: &str = "tokenizer_config.json";
 
+/// What generation stops at stands in, among others.
+const GENERATION: &str = "generation_config.json";
+
 /// Text to token ids and back.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
@@ -116,12 +119,15 @@ impl Tokenizer {
             tokenizer: parsed(json, &path)?,
             texts: named_tokens(config.clone(), dir)?,
             model,
-            generation: object(&dir.join("generation_config.json"))?,
+            generation: object(&dir.join(GENERATION))?,
             template,
         };
+        let ids = [(GENERATION, &parts.generation), ("config.json", &parts.model)];
+        let ids = ids.map(|(file, settings)| settings::no_ids(file, settings)).concat();
         let mut tokenizer = Self::new(parts, path, Vec::new())?;
         let notes = settings::notes(&tokenizer, &config);
-        tokenizer.notes = notes.into_iter().map(|note| format!("{CONFIG}: {note}")).collect();
+        let notes = notes.into_iter().map(|note| format!("{CONFIG}: {note}"));
+        tokenizer.notes = notes.chain(ids).collect();
         Ok(tokenizer)
     }
 
@@ -198,7 +204,8 @@ impl Tokenizer {
         self.template.as_ref()
     }
 
-    /// What `tokenizer_config.json` says that is not done, a line each: keys that are not known here, and what contradicts `tokenizer.json`.
+    /// What its files say that is not done, a line each: keys of `tokenizer_config.json` that are not known here, what contradicts
+    /// `tokenizer.json`, and what should be ids of tokens and is none.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -386,7 +393,7 @@ fn failed(path: &Path) -> impl Fn(tokenizers::Error) -> ModelError {
 
 /// The tokenizer of a `tokenizer.json`, without the truncation and padding that it asks for.
 fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, ModelError> {
-    let json = json.as_ref();
+    let json = burn_lora_files::without_mark(json.as_ref());
     if let Some(reason) = unread::unsound(json) {
         return Err(ModelError::Tokenizer { path: path.to_owned(), reason });
     }

@@ -197,7 +197,7 @@ mod tests {
             assert!(error.contains("SHIFT-JIS") && error.contains("iconv -f ENCODING"), "{error}");
         }
         let gzip = read(b"\x1f\x8b\x08\0").unwrap_err().to_string();
-        assert!(gzip.contains("gzip -dk"), "{gzip}");
+        assert!(gzip.contains("gzip -dc"), "{gzip}");
         let pointer =
             read(b"version https://git-lfs.github.com/spec/v1\n").unwrap_err().to_string();
         assert!(pointer.contains("git lfs pull"), "{pointer}");

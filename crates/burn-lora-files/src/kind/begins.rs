@@ -37,6 +37,7 @@ const STATISTICS: Kind = Kind::new(
     "a file of a statistics program",
     "write its rows as lines of JSON, or as CSV in UTF-8, with that program",
 );
+pub(super) const PARQUET: Kind = Kind::new("a Parquet file", "name it with the ending `.parquet`");
 const KEY: Kind = Kind::new("a key or an encrypted message", "name the file that was meant");
 const OLD: Kind = Kind::new(
     "a model in a format older than GGUF",
@@ -84,6 +85,10 @@ pub(super) const KINDS: &[(&[u8], Kind)] = &[
     (b"\xcf\xfa\xed\xfe", PROGRAM),
     (b"\xca\xfe\xba\xbe", PROGRAM),
     (b"\0asm", PROGRAM),
+    (
+        b"\0\x05\x16\x07",
+        Kind::new("what macOS keeps beside a file", "name the file itself, without `._`"),
+    ),
     (b"!<arch>\n", Kind::new("a package or a library", "name the file that was meant")),
     (b"-----BEGIN ", KEY),
     (b"\x5d\0\0\x80\0", Kind::new("an lzma archive", "unpack it: `xz -dc < FILE > OTHER`")),
@@ -136,7 +141,7 @@ pub(super) const KINDS: &[(&[u8], Kind)] = &[
         ),
     ),
     (b"GGUF", Kind::new("a GGUF model", "name it as the model, with the ending `.gguf`")),
-    (b"PAR1", Kind::new("a Parquet file", "name it with the ending `.parquet`")),
+    (b"PAR1", PARQUET),
     (b"ARROW1", ARROW),
     (b"FEA1", ARROW),
     (

@@ -4,7 +4,7 @@
 use burn_lora_text::listed;
 use serde_json::{Map, Value};
 
-use super::{Tokenizer, text};
+use super::{Tokenizer, numbers, text};
 
 /// Keys that are read, or that say nothing of ids and texts of tokens beyond what `tokenizer.json` does.
 const KNOWN: &[&str] = &[
@@ -76,6 +76,18 @@ const KNOWN: &[&str] = &[
     "vocab_type",
     "wordpieces_prefix",
 ];
+
+/// A line for each key of a file that should name ids of tokens and does not.
+pub(super) fn no_ids(file: &str, settings: &Map<String, Value>) -> Vec<String> {
+    let told = |key: &&str| {
+        let value = settings.get(*key).filter(|value| !value.is_null())?;
+        let all = value.as_array().map_or(1, Vec::len);
+        (numbers(Some(value)).len() < all).then(|| {
+            format!("{file}: `{key}` is {value}, which is no id of a token, and had no effect")
+        })
+    };
+    ["eos_token_id", "bos_token_id"].iter().filter_map(told).collect()
+}
 
 /// A line for whatever is not done, without the name of the file.
 pub(super) fn notes(tokenizer: &Tokenizer, config: &Map<String, Value>) -> Vec<String> {

@@ -109,6 +109,7 @@ pub(super) fn absent(dir: &Path) -> ModelError {
         None => match (instead::model_below(dir), instead::archive(dir, "tokenizer.json")) {
             (Some(below), _) => format!("; `{below}` in it is a model: name that"),
             (None, Some(archive)) => archive,
+            (None, None) if dir.join("model_index.json").is_file() => instead::note(dir, "tokenizer.json"),
             (None, None) => {
                 ": bring the one of the model, or name the directory that has it".to_owned()
             }

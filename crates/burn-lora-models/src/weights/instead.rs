@@ -9,7 +9,12 @@ use burn_lora_files::instead::{self, ARCHIVES, Known};
 use crate::ModelError;
 
 /// What directories hold in the place of a model of transformers.
-const OTHERS: [Known; 24] = [
+const OTHERS: [Known; 25] = [
+    (
+        "model_index",
+        ".json",
+        "this is a pipeline of diffusers, which draws: name the directory of a model that writes or sorts texts",
+    ),
     ("", ".gguf", "name that file itself as the model"),
     (
         "adapter_config",
@@ -81,6 +86,8 @@ pub(crate) fn note(dir: &Path, wanted: &str) -> String {
     if let Some(below) = model_below(dir) {
         return format!("; `{below}` in it is a model: name that");
     }
+    // What has its name already is not what should be called so.
+    let names: Vec<String> = names.into_iter().filter(|name| name != "model.safetensors").collect();
     // An archive of the file itself tells more than what else is there.
     let own = |name: &&String| name.starts_with(wanted);
     let own: Vec<String> = names.iter().filter(own).cloned().collect();

@@ -64,6 +64,7 @@ pub(crate) fn read<M: TrainableModel>(
     let files = files(&config.data, wanted, config.train.seed, &base)?;
     let rows = M::read(files, &tokenizer, &mut config)?;
     let ReadRows { train, eval, prompts, sample, notes } = rows;
+    ends_known(&tokenizer, base.vocabulary())?;
     let notes = [notes, base.notes(&tokenizer)].concat();
     Ok(ReadRun { config, device, tokenizer, base, train, eval, prompts, sample, notes })
 }
@@ -87,6 +88,18 @@ fn known<'a>(
         None => Ok(()),
         Some(&id) => {
             let token = tokenizer.id_to_token(id).unwrap_or_default();
+            Err(TrainError::UnknownToken { id, token, vocabulary })
+        }
+    }
+}
+
+/// Sees to it that the model can give every token that ends a text.
+fn ends_known(tokenizer: &Tokenizer, vocabulary: usize) -> Result<(), TrainError> {
+    let ends = tokenizer.eos_ids();
+    match ends.iter().find(|id| !is_known(**id, vocabulary)) {
+        None => Ok(()),
+        Some(&id) => {
+            let token = tokenizer.id_to_token(id).unwrap_or_else(|| "eos_token_id".to_owned());
             Err(TrainError::UnknownToken { id, token, vocabulary })
         }
     }
