@@ -399,6 +399,15 @@ fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, 
     }
     let read = || -> tokenizers::Result<tokenizers::Tokenizer> {
         let mut tokenizer = tokenizers::Tokenizer::from_bytes(json)?;
+        let parts = [
+            serde_json::to_value(tokenizer.get_normalizer())?,
+            serde_json::to_value(tokenizer.get_pre_tokenizer())?,
+            serde_json::to_value(tokenizer.get_post_processor())?,
+            serde_json::to_value(tokenizer.get_decoder())?,
+        ];
+        if let Some(reason) = unread::swelling(&parts) {
+            return Err(reason.into());
+        }
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None)?;
         Ok(tokenizer)
