@@ -175,7 +175,7 @@ fn holds_its_trie(base64: &[u8]) -> bool {
     digits.len() < 6 || u64::from(((bits >> 4) as u32).swap_bytes()) <= base64.len() as u64
 }
 
-/// How many times as long a text may become, at most, by what is replaced in it. Real tokenizers stay below ten.
+/// How many times as long a text may become, at most, by what is replaced in it. Real tokenizers stay far below.
 const MOST_SWOLLEN: f64 = 4096.0;
 
 /// What is wrong with the parts of a tokenizer through which a text would grow beyond all bounds: each of many replacements, of
