@@ -138,6 +138,116 @@ fn a_signal_ends_the_run_with_a_checkpoint_and_a_code_of_its_own() {
     assert!(adapter(dir.path()) == expected);
 }
 
+/// Sends several signals, all of which are there when the first is seen to.
+fn signals(child: &Child, names: &[&str]) {
+    let all = ["STOP"].iter().chain(names).chain(&["CONT"]);
+    let sent: Vec<String> = all.map(|name| format!("kill -{name} {}", child.id())).collect();
+    assert!(Command::new("sh").args(["-c", &sent.join(" && ")]).status().unwrap().success());
+}
+
+/// Waits until that is so, or the run has ended.
+fn until_so(child: &mut Child, is_so: impl Fn() -> bool) {
+    while !is_so() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_second_signal_of_any_kind_leaves_at_once_and_costs_no_checkpoint() {
+    let (_reference, expected) = whole();
+    for (first, second) in
+        [("HUP", "TERM"), ("TERM", "HUP"), ("INT", "TERM"), ("HUP", "INT"), ("TERM", "INT")]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        configure(dir.path());
+        let mut child = start(dir.path(), &["train", "run.toml", "--plain"]);
+        let has = || names(dir.path()).iter().any(|name| name.starts_with("step-"));
+        until_so(&mut child, has);
+        signals(&child, &[first, second]);
+        let output = child.wait_with_output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{first}, {second}: {said}");
+        // What was saved is there, and the run goes on from it.
+        assert!(has(), "{first}, {second}");
+        let output = train(dir.path(), &["--resume"]);
+        assert!(output.status.success(), "{first}, {second}: {}", text(&output.stderr));
+        assert!(adapter(dir.path()) == expected, "{first}, {second}: the adapters differ");
+        assert!(names(dir.path()).iter().all(|name| name.starts_with("step-")));
+    }
+}
+
+#[test]
+fn a_signal_before_the_first_step_leaves_one_step_to_go_on_from() {
+    for name in ["INT", "TERM", "HUP"] {
+        let dir = tempfile::tempdir().unwrap();
+        configure(dir.path());
+        let endless = ["--set", "train.steps=1000000", "--set", "train.save_every=0"];
+        let mut child =
+            start(dir.path(), &[&["train", "run.toml", "--plain"][..], &endless].concat());
+        until_so(&mut child, || dir.path().join("run/run.lock").exists());
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(75), "{name}: {}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("interrupted; go on with --resume"), "{name}");
+        assert_eq!(names(dir.path()).len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_signal_during_an_evaluation_or_a_save_lets_it_come_to_its_end() {
+    let (reference, expected) = whole();
+    let recorded = lines(reference.path());
+    let check = |of: &str, mut child: Child, dir: &Path, name: &str| {
+        signal(&child, name);
+        let code = child.wait().unwrap().code();
+        // A run so short may have ended first.
+        assert!(matches!(code, Some(75 | 0)), "{of}, {name}: {code:?}");
+        let left = names(dir);
+        assert!(left.iter().all(|name| name.starts_with("step-")), "{of}, {name}: {left:?}");
+        if code == Some(75) {
+            let output = train(dir, &["--resume"]);
+            assert!(output.status.success(), "{of}, {name}: {}", text(&output.stderr));
+        }
+        assert!(adapter(dir) == expected, "{of}, {name}: the adapters differ");
+        assert_eq!(lines(dir), recorded, "{of}, {name}");
+    };
+    for name in ["INT", "TERM", "HUP"] {
+        let dir = tempfile::tempdir().unwrap();
+        configure(dir.path());
+        let mut child = start(dir.path(), &["train", "run.toml", "--plain"]);
+        // The evaluation before training and five steps are written: the next evaluation runs.
+        until(&mut child, dir.path(), 6);
+        check("evaluation", child, dir.path(), name);
+        let dir = tempfile::tempdir().unwrap();
+        configure(dir.path());
+        let mut child = start(dir.path(), &["train", "run.toml", "--plain"]);
+        until_so(&mut child, || names(dir.path()).iter().any(|name| name.starts_with('.')));
+        check("save", child, dir.path(), name);
+    }
+}
+
+/// It was once told to go on, where nothing was left to do, by an exit code that stops a script.
+#[test]
+fn a_signal_behind_the_last_step_stops_nothing() {
+    let (reference, expected) = whole();
+    let recorded = lines(reference.path());
+    for name in ["INT", "TERM", "HUP"] {
+        let dir = tempfile::tempdir().unwrap();
+        configure(dir.path());
+        let generates = ["--set", "train.samples=4", "--set", "data.generate_max_tokens=30"];
+        let mut child =
+            start(dir.path(), &[&["train", "run.toml", "--plain"][..], &generates].concat());
+        // All is written but the evaluation at the end, which generates.
+        until(&mut child, dir.path(), recorded - 1);
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{name}: {said}{}", text(&output.stderr));
+        assert!(!said.contains("--resume"), "{name}: {said}");
+        assert!(adapter(dir.path()) == expected, "{name}");
+    }
+}
+
 #[test]
 fn a_second_process_is_refused_while_the_first_goes_on() {
     let dir = tempfile::tempdir().unwrap();

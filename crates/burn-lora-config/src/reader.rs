@@ -21,6 +21,27 @@ const NO_SECTION: &str = "there is no such section";
 const NO_TOML: &str = "a run configuration is TOML: sections such as `[model]`, and keys such as `path = \"…\"` below them";
 const NO_KEY: &str = "there is no such key";
 
+/// What to write in the place of what another language, or a word processor, has on a line that is no TOML.
+fn of_another_language(line: &str) -> Option<&'static str> {
+    if line.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']) {
+        return Some("write straight quotes, as on the keyboard");
+    }
+    if line.contains('\u{a0}') {
+        return Some(
+            "a blank there is one that does not break, which TOML has not: write a plain one",
+        );
+    }
+    let (_, value) = line.split_once('=')?;
+    match value.split('#').next().unwrap_or(value).trim() {
+        "None" | "null" | "NULL" | "nil" | "~" => {
+            Some("TOML has no value for nothing: leave the key out")
+        }
+        "True" | "TRUE" | "yes" | "on" => Some("write `true`"),
+        "False" | "FALSE" | "no" | "off" => Some("write `false`"),
+        _ => None,
+    }
+}
+
 /// A value somebody wrote.
 struct Entry<'i> {
     value: Spanned<DeValue<'i>>,
@@ -64,7 +85,11 @@ impl<'i> Reader<'i> {
             let Place::File { line, .. } = &place else { continue };
             let line = *line;
             // The first error of a line is the cause of those that follow.
-            let help = another.then(|| NO_TOML.to_owned());
+            let help = match another {
+                true => Some(NO_TOML),
+                false => text.lines().nth(line.saturating_sub(1)).and_then(of_another_language),
+            };
+            let help = help.map(str::to_owned);
             reader.push("", place, error.message(), help);
             reader.broken.push(line);
         }

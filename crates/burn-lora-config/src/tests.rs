@@ -752,6 +752,27 @@ fn another_language_is_told_from_toml_that_has_a_mistake() {
 }
 
 #[test]
+fn what_another_language_or_a_word_processor_has_on_a_line_is_told() {
+    for (value, help) in [
+        ("None", "leave the key out"),
+        ("null # as in JSON", "leave the key out"),
+        ("True", "write `true`"),
+        ("False", "write `false`"),
+        ("no", "write `false`"),
+        ("\u{201c}model\u{201d}", "straight quotes"),
+    ] {
+        let text = format!("[model]\npath = {value}\n");
+        let error = RunConfig::parse(&text, "run", &[]).unwrap_err().to_string();
+        assert!(error.starts_with("run:2: ") && error.contains(help), "{value}: {error}");
+    }
+    let blank = RunConfig::parse("[model]\npath\u{a0}= \"m\"\n", "run", &[]).unwrap_err();
+    assert!(blank.to_string().contains("write a plain one"), "{blank}");
+    // What is in order says nothing, whatever stands in it.
+    let quotes = RunConfig::parse("[model]\npath = \"\u{201c}None\u{201d}\"\n", "run", &[]);
+    assert!(!quotes.unwrap_err().to_string().contains("straight"));
+}
+
+#[test]
 fn lengths_and_warm_ups_become_steps() {
     assert_eq!(Length::Steps(7).steps(100), 7);
     assert_eq!(Length::Epochs(2.0).steps(313), 626);

@@ -70,8 +70,13 @@ unsafe impl GlobalAlloc for Counting {
 
 fn taken(bytes: usize) {
     let alive = ALIVE.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    MOST.fetch_max(alive, Ordering::Relaxed);
-    LARGEST.fetch_max(bytes, Ordering::Relaxed);
+    // Most allocations are no new maximum, and reading is cheaper than exchanging.
+    if alive > MOST.load(Ordering::Relaxed) {
+        MOST.fetch_max(alive, Ordering::Relaxed);
+    }
+    if bytes > LARGEST.load(Ordering::Relaxed) {
+        LARGEST.fetch_max(bytes, Ordering::Relaxed);
+    }
     OF_THREAD.with(|counts| {
         let (alive, most) = counts.get();
         counts.set((alive + bytes, most.max(alive + bytes)));

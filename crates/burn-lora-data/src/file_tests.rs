@@ -92,6 +92,39 @@ fn csv_labels_are_numbers_where_they_are_written_as_such() {
     check_texts("a.csv", "text\n12\n", &[(2, "12")]);
 }
 
+/// Columns that had gaps somewhere come with a point from pandas; cells have no lists.
+#[test]
+fn what_a_table_program_makes_of_values_is_read_as_what_it_was() {
+    let rows =
+        parse("a.jsonl", "{\"text\": \"t\", \"label\": 1.0}\n{\"text\": \"t\", \"label\": -2.0}\n");
+    let labels = rows.unwrap().rows.into_iter().map(|placed| match placed.row {
+        Row::Classification { label, .. } => label,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(labels.collect::<Vec<_>>(), [Label::Number(1), Label::Number(-2)]);
+    for broken in ["0.5", "1e300"] {
+        let row = format!("{{\"text\": \"t\", \"label\": {broken}}}\n");
+        let said = parse("a.jsonl", &row).unwrap_err().to_string();
+        assert!(said.contains("must be a string or a whole number"), "{said}");
+    }
+    let turns = |key: &str, from: &str, text: &str, names: [&str; 2]| {
+        format!(
+            "[{{{key:?}: {0:?}, {from:?}: \"a\"}}, {{{key:?}: {1:?}, {from:?}: {text:?}}}]",
+            names[0], names[1]
+        )
+    };
+    for (column, turns) in [
+        ("messages", turns("role", "content", "b, c", ["user", "assistant"])),
+        ("conversations", turns("from", "value", "b, c", ["human", "gpt"])),
+    ] {
+        let table = format!("{column}\n\"{}\"\n", turns.replace('"', "\"\""));
+        let lines = format!("{{{column:?}: {turns}}}\n");
+        let row =
+            |file: RowFile| file.rows.into_iter().map(|placed| placed.row).collect::<Vec<_>>();
+        assert_eq!(row(parse("a.csv", &table).unwrap()), row(parse("a.jsonl", &lines).unwrap()));
+    }
+}
+
 #[test]
 fn tables_of_spreadsheets_are_read_by_what_stands_between_their_values() {
     for mark in [',', ';', '\t', '|'] {

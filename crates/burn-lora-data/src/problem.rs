@@ -5,6 +5,11 @@ use burn_lora_text::listed;
 use crate::format::Format;
 use crate::row::Place;
 
+/// Makes rows of columns: lists of values, or values by the names of their rows, as pandas writes them.
+const COLUMNS: &str = "python3 -c 'import json,sys; table=json.load(open(sys.argv[1])); \
+    columns=[list(c.values()) if isinstance(c,dict) else c for c in table.values()]; \
+    [print(json.dumps(dict(zip(table,row)))) for row in zip(*columns)]' FILE > OTHER";
+
 /// A row that is not what its file's format asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokenRow {
@@ -39,8 +44,9 @@ pub enum RowProblem {
     },
     /// The file is a table by columns.
     #[error(
-        "the file is one object of columns, {}: write a row an object (with pandas: `frame.to_json(path, orient=\"records\", lines=True)`)",
-        listed(found)
+        "the file is one object of columns, {}: write a row an object: `{}`",
+        listed(found),
+        COLUMNS
     )]
     Columns {
         /// The keys of the object.
@@ -48,7 +54,7 @@ pub enum RowProblem {
     },
     /// The file is one object of several lists of rows.
     #[error(
-        "the file is one object with several lists of rows, {}: write each into a file of its own (`jq -c '.{}[]' FILE > OTHER`)",
+        "the file is one object with several lists of rows, {}: write each into a file of its own (`jq -c '.[\"{}\"][]' FILE > OTHER`)",
         listed(found),
         found.first().map_or("", String::as_str)
     )]

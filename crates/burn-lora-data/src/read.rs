@@ -83,6 +83,15 @@ pub(crate) fn binary(path: &Path, limit: usize) -> Result<Option<Vec<Found>>, Da
     #[cfg(not(feature = "parquet"))]
     {
         let _ = limit;
+        // It may be called so and be something that is read, or told by what it is.
+        let kind = burn_lora_files::kind::of_file(path);
+        if kind.is_none_or(|kind| kind != burn_lora_files::kind::PARQUET) && path.is_file() {
+            let kind = kind.map_or_else(
+                || "it is no Parquet file, though it is called so: give its name the ending of what it is, `.jsonl` or `.csv`".to_owned(),
+                |kind| kind.to_string(),
+            );
+            return Err(DataError::OtherKind { path: path.to_owned(), kind });
+        }
         Err(DataError::NeedsFeature { path: path.to_owned(), feature: "parquet" })
     }
 }

@@ -254,7 +254,10 @@ fn conversations_are_checked_turn_by_turn() {
         let row = format!("{{\"messages\": {messages}}}");
         assert_eq!(parse(&row).unwrap_err().to_string(), format!("rows.jsonl:1: {message}"));
     };
-    check("\"hello\"", "`messages` must be a list of {role, content}, but is a string");
+    check(
+        "\"hello\"",
+        "`messages` must be a list of {role, content}, or a text of JSON with one, but is a string",
+    );
     check(
         r#"[{"role": "user", "content": "a"}, {"role": "assistant", "content": 4}]"#,
         "`messages[1].content` must be a string, but is a number",
@@ -379,7 +382,7 @@ fn share_gpt_is_read_with_the_names_of_here() {
     );
     check(
         r#"{"conversations": {}}"#,
-        "`conversations` must be a list of {from, value}, but is an object",
+        "`conversations` must be a list of {from, value}, or a text of JSON with one, but is an object",
     );
 }
 

@@ -41,6 +41,9 @@ impl fmt::Display for Kind {
     }
 }
 
+/// A file in which Parquet keeps a table.
+pub const PARQUET: Kind = begins::PARQUET;
+
 /// The kind that begins so, if it is one of those that are known.
 ///
 /// ```

@@ -36,5 +36,5 @@ pub use error::IoError;
 pub use lossy::{lossy, lossy_option};
 pub use plain::{
     bytes, create_dir, line_at, names, open, put_in_place, read, read_text, scratch_dir, sync_dir,
-    write,
+    without_mark, write,
 };

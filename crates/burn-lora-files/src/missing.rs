@@ -29,6 +29,8 @@ pub enum Missing {
     Address,
     /// It is a pattern of names.
     Pattern,
+    /// It begins with a variable, or the home of somebody.
+    Variable,
     /// What is there has nearly this name, or a directory above it has.
     Meant(PathBuf),
     /// A directory has others that are numbered as it is.
@@ -59,6 +61,9 @@ impl Missing {
         }
         if text.contains(['*', '?']) {
             return Some(Self::Pattern);
+        }
+        if text.starts_with(['$', '~', '%']) {
+            return Some(Self::Variable);
         }
         let first = first_missing(path)?;
         if let Some(near) = near(&first) {
@@ -92,6 +97,9 @@ impl fmt::Display for Missing {
             Self::Address => {
                 f.write_str("addresses are not fetched here: download it, and name where it lies")
             }
+            Self::Variable => f.write_str(
+                "of variables, `$HOME` and `~` alone are replaced here: write the path out",
+            ),
             Self::Pattern => f.write_str("patterns are not expanded: name each file"),
             Self::Meant(path) => write!(f, "did you mean `{}`?", shown(path)),
             Self::Numbered { dir, names } => {
@@ -185,6 +193,9 @@ mod tests {
         assert!(note(Path::new("https://example.com/a.json")).contains("download it"));
         fs::write(at("held.json"), "").unwrap();
         assert_eq!(said("held.json/adapter"), ": `D/held.json` is a file and no directory");
+        for path in ["$DATA/rows.jsonl", "~somebody/rows.jsonl", "%USERPROFILE%\\rows.jsonl"] {
+            assert!(note(Path::new(path)).contains("write the path out"), "{path}");
+        }
         assert_eq!(said("*.json"), ": patterns are not expanded: name each file");
     }
 

@@ -148,13 +148,20 @@ pub(crate) fn as_text(path: &Path, bytes: Vec<u8>) -> Result<String, IoError> {
     if let Some(kind) = kind::no_text(&bytes) {
         return Err(refused(kind.to_string()));
     }
-    // An editor's mark is no part of the text.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes);
+    let bytes = match without_mark(&bytes).len() == bytes.len() {
+        true => bytes,
+        false => without_mark(&bytes).to_vec(),
+    };
     String::from_utf8(bytes).map_err(|error| {
         let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
         let line = line_at(bytes, at);
         refused(format!("line {line} is not UTF-8 (a byte there is 0x{:02x})", bytes[at]))
     })
+}
+
+/// The bytes of a text without the mark that an editor puts before it, which is no part of the text.
+pub fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// The line, from 1, that the byte at `at` stands in.

@@ -20,13 +20,22 @@ fn made() -> TempDir {
 }
 
 /// The directory `name` of this thread, with these files in it and nothing else that matters: an earlier input's files are overwritten.
-pub(crate) fn directory(name: &str, files: &[(&str, &[u8])]) -> PathBuf {
+/// `constant` files are those of every input, and written once.
+pub(crate) fn directory(
+    name: &str,
+    constant: &[(&str, &'static [u8])],
+    files: &[(&str, &[u8])],
+) -> PathBuf {
     SCRATCH.with(|scratch| {
         let dir = scratch.path().join(name);
-        fs::create_dir_all(&dir).expect("a directory can be made");
-        for (file, bytes) in files {
+        let write = |file: &str, bytes: &[u8]| {
             fs::write(dir.join(file), bytes).expect("a file can be written");
+        };
+        if !dir.is_dir() {
+            fs::create_dir_all(&dir).expect("a directory can be made");
+            constant.iter().for_each(|(file, bytes)| write(file, bytes));
         }
+        files.iter().for_each(|(file, bytes)| write(file, bytes));
         dir
     })
 }

@@ -55,7 +55,7 @@ impl Location {
 
 /// Whether a text can be nothing but a path, by how it begins or ends.
 fn is_path(text: &str) -> bool {
-    let begins = ["/", "./", "../", "~", "$HOME", "${HOME}", ".\\", "..\\"];
+    let begins = ["/", "./", "../", "~", "$", "%", ".\\", "..\\"];
     let of_windows =
         matches!(text.as_bytes(), [drive, b':', b'\\' | b'/', ..] if drive.is_ascii_alphabetic());
     let ends = [".gguf", ".safetensors", ".json"];

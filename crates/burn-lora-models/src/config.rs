@@ -44,7 +44,10 @@ fn in_dir(dir: &Path) -> Result<PathBuf, ModelError> {
     }
     match path.exists() {
         true => Ok(path),
-        false => Err(ModelError::NoConfig { dir: dir.to_owned(), note: instead::note(dir) }),
+        false => Err(ModelError::NoConfig {
+            dir: dir.to_owned(),
+            note: instead::note(dir, "config.json"),
+        }),
     }
 }
 
@@ -88,17 +91,27 @@ const MOST: usize = 1 << 22;
 /// The most blocks.
 const MOST_BLOCKS: usize = 1 << 12;
 
-/// What is wrong with a configuration.
+/// What checking a configuration finds.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<String>);
+pub struct Problems {
+    /// What is wrong with it.
+    found: Vec<String>,
+    /// The keys that are not known here, and had no effect.
+    unknown: Vec<String>,
+}
 
 impl Problems {
     pub(crate) fn add(&mut self, problem: impl Into<String>) {
-        self.0.push(problem.into());
+        self.found.push(problem.into());
     }
 
     pub(crate) fn extend(&mut self, problems: Vec<String>) {
-        self.0.extend(problems);
+        self.found.extend(problems);
+    }
+
+    /// A key that is not known here.
+    fn unknown(&mut self, key: &str) {
+        self.unknown.push(key.to_owned());
     }
 
     /// What a reader of one value found, or its value. With problems, the default is used by nobody.
@@ -177,14 +190,14 @@ impl Problems {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
-    /// Fails where there are any.
-    pub(crate) fn none(self, path: &Path) -> Result<(), ModelError> {
+    /// Fails where there are any; gives the keys that are not known here.
+    pub(crate) fn none(self, path: &Path) -> Result<Vec<String>, ModelError> {
         match self.is_empty() {
-            true => Ok(()),
-            false => Err(ModelError::Config { path: path.to_owned(), problems: self.0 }),
+            true => Ok(self.unknown),
+            false => Err(ModelError::Config { path: path.to_owned(), problems: self.found }),
         }
     }
 }

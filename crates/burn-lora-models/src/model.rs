@@ -48,6 +48,9 @@ pub trait Description {
     /// them out. None of families without GGUF files.
     fn settings(&self) -> Map<String, Value>;
 
+    /// The keys of `config.json` that are not known here, and had no effect.
+    fn unknown_keys(&self) -> &[String];
+
     /// Rows of the token table.
     fn vocab_size(&self) -> usize;
 

@@ -16,6 +16,7 @@
 //!
 //! Left out: tokenizers without a `tokenizer.json`, unless a GGUF file has one inside.
 
+mod settings;
 mod unread;
 
 use std::io::ErrorKind;
@@ -44,6 +45,12 @@ pub const FILES: [&str; 8] = [
     "merges.txt",
 ];
 
+/// What a tokenizer's own settings stand in.
+const CONFIG: &str = "tokenizer_config.json";
+
+/// What generation stops at stands in, among others.
+const GENERATION: &str = "generation_config.json";
+
 /// Text to token ids and back.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
@@ -56,6 +63,8 @@ pub struct Tokenizer {
     bos: Option<u32>,
     unk: Option<u32>,
     template: Option<ChatTemplate>,
+    /// What its files say that is not done.
+    notes: Vec<String>,
     /// Files that stand for a tokenizer which has none of its own, by name.
     made: Vec<(&'static str, String)>,
 }
@@ -105,14 +114,21 @@ impl Tokenizer {
             }
             json => json.map_err(ModelError::io("read", &path))?,
         };
+        let config = object(&dir.join(CONFIG))?;
         let parts = Parts {
             tokenizer: parsed(json, &path)?,
-            texts: named_tokens(dir)?,
+            texts: named_tokens(config.clone(), dir)?,
             model,
-            generation: object(&dir.join("generation_config.json"))?,
+            generation: object(&dir.join(GENERATION))?,
             template,
         };
-        Self::new(parts, path, Vec::new())
+        let ids = [(GENERATION, &parts.generation), ("config.json", &parts.model)];
+        let ids = ids.map(|(file, settings)| settings::no_ids(file, settings)).concat();
+        let mut tokenizer = Self::new(parts, path, Vec::new())?;
+        let notes = settings::notes(&tokenizer, &config);
+        let notes = notes.into_iter().map(|note| format!("{CONFIG}: {note}"));
+        tokenizer.notes = notes.chain(ids).collect();
+        Ok(tokenizer)
     }
 
     /// From the files beside a GGUF file whose own tokenizer cannot be rebuilt; ids, and the template where there is no
@@ -180,12 +196,18 @@ impl Tokenizer {
             caught(add).unwrap_or_else(|panic| Err(panic.into())).map_err(failed(&path))?;
         }
         let template = template.map(|template| template.with_time(time::now()));
-        Ok(Self { inner, path, eos, unknown_eos, pad, bos, unk, template, made })
+        Ok(Self { inner, path, eos, unknown_eos, pad, bos, unk, template, notes: Vec::new(), made })
     }
 
     /// How the model writes conversations, if its files say so.
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()
+    }
+
+    /// What its files say that is not done, a line each: keys of `tokenizer_config.json` that are not known here, what contradicts
+    /// `tokenizer.json`, and what should be ids of tokens and is none.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The ids of a text, with the special tokens that the tokenizer puts around it if
@@ -371,12 +393,21 @@ fn failed(path: &Path) -> impl Fn(tokenizers::Error) -> ModelError {
 
 /// The tokenizer of a `tokenizer.json`, without the truncation and padding that it asks for.
 fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, ModelError> {
-    let json = json.as_ref();
+    let json = burn_lora_files::without_mark(json.as_ref());
     if let Some(reason) = unread::unsound(json) {
         return Err(ModelError::Tokenizer { path: path.to_owned(), reason });
     }
     let read = || -> tokenizers::Result<tokenizers::Tokenizer> {
         let mut tokenizer = tokenizers::Tokenizer::from_bytes(json)?;
+        let parts = [
+            serde_json::to_value(tokenizer.get_normalizer())?,
+            serde_json::to_value(tokenizer.get_pre_tokenizer())?,
+            serde_json::to_value(tokenizer.get_post_processor())?,
+            serde_json::to_value(tokenizer.get_decoder())?,
+        ];
+        if let Some(reason) = unread::swelling(&parts) {
+            return Err(reason.into());
+        }
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None)?;
         Ok(tokenizer)
@@ -388,9 +419,9 @@ fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, 
     })
 }
 
-/// The special tokens that a directory names: in `tokenizer_config.json`, or else in `special_tokens_map.json`.
-fn named_tokens(dir: &Path) -> Result<Map<String, Value>, ModelError> {
-    let mut texts = object(&dir.join("tokenizer_config.json"))?;
+/// The special tokens that a directory names: in its `tokenizer_config.json`, or else in `special_tokens_map.json`.
+fn named_tokens(config: Map<String, Value>, dir: &Path) -> Result<Map<String, Value>, ModelError> {
+    let mut texts = config;
     for (role, token) in object(&dir.join("special_tokens_map.json"))? {
         let known = texts.get(&role).is_some_and(|token| !token.is_null());
         if !known {

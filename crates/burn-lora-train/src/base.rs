@@ -16,6 +16,7 @@ use crate::learner::TrainableModel;
 use crate::observe::Observer;
 use crate::{TrainError, located, system_memory};
 use burn_lora_config::{AdapterSection, ModelSource, RunConfig};
+use burn_lora_text::listed;
 
 /// The base models of runs that follow each other in one process, so that each is loaded once.
 ///
@@ -152,6 +153,18 @@ impl<M: TrainableModel> Base<M> {
     /// Rows of its token table.
     pub fn vocabulary(&self) -> usize {
         self.keys.about().vocab_size()
+    }
+
+    /// What the files of model and tokenizer say that is not done, line by line.
+    pub fn notes(&self, tokenizer: &Tokenizer) -> Vec<String> {
+        let unknown = self.keys.about().unknown_keys();
+        let of_model = (!unknown.is_empty()).then(|| {
+            format!(
+                "config.json: keys that are not known here and had no effect: {}",
+                listed(unknown)
+            )
+        });
+        of_model.into_iter().chain(tokenizer.notes().iter().cloned()).collect()
     }
 
     /// Its configuration, as the run is to train it.

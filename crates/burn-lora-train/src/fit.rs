@@ -64,7 +64,7 @@ pub(crate) struct Fitted<M> {
     pub model: M,
     /// What was measured.
     pub history: History,
-    /// Why it was interrupted, if it was.
+    /// Why it was interrupted, if it was, before its last step.
     pub interrupted: Option<String>,
 }
 
@@ -136,9 +136,12 @@ impl<M: TrainableModel> Fit<'_, M> {
         if let Some(error) = result.error {
             return Err(TrainError::burn("training")(error));
         }
-        let interrupted =
-            result.interrupted.map(|i| i.reason.unwrap_or_else(|| "interrupted".to_owned()));
-        Ok(Fitted { model: result.model.model, history: strategy.history.take(), interrupted })
+        let history = strategy.history.take();
+        // Whoever stops it behind its last step, while it is evaluated or saved, stops nothing.
+        let taken = history.records().last().map_or(start, |record| record.place().0);
+        let interrupted = result.interrupted.filter(|_| taken < steps);
+        let interrupted = interrupted.map(|i| i.reason.unwrap_or_else(|| "interrupted".to_owned()));
+        Ok(Fitted { model: result.model.model, history, interrupted })
     }
 }
 

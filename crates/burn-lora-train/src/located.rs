@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use burn_lora_files::missing::Missing;
 use burn_lora_hub::{Files, Hub, HubError, HubId, HubOptions, Location};
+use burn_lora_text::listed;
 
 use crate::TrainError;
 use crate::observe::Observer;
@@ -26,16 +27,21 @@ pub fn located(text: &Path, observer: &Observer) -> Result<PathBuf, TrainError> 
     match Location::of(&name)? {
         Location::Path(path) => Ok(path),
         Location::Hub(id) => {
-            let hub = Hub::new(HubOptions::from_env()?)?;
+            let options = HubOptions::from_env()?;
+            let is_offline = options.offline;
+            let hub = Hub::new(options)?;
             match hub.cached(&id, &Files::Safetensors) {
                 Ok(directory) => Ok(directory),
                 Err(HubError::NotCached { .. }) => {
+                    let note = meant(text);
+                    // A path was meant, perhaps: what goes over the network for it is told before.
+                    if !note.is_empty() && !is_offline {
+                        observer.note(format!(
+                            "there is no `{name}` here{note}: the hub is asked for it"
+                        ));
+                    }
                     download(&hub, &id, &Files::Safetensors, observer).map_err(|source| {
-                        TrainError::NoSuchModel {
-                            note: meant(text),
-                            name,
-                            source: Box::new(source),
-                        }
+                        TrainError::NoSuchModel { note, name, source: Box::new(source) }
                     })
                 }
                 Err(other) => Err(other.into()),
@@ -70,9 +76,15 @@ pub fn present(text: &Path) -> Result<(), TrainError> {
 /// What of a path that is not there may have been meant, in brackets; nothing, where nothing lies where it leads.
 fn meant(path: &Path) -> String {
     // A name of the hub leads nowhere here, mostly, and is like many.
-    let leads = path.parent().is_some_and(Path::is_dir);
-    let beside = Missing::of(path).filter(|missing| leads && missing.is_beside());
-    beside.map_or_else(String::new, |meant| format!(" ({meant})"))
+    let Some(dir) = path.parent().filter(|dir| dir.is_dir()) else { return String::new() };
+    match Missing::of(path).filter(Missing::is_beside) {
+        Some(meant) => format!(" ({meant})"),
+        None => {
+            let names = burn_lora_files::names(dir).unwrap_or_default();
+            let has = if names.is_empty() { "nothing".to_owned() } else { listed(&names) };
+            format!(" (`{}` has {has})", dir.display())
+        }
+    }
 }
 
 /// Fetches what the hub has of a model, and tells how far it is.
@@ -110,5 +122,19 @@ mod tests {
         let missing = dir.path().join("none");
         let error = located(&missing, &observer).unwrap_err().to_string();
         assert!(error.contains("none"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_of_that_name_is_told_of_beside_the_hub() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["base", "rows.jsonl"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let said = |name: &str| meant(&dir.path().join(name));
+        assert!(said("zzz").ends_with("has `base`, `rows.jsonl`)"), "{}", said("zzz"));
+        assert!(said("bsae").contains("did you mean"), "{}", said("bsae"));
+        assert_eq!(said("none/base"), "");
+        // `name` alone leads to where the process is, which says nothing.
+        assert_eq!(meant(Path::new("org/name")), "");
     }
 }

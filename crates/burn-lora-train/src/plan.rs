@@ -410,6 +410,9 @@ fn with_pace<M: TrainableModel>(
     shared: Shared,
     observer: &Observer,
 ) -> Result<Plan, TrainError> {
+    for note in run.base.notes(&run.tokenizer) {
+        observer.note(note);
+    }
     let outline = &Outline::read(run)?;
     let batches = Batches::of(run, shared.ranks);
     let mut plan = memory_of(run, outline, &batches, (None, shared));

@@ -44,9 +44,16 @@ fn key(row: &Object) -> &'static str {
 fn turns(row: &Object) -> Result<Vec<Message>, RowProblem> {
     let key = key(row);
     let value = row.get(key);
-    let Some(Value::Array(turns)) = value else {
-        let shape =
-            if key == "messages" { "a list of {role, content}" } else { "a list of {from, value}" };
+    // A table has no lists: there a cell holds one as a text.
+    let turns = match value {
+        Some(Value::String(text)) => serde_json::from_str(text).ok(),
+        value => value.cloned(),
+    };
+    let Some(Value::Array(turns)) = turns else {
+        let shape = match key {
+            "messages" => "a list of {role, content}, or a text of JSON with one",
+            _ => "a list of {from, value}, or a text of JSON with one",
+        };
         return Err(wrong(key, shape, value));
     };
     let turn = |(index, turn)| message(key, index, turn);

@@ -61,12 +61,18 @@ fn is_turn(object: &Value) -> bool {
     (has("role") && (has("content") || has("parts"))) || (has("from") && has("value"))
 }
 
-/// Whether an object holds a list of values for each key, as a table by columns does.
+/// Whether an object holds a list of values for each key, as a table by columns does, or values by the numbers of their rows, as pandas
+/// writes one.
 fn is_columns(object: &Object) -> bool {
-    let is_values = |value: &Value| {
-        value
-            .as_array()
-            .is_some_and(|list| !list.is_empty() && list.iter().all(|value| !value.is_object()))
+    let is_values = |value: &Value| match value {
+        Value::Array(list) => !list.is_empty() && list.iter().all(|value| !value.is_object()),
+        Value::Object(column) => {
+            let of_row = |(row, value): (&String, &Value)| {
+                row.bytes().all(|digit| digit.is_ascii_digit()) && !value.is_object()
+            };
+            !column.is_empty() && column.iter().all(of_row)
+        }
+        _ => false,
     };
     // Rows of lists they are, too: a conversation, ids of tokens.
     let is_row =

@@ -3,10 +3,11 @@
 use super::Kind;
 use super::zipped::ZIP;
 
-/// What to do with a compressed file, in which a tar archive may be.
+/// What to do with a compressed file, in which a tar archive may be. Through a pipe: programs that unpack a file by its name refuse those
+/// whose ending they do not know.
 macro_rules! unpack {
     ($program:literal) => {
-        concat!("unpack it: `", $program, " FILE` (a `.tar.…` or `.tgz`: `tar xf FILE`)")
+        concat!("unpack it: `", $program, " < FILE > OTHER` (a `.tar.…` or `.tgz`: `tar xf FILE`)")
     };
 }
 
@@ -36,6 +37,7 @@ const STATISTICS: Kind = Kind::new(
     "a file of a statistics program",
     "write its rows as lines of JSON, or as CSV in UTF-8, with that program",
 );
+pub(super) const PARQUET: Kind = Kind::new("a Parquet file", "name it with the ending `.parquet`");
 const KEY: Kind = Kind::new("a key or an encrypted message", "name the file that was meant");
 const OLD: Kind = Kind::new(
     "a model in a format older than GGUF",
@@ -55,10 +57,10 @@ pub(super) const KINDS: &[(&[u8], Kind)] = &[
     ),
     (b"\xff\xfe", UTF16),
     (b"\xfe\xff", UTF16),
-    (b"\x1f\x8b", Kind::new("a gzip archive", unpack!("gzip -dk"))),
-    (b"\xfd7zXZ\0", Kind::new("an xz archive", unpack!("xz -dk"))),
-    (b"\x28\xb5\x2f\xfd", Kind::new("a zstd archive", unpack!("zstd -dk"))),
-    (b"BZh", Kind::new("a bzip2 archive", unpack!("bzip2 -dk"))),
+    (b"\x1f\x8b", Kind::new("a gzip archive", unpack!("gzip -dc"))),
+    (b"\xfd7zXZ\0", Kind::new("an xz archive", unpack!("xz -dc"))),
+    (b"\x28\xb5\x2f\xfd", Kind::new("a zstd archive", unpack!("zstd -dc"))),
+    (b"BZh", Kind::new("a bzip2 archive", unpack!("bzip2 -dc"))),
     (b"7z\xbc\xaf\x27\x1c", Kind::new("a 7z archive", "unpack it: `7z x FILE`")),
     (b"PK\x03\x04", ZIP),
     (b"PK\x05\x06", Kind::new("an empty zip archive", "bring the file itself")),
@@ -67,7 +69,7 @@ pub(super) const KINDS: &[(&[u8], Kind)] = &[
         b"Obj\x01",
         Kind::new(
             "an Avro file",
-            "write its rows as lines of JSON: `python3 -c 'import fastavro,json,sys; [print(json.dumps(row)) for row in \
+            "write its rows as lines of JSON: `python3 -c 'import fastavro,json,sys; [print(json.dumps(row,default=str)) for row in \
                  fastavro.reader(open(sys.argv[1],\"rb\"))]' FILE > OTHER`",
         ),
     ),
@@ -83,13 +85,21 @@ pub(super) const KINDS: &[(&[u8], Kind)] = &[
     (b"\xcf\xfa\xed\xfe", PROGRAM),
     (b"\xca\xfe\xba\xbe", PROGRAM),
     (b"\0asm", PROGRAM),
+    (
+        b"\0\x05\x16\x07",
+        Kind::new("what macOS keeps beside a file", "name the file itself, without `._`"),
+    ),
     (b"!<arch>\n", Kind::new("a package or a library", "name the file that was meant")),
     (b"-----BEGIN ", KEY),
-    (b"\x5d\0\0\x80\0", Kind::new("an lzma archive", "unpack it: `unlzma -k FILE`")),
-    (b"\x1f\x9d", Kind::new("an archive of compress", "unpack it: `uncompress -k FILE`")),
+    (b"\x5d\0\0\x80\0", Kind::new("an lzma archive", "unpack it: `xz -dc < FILE > OTHER`")),
+    (b"\x1f\x9d", Kind::new("an archive of compress", "unpack it: `gzip -dc < FILE > OTHER`")),
     (
         b"\xff\x06\0\0sNaPpY",
-        Kind::new("a snappy archive", "unpack it: `python3 -m snappy -d FILE OTHER`"),
+        Kind::new(
+            "a snappy archive",
+            "unpack it: `python3 -c 'import snappy,sys; \
+             snappy.stream_decompress(open(sys.argv[1],\"rb\"),open(sys.argv[2],\"wb\"))' FILE OTHER` (with python-snappy)",
+        ),
     ),
     (b"\xd9\xd9\xf7", Kind::new("a file in CBOR", "write its rows as lines of JSON")),
     (b"<stata_dta>", STATISTICS),
@@ -126,11 +136,12 @@ pub(super) const KINDS: &[(&[u8], Kind)] = &[
         b"SQLite format 3\0",
         Kind::new(
             "an SQLite data base",
-            "export the table: `sqlite3 -header -csv FILE 'SELECT * FROM TABLE_NAME' > OTHER.csv`",
+            "write the rows of its table as lines of JSON: `python3 -c 'import json,sqlite3,sys; c=sqlite3.connect(sys.argv[1]); \
+             c.row_factory=sqlite3.Row; [print(json.dumps(dict(row),default=str)) for row in c.execute(\"SELECT * FROM TABLE_NAME\")]' FILE > OTHER`",
         ),
     ),
     (b"GGUF", Kind::new("a GGUF model", "name it as the model, with the ending `.gguf`")),
-    (b"PAR1", Kind::new("a Parquet file", "name it with the ending `.parquet`")),
+    (b"PAR1", PARQUET),
     (b"ARROW1", ARROW),
     (b"FEA1", ARROW),
     (
@@ -144,7 +155,7 @@ pub(super) const KINDS: &[(&[u8], Kind)] = &[
         b"\x89HDF\r\n",
         Kind::new("an HDF5 file", "save a model again as safetensors, rows as lines of JSON"),
     ),
-    (b"\x04\x22\x4d\x18", Kind::new("an lz4 archive", "unpack it: `lz4 -dk FILE`")),
+    (b"\x04\x22\x4d\x18", Kind::new("an lz4 archive", "unpack it: `lz4 -dc < FILE > OTHER`")),
     (b"\x80\x02", PICKLE),
     (b"\x80\x03", PICKLE),
     (b"\x80\x04", PICKLE),
@@ -158,7 +169,7 @@ pub(super) const LETTERS: &[(&[u8], Kind)] = &[
     (b"OggS", SOUND),
     (b"fLaC", SOUND),
     (b"ID3", SOUND),
-    (b"LZIP", Kind::new("an lzip archive", "unpack it: `lzip -dk FILE`")),
+    (b"LZIP", Kind::new("an lzip archive", "unpack it: `lzip -dc < FILE > OTHER`")),
     (b"PARE", Kind::new("an encrypted Parquet file", "write it without encryption")),
     (b"lmgg", OLD),
     (b"tjgg", OLD),

@@ -1,5 +1,7 @@
 //! Kinds that no first bytes tell: they are told by what must hold of their first record.
 
+use serde_json::{Map, Value};
+
 use super::Kind;
 
 /// The kind whose first record is that.
@@ -10,7 +12,8 @@ pub(super) fn of_record(bytes: &[u8]) -> Option<Kind> {
         return Some(Kind::new("a tar archive", "unpack it: `tar xf FILE`"));
     }
     if at(8, b"DUCK") && bytes.get(12..20).is_none_or(|version| version.contains(&0)) {
-        let remedy = "export the table: `duckdb FILE \"COPY TABLE_NAME TO 'OTHER.csv'\"`";
+        let remedy = "write the rows of its table as lines of JSON: `python3 -c 'import duckdb,sys; \
+                      duckdb.connect(sys.argv[1]).execute(\"COPY TABLE_NAME TO \\x27OTHER\\x27 (FORMAT json)\")' FILE`";
         return Some(Kind::new("a DuckDB data base", remedy));
     }
     if at(4, b"ftyp") && at(0, b"\0") {
@@ -35,11 +38,47 @@ pub(super) fn of_record(bytes: &[u8]) -> Option<Kind> {
     if is_messagepack(bytes) {
         return Some(Kind::new(
             "a file in MessagePack",
-            "write its rows as lines of JSON: `python3 -c 'import json,msgpack,sys; [print(json.dumps(row)) for row in \
+            "write its rows as lines of JSON: `python3 -c 'import json,msgpack,sys; [print(json.dumps(row,default=str)) for row in \
              msgpack.Unpacker(open(sys.argv[1],\"rb\"))]' FILE > OTHER`",
         ));
     }
+    if is_refusal(bytes) {
+        return Some(Kind::new(
+            "what a server answers that does not give a file",
+            "download the file itself, with a token where it needs one",
+        ));
+    }
     None
+}
+
+/// The longest answer of a server that is looked at.
+const ANSWER: usize = 400;
+
+/// Whether all that is there is what a hub says in the place of a file: a sentence of its own, or an object with nothing but an error.
+fn is_refusal(bytes: &[u8]) -> bool {
+    let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= ANSWER) else {
+        return false;
+    };
+    let text = text.trim();
+    let sentences = [
+        "Entry not found",
+        "Repository not found",
+        "Revision not found",
+        "Invalid username or password.",
+        "Not Found",
+        "404: Not Found",
+        "Unauthorized",
+        "Forbidden",
+        "Internal Server Error",
+        "Too Many Requests",
+    ];
+    if sentences.contains(&text) || text.starts_with("Access to model ") {
+        return true;
+    }
+    let is_word =
+        |key: &String| ["error", "message", "status", "detail", "code"].contains(&key.as_str());
+    let object = serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
+    (object.contains_key("error") || object.contains_key("detail")) && object.keys().all(is_word)
 }
 
 /// Whether it begins with a header of tar's without its mark, as the oldest have it: the sum of its bytes stands in it, in octal digits,

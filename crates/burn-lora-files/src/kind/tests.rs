@@ -51,7 +51,7 @@ fn what_should_be_text_and_is_none_is_told_by_what_it_is() {
 
 #[test]
 fn a_file_is_told_by_how_it_begins() {
-    let cases: [(&[u8], Option<&str>); 13] = [
+    let cases: [(&[u8], Option<&str>); 19] = [
         (b"\n version https://git-lfs.github.com/spec/v1\n", Some("Git LFS pointer")),
         (b"<!DOCTYPE HTML><html>", Some("web page")),
         (b"\xff\xfe{\0", Some("UTF-16")),
@@ -63,6 +63,12 @@ fn a_file_is_told_by_how_it_begins() {
         (b"ARROW1\0\0", Some("Arrow")),
         (b"\x93NUMPY\x01", Some("NumPy")),
         (b"\x04\x22\x4d\x18d", Some("lz4")),
+        (b"\0\x05\x16\x07\0\x02", Some("macOS")),
+        (b"Entry not found", Some("a server answers")),
+        (b"{\"error\": \"Repository not found\"}\n", Some("a server answers")),
+        (b"{\"error\": \"a\", \"prompt\": \"b\"}", None),
+        (b"{\"message\": \"a\"}", None),
+        (b"Not Found here", None),
         (b"versions: 3", None),
         (b"", None),
     ];

@@ -1,5 +1,7 @@
 //! Adapters in PEFT's files.
 
+use std::path::Path;
+
 use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig};
 use burn_lora_patch::peft::{self, LoadOptions};
 
@@ -21,23 +23,23 @@ thread_local! {
 
 /// An `adapter_config.json`, beside whole factors.
 pub fn config(bytes: &[u8]) {
-    used(bytes, FACTORS);
+    let (factors, config) = ((peft::TENSORS_FILE, FACTORS), (peft::CONFIG_FILE, bytes));
+    used(&directory("adapter_config", &[factors], &[config]));
 }
 
 /// An `adapter_model.safetensors`, beside a right configuration.
 pub fn tensors(bytes: &[u8]) {
-    used(ADAPTER, bytes);
+    let (config, factors) = ((peft::CONFIG_FILE, ADAPTER), (peft::TENSORS_FILE, bytes));
+    used(&directory("adapter_tensors", &[config], &[factors]));
 }
 
 /// Inspects the adapter, and puts it on a model.
-fn used(config: &[u8], tensors: &[u8]) {
-    let files = [(peft::CONFIG_FILE, config), (peft::TENSORS_FILE, tensors)];
-    let dir = directory("adapter", &files);
-    if let Some(inspection) = told(burn_lora_app::inspect::inspect(&dir)) {
+fn used(dir: &Path) {
+    if let Some(inspection) = told(burn_lora_app::inspect::inspect(dir)) {
         assert!(!inspection.to_string().is_empty());
     }
     let mut model = MODEL.with(Clone::clone);
-    if let Some(report) = told(peft::load(&mut model, &dir, &LoadOptions::default())) {
+    if let Some(report) = told(peft::load(&mut model, dir, &LoadOptions::default())) {
         assert!(!report.to_string().is_empty());
     }
 }

@@ -39,8 +39,8 @@ pub fn config(bytes: &[u8]) {
         true => {
             let Some(config) = told(CausalConfig::from_json(&text, path)) else { return };
             if told(CausalLm::outline(&config, at)).is_some() {
-                let files = [("config.json", bytes), ("model.safetensors", WEIGHTS)];
-                loaded(&directory("config", &files));
+                let weights = ("model.safetensors", WEIGHTS);
+                loaded(&directory("config", &[weights], &[("config.json", bytes)]));
             }
         }
         false => {
@@ -55,23 +55,20 @@ pub fn config(bytes: &[u8]) {
 
 /// A `model.safetensors`.
 pub fn tensors(bytes: &[u8]) {
-    loaded(&directory("tensors", &[("config.json", CONFIG), ("model.safetensors", bytes)]));
+    let config = ("config.json", CONFIG);
+    loaded(&directory("tensors", &[config], &[("model.safetensors", bytes)]));
 }
 
 /// A `model.safetensors.index.json`, beside two files that it may name.
 pub fn index(bytes: &[u8]) {
-    let files = [
-        ("config.json", CONFIG),
-        ("one.safetensors", WEIGHTS),
-        ("two.safetensors", WEIGHTS),
-        ("model.safetensors.index.json", bytes),
-    ];
-    loaded(&directory("index", &files));
+    let beside =
+        [("config.json", CONFIG), ("one.safetensors", WEIGHTS), ("two.safetensors", WEIGHTS)];
+    loaded(&directory("index", &beside, &[("model.safetensors.index.json", bytes)]));
 }
 
 /// A GGUF file: its header, what it says in the place of Hugging Face's files, its weights, in f32 and in blocks.
 pub fn gguf(bytes: &[u8]) {
-    let path = directory("gguf", &[("model.gguf", bytes)]).join("model.gguf");
+    let path = directory("gguf", &[], &[("model.gguf", bytes)]).join("model.gguf");
     let Some(mut file) = told(GgufFile::open(&path)) else { return };
     told(file.config());
     told(file.tokenizer_config());

@@ -12,7 +12,8 @@ use crate::scratch::directory;
 
 /// A checkpoint's `manifest.json`.
 pub fn manifest(bytes: &[u8]) {
-    let dir = directory("run/step-000001", &[("manifest.json", bytes), ("state.json", b"{}")]);
+    let state = ("state.json", &b"{}"[..]);
+    let dir = directory("run/step-000001", &[state], &[("manifest.json", bytes)]);
     let checkpoints = dir.parent().map(|dir| Checkpoints::new(dir, 1));
     if let Some(checkpoints) = checkpoints {
         told(checkpoints.newest());
@@ -21,7 +22,7 @@ pub fn manifest(bytes: &[u8]) {
 
 /// A `metrics.jsonl`: read as it is, gone on with, and drawn.
 pub fn metrics(bytes: &[u8]) {
-    let path = directory("metrics", &[("metrics.jsonl", bytes)]).join("metrics.jsonl");
+    let path = directory("metrics", &[], &[("metrics.jsonl", bytes)]).join("metrics.jsonl");
     // It is not what was written, whatever it is: the line is looked for.
     told(History::resume(&path, &Covered { lines: 2, content: Digest::of(b"other") }));
     let Some(records) = told(History::read(&path)) else { return };

@@ -23,7 +23,7 @@ static READER: LazyLock<Tokenizer> = LazyLock::new(|| {
         ("tokenizer_config.json", TOKENS),
         ("chat_template.jinja", TEMPLATE),
     ];
-    Tokenizer::from_dir(&directory("reader", &files)).expect("the tokenizer is whole")
+    Tokenizer::from_dir(&directory("reader", &files, &[])).expect("the tokenizer is whole")
 });
 
 /// A run configuration; its first line is read as an override, too. What is accepted is the same after it was written and read.
@@ -59,7 +59,7 @@ pub fn rows(bytes: &[u8]) {
         b"txt" => "rows.txt",
         _ => "rows.jsonl",
     };
-    let path = directory("rows", &[(name, rest.get(1..).unwrap_or_default())]).join(name);
+    let path = directory("rows", &[], &[(name, rest.get(1..).unwrap_or_default())]).join(name);
     let Some(file) = told(RowFile::read(&path, &Reading::default())) else { return };
     let held_out = told(file.clone().hold_out(0.5, 1));
     if let Some((kept, held)) = held_out {
@@ -94,8 +94,8 @@ pub fn chat_template(bytes: &[u8]) {
 
 /// A `tokenizer.json`, and a text through it.
 pub fn tokenizer(bytes: &[u8]) {
-    let files = [("tokenizer.json", bytes), ("tokenizer_config.json", TOKENS)];
-    through(&directory("tokenizer", &files));
+    let config = ("tokenizer_config.json", TOKENS);
+    through(&directory("tokenizer", &[config], &[("tokenizer.json", bytes)]));
 }
 
 /// A text through the tokenizer that a model has.

@@ -89,6 +89,8 @@ pub struct Checked<K> {
     pub(crate) keys: K,
     /// Where it drops in training.
     pub dropouts: Dropouts,
+    /// Its keys that are not known here, and had no effect.
+    unknown: Vec<String>,
     /// The JSON that it was parsed from; written back by `save`.
     text: String,
 }
@@ -115,10 +117,10 @@ impl<K: ConfigKeys> ModelConfig for Checked<K> {
         let (mut keys, unread): (K, _) = keys_of(given, path)?;
         let mut problems = Problems::default();
         keys.check(model_type, &mut problems);
-        problems.extend(unread::problems(&keys, &unread));
-        problems.none(path)?;
+        unread::tell(&keys, &unread, &mut problems);
+        let unknown = problems.none(path)?;
         let dropouts = keys.basics().dropouts;
-        Ok(Self { keys, dropouts, text: text.to_owned() })
+        Ok(Self { keys, dropouts, unknown, text: text.to_owned() })
     }
 
     fn with_dropout(mut self) -> Self {
@@ -142,6 +144,10 @@ impl<K: ConfigKeys> Description for Checked<K> {
 
     fn settings(&self) -> Map<String, Value> {
         self.keys.settings()
+    }
+
+    fn unknown_keys(&self) -> &[String] {
+        &self.unknown
     }
 
     fn vocab_size(&self) -> usize {

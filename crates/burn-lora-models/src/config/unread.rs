@@ -3,43 +3,45 @@
 //! they are refused by name, unless they say what is computed anyway.
 //!
 //! Known are the keys by which transformers' decoders and encoders, and llama.cpp's files, say such things: `effects` has what changes
-//! something whatever the family, `stated` what other code calls a number that every family has. Left out: keys by which tensors have
-//! other names or shapes and nothing else, which the files of the weights show, keys of training and of generation, and keys that change
-//! rounding alone.
+//! something whatever the family, `stated` what other code calls a number that every family has, `inert` what changes nothing: keys by which
+//! tensors have other names or shapes and nothing else, which the files of the weights show, keys of training and of generation, and
+//! keys that change rounding alone. What none of them has is listed, so that somebody can ask what it means.
 
 mod effects;
+mod inert;
 mod stated;
 
 use burn_lora_text::nearest;
 use serde_json::{Map, Value};
 
-use super::ConfigKeys;
 use super::given::shown;
+use super::{ConfigKeys, Problems};
 
 pub(crate) use effects::effect;
 pub use stated::{Rotary, Stated};
 
-/// A line for each key that the family does not read and that changes what is computed.
-pub(crate) fn problems<K: ConfigKeys>(keys: &K, unread: &Map<String, Value>) -> Vec<String> {
-    let windows_off = unread.get("use_sliding_window") == Some(&Value::Bool(false));
-    let stated = keys.stated();
-    let problem = |key: &str, value: &Value| -> Option<String> {
-        if value.is_null() {
-            return None;
-        }
-        let does = match (keys.does(key, value), stated.differs(key, value)) {
-            (Some(true), _) | (None, Some(None)) => return None,
-            (Some(false), _) => "it asks for something else than this family does".to_owned(),
-            (None, Some(Some(ours))) => format!("it differs from what is computed with, {ours}"),
-            (None, None) if windows_off && key.contains("sliding_window") => return None,
-            (None, None) if other_positions(&stated, key, value) => {
-                "it asks for other positions than this family's".to_owned()
+/// What a key that the family does not read comes to.
+enum Meaning {
+    /// It says what is computed anyway, or changes nothing.
+    Known,
+    /// It changes what is computed, in that way.
+    Other(String),
+    /// Nobody here knows.
+    Unknown,
+}
+
+/// Tells of the keys that the family does not read: a problem for each that changes what is computed, and those that nobody knows.
+pub(crate) fn tell<K: ConfigKeys>(keys: &K, unread: &Map<String, Value>, problems: &mut Problems) {
+    for (key, value) in unread {
+        let does = match meaning(keys, unread, (key.as_str(), value)) {
+            Meaning::Known => continue,
+            Meaning::Unknown => {
+                problems.unknown(key);
+                continue;
             }
-            (None, None) => {
-                format!("{}, which the code of this family does not", effect(key, value)?)
-            }
+            Meaning::Other(does) => does,
         };
-        Some(match nearest(key, K::ROTARY) {
+        problems.add(match nearest(key, K::ROTARY) {
             Some(near) if is_of_positions(key) => {
                 format!("`{key}` is not known: did you mean `{near}`?")
             }
@@ -47,9 +49,38 @@ pub(crate) fn problems<K: ConfigKeys>(keys: &K, unread: &Map<String, Value>) -> 
                 "`{key}` is {}: {does}; take the key out if the model was trained without it",
                 shown(value)
             ),
-        })
-    };
-    unread.iter().filter_map(|(key, value)| problem(key, value)).collect()
+        });
+    }
+}
+
+/// What that key comes to, beside all that the family does not read.
+fn meaning<K: ConfigKeys>(
+    keys: &K,
+    unread: &Map<String, Value>,
+    (key, value): (&str, &Value),
+) -> Meaning {
+    let stated = keys.stated();
+    let windows_off = unread.get("use_sliding_window") == Some(&Value::Bool(false));
+    match (keys.does(key, value), stated.differs(key, value)) {
+        _ if value.is_null() => Meaning::Known,
+        (Some(true), _) | (None, Some(None)) => Meaning::Known,
+        (Some(false), _) => {
+            Meaning::Other("it asks for something else than this family does".to_owned())
+        }
+        (None, Some(Some(ours))) => {
+            Meaning::Other(format!("it differs from what is computed with, {ours}"))
+        }
+        (None, None) if windows_off && key.contains("sliding_window") => Meaning::Known,
+        (None, None) if other_positions(&stated, key, value) => {
+            Meaning::Other("it asks for other positions than this family's".to_owned())
+        }
+        (None, None) => match effect(key, value) {
+            Some(does) => Meaning::Other(format!("{does}, which the code of this family does not")),
+            None if effects::is_known(key) || is_of_positions(key) => Meaning::Known,
+            None if inert::is_known(key) => Meaning::Known,
+            None => Meaning::Unknown,
+        },
+    }
 }
 
 /// Whether a key is about positions, and not about how many there are.

@@ -98,16 +98,18 @@ fn text(token: &Value) -> Option<&str> {
 fn object(path: &Path) -> Result<Map<String, Value>, TemplateError> {
     match read(path, MAX_JSON)? {
         None => Ok(Map::new()),
-        Some(bytes) => serde_json::from_slice(&bytes).map_err(|source| {
-            let path = path.to_owned();
-            match burn_lora_files::kind::recognised(&bytes) {
-                None => TemplateError::Json { path, source },
-                Some(kind) => {
-                    let source = std::io::Error::new(ErrorKind::InvalidData, kind.to_string());
-                    TemplateError::Io { path, source }
+        Some(bytes) => {
+            serde_json::from_slice(burn_lora_files::without_mark(&bytes)).map_err(|source| {
+                let path = path.to_owned();
+                match burn_lora_files::kind::recognised(&bytes) {
+                    None => TemplateError::Json { path, source },
+                    Some(kind) => {
+                        let source = std::io::Error::new(ErrorKind::InvalidData, kind.to_string());
+                        TemplateError::Io { path, source }
+                    }
                 }
-            }
-        }),
+            })
+        }
     }
 }
 

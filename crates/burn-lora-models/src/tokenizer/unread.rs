@@ -106,9 +106,13 @@ pub(super) fn absent(dir: &Path) -> ModelError {
         None if dir.join("adapter_config.json").is_file() => {
             "; its `adapter_config.json` is an adapter's: name its base as the model, and this directory as the adapter".to_owned()
         }
-        None => match instead::model_below(dir) {
-            Some(below) => format!("; `{below}` in it is a model: name that"),
-            None => ": bring the one of the model, or name the directory that has it".to_owned(),
+        None => match (instead::model_below(dir), instead::archive(dir, "tokenizer.json")) {
+            (Some(below), _) => format!("; `{below}` in it is a model: name that"),
+            (None, Some(archive)) => archive,
+            (None, None) if dir.join("model_index.json").is_file() => instead::note(dir, "tokenizer.json"),
+            (None, None) => {
+                ": bring the one of the model, or name the directory that has it".to_owned()
+            }
         },
     };
     ModelError::NoTokenizer { dir: dir.to_owned(), note }
@@ -169,6 +173,54 @@ fn holds_its_trie(base64: &[u8]) -> bool {
     let bits = digits.iter().fold(0_u64, |bits, digit| bits << 6 | u64::from(*digit));
     // Fewer digits are no base64 of four bytes, which the library says.
     digits.len() < 6 || u64::from(((bits >> 4) as u32).swap_bytes()) <= base64.len() as u64
+}
+
+/// How many times as long a text may become, at most, by what is replaced in it. Real tokenizers stay far below.
+const MOST_SWOLLEN: f64 = 4096.0;
+
+/// What is wrong with the parts of a tokenizer through which a text would grow beyond all bounds: each of many replacements, of
+/// conversions to bytes or of templates may make it twice as long.
+pub(super) fn swelling(parts: &[Value]) -> Option<String> {
+    let most = parts.iter().map(growth).product::<f64>();
+    (most > MOST_SWOLLEN).then(|| {
+        format!(
+            "its parts may make a text more than {MOST_SWOLLEN} times as long, one after the other: it is damaged, or meant to take memory"
+        )
+    })
+}
+
+/// How many times as long a part may make a text, where it does so each time anew.
+fn growth(part: &Value) -> f64 {
+    let inside = ["normalizers", "pretokenizers", "processors", "decoders"];
+    if let Some(parts) = inside.iter().find_map(|list| part.get(list)?.as_array()) {
+        return parts.iter().map(growth).product();
+    }
+    let length = |value: Option<&Value>| value.and_then(Value::as_str).map_or(0, str::len) as f64;
+    match part.get("type").and_then(Value::as_str) {
+        // A byte that is no letter of ASCII becomes a letter of two.
+        Some("ByteLevel") => 2.0,
+        Some("Replace") => {
+            let (pattern, content) = (part.get("pattern"), length(part.get("content")));
+            match pattern.and_then(|pattern| pattern.get("Regex")).and_then(Value::as_str) {
+                // It may fit where nothing stands, between all letters.
+                Some(regex)
+                    if regex.is_empty() || regex.contains(['*', '?', '|', '{', '(', '^', '$']) =>
+                {
+                    1.0 + content
+                }
+                Some(_) => content.max(1.0),
+                None => {
+                    let found = length(pattern.and_then(|pattern| pattern.get("String")));
+                    (content / found.max(1.0)).max(1.0)
+                }
+            }
+        }
+        Some("TemplateProcessing") => {
+            let pieces = part.get("single").and_then(Value::as_array).into_iter().flatten();
+            (pieces.filter(|piece| piece.get("Sequence").is_some()).count() as f64).max(1.0)
+        }
+        _ => 1.0,
+    }
 }
 
 /// What a `tokenizer.json` has that the library does not know, if it has such a part.
@@ -261,6 +313,34 @@ mod tests {
                 "{damaged}"
             );
         }
+    }
+
+    /// Fuzzing found a tokenizer of 24 kB whose 128 conversions to bytes took 22 GB for a text of five letters.
+    #[test]
+    fn parts_that_double_a_text_again_and_again_are_refused() {
+        let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false});
+        let replace = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+        let anywhere = json!({"type": "Replace", "pattern": {"Regex": "x*"}, "content": "a"});
+        let twice = json!({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A"}}, {"Sequence": {"id": "A"}}]});
+        for (list, part) in [
+            ("pretokenizers", &bytes),
+            ("normalizers", &replace),
+            ("normalizers", &anywhere),
+            ("processors", &twice),
+            ("decoders", &replace),
+        ] {
+            let of = |count: usize| json!({"type": "Sequence", list: vec![part.clone(); count]});
+            assert!(swelling(&[of(13)]).unwrap().contains("4096 times"), "{part}");
+            assert_eq!(swelling(&[of(4), Value::Null]), None, "{part}");
+            // In several places, and in a sequence of sequences.
+            assert!(swelling(&[of(7), of(7)]).is_some(), "{part}");
+            assert!(swelling(&[json!({"type": "Sequence", list: [of(7), of(7)]})]).is_some());
+        }
+        let usual = json!({"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+            {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"}, {"type": "NFKC"}, {"type": "Lowercase"}]});
+        assert_eq!(swelling(&[usual, bytes]), None);
     }
 
     /// The lists here are the library's own, as far as it takes what they name.

@@ -62,10 +62,10 @@ impl Checkpoint {
             return Err(ModelError::DanglingLink { path: single, target });
         }
         let path = dir.join("model.safetensors.index.json");
-        let text = match burn_lora_files::bytes(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+        let text = match burn_lora_files::read_text(&path) {
+            Err(error) if error.source.kind() == ErrorKind::NotFound => {
                 let Some(shards) = instead::shards(dir) else {
-                    let note = instead::note(dir);
+                    let note = instead::note(dir, "model.safetensors");
                     return Err(ModelError::NoWeights { dir: dir.to_owned(), note });
                 };
                 all_there(dir, shards.iter())?;
@@ -74,9 +74,9 @@ impl Checkpoint {
                 }
                 return Ok(checkpoint);
             }
-            text => text.map_err(ModelError::io("read", &path))?,
+            text => text.map_err(|error| ModelError::io("read", &path)(error.source))?,
         };
-        let index: Index = serde_json::from_slice(&text)
+        let index: Index = serde_json::from_str(&text)
             .map_err(|source| ModelError::Json { path: path.clone(), source })?;
         let mut shards = HashMap::new();
         let names: BTreeSet<&String> = index.weight_map.values().collect();

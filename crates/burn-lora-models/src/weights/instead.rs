@@ -4,12 +4,17 @@
 use std::fs;
 use std::path::Path;
 
-use burn_lora_files::instead::{self, Known};
+use burn_lora_files::instead::{self, ARCHIVES, Known};
 
 use crate::ModelError;
 
 /// What directories hold in the place of a model of transformers.
-const OTHERS: [Known; 30] = [
+const OTHERS: [Known; 25] = [
+    (
+        "model_index",
+        ".json",
+        "this is a pipeline of diffusers, which draws: name the directory of a model that writes or sorts texts",
+    ),
     ("", ".gguf", "name that file itself as the model"),
     (
         "adapter_config",
@@ -50,12 +55,6 @@ const OTHERS: [Known; 30] = [
         "these are an adapter's factors: name its base as the model, and this directory as the adapter",
     ),
     ("", ".safetensors", "if it is the whole model, name it `model.safetensors`"),
-    ("", ".tar", "unpack it there: `tar xf FILE`"),
-    ("", ".tgz", "unpack it there: `tar xf FILE`"),
-    ("", ".tar.gz", "unpack it there: `tar xf FILE`"),
-    ("", ".gz", "unpack it there: `gzip -d FILE`"),
-    ("", ".zst", "unpack it there: `zstd -d FILE`"),
-    ("", ".zip", "unpack it there: `unzip FILE`"),
 ];
 
 const PICKLE: &str = "a pickle is not read: save the model as safetensors";
@@ -77,8 +76,8 @@ pub(crate) fn shards(dir: &Path) -> Option<Vec<String>> {
     }
 }
 
-/// What is there where no `model.safetensors` is, and what to do with it.
-pub(crate) fn note(dir: &Path) -> String {
+/// What is there where that file of a model is not, and what to do with it.
+pub(crate) fn note(dir: &Path, wanted: &str) -> String {
     let names = names(dir);
     let unfinished = names.iter().find(|name| UNFINISHED.iter().any(|end| name.ends_with(end)));
     if let Some(name) = unfinished {
@@ -87,7 +86,20 @@ pub(crate) fn note(dir: &Path) -> String {
     if let Some(below) = model_below(dir) {
         return format!("; `{below}` in it is a model: name that");
     }
-    instead::note(&names, &OTHERS).unwrap_or_default()
+    // What has its name already is not what should be called so.
+    let names: Vec<String> = names.into_iter().filter(|name| name != "model.safetensors").collect();
+    // An archive of the file itself tells more than what else is there.
+    let own = |name: &&String| name.starts_with(wanted);
+    let own: Vec<String> = names.iter().filter(own).cloned().collect();
+    instead::note(&own, &ARCHIVES)
+        .or_else(|| instead::note(&names, &OTHERS))
+        .or_else(|| instead::note(&names, &ARCHIVES))
+        .unwrap_or_default()
+}
+
+/// What is said of an archive in the directory, in which that file may be; nothing, where there is none.
+pub(crate) fn archive(dir: &Path, wanted: &str) -> Option<String> {
+    instead::archive(&names(dir), wanted)
 }
 
 /// A model in the directory, as one lies below what the hub's cache calls it; the last by name.

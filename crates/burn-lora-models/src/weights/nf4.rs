@@ -26,20 +26,29 @@ const SHARE: usize = 1 << 10;
 pub(super) fn quantise(values: &[f32], out: &mut [u8]) {
     let mut magnitudes = vec![0.0; values.len().div_ceil(BLOCK)];
     let mut numbers = vec![0; values.len().div_ceil(2)];
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = magnitudes.len().div_ceil(cores).max(SHARE);
-    std::thread::scope(|scope| {
-        let values = values.chunks(share * BLOCK);
-        let parts = magnitudes.chunks_mut(share).zip(numbers.chunks_mut(share * BLOCK / 2));
-        for (values, (magnitudes, numbers)) in values.zip(parts) {
-            scope.spawn(move || {
-                let blocks = values.chunks(BLOCK).zip(numbers.chunks_mut(BLOCK / 2));
-                for (magnitude, (values, numbers)) in magnitudes.iter_mut().zip(blocks) {
-                    *magnitude = block(values, numbers);
-                }
-            });
+    let share = match magnitudes.len() <= SHARE {
+        true => SHARE,
+        false => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            magnitudes.len().div_ceil(cores).max(SHARE)
         }
-    });
+    };
+    let convert = |values: &[f32], magnitudes: &mut [f32], numbers: &mut [u8]| {
+        let blocks = values.chunks(BLOCK).zip(numbers.chunks_mut(BLOCK / 2));
+        for (magnitude, (values, numbers)) in magnitudes.iter_mut().zip(blocks) {
+            *magnitude = block(values, numbers);
+        }
+    };
+    match magnitudes.len() <= share {
+        true => convert(values, &mut magnitudes, &mut numbers),
+        false => std::thread::scope(|scope| {
+            let values = values.chunks(share * BLOCK);
+            let parts = magnitudes.chunks_mut(share).zip(numbers.chunks_mut(share * BLOCK / 2));
+            for (values, (magnitudes, numbers)) in values.zip(parts) {
+                scope.spawn(move || convert(values, magnitudes, numbers));
+            }
+        }),
+    }
     let mean =
         magnitudes.iter().copied().map(f64::from).sum::<f64>() / magnitudes.len().max(1) as f64;
     let mean = mean as f32;

@@ -466,3 +466,80 @@ fn a_gpt2_of_the_first_checkpoints_loads() {
     let (_, report) = CausalLm::load(copy.write(), &device(), &mut |_, _| {}).unwrap();
     assert_eq!(report.tolerated, ["h.0.attn.bias", "h.0.attn.masked_bias"]);
 }
+
+#[test]
+fn keys_that_nobody_knows_are_listed() {
+    let changes = json!({"gate_power": 2, "num_key_value_head": 1, "use_cache": true, "nothing": null,
+        "n_head": "two", "attention_softmax_in_fp32": true});
+    let config = llama(changes.clone()).unwrap();
+    assert_eq!(config.about().unknown_keys(), ["gate_power", "num_key_value_head", "n_head"]);
+    let config = bert(changes).unwrap();
+    assert_eq!(config.about().unknown_keys(), ["gate_power", "num_key_value_head", "n_head"]);
+    // Families that are described read their own keys elsewhere.
+    let smollm3 = json!({"model_type": "smollm3", "vocab_size": 32, "hidden_size": 8, "intermediate_size": 16,
+        "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64,
+        "no_rope_layer_interval": 4, "gate_power": 2});
+    let config = CausalConfig::from_json(&smollm3.to_string(), Path::new("config.json")).unwrap();
+    assert_eq!(config.about().unknown_keys(), ["gate_power"]);
+}
+
+/// What published files say beside what is read: the keys of Llama 2 and 3, Mistral, Qwen, Gemma, Phi 3, GPT-2, Pythia and BERT.
+#[test]
+fn keys_of_published_files_are_known() {
+    let common = json!({
+        "_name_or_path": "x", "architectures": ["X"], "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+        "torch_dtype": "bfloat16", "dtype": "bfloat16", "transformers_version": "4.40.0", "use_cache": true,
+        "pretraining_tp": 1, "tokenizer_class": "X", "gradient_checkpointing": false, "output_past": true,
+        "max_window_layers": 21, "use_sliding_window": false, "cache_implementation": "hybrid",
+        "auto_map": {"AutoConfig": "x"}, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "original_max_position_embeddings": 64,
+        "is_llama_config": true, "mlp_bias": false, "n_ctx": 64, "summary_type": "cls_index", "summary_use_proj": true,
+        "task_specific_params": {"text-generation": {"do_sample": true}}, "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
+        "label2id": {"LABEL_0": 0}, "initializer_range": 0.02, "attention_dropout": 0.0, "temperature": 1.0,
+        "unsloth_fixed": true, "rope_interleaved": false, "_attn_implementation_autoset": true,
+        "decoder_start_token_id": 1, "finetuning_task": null, "transformers.js_config": {"dtype": "q4"},
+        "tie_word_embeddings": false,
+    });
+    let of = |model_type: &str, more: Value| {
+        let mut config = json!({
+            "model_type": model_type, "vocab_size": 32, "hidden_size": 8, "intermediate_size": 16,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64,
+        });
+        let fields = config.as_object_mut().unwrap();
+        fields.extend(common.as_object().unwrap().clone());
+        fields.extend(more.as_object().unwrap().clone());
+        config.to_string()
+    };
+    for (model_type, more) in [
+        ("llama", json!({"rope_scaling": null, "head_dim": 4, "hidden_act": "silu"})),
+        ("mistral", json!({"sliding_window": null})),
+        ("qwen2", json!({"sliding_window": 64, "attn_pdrop": 0.0})),
+        (
+            "qwen3",
+            json!({"attention_bias": false, "layer_types": ["full_attention", "full_attention"]}),
+        ),
+        ("gemma", json!({"head_dim": 4, "hidden_activation": "gelu_pytorch_tanh"})),
+        (
+            "gemma2",
+            json!({"head_dim": 4, "query_pre_attn_scalar": 4, "attn_logit_softcapping": 50.0,
+            "final_logit_softcapping": 30.0, "sliding_window": 64}),
+        ),
+        ("phi3", json!({"sliding_window": null, "pad_token_id": 0})),
+        (
+            "smollm3",
+            json!({"no_rope_layer_interval": 4, "no_rope_layers": [1, 1], "num_key_value_heads": 2}),
+        ),
+        (
+            "gpt_neox",
+            json!({"hidden_act": "gelu", "rotary_pct": 0.5, "rotary_emb_base": 10000,
+            "use_parallel_residual": true, "classifier_dropout": 0.1}),
+        ),
+    ] {
+        let config = CausalConfig::from_json(&of(model_type, more), Path::new("config.json"));
+        let config = config.unwrap_or_else(|error| panic!("{model_type}: {error}"));
+        assert_eq!(config.about().unknown_keys(), [""; 0], "{model_type}");
+    }
+    let encoder =
+        of("bert", json!({"position_embedding_type": "absolute", "classifier_dropout": null}));
+    let encoder = BertConfig::from_json(&encoder, Path::new("config.json")).unwrap();
+    assert_eq!(encoder.about().unknown_keys(), [""; 0]);
+}

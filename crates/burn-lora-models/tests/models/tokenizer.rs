@@ -171,3 +171,60 @@ fn what_the_reader_of_tokenizers_panics_at_is_an_error() {
         assert!(message.contains("tokenizer.json"), "{message}");
     }
 }
+
+/// transformers has classes that write such settings over those of `tokenizer.json`.
+#[test]
+fn settings_that_are_not_followed_are_told() {
+    let told = |config: Value| {
+        let files = [("tokenizer_config.json", config)];
+        Tokenizer::from_dir(directory(&files).path()).unwrap().notes().join("; ")
+    };
+    // `tokenizer.json` puts `<s>` before a text, and nothing behind it.
+    let tokens = json!({"bos_token": "<s>", "eos_token": "</s>"});
+    let with = |more: Value| {
+        let mut config = tokens.clone();
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        told(config)
+    };
+    assert_eq!(with(json!({})), "");
+    let usual = json!({
+        "add_bos_token": true, "add_eos_token": false, "add_prefix_space": null, "added_tokens_decoder": {},
+        "additional_special_tokens": [], "chat_template": "{{ messages }}", "clean_up_tokenization_spaces": false,
+        "legacy": true, "model_max_length": 1e30, "padding_side": "left", "sp_model_kwargs": {}, "image_token": "<i>",
+        "tokenizer_class": "LlamaTokenizer", "use_default_system_prompt": false, "split_special_tokens": false,
+        "do_lower_case": true, "extra_special_tokens": {},
+    });
+    assert_eq!(with(usual), "");
+    let said = with(json!({"add_bos_token": false, "add_eos_token": true}));
+    for part in [
+        "tokenizer_config.json: `add_bos_token` is false, and tokenizer.json, which is used, puts one before a text (`<s>`)",
+        "`add_eos_token` is true, and tokenizer.json, which is used, puts none behind a text (`</s>`)",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let said =
+        with(json!({"split_special_tokens": true, "dropout_of_merges": 0.1, "nothing": null}));
+    assert!(
+        said.contains("keys that are not known here and had no effect: `dropout_of_merges`"),
+        "{said}"
+    );
+    assert!(said.contains("`split_special_tokens` is true") && !said.contains("nothing"), "{said}");
+    // A normaliser with its own settings.
+    let mut json = words();
+    json["normalizer"] = json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+        "strip_accents": null, "lowercase": false});
+    json["pre_tokenizer"] = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    let dir = directory(&[
+        ("tokenizer.json", json),
+        (
+            "tokenizer_config.json",
+            json!({"do_lower_case": true, "strip_accents": true, "add_prefix_space": true}),
+        ),
+    ]);
+    let notes = Tokenizer::from_dir(dir.path()).unwrap().notes().to_vec();
+    let expected = [
+        "tokenizer_config.json: `do_lower_case` is true, and `lowercase` of tokenizer.json, which is used, is false",
+        "tokenizer_config.json: `add_prefix_space` is true, and `add_prefix_space` of tokenizer.json, which is used, is false",
+    ];
+    assert_eq!(notes, expected);
+}

@@ -276,11 +276,15 @@ pub fn read_config(dir: impl AsRef<Path>) -> Result<PeftConfig, PatchError> {
     let dir = dir.as_ref();
     let bytes = read(dir, CONFIG_FILE)?;
     let path = dir.join(CONFIG_FILE);
+    if let Some(kind) = burn_lora_files::kind::no_text(&bytes) {
+        return Err(PatchError::Config { path, reason: kind.to_string() });
+    }
     let failed = |error: serde_json::Error| PatchError::Config {
         path: path.clone(),
         reason: error.to_string(),
     };
-    let mut fields: Map<String, Value> = serde_json::from_slice(&bytes).map_err(failed)?;
+    let mut fields: Map<String, Value> =
+        serde_json::from_slice(burn_lora_files::without_mark(&bytes)).map_err(failed)?;
     let miss = match fields.get("peft_type") {
         Some(Value::String(kind)) if Method::ALL.iter().any(|it| it.peft_type() == kind) => {
             kind == Method::Miss.peft_type()

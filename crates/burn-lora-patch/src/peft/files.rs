@@ -1,11 +1,12 @@
 //! The two files of an adapter directory.
 
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use burn_lora_files::atomic;
 use burn_lora_files::floats::values_f64;
-use burn_lora_files::instead::{Known, note};
+use burn_lora_files::instead::{Known, archive, note};
+use burn_lora_files::missing::Missing;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
@@ -55,7 +56,8 @@ fn instead(dir: &Path, name: &str) -> String {
     } else if dir.is_file() {
         " (it is a file: name the directory that it is in)"
     } else if !dir.is_dir() {
-        return format!(" (there is no such directory{})", burn_lora_files::missing::note(dir));
+        let (note, of_hub) = (burn_lora_files::missing::note(dir), of_hub(dir));
+        return format!(" (there is no such directory{note}{of_hub})");
     } else if name == TENSORS_FILE && has("adapter_model.bin") {
         "; `adapter_model.bin` is a pickle, which is not read: save it again with PEFT's safe_serialization=True"
     } else if has("pytorch_lora_weights.safetensors") {
@@ -64,9 +66,24 @@ fn instead(dir: &Path, name: &str) -> String {
         return format!("; `{below}` in it is one: name that");
     } else {
         let names = burn_lora_files::names(dir).unwrap_or_default();
-        return note(&names, &OTHER_TOOLS).unwrap_or_default();
+        let archived = || archive(&names, name);
+        return note(&names, &OTHER_TOOLS).or_else(archived).unwrap_or_default();
     };
     told.to_owned()
+}
+
+/// What to say of a path that is not there and has the form of a name on the hub, `org/name`.
+fn of_hub(path: &Path) -> String {
+    let parts: Vec<_> = path.components().collect();
+    let is_name = matches!(parts[..], [Component::Normal(_), Component::Normal(_)]);
+    let is_beside = Missing::of(path).is_some_and(|missing| missing.is_beside());
+    match is_name && !is_beside && !path.parent().is_some_and(Path::exists) {
+        true => format!(
+            "; adapters are not fetched from the hub: `hf download {} --local-dir DIR` brings one",
+            path.display()
+        ),
+        false => String::new(),
+    }
 }
 
 /// What other tools write in the place of PEFT's files.

@@ -3,7 +3,7 @@
 //! Cheap things come first, so that a mistake in the data, or a run that needs too much memory, shows
 //! before the weights are read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
@@ -64,6 +64,8 @@ pub(crate) fn read<M: TrainableModel>(
     let files = files(&config.data, wanted, config.train.seed, &base)?;
     let rows = M::read(files, &tokenizer, &mut config)?;
     let ReadRows { train, eval, prompts, sample, notes } = rows;
+    ends_known(&tokenizer, base.vocabulary())?;
+    let notes = [notes, seen(&config.data).into_iter().collect(), base.notes(&tokenizer)].concat();
     Ok(ReadRun { config, device, tokenizer, base, train, eval, prompts, sample, notes })
 }
 
@@ -86,6 +88,31 @@ fn known<'a>(
         None => Ok(()),
         Some(&id) => {
             let token = tokenizer.id_to_token(id).unwrap_or_default();
+            Err(TrainError::UnknownToken { id, token, vocabulary })
+        }
+    }
+}
+
+/// What is said where the rows to evaluate on are trained on.
+fn seen(data: &DataSection) -> Option<String> {
+    let eval = data.eval.as_ref()?;
+    let place = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let is_trained = data.train.iter().any(|source| place(&source.path) == place(eval));
+    is_trained.then(|| {
+        format!(
+            "{}: is trained on and evaluated on, so that its loss is no held-out loss: give other rows as data.eval, or data.held_out",
+            eval.display()
+        )
+    })
+}
+
+/// Sees to it that the model can give every token that ends a text.
+fn ends_known(tokenizer: &Tokenizer, vocabulary: usize) -> Result<(), TrainError> {
+    let ends = tokenizer.eos_ids();
+    match ends.iter().find(|id| !is_known(**id, vocabulary)) {
+        None => Ok(()),
+        Some(&id) => {
+            let token = tokenizer.id_to_token(id).unwrap_or_else(|| "eos_token_id".to_owned());
             Err(TrainError::UnknownToken { id, token, vocabulary })
         }
     }

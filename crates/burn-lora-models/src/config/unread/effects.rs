@@ -309,6 +309,11 @@ pub(crate) fn effect(key: &str, value: &Value) -> Option<&'static str> {
     (!effect.neutral.is(value)).then_some(effect.does)
 }
 
+/// Whether a key is one of these, whatever its value.
+pub(super) fn is_known(key: &str) -> bool {
+    EFFECTS.iter().any(|effect| effect.is_of(key))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

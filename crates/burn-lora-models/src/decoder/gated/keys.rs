@@ -137,7 +137,7 @@ impl<F: GatedFamily> ConfigKeys for GatedKeys<F> {
         let turned = problems.take(turned(self.sizes().head_dim(), share));
         self.blueprint = Blueprint { rope, turned, ..self.plain() };
         self.own.amend(&mut self.blueprint, problems);
-        problems.extend(unread::problems(self, &unread));
+        unread::tell(self, &unread, problems);
     }
 
     fn stated(&self) -> Stated<'_> {

@@ -29,15 +29,20 @@ pub(crate) fn quantize(ggml_type: GgmlType, values: &[f32]) -> Vec<u8> {
     let (len, bytes) = (ggml_type.block_len(), ggml_type.block_bytes());
     let blocks = values.len() / len;
     let mut out = vec![0; blocks * bytes];
+    let convert = |values: &[f32], out: &mut [u8]| {
+        for (values, out) in values.chunks_exact(len).zip(out.chunks_exact_mut(bytes)) {
+            one(values, out);
+        }
+    };
+    if blocks <= SHARE {
+        convert(values, &mut out);
+        return out;
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = blocks.div_ceil(cores).max(SHARE);
     std::thread::scope(|scope| {
         for (values, out) in values.chunks(share * len).zip(out.chunks_mut(share * bytes)) {
-            scope.spawn(move || {
-                for (values, out) in values.chunks_exact(len).zip(out.chunks_exact_mut(bytes)) {
-                    one(values, out);
-                }
-            });
+            scope.spawn(move || convert(values, out));
         }
     });
     out
