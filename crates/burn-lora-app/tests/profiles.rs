@@ -141,17 +141,14 @@ fn kinds_that_a_program_does_not_read_are_refused_and_peft_gets_all() {
         ("dora", "adapter.method=dora"),
         ("miss", "adapter.method=miss"),
         ("biased", "adapter.method=lora-bias"),
-        ("biases", "adapter.bias=lora_only"),
         ("whole", "adapter.modules_to_save=[\"norm\"]"),
         ("tokens", "adapter.trainable_token_indices=[3, 5]"),
     ] {
-        // MiSS has no scale of its own.
         tiny.train(run, &["train.steps=1", setting], false);
         for profile in [Profile::Vllm, Profile::LlamaCpp] {
             match exported(&tiny, run, &options(&tiny, profile, "out")) {
                 Err(AppError::Train(TrainError::Patch(PatchError::Reader(
                     ReaderProblem::Kind { .. }
-                    | ReaderProblem::Bias { .. }
                     | ReaderProblem::Whole { .. }
                     | ReaderProblem::Tokens { .. },
                 )))) => {}

@@ -140,7 +140,7 @@ fn says_what_is_read(dir: &Path, config: &PeftConfig, reader: Reader) -> Result<
         return Err(ReaderProblem::Parameters { dir: dir(), reader, parameters });
     }
     let tokens = &config.trainable_token_indices;
-    if !tokens.is_null() && *tokens != serde_json::json!([]) && *tokens != serde_json::json!({}) {
+    if !tokens.is_null() {
         let tokens = tokens.to_string();
         return Err(ReaderProblem::Tokens { dir: dir(), reader, tokens });
     }

@@ -7,7 +7,6 @@ use burn_lora_patch::PatchError;
 use burn_lora_patch::combine::{Factors, Place, StoredAdapter, StoredLayer};
 use burn_lora_patch::peft::{Modules, PeftConfig};
 use burn_lora_patch::readers::{Reader, ReaderProblem, for_reader};
-use serde_json::json;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
@@ -186,9 +185,5 @@ fn what_is_not_read_is_refused_by_name() {
         adapter.write(dir.path()).unwrap();
         let told = refused(dir.path(), reader).to_string();
         assert!(told.contains("`experts.down_proj`"), "{told}");
-        adapter.config.target_parameters = None;
-        adapter.config.trainable_token_indices = json!([]);
-        adapter.write(dir.path()).unwrap();
-        for_reader(dir.path(), reader).unwrap();
     }
 }

@@ -47,8 +47,15 @@ pub struct LowRank {
 #[derive(Debug, Clone, PartialEq)]
 pub struct GgufAdapter {
     metadata: BTreeMap<String, Value>,
-    /// Names, shapes and numbers.
-    tensors: Vec<(String, [usize; 2], Vec<f32>)>,
+    tensors: Vec<Tensor>,
+}
+
+/// A tensor as the file has it.
+#[derive(Debug, Clone, PartialEq)]
+struct Tensor {
+    name: String,
+    shape: [usize; 2],
+    values: Vec<f32>,
 }
 
 impl GgufAdapter {
@@ -74,7 +81,7 @@ impl GgufAdapter {
         for layer in layers {
             tensors.extend(base.placed(layer)?);
         }
-        tensors.sort_by(|one, other| one.0.cmp(&other.0));
+        tensors.sort_by(|one: &Tensor, other| one.name.cmp(&other.name));
         let text = |text: &str| Value::Text(text.to_owned());
         let metadata = [
             ("adapter.lora.alpha", Value::F32(alpha)),
@@ -98,7 +105,7 @@ impl GgufAdapter {
         let listed: Vec<Listed<'_>> = self
             .tensors
             .iter()
-            .map(|(name, shape, values)| Listed {
+            .map(|Tensor { name, shape, values }| Listed {
                 name,
                 shape,
                 ggml_type: GgmlType::F32.number(),
@@ -107,7 +114,7 @@ impl GgufAdapter {
             .collect();
         let fields = header::fields(&self.metadata);
         let mut bytes = header::header(VERSION, &fields, &listed, ALIGNMENT);
-        for (_, _, values) in &self.tensors {
+        for Tensor { values, .. } in &self.tensors {
             bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
             bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
         }
@@ -124,10 +131,7 @@ struct Base<'a> {
 
 impl Base<'_> {
     /// A layer's tensors as the file has them.
-    fn placed(
-        &self,
-        layer: LowRank,
-    ) -> Result<[(String, [usize; 2], Vec<f32>); 2], GgufWriteError> {
+    fn placed(&self, layer: LowRank) -> Result<[Tensor; 2], GgufWriteError> {
         let LowRank { path, is_table, rank, d_in, d_out, mut a, mut b } = layer;
         let architecture = self.family.architecture;
         let own = format!("{path}.weight");
@@ -173,7 +177,9 @@ impl Base<'_> {
             a = (0..d_in * rank).map(|at| a[at % rank * d_in + at / rank]).collect();
             shape_a = [d_in, rank];
         }
-        Ok([(format!("{name}.lora_a"), shape_a, a), (format!("{name}.lora_b"), [d_out, rank], b)])
+        let tensor =
+            |part: &str, shape, values| Tensor { name: format!("{name}.{part}"), shape, values };
+        Ok([tensor("lora_a", shape_a, a), tensor("lora_b", [d_out, rank], b)])
     }
 
     /// What files call the base's tensor of a key.
@@ -184,11 +190,11 @@ impl Base<'_> {
     /// A whole number among the architecture's own metadata.
     fn count(&self, name: &str) -> usize {
         let settings = self.about.settings();
-        let written = self.family.settings.iter().filter_map(|known| known.write(&settings));
-        let of_name = written.filter_map(|(mut names, value)| match value {
+        let mut written = self.family.settings.iter().filter_map(|known| known.write(&settings));
+        let count = written.find_map(|(mut names, value)| match value {
             Value::Unsigned(count) if names.any(|it| it == name) => usize::try_from(count).ok(),
             _ => None,
         });
-        of_name.last().unwrap_or(0)
+        count.unwrap_or(0)
     }
 }
