@@ -82,8 +82,8 @@ fn a_runs_adapter_is_written_for_each_program_and_a_dry_run_says_what_of() {
     assert!(config.alpha_pattern.is_empty() && config.rank_pattern.is_empty());
     assert_eq!(config.base_model_name_or_path.as_deref(), Some("org/tiny"));
     let [off, largest] = apart(&tiny.path("run/adapter"), &tiny.path("vllm"));
-    // Four products whose B was rounded once.
-    assert!(largest > 1e-3 && off <= 4.0 * 2.0_f64.powi(-24) * largest, "{off:e} of {largest:e}");
+    // Four products, none much larger than the largest sum, whose B was rounded once.
+    assert!(largest > 1e-3 && off <= 16.0 * 2.0_f64.powi(-24) * largest, "{off:e} of {largest:e}");
     // Nothing of the machine is told.
     let here = tiny.path("").display().to_string();
     for dir in ["peft", "vllm"] {
