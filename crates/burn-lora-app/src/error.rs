@@ -8,6 +8,7 @@ use burn_lora_files::IoError;
 use burn_lora_hub::HubError;
 use burn_lora_models::ModelError;
 use burn_lora_patch::PatchError;
+use burn_lora_report::ReportError;
 use burn_lora_train::TrainError;
 
 use crate::extract::ExtractError;
@@ -44,12 +45,23 @@ pub enum AppError {
         /// What Burn says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A page or a plot that cannot be made.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// An adapter to look into.
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// Two models of which no adapter can be made.
     #[error(transparent)]
     Extract(#[from] ExtractError),
+    /// An adapter that does not say what it is of, where that is to be known.
+    #[error(
+        "`{}` names no base model, and llama.cpp's names of its layers follow from that: name the base", adapter.display()
+    )]
+    NoBase {
+        /// The adapter.
+        adapter: PathBuf,
+    },
     /// A directory to write that is there already.
     #[error("`{}` is there already: name another directory, or remove it first", out.display())]
     Exists {

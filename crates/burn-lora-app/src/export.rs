@@ -3,10 +3,12 @@
 //!
 //! The adapter's configuration names the base by what others find it by, not by where it lies on this
 //! machine: the hub's id, or what [`ExportOptions::base_model`] says. Nothing is uploaded, and no
-//! licence is chosen: the card has a line that says so. Or, for other programs, as one GGUF file ([`export_gguf`]).
+//! licence is chosen: the card has a line that says so. Or, for other programs, as one GGUF file ([`export_gguf`]), or
+//! as the adapter alone, put for the one that reads it ([`export_profile`]).
 
 mod card;
 mod gguf;
+mod profile;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,7 +39,11 @@ use crate::merge::{MergeOptions, merge, merge_dry_run};
 
 use card::{Base, Card, Rows};
 
+pub use burn_lora_patch::readers::{Reader, ReaderProblem};
 pub use gguf::{GgufExported, GgufOptions, export_gguf, export_gguf_dry_run};
+pub use profile::{
+    Profile, ProfileExported, ProfileOptions, export_profile, export_profile_dry_run,
+};
 
 /// The model card's file.
 const CARD: &str = "README.md";
@@ -202,12 +208,17 @@ fn base_of(config: &RunConfig, given: Option<&str>) -> Base {
         (None, ModelSource::Random(_)) => return Base::Random,
         (None, ModelSource::Pretrained(path)) => (path.display().to_string(), path.exists()),
     };
-    match HubId::parse(&text) {
+    base_called(&text, here)
+}
+
+/// What others call the base of that name; `here`: whether it is a path of this machine.
+fn base_called(text: &str, here: bool) -> Base {
+    match HubId::parse(text) {
         Ok(id) if !here => {
             let revision = Some(id.revision()).filter(|name| *name != HubId::DEFAULT_REVISION);
             Base::Hub { repo: id.repo().to_owned(), revision: revision.map(str::to_owned) }
         }
-        _ => Base::Path(public(Path::new(&text))),
+        _ => Base::Path(public(Path::new(text))),
     }
 }
 

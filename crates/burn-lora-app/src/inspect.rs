@@ -12,6 +12,7 @@
 mod base;
 mod lines;
 mod norms;
+mod page;
 mod spectrum;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Merging a run's adapter into its base: one Hugging Face directory, no latency added.
+//! Merging a run's adapter into its base, and others with it: one Hugging Face directory, no latency added.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use burn_lora_config::RunConfig;
 use burn_lora_files::{atomic, lossy, put_in_place, scratch_dir};
 use burn_lora_models::{Model as _, SaveDtype};
-use burn_lora_patch::{LoadOptions, merge_and_unload_f32};
+use burn_lora_patch::{LoadOptions, merge_and_unload_f32, set_active};
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::observe::Observer;
@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::AppError;
 use crate::dry_write::DryWrite;
 use crate::generator::Place;
+use crate::inspect::adapter_of;
 
 /// What to merge into what.
 #[derive(Debug, Clone)]
@@ -40,10 +41,10 @@ pub enum Tolerance {
 }
 
 impl Tolerance {
-    /// The largest difference allowed where the largest logit is so large.
-    fn of(self, dtype: SaveDtype, largest: f64) -> f64 {
+    /// The largest difference allowed where the largest logit is so large and so many adapters are merged.
+    fn of(self, dtype: SaveDtype, adapters: usize, largest: f64) -> f64 {
         match self {
-            Self::Rounding => rounding(dtype) * largest,
+            Self::Rounding => rounding(dtype, adapters) * largest,
             Self::Logits(difference) => difference,
         }
     }
@@ -58,13 +59,17 @@ impl Tolerance {
 /// worst of some 10^5 logits is off by four to five times as much, while the largest logit is about as many times the
 /// mean one: their ratio stays. What is allowed is twice that, `6 u`. Merging also sums in another order: 2^-24 for each
 /// of up to some thousand terms, 1e-4 at most, which is all that f32 has.
-pub fn rounding(dtype: SaveDtype) -> f64 {
+///
+/// Several adapters are added up in f32 and a weight is rounded to the format once, so that they share the `6 u`. What each of them
+/// adds to an output is a product of its own, in the merged model and in the adapted one, and is added in another order: 1e-4 for
+/// each.
+pub fn rounding(dtype: SaveDtype, adapters: usize) -> f64 {
     let bits = match dtype {
         SaveDtype::F32 => 24,
         SaveDtype::F16 => 11,
         SaveDtype::Bf16 => 8,
     };
-    1e-4 + 6.0 * 2.0_f64.powi(-bits)
+    1e-4 * adapters.max(1) as f64 + 6.0 * 2.0_f64.powi(-bits)
 }
 
 /// What a merge came to.
@@ -80,6 +85,8 @@ pub struct Merged {
     pub tolerance: Option<f64>,
     /// The number format written.
     pub dtype: SaveDtype,
+    /// How many adapters are in it; none of a model that was trained whole.
+    pub adapters: usize,
 }
 
 /// Merges the adapter of the finished run at `dir` (or, after `method = "full"`, just writes its
@@ -90,7 +97,22 @@ pub struct Merged {
 /// No finished run, a directory that exists already, weights that do not fit; with a tolerance, a
 /// merged model that answers differently, which is then not written.
 pub fn merge(dir: &Path, options: &MergeOptions, observer: &Observer) -> Result<Merged, AppError> {
-    let task = Task::of(dir, options)?;
+    merge_with(dir, &[], options, observer)
+}
+
+/// As [`merge`], with further adapters of the same base (PEFT's directories, or runs'), each with its own scale: their changes
+/// are added up.
+///
+/// # Errors
+///
+/// Those of [`merge`]; adapters that do not fit the base or, since they hold modules that were trained whole, each other.
+pub fn merge_with(
+    dir: &Path,
+    adapters: &[PathBuf],
+    options: &MergeOptions,
+    observer: &Observer,
+) -> Result<Merged, AppError> {
+    let task = Task::of(dir, adapters, options)?;
     with_model!(Kind::of(&task.config, observer)?, Model => {
         write::<Model>(task, options, observer)
     })
@@ -107,10 +129,24 @@ pub fn merge_dry_run(
     options: &MergeOptions,
     observer: &Observer,
 ) -> Result<DryWrite, AppError> {
-    let task = Task::of(dir, options)?;
+    merge_with_dry_run(dir, &[], options, observer)
+}
+
+/// What [`merge_with`] would write, as [`merge_dry_run`] says.
+///
+/// # Errors
+///
+/// Those of [`merge_with`] that come before anything is written; a base that would have to be downloaded.
+pub fn merge_with_dry_run(
+    dir: &Path,
+    adapters: &[PathBuf],
+    options: &MergeOptions,
+    observer: &Observer,
+) -> Result<DryWrite, AppError> {
+    let task = Task::of(dir, adapters, options)?;
     let config = &task.config;
     Place::of(dir)?.present()?;
-    // The adapter is loaded only to see that it fits: merging changes no tensor's size.
+    // Adapters are loaded only to see that they fit: merging changes no tensor's size.
     let weights = with_model!(Kind::of(config, observer)?, Model => {
         task.adapted::<Model>(observer)?.file_sizes(options.dtype)?
     });
@@ -127,25 +163,36 @@ pub fn merge_dry_run(
 /// What is merged, from the run's directory.
 struct Task {
     config: RunConfig,
-    adapter: Option<PathBuf>,
+    /// The run's own, and those that are to go with it.
+    adapters: Vec<PathBuf>,
     device: Device,
 }
 
 impl Task {
-    fn of(dir: &Path, options: &MergeOptions) -> Result<Self, AppError> {
+    fn of(dir: &Path, further: &[PathBuf], options: &MergeOptions) -> Result<Self, AppError> {
         let directory = RunDirectory::new(dir);
         let mut config = directory.read_config(&[])?;
-        let adapter = directory.trained(&mut config)?;
+        let mut adapters: Vec<PathBuf> = directory.trained(&mut config)?.into_iter().collect();
         AppError::unless_new(&options.out)?;
+        for adapter in further {
+            adapters.push(adapter_of(adapter)?);
+        }
         let device = burn_lora::device::parse(&config.train.device)?;
-        Ok(Self { config, adapter, device })
+        Ok(Self { config, adapters, device })
     }
 
-    /// The base with the adapter on it, or what was trained as a whole.
+    /// The base with the adapters on it, all of them active, or what was trained as a whole.
     fn adapted<M: TrainableModel>(&self, observer: &Observer) -> Result<M, AppError> {
         let (mut model, _) = base::load::<M>(&self.config, &self.device, observer)?;
-        if let Some(adapter) = &self.adapter {
-            adapter::load(&mut model, adapter, &LoadOptions::default(), observer)?;
+        // One may be merged twice: names are numbers.
+        let names: Vec<String> = (0..self.adapters.len()).map(|at| at.to_string()).collect();
+        for (adapter, name) in self.adapters.iter().zip(&names) {
+            let options = LoadOptions::new().with_name(name.as_str());
+            adapter::load(&mut model, adapter, &options, observer)?;
+        }
+        if names.len() > 1 {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            set_active(&mut model, &names)?;
         }
         Ok(model)
     }
@@ -157,11 +204,11 @@ fn write<M: TrainableModel>(
     observer: &Observer,
 ) -> Result<Merged, AppError> {
     let model = task.adapted::<M>(observer)?;
-    let Task { config, adapter, device } = task;
+    let Task { config, adapters, device } = task;
     let adapted = options.tolerance.map(|_| model.probe(&device));
     observer.stage("merging");
     // What `method = "full"` trained has nothing attached to it.
-    let model = if adapter.is_some() { merge_and_unload_f32(model)? } else { model };
+    let model = if adapters.is_empty() { model } else { merge_and_unload_f32(model)? };
 
     // Written beside its place and renamed, so that a model that differs is never there to be used.
     let scratch = scratch_dir(atomic::parent(&options.out))?;
@@ -172,7 +219,7 @@ fn write<M: TrainableModel>(
     let (mut difference, mut tolerance) = (None, None);
     if let (Some(adapted), Some(allowed)) = (adapted, options.tolerance) {
         observer.stage("comparing with the adapted model");
-        let allowed = allowed.of(options.dtype, largest(adapted.clone())?);
+        let allowed = allowed.of(options.dtype, adapters.len(), largest(adapted.clone())?);
         let (merged, _) = M::load(scratch.path(), &device, &mut |_, _| {})?;
         let found = largest(adapted - merged.probe(&device))?;
         if found > allowed || found.is_nan() {
@@ -182,7 +229,8 @@ fn write<M: TrainableModel>(
     }
     put_in_place(scratch.path(), &options.out)?;
     observer.done();
-    Ok(Merged { out: options.out.clone(), difference, tolerance, dtype: options.dtype })
+    let (out, dtype, adapters) = (options.out.clone(), options.dtype, adapters.len());
+    Ok(Merged { out, difference, tolerance, dtype, adapters })
 }
 
 /// The largest absolute value.
@@ -197,7 +245,7 @@ mod tests {
 
     #[test]
     fn half_precision_of_small_logits_is_allowed_little_and_of_large_ones_in_proportion() {
-        let allowed = |dtype, largest| Tolerance::Rounding.of(dtype, largest);
+        let allowed = |dtype, largest| Tolerance::Rounding.of(dtype, 1, largest);
         // Logits of size 1 that are off by 0.1 are another model's, in any format.
         for dtype in [SaveDtype::F32, SaveDtype::F16, SaveDtype::Bf16] {
             assert!(allowed(dtype, 1.0) < 0.1, "{dtype:?}");
@@ -205,6 +253,15 @@ mod tests {
         }
         assert!(allowed(SaveDtype::F32, 20.0) < 2.1e-3);
         assert!(allowed(SaveDtype::F16, 20.0) < allowed(SaveDtype::Bf16, 20.0));
-        assert_eq!(Tolerance::Logits(0.5).of(SaveDtype::F32, 1.0), 0.5);
+        assert_eq!(Tolerance::Logits(0.5).of(SaveDtype::F32, 3, 1.0), 0.5);
+    }
+
+    #[test]
+    fn further_adapters_are_allowed_more_sums_and_no_more_rounding() {
+        for dtype in [SaveDtype::F32, SaveDtype::F16, SaveDtype::Bf16] {
+            assert_eq!(rounding(dtype, 0), rounding(dtype, 1));
+            let more = rounding(dtype, 4) - rounding(dtype, 1);
+            assert!((more - 3e-4).abs() < 1e-12, "{dtype:?}: {more}");
+        }
     }
 }

@@ -9,16 +9,19 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 use burn_lora_app::AppError;
 use burn_lora_app::generator::{Generator, Writing};
-use burn_lora_app::merge::{MergeOptions, Tolerance, merge, rounding};
+use burn_lora_app::merge::{MergeOptions, Tolerance, merge, merge_with, rounding};
 use burn_lora_data::{Reading, RowFile, Tokenization, token_examples};
+use burn_lora_files::floats::values_f64;
 use burn_lora_models::conversation::Message;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{CausalLm, Model, SaveDtype};
+use burn_lora_patch::combine::StoredAdapter;
 use burn_lora_patch::peft;
 use burn_lora_report::bleu::{Case, corpus_bleu};
 use burn_lora_train::evaluate::evaluate;
 use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::observe::Observer;
+use safetensors::SafeTensors;
 use tiny::Tiny;
 
 #[test]
@@ -95,7 +98,10 @@ fn merged_models_answer_as_the_adapted_one_and_are_refused_where_they_do_not() {
         let apart = size(logits.clone() - load(out).unwrap().0.probe(&device));
         let told = merged.difference.unwrap();
         assert!((told - apart).abs() <= 1e-6 * apart, "{out}: {told} and {apart}");
-        assert!(apart > 0.0 && apart <= rounding(dtype) * size(logits.clone()), "{out}: {apart}");
+        assert!(
+            apart > 0.0 && apart <= rounding(dtype, 1) * size(logits.clone()),
+            "{out}: {apart}"
+        );
         differences.push(apart);
     }
     assert!(
@@ -115,6 +121,61 @@ fn merged_models_answer_as_the_adapted_one_and_are_refused_where_they_do_not() {
     };
     assert_eq!(write("merged", 1.0), write("run", 1.0));
     assert_eq!(write("model", 1.0), write("run", 0.0), "a scale of 0 is the base");
+}
+
+/// The weight of a linear in a model's file, `[d_out, d_in]`.
+fn weight(tiny: &Tiny, model: &str, layer: &str) -> Vec<f64> {
+    let bytes = fs::read(tiny.path(model).join("model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    values_f64(&file.tensor(&format!("{layer}.weight")).unwrap()).unwrap()
+}
+
+#[test]
+fn several_adapters_are_added_up_and_answer_as_they_do_beside_the_base() {
+    let tiny = Tiny::new();
+    tiny.train("one", &["train.steps=6"], false);
+    tiny.train("two", &["train.steps=6", "adapter.rank=2", "train.seed=5"], false);
+    tiny.train("three", &["train.steps=6", "adapter.method=dora", "train.seed=6"], false);
+    // A run, and PEFT's directory of one.
+    let further = [tiny.path("two"), tiny.path("three/adapter")];
+    for (out, dtype) in
+        [("f32", SaveDtype::F32), ("f16", SaveDtype::F16), ("bf16", SaveDtype::Bf16)]
+    {
+        let tolerance = Some(Tolerance::Rounding);
+        let options = MergeOptions { out: tiny.path(out), dtype, tolerance };
+        let merged =
+            merge_with(&tiny.path("one"), &further, &options, &Observer::silent()).unwrap();
+        assert_eq!(merged.adapters, 3);
+        let (found, allowed) = (merged.difference.unwrap(), merged.tolerance.unwrap());
+        assert!(found > 0.0 && found <= allowed, "{out}: {found} of {allowed}");
+    }
+
+    // Of two that are LoRA, by hand: the base and both changes.
+    let options = MergeOptions { out: tiny.path("sum"), dtype: SaveDtype::F32, tolerance: None };
+    merge_with(&tiny.path("one"), &further[..1], &options, &Observer::silent()).unwrap();
+    let [one, two] =
+        ["one", "two"].map(|run| StoredAdapter::read(tiny.path(run).join("adapter")).unwrap());
+    for (layer, factors) in &one.layers {
+        let changes = [&factors.factors, &two.layers[layer].factors].map(|it| it.change());
+        let (before, after) = (weight(&tiny, "model", layer), weight(&tiny, "sum", layer));
+        for at in 0..before.len() {
+            let expected = before[at] + changes[0][at] + changes[1][at];
+            // Weights of size one, rounded a few times by 2^-24.
+            assert!((after[at] - expected).abs() < 1e-6, "{layer} {at}");
+        }
+    }
+    let strict = MergeOptions {
+        out: tiny.path("strict"),
+        dtype: SaveDtype::F32,
+        tolerance: Some(Tolerance::Logits(-1.0)),
+    };
+    let refused = merge_with(&tiny.path("one"), &further, &strict, &Observer::silent());
+    assert!(matches!(refused, Err(AppError::MergeDiffers { .. })));
+    assert!(!tiny.path("strict").exists());
+    let options = MergeOptions { out: tiny.path("nothing"), ..strict };
+    let missing =
+        merge_with(&tiny.path("one"), &[tiny.path("none")], &options, &Observer::silent());
+    assert!(missing.unwrap_err().to_string().contains("none is not an adapter directory"));
 }
 
 #[test]

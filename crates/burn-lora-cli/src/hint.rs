@@ -2,6 +2,7 @@
 
 use burn_lora_app::AppError;
 use burn_lora_app::combine::{Combination, CombineProblem, PatchError};
+use burn_lora_app::export::ReaderProblem;
 use burn_lora_app::sweep::SweepError;
 use burn_lora_train::TrainError;
 
@@ -14,6 +15,7 @@ pub fn hint(error: &AppError) -> Option<String> {
         AppError::UnknownAdapter { .. } => {
             Some("`--adapter NAME=DIR` brings another one".to_owned())
         }
+        AppError::NoBase { .. } => Some("`--base DIR` names it".to_owned()),
         AppError::MergeDiffers { .. } => {
             Some("`--tolerance` allows more, and without `--verify` nothing is compared".to_owned())
         }
@@ -48,6 +50,7 @@ fn of_run(error: &TrainError) -> Option<String> {
         }
         TrainError::NothingHeldOut { .. } => Some("`--set data.eval=FILE` names them".to_owned()),
         TrainError::Patch(PatchError::Combine(problem)) => of_combining(problem),
+        TrainError::Patch(PatchError::Reader(problem)) => Some(of_reading(problem)),
         TrainError::NotFetched { name, .. } => Some(format!("run `burn-lora fetch {name}` first")),
         TrainError::TooLarge { suggestion, .. } => {
             let fits = suggestion.as_ref().map_or_else(String::new, |suggestion| {
@@ -82,6 +85,24 @@ fn of_combining(problem: &CombineProblem) -> Option<String> {
     }
 }
 
+fn of_reading(problem: &ReaderProblem) -> String {
+    match problem {
+        ReaderProblem::Rank { most, .. } => {
+            format!("`burn-lora compress ADAPTER --rank {most}` does that")
+        }
+        ReaderProblem::Kind { .. }
+        | ReaderProblem::Parameters { .. }
+        | ReaderProblem::Table { .. } => {
+            "`burn-lora merge` writes the merged model, `burn-lora extract BASE MERGED` the adapter"
+                .to_owned()
+        }
+        _ => {
+            "`burn-lora merge` writes the merged model, `burn-lora export --gguf` as one GGUF file"
+                .to_owned()
+        }
+    }
+}
+
 fn of_sweep(error: &SweepError) -> Option<String> {
     match error {
         SweepError::Open { .. }
@@ -103,6 +124,7 @@ fn of_sweep(error: &SweepError) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use burn_lora_app::export::Reader;
     use burn_lora_train::inputs::Changed;
 
     use super::*;
@@ -162,6 +184,14 @@ mod tests {
         let combined = |problem| TrainError::Patch(PatchError::Combine(problem));
         check(combined(ranks), &["--method cat", "--method ties_svd"]);
         check(combined(CombineProblem::OneAdapter), &["burn-lora compress"]);
+        let rank = ReaderProblem::Rank { dir: dir(), layer: "a".into(), rank: 600, most: 512 };
+        check(TrainError::Patch(rank.into()), &["burn-lora compress", "--rank 512"]);
+        let (reader, title) = (Reader::Vllm, "DoRA");
+        let kind = ReaderProblem::Kind { dir: dir(), reader, title };
+        check(TrainError::Patch(kind.into()), &["burn-lora merge", "burn-lora extract"]);
+        let bias = ReaderProblem::Bias { dir: dir(), reader, bias: "all".into() };
+        check(TrainError::Patch(bias.into()), &["burn-lora merge"]);
+        check(AppError::NoBase { adapter: dir() }, &["--base DIR"]);
         let weights = CombineProblem::Weights { given: 1, adapters: 2 };
         check(combined(weights), &["--weights"]);
         let adapter = AppError::UnknownAdapter { name: "a".into(), known: "b".into() };

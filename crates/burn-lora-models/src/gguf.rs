@@ -47,7 +47,7 @@ pub use file::{GgufFile, GgufTensor};
 pub use ggml_type::GgmlType;
 pub use metadata::{Array, Metadata, Value};
 pub use source::GgufSource;
-pub use write::{FileType, GgufWriteError, GgufWriter, TypeCount};
+pub use write::{FileType, GgufAdapter, GgufWriteError, GgufWriter, LowRank, TypeCount};
 
 pub(crate) use family::{Beside, Setting};
 pub use load::block_bytes;

@@ -25,6 +25,7 @@
 //! Left out: PEFT's `svd_clamp`; other kinds of adapter, whose change is no product of two factors, by name.
 
 mod compress;
+mod folded;
 mod layer;
 mod model;
 mod patterns;

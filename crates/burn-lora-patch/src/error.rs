@@ -9,6 +9,7 @@ use burn_lora_text::{and, nearest, or};
 
 use crate::combine::CombineProblem;
 use crate::path::last_segment;
+use crate::readers::ReaderProblem;
 use crate::scan::ModuleKind;
 use crate::targets::{as_pattern, is_all_linear};
 
@@ -309,6 +310,9 @@ pub enum PatchError {
     /// Adapters that cannot become one, or smaller.
     #[error(transparent)]
     Combine(#[from] CombineProblem),
+    /// An adapter that another program reads wrong or not at all.
+    #[error(transparent)]
+    Reader(#[from] ReaderProblem),
     /// A parameter hangs on a weight that adapter files have no name for.
     #[error(
         "`{path}` hangs on a weight, but is no factor of a kind of adapter that files have a name \

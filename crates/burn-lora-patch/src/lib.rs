@@ -30,6 +30,7 @@
 //! - [`PatchReport`]: what was picked and what it costs.
 //! - [`peft`]: adapter directories as Hugging Face PEFT reads and writes them.
 //! - [`combine`]: several adapters as one, or one of a smaller rank.
+//! - [`readers`]: adapters for programs that read less of them than PEFT does.
 //! - [`trainable_group`], [`trainable_ids`], [`trainable_tensors`], [`set_tensors`]: what a checkpoint holds;
 //!   `train`, with the feature of that name: checkpoints of the adapter alone for burn-train.
 //!
@@ -47,6 +48,7 @@ mod patch;
 mod path;
 mod pattern;
 pub mod peft;
+pub mod readers;
 mod report;
 mod rewrite;
 mod scan;

@@ -1,4 +1,5 @@
-//! One HTML file that reports a run: its curves, samples before and after, evaluations, configuration.
+//! One HTML file that reports a run ([`render`]: its curves, samples before and after, evaluations, configuration) or an adapter
+//! ([`render_adapter`]: its singular values, and tables of its layers).
 //!
 //! It opens without a network and without JavaScript: plots are inline SVG, the style is inside, and a content
 //! security policy forbids the browser to load anything. Light or dark is the reader's setting; a phone shows
@@ -26,6 +27,7 @@ mod sections;
 use crate::ReportError;
 use crate::record::Record;
 use crate::sample::Sample;
+use crate::spectra::LayerSpectrum;
 use escape::escaped;
 
 /// The page's look.
@@ -50,13 +52,59 @@ pub struct RunReport<'a> {
     pub facts: &'a [(&'a str, &'a str)],
 }
 
-/// The page.
+/// What a page says of an adapter. All texts are plain ones.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AdapterReport<'a> {
+    /// The heading, and the browser tab's name.
+    pub title: &'a str,
+    /// Names and values of what holds for the adapter as a whole.
+    pub facts: &'a [(&'a str, String)],
+    /// The singular values of its layers' changes.
+    pub spectra: &'a [LayerSpectrum<'a>],
+    /// Tables, each with its heading; the first row of one has the columns' names.
+    pub tables: &'a [(&'a str, Vec<Vec<String>>)],
+    /// What should be looked at, a line each.
+    pub notes: &'a str,
+}
+
+/// The page of a run.
 ///
 /// # Errors
 ///
 /// A plot cannot be drawn.
 pub fn render(report: &RunReport<'_>) -> Result<String, ReportError> {
-    let title = escaped(report.title);
+    Ok(page(
+        report.title,
+        &[
+            ("Summary", sections::facts(report.summary)),
+            ("Curves", sections::curves(report.records)?),
+            ("Samples", sections::samples(report.samples)),
+            ("Evaluations", sections::evaluations(report.records)),
+            ("Adapted model", sections::text(report.patch_report)),
+            ("Configuration", sections::text(report.config_toml)),
+            ("Machine and time", sections::facts(report.facts)),
+        ],
+    ))
+}
+
+/// The page of an adapter.
+///
+/// # Errors
+///
+/// A plot cannot be drawn.
+pub fn render_adapter(report: &AdapterReport<'_>) -> Result<String, ReportError> {
+    let mut sections = vec![
+        ("Adapter", sections::facts(report.facts)),
+        ("Singular values", sections::spectra(report.spectra)?),
+        ("Notes", sections::text(report.notes)),
+    ];
+    sections.extend(report.tables.iter().map(|(heading, rows)| (*heading, sections::table(rows))));
+    Ok(page(report.title, &sections))
+}
+
+/// A page of sections, a heading and its HTML each; those with nothing in them are left out.
+fn page(title: &str, sections: &[(&str, String)]) -> String {
+    let title = escaped(title);
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
@@ -64,20 +112,11 @@ pub fn render(report: &RunReport<'_>) -> Result<String, ReportError> {
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1 dir=\"auto\">{title}</h1>\n"
     );
-    let sections = [
-        ("Summary", sections::facts(report.summary)),
-        ("Curves", sections::curves(report.records)?),
-        ("Samples", sections::samples(report.samples)),
-        ("Evaluations", sections::evaluations(report.records)),
-        ("Adapted model", sections::text(report.patch_report)),
-        ("Configuration", sections::text(report.config_toml)),
-        ("Machine and time", sections::facts(report.facts)),
-    ];
     for (heading, html) in sections {
-        let start = format!("<section>\n<h2>{heading}</h2>\n");
+        let start = format!("<section>\n<h2>{}</h2>\n", escaped(heading));
         page += &sections::within(&start, html, "</section>\n");
     }
-    Ok(page + "</main>\n</body>\n</html>\n")
+    page + "</main>\n</body>\n</html>\n"
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! - [`sample`], [`bleu`]: generated texts against what was expected.
 //! - [`summary`]: what a run came to, as lines or as JSON.
 //! - [`plot`], [`html`], [`tensorboard`]: curves as SVG, the run as one page, event files.
+//! - [`spectra`]: the singular values of an adapter as plots; [`html`] has the page about it.
 //!
 //! Nothing here runs or reads a model, knows a configuration or finds a file: what to tell is given, and texts come
 //! back.
@@ -19,6 +20,7 @@ pub mod plot;
 pub mod record;
 pub mod sample;
 mod series;
+pub mod spectra;
 pub mod summary;
 pub mod tensorboard;
 

@@ -59,7 +59,7 @@ impl fmt::Display for Inspection {
 }
 
 impl Inspection {
-    fn layer_rows(&self) -> Vec<Vec<String>> {
+    pub(super) fn layer_rows(&self) -> Vec<Vec<String>> {
         let mut rows = vec![
             ["layer", "A", "B", "scale", "type", "‖A‖", "‖B‖", "‖scale·B A‖"]
                 .map(str::to_owned)
@@ -89,7 +89,7 @@ impl Inspection {
         rows
     }
 
-    fn spectrum_rows(&self) -> Vec<Vec<String>> {
+    pub(super) fn spectrum_rows(&self) -> Vec<Vec<String>> {
         let mut rows = vec![
             ["layer", "largest σ", "smallest σ", "effective rank", "rank of 90 %", "rank of 99 %"]
                 .map(str::to_owned)
@@ -120,7 +120,7 @@ impl Inspection {
         rows
     }
 
-    fn block_rows(&self) -> Vec<Vec<String>> {
+    pub(super) fn block_rows(&self) -> Vec<Vec<String>> {
         let head = ["layer", "block", "type", "‖block‖", "‖change‖", "‖change‖/‖W‖"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(self.blocks.iter().map(|block| {
@@ -136,7 +136,7 @@ impl Inspection {
         rows
     }
 
-    fn other_rows(&self) -> Vec<Vec<String>> {
+    pub(super) fn other_rows(&self) -> Vec<Vec<String>> {
         let mut rows = vec![["other tensor", "shape", "type"].map(str::to_owned).to_vec()];
         let row = |tensor: &OtherTensor| {
             vec![tensor.name.clone(), shape(&tensor.shape), tensor.dtype.clone()]
@@ -179,7 +179,7 @@ fn share(change: Option<f64>, weight: Option<f64>) -> String {
 }
 
 /// Four figures or so, with an exponent where that is shorter.
-fn figures(value: f64) -> String {
+pub(super) fn figures(value: f64) -> String {
     if value == 0.0 {
         "0".to_owned()
     } else if (0.01..10_000.0).contains(&value.abs()) || !value.is_finite() {

@@ -1,10 +1,12 @@
-//! `burn-lora export RUN --out DIR`: a finished run as a directory to share, or any decoder as a GGUF file.
+//! `burn-lora export RUN --out DIR`: a finished run as a directory to share, any decoder as a GGUF file, or an adapter for one
+//! program that reads it.
 
 use std::path::PathBuf;
 
 use burn_lora_app::AppError;
 use burn_lora_app::export::{
-    ExportOptions, GgufOptions, export, export_dry_run, export_gguf, export_gguf_dry_run,
+    ExportOptions, GgufOptions, Profile, ProfileOptions, export, export_dry_run, export_gguf,
+    export_gguf_dry_run, export_profile, export_profile_dry_run,
 };
 use burn_lora_models::SaveDtype;
 use burn_lora_models::gguf::FileType;
@@ -17,7 +19,8 @@ use crate::{output, terminal};
 /// Write a directory to share: adapter or model, tokenizer, model card; or a GGUF file
 #[derive(clap::Args)]
 pub struct Export {
-    /// The run directory; with --gguf also a model's directory or .gguf file, or a model of the hub
+    /// The run directory; with --gguf also a model's directory or .gguf file, or a model of the hub; with --profile also a
+    /// PEFT adapter directory
     #[arg(value_hint = ValueHint::DirPath, value_parser = place())]
     run: PathBuf,
     /// The directory to write, which must not exist
@@ -38,6 +41,14 @@ pub struct Export {
     /// Where to load and merge for --gguf: cpu, cuda:0, …
     #[arg(long, default_value = "cpu", requires = "gguf")]
     device: String,
+    /// Write the adapter alone, for the program that is to read it: peft, vllm (one rank and scale for all layers) or
+    /// llama-cpp (a GGUF file to load beside the base's)
+    #[arg(long, value_parser = profile(), conflicts_with_all = ["merged", "gguf"])]
+    profile: Option<Profile>,
+    /// The base, for --profile llama-cpp: a model's directory or .gguf file, or one of the hub that is here already
+    /// [default: the run's, or the one that the adapter names]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "profile", value_parser = place())]
+    base: Option<PathBuf>,
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -64,12 +75,29 @@ fn file_type() -> impl TypedValueParser<Value = FileType> {
         .try_map(|name| FileType::parse(&name).ok_or_else(|| format!("no type `{name}`")))
 }
 
+/// The programs, by name.
+fn profile() -> impl TypedValueParser<Value = Profile> {
+    PossibleValuesParser::new(Profile::ALL.map(Profile::name))
+        .try_map(|name| name.parse::<Profile>())
+}
+
 impl Export {
     pub fn run(self) -> Result<(), AppError> {
-        match self.gguf {
-            Some(file_type) => self.run_gguf(file_type),
-            None => self.run_directory(),
+        match (self.gguf, self.profile) {
+            (Some(file_type), _) => self.run_gguf(file_type),
+            (None, Some(profile)) => self.run_profile(profile),
+            (None, None) => self.run_directory(),
         }
+    }
+
+    fn run_profile(self, profile: Profile) -> Result<(), AppError> {
+        let Self { run, out, base_model, base, json, dry_run, .. } = self;
+        let options = ProfileOptions { out, profile, base_model, base };
+        let observer = terminal::observer(json);
+        if dry_run {
+            return output::dry_run(&export_profile_dry_run(&run, &options, &observer)?, json);
+        }
+        output::told(&export_profile(&run, &options, &observer)?, json)
     }
 
     fn run_gguf(self, file_type: FileType) -> Result<(), AppError> {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use burn_lora_app::AppError;
-use burn_lora_app::merge::{MergeOptions, Tolerance, merge, merge_dry_run};
+use burn_lora_app::merge::{MergeOptions, Tolerance, merge_with, merge_with_dry_run};
 use burn_lora_models::SaveDtype;
-use clap::ValueEnum;
+use clap::{ValueEnum, ValueHint};
 
 use crate::place::{directory, place};
 use crate::{output, terminal};
@@ -16,6 +16,9 @@ pub struct Merge {
     /// The run directory
     #[arg(value_parser = place())]
     run: PathBuf,
+    /// Merge this adapter of the same base, too (a PEFT directory, or a run's); may be repeated
+    #[arg(long = "adapter", value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place())]
+    adapters: Vec<PathBuf>,
     /// The directory to write; `RUN/merged` unless given
     #[arg(long, value_parser = directory())]
     out: Option<PathBuf>,
@@ -26,7 +29,8 @@ pub struct Merge {
     #[arg(long)]
     verify: bool,
     /// The largest difference of a logit that --verify allows [default: what the
-    /// number format explains, a share of the largest logit: 0.01 % for f32, 0.3 % for f16, 2.4 % for bf16]
+    /// number format explains, a share of the largest logit: 0.01 % for f32, 0.3 % for f16, 2.4 % for bf16,
+    /// and 0.01 % more for each further adapter]
     #[arg(long)]
     tolerance: Option<f64>,
     /// Print one JSON object instead of lines
@@ -58,9 +62,10 @@ impl Merge {
         let options = MergeOptions { out, dtype, tolerance };
         let observer = terminal::observer(self.json);
         if self.dry_run {
-            return output::dry_run(&merge_dry_run(&self.run, &options, &observer)?, self.json);
+            let dry = merge_with_dry_run(&self.run, &self.adapters, &options, &observer)?;
+            return output::dry_run(&dry, self.json);
         }
-        let merged = merge(&self.run, &options, &observer)?;
+        let merged = merge_with(&self.run, &self.adapters, &options, &observer)?;
         if self.json {
             return output::json(&merged);
         }

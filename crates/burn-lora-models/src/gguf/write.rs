@@ -20,9 +20,12 @@
 //! # }
 //! ```
 //!
+//! A [`GgufAdapter`] is an adapter's file beside its base's.
+//!
 //! Left out: tokenizers other than byte-level BPE, with a way of cutting words that has a name; added tokens that take
 //! the spaces beside them; importance matrices; files in several parts.
 
+mod adapter;
 mod error;
 mod file_type;
 pub(super) mod header;
@@ -46,6 +49,7 @@ use crate::tokenizer::Tokenizer;
 use crate::weights::{Collected, merged_tensors};
 use crate::{Description, Model};
 
+pub use adapter::{GgufAdapter, LowRank};
 pub use error::GgufWriteError;
 pub use file_type::FileType;
 

@@ -49,6 +49,16 @@ impl Factors {
         change
     }
 
+    /// The same change with another scale, which is not 0: what this one has beyond it goes into B.
+    pub fn with_scale(mut self, scale: f64) -> Self {
+        if self.scale != scale {
+            let rest = self.scale / scale;
+            self.b.iter_mut().for_each(|value| *value *= rest);
+            self.scale = scale;
+        }
+        self
+    }
+
     /// The same change of a rank that is no smaller: zeros fill it up.
     pub(super) fn widened(mut self, rank: usize) -> Self {
         if rank > self.rank {

@@ -57,6 +57,16 @@ impl Place {
         Self { keys: of_linear(), inputs: vec![d_in], outputs: (d_out, 0) }
     }
 
+    /// Whether the factors are those of an embedding.
+    pub fn is_table(&self) -> bool {
+        self.keys == EMBEDDING
+    }
+
+    /// Whether the factors are those of a convolution.
+    pub fn is_convolution(&self) -> bool {
+        self.inputs.len() > 1 || self.outputs.1 > 0
+    }
+
     /// The shape of A in the file, of that rank.
     fn shape_a(&self, rank: usize) -> Vec<usize> {
         [&[rank], &self.inputs[..]].concat()
@@ -140,19 +150,26 @@ impl StoredAdapter {
     /// Values that f32 cannot hold or that are too large to compute with; what the system says.
     pub fn write(&self, dir: impl AsRef<Path>) -> Result<(), PatchError> {
         let dir = dir.as_ref();
-        let path = dir.join(CONFIG_FILE);
-        let text = self.config.to_json().map_err(|error| PatchError::Config {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
-        let bytes = self.tensors()?;
+        let files = self.files()?;
         std::fs::create_dir_all(dir).map_err(|source| PatchError::Io {
             action: "create",
             path: dir.to_owned(),
             source,
         })?;
-        write_whole(&dir.join(TENSORS_FILE), &bytes)?;
-        write_whole(&path, text.as_bytes())
+        files.iter().try_for_each(|(name, bytes)| write_whole(&dir.join(name), bytes))
+    }
+
+    /// The names and the bytes of the two files that [`write`](Self::write) writes: the tensors', then the configuration's.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write), but for what the system says.
+    pub fn files(&self) -> Result<[(&'static str, Vec<u8>); 2], PatchError> {
+        let text = self.config.to_json().map_err(|error| PatchError::Config {
+            path: CONFIG_FILE.into(),
+            reason: error.to_string(),
+        })?;
+        Ok([(TENSORS_FILE, self.tensors()?), (CONFIG_FILE, text.into_bytes())])
     }
 
     /// The table with an adapter that is the head's, too.

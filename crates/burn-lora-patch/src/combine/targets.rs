@@ -47,6 +47,22 @@ fn names(adapters: &[StoredAdapter]) -> Option<Vec<String>> {
     Some(names.into_iter().collect())
 }
 
+/// The configuration with the layers picked by names and by nothing else: its own names where they are all that picks, and
+/// otherwise the layers' paths.
+pub(super) fn by_name(config: PeftConfig, layers: &BTreeMap<String, StoredLayer>) -> PeftConfig {
+    let picks = (&config.target_modules, &config.exclude_modules, &config.layers_to_transform);
+    if let (Some(Modules::Names(_)), None, None) = picks {
+        return config;
+    }
+    PeftConfig {
+        target_modules: Some(Modules::Names(layers.keys().cloned().collect())),
+        exclude_modules: None,
+        layers_to_transform: None,
+        layers_pattern: None,
+        ..config
+    }
+}
+
 /// The configuration with that rank and the scale 1 on every layer.
 pub(super) fn of_rank(config: PeftConfig, rank: usize) -> PeftConfig {
     PeftConfig {

@@ -13,6 +13,7 @@ mod own_models;
 mod peft_config;
 mod peft_files;
 mod peft_told;
+mod readers;
 mod run_time;
 mod select;
 mod tables;

@@ -8,10 +8,12 @@ use crate::figure;
 use crate::plot::PAGE;
 use crate::record::{self, EvalRecord, Record};
 use crate::sample::Sample;
+use crate::spectra::{LayerSpectrum, energy_svg, singular_svg};
 
 /// The content between start and end; nothing where there is none.
-pub fn within(start: &str, content: String, end: &str) -> String {
-    if content.is_empty() { content } else { [start, &content, end].concat() }
+pub fn within(start: &str, content: impl AsRef<str>, end: &str) -> String {
+    let content = content.as_ref();
+    if content.is_empty() { String::new() } else { [start, content, end].concat() }
 }
 
 /// A text as it is, line for line.
@@ -30,7 +32,7 @@ pub fn facts(facts: &[(&str, impl AsRef<str>)]) -> String {
         let (name, value) = (escaped(name.trim()), escaped(value.as_ref().trim()));
         format!("<dt>{name}</dt><dd dir=\"auto\">{value}</dd>\n")
     });
-    within("<dl>\n", rows.collect(), "</dl>\n")
+    within("<dl>\n", rows.collect::<String>(), "</dl>\n")
 }
 
 /// The curves of a run, a figure each.
@@ -38,13 +40,42 @@ pub fn curves(records: &[Record]) -> Result<String, ReportError> {
     let mut html = String::new();
     for figure in &figure::OF_STEPS {
         if let Some(svg) = curves::svg(figure, records, PAGE)? {
-            // Inside of HTML an `<svg>` needs no namespace, and the page then holds no address at all.
-            let svg = svg.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
-            let label = format!("role=\"img\" aria-label=\"{}, over steps\"", figure.caption);
-            html += &format!("<figure>\n<div class=\"plot\" {label}>{svg}</div>\n</figure>\n");
+            html += &drawn(&svg, &format!("{}, over steps", figure.caption));
         }
     }
     Ok(html)
+}
+
+/// The singular values of an adapter's changes, and what a smaller rank keeps.
+pub fn spectra(layers: &[LayerSpectrum<'_>]) -> Result<String, ReportError> {
+    let kept = energy_svg(layers, PAGE)?;
+    let kept =
+        kept.map(|svg| drawn(&svg, "Share of the squared norm that a rank keeps, over ranks"));
+    let values = singular_svg(layers, PAGE)?.map(|svg| drawn(&svg, "Singular values, over ranks"));
+    Ok([kept, values].into_iter().flatten().collect())
+}
+
+/// A plot as a figure.
+fn drawn(svg: &str, label: &str) -> String {
+    // Inside of HTML an `<svg>` needs no namespace, and the page then holds no address at all.
+    let svg = svg.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
+    let label = format!("role=\"img\" aria-label=\"{}\"", escaped(label));
+    format!("<figure>\n<div class=\"plot\" {label}>{svg}</div>\n</figure>\n")
+}
+
+/// Rows of cells; the first has the columns' names. Nothing where there are no rows below it.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let cells = |row: &[String], tag: &str| -> String {
+        let cell = |text: &String| format!("<{tag}>{}</{tag}>", escaped(text));
+        format!("<tr>{}</tr>\n", row.iter().map(cell).collect::<String>())
+    };
+    let Some((head, rows)) = rows.split_first() else { return String::new() };
+    let start = format!(
+        "<div class=\"table\" tabindex=\"0\"><table>\n<thead>{}</thead>\n<tbody>\n",
+        cells(head, "th")
+    );
+    let rows: String = rows.iter().map(|row| cells(row, "td")).collect();
+    within(&start, rows, "</tbody>\n</table></div>\n")
 }
 
 /// What every evaluation measured, a row each.
@@ -59,7 +90,11 @@ pub fn evaluations(records: &[Record]) -> String {
         "<div class=\"table\" tabindex=\"0\"><table>\n\
          <thead><tr><th>step</th><th>{heads}</th></tr></thead>\n<tbody>\n"
     );
-    within(&start, record::evaluations(records).map(row).collect(), "</tbody>\n</table></div>\n")
+    within(
+        &start,
+        record::evaluations(records).map(row).collect::<String>(),
+        "</tbody>\n</table></div>\n",
+    )
 }
 
 /// Prompts, and side by side what was expected and what the model wrote before and after.

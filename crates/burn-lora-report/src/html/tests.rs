@@ -143,3 +143,30 @@ fn every_colour_of_a_plot_has_one_for_the_dark() {
     }
     assert!(colours > 20, "{colours}");
 }
+
+#[test]
+fn a_page_of_an_adapter_has_its_plots_and_tables_and_no_text_of_a_file_becomes_markup() {
+    let spectra = [LayerSpectrum {
+        path: "layers.0.q_proj",
+        singular_values: &[2.0, 1.0],
+        energy: &[0.8, 1.0],
+    }];
+    let rows = vec![vec!["layer".to_owned()], vec![format!("a{SCRIPT}")]];
+    let (facts, tables) = ([("base model", SCRIPT.to_owned())], [("Layers", rows)]);
+    let report = AdapterReport {
+        title: SCRIPT,
+        facts: &facts,
+        spectra: &spectra,
+        tables: &tables,
+        notes: SCRIPT,
+    };
+    let page = render_adapter(&report).unwrap();
+    assert_eq!(page.matches("<svg").count(), 2);
+    assert!(page.contains("q_proj") && page.contains("<th>layer</th>"), "{page}");
+    assert!(!page.contains("<script") && !page.contains("http://"), "{page}");
+    assert_eq!(page.matches("&lt;script&gt;").count(), 5, "{page}");
+
+    // What there is nothing of has no heading.
+    let bare = render_adapter(&AdapterReport { title: "a", ..AdapterReport::default() }).unwrap();
+    assert!(!bare.contains("<h2>") && bare.ends_with("</html>\n"), "{bare}");
+}

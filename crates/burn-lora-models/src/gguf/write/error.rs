@@ -61,6 +61,54 @@ pub enum GgufWriteError {
         /// Its Hugging Face key.
         key: String,
     },
+    /// A layer to adapt that the base has not.
+    #[error(
+        "the base has no layer `{path}` with a weight, which the adapter adapts: name the base that the adapter was trained on"
+    )]
+    NoLayer {
+        /// The layer.
+        path: String,
+    },
+    /// A layer to adapt that has other sizes in the base.
+    #[error(
+        "the adapter's `{path}` is from {} to {} numbers, and the base's from {} to {}: name the base that the adapter was trained on",
+        found[0], found[1], expected[0], expected[1]
+    )]
+    Sizes {
+        /// The layer.
+        path: String,
+        /// Inputs and outputs of the adapter's.
+        found: [usize; 2],
+        /// Inputs and outputs of the base's.
+        expected: [usize; 2],
+    },
+    /// An embedding that is looked up without adapters.
+    #[error(
+        "the adapter adapts `{path}`, which llama.cpp looks up without asking for an adapter: merge the adapter into its base, and write \
+         the merged model"
+    )]
+    NotAdapted {
+        /// The embedding.
+        path: String,
+    },
+    /// The token table of a base whose head it is.
+    #[error(
+        "the adapter adapts the token table `{path}`, which is the base's head, too, and llama.cpp asks for an adapter of both, so that it \
+         would stop: write the adapter as PEFT has it, or train one that leaves the table out"
+    )]
+    TiedTable {
+        /// The table.
+        path: String,
+    },
+    /// The head of a base whose token table it is.
+    #[error(
+        "the adapter adapts the head `{path}`, which is the token table in this base, so that a GGUF file has no tensor for it: write the \
+         adapter as PEFT has it, or train one that leaves the head out"
+    )]
+    TiedHead {
+        /// The head.
+        path: String,
+    },
     /// Rows that cannot be shared out among the heads.
     #[error("`{key}` has {rows} rows, not an even number for each of {heads} heads")]
     Heads {

@@ -1,5 +1,7 @@
 //! A model written and read is the model.
 
+mod adapters;
+
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor};
