@@ -1,8 +1,10 @@
 //! Encoders with a classification head: the classes of whole rows of tokens.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use burn::tensor::{Int, Tensor};
+use serde_json::{Map, Value, json};
 
 use crate::weights::Storage;
 use crate::{LoadReport, Model, ModelConfig, ModelError};
@@ -30,6 +32,43 @@ pub trait ClassifierConfig: ModelConfig {
 /// transformers' own names of classes that have none.
 pub(crate) fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|index| format!("LABEL_{index}")).collect()
+}
+
+/// The classes that a `config.json` names, in the order of their numbers; without a usable `id2label`, numbered.
+pub(crate) fn classes(
+    id2label: Option<&Map<String, Value>>,
+    num_labels: Option<usize>,
+) -> Vec<String> {
+    let named = id2label.and_then(|map| {
+        let name = |index: usize| map.get(&index.to_string())?.as_str().map(str::to_owned);
+        (0..map.len()).map(name).collect::<Option<Vec<_>>>()
+    });
+    match (named, num_labels) {
+        (Some(labels), None) if !labels.is_empty() => labels,
+        (Some(labels), Some(count)) if labels.len() == count => labels,
+        // transformers' own default is two.
+        (_, count) => numbered(count.unwrap_or(2)),
+    }
+}
+
+/// The text of a `config.json`, with the classes of a head of transformers' `class`.
+pub(crate) fn with_classes<'a>(text: &'a str, class: &str, labels: &[String]) -> Cow<'a, str> {
+    let Ok(Value::Object(mut map)) = serde_json::from_str(text) else {
+        return Cow::Borrowed(text);
+    };
+    let numbered = || labels.iter().enumerate();
+    map.insert("architectures".into(), json!([class]));
+    let by_index = numbered().map(|(index, label)| (index.to_string(), json!(label)));
+    map.insert("id2label".into(), Value::Object(by_index.collect()));
+    let by_label = numbered().map(|(index, label)| (label.clone(), json!(index)));
+    map.insert("label2id".into(), Value::Object(by_label.collect()));
+    // What the base was trained for is not what this head does.
+    if map.get("problem_type").is_some_and(|kind| !kind.is_null()) {
+        map.insert("problem_type".into(), json!("single_label_classification"));
+    }
+    // transformers counts id2label; two numbers that differ would be a trap.
+    map.remove("num_labels");
+    Cow::Owned(format!("{:#}\n", Value::Object(map)))
 }
 
 /// An encoder with a classification head.

@@ -42,7 +42,7 @@ use burn::tensor::{Int, Tensor};
 
 pub use cache::KvCache;
 pub use head::Head;
-pub use placement::{Placement, Positions};
+pub use placement::{LayerPositions, Placement, Positions};
 
 use crate::Model;
 

@@ -16,6 +16,7 @@ pub struct Dropouts {
     embeddings: f64,
     attention: f64,
     residual: f64,
+    inner: f64,
     head: f64,
 }
 
@@ -23,7 +24,12 @@ impl Dropouts {
     /// Of the sum of the embeddings; of the attention's probabilities; of what a layer adds to the stream;
     /// of what goes into the head of a classifier.
     pub(crate) fn new(embeddings: f64, attention: f64, residual: f64, head: f64) -> Self {
-        Self { on: false, embeddings, attention, residual, head }
+        Self { on: false, embeddings, attention, residual, inner: 0.0, head }
+    }
+
+    /// The same, and of what goes into a layer's last product.
+    pub(crate) fn with_inner(self, inner: f64) -> Self {
+        Self { inner, ..self }
     }
 
     /// The same, acting.
@@ -45,6 +51,11 @@ impl Dropouts {
     /// On what a layer adds to the stream.
     pub fn residual(&self) -> Dropout {
         self.at(self.residual)
+    }
+
+    /// On what goes into a layer's last product.
+    pub fn inner(&self) -> Dropout {
+        self.at(self.inner)
     }
 
     /// On what goes into a classifier's head.

@@ -5,10 +5,12 @@
 
 pub mod bert;
 pub mod bloom;
+pub mod distilbert;
 pub mod gemma;
 pub mod gpt2;
 pub mod gpt_neox;
 pub mod llama;
+pub mod modernbert;
 pub mod olmo2;
 pub mod phi3;
 pub mod smollm3;

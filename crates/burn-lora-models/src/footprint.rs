@@ -1,7 +1,7 @@
 //! What a training step of a model keeps in memory, counted from shapes alone.
 //!
 //! A count follows a forward pass, operation by operation, and adds up what the backward pass of each keeps:
-//! one for all decoders of blocks of two halves, here, and one beside each other family. Whoever changes what a
+//! one for all decoders of blocks of two halves, one for all such encoders. Whoever changes what a
 //! layer computes changes its count; a test compares the prediction that is made of it with the
 //! measured peak of whole runs.
 //!
@@ -27,8 +27,10 @@
 //! ```
 
 mod decoder;
+mod encoder;
 
 pub(crate) use decoder::{DecoderCost, DecoderNames, HalfNorms, Norms};
+pub(crate) use encoder::{EncoderCost, EncoderNames, EncoderNorms};
 
 use crate::fused::rows_at_once;
 use crate::recompute::Recompute;
@@ -314,7 +316,7 @@ mod tests {
     use crate::ModelConfig;
     use crate::families::bert::BertConfig;
     use crate::families::llama::LlamaConfig;
-    use crate::registry::CausalConfig;
+    use crate::registry::{CausalConfig, SequenceClassifierConfig};
 
     const FACTORS: Learned = Learned::Factors { rank: 4, kept: 4, input: true };
     const BATCH: BatchShape = BatchShape { rows: 2, width: 8, segments: None, targets: 10 };
@@ -460,6 +462,8 @@ mod tests {
         assert_eq!(kept("gemma"), 2.0 * (236.0 + 32.0));
         // And the inputs of two norms more.
         assert_eq!(kept("gemma2"), 2.0 * (236.0 + 32.0 + 32.0));
+        // And those of queries and keys.
+        assert_eq!(kept("gemma3_text"), 2.0 * (236.0 + 32.0 + 32.0 + 24.0));
         // Norms after: the first has a gradient too. And those of queries and keys.
         assert_eq!(kept("olmo2"), 2.0 * (236.0 + 16.0 + 8.0) + 16.0);
         // Four low-rank products in place of seven.
@@ -496,5 +500,44 @@ mod tests {
         let dropping = kept_bytes(&config.with_dropout(), &BATCH, &learned);
         let masks = 2 * 2 * 8 * 8 + 2 * 16 * 16;
         assert_eq!(dropping - kept, 4 * masks);
+    }
+
+    /// The same sizes: DistilBERT keeps what BERT does, ModernBERT what its gated unit needs too.
+    #[test]
+    fn other_encoders_keep_what_tells_them_from_bert() {
+        let config = |text: &str| {
+            let text = format!(r#"{{"vocab_size": 64, "max_position_embeddings": 32, {text}}}"#);
+            SequenceClassifierConfig::from_json(&text, "config.json".as_ref()).unwrap()
+        };
+        let distilbert = config(
+            r#""model_type": "distilbert", "dim": 16, "hidden_dim": 32, "n_layers": 1, "n_heads": 2"#,
+        );
+        let modernbert = config(
+            r#""model_type": "modernbert", "hidden_size": 16, "intermediate_size": 32,
+                "num_hidden_layers": 2, "num_attention_heads": 2, "attention_dropout": 0.5,
+                "mlp_dropout": 0.5"#,
+        );
+        let all = |path: &str| match path.contains("_lin")
+            || path.contains("ffn.lin")
+            || path.contains(".W")
+        {
+            true => FACTORS,
+            false => Learned::Nothing,
+        };
+        let of_scores = 2 * (2 * 2 * 8 * 8);
+        // Inputs of six linears in four 80 and GELU's 32, q, k and v 48, two norms 32, six low-rank products 24.
+        let kept = kept_bytes(&distilbert, &BATCH, &all);
+        assert_eq!(kept, 4 * (16 * (16 + 16 + 16 + 32 + 32 + 48 + 32 + 24) + of_scores));
+        // Its own dropout: of the probabilities and of one output.
+        let dropping = kept_bytes(&distilbert.with_dropout(), &BATCH, &all);
+        assert_eq!(dropping - kept, 4 * (2 * 2 * 8 * 8 + 16 * 16));
+        // Inputs of four linears 80, gate, its GELU and what it gates 96, q, k and v 48, four low-rank products 16 and
+        // the gated unit's norm 16; the second layer's other norm, and the last.
+        let kept = kept_bytes(&modernbert, &BATCH, &all);
+        let of_layer = 16 * (16 + 16 + 16 + 32 + 96 + 48 + 16 + 16) + of_scores;
+        assert_eq!(kept, 4 * (2 * of_layer + 2 * 16 * 16));
+        // Of probabilities, of what attention adds and of what goes into the last linear.
+        let dropping = kept_bytes(&modernbert.with_dropout(), &BATCH, &all);
+        assert_eq!(dropping - kept, 4 * 2 * (2 * 2 * 8 * 8 + 16 * 16 + 16 * 32));
     }
 }

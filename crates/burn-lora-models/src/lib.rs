@@ -46,6 +46,7 @@ mod config;
 pub mod conversation;
 pub mod decoder;
 mod dropout;
+mod encoder;
 mod error;
 pub mod families;
 pub mod footprint;

@@ -18,7 +18,9 @@ use crate::ModelError;
 use crate::classifier::{Classifier, ClassifierConfig};
 use crate::config::{model_type, text_of};
 use crate::decoder::{Decoder, Head, KvCache, Placement};
-use crate::families::{bert, bloom, gemma, gpt_neox, gpt2, llama, olmo2, phi3, smollm3};
+use crate::families::{
+    bert, bloom, distilbert, gemma, gpt_neox, gpt2, llama, modernbert, olmo2, phi3, smollm3,
+};
 use crate::gguf::GgufFamily;
 use crate::model::{Description, Model, ModelConfig};
 use crate::weights::Builder;
@@ -239,6 +241,8 @@ decoders! {
     Gemma(gemma::GemmaForCausalLM): "gemma";
     /// Gemma 2.
     Gemma2(gemma::Gemma2ForCausalLM): "gemma2";
+    /// Gemma 3, what it does with text.
+    Gemma3(gemma::Gemma3ForCausalLM): "gemma3_text", "gemma3";
     /// OLMo 2.
     Olmo2(olmo2::Olmo2ForCausalLM): "olmo2";
     /// Phi-3.
@@ -262,6 +266,10 @@ classifiers! {
     Bert(bert::BertForSequenceClassification): "bert";
     /// RoBERTa.
     Roberta(bert::RobertaForSequenceClassification): "roberta";
+    /// DistilBERT.
+    DistilBert(distilbert::DistilBertForSequenceClassification): "distilbert";
+    /// ModernBERT.
+    ModernBert(modernbert::ModernBertForSequenceClassification): "modernbert";
 }
 
 /// What is unknown in the one table and known in the other is of another task.

@@ -12,8 +12,10 @@ use burn_lora_models::families::bert::{
     BertForSequenceClassification, BertModel, RobertaForSequenceClassification,
 };
 use burn_lora_models::families::bloom::BloomForCausalLM;
+use burn_lora_models::families::distilbert::DistilBertForSequenceClassification;
 use burn_lora_models::families::gpt2::Gpt2LMHeadModel;
 use burn_lora_models::families::llama::{LlamaConfig, LlamaForCausalLM};
+use burn_lora_models::families::modernbert::ModernBertForSequenceClassification;
 use burn_lora_models::{Classifier, Decoder, Model, ModelConfig, SaveDtype};
 use safetensors::SafeTensors;
 
@@ -181,13 +183,19 @@ fn gelu(x: f64) -> f64 {
 }
 
 fn layer_norm(weights: &Weights, path: &str, x: &[f64]) -> Vec<f64> {
-    let (gamma, beta) = (&weights[&format!("{path}.weight")], &weights[&format!("{path}.bias")]);
+    layer_norm_of(weights, path, x, 1e-5)
+}
+
+/// With a bias where the weights have one.
+fn layer_norm_of(weights: &Weights, path: &str, x: &[f64], epsilon: f64) -> Vec<f64> {
+    let (gamma, beta) = (&weights[&format!("{path}.weight")], weights.get(&format!("{path}.bias")));
     let normed = |row: &[f64]| {
         let mean = row.iter().sum::<f64>() / D as f64;
         let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / D as f64;
-        let root = (variance + 1e-5).sqrt();
-        let values = row.iter().zip(gamma).zip(beta);
-        values.map(|((x, g), b)| (x - mean) / root * g + b).collect::<Vec<_>>()
+        let root = (variance + epsilon).sqrt();
+        let scaled = row.iter().zip(gamma).map(|(x, g)| (x - mean) / root * g);
+        let shift = |index: usize| beta.map_or(0.0, |beta| beta[index]);
+        scaled.enumerate().map(|(index, x)| x + shift(index)).collect::<Vec<_>>()
     };
     x.chunks(D).flat_map(normed).collect()
 }
@@ -236,7 +244,7 @@ impl Encoder {
         let wide = dropped(&linear(weights, &at("output.dense"), &wide, INNER));
         let x = layer_norm(weights, &at("output.LayerNorm"), &plus(&wide, &x));
 
-        let first: Vec<f64> = x.chunks(TOKENS * D).flat_map(|row| row[..D].to_vec()).collect();
+        let first = firsts(&x);
         let tanh = |x: Vec<f64>| x.into_iter().map(f64::tanh).collect::<Vec<_>>();
         // BERT drops what its pooler gives. RoBERTa has none: its head drops before and after its first linear.
         if root == "bert" {
@@ -517,6 +525,168 @@ impl Plain {
     }
 }
 
+/// The first token of each row.
+fn firsts(x: &[f64]) -> Vec<f64> {
+    x.chunks(TOKENS * D).flat_map(|row| row[..D].to_vec()).collect()
+}
+
+/// An encoder whose masks are drawn in that order, against its formula.
+fn check_encoder<M: Classifier>(
+    device: &Device,
+    config: &str,
+    masks: impl Fn() -> Vec<Vec<f64>>,
+    formula: impl Fn(&Weights, &[Vec<f64>]) -> Vec<f64>,
+    linears: impl Fn(&M) -> Vec<(&'static str, &Param<Tensor<2>>)>,
+) {
+    let config = M::Config::from_json(config, "config.json".as_ref()).unwrap();
+    let build = |config: &M::Config| M::random(config, 1, device).unwrap();
+    let (model, off) = (build(&config.clone().with_dropout()), build(&config));
+    let weights = weights(&model);
+    device.seed(SEED);
+    let logits = model.logits(ids(device), &LENGTHS);
+    device.seed(SEED);
+    let masks = masks();
+    assert!(masks.iter().flatten().any(|&kept| kept == 0.0));
+    let grads = loss_of(logits.clone()).backward();
+    let gradients: Vec<_> =
+        linears(&model).into_iter().map(|(key, weight)| (key, gradient(weight, &grads))).collect();
+    check(&weights, |weights| formula(weights, &masks), &floats(logits), &gradients);
+
+    let ones: Vec<Vec<f64>> = masks.iter().map(|mask| vec![1.0; mask.len()]).collect();
+    let formula = |weights: &Weights| formula(weights, &ones);
+    check(&weights, formula, &floats(off.logits(ids(device), &LENGTHS)), &[]);
+    let plain = device.clone().without_autodiff();
+    check(&weights, formula, &floats(model.valid().logits(ids(&plain), &LENGTHS)), &[]);
+}
+
+/// It drops what goes in, probabilities, what its second half adds, and what its head's first linear gives.
+fn distilbert(weights: &Weights, masks: &[Vec<f64>]) -> Vec<f64> {
+    let [embeddings, probabilities, wide_mask, head] = masks else { panic!("four places") };
+    let table = |name: &str, row: usize| {
+        &weights[&format!("distilbert.embeddings.{name}_embeddings.weight")][row * D..][..D]
+    };
+    let tokens = IDS.iter().flat_map(|row| row.iter().enumerate());
+    let x: Vec<f64> =
+        tokens.flat_map(|(at, &id)| plus(table("word", id), table("position", at))).collect();
+    let norm = |path: &str, x: &[f64]| layer_norm_of(weights, path, x, 1e-12);
+    let x = times(&norm("distilbert.embeddings.LayerNorm", &x), embeddings);
+    let at = |name: &str| format!("distilbert.transformer.layer.0.{name}");
+    let project = |name: &str| linear(weights, &at(&format!("attention.{name}_lin")), &x, D);
+    let (q, k, v) = (project("q"), project("k"), project("v"));
+    let seen = |row: usize, _, _, s: usize| (s < LENGTHS[row]).then_some(0.0);
+    let mixed = attention([&q, &k, &v], HEADS, seen, probabilities);
+    let mixed = linear(weights, &at("attention.out_lin"), &mixed, D);
+    let x = norm(&at("sa_layer_norm"), &plus(&mixed, &x));
+    let wide: Vec<f64> = linear(weights, &at("ffn.lin1"), &x, D).into_iter().map(gelu).collect();
+    let wide = times(&linear(weights, &at("ffn.lin2"), &wide, INNER), wide_mask);
+    let x = norm(&at("output_layer_norm"), &plus(&wide, &x));
+    let first = linear(weights, "pre_classifier", &firsts(&x), D);
+    let first: Vec<f64> = first.into_iter().map(|x| x.max(0.0)).collect();
+    linear(weights, "classifier", &times(&first, head), D)
+}
+
+/// It drops what goes in, probabilities, what attention adds, what goes into the last linear of its layer, and what goes
+/// into its head's. A token sees its neighbours.
+fn modernbert(weights: &Weights, masks: &[Vec<f64>]) -> Vec<f64> {
+    let [embeddings, probabilities, mixed_mask, inner, head] = masks else { panic!("five places") };
+    let table = &weights["model.embeddings.tok_embeddings.weight"];
+    let x: Vec<f64> = IDS.iter().flatten().flat_map(|id| table[id * D..][..D].to_vec()).collect();
+    let norm = |path: &str, x: &[f64]| layer_norm(weights, path, x);
+    let x = times(&norm("model.embeddings.norm", &x), embeddings);
+    let at = |name: &str| format!("model.layers.0.{name}");
+    let qkv = linear(weights, &at("attn.Wqkv"), &x, D);
+    let part = |index: usize| -> Vec<f64> {
+        qkv.chunks(3 * D).flat_map(|token| token[index * D..][..D].to_vec()).collect()
+    };
+    let (q, k) = (rotated(&part(0), HEADS), rotated(&part(1), HEADS));
+    let seen =
+        |row: usize, _, t: usize, s: usize| (s < LENGTHS[row] && t.abs_diff(s) <= 1).then_some(0.0);
+    let mixed = attention([&q, &k, &part(2)], HEADS, seen, probabilities);
+    let x = plus(&x, &times(&linear(weights, &at("attn.Wo"), &mixed, D), mixed_mask));
+    let both = linear(weights, &at("mlp.Wi"), &norm(&at("mlp_norm"), &x), D);
+    let gated: Vec<f64> = both
+        .chunks(2 * INNER)
+        .flat_map(|token| (0..INNER).map(|i| gelu(token[i]) * token[INNER + i]).collect::<Vec<_>>())
+        .collect();
+    let x = plus(&x, &linear(weights, &at("mlp.Wo"), &times(&gated, inner), INNER));
+    let x = norm("model.final_norm", &x);
+    let means: Vec<f64> = (0..ROWS)
+        .flat_map(|row| {
+            let token = |t: usize| &x[(row * TOKENS + t) * D..][..D];
+            let sum = |i: usize| (0..LENGTHS[row]).map(|t| token(t)[i]).sum::<f64>();
+            (0..D).map(|i| sum(i) / LENGTHS[row] as f64).collect::<Vec<_>>()
+        })
+        .collect();
+    let dense = linear(weights, "head.dense", &means, D).into_iter().map(gelu).collect::<Vec<_>>();
+    linear(weights, "classifier", &times(&norm("head.norm", &dense), head), D)
+}
+
+fn check_distilbert_and_modernbert(device: &Device) {
+    let (stream, heads) = ([ROWS, TOKENS, D], [ROWS, HEADS, TOKENS, TOKENS]);
+    check_encoder::<DistilBertForSequenceClassification>(
+        device,
+        r#"{"model_type": "distilbert", "vocab_size": 11, "dim": 8, "hidden_dim": 12, "n_layers": 1,
+            "n_heads": 2, "max_position_embeddings": 6, "activation": "gelu_new", "num_labels": 3,
+            "initializer_range": 0.5, "dropout": 0.2, "attention_dropout": 0.3,
+            "seq_classif_dropout": 0.4}"#,
+        || {
+            vec![
+                mask(stream, 0.2, device),
+                mask(heads, 0.3, device),
+                mask(stream, 0.2, device),
+                mask([ROWS, D], 0.4, device),
+            ]
+        },
+        distilbert,
+        |model| {
+            let layer = &model.distilbert.transformer.layer[0];
+            vec![
+                (
+                    "distilbert.transformer.layer.0.attention.q_lin.weight",
+                    &layer.attention.q_lin.weight,
+                ),
+                (
+                    "distilbert.transformer.layer.0.attention.out_lin.weight",
+                    &layer.attention.out_lin.weight,
+                ),
+                ("distilbert.transformer.layer.0.ffn.lin2.weight", &layer.ffn.lin2.weight),
+                ("pre_classifier.weight", &model.pre_classifier.weight),
+                ("classifier.weight", &model.classifier.weight),
+            ]
+        },
+    );
+    check_encoder::<ModernBertForSequenceClassification>(
+        device,
+        r#"{"model_type": "modernbert", "vocab_size": 11, "hidden_size": 8, "intermediate_size": 12,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 6,
+            "layer_types": ["sliding_attention"], "local_attention": 2, "classifier_pooling": "mean",
+            "hidden_activation": "gelu_new", "classifier_activation": "gelu_new", "num_labels": 3,
+            "initializer_range": 0.5, "embedding_dropout": 0.2, "attention_dropout": 0.3,
+            "mlp_dropout": 0.5, "classifier_dropout": 0.4}"#,
+        || {
+            vec![
+                mask(stream, 0.2, device),
+                mask(heads, 0.3, device),
+                mask(stream, 0.3, device),
+                mask([ROWS, TOKENS, INNER], 0.5, device),
+                mask([ROWS, D], 0.4, device),
+            ]
+        },
+        modernbert,
+        |model| {
+            let layer = &model.model.layers[0];
+            vec![
+                ("model.layers.0.attn.Wqkv.weight", &layer.attn.Wqkv.weight),
+                ("model.layers.0.attn.Wo.weight", &layer.attn.Wo.weight),
+                ("model.layers.0.mlp.Wi.weight", &layer.mlp.Wi.weight),
+                ("model.layers.0.mlp.Wo.weight", &layer.mlp.Wo.weight),
+                ("head.dense.weight", &model.head.dense.weight),
+                ("classifier.weight", &model.classifier.weight),
+            ]
+        },
+    );
+}
+
 #[test]
 fn dropout_is_the_formulas_with_the_masks_that_were_drawn() {
     let device = burn_lora::device::parse("cpu").unwrap().autodiff();
@@ -528,6 +698,7 @@ fn dropout_is_the_formulas_with_the_masks_that_were_drawn() {
         let dense = ("classifier.dense.weight", &head.dense.weight);
         (&model.roberta, vec![dense, ("classifier.out_proj.weight", &head.out_proj.weight)])
     });
+    check_distilbert_and_modernbert(&device);
     check_llama(&device);
     GPT2.check::<Gpt2LMHeadModel>(&device, |model| {
         let block = &model.transformer.h[0];

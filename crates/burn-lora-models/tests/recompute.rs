@@ -52,6 +52,17 @@ fn config(model_type: &str) -> String {
                 "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 8,
                 "attention_dropout": 0.3, "sliding_window": 2, "attn_logit_softcapping": 2.0"#
         }
+        "gemma3_text" => {
+            r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "head_dim": 4,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 8,
+                "attention_dropout": 0.3, "sliding_window": 2, "sliding_window_pattern": 2"#
+        }
+        "gemma3" => {
+            r#""text_config": {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+                "head_dim": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+                "max_position_embeddings": 8, "attention_dropout": 0.3, "sliding_window": 2,
+                "sliding_window_pattern": 3}"#
+        }
         "phi3" => {
             r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
                 "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 8,
@@ -62,6 +73,18 @@ fn config(model_type: &str) -> String {
             r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
                 "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 8,
                 "attention_dropout": 0.3, "no_rope_layer_interval": 2"#
+        }
+        "distilbert" => {
+            r#""dim": 16, "hidden_dim": 24, "n_layers": 3, "n_heads": 2, "num_labels": 3,
+                "max_position_embeddings": 12, "dropout": 0.2, "attention_dropout": 0.3,
+                "seq_classif_dropout": 0.4"#
+        }
+        // Windows shorter than the rows.
+        "modernbert" => {
+            r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+                "num_attention_heads": 2, "max_position_embeddings": 12, "num_labels": 3,
+                "local_attention": 4, "global_attn_every_n_layers": 2, "embedding_dropout": 0.2,
+                "attention_dropout": 0.3, "mlp_dropout": 0.4, "classifier_dropout": 0.4"#
         }
         "bert" | "roberta" => {
             r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,

@@ -33,6 +33,15 @@ pub trait ConfigKeys: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     /// Keys that stand for others of the family's: theirs and its own.
     const ALSO: &'static [(&'static str, &'static str)] = &[];
 
+    /// The keys as the family reads them, of those that were given: of a model of several parts, its own part's.
+    ///
+    /// # Errors
+    ///
+    /// Those that are not what they should be.
+    fn own_keys(given: Map<String, Value>) -> Result<Map<String, Value>, Vec<String>> {
+        Ok(given)
+    }
+
     /// Fills what is made of the keys, and tells what is wrong with them.
     fn check(&mut self, model_type: &'static str, problems: &mut Problems);
 
@@ -112,7 +121,8 @@ impl<K: ConfigKeys> ModelConfig for Checked<K> {
         if let Some((how, way)) = quantised(&given) {
             return Err(ModelError::Quantised { path: path.to_owned(), how, way });
         }
-        let given = by_own_names(given, K::ALSO)
+        let given = K::own_keys(given)
+            .and_then(|given| by_own_names(given, K::ALSO))
             .map_err(|problems| ModelError::Config { path: path.to_owned(), problems })?;
         let (mut keys, unread): (K, _) = keys_of(given, path)?;
         let mut problems = Problems::default();

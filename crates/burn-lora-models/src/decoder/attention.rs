@@ -12,7 +12,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_lora::product;
 
 use super::cache::KvCache;
-use super::placement::{Cached, Placement, causal};
+use super::placement::{Cached, LayerPositions, Placement, causal};
 use crate::dropout::Dropout;
 use crate::fused::{CacheRows, Positional, Scores, cached_attention, causal_attention, later};
 use crate::recompute;
@@ -22,6 +22,8 @@ use crate::recompute;
 pub(crate) struct Attention<'a> {
     placement: Cow<'a, Placement>,
     positional: Positional,
+    /// Of blocks with positions of their own.
+    local: Positional,
     dropout: Dropout,
     /// Added to composed scores without a window, `[1, 1, tokens, tokens]`: what must not be seen.
     mask: Option<Tensor<4>>,
@@ -34,12 +36,18 @@ impl<'a> Attention<'a> {
     pub(crate) fn new(placement: &'a Placement, positional: Positional, dropout: Dropout) -> Self {
         let (tokens, device) = (placement.attended().columns(), placement.device());
         let placement = Cow::Borrowed(placement);
+        let local = positional.clone();
         if placement.cached().is_some() {
-            return Self { placement, positional, dropout, mask: None, later: None };
+            return Self { placement, positional, local, dropout, mask: None, later: None };
         }
         let later = later(tokens, device);
         let mask = dropout.is_on().then(|| causal(tokens, None, device));
-        Self { placement, positional, dropout, mask, later }
+        Self { placement, positional, local, dropout, mask, later }
+    }
+
+    /// The same, whose blocks with a window go by these positions.
+    pub(crate) fn with_local(self, local: Positional) -> Self {
+        Self { local, ..self }
     }
 
     /// Added to composed scores, `[1, 1 or n_heads, tokens, tokens]`: what must not be seen, and what positions add.
@@ -58,9 +66,9 @@ impl<'a> Attention<'a> {
     /// The same, which outlives what it was made of.
     fn owned(&self) -> Attention<'static> {
         let placement = Cow::Owned(Placement::clone(&self.placement));
-        let (positional, later) = (self.positional.clone(), self.later.clone());
-        let (dropout, mask) = (self.dropout, self.mask.clone());
-        Attention { placement, positional, dropout, mask, later }
+        let (positional, local) = (self.positional.clone(), self.local.clone());
+        let (dropout, mask, later) = (self.dropout, self.mask.clone(), self.later.clone());
+        Attention { placement, positional, local, dropout, mask, later }
     }
 
     /// The stream `x: [batch, tokens, hidden]` through all layers, output alike.
@@ -151,14 +159,23 @@ impl LayerAttention<'_> {
     /// - k and v: `[batch, tokens, n_kv_heads, head_dim]`
     pub(crate) fn of(self, qkv: [Tensor<4>; 3]) -> Tensor<4> {
         let scores = Scores::of_heads(qkv[0].dims()[3]);
-        self.scored(qkv, scores, true)
+        self.scored(qkv, scores, LayerPositions::Common)
     }
 
-    /// [`Self::of`] with other scores, and of a layer that is `placed` or knows no positions.
-    pub(crate) fn scored(self, qkv: [Tensor<4>; 3], scores: Scores, placed: bool) -> Tensor<4> {
+    /// [`Self::of`] with other scores, by the positions that the layer knows.
+    pub(crate) fn scored(
+        self,
+        qkv: [Tensor<4>; 3],
+        scores: Scores,
+        positions: LayerPositions,
+    ) -> Tensor<4> {
         let Self { pass, cache } = self;
         let [batch, ..] = qkv[0].dims();
-        let positional = if placed { pass.positional.clone() } else { Positional::Embedded };
+        let positional = match positions {
+            LayerPositions::Common => pass.positional.clone(),
+            LayerPositions::Local => pass.local.clone(),
+            LayerPositions::Unknown => Positional::Embedded,
+        };
         match (cache, pass.placement.cached(), pass.placement.segments()) {
             (Some(cache), Some(of), _) => pass.over(qkv, (positional, scores), of, cache),
             (_, _, None) => pass.whole(qkv, positional, scores),
@@ -195,8 +212,8 @@ pub(crate) fn capped<const D: usize>(x: Tensor<D>, cap: Option<f64>) -> Tensor<D
     }
 }
 
-/// x: `[batch, tokens, heads, head_dim]`, output alike.
-fn turned(x: Tensor<4>, positional: &Positional) -> Tensor<4> {
+/// With positions that turn it. x: `[batch, tokens, heads, head_dim]`, output alike.
+pub(crate) fn turned(x: Tensor<4>, positional: &Positional) -> Tensor<4> {
     match positional {
         Positional::Rotary { cos, sin } => rotate(x, cos.clone(), sin.clone()),
         Positional::Embedded | Positional::Alibi { .. } => x,

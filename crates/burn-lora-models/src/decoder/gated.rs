@@ -25,9 +25,9 @@ pub use blueprint::{Blueprint, Gate, GatedNorms, HeadNorms, LayerPlan, NormScale
 pub use keys::{GatedDefaults, GatedFamily, GatedKeys};
 pub use layer::{GatedLayer, GatedMlp};
 
-pub(crate) use keys::{checkpoint_keys, only_silu};
+pub(crate) use keys::{checkpoint_keys, is_of_frequencies, only_silu};
 pub(crate) use sizes::Sizes;
-pub(crate) use windows::LayerTypes;
+pub(crate) use windows::{LayerTypes, sliding_blocks};
 
 use super::attention::Attention;
 use super::rope::RopeTables;
@@ -62,6 +62,7 @@ pub struct GatedForCausalLM<K: Gated> {
     /// The head; none where it is the embedding's table.
     pub lm_head: Option<Linear>,
     rope: RopeTables,
+    local_rope: Option<RopeTables>,
     #[module(skip)]
     stream: Stream,
     #[module(skip)]
@@ -108,6 +109,7 @@ impl<K: Gated> Model for GatedForCausalLM<K> {
             model: GatedModel::build(&blueprint, config.dropouts, root.at("model"))?,
             lm_head: root.head(blueprint.tied, blueprint.d, blueprint.vocab_size)?,
             rope: RopeTables::new(&blueprint.rope, blueprint.turned),
+            local_rope: blueprint.local_rope.map(|rope| RopeTables::new(&rope, blueprint.turned)),
             stream: Stream { embedding_scale, norm_scale, logit_cap },
             config: config.clone(),
         })
@@ -125,8 +127,13 @@ impl<K: Gated> Decoder for GatedForCausalLM<K> {
         placement: &Placement,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
-        let rope = self.rope.at(placement.attended(), placement.device());
-        let attention = Attention::new(placement, rope, self.config.dropouts.attention());
+        let at = |rope: &RopeTables| rope.at(placement.attended(), placement.device());
+        let dropout = self.config.dropouts.attention();
+        let attention = Attention::new(placement, at(&self.rope), dropout);
+        let attention = match &self.local_rope {
+            Some(local) => attention.with_local(at(local)),
+            None => attention,
+        };
         let GatedModel { embed_tokens, layers, norm } = &self.model;
         let x = embed(embed_tokens, ids);
         let x = match self.stream.embedding_scale {

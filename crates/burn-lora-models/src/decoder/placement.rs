@@ -68,6 +68,18 @@ impl Positions {
     }
 }
 
+/// Which positions a block goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LayerPositions {
+    /// Those of the pass.
+    #[default]
+    Common,
+    /// Those of blocks with a window, where they have positions of their own.
+    Local,
+    /// None: it does not know where tokens stand.
+    Unknown,
+}
+
 /// Where the tokens of one forward pass stand.
 #[derive(Debug, Clone)]
 pub struct Placement {

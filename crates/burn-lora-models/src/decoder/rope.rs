@@ -36,6 +36,11 @@ impl Default for RopeConfig {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum RopeScaling {
+    /// All pairs are slowed alike (Chen et al. 2023).
+    Linear {
+        /// By how much.
+        factor: f64,
+    },
     /// Llama 3's: slow pairs are slowed by `factor`, fast ones stay, those between are blended.
     Llama3 {
         /// By how much the slow ones are slowed.
@@ -73,17 +78,21 @@ impl RopeConfig {
 
 impl RopeScaling {
     fn apply(self, frequency: f64) -> f64 {
-        let Self::Llama3 {
-            factor,
-            low_freq_factor,
-            high_freq_factor,
-            original_max_position_embeddings,
-        } = self;
-        let turns = original_max_position_embeddings * frequency / TAU;
-        // 0 for the slow pairs, 1 for the fast ones.
-        let kept =
-            ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0);
-        kept * frequency + (1.0 - kept) * frequency / factor
+        match self {
+            Self::Linear { factor } => frequency / factor,
+            Self::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_position_embeddings,
+            } => {
+                let turns = original_max_position_embeddings * frequency / TAU;
+                // 0 for the slow pairs, 1 for the fast ones.
+                let kept = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                let kept = kept.clamp(0.0, 1.0);
+                kept * frequency + (1.0 - kept) * frequency / factor
+            }
+        }
     }
 }
 

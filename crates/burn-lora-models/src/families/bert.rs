@@ -11,7 +11,6 @@
 mod config;
 mod embeddings;
 mod encoder;
-mod footprint;
 mod heads;
 mod layer;
 

@@ -1,16 +1,18 @@
-//! Gemma and Gemma 2.
+//! Gemma, Gemma 2 and Gemma 3.
 //!
-//! Both multiply the embedding with the root of its width, scale norms by `1 + w`, gate by GELU, and have heads whose
+//! All multiply the embedding with the root of its width, scale norms by `1 + w`, gate by GELU, and have heads whose
 //! width is stated. Gemma 2 has norms after both halves of a block too, soft caps on scores and logits, a scale of
 //! scores of its own, and a window in every other block.
 //!
 //! Left out: bidirectional attention (refused).
 
 mod second;
+mod third;
 
 use serde::Deserialize;
 
 pub use second::{Gemma2, Gemma2Config, Gemma2ForCausalLM};
+pub use third::{Gemma3, Gemma3Config, Gemma3ForCausalLM};
 
 use crate::activation::Activation;
 use crate::config::{Checked, Problems};
@@ -61,7 +63,7 @@ impl GatedFamily for Gemma {
     }
 }
 
-/// What the `config.json` of both may leave out.
+/// What the `config.json` of all may leave out.
 const DEFAULTS: GatedDefaults = GatedDefaults {
     rms_norm_eps: 1e-6,
     tie_word_embeddings: true,
@@ -70,7 +72,7 @@ const DEFAULTS: GatedDefaults = GatedDefaults {
     head_dim: Some(256),
 };
 
-/// What both have.
+/// What all have.
 fn amend(blueprint: &mut Blueprint) {
     blueprint.norm_scale = NormScale::OnePlusWeight;
     blueprint.embedding_scale = Some((blueprint.d as f64).sqrt());

@@ -3,8 +3,10 @@
 use serde::Deserialize;
 
 use crate::config::{Checked, Problems};
+use crate::decoder::LayerPositions;
 use crate::decoder::gated::{
-    Blueprint, GatedDefaults, GatedFamily, GatedForCausalLM, GatedKeys, LayerTypes, only_silu,
+    Blueprint, GatedDefaults, GatedFamily, GatedForCausalLM, GatedKeys, LayerPlan, LayerTypes,
+    only_silu,
 };
 
 /// What a SmolLM3's `config.json` means, checked.
@@ -64,16 +66,20 @@ impl GatedFamily for SmolLM3 {
             _ => {
                 for (index, plan) in blueprint.layers.iter_mut().enumerate() {
                     // The list says 1 where there are positions.
-                    plan.placed = match &self.no_rope_layers {
+                    let knows = match &self.no_rope_layers {
                         Some(of_blocks) => of_blocks[index] != 0,
                         None => !(index + 1).is_multiple_of(self.no_rope_layer_interval),
                     };
+                    if !knows {
+                        plan.positions = LayerPositions::Unknown;
+                    }
                 }
             }
         }
-        let placed: Vec<bool> = blueprint.layers.iter().map(|plan| plan.placed).collect();
+        let unknown = |plan: &LayerPlan| plan.positions == LayerPositions::Unknown;
+        let unknown: Vec<bool> = blueprint.layers.iter().map(unknown).collect();
         let types = LayerTypes { types: self.layer_types.as_deref(), window: self.sliding_window };
         let slides = self.use_sliding_window && self.sliding_window.is_some();
-        types.apply(&mut blueprint.layers, |index| slides && !placed[index], problems);
+        types.apply(&mut blueprint.layers, |index| slides && unknown[index], problems);
     }
 }

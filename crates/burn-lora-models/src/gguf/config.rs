@@ -23,7 +23,7 @@ impl GgufFile {
     /// architecture can have but the models here have not.
     pub fn config(&mut self) -> Result<Json, GgufError> {
         let family = self.family()?;
-        self.refuse_changes()?;
+        self.refuse_changes(family)?;
         let mut config = (family.read)(self)?;
         let mut set = |key: &str, value: Json| config.insert(key.to_owned(), value);
         for setting in family.settings {
@@ -88,14 +88,15 @@ impl GgufFile {
     }
 
     /// Refuses keys that change what is computed, and that no family here reads.
-    fn refuse_changes(&self) -> Result<(), GgufError> {
-        self.refuse_windows_and_experts()?;
+    fn refuse_changes(&self, family: &GgufFamily) -> Result<(), GgufError> {
+        self.refuse_windows_and_experts(family)?;
         let start = self.key("")?;
         for (key, value) in self.metadata().iter() {
             let name = key.strip_prefix(start.as_str()).unwrap_or_default();
             let value = match value {
                 // Which blocks slide, and how many experts are asked, says nothing where there are none.
                 _ if name.contains("sliding_window") || name.contains("expert") => continue,
+                _ if family.reads.contains(&name) => continue,
                 Value::Unsigned(number) => json!(number),
                 Value::Signed(number) => json!(number),
                 Value::F32(number) => json!(number),
@@ -111,8 +112,9 @@ impl GgufFile {
         Ok(())
     }
 
-    /// Windows of attention, but for those as long as all that the model reads, and experts: no family here has them in a file.
-    fn refuse_windows_and_experts(&self) -> Result<(), GgufError> {
+    /// Windows of attention, where the family does not read them, but for those as long as all that the model reads; and
+    /// experts: no family here has them in a file.
+    fn refuse_windows_and_experts(&self, family: &GgufFamily) -> Result<(), GgufError> {
         let metadata = self.metadata();
         let experts = self.key("expert_count")?;
         if let Some(count @ 1..) = metadata.index(&experts)? {
@@ -121,7 +123,8 @@ impl GgufFile {
         let window = self.key("attention.sliding_window")?;
         let context = metadata.count(&self.key("context_length")?)?;
         for (key, value) in metadata.iter() {
-            if !key.starts_with(window.as_str()) || key.ends_with("_pattern") {
+            let is_read = || family.reads.iter().any(|name| key.ends_with(name));
+            if !key.starts_with(window.as_str()) || key.ends_with("_pattern") || is_read() {
                 continue;
             }
             let size = metadata.index(key).ok().flatten();

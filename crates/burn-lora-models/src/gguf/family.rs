@@ -28,8 +28,12 @@ pub struct GgufFamily {
     pub(crate) implied: &'static [(&'static str, &'static [&'static str])],
     /// Whose rows lie in another order, by the last part of a tensor's name.
     pub(crate) rows: &'static [(&'static str, Rows)],
+    /// Vectors of which files have one more than the model, by the last part of a tensor's name.
+    pub(crate) one_more: &'static [&'static str],
     /// Tensors that say what the configuration says.
     pub(crate) told: &'static [&'static str],
+    /// Metadata behind the architecture's name that change what is computed, and that [`Self::read`] reads.
+    pub(crate) reads: &'static [&'static str],
     /// What of a `config.json` the tables do not say; what the models here have not is refused.
     pub(crate) read: fn(&mut GgufFile) -> Result<Map<String, Json>, GgufError>,
     /// What of a file the tables do not say, from [`Description::settings`](crate::Description::settings); or
@@ -47,6 +51,12 @@ impl GgufFamily {
     pub(super) fn rows_of(&self, tensor: &str) -> Option<Rows> {
         let part = tensor.rsplit('.').nth(1)?;
         self.rows.iter().find(|(known, _)| *known == part).map(|(_, rows)| *rows)
+    }
+
+    /// How much more a file has of the tensor with that name than the model.
+    pub(super) fn more_of(&self, tensor: &str) -> f32 {
+        let part = tensor.rsplit('.').nth(1).unwrap_or_default();
+        if self.one_more.contains(&part) { 1.0 } else { 0.0 }
     }
 }
 
@@ -205,6 +215,18 @@ mod tests {
             ("llama", "model.layers.2.mlp.down_proj.weight", "blk.2.ffn_down.weight"),
             ("qwen3", "model.layers.1.self_attn.q_norm.weight", "blk.1.attn_q_norm.weight"),
             ("qwen3", "model.layers.1.self_attn.k_norm.weight", "blk.1.attn_k_norm.weight"),
+            ("gemma3", "model.layers.1.input_layernorm.weight", "blk.1.attn_norm.weight"),
+            (
+                "gemma3",
+                "model.layers.1.post_attention_layernorm.weight",
+                "blk.1.post_attention_norm.weight",
+            ),
+            ("gemma3", "model.layers.1.pre_feedforward_layernorm.weight", "blk.1.ffn_norm.weight"),
+            (
+                "gemma3",
+                "model.layers.1.post_feedforward_layernorm.weight",
+                "blk.1.post_ffw_norm.weight",
+            ),
             ("gpt2", "transformer.wpe.weight", "position_embd.weight"),
             ("gpt2", "transformer.h.7.attn.c_attn.bias", "blk.7.attn_qkv.bias"),
             ("gpt2", "transformer.h.7.attn.c_proj.weight", "blk.7.attn_output.weight"),

@@ -101,6 +101,7 @@ impl<'a> GgufSource<'a> {
             let path = self.file.path().to_owned();
             return Err(GgufError::Tensors { path, problems: vec![problem] });
         }
+        let more = self.file.family()?.more_of(&tensor.name);
         let mut values = vec![T::zeroed(); tensor.numbers()];
         if values.is_empty() {
             return Ok(values);
@@ -125,7 +126,7 @@ impl<'a> GgufSource<'a> {
                 }
             } else if *order == RowOrder::Same {
                 for (value, float) in values[first..].iter_mut().zip(floats) {
-                    *value = T::from_f32(*float);
+                    *value = T::from_f32(*float - more);
                 }
             } else {
                 for (at, float) in (first..).zip(floats) {

@@ -218,7 +218,8 @@ impl GgufWriter {
                 };
                 let ggml_type = self.file_type.of(&name, &collected.shape, head, blocks);
                 let order = self.order(&name, &collected)?;
-                Ok(Placed { name, ggml_type, order, collected })
+                let more = self.family.more_of(&name);
+                Ok(Placed { name, ggml_type, order, more, collected })
             })
             .collect()
     }
@@ -249,6 +250,8 @@ struct Placed {
     name: String,
     ggml_type: GgmlType,
     order: RowOrder,
+    /// How much more the file has than the model.
+    more: f32,
     collected: Collected,
 }
 
@@ -261,9 +264,10 @@ impl Placed {
 
     /// Its numbers as the file has them.
     fn encoded(self) -> Result<Vec<u8>, GgufWriteError> {
-        let Self { ggml_type, order, collected: Collected { key, shape, values }, .. } = self;
+        let Self { ggml_type, order, more, collected: Collected { key, shape, values }, .. } = self;
         let values = match values() {
-            Ok(values) => values,
+            Ok(values) if more == 0.0 => values,
+            Ok(values) => values.into_iter().map(|value| value + more).collect(),
             Err(source) => return Err(GgufWriteError::Unreadable { key, source: source.into() }),
         };
         if let Some(&value) = values.iter().find(|&&value| !quantize::holds(ggml_type, value)) {

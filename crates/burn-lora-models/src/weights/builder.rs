@@ -198,13 +198,26 @@ impl<'a> Builder<'a> {
         d: usize,
         epsilon: f64,
     ) -> Result<LayerNorm, ModelError> {
-        let mut layer = self.at(name);
-        let gamma = layer.param("weight", [d], Role::Scale, [d])?;
-        let beta = layer.param("bias", [d], Role::Bias, [d])?;
+        let mut norm = self.unbiased_layer_norm(name, d, epsilon)?;
+        norm.beta = Some(self.at(name).param("bias", [d], Role::Bias, [d])?);
+        Ok(norm)
+    }
+
+    /// A layer norm that only scales: `weight [d]`.
+    ///
+    /// # Errors
+    ///
+    /// What the source says.
+    pub fn unbiased_layer_norm(
+        &mut self,
+        name: &str,
+        d: usize,
+        epsilon: f64,
+    ) -> Result<LayerNorm, ModelError> {
+        let gamma = self.at(name).param("weight", [d], Role::Scale, [d])?;
         // Burn gives no other way to set epsilon; the parameters it makes are lazy and dropped.
         let mut norm = LayerNormConfig::new(d).with_epsilon(epsilon).init(self.at.device);
-        norm.gamma = gamma;
-        norm.beta = Some(beta);
+        (norm.gamma, norm.beta) = (gamma, None);
         Ok(norm)
     }
 

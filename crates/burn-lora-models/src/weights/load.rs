@@ -1,5 +1,6 @@
 //! A checkpoint laid over a model: compared with it first, then read.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -51,6 +52,8 @@ pub struct CheckpointKeys {
     pub tied: bool,
     /// Keys of the model that files have under another name, with that name.
     pub renamed: &'static [(&'static str, &'static str)],
+    /// What keys begin with, and what in its place where the model is a part of another one.
+    pub parts: &'static [(&'static str, &'static str)],
 }
 
 impl CheckpointKeys {
@@ -58,6 +61,33 @@ impl CheckpointKeys {
     pub(crate) fn in_files<'a>(&self, key: &'a str) -> &'a str {
         let renamed = self.renamed.iter().find(|(own, _)| *own == key);
         renamed.map_or(key, |&(_, name)| name)
+    }
+
+    /// What a file may call the tensor that has that key in the model: with or without the prefix, or as of a part, and
+    /// with the names that the first BERT checkpoints have for a norm's tensors.
+    fn names(&self, key: &str) -> impl Iterator<Item = String> {
+        let bare = key.strip_prefix(self.prefix).map(str::to_owned);
+        let part = |(own, part): &(&str, &str)| Some(format!("{part}{}", key.strip_prefix(own)?));
+        let names = [Some(self.in_files(key).to_owned()), Some(key.to_owned()), bare];
+        names.into_iter().flatten().chain(self.parts.iter().filter_map(part)).flat_map(|name| {
+            let legacy = name
+                .strip_suffix("LayerNorm.weight")
+                .map(|path| format!("{path}LayerNorm.gamma"))
+                .or_else(|| {
+                    name.strip_suffix("LayerNorm.bias").map(|path| format!("{path}LayerNorm.beta"))
+                });
+            [Some(name), legacy].into_iter().flatten()
+        })
+    }
+
+    /// What the model calls the tensor of that name in a file, without the prefix.
+    fn bare<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        let part = |(own, part): &(&str, &str)| Some(format!("{own}{}", name.strip_prefix(part)?));
+        let bare = |name: &str| name.strip_prefix(self.prefix).map(str::to_owned);
+        match self.parts.iter().find_map(part) {
+            Some(own) => Cow::Owned(bare(&own).unwrap_or(own)),
+            None => Cow::Borrowed(name.strip_prefix(self.prefix).unwrap_or(name)),
+        }
     }
 }
 
@@ -127,8 +157,7 @@ fn enough_blocks(
 ) -> Result<(), ModelError> {
     let Blocks { path, key, count } = keys.blocks;
     let block = |name: &String| -> Option<usize> {
-        let name = name.strip_prefix(keys.prefix).unwrap_or(name);
-        name.strip_prefix(path)?.strip_prefix('.')?.split('.').next()?.parse().ok()
+        keys.bare(name).strip_prefix(path)?.strip_prefix('.')?.split('.').next()?.parse().ok()
     };
     match checkpoint.tensors.keys().filter_map(block).max() {
         Some(last) if count > last.saturating_add(1) => {
@@ -154,11 +183,7 @@ fn plan(
     let mut used = BTreeSet::new();
     let mut found = BTreeMap::new();
     for spec in specs {
-        let renamed = keys.in_files(&spec.key).to_owned();
-        let key = [renamed]
-            .into_iter()
-            .chain(names(&spec.key, keys.prefix))
-            .find_map(|name| checkpoint.tensors.get_key_value(&name));
+        let key = keys.names(&spec.key).find_map(|name| checkpoint.tensors.get_key_value(&name));
         if let Some((key, entry)) = key {
             used.insert(key.as_str());
             found.insert(spec.key.as_str(), (key, entry));
@@ -194,9 +219,9 @@ fn plan(
         if used.contains(key.as_str()) {
             continue;
         }
-        let bare = key.strip_prefix(keys.prefix).unwrap_or(key);
-        let is_head = ["lm_head.weight", keys.in_files("lm_head.weight")].contains(&bare);
-        match (keys.tolerated)(bare) || keys.tied && is_head {
+        let bare = keys.bare(key);
+        let is_head = ["lm_head.weight", keys.in_files("lm_head.weight")].contains(&&*bare);
+        match (keys.tolerated)(&bare) || keys.tied && is_head {
             true => plan.tolerated.push(key.clone()),
             false => problems.push(TensorProblem::Surplus {
                 key: key.clone(),
@@ -251,21 +276,6 @@ fn other_head(
     };
     let first = of(problems.first()?)?;
     problems.iter().all(|problem| of(problem) == Some(first)).then_some(first)
-}
-
-/// What a file may call a tensor: with or without the prefix, and with the names that the first
-/// BERT checkpoints have for a norm's tensors.
-fn names(key: &str, prefix: &str) -> impl Iterator<Item = String> {
-    let bare = key.strip_prefix(prefix).map(str::to_owned);
-    [Some(key.to_owned()), bare].into_iter().flatten().flat_map(|name| {
-        let legacy = name
-            .strip_suffix("LayerNorm.weight")
-            .map(|path| format!("{path}LayerNorm.gamma"))
-            .or_else(|| {
-                name.strip_suffix("LayerNorm.bias").map(|path| format!("{path}LayerNorm.beta"))
-            });
-        [Some(name), legacy].into_iter().flatten()
-    })
 }
 
 /// The planned tensors from the files, the rest from the random source.

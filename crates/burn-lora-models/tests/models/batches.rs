@@ -16,10 +16,10 @@ use crate::fixture::{device, floats};
 
 const VOCABULARY: usize = 211;
 
-/// Rotary positions with keys shared by three heads, windows and soft caps, a part of each head that turns, learned
+/// Rotary positions with keys shared by three heads, windows and soft caps, windows with positions of their own, a part of each head that turns, learned
 /// positions, and ALiBi of heads that are no power of two. Widths fill no vector. Weights large enough that texts do
 /// not repeat one token.
-const FAMILIES: [(&str, &str); 5] = [
+const FAMILIES: [(&str, &str); 6] = [
     (
         "llama",
         r#"{"model_type": "llama", "vocab_size": 211, "hidden_size": 48, "intermediate_size": 100,
@@ -33,6 +33,13 @@ const FAMILIES: [(&str, &str); 5] = [
             "max_position_embeddings": 700, "initializer_range": 0.3, "sliding_window": 9,
             "attn_logit_softcapping": 3.0, "final_logit_softcapping": 5.0,
             "query_pre_attn_scalar": 12, "tie_word_embeddings": false}"#,
+    ),
+    (
+        "gemma3_text",
+        r#"{"model_type": "gemma3_text", "vocab_size": 211, "hidden_size": 48, "intermediate_size": 100,
+            "num_hidden_layers": 3, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 8,
+            "max_position_embeddings": 700, "initializer_range": 0.3, "sliding_window": 9,
+            "sliding_window_pattern": 2, "query_pre_attn_scalar": 12, "tie_word_embeddings": false}"#,
     ),
     (
         "gpt_neox",

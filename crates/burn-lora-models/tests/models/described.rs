@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use burn_lora_models::decoder::LayerPositions;
 use burn_lora_models::decoder::gated::{Blueprint, Gate, Gated, LayerPlan};
-use burn_lora_models::families::gemma::{Gemma2Config, GemmaConfig};
+use burn_lora_models::decoder::rope::{RopeConfig, RopeScaling};
+use burn_lora_models::families::gemma::{Gemma2Config, Gemma3Config, GemmaConfig};
 use burn_lora_models::families::gpt_neox::GptNeoXConfig;
 use burn_lora_models::families::olmo2::Olmo2Config;
 use burn_lora_models::families::phi3::Phi3Config;
@@ -29,6 +31,7 @@ fn blueprint(model_type: &str, changes: Value) -> Blueprint {
     match model_type {
         "gemma" => GemmaConfig::from_json(&text, path).unwrap().blueprint(),
         "gemma2" => Gemma2Config::from_json(&text, path).unwrap().blueprint(),
+        "gemma3_text" | "gemma3" => Gemma3Config::from_json(&text, path).unwrap().blueprint(),
         "olmo2" => Olmo2Config::from_json(&text, path).unwrap().blueprint(),
         "phi3" => Phi3Config::from_json(&text, path).unwrap().blueprint(),
         _ => SmolLM3Config::from_json(&text, path).unwrap().blueprint(),
@@ -59,7 +62,7 @@ fn gemmas_first_files_mean_the_approximation_of_gelu() {
     let second = |act| blueprint("gemma2", json!({"hidden_activation": act})).gate;
     assert_eq!(second("gelu"), Gate::Activation(Activation::Gelu));
     check_refused("gemma", json!({"hidden_act": "silu"}), &["`hidden_act` is `silu`"]);
-    for model_type in ["gemma", "gemma2"] {
+    for model_type in ["gemma", "gemma2", "gemma3_text"] {
         let changes = json!({"use_bidirectional_attention": true});
         check_refused(model_type, changes, &["`use_bidirectional_attention` is true"]);
     }
@@ -104,6 +107,128 @@ fn windows_and_caps_that_cannot_be_are_refused() {
     }
 }
 
+/// The blocks that go by positions of their own, and both kinds of those.
+fn gemma3_positions(blueprint: &Blueprint) -> (Vec<bool>, [RopeConfig; 2]) {
+    let local = |plan: &LayerPlan| match (plan.positions, plan.scores.window) {
+        (LayerPositions::Local, Some(_)) => true,
+        (LayerPositions::Common, None) => false,
+        other => panic!("{other:?}"),
+    };
+    let kinds = [blueprint.rope, blueprint.local_rope.unwrap()];
+    (blueprint.layers.iter().map(local).collect(), kinds)
+}
+
+#[test]
+fn what_gemma_3_leaves_out_is_as_transformers_has_it() {
+    let plain = blueprint("gemma3_text", json!({"num_hidden_layers": 7}));
+    assert_eq!((plain.head_dim, plain.tied, plain.logit_cap), (256, true, None));
+    assert_eq!(plain.layers[0].scores.window, Some(4096));
+    let scores = plain.layers[1].scores;
+    assert_eq!((scores.scale, scores.cap), (1.0 / 16.0, None));
+    let rope = |theta| RopeConfig { theta, scaling: None };
+    let (local, kinds) = gemma3_positions(&plain);
+    assert_eq!(local, [true, true, true, true, true, false, true]);
+    assert_eq!(kinds, [rope(1e6), rope(1e4)]);
+    // A file of a model that reads images, which leaves out as much as the published ones.
+    let text = json!({"model_type": "gemma3", "vision_config": {"hidden_size": 4}, "image_token_index": 7,
+        "text_config": {"model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240,
+            "num_hidden_layers": 6, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+            "sliding_window": 1024}});
+    let config = Gemma3Config::from_json(&text.to_string(), Path::new("config.json")).unwrap();
+    let published = config.blueprint();
+    assert_eq!((published.vocab_size, published.context), (262_208, 131_072));
+    assert_eq!((published.n_heads, published.n_kv_heads, published.head_dim), (8, 4, 256));
+    let slowed = RopeConfig { theta: 1e6, scaling: Some(RopeScaling::Linear { factor: 8.0 }) };
+    assert_eq!(gemma3_positions(&published).1, [slowed, rope(1e4)]);
+    let frequencies = slowed.frequencies(256);
+    assert_eq!(frequencies[0], 0.125);
+    assert!((frequencies[64] * 8e3 - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn gemma_3_reads_every_spelling_of_its_windows_and_positions() {
+    let of = |changes: Value| gemma3_positions(&blueprint("gemma3_text", changes));
+    let rope = |theta| RopeConfig { theta, scaling: None };
+    assert_eq!(of(json!({"sliding_window_pattern": 2})).0, [true, false, true, false]);
+    assert_eq!(of(json!({"sliding_window_pattern": 1})).0, [false; 4]);
+    let types = ["full_attention", "sliding_attention", "full_attention", "full_attention"];
+    let listed =
+        json!({"layer_types": types, "sliding_window_pattern": 2, "_sliding_window_pattern": 3});
+    assert_eq!(of(listed).0, [false, true, false, false]);
+    let old = json!({"rope_theta": 5e5, "rope_local_base_freq": 2e3,
+        "rope_scaling": {"type": "linear", "factor": 4.0}});
+    let slowed = RopeConfig { theta: 5e5, scaling: Some(RopeScaling::Linear { factor: 4.0 }) };
+    assert_eq!(of(old).1, [slowed, rope(2e3)]);
+    let new = json!({"rope_theta": 1.0, "rope_parameters": {
+        "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 5e5},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 3e3}}});
+    assert_eq!(of(new).1, [slowed, rope(3e3)]);
+    let half = json!({"rope_local_base_freq": 2e3, "rope_parameters": {"full_attention": {"rope_theta": 7e5}}});
+    assert_eq!(of(half).1, [rope(7e5), rope(2e3)]);
+    for (changes, parts) in [
+        (json!({"sliding_window_pattern": 0}), vec!["`sliding_window_pattern` is 0"]),
+        (
+            json!({"_sliding_window_pattern": 2}),
+            vec!["`_sliding_window_pattern` is 2", "say `sliding_window_pattern`"],
+        ),
+        (json!({"attn_logit_softcapping": 50.0}), vec!["`attn_logit_softcapping` is 50"]),
+        (json!({"final_logit_softcapping": 0.0}), vec!["`final_logit_softcapping` is 0"]),
+        (json!({"sliding_window": null}), vec!["`sliding_window` is missing"]),
+        (json!({"rope_local_base_freq": -1.0}), vec!["`rope_local_base_freq` is -1"]),
+        (json!({"rope_parameters": {"rope_theta": 1e4}}), vec!["`rope_theta`", "`full_attention`"]),
+        (
+            json!({"rope_parameters": {"full_attention": {"rope_type": "linear"}}}),
+            vec!["`rope_parameters.full_attention.factor` is missing"],
+        ),
+        (
+            json!({"rope_parameters": {"sliding_attention": {"rope_type": "yarn", "factor": 2.0}}}),
+            vec!["`rope_parameters.sliding_attention.rope_type`", "\"linear\""],
+        ),
+        (json!({"text_config": 3}), vec!["`text_config` is 3"]),
+    ] {
+        check_refused("gemma3_text", changes, &parts);
+    }
+}
+
+/// A model that reads images has the decoder among its parts, under either of two names; what is saved is one of text.
+#[test]
+fn a_gemma_3_that_reads_images_is_read_for_its_text() {
+    use crate::fixture::{Batch, Copy, Stored};
+
+    let logits = |path: &Path| {
+        let batch = Batch::of("gemma3");
+        let (model, report) = CausalLm::load(path, &device(), &mut |_, _| {}).unwrap();
+        let hidden = model.hidden(batch.ids(&device()), &batch.lengths, None);
+        (floats(model.logits(hidden)), report.tolerated, model)
+    };
+    let plain = Copy::of("gemma3");
+    let (expected, ..) = logits(plain.write());
+    let image = Stored::from_floats(vec![2], &[0.5, 0.25]);
+    for (prefix, other) in [("language_model.model.", ""), ("model.language_model.", "model.")] {
+        let mut copy = Copy::of("gemma3");
+        copy.rename(|key| key.replacen("model.", prefix, 1));
+        let others = ["vision_tower.a.weight", "multi_modal_projector.b.weight"];
+        let others = others.map(|name| format!("{other}{name}"));
+        for name in &others {
+            copy.tensors.insert(name.clone(), image.clone());
+        }
+        let text = std::mem::take(&mut copy.config);
+        copy.config = json!({"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"],
+            "text_config": text, "vision_config": {"hidden_size": 2}, "mm_tokens_per_image": 4});
+        let (got, mut tolerated, model) = logits(copy.write());
+        assert_eq!(got, expected, "{prefix}");
+        tolerated.reverse();
+        assert_eq!(tolerated, others);
+        let saved = tempfile::tempdir().unwrap();
+        model.save(saved.path(), burn_lora_models::SaveDtype::F32).unwrap();
+        let config = std::fs::read_to_string(saved.path().join("config.json")).unwrap();
+        let config: Value = serde_json::from_str(&config).unwrap();
+        assert_eq!(config["model_type"], "gemma3_text");
+        assert_eq!(config.get("vision_config"), None);
+        assert_eq!(logits(saved.path()).0, expected);
+    }
+}
+
 #[test]
 fn sizes_that_no_model_has_are_refused_in_every_described_family() {
     let huge = [json!(0), json!(1_u64 << 31), json!(1_u64 << 62), json!("4"), Value::Null];
@@ -114,7 +239,7 @@ fn sizes_that_no_model_has_are_refused_in_every_described_family() {
         "num_hidden_layers",
         "num_attention_heads",
     ];
-    for model_type in ["gemma", "gemma2", "olmo2", "phi3", "smollm3", "gpt_neox"] {
+    for model_type in ["gemma", "gemma2", "gemma3_text", "olmo2", "phi3", "smollm3", "gpt_neox"] {
         for key in keys {
             for value in &huge {
                 check_refused(model_type, json!({key: value}), &[key]);
@@ -150,7 +275,8 @@ fn phi_3_turns_a_part_of_each_head_and_refuses_long_positions_by_name() {
 #[test]
 fn smollm3_knows_no_positions_where_the_list_says_0() {
     let placed = |changes| -> Vec<bool> {
-        blueprint("smollm3", changes).layers.iter().map(|plan: &LayerPlan| plan.placed).collect()
+        let knows = |plan: &LayerPlan| plan.positions == LayerPositions::Common;
+        blueprint("smollm3", changes).layers.iter().map(knows).collect()
     };
     assert_eq!(placed(json!({})), [true, true, true, false]);
     assert_eq!(placed(json!({"no_rope_layer_interval": 2})), [true, false, true, false]);

@@ -13,10 +13,13 @@ pub fn golden(architecture: &str) -> PathBuf {
 }
 
 /// The golden decoders.
-pub const DECODERS: [&str; 11] = [
-    "llama", "qwen2", "qwen3", "gemma", "gemma2", "olmo2", "phi3", "smollm3", "gpt_neox", "gpt2",
-    "bloom",
+pub const DECODERS: [&str; 12] = [
+    "llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3", "gpt_neox",
+    "gpt2", "bloom",
 ];
+
+/// The golden classifiers.
+pub const CLASSIFIERS: [&str; 3] = ["bert", "distilbert", "modernbert"];
 
 pub fn device() -> Device {
     burn_lora::device::parse("cpu").unwrap()

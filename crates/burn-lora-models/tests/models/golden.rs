@@ -7,7 +7,9 @@ use burn_lora_models::{
     SequenceClassifier,
 };
 
-use crate::fixture::{Batch, Copy, DECODERS, device, floats, golden, largest_difference, read};
+use crate::fixture::{
+    Batch, CLASSIFIERS, Copy, DECODERS, device, floats, golden, largest_difference, read,
+};
 
 /// f32 products of at most a few hundred terms in another order: logits of size 1 agree to 1e-5 or
 /// so, and anything wrong (a transpose, a norm, a position) shows from 1e-2 on.
@@ -46,19 +48,20 @@ fn decoders_compute_what_transformers_computes() {
 }
 
 #[test]
-fn bert_computes_what_transformers_computes() {
-    let batch = Batch::of("bert");
-    let expected = read(&golden("bert").join("base.safetensors"));
-    for device in [device(), device().autodiff()] {
-        let (model, report) =
-            SequenceClassifier::load_with_head(&golden("bert"), None, 0, &device, &mut |_, _| {})
-                .unwrap();
-        assert!(report.fresh.is_empty() && report.tolerated.is_empty(), "{report:?}");
-        let logits = model.logits(batch.ids(&device), &batch.lengths);
-        assert_eq!(logits.dims().to_vec(), expected["logits"].shape);
-        let difference =
-            largest_difference(&floats(logits), &expected["logits"].floats(), 5, |_| true);
-        assert!(difference < TOLERANCE, "{difference}");
+fn classifiers_compute_what_transformers_computes() {
+    for architecture in CLASSIFIERS {
+        let (batch, dir) = (Batch::of(architecture), golden(architecture));
+        let expected = read(&dir.join("base.safetensors"));
+        for device in [device(), device().autodiff()] {
+            let (model, report) =
+                SequenceClassifier::load_with_head(&dir, None, 0, &device, &mut |_, _| {}).unwrap();
+            assert!(report.fresh.is_empty() && report.tolerated.is_empty(), "{report:?}");
+            let logits = model.logits(batch.ids(&device), &batch.lengths);
+            assert_eq!(logits.dims().to_vec(), expected["logits"].shape);
+            let difference =
+                largest_difference(&floats(logits), &expected["logits"].floats(), 5, |_| true);
+            assert!(difference < TOLERANCE, "{architecture}: {difference}");
+        }
     }
 }
 
@@ -79,11 +82,13 @@ fn padding_is_not_seen() {
     let inside = |row: usize| row % batch.tokens < batch.lengths[row / batch.tokens];
     assert_eq!(largest_difference(&hidden(&batch), &hidden(&other), 48, inside), 0.0);
 
-    let (model, _) =
-        SequenceClassifier::load_with_head(&golden("bert"), None, 0, &device, &mut |_, _| {})
-            .unwrap();
-    let logits = |batch: &Batch| floats(model.logits(batch.ids(&device), &batch.lengths));
-    assert_eq!(logits(&batch), logits(&other));
+    for architecture in CLASSIFIERS {
+        let dir = golden(architecture);
+        let (model, _) =
+            SequenceClassifier::load_with_head(&dir, None, 0, &device, &mut |_, _| {}).unwrap();
+        let logits = |batch: &Batch| floats(model.logits(batch.ids(&device), &batch.lengths));
+        assert_eq!(logits(&batch), logits(&other), "{architecture}");
+    }
 }
 
 /// Every parameter gets a gradient on an autodiff device, the tied table too.
@@ -116,7 +121,7 @@ fn all_parameters_are_trainable() {
 fn what_a_directory_holds_is_known_by_its_model_type() {
     let of = |name: &str| Architecture::of_dir(&golden(name));
     assert!(of("qwen3").unwrap().is_causal());
-    assert!(!of("bert").unwrap().is_causal());
+    assert!(CLASSIFIERS.iter().all(|name| !of(name).unwrap().is_causal()));
 }
 
 /// Attention that drops runs composed, and what it drops here is as good as nothing: it must be what

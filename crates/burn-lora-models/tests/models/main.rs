@@ -4,6 +4,7 @@ mod batches;
 mod config;
 mod conversation;
 mod described;
+mod encoders;
 mod fixture;
 mod generation;
 mod golden;

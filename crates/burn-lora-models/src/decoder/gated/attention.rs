@@ -107,7 +107,7 @@ impl GatedAttention {
         let [q, k, v] = self.projected(x);
         let (q, k) = (heads(q, &self.q_norm, n_heads), heads(k, &self.k_norm, n_kv_heads));
         let qkv = [q, k, heads(v, &None, n_kv_heads)];
-        let mixed = attention.scored(qkv, self.plan.scores, self.plan.placed);
+        let mixed = attention.scored(qkv, self.plan.scores, self.plan.positions);
         self.o_proj.lora_forward(mixed.reshape([batch, tokens, n_heads * head_dim]))
     }
 }

@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use crate::ModelError;
 use crate::activation::Activation;
 use crate::config::{Rotary, Stated};
+use crate::decoder::LayerPositions;
 use crate::decoder::rope::RopeConfig;
 use crate::fused::{Scores, rms_norm, silu_mul};
 use crate::weights::Builder;
@@ -54,6 +55,8 @@ pub struct Blueprint {
     pub embedding_scale: Option<f64>,
     /// The rotary positions.
     pub rope: RopeConfig,
+    /// Those of blocks that go by positions of their own ([`LayerPositions::Local`]).
+    pub local_rope: Option<RopeConfig>,
     /// How many numbers of a head turn, from the first.
     pub turned: usize,
     /// Whether the head is the embedding's table.
@@ -93,14 +96,14 @@ impl Blueprint {
 pub struct LayerPlan {
     /// What becomes of products of queries and keys.
     pub scores: Scores,
-    /// Whether it knows positions.
-    pub placed: bool,
+    /// Which positions it knows.
+    pub positions: LayerPositions,
 }
 
 impl LayerPlan {
     /// As most do: `q kᵀ / √head_dim` of all keys, with positions.
     pub fn of_heads(head_dim: usize) -> Self {
-        Self { scores: Scores::of_heads(head_dim), placed: true }
+        Self { scores: Scores::of_heads(head_dim), positions: LayerPositions::Common }
     }
 }
 

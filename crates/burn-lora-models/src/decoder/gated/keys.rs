@@ -1,11 +1,12 @@
 //! What the `config.json` of such decoders have in common, and what a family adds.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::blueprint::{Blueprint, LayerPlan};
 use super::{Gated, Sizes};
@@ -14,6 +15,7 @@ use crate::config::{Basics, ConfigKeys, Problems, Stated, keys_of, unread};
 use crate::decoder::rope::{RopeConfig, turned};
 use crate::dropout::Dropouts;
 use crate::footprint::CostModel;
+use crate::gguf::GgufFamily;
 use crate::weights::{Blocks, CheckpointKeys};
 
 /// The keys that only one family has, and what it makes of them.
@@ -32,6 +34,42 @@ pub trait GatedFamily:
     /// The share of each head that turns, where a key of the family's own says it.
     fn turning_share(&self) -> Option<f64> {
         None
+    }
+
+    /// Of a family whose blocks with a window have rotary positions of their own: the base of those, where
+    /// `rope_parameters` says none.
+    fn local_theta(&self) -> Option<f64> {
+        None
+    }
+
+    /// The keys as the family reads them, of those that were given.
+    ///
+    /// # Errors
+    ///
+    /// Those that are not what they should be.
+    fn own_keys(given: Map<String, Value>) -> Result<Map<String, Value>, Vec<String>> {
+        Ok(given)
+    }
+
+    /// See [`ConfigKeys::to_json`].
+    fn to_json(text: &str) -> Cow<'_, str> {
+        Cow::Borrowed(text)
+    }
+
+    /// The architectures of GGUF files that it is read from.
+    const GGUF: &'static [GgufFamily] = &[];
+
+    /// See [`ConfigKeys::settings`]: of its own keys.
+    fn settings(&self, _blueprint: &Blueprint) -> Map<String, Value> {
+        Map::new()
+    }
+
+    /// See [`CheckpointKeys::parts`].
+    const PARTS: &'static [(&'static str, &'static str)] = &[];
+
+    /// See [`CheckpointKeys::tolerated`].
+    fn tolerated(key: &str) -> bool {
+        is_of_frequencies(key)
     }
 
     /// What its model has beside what all have, given the blueprint that follows from the common keys: norms before
@@ -111,7 +149,42 @@ fn deviation() -> f64 {
 
 impl<F: GatedFamily> ConfigKeys for GatedKeys<F> {
     const MODEL_TYPES: &'static [&'static str] = F::MODEL_TYPES;
+    const GGUF: &'static [GgufFamily] = F::GGUF;
     const ROTARY: &'static [&'static str] = &["rope_theta", "rope_scaling", "rope_parameters"];
+
+    fn settings(&self) -> Map<String, Value> {
+        if F::GGUF.is_empty() {
+            return Map::new();
+        }
+        let sizes = self.sizes();
+        let mut settings = self.own.settings(&self.blueprint);
+        for (key, count) in [
+            ("vocab_size", sizes.vocab_size),
+            ("hidden_size", sizes.hidden_size),
+            ("intermediate_size", sizes.intermediate_size),
+            ("num_hidden_layers", sizes.num_hidden_layers),
+            ("num_attention_heads", sizes.num_attention_heads),
+            ("num_key_value_heads", sizes.num_key_value_heads),
+            ("head_dim", sizes.head_dim()),
+            ("max_position_embeddings", sizes.max_position_embeddings),
+        ] {
+            settings.insert(key.into(), json!(count));
+        }
+        settings.insert("rms_norm_eps".into(), json!(self.rms_norm_eps));
+        settings.insert("rope_theta".into(), json!(self.blueprint.rope.theta));
+        settings.insert("tie_word_embeddings".into(), json!(self.tie_word_embeddings));
+        settings.insert("attention_bias".into(), json!(self.attention_bias));
+        settings.insert("initializer_range".into(), json!(self.initializer_range));
+        settings
+    }
+
+    fn own_keys(given: Map<String, Value>) -> Result<Map<String, Value>, Vec<String>> {
+        F::own_keys(given)
+    }
+
+    fn to_json<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        F::to_json(text)
+    }
 
     fn check(&mut self, _: &'static str, problems: &mut Problems) {
         let is_sound = self.sizes().check(problems);
@@ -124,18 +197,33 @@ impl<F: GatedFamily> ConfigKeys for GatedKeys<F> {
             Err(ModelError::Config { problems: found, .. }) => problems.extend(found),
             Err(other) => problems.add(other.to_string()),
         }
-        let theta = self.rope_theta.or(Some(F::DEFAULTS.rope_theta));
+        let theta = self.rope_theta.unwrap_or(F::DEFAULTS.rope_theta);
         let (scaling, parameters) = (self.rope_scaling.as_ref(), self.rope_parameters.as_ref());
-        let (rope, share) = match F::PARTIAL {
-            true => problems.take(RopeConfig::with_share(theta, scaling, parameters)),
-            false => (problems.take(RopeConfig::from_parts(theta, scaling, parameters)), None),
+        let (mut local_rope, mut share) = (None, None);
+        let rope = match (self.own.local_theta(), F::PARTIAL) {
+            (Some(local), _) => {
+                let thetas = [theta, local];
+                let both = RopeConfig::of_blocks(thetas, [scaling, None], parameters);
+                let [rope, local] = problems.take(both);
+                local_rope = Some(local);
+                rope
+            }
+            (None, true) => {
+                let rope;
+                (rope, share) =
+                    problems.take(RopeConfig::with_share(Some(theta), scaling, parameters));
+                rope
+            }
+            (None, false) => {
+                problems.take(RopeConfig::from_parts(Some(theta), scaling, parameters))
+            }
         };
         if !is_sound {
             return;
         }
         let share = share.or(self.own.turning_share()).unwrap_or(1.0);
         let turned = problems.take(turned(self.sizes().head_dim(), share));
-        self.blueprint = Blueprint { rope, turned, ..self.plain() };
+        self.blueprint = Blueprint { rope, local_rope, turned, ..self.plain() };
         self.own.amend(&mut self.blueprint, problems);
         unread::tell(self, &unread, problems);
     }
@@ -151,7 +239,11 @@ impl<F: GatedFamily> ConfigKeys for GatedKeys<F> {
             context: Some(self.max_position_embeddings),
             initializer_range: self.initializer_range,
             dropouts: Dropouts::new(0.0, attention, self.blueprint.residual_dropout, 0.0),
-            checkpoint_keys: checkpoint_keys(self.num_hidden_layers, self.tie_word_embeddings),
+            checkpoint_keys: CheckpointKeys {
+                tolerated: F::tolerated,
+                parts: F::PARTS,
+                ..checkpoint_keys(self.num_hidden_layers, self.tie_word_embeddings)
+            },
         }
     }
 
@@ -172,10 +264,16 @@ pub(crate) fn checkpoint_keys(blocks: usize, tied: bool) -> CheckpointKeys {
         prefix: "model.",
         blocks: Blocks { path: "layers", key: "num_hidden_layers", count: blocks },
         fresh: &[],
-        tolerated: |key| key.ends_with("rotary_emb.inv_freq"),
+        tolerated: is_of_frequencies,
         tied,
         renamed: &[],
+        parts: &[],
     }
+}
+
+/// Whether that is a table of rotary frequencies, which old checkpoints have.
+pub(crate) fn is_of_frequencies(key: &str) -> bool {
+    key.ends_with("rotary_emb.inv_freq")
 }
 
 /// Whether that is a name of SiLU.

@@ -21,28 +21,8 @@ impl LayerTypes<'_> {
         by_default: impl Fn(usize) -> bool,
         problems: &mut Problems,
     ) {
-        if let Some(types) = self.types
-            && types.len() != layers.len()
-        {
-            problems.add(format!(
-                "`layer_types` has {} entries, `num_hidden_layers` is {}",
-                types.len(),
-                layers.len()
-            ));
-            return;
-        }
-        for (index, plan) in layers.iter_mut().enumerate() {
-            let slides = match self.types.map(|types| types[index].as_str()) {
-                None => by_default(index),
-                Some("sliding_attention") => true,
-                Some("full_attention") => false,
-                Some(other) => {
-                    problems.add(format!(
-                        "`layer_types` has `{other}`: supported are `full_attention`, `sliding_attention`"
-                    ));
-                    return;
-                }
-            };
+        let slide = problems.take(sliding_blocks(self.types, layers.len(), by_default));
+        for (index, (plan, slides)) in layers.iter_mut().zip(slide).enumerate() {
             match self.window {
                 _ if !slides => {}
                 Some(window @ 1..) => plan.scores.window = Some(window),
@@ -56,4 +36,32 @@ impl LayerTypes<'_> {
             }
         }
     }
+}
+
+/// Which of so many blocks attend over a window: those that `types` says, or, where it says nothing, those of which
+/// `by_default` holds.
+///
+/// # Errors
+///
+/// A list of another length, and a kind of block that there is not.
+pub(crate) fn sliding_blocks(
+    types: Option<&[String]>,
+    blocks: usize,
+    by_default: impl Fn(usize) -> bool,
+) -> Result<Vec<bool>, Vec<String>> {
+    let Some(types) = types else { return Ok((0..blocks).map(by_default).collect()) };
+    if types.len() != blocks {
+        return Err(vec![format!(
+            "`layer_types` has {} entries, `num_hidden_layers` is {blocks}",
+            types.len()
+        )]);
+    }
+    let slides = |kind: &String| match kind.as_str() {
+        "sliding_attention" => Ok(true),
+        "full_attention" => Ok(false),
+        other => Err(vec![format!(
+            "`layer_types` has `{other}`: supported are `full_attention`, `sliding_attention`"
+        )]),
+    };
+    types.iter().map(slides).collect()
 }

@@ -5,13 +5,39 @@ use serde_json::{Map, Value};
 
 use super::{RopeConfig, RopeScaling};
 
-/// What the settings may say of their kind.
-const KINDS: &str = "supported are \"default\" and \"llama3\"";
+/// The kinds of blocks that have positions of their own, as `rope_parameters` calls them: those that see all keys, and
+/// those with a window.
+const KINDS_OF_BLOCKS: [&str; 2] = ["full_attention", "sliding_attention"];
+/// Where the settings of each stand.
+const OF_BLOCKS: [&str; 2] =
+    ["rope_parameters.full_attention", "rope_parameters.sliding_attention"];
 /// Keys that every kind has, or that change nothing where theirs does not use them.
 const COMMON: [&str; 4] =
     ["rope_type", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings"];
 /// Keys that Llama 3's scaling has beside them.
 const LLAMA3: [&str; 3] = ["factor", "low_freq_factor", "high_freq_factor"];
+
+/// What a family takes of the settings beside the plain ones and Llama 3's.
+#[derive(Debug, Clone, Copy, Default)]
+struct Takes {
+    /// A part of each head that turns.
+    share: bool,
+    /// Linear scaling.
+    linear: bool,
+}
+
+impl Takes {
+    /// What the settings may say of their kind.
+    fn kinds(self) -> &'static str {
+        match self.linear {
+            true => "supported are \"default\", \"linear\" and \"llama3\"",
+            false => "supported are \"default\" and \"llama3\"",
+        }
+    }
+}
+
+/// Settings under the keys that they stand under.
+type Given<'a> = [(&'static str, Option<&'a Value>); 2];
 
 impl RopeConfig {
     /// From the keys of a `config.json`: `rope_theta` and `rope_scaling` as transformers 4 wrote
@@ -25,7 +51,7 @@ impl RopeConfig {
         scaling: Option<&Value>,
         parameters: Option<&Value>,
     ) -> Result<Self, Vec<String>> {
-        Self::parsed(theta, [scaling, parameters], false).map(|(config, _)| config)
+        Self::parsed(theta, given(scaling, parameters), Takes::default()).map(|(config, _)| config)
     }
 
     /// [`Self::from_parts`] of a family that may turn a part of each head: with the share that the settings name.
@@ -38,19 +64,66 @@ impl RopeConfig {
         scaling: Option<&Value>,
         parameters: Option<&Value>,
     ) -> Result<(Self, Option<f64>), Vec<String>> {
-        Self::parsed(theta, [scaling, parameters], true)
+        let takes = Takes { share: true, ..Takes::default() };
+        Self::parsed(theta, given(scaling, parameters), takes)
+    }
+
+    /// Of a family whose blocks with a window have positions of their own: those of the blocks that see all keys, and of
+    /// those. `rope_parameters` has both by the kinds of blocks; `thetas` are the bases where it says none, and
+    /// `scaling` is `rope_scaling` for each of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_parts`]; settings that are of no kind of block.
+    pub fn of_blocks(
+        thetas: [f64; 2],
+        scaling: [Option<&Value>; 2],
+        parameters: Option<&Value>,
+    ) -> Result<[Self; 2], Vec<String>> {
+        let parameters = match parameters {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(map)) => map.clone(),
+            Some(other) => {
+                return Err(vec![format!("`rope_parameters` is {other}: an object is needed")]);
+            }
+        };
+        let of_none = |key: &&String| !KINDS_OF_BLOCKS.contains(&key.as_str());
+        let others: Vec<&String> = parameters.keys().filter(of_none).collect();
+        if !others.is_empty() {
+            return Err(vec![format!(
+                "`rope_parameters` has {}: in this family it has `full_attention` and `sliding_attention`, an object \
+                 for each",
+                and(&others)
+            )]);
+        }
+        let takes = Takes { linear: true, ..Takes::default() };
+        let mut problems = Vec::new();
+        let both = [0, 1].map(|kind| {
+            let own = parameters.get(KINDS_OF_BLOCKS[kind]);
+            let given = [("rope_scaling", scaling[kind]), (OF_BLOCKS[kind], own)];
+            let parsed = Self::parsed(Some(thetas[kind]), given, takes);
+            parsed.map_or_else(
+                |found| {
+                    problems.extend(found);
+                    Self::default()
+                },
+                |(config, _)| config,
+            )
+        });
+        problems.dedup();
+        if problems.is_empty() { Ok(both) } else { Err(problems) }
     }
 
     fn parsed(
         theta: Option<f64>,
-        [scaling, parameters]: [Option<&Value>; 2],
-        partial: bool,
+        given: Given<'_>,
+        takes: Takes,
     ) -> Result<(Self, Option<f64>), Vec<String>> {
-        let (name, map) = settings(scaling, parameters).map_err(|problem| vec![problem])?;
+        let (name, map) = settings(given).map_err(|problem| vec![problem])?;
         if map.values().any(Value::is_object) {
             return Err(vec![format!("`{name}` differs from layer to layer: not supported")]);
         }
-        let mut reader = Reader { name, map: &map, problems: Vec::new() };
+        let mut reader = Reader { name, map: &map, problems: Vec::new(), takes };
         let theta = match map.contains_key("rope_theta") {
             true => reader.positive("rope_theta"),
             false => theta.unwrap_or(10_000.0),
@@ -61,7 +134,7 @@ impl RopeConfig {
         let share = map
             .contains_key("partial_rotary_factor")
             .then(|| reader.positive("partial_rotary_factor"));
-        if !partial && share.is_some_and(|share| share != 1.0) {
+        if !takes.share && share.is_some_and(|share| share != 1.0) {
             reader.problems.push(format!("`{name}.partial_rotary_factor`: only 1 is supported"));
         }
         let scaling = match map.get("rope_type") {
@@ -72,6 +145,10 @@ impl RopeConfig {
             Some(Value::String(kind)) if kind == "default" => {
                 reader.no_other_keys(&[], "with `rope_type` \"default\"");
                 None
+            }
+            Some(Value::String(kind)) if kind == "linear" && takes.linear => {
+                reader.no_other_keys(&LLAMA3[..1], "with `rope_type` \"linear\"");
+                Some(RopeScaling::Linear { factor: reader.positive("factor") })
             }
             Some(Value::String(kind)) if kind == "llama3" => {
                 reader.no_other_keys(&LLAMA3, "with `rope_type` \"llama3\"");
@@ -84,7 +161,7 @@ impl RopeConfig {
                 })
             }
             Some(other) => {
-                reader.problems.push(format!("`{name}.rope_type` is {other}: {KINDS}"));
+                reader.problems.push(format!("`{name}.rope_type` is {other}: {}", takes.kinds()));
                 None
             }
         };
@@ -119,14 +196,17 @@ pub(crate) fn turned(head_dim: usize, share: f64) -> Result<usize, Vec<String>> 
     }
 }
 
+fn given<'a>(scaling: Option<&'a Value>, parameters: Option<&'a Value>) -> Given<'a> {
+    [("rope_scaling", scaling), ("rope_parameters", parameters)]
+}
+
 /// The settings and the key that they stand under. What is null is not there, and the oldest files' `type` is the
 /// `rope_type`.
 fn settings(
-    scaling: Option<&Value>,
-    parameters: Option<&Value>,
+    [(old, scaling), (new, parameters)]: Given<'_>,
 ) -> Result<(&'static str, Map<String, Value>), String> {
-    let parameters = read("rope_parameters", parameters)?;
-    let scaling = read("rope_scaling", scaling)?;
+    let parameters = read(new, parameters)?;
+    let scaling = read(old, scaling)?;
     match (parameters, scaling) {
         (Some(parameters), Some(scaling)) => {
             let all_but_theta = |map: &Map<String, Value>| {
@@ -135,16 +215,14 @@ fn settings(
                 map
             };
             match all_but_theta(&parameters) == all_but_theta(&scaling) {
-                true => Ok(("rope_parameters", parameters)),
-                false => {
-                    Err("`rope_parameters` and `rope_scaling` say different things: keep the one \
-                              that the model was trained with"
-                        .to_owned())
-                }
+                true => Ok((new, parameters)),
+                false => Err(format!(
+                    "`{new}` and `{old}` say different things: keep the one that the model was trained with"
+                )),
             }
         }
-        (Some(parameters), None) => Ok(("rope_parameters", parameters)),
-        (None, scaling) => Ok(("rope_scaling", scaling.unwrap_or_default())),
+        (Some(parameters), None) => Ok((new, parameters)),
+        (None, scaling) => Ok((old, scaling.unwrap_or_default())),
     }
 }
 
@@ -171,6 +249,7 @@ struct Reader<'a> {
     name: &'static str,
     map: &'a Map<String, Value>,
     problems: Vec<String>,
+    takes: Takes,
 }
 
 impl Reader<'_> {
@@ -196,9 +275,9 @@ impl Reader<'_> {
             let wanted = COMMON.iter().chain(own).filter(|name| !self.map.contains_key(**name));
             nearest(key, wanted).map(|near| format!(" (did you mean `{near}`?)"))
         });
-        let (name, keys) = (self.name, and(&others));
+        let (name, keys, kinds) = (self.name, and(&others), self.takes.kinds());
         self.problems.push(format!(
-            "`{name}` has {keys}{}, of no meaning {kind}: {KINDS}",
+            "`{name}` has {keys}{}, of no meaning {kind}: {kinds}",
             near.unwrap_or_default()
         ));
     }

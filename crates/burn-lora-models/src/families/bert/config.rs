@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::footprint::EncoderCost;
 use crate::activation::Activation;
-use crate::classifier::{ClassifierConfig, numbered};
+use crate::classifier::{ClassifierConfig, classes, with_classes};
 use crate::config::{Basics, Checked, ConfigKeys, Problems, Stated};
 use crate::dropout::Dropouts;
-use crate::footprint::CostModel;
+use crate::footprint::{CostModel, EncoderCost, EncoderNames, EncoderNorms};
 use crate::weights::{Blocks, CheckpointKeys};
 
 /// What a BERT-family `config.json` means, checked.
@@ -93,6 +92,25 @@ fn default_positions() -> String {
     "absolute".into()
 }
 
+const BERT: EncoderNames = EncoderNames {
+    table: "bert.embeddings.word_embeddings",
+    embedding_norm: "bert.embeddings.LayerNorm",
+    layers: "bert.encoder.layer",
+    attention: &["attention.self.query", "attention.self.key", "attention.self.value"],
+    attention_out: "attention.output.dense",
+    activation: "intermediate.dense",
+    activation_out: "output.dense",
+    head: &["classifier", "bert.pooler.dense"],
+};
+
+const ROBERTA: EncoderNames = EncoderNames {
+    table: "roberta.embeddings.word_embeddings",
+    embedding_norm: "roberta.embeddings.LayerNorm",
+    layers: "roberta.encoder.layer",
+    head: &["classifier"],
+    ..BERT
+};
+
 impl ConfigKeys for BertKeys {
     const MODEL_TYPES: &'static [&'static str] = &["bert", "roberta"];
 
@@ -143,7 +161,7 @@ impl ConfigKeys for BertKeys {
         }
         self.activation = problems.take(Activation::parse("hidden_act", &self.hidden_act));
         if problems.is_empty() {
-            self.labels = self.read_labels();
+            self.labels = classes(self.id2label.as_ref(), self.num_labels);
         }
     }
 
@@ -186,6 +204,7 @@ impl ConfigKeys for BertKeys {
                     tolerated: |key| key.ends_with("position_ids") || key.starts_with("cls."),
                     tied: false,
                     renamed: &[],
+                    parts: &[],
                 },
                 Variant::Roberta => CheckpointKeys {
                     prefix: "roberta.",
@@ -199,37 +218,37 @@ impl ConfigKeys for BertKeys {
                     },
                     tied: false,
                     renamed: &[],
+                    parts: &[],
                 },
             },
         }
     }
 
     fn cost(&self, dropouts: Dropouts) -> Box<dyn CostModel + '_> {
-        Box::new(EncoderCost { keys: self, dropouts })
+        Box::new(EncoderCost {
+            d: self.hidden_size,
+            inner: self.intermediate_size,
+            n_layers: self.num_hidden_layers,
+            n_heads: self.num_attention_heads,
+            classes: self.labels.len(),
+            activation_kept: 1,
+            norms: EncoderNorms::After,
+            residual_dropouts: [true, true],
+            dropouts,
+            names: match self.variant {
+                Variant::Bert => BERT,
+                Variant::Roberta => ROBERTA,
+            },
+        })
     }
 
     /// What was parsed, with the classes of this head.
     fn to_json<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let Ok(Value::Object(mut map)) = serde_json::from_str(text) else {
-            return Cow::Borrowed(text);
-        };
         let class = match self.variant {
             Variant::Bert => "BertForSequenceClassification",
             Variant::Roberta => "RobertaForSequenceClassification",
         };
-        let numbered = || self.labels.iter().enumerate();
-        map.insert("architectures".into(), json!([class]));
-        let by_index = numbered().map(|(index, label)| (index.to_string(), json!(label)));
-        map.insert("id2label".into(), Value::Object(by_index.collect()));
-        let by_label = numbered().map(|(index, label)| (label.clone(), json!(index)));
-        map.insert("label2id".into(), Value::Object(by_label.collect()));
-        // What the base was trained for is not what this head does.
-        if map.get("problem_type").is_some_and(|kind| !kind.is_null()) {
-            map.insert("problem_type".into(), json!("single_label_classification"));
-        }
-        // transformers counts id2label; two numbers that differ would be a trap.
-        map.remove("num_labels");
-        Cow::Owned(format!("{:#}\n", Value::Object(map)))
+        with_classes(text, class, &self.labels)
     }
 }
 
@@ -253,30 +272,8 @@ impl BertKeys {
         }
     }
 
-    /// The encoder's name in paths.
-    pub(super) fn root(&self) -> &'static str {
-        match self.variant {
-            Variant::Bert => "bert",
-            Variant::Roberta => "roberta",
-        }
-    }
-
     /// RoBERTa's positions start one after it.
     fn pad_token_id(&self) -> usize {
         self.pad_token_id.unwrap_or(usize::from(self.variant == Variant::Roberta))
-    }
-
-    /// In the order of their numbers; without a usable `id2label`, numbered.
-    fn read_labels(&self) -> Vec<String> {
-        let named = self.id2label.as_ref().and_then(|map| {
-            let name = |index: usize| map.get(&index.to_string())?.as_str().map(str::to_owned);
-            (0..map.len()).map(name).collect::<Option<Vec<_>>>()
-        });
-        match (named, self.num_labels) {
-            (Some(labels), None) if !labels.is_empty() => labels,
-            (Some(labels), Some(count)) if labels.len() == count => labels,
-            // transformers' own default is two.
-            (_, count) => numbered(count.unwrap_or(2)),
-        }
     }
 }

@@ -2,13 +2,13 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor};
 use burn_lora::LoraForward;
 
 use super::config::BertConfig;
 use super::embeddings::BertEmbeddings;
 use super::layer::BertLayer;
-use crate::fused::MASKED;
+use crate::encoder::unseen;
 use crate::weights::Builder;
 use crate::{ModelError, recompute};
 
@@ -76,15 +76,7 @@ impl BertModel {
         let [batch, tokens] = ids.dims();
         assert_eq!(lengths.len(), batch, "one length a row");
         let x = self.embeddings.forward(ids);
-        let mask = lengths.iter().any(|&length| length < tokens).then(|| {
-            let values: Vec<f32> = lengths
-                .iter()
-                .flat_map(|&length| (0..tokens).map(move |s| if s < length { 0.0 } else { MASKED }))
-                .collect();
-            // A constant of the pass, to tensors with and without autodiff.
-            let device = x.device().without_autodiff();
-            Tensor::from_data(TensorData::new(values, [batch, 1, 1, tokens]), &device)
-        });
+        let mask = unseen(tokens, lengths, None, &x.device());
         let forward = move |layer: &BertLayer, x| layer.forward(x, mask.as_ref());
         recompute::through(&self.encoder.layer, x, forward)
     }

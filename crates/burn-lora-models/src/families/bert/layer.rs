@@ -6,13 +6,13 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
-use burn::tensor::activation::softmax;
-use burn_lora::{LoraForward, product};
+use burn_lora::LoraForward;
 
 use super::config::BertConfig;
 use crate::ModelError;
 use crate::activation::Activation;
 use crate::dropout::Dropout;
+use crate::encoder::attention;
 use crate::weights::Builder;
 
 /// Queries, keys and values.
@@ -44,19 +44,11 @@ impl BertSelfAttention {
     fn forward(&self, x: Tensor<3>, mask: Option<&Tensor<4>>) -> Tensor<3> {
         let [batch, tokens, d] = x.dims();
         let head_dim = d / self.heads;
-        let heads = |linear: &Linear, x: Tensor<3>| {
-            linear.lora_forward(x).reshape([batch, tokens, self.heads, head_dim]).swap_dims(1, 2)
+        let heads = |linear: &Linear| {
+            let heads = linear.lora_forward(x.clone());
+            heads.reshape([batch, tokens, self.heads, head_dim]).swap_dims(1, 2)
         };
-        let q = heads(&self.query, x.clone()).mul_scalar((head_dim as f64).powf(-0.5));
-        let k = heads(&self.key, x.clone());
-        let v = heads(&self.value, x);
-        let scores = product(q, k.swap_dims(2, 3));
-        let scores = match mask {
-            Some(mask) => scores + mask.clone(),
-            None => scores,
-        };
-        let probabilities = self.dropout.forward(softmax(scores, 3));
-        product(probabilities, v).swap_dims(1, 2).reshape([batch, tokens, d])
+        attention([&self.query, &self.key, &self.value].map(heads), mask, self.dropout)
     }
 }
 

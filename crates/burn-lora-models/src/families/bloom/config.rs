@@ -125,6 +125,7 @@ impl ConfigKeys for BloomKeys {
                 tolerated: |_| false,
                 tied: self.tie_word_embeddings,
                 renamed: &[],
+                parts: &[],
             },
         }
     }

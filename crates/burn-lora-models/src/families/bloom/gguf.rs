@@ -37,6 +37,8 @@ pub(super) const BLOOM: GgufFamily = GgufFamily {
     ],
     implied: &[],
     rows: &[("attn_qkv", Rows::Parted(3))],
+    one_more: &[],
+    reads: &[],
     told: &[],
     read: |file: &mut GgufFile| Ok(Map::from_iter([("n_head".to_owned(), json!(file.heads()?.0))])),
     write,

@@ -155,6 +155,7 @@ impl ConfigKeys for Gpt2Keys {
                 tolerated: |key| key.ends_with(".attn.bias") || key.ends_with(".attn.masked_bias"),
                 tied: self.tie_word_embeddings,
                 renamed: &[],
+                parts: &[],
             },
         }
     }

@@ -35,6 +35,8 @@ pub(super) const GPT2: GgufFamily = GgufFamily {
     ],
     implied: &[("activation_function", &["gelu_new", "gelu_pytorch_tanh"])],
     rows: &[],
+    one_more: &[],
+    reads: &[],
     told: &[],
     read: |file: &mut GgufFile| Ok(Map::from_iter([("n_head".to_owned(), json!(file.heads()?.0))])),
     write: |_| Ok(Beside::default()),

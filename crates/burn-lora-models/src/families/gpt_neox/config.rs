@@ -157,6 +157,7 @@ impl ConfigKeys for GptNeoXKeys {
                 },
                 tied: self.tie_word_embeddings,
                 renamed: &[("lm_head.weight", "embed_out.weight")],
+                parts: &[],
             },
         }
     }

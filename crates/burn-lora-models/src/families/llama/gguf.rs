@@ -57,6 +57,8 @@ pub(super) const LLAMA: GgufFamily = GgufFamily {
     ],
     implied: &[("hidden_act", &["silu", "swish"])],
     rows: &[("attn_q", Rows::OfQueries), ("attn_k", Rows::OfKeys)],
+    one_more: &[],
+    reads: &[],
     told: &[ROPE_FACTORS],
     read: read_llama,
     write: write_llama,

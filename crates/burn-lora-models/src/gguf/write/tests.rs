@@ -110,6 +110,61 @@ fn a_model_of_every_family_is_bit_for_bit_the_one_that_was_written() {
     }
 }
 
+/// llama.cpp's norms scale by what a file has, Gemma's by one more than their weights.
+#[test]
+fn gemma_3s_norms_windows_and_positions_survive_a_file() {
+    let config = json!({
+        "model_type": "gemma3_text", "vocab_size": 20, "hidden_size": 32, "intermediate_size": 48,
+        "num_hidden_layers": 7, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
+        "max_position_embeddings": 64, "query_pre_attn_scalar": 16, "sliding_window": 5,
+        "final_logit_softcapping": 7.5, "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+        "initializer_range": 0.3,
+    });
+    let model = random(&config);
+    let (_dir, path, _) = written(&model, FileType::F32);
+    let mut file = GgufFile::open(&path).unwrap();
+    // They start at zero.
+    assert_eq!(file.read("blk.6.post_ffw_norm.weight").unwrap(), [1.0; 32]);
+    let said = file.config().unwrap();
+    for (key, value) in [
+        ("model_type", json!("gemma3")),
+        ("sliding_window", json!(5)),
+        ("sliding_window_pattern", json!(6)),
+        ("query_pre_attn_scalar", json!(16)),
+        ("rope_local_base_freq", json!(1e4)),
+        ("final_logit_softcapping", json!(7.5)),
+        ("rope_scaling", json!({"rope_type": "linear", "factor": 8.0})),
+    ] {
+        assert_eq!(said[key], value, "{key}");
+    }
+    let again = loaded(&path);
+    assert_eq!(logits(&again), logits(&model));
+    assert_eq!(settings(&again), settings(&model));
+    let saved: Json = serde_json::from_str(&again.config().to_json()).unwrap();
+    assert_eq!(saved["model_type"], "gemma3_text");
+    for (key, value, part) in [
+        ("attention_bias", json!(true), "no biases"),
+        ("query_pre_attn_scalar", json!(24), "`query_pre_attn_scalar` is 24"),
+        ("sliding_window_pattern", json!(2), "each 6th"),
+        ("rope_local_base_freq", json!(5e3), "base 5000"),
+        (
+            "rope_scaling",
+            json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 64}),
+            "cannot say",
+        ),
+    ] {
+        let mut changed = config.clone();
+        changed[key] = value;
+        let model = random(&changed);
+        let dir = tempfile::tempdir().unwrap();
+        let refused =
+            GgufWriter::new(model.config(), &tokenizer(dir.path()), FileType::F32, "tiny")
+                .unwrap_err();
+        assert!(refused.to_string().contains(part), "{refused}");
+    }
+}
+
 #[test]
 fn what_is_written_of_an_adapted_model_is_what_merging_makes_of_it() {
     for architecture in ["llama", "qwen2", "gpt2", "bloom"] {

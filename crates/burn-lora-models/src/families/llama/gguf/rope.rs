@@ -51,20 +51,22 @@ pub(super) fn recognised(factors: &[f32], theta: f64) -> Option<RopeConfig> {
 
 /// As `rope_scaling` of a `config.json`.
 pub(super) fn rope_scaling(scaling: RopeScaling) -> Json {
-    let RopeScaling::Llama3 {
-        factor,
-        low_freq_factor,
-        high_freq_factor,
-        original_max_position_embeddings,
-    } = scaling;
-    json!({
-        "rope_type": "llama3",
-        "factor": factor,
-        "low_freq_factor": low_freq_factor,
-        "high_freq_factor": high_freq_factor,
-        // A whole number, which transformers insists on.
-        "original_max_position_embeddings": original_max_position_embeddings as u64,
-    })
+    match scaling {
+        RopeScaling::Linear { factor } => json!({ "rope_type": "linear", "factor": factor }),
+        RopeScaling::Llama3 {
+            factor,
+            low_freq_factor,
+            high_freq_factor,
+            original_max_position_embeddings,
+        } => json!({
+            "rope_type": "llama3",
+            "factor": factor,
+            "low_freq_factor": low_freq_factor,
+            "high_freq_factor": high_freq_factor,
+            // A whole number, which transformers insists on.
+            "original_max_position_embeddings": original_max_position_embeddings as u64,
+        }),
+    }
 }
 
 #[cfg(test)]
