@@ -16,6 +16,8 @@ mod cube;
 mod flex;
 mod frozen;
 mod product;
+#[cfg(feature = "remote")]
+mod remote;
 mod shards;
 
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
@@ -25,6 +27,8 @@ use burn::tensor::Tensor;
 pub use frozen::FlexWeight;
 pub use frozen::{Frozen, FrozenBackend, FrozenWeight, QuantisedMatrix};
 pub use product::{ProductBackend, product};
+#[cfg(feature = "remote")]
+pub(crate) use remote::with_products;
 pub(crate) use shards::{shard_linear, sum_shards};
 
 /// The adapter of one layer as primitives of backend `B`.
@@ -74,6 +78,7 @@ impl<B: Backend> Mask<B> {
     NdArray: cfg(feature = "ndarray"),
     Flex: cfg(feature = "flex"),
     Cube: cfg(feature = "cube"),
+    Remote: cfg(feature = "remote"),
     Fusion: cfg(feature = "cube"),
     Autodiff
 )]
