@@ -18,14 +18,13 @@ mod serve;
 
 use burn::tensor::Device;
 
-pub use connection::{Connection, connection};
+pub use connection::{Connection, connection, connection_named};
 #[cfg(feature = "remote")]
 pub use remote::RemoteRouter;
 pub use serve::{Server, listen};
 
 /// The names that [`parse`] takes; a number after a colon chooses among several GPUs.
-pub const NAMES: &str =
-    "auto, cpu, flex, ndarray, cuda, cuda:N, wgpu, wgpu:N, remote://HOST:PORT";
+pub const NAMES: &str = "auto, cpu, flex, ndarray, cuda, cuda:N, wgpu, wgpu:N, remote://HOST:PORT";
 
 /// What the name of a device elsewhere begins with; its address follows.
 const REMOTE: &str = "remote://";
@@ -162,6 +161,11 @@ pub fn parse(name: &str) -> Result<Device, DeviceError> {
         "ndarray" => ndarray(name),
         _ => Err(unknown()),
     }
+}
+
+/// Whether the name is that of a device elsewhere, `remote://HOST:PORT`.
+pub fn is_elsewhere(name: &str) -> bool {
+    name.starts_with(REMOTE)
 }
 
 /// Whether the device computes on the CPU, in the memory of this process.

@@ -85,6 +85,14 @@ pub fn connection(device: &Device) -> Option<Connection> {
     reached.iter().find(|(there, _)| *there == device).map(|(_, connection)| connection.clone())
 }
 
+/// The newest connection to the device of that name, `remote://HOST:PORT`; none where it was never reached, and of any other name.
+pub fn connection_named(name: &str) -> Option<Connection> {
+    let address = name.strip_prefix(super::REMOTE)?;
+    let reached = reached();
+    let named = reached.iter().rev().find(|(_, connection)| connection.address() == address);
+    named.map(|(_, connection)| connection.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +115,8 @@ mod tests {
     fn a_device_of_this_machine_has_no_connection() {
         let cpu = crate::device::parse("cpu").unwrap();
         assert!(connection(&cpu).is_none() && connection(&cpu.autodiff()).is_none());
+        for name in ["cpu", "remote://nowhere:1", "nowhere:1"] {
+            assert!(connection_named(name).is_none(), "{name}");
+        }
     }
 }

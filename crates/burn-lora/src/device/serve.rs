@@ -55,7 +55,7 @@ mod lent {
     use burn::server::{RemoteServer, ServeError, WebSocketTransport};
     use burn::tensor::Device;
 
-    use crate::device::{DeviceError, REMOTE, parse};
+    use crate::device::{DeviceError, is_elsewhere, parse};
     use crate::op::with_products;
 
     pub(super) struct Lent {
@@ -74,7 +74,7 @@ mod lent {
         pub fn listen(address: &str, device: &str) -> Result<Self, DeviceError> {
             let unserved =
                 |reason: String| DeviceError::Unserved { address: address.to_owned(), reason };
-            if device.starts_with(REMOTE) {
+            if is_elsewhere(device) {
                 let reason = format!(
                     "`{device}` is a device elsewhere already: name one of this machine, or let others reach that one"
                 );
@@ -82,7 +82,9 @@ mod lent {
             }
             let device = parse(device)?;
             let listener = TcpListener::bind(address).map_err(|error| {
-                unserved(format!("{error}; name an address of this machine, with a port that is free"))
+                unserved(format!(
+                    "{error}; name an address of this machine, with a port that is free"
+                ))
             })?;
             let address = listener.local_addr().map_err(|error| unserved(error.to_string()))?;
             Ok(Self { address, listener, server: knowing(&device) })
@@ -94,9 +96,12 @@ mod lent {
 
         pub fn serve(self) -> Result<(), DeviceError> {
             let Self { address, listener, server } = self;
-            server.serve(WebSocketTransport::from_listener(listener)).map_err(|error: ServeError| {
-                DeviceError::Unserved { address: address.to_string(), reason: error.to_string() }
-            })
+            server.serve(WebSocketTransport::from_listener(listener)).map_err(
+                |error: ServeError| DeviceError::Unserved {
+                    address: address.to_string(),
+                    reason: error.to_string(),
+                },
+            )
         }
     }
 
