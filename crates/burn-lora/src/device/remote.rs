@@ -80,10 +80,9 @@ fn lead(server: TcpStream, connection: &Connection) -> io::Result<SocketAddr> {
     let connection = connection.clone();
     let work = move || {
         // Where this fails, whoever called finds a connection that ends at once.
-        if let Err(error) = led(&listener, &server, &connection) {
+        if led(&listener, &server, &connection).is_err() {
             connection.breaks();
             let _ = server.shutdown(Shutdown::Both);
-            drop(error);
         }
     };
     thread::Builder::new().name("to the device".to_owned()).spawn(work)?;

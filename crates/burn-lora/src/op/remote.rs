@@ -61,7 +61,7 @@ fn answer<B: BackendIr>(
     operation: &CustomOpIr,
     product: impl Fn(FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
 ) {
-    let ([lhs, rhs], [y]) = operation.as_fixed();
+    let ([lhs, rhs], [y]) = operation.as_fixed::<2, 1>();
     let lhs = tensors.get_float_tensor::<B>(lhs);
     let rhs = tensors.get_float_tensor::<B>(rhs);
     tensors.register_float_tensor::<B>(&y.id, product(lhs, rhs));
