@@ -17,6 +17,8 @@ struct State {
     address: String,
     sent: AtomicU64,
     received: AtomicU64,
+    /// A device was found at its other end.
+    #[cfg(any(feature = "remote", test))]
     stands: AtomicBool,
     broken: AtomicBool,
 }
