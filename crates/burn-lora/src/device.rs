@@ -132,7 +132,7 @@ pub fn compiled() -> Vec<&'static str> {
 /// `cpu` is Flex, or NdArray where Flex is not compiled in. `auto` is the first of CUDA, wgpu and
 /// the CPU that is compiled in and present. `cuda` and `wgpu` without a number are the first GPU.
 /// `remote://HOST:PORT` is a device that another process serves there ([`listen`]); the connection is opened here, and the same one
-/// serves every call for as long as it stands ([`connection`]).
+/// serves every call for as long as it stands ([`connection()`]).
 ///
 /// # Errors
 ///
