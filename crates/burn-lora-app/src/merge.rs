@@ -8,6 +8,7 @@ use burn_lora_files::{atomic, lossy, put_in_place, scratch_dir};
 use burn_lora_models::{Model as _, SaveDtype};
 use burn_lora_patch::{LoadOptions, merge_and_unload_f32, set_active};
 use burn_lora_train::directory::RunDirectory;
+use burn_lora_train::elsewhere::computing;
 use burn_lora_train::learner::TrainableModel;
 use burn_lora_train::observe::Observer;
 use burn_lora_train::prepare::Kind;
@@ -113,8 +114,11 @@ pub fn merge_with(
     observer: &Observer,
 ) -> Result<Merged, AppError> {
     let task = Task::of(dir, adapters, options)?;
-    with_model!(Kind::of(&task.config, observer)?, Model => {
-        write::<Model>(task, options, observer)
+    let device = task.config.train.device.clone();
+    computing(&device, || {
+        with_model!(Kind::of(&task.config, observer)?, Model => {
+            write::<Model>(task, options, observer)
+        })
     })
 }
 

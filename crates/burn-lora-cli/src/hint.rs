@@ -1,5 +1,6 @@
 //! What the command line offers where a library says no: the flags and verbs of this binary.
 
+use burn_lora::device::DeviceError;
 use burn_lora_app::AppError;
 use burn_lora_app::combine::{Combination, CombineProblem, PatchError};
 use burn_lora_app::export::ReaderProblem;
@@ -11,6 +12,7 @@ pub fn hint(error: &AppError) -> Option<String> {
     match error {
         AppError::Train(error) => of_run(error),
         AppError::Sweep(error) => of_sweep(error),
+        AppError::Device(error) => of_device(error),
         AppError::OutputExists { .. } => Some("`--overwrite` replaces it".to_owned()),
         AppError::UnknownAdapter { .. } => {
             Some("`--adapter NAME=DIR` brings another one".to_owned())
@@ -48,6 +50,8 @@ fn of_run(error: &TrainError) -> Option<String> {
         TrainError::ResumeDiffers { lengths_only: true, .. } => {
             Some("`--extend` takes more steps than the run was to take".to_owned())
         }
+        TrainError::Device(error) => of_device(error),
+        TrainError::DeviceLost { .. } => Some(format!("{SERVE}; `--resume` goes on with a run")),
         TrainError::NothingHeldOut { .. } => Some("`--set data.eval=FILE` names them".to_owned()),
         TrainError::Patch(PatchError::Combine(problem)) => of_combining(problem),
         TrainError::Patch(PatchError::Reader(problem)) => Some(of_reading(problem)),
@@ -64,6 +68,13 @@ fn of_run(error: &TrainError) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// What lends a device.
+const SERVE: &str = "`burn-lora serve-device --listen HOST:PORT --device DEVICE` serves one";
+
+fn of_device(error: &DeviceError) -> Option<String> {
+    matches!(error, DeviceError::Unreachable { .. }).then(|| SERVE.to_owned())
 }
 
 fn of_combining(problem: &CombineProblem) -> Option<String> {
@@ -194,6 +205,12 @@ mod tests {
         check(AppError::NoBase { adapter: dir() }, &["--base DIR"]);
         let weights = CombineProblem::Weights { given: 1, adapters: 2 };
         check(combined(weights), &["--weights"]);
+        let unreachable =
+            DeviceError::Unreachable { name: "remote://a:1".into(), reason: "refused".into() };
+        check(unreachable.clone(), &["burn-lora serve-device"]);
+        check(TrainError::from(unreachable), &["burn-lora serve-device"]);
+        let lost = TrainError::DeviceLost { address: "a:1".into() };
+        check(lost, &["burn-lora serve-device", "--resume"]);
         let adapter = AppError::UnknownAdapter { name: "a".into(), known: "b".into() };
         check(adapter, &["--adapter NAME=DIR"]);
         check(AppError::OutputExists { path: "a".into() }, &["--overwrite"]);

@@ -43,6 +43,7 @@ enum Verb {
     Compress(verbs::compress::Compress),
     Inspect(verbs::inspect::Inspect),
     Export(verbs::export::Export),
+    ServeDevice(verbs::serve_device::ServeDevice),
     Completions(verbs::completions::Completions),
 }
 
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Compress(verb) => verb.run(),
         Verb::Inspect(verb) => verb.run(),
         Verb::Export(verb) => verb.run(),
+        Verb::ServeDevice(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),
     };
     result.map_or_else(failed, |()| ExitCode::SUCCESS)

@@ -21,6 +21,7 @@ pub mod init;
 pub mod inspect;
 pub mod merge;
 pub mod plan;
+pub mod serve_device;
 pub mod sweep;
 pub mod train;
 

@@ -18,6 +18,7 @@ fn every_verb_explains_itself() {
         "combine",
         "extract",
         "compress",
+        "serve-device",
     ]) {
         let output = burn_lora(dir.path(), &[verb, "--help"]);
         assert!(output.status.success(), "{verb}");

@@ -133,6 +133,7 @@ impl HeadLayout {
     NdArray: cfg(feature = "ndarray"),
     Flex: cfg(feature = "flex"),
     Cube: cfg(feature = "cube"),
+    Remote: cfg(feature = "remote"),
     Fusion: cfg(feature = "cube"),
     Autodiff
 )]

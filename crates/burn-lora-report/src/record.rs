@@ -28,6 +28,9 @@ pub struct StepRecord {
     /// Those of the seconds that it was in the exchange, waiting for others included.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exchange_seconds: Option<f64>,
+    /// Bytes that went to the device and came from it for the step, where it is elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device_bytes: Option<u64>,
 }
 
 /// What one evaluation measured.
@@ -109,6 +112,33 @@ impl Exchanged {
     }
 }
 
+/// What went over the connection to a device elsewhere, in the steps that were taken there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Carried {
+    /// Steps that were taken there.
+    pub steps: usize,
+    /// Bytes that went to the device and came from it in them.
+    pub bytes: u64,
+}
+
+impl Carried {
+    /// Of these records; none where all steps were taken here.
+    pub fn of(records: &[Record]) -> Option<Self> {
+        steps(records).fold(None, |sum: Option<Self>, record| {
+            let Some(more) = record.device_bytes else { return sum };
+            let Self { steps, bytes } = sum.unwrap_or_default();
+            Some(Self { steps: steps + 1, bytes: bytes + more })
+        })
+    }
+}
+
+/// `1.5 MiB a step`
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} a step", size(self.bytes / self.steps.max(1) as u64))
+    }
+}
+
 /// `12.3 MiB and 0.041 s a step`
 impl fmt::Display for Exchanged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,5 +169,18 @@ mod tests {
         assert_eq!(exchanged.to_string(), "2 KiB and 0.250 s a step");
         let line = serde_json::to_string(&alone).unwrap();
         assert!(!line.contains("exchange"), "{line}");
+    }
+
+    /// A run may go on on another device.
+    #[test]
+    fn what_was_carried_is_of_the_steps_that_were_taken_elsewhere() {
+        let here = StepRecord { step: 1, ..StepRecord::default() };
+        let there = |step| StepRecord { step, device_bytes: Some(3072), ..StepRecord::default() };
+        assert_eq!(Carried::of(&[Record::Step(here)]), None);
+        let carried = Carried::of(&[here, there(2), there(3)].map(Record::Step)).unwrap();
+        assert_eq!(carried, Carried { steps: 2, bytes: 6144 });
+        assert_eq!(carried.to_string(), "3 KiB a step");
+        let line = serde_json::to_string(&here).unwrap();
+        assert!(!line.contains("device"), "{line}");
     }
 }

@@ -9,7 +9,7 @@ use burn_lora_text::{part, size};
 use serde::Serialize;
 
 use crate::figure::{Figure, telling};
-use crate::record::{self, EvalRecord, Exchanged, Record};
+use crate::record::{self, Carried, EvalRecord, Exchanged, Record};
 use crate::sample::Sample;
 
 /// What a run came to. What it does not have, such as held-out rows, is null in JSON.
@@ -55,6 +55,8 @@ pub struct Summary {
     pub recomputed: Option<Recomputed>,
     /// What the first rank exchanged with the others, where several took the run.
     pub exchanged: Option<Exchanged>,
+    /// What went over the connection to a device elsewhere, where steps were taken there.
+    pub carried: Option<Carried>,
     /// Some prompts with what was written after training, and before.
     pub samples: Vec<Sample>,
 }
@@ -94,6 +96,7 @@ impl Summary {
             after: evaluations.next_back(),
             classifies,
             exchanged: Exchanged::of(records),
+            carried: Carried::of(records),
             seconds,
             tokens,
             tokens_per_second: rate(tokens),
@@ -138,6 +141,7 @@ impl Summary {
             ("peak memory", self.peak_memory.map(size)),
             ("recomputing blocks", self.recomputed.map(|of| format!("{of}, as planned"))),
             ("exchange between ranks", self.exchanged.map(|of| of.to_string())),
+            ("connection to the device", self.carried.map(|of| of.to_string())),
             ("stopped", self.stopped.clone()),
             ("run", Some(self.dir.display().to_string())),
         ];
@@ -206,6 +210,7 @@ mod tests {
             peak_memory: None,
             recomputed: Some(Recomputed { saved: 3 << 20, operations: 0.312 }),
             exchanged: Some(Exchanged { steps: 4, bytes: 8 << 20, seconds: 0.5 }),
+            carried: Some(Carried { steps: 4, bytes: 4 << 20 }),
             samples: vec![sample(Some("b"), "a"), sample(None, "c")],
         }
     }
@@ -261,6 +266,7 @@ mod tests {
             "peak_memory": null,
             "recomputed": {"saved": 3145728, "operations": 0.312},
             "exchanged": {"steps": 4, "bytes": 8388608, "seconds": 0.5},
+            "carried": {"steps": 4, "bytes": 4194304},
             "samples": [
                 {"prompt": "p", "expected": "e", "before": "b", "after": "a"},
                 {"prompt": "p", "expected": "e", "before": null, "after": "c"},
@@ -280,6 +286,7 @@ mod tests {
             model_bytes: None,
             recomputed: None,
             exchanged: None,
+            carried: None,
             ..summary()
         };
         let figures = serde_json::to_value(&bare).unwrap();
@@ -292,6 +299,7 @@ mod tests {
             "model_bytes",
             "recomputed",
             "exchanged",
+            "carried",
         ];
         for key in keys {
             assert_eq!(figures.get(key), Some(&serde_json::Value::Null), "{key}");
@@ -306,7 +314,7 @@ mod tests {
             "\nheld-out loss: inf -> 0.5000\naccuracy: 25.0 % -> 25.0 %\ntrainable: 3 of 9 (33.33 %)\n",
             "\nadapter: 12 B (33.3 % of the model)\nsteps: 4 of 6 in 2.0 s, 50 tokens/s, 5.0 rows/s\n",
             "\nrecomputing blocks: 3.0 MiB less at the most, 31 % more operations a step, as planned\n",
-            "\nexchange between ranks: 2.0 MiB and 0.125 s a step\nstopped: enough\nrun: runs/x",
+            "\nexchange between ranks: 2.0 MiB and 0.125 s a step\nconnection to the device: 1.0 MiB a step\nstopped: enough\nrun: runs/x",
         ];
         for line in lines {
             assert!(text.contains(line), "{line} is not in {text}");
@@ -317,6 +325,7 @@ mod tests {
             rows_per_second: None,
             recomputed: None,
             exchanged: None,
+            carried: None,
             ..summary()
         };
         let names: Vec<&str> = bare.facts().iter().map(|(name, _)| *name).collect();

@@ -386,6 +386,15 @@ pub enum TrainError {
     /// The ranks cannot give each other anything any more.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
+    /// The device is elsewhere, and the connection to it broke.
+    #[error(
+        "the connection to the device `remote://{address}` broke: its server was stopped or failed (what it printed last may say why), or \
+         the network went away; start the server again, and go on from the newest checkpoint, or anew where there is none"
+    )]
+    DeviceLost {
+        /// `HOST:PORT` of the server.
+        address: String,
+    },
     /// Another rank has ended the run.
     #[error("rank {rank} ended the run: {reason}")]
     OtherRank {

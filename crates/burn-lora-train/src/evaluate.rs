@@ -12,6 +12,7 @@ use burn_lora_report::record::EvalRecord;
 use burn_lora_report::sample::{Sample, Scores};
 
 use crate::directory::RunDirectory;
+use crate::elsewhere::computing;
 use crate::exchange::{Ranks, tallies};
 use crate::learner::{Micro, OptimizerTap, TrainableModel, Trainee};
 use crate::loader::StepLoader;
@@ -128,9 +129,12 @@ pub fn evaluate(
         return Err(nothing_held_out(dir));
     }
     let adapter = directory.trained(&mut config)?;
-    with_model!(Kind::of(&config, observer)?, Model => {
-        let run = prepare_held_out::<Model>(config, observer)?;
-        measure(run, dir, adapter.as_deref(), observer)
+    let device = config.train.device.clone();
+    computing(&device, || {
+        with_model!(Kind::of(&config, observer)?, Model => {
+            let run = prepare_held_out::<Model>(config, observer)?;
+            measure(run, dir, adapter.as_deref(), observer)
+        })
     })
 }
 

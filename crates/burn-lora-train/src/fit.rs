@@ -91,6 +91,7 @@ impl<M: TrainableModel> Fit<'_, M> {
             steps,
         );
         let rates = scheduler(&self.model, &rate, train.lora_plus, start);
+        let connection = self.model.devices().first().and_then(burn_lora::device::connection);
         let trainee = Trainee::new(self.model, self.tap.clone())
             .with_label_smoothing(train.label_smoothing)
             .with_recompute(train.recompute);
@@ -102,6 +103,7 @@ impl<M: TrainableModel> Fit<'_, M> {
             history: RefCell::new(self.history),
             hooks: self.hooks,
             ranks: self.ranks,
+            connection,
             error: RefCell::new(None),
         });
         let (make_eval, eval_batches) = self.held_out;

@@ -7,7 +7,7 @@
 //!   interrupter, in a loop that counts steps.
 //! - [`plan`]: the memory and the time that a run will take, before it takes them.
 //! - [`evaluate::evaluate`]: what a run left, measured.
-//! - [`exchange`]: one run by many processes, to the same bits.
+//! - [`exchange`]: one run by many processes, to the same bits; [`elsewhere`]: one whose device is another process's.
 //!
 //! This crate prints nothing and reads no arguments: see [`observe::Observer`].
 //!
@@ -34,6 +34,7 @@ pub mod clip;
 pub mod directory;
 pub mod dry_run;
 pub mod early_stopping;
+pub mod elsewhere;
 mod error;
 pub mod evaluate;
 pub mod exchange;

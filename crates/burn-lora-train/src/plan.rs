@@ -6,7 +6,7 @@
 //! model's own shapes, measured here and now; [`Limit`] is what the run may grow to. A run that
 //! would need more is refused by [`train`](crate::run::train) before its weights are read.
 //!
-//! Counted for the CPU. On a GPU the count serves as an estimate, set beside the memory that the device tells of; nothing is refused.
+//! Counted for the CPU. On a GPU, or a device elsewhere, the count serves as an estimate, set beside the memory that the device tells of; nothing is refused.
 //!
 //! ```no_run
 //! use burn_lora_config::RunConfig;
@@ -20,6 +20,7 @@
 //! ```
 
 mod batches;
+mod crossing;
 mod limit;
 mod lines;
 mod memory;
@@ -38,6 +39,7 @@ use burn_lora_patch::{
 };
 use serde::Serialize;
 
+use crate::elsewhere::computing;
 use crate::exchange::{Ranks, bytes_a_step, cut, measured};
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
@@ -49,6 +51,7 @@ use burn_lora_report::summary::Recomputed;
 use batches::Batches;
 use memory::Needs;
 
+pub use crossing::PlannedConnection;
 pub use limit::{Limit, Place};
 pub use memory::Memory;
 pub use pace::Pace;
@@ -82,6 +85,8 @@ pub struct Plan {
     pub pace: Option<Pace>,
     /// What a step exchanges, where several ranks take the run.
     pub exchange: Option<PlannedExchange>,
+    /// What goes over the connection to the device, where that is elsewhere.
+    pub connection: Option<PlannedConnection>,
 }
 
 /// What a step exchanges between ranks.
@@ -160,8 +165,11 @@ pub(crate) fn plan_shared(
     shared: Shared,
     observer: &Observer,
 ) -> Result<Plan, TrainError> {
-    with_model!(Kind::of(&config, observer)?, Model => {
-        with_pace::<Model>(&read::<Model>(config, Wanted::All, observer)?, shared, observer)
+    let device = config.train.device.clone();
+    computing(&device, || {
+        with_model!(Kind::of(&config, observer)?, Model => {
+            with_pace::<Model>(&read::<Model>(config, Wanted::All, observer)?, shared, observer)
+        })
     })
 }
 
@@ -389,6 +397,8 @@ fn memory_of<M: TrainableModel>(
     let (trainable, total) = (outline.trainable(), outline.total());
     let steps = batches.steps;
     let pace = None;
+    let connection = burn_lora::device::connection(&run.device)
+        .map(|_| PlannedConnection::of(outline, batches, &memory, &run.config.train));
     Plan {
         memory,
         place,
@@ -402,6 +412,7 @@ fn memory_of<M: TrainableModel>(
         recomputed,
         pace,
         exchange: None,
+        connection,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::base::BaseCache;
 use crate::checkpoint::{Checkpoint, Checkpoints, Origin, Restored, State};
 use crate::directory::RunDirectory;
 use crate::early_stopping::{EarlyStopping, Seen};
+use crate::elsewhere::computing;
 use crate::exchange::{
     self, Exchange, Ranks, Seat, agree_on_origin, agree_on_weights, checkpoint_of_first, seat,
 };
@@ -109,8 +110,11 @@ fn train_ranked(
         directory.check(&config, &options)?;
     }
     set_threads(&config.train, &seat)?;
-    with_model!(Kind::of(&config, observer)?, Model => {
-        train_as::<Model>(bases, config, &directory, options, (ranks, &seat), observer)
+    let device = config.train.device.clone();
+    computing(&device, || {
+        with_model!(Kind::of(&config, observer)?, Model => {
+            train_as::<Model>(bases, config, &directory, options, (ranks, &seat), observer)
+        })
     })
 }
 

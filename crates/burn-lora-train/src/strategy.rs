@@ -17,6 +17,7 @@ use burn::data::dataset::DatasetError;
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Tensor, TensorReadError};
+use burn_lora::device::Connection;
 use burn_lora_report::figure::Figure;
 use burn_lora_report::record::{Record, StepRecord};
 use burn_lora_report::sample::Scores;
@@ -107,6 +108,8 @@ pub(crate) struct StepStrategy<M> {
     pub hooks: Box<dyn Hooks<M>>,
     /// Who takes the steps: this process alone, or as one of several.
     pub ranks: Ranks,
+    /// The connection to the device, where that is elsewhere.
+    pub connection: Option<Connection>,
     /// The first error of the run.
     pub error: RefCell<Option<TrainError>>,
 }
@@ -202,6 +205,7 @@ impl<M: TrainableModel> StepStrategy<M> {
         let started = Instant::now();
         // What evaluations, checkpoints and the question whether to stop have exchanged is no step's.
         self.ranks.spent();
+        let carried = self.carried();
         let (mut tally, unread, gradients) = self.queue(learner, batches, step)?;
         let exchanged = self.ranks.spent();
         let (norm, batch) =
@@ -225,11 +229,17 @@ impl<M: TrainableModel> StepStrategy<M> {
             seconds: started.elapsed().as_secs_f64(),
             exchange_bytes: exchanged.map(|exchanged| exchanged.bytes),
             exchange_seconds: exchanged.map(|exchanged| exchanged.seconds),
+            device_bytes: self.carried().zip(carried).map(|(now, before)| now - before),
         };
         let gradients = gradients - record.exchange_seconds.unwrap_or(0.0);
         self.hooks.stepped(&record, gradients);
         self.history.borrow_mut().push(Record::Step(record))?;
         Ok(tally)
+    }
+
+    /// Bytes that went over the connection to the device so far, where it is elsewhere.
+    fn carried(&self) -> Option<u64> {
+        self.connection.as_ref().map(|connection| connection.sent() + connection.received())
     }
 
     /// Forward and backward of every micro-batch, clipping and AdamW; and how many seconds forward and backward took, where the device

@@ -9,13 +9,25 @@
 //! # Ok::<(), burn_lora::device::DeviceError>(())
 //! ```
 
+mod connection;
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(feature = "remote")]
+mod remote;
+mod serve;
 
 use burn::tensor::Device;
 
+pub use connection::{Connection, connection, connection_named};
+#[cfg(feature = "remote")]
+pub use remote::RemoteRouter;
+pub use serve::{Server, listen};
+
 /// The names that [`parse`] takes; a number after a colon chooses among several GPUs.
-pub const NAMES: &str = "auto, cpu, flex, ndarray, cuda, cuda:N, wgpu, wgpu:N";
+pub const NAMES: &str = "auto, cpu, flex, ndarray, cuda, cuda:N, wgpu, wgpu:N, remote://HOST:PORT";
+
+/// What the name of a device elsewhere begins with; its address follows.
+const REMOTE: &str = "remote://";
 
 /// A device that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +84,33 @@ pub enum DeviceError {
         /// The CUDA that the compiler is of.
         compiler: String,
     },
+    /// A device elsewhere without an address.
+    #[error(
+        "device `{name}` names no address: write {REMOTE}HOST:PORT, such as {REMOTE}127.0.0.1:3000"
+    )]
+    NoAddress {
+        /// The name given.
+        name: String,
+    },
+    /// Nothing serves a device at that address.
+    #[error(
+        "device `{name}` cannot be reached: {reason}; see to it that a program of this version serves a device there, and that its \
+         address and port can be reached from here"
+    )]
+    Unreachable {
+        /// The name given.
+        name: String,
+        /// What happened instead.
+        reason: String,
+    },
+    /// A device cannot be served.
+    #[error("cannot serve a device on `{address}`: {reason}")]
+    Unserved {
+        /// Where it was to be.
+        address: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
 }
 
 /// The backends that are compiled in, as [`parse`] names them.
@@ -81,6 +120,7 @@ pub fn compiled() -> Vec<&'static str> {
         (cfg!(feature = "ndarray"), "ndarray"),
         (cfg!(feature = "wgpu"), "wgpu"),
         (cfg!(feature = "cuda"), "cuda"),
+        (cfg!(feature = "remote"), "remote"),
     ]
     .into_iter()
     .filter_map(|(there, name)| there.then_some(name))
@@ -91,14 +131,22 @@ pub fn compiled() -> Vec<&'static str> {
 ///
 /// `cpu` is Flex, or NdArray where Flex is not compiled in. `auto` is the first of CUDA, wgpu and
 /// the CPU that is compiled in and present. `cuda` and `wgpu` without a number are the first GPU.
+/// `remote://HOST:PORT` is a device that another process serves there ([`listen`]); the connection is opened here, and the same one
+/// serves every call for as long as it stands ([`connection()`]).
 ///
 /// # Errors
 ///
 /// A name that does not exist, a backend that is not compiled in (the error names the feature), a
 /// GPU that is not there (the error names those that are), a library that CUDA needs and that is not
-/// installed (the error names it), a driver that is too old for it.
+/// installed (the error names it), a driver that is too old for it, an address where nothing serves a device: within seconds.
 pub fn parse(name: &str) -> Result<Device, DeviceError> {
     let unknown = || DeviceError::Unknown { name: name.to_owned() };
+    if let Some(address) = name.strip_prefix(REMOTE) {
+        return match is_address(address) {
+            true => remote(name, address),
+            false => Err(DeviceError::NoAddress { name: name.to_owned() }),
+        };
+    }
     let (kind, index) = match name.split_once(':') {
         Some((kind, index)) => (kind, index.parse().map_err(|_| unknown())?),
         None => (name, 0),
@@ -113,6 +161,11 @@ pub fn parse(name: &str) -> Result<Device, DeviceError> {
         "ndarray" => ndarray(name),
         _ => Err(unknown()),
     }
+}
+
+/// Whether the name is that of a device elsewhere, `remote://HOST:PORT`.
+pub fn is_elsewhere(name: &str) -> bool {
+    name.starts_with(REMOTE)
 }
 
 /// Whether the device computes on the CPU, in the memory of this process.
@@ -130,7 +183,13 @@ fn cpu(name: &str) -> Result<Device, DeviceError> {
     flex(name).or_else(|error| ndarray(name).map_err(|_| error))
 }
 
-#[cfg(not(all(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda")))]
+#[cfg(not(all(
+    feature = "flex",
+    feature = "ndarray",
+    feature = "wgpu",
+    feature = "cuda",
+    feature = "remote"
+)))]
 fn not_compiled(name: &str, feature: &'static str) -> DeviceError {
     DeviceError::NotCompiled { name: name.to_owned(), feature, compiled: compiled().join(", ") }
 }
@@ -175,6 +234,22 @@ fn wgpu(name: &str, index: usize) -> Result<Device, DeviceError> {
 #[cfg(not(feature = "wgpu"))]
 fn wgpu(name: &str, _: usize) -> Result<Device, DeviceError> {
     Err(not_compiled(name, "wgpu"))
+}
+
+#[cfg(feature = "remote")]
+use remote::connect as remote;
+
+#[cfg(not(feature = "remote"))]
+fn remote(name: &str, _: &str) -> Result<Device, DeviceError> {
+    Err(not_compiled(name, "remote"))
+}
+
+/// Whether it is `HOST:PORT`, and nothing more: no user, no path.
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let allowed = |letter: char| letter.is_alphanumeric() || "-._:%".contains(letter);
+    !host.is_empty() && host.chars().all(allowed) && port.parse().is_ok_and(|port: u16| port > 0)
 }
 
 /// Asks the backend what there is before touching any of it: opening a device that is not there
@@ -237,6 +312,28 @@ mod tests {
             let error = parse(name).unwrap_err();
             assert_eq!(error, DeviceError::Unknown { name: name.to_owned() });
             assert!(error.to_string().contains("cuda:N"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_device_elsewhere_has_an_address_of_host_and_port() {
+        for address in ["127.0.0.1:3000", "gpu-1.lab:1", "[::1]:3000", "localhost:65535"] {
+            assert!(is_address(address), "{address}");
+        }
+        for address in ["", "host", "host:", ":3000", "host:0", "host:70000", "a@b:1", "h:1/x"] {
+            let name = format!("remote://{address}");
+            let error = parse(&name).unwrap_err();
+            assert_eq!(error, DeviceError::NoAddress { name });
+            assert!(error.to_string().contains("remote://HOST:PORT"), "{error}");
+        }
+    }
+
+    #[cfg(not(feature = "remote"))]
+    #[test]
+    fn a_device_elsewhere_names_the_feature_that_it_needs() {
+        let lent = listen("127.0.0.1:0", "cpu").unwrap_err();
+        for error in [parse("remote://127.0.0.1:3000").unwrap_err(), lent] {
+            assert!(error.to_string().contains("--features remote"), "{error}");
         }
     }
 

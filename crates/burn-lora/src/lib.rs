@@ -22,7 +22,7 @@
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
 //! - [`product`]: a matrix product that keeps f32 in f32, on GPUs too.
 //! - [`decomposition`]: singular values of a matrix, or of a product of two thin ones.
-//! - [`device::parse`]: the one place where a backend is chosen, from a string.
+//! - [`device::parse`]: the one place where a backend is chosen, from a string; [`device::listen`] lends one to other processes.
 //!
 //! This crate knows no model, no file, no configuration file and no training loop.
 //!
@@ -46,7 +46,7 @@
 //!
 //! # Feature flags
 //!
-//! `flex` (default, CPU), `ndarray` (CPU), `wgpu` and `cuda`.
+//! `flex` (default, CPU), `ndarray` (CPU), `wgpu`, `cuda`, and `remote` (a device elsewhere).
 
 mod adapter;
 mod adapters;

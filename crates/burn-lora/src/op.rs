@@ -18,6 +18,8 @@ mod flex;
 mod frozen;
 mod groups;
 mod product;
+#[cfg(feature = "remote")]
+mod remote;
 mod shards;
 
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
@@ -29,6 +31,8 @@ pub use frozen::FlexWeight;
 pub use frozen::{Frozen, FrozenBackend, FrozenWeight, QuantisedMatrix};
 pub(crate) use groups::{LowRank, lora_groups};
 pub use product::{ProductBackend, product};
+#[cfg(feature = "remote")]
+pub(crate) use remote::with_products;
 pub(crate) use shards::{shard_linear, sum_shards};
 
 /// The adapter of one layer as primitives of backend `B`.
@@ -78,6 +82,7 @@ impl<B: Backend> Mask<B> {
     NdArray: cfg(feature = "ndarray"),
     Flex: cfg(feature = "flex"),
     Cube: cfg(feature = "cube"),
+    Remote: cfg(feature = "remote"),
     Fusion: cfg(feature = "cube"),
     Autodiff
 )]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use burn_lora_app::AppError;
 use burn_lora_app::chat::{Change, Command, Help, Input, Session};
 use burn_lora_app::generator::{Generator, NamedAdapter, Writing};
+use burn_lora_train::elsewhere::computing;
 
 use super::generate::{Choice, print};
 use crate::place::{named_place, place};
@@ -32,6 +33,11 @@ pub struct Chat {
 
 impl Chat {
     pub fn run(self) -> Result<(), AppError> {
+        let device = self.device.clone();
+        computing(&device, || self.talk())
+    }
+
+    fn talk(self) -> Result<(), AppError> {
         let adapters: Vec<NamedAdapter> =
             self.adapter.iter().map(|text| NamedAdapter::parse(text)).collect();
         let observer = terminal::observer(false);

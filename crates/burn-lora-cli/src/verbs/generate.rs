@@ -11,6 +11,7 @@ use burn_lora_app::prompts_file::{
     Destination, Prompts, Rows, check_file, continue_file, continued,
 };
 use burn_lora_models::generate::{ROWS, Sampling};
+use burn_lora_train::elsewhere::computing;
 use serde::Serialize;
 
 use crate::place::{input, is_stream, output as output_file, place, text};
@@ -154,6 +155,11 @@ pub fn print(text: &str) -> ControlFlow<()> {
 
 impl Generate {
     pub fn run(self) -> Result<(), AppError> {
+        let device = self.device.clone();
+        computing(&device, || self.write())
+    }
+
+    fn write(self) -> Result<(), AppError> {
         let file = match (self.input, self.output) {
             (Some(input), Some(output)) if is_stream(&output) => {
                 if self.json {

@@ -21,7 +21,7 @@ keys! {
 
         /// Where to compute.
         device: String = "auto".to_owned(),
-            name().called("device such as \"auto\", \"cpu\", \"cuda:0\" or \"wgpu\""), decides Nothing;
+            name().called("device such as \"auto\", \"cpu\", \"cuda:0\", \"wgpu\" or \"remote://host:port\""), decides Nothing;
         /// Rows that go through the model at once.
         batch_size: usize = 8, whole(1..);
         /// Batches per optimiser step.

@@ -38,6 +38,9 @@ impl fmt::Display for Plan {
         if let Some(exchange) = &self.exchange {
             writeln!(f, "{exchange}")?;
         }
+        if let Some(connection) = &self.connection {
+            writeln!(f, "{connection}")?;
+        }
         let whose = match self.place {
             Place::Process => "memory for this process",
             Place::Device => "memory of the device",

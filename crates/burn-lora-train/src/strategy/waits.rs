@@ -83,6 +83,7 @@ fn a_step_waits_for_its_device_once() {
         history: RefCell::new(History::default()),
         hooks: Box::new(Listener(|_: &StepRecord, _: f64| ())),
         ranks: crate::exchange::Ranks::alone(),
+        connection: None,
         error: RefCell::new(None),
     };
     let rate = LearningRate::new(train.schedule, 1e-3, 0.0, 2);

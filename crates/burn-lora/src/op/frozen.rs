@@ -78,6 +78,7 @@ pub enum Frozen<B: Backend> {
     NdArray: cfg(feature = "ndarray"),
     Flex: cfg(feature = "flex"),
     Cube: cfg(feature = "cube"),
+    Remote: cfg(feature = "remote"),
     Fusion: cfg(feature = "cube"),
     Autodiff
 )]

@@ -5,13 +5,14 @@
 //! an operand of 16 bits is computed in that format with sums in f32, which is what tensor cores are for. Every product of this crate,
 //! and of the models above it, is one of these.
 //!
-//! CPU backends have nothing to choose and multiply as they always do; on Flex, a few rows by a kernel of their own (`op/flex.rs`).
+//! CPU backends have nothing to choose and multiply as they always do; on Flex, a few rows by a kernel of their own (`op/flex.rs`). A device
+//! elsewhere is asked for these products by name, and takes its own (`op/remote.rs`).
 //!
 //! Left out: broadcasting. Both operands have the same dimensions before the last two.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
-#[cfg(feature = "cube")]
+#[cfg(any(feature = "cube", feature = "remote"))]
 use burn::tensor::Shape;
 use burn::tensor::Tensor;
 use burn_autodiff::NodeId;
@@ -25,6 +26,7 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
     NdArray: cfg(feature = "ndarray"),
     Flex: cfg(feature = "flex"),
     Cube: cfg(feature = "cube"),
+    Remote: cfg(feature = "remote"),
     Fusion: cfg(feature = "cube"),
     Autodiff
 )]
@@ -70,7 +72,7 @@ pub fn product<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D> {
 }
 
 /// The shape of a product.
-#[cfg(feature = "cube")]
+#[cfg(any(feature = "cube", feature = "remote"))]
 pub(super) fn output(lhs: &Shape, rhs: &Shape) -> Shape {
     let mut shape = lhs.clone();
     let last = lhs.num_dims() - 1;

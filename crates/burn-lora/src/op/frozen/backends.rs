@@ -9,3 +9,6 @@ impl super::FrozenBackend for burn_ndarray::NdArray {}
 
 #[cfg(feature = "cube")]
 impl super::FrozenBackend for burn_cubecl::CubeBackend {}
+
+#[cfg(feature = "remote")]
+impl super::FrozenBackend for crate::device::RemoteRouter {}

@@ -9,3 +9,6 @@ impl super::ShardBackend for burn_ndarray::NdArray {}
 
 #[cfg(feature = "cube")]
 impl super::ShardBackend for burn_cubecl::CubeBackend {}
+
+#[cfg(feature = "remote")]
+impl super::ShardBackend for crate::device::RemoteRouter {}
