@@ -100,7 +100,7 @@ impl Mixed {
             adapted.collect()
         };
         let input =
-            |[d_in, _]| Tensor::random([ROWS * tokens, d_in], Distribution::Default, &device());
+            |[d_in, _]: [usize; 2]| Tensor::<2>::random([ROWS * tokens, d_in], Distribution::Default, &device());
         let x = LINEARS.into_iter().map(input).collect();
         Self { one: with(1), sixteen: with(ROWS), base, x, names }
     }

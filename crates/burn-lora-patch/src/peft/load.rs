@@ -266,9 +266,8 @@ fn values(
     // PyTorch counts batches beside running statistics, which Burn does not; and PEFT saves the rows of no tokens.
     let tensors = || {
         tensors.iter().filter(|(key, view)| {
-            !key.ends_with(".num_batches_tracked")
-                && !copies.contains(*key)
-                && !(is_of_tokens(key) && view.shape().first() == Some(&0))
+            let of_no_token = is_of_tokens(key) && view.shape().first() == Some(&0);
+            !(key.ends_with(".num_batches_tracked") || copies.contains(*key) || of_no_token)
         })
     };
     let shapes = tensors().map(|(key, view)| (key.as_str(), view.shape()));

@@ -178,10 +178,10 @@ fn resolved(
 fn name_head(config: &mut PeftConfig) {
     let names = [TABLE, HEAD];
     match &mut config.target_modules {
-        Some(Modules::Names(targets)) => {
-            if !targets.iter().any(|target| names.contains(&last_segment(target))) {
-                targets.push(HEAD.to_owned());
-            }
+        Some(Modules::Names(targets))
+            if !targets.iter().any(|target| names.contains(&last_segment(target))) =>
+        {
+            targets.push(HEAD.to_owned());
         }
         Some(Modules::Pattern(pattern)) => {
             let found = |name: &&str| FullMatch::new(pattern).is_ok_and(|it| it.is_match(name));
@@ -189,7 +189,7 @@ fn name_head(config: &mut PeftConfig) {
                 *pattern = format!("(?:{pattern})|{HEAD}");
             }
         }
-        None => {}
+        _ => {}
     }
 }
 

@@ -50,7 +50,7 @@ impl Case {
 
     fn miss(&self, device: &Device) -> Miss {
         let block = to_tensor(&self.block.transposed(), device);
-        Miss { block: Param::from_tensor(block), d_in: self.w.rows }
+        Miss { block: Param::from_tensor(block), d_in: self.w.rows, groups: 1 }
     }
 
     fn input(&self, device: &Device) -> Input {
