@@ -3,7 +3,7 @@
 //! | [`Reader`] | what it adapts | the scale of a layer | what it passes over |
 //! | --- | --- | --- | --- |
 //! | vLLM | linear layers and `embed_tokens` | `lora_alpha / r`, one for all layers | `rank_pattern`, `alpha_pattern` |
-//! | llama.cpp | linear layers and the token table | one alpha over the rank that the layer's tensors have | `rank_pattern`, `alpha_pattern`, `use_rslora` |
+//! | llama.cpp | linear layers and the token table | one alpha over the rank that the layer's tensors have | `alpha_pattern`, `use_rslora` |
 //!
 //! So for vLLM every layer gets the scale 1 and one rank, by B and by zeros ([`StoredAdapter::with_one_scale`]); rsLoRA, which
 //! its newer versions read, is folded, too. For llama.cpp every layer gets one alpha ([`StoredAdapter::with_one_alpha`]); its
