@@ -9,6 +9,7 @@ mod generation;
 mod golden;
 mod half;
 mod loading;
+mod loftq;
 mod packing;
 mod quantised;
 mod roberta;

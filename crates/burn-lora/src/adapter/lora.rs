@@ -66,6 +66,7 @@ impl Adaptation for Lora {
     const SUBTRACTS: bool = true;
     const EMBEDS: bool = true;
     const CONVOLVES: bool = true;
+    const STACKS: bool = true;
 
     fn init(
         config: &AdapterConfig,
