@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use burn_lora::Init;
 use burn_lora_config::RunConfig;
 use burn_lora_data::Rows;
-use burn_lora_models::weights::Role;
+use burn_lora_models::weights::{Role, TensorSpec};
 use burn_lora_patch::peft::{self, PeftConfig};
 use burn_lora_patch::{Eva, LayerStatus, Loftq, LoraConfig, PatchError, PatchReport, patch};
 use burn_lora_text::grouped;
@@ -133,8 +133,9 @@ fn by_what_is_lost<M: TrainableModel>(
     from.observer.stage("looking at what the weights lost");
     let mut loftq = Loftq::new(&model, config)?;
     let mut failed = None;
-    let show = &mut |spec: &burn_lora_models::weights::TensorSpec, values: Vec<f32>| {
-        let (Some(layer), [rows, columns]) = (spec.key.strip_suffix(".weight"), spec.shape[..])
+    let show = &mut |spec: &TensorSpec, values: Vec<f32>| {
+        let (Some(layer), &[rows, columns]) =
+            (spec.key.strip_suffix(".weight"), spec.shape.as_slice())
         else {
             return true;
         };
