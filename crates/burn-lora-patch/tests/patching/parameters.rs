@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn_lora::{Init, LoraForward, Method};
 use burn_lora_patch::peft::{LoadOptions, PeftConfig, read_config};
 use burn_lora_patch::{
-    LayerStatus, Layout, LoraConfig, LoraModule, PatchError, Targets, merge, unload, unmerge,
+    LayerStatus, Layout, LoraConfig, LoraModule, Targets, merge, unload, unmerge,
 };
 use safetensors::SafeTensors;
 
@@ -200,7 +200,7 @@ fn merging_is_undone_and_training_moves_every_factor_and_no_base() {
     for _ in 0..3 {
         let loss = net.forward(x(&net.gate.device())).powi_scalar(2).sum();
         let gradients = GradientsParams::from_grads(loss.backward(), &net);
-        net = sgd.step(0.1, net, gradients);
+        net = sgd.step(1e-3, net, gradients);
     }
     for (path, after) in bits(&net) {
         assert_eq!(after == start[&path], !path.contains(".lora."), "{path}");
@@ -263,8 +263,6 @@ fn names_and_settings_that_mean_nothing_are_refused() {
         let refused = told(config);
         assert!(refused.contains(what), "{refused}");
     }
-    let error = net.clone().load_adapter("/nowhere").unwrap_err();
-    assert!(matches!(error, PatchError::NoAdapterFile { .. } | PatchError::Io { .. }));
     // What is not named is no layer and counts as none.
     let report = net.plan_lora(&LoraConfig::new(2)).unwrap();
     assert_eq!((report.adapted(), report.linears(), report.layers().len()), (1, 1, 1));
