@@ -99,8 +99,9 @@ impl Mixed {
             });
             adapted.collect()
         };
-        let input =
-            |[d_in, _]: [usize; 2]| Tensor::<2>::random([ROWS * tokens, d_in], Distribution::Default, &device());
+        let input = |[d_in, _]: [usize; 2]| {
+            Tensor::<2>::random([ROWS * tokens, d_in], Distribution::Default, &device())
+        };
         let x = LINEARS.into_iter().map(input).collect();
         Self { one: with(1), sixteen: with(ROWS), base, x, names }
     }

@@ -553,6 +553,12 @@ fn notes(
             ));
         }
     }
+    for parameter in config.target_parameters.iter().flatten() {
+        notes.push(format!(
+            "`{parameter}` is a parameter by itself: its factors are those of all its matrices side by side, and what is said of its change \
+             is of no single one"
+        ));
+    }
     if method == Method::Miss {
         let note =
             "MiSS: how often a block repeats, and so its change, follows from the base alone";

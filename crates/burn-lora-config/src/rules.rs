@@ -2,8 +2,8 @@
 
 use crate::reader::Reader;
 use crate::sections::{
-    AdapterSection, DataSection, Length, Metric, ModelSection, ModelSource, TrainSection, Warmup,
-    meaningless,
+    AdapterSection, DataSection, Length, Metric, ModelSection, ModelSource, OF_EVA, TrainSection,
+    Warmup, meaningless,
 };
 use burn_lora::{AdapterConfig, Init, Method};
 use burn_lora_data::{Format, Squad};
@@ -95,6 +95,16 @@ pub(crate) fn check(
         let help =
             "keep `base` to hold blocks of a few bits, `dtype` to hold each number by itself";
         reader.refuse_if(wrong, "model.base", "cannot stand beside `dtype`", help);
+        let loftq = matches!(adapter, Some(AdapterSection::Lora(section)) if section.lora.init == Init::Loftq);
+        let message = "starts from what the base lost in blocks, and it is held in none";
+        let help = "write `base` in [model], such as base = \"nf4\", or leave `init` out";
+        reader.refuse_if(loftq && !quantised, "adapter.init", message, help);
+        let path = model.source.path().extension();
+        let wrong = loftq && (random || path.is_some_and(|it| it.eq_ignore_ascii_case("gguf")));
+        let message =
+            "starts from the weights before they were put into blocks, of which there are no files";
+        let help = "give the model's Hugging Face directory as `path`, or leave `init` out";
+        reader.refuse_if(wrong && quantised, "adapter.init", message, help);
         let kind = train.and_then(|train| train.device.split(':').next()).unwrap_or_default();
         let wrong = quantised && WITHOUT_BLOCKS.contains(&kind);
         let help = "write device = \"cpu\" in [train], or give `dtype` in place of `base`";
@@ -120,12 +130,20 @@ fn check_start(reader: &mut Reader<'_>, lora: &AdapterConfig) {
     let mut rule = |wrong, message, help| reader.refuse_if(wrong, "adapter.init", message, help);
     rule(init == Init::Orthogonal && lora.rank % 2 == 1,
         "needs an even rank", "write an even `rank`");
+    for key in OF_EVA {
+        let key = format!("adapter.{key}");
+        let wrong = init != Init::Eva && lora.method.drawn() && reader.has(&key);
+        reader.refuse_if(wrong, &key, "has no meaning without init = \"eva\"", "leave it out, or write init = \"eva\"");
+    }
+    let mut rule = |wrong, message, help| reader.refuse_if(wrong, "adapter.init", message, help);
     rule(init.moves_base() && lora.alpha == 0.0,
         "takes a part out of the base that a scale of 0 cannot give back", "write an `alpha` above 0");
+    rule(init.needs_dense() && lora.alpha == 0.0,
+        "gives back what the base lost, which a scale of 0 cannot", "write an `alpha` above 0");
     let one = lora.method.starts_by_default();
     rule(init != Init::default() && one,
         "has no meaning with this `method`, which has one start", "leave it out, or write method = \"lora\"");
-    rule(init.moves_base() && !lora.method.subtracts() && !one,
+    rule((init.moves_base() || init.needs_dense()) && !lora.method.subtracts() && !one,
         "has no meaning with this `method`", "write method = \"lora\", or leave `init` out");
 }
 

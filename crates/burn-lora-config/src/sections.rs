@@ -9,8 +9,8 @@ mod model;
 mod schedule;
 mod train;
 
-pub(crate) use adapter::meaningless;
 pub use adapter::{AdapterSection, LoraSection};
+pub(crate) use adapter::{OF_EVA, meaningless};
 pub use data::DataSection;
 pub use model::{ModelSection, ModelSource};
 pub use schedule::Schedule;

@@ -1,6 +1,6 @@
 use burn_lora::{AdapterConfig, Init, Method};
 use burn_lora_models::{Recompute, WeightDtype};
-use burn_lora_patch::{Bias, Patterns, Targets, TokenIndices};
+use burn_lora_patch::{Bias, EvaConfig, Patterns, Targets, TokenIndices};
 use miette::Diagnostic;
 
 use super::*;
@@ -28,8 +28,13 @@ rank = 4
 alpha = 6.5
 dropout = 0.05
 rslora = true
-init = "gaussian"
+init = "eva"
+eva_rho = 1.5
+eva_tau = 0.9
+eva_whiten = true
+eva_adjust_scaling_factors = false
 targets = { regex = ".*\\.(q|v)_proj" }
+target_parameters = ["experts.up"]
 exclude = ["lm_head"]
 exclude_regex = ".*\\.0\\..*"
 layers_to_transform = [0, 2]
@@ -117,7 +122,9 @@ fn the_least_configuration_is_filled_in_with_defaults() {
             },
             adapter: AdapterSection::Lora(LoraSection {
                 lora: AdapterConfig::new(8).with_alpha(16.0),
+                eva: EvaConfig::default(),
                 targets: Targets::AllLinear,
+                target_parameters: vec![],
                 exclude: vec![],
                 exclude_regex: None,
                 layers_to_transform: None,
@@ -186,8 +193,11 @@ fn every_key_is_read() {
     let config = read(EVERYTHING, &[]).unwrap();
     let AdapterSection::Lora(adapter) = &config.adapter else { panic!("{config:?}") };
     let lora = AdapterConfig::new(4).with_alpha(6.5).with_dropout(0.05).with_rslora(true);
-    assert_eq!(adapter.lora, lora.with_init(Init::Gaussian));
+    assert_eq!(adapter.lora, lora.with_init(Init::Eva));
+    let eva = EvaConfig::default().with_rho(1.5).with_tau(0.9).with_whiten(true);
+    assert_eq!(adapter.eva, eva.with_adjust_scaling_factors(false));
     assert_eq!(adapter.targets, Targets::Regex(r".*\.(q|v)_proj".into()));
+    assert_eq!(adapter.target_parameters, ["experts.up"]);
     assert_eq!(adapter.exclude_regex.as_deref(), Some(r".*\.0\..*"));
     assert_eq!(adapter.rank_pattern, Patterns::from([("q_proj", 2), (r"0\.v_proj", 6)]));
     assert_eq!(adapter.alpha_pattern, Patterns::from([("down_proj", 3.0)]));
@@ -255,7 +265,23 @@ fn a_start_that_its_neighbours_forbid_is_refused_and_others_are_read() {
         "[adapter]\nalpha = 0\ninit = \"olora\"",
         "run.toml:9: adapter.init: takes a part out of the base that a scale of 0 cannot give back; write an `alpha` above 0",
     );
+    check_refused(
+        "[adapter]\neva_rho = 1",
+        "run.toml:8: adapter.eva_rho: has no meaning without init = \"eva\"; leave it out, or write init = \"eva\"",
+    );
+    check_refused(
+        "[adapter]\ninit = \"loftq\"",
+        "run.toml:8: adapter.init: starts from what the base lost in blocks, and it is held in none; write `base` in [model], such as \
+         base = \"nf4\", or leave `init` out",
+    );
+    let held = ["model.base=nf4", "train.device=cpu", "adapter.init=loftq"];
+    let config = read(LEAST, &held).unwrap();
+    assert_eq!(read(&config.to_toml().unwrap(), &[]).unwrap(), config);
+    let of_blocks = [&held[..], &["model.path=base.gguf", "model.tokenizer=models/tiny"]].concat();
+    assert!(problems(LEAST, &of_blocks)[0].contains("of which there are no files"));
     for (name, init) in [
+        ("gaussian", Init::Gaussian),
+        ("eva", Init::Eva),
         ("orthogonal", Init::Orthogonal),
         ("pissa", Init::Pissa),
         ("pissa_niter_16", Init::PissaNiter(16)),

@@ -32,7 +32,7 @@ use crate::footprint::CostModel;
 use crate::gguf::GgufFamily;
 use crate::weights::{
     Builder, CheckpointKeys, LoadReport, Manifest, Random, SaveDtype, Storage, TensorPair,
-    file_sizes, load, outline, pairs, save,
+    TensorSpec, each, file_sizes, load, outline, pairs, save,
 };
 use crate::{ModelError, gguf};
 
@@ -221,6 +221,24 @@ pub trait Model: Module + ModuleDisplay {
         let at = at.into().supported()?;
         let build = |root: &mut Builder<'_>| Self::build(config, root);
         pairs(dirs, at, &config.about().checkpoint_keys(), build, show, progress)
+    }
+
+    /// [`Self::outline`] of the model in that directory. `show` is given every tensor as its files have it, in f32 and row by row
+    /// (a linear's weight is `[d_out, d_in]`), one in memory at a time, and says whether it wants more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`]; a GGUF file, which has no such tensors.
+    fn each_tensor<'a>(
+        config: &Self::Config,
+        dir: &Path,
+        at: impl Into<Storage<'a>>,
+        show: &mut dyn FnMut(&TensorSpec, Vec<f32>) -> bool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, ModelError> {
+        let at = at.into().supported()?;
+        let build = |root: &mut Builder<'_>| Self::build(config, root);
+        each(dir, at, &config.about().checkpoint_keys(), build, show, progress)
     }
 
     /// Writes `model.safetensors` and `config.json` as Hugging Face's, each atomically. The base

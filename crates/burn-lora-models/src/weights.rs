@@ -50,7 +50,7 @@ pub use save::SaveDtype;
 
 pub(crate) use load::{load, outline};
 pub(crate) use manifest::Manifest;
-pub(crate) use pairs::pairs;
+pub(crate) use pairs::{each, pairs};
 pub(crate) use save::{Collected, file_sizes, merged_tensors, save};
 
 use crate::ModelError;

@@ -22,7 +22,10 @@
 //! 1: no pattern and no rsLoRA, so that whoever reads adapters reads it right. PEFT keeps `use_rslora` of the first
 //! adapter, by whose other scale its result is too large.
 //!
-//! Left out: PEFT's `svd_clamp`; other kinds of adapter, whose change is no product of two factors, by name.
+//! `svd_clamp` clamps the entries of what is cut, A and B together, to a quantile of theirs, as PEFT does. Singular vectors
+//! have no signs of their own, and a quantile of signed numbers depends on them: close to 1 hardly.
+//!
+//! Left out: other kinds of adapter, whose change is no product of two factors, by name.
 
 mod compress;
 mod folded;
@@ -202,6 +205,9 @@ pub struct CombineOptions {
     pub majority_sign: MajoritySign,
     /// The rank of ways that cut to one; the adapters' largest unless given.
     pub rank: Option<usize>,
+    /// The quantile of the entries of A and B, from 0.5 to 1, to which both are clamped after they are cut: PEFT's
+    /// `svd_clamp`.
+    pub svd_clamp: Option<f64>,
     /// What is drawn, for ways that prune at random: the same seed draws the same.
     pub seed: u64,
 }
@@ -215,6 +221,7 @@ impl CombineOptions {
             density: None,
             majority_sign: MajoritySign::default(),
             rank: None,
+            svd_clamp: None,
             seed: 0,
         }
     }
@@ -234,6 +241,12 @@ impl CombineOptions {
     /// Sets the rank to cut to.
     pub fn with_rank(mut self, rank: usize) -> Self {
         self.rank = Some(rank);
+        self
+    }
+
+    /// Sets the quantile to which what is cut is clamped.
+    pub fn with_svd_clamp(mut self, quantile: f64) -> Self {
+        self.svd_clamp = Some(quantile);
         self
     }
 
@@ -272,6 +285,16 @@ impl CombineOptions {
                 return Err(CombineProblem::NoRank { combination });
             }
             Some(_) if adapters == 1 => return Err(CombineProblem::OneAdapter),
+            _ => {}
+        }
+        match self.svd_clamp {
+            Some(clamp) if !(0.5..=1.0).contains(&clamp) => {
+                return Err(CombineProblem::Clamp { clamp });
+            }
+            Some(_) if combination.of() != Of::Changes => {
+                return Err(CombineProblem::NoClamp { combination });
+            }
+            Some(_) if adapters == 1 => return Err(CombineProblem::OneAdapterClamped),
             _ => {}
         }
         let alone = adapters == 1;

@@ -33,6 +33,7 @@ use burn_lora::{AdapterConfig, Init, Method};
 use serde::{Deserialize, Serialize};
 
 use crate::Targets;
+use crate::eva::EvaConfig;
 use crate::layout::{Layout, LinearTypes};
 use crate::settings::Patterns;
 use crate::tokens::TokenIndices;
@@ -47,9 +48,17 @@ use crate::tokens::TokenIndices;
 pub struct LoraConfig {
     /// Kind of adapter, rank, alpha, dropout, initialisation.
     pub adapter: AdapterConfig,
+    /// How ranks are dealt out where the initialisation is [`Init::Eva`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub eva: EvaConfig,
     /// The linear layers to adapt.
     #[serde(default = "default_targets")]
     pub targets: Targets,
+    /// Parameters of two or three dimensions that are no layer's weight, such as the matrices of a layer's experts
+    /// (`[experts, d_in, d_out]`, or `[experts, d_out, d_in]` in a type of [`linear_types`](Self::linear_types) that says so): by
+    /// their whole path, or an ending of it from a dot on. LoRA alone adapts them, without dropout.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_parameters: Vec<String>,
     /// Names of linear layers to leave out, or of modules to leave out with all in them, matched as
     /// [`Targets::Names`]; they win over targets.
     #[serde(default)]
@@ -110,6 +119,10 @@ pub struct LoraConfig {
 
 impl Config for LoraConfig {}
 
+fn is_default(eva: &EvaConfig) -> bool {
+    *eva == EvaConfig::default()
+}
+
 fn default_targets() -> Targets {
     Targets::AllLinear
 }
@@ -162,9 +175,25 @@ impl LoraConfig {
         self
     }
 
+    /// Sets how EVA deals ranks out.
+    pub fn with_eva(mut self, eva: EvaConfig) -> Self {
+        self.eva = eva;
+        self
+    }
+
     /// Sets the linear layers to adapt: names, `"all-linear"`, or [`Targets::regex`].
     pub fn with_targets(mut self, targets: impl Into<Targets>) -> Self {
         self.targets = targets.into();
+        self
+    }
+
+    /// Sets the parameters that are adapted by themselves, beside the targets; with [`Targets::none`] they are all that is
+    /// adapted.
+    pub fn with_target_parameters<S: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.target_parameters = names.into_iter().map(Into::into).collect();
         self
     }
 
@@ -313,7 +342,9 @@ impl From<AdapterConfig> for LoraConfig {
     fn from(adapter: AdapterConfig) -> Self {
         Self {
             adapter,
+            eva: EvaConfig::default(),
             targets: default_targets(),
+            target_parameters: Vec::new(),
             exclude: Vec::new(),
             exclude_regex: None,
             layers_to_transform: None,

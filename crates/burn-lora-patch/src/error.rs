@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
-use burn_lora::{LoraError, Method};
+use burn_lora::{Init, LoraError, Method};
 use burn_lora_text::{and, nearest, or};
 
 use crate::combine::CombineProblem;
@@ -38,6 +38,85 @@ pub enum PatchError {
         layer: String,
         /// Why not.
         source: LoraError,
+    },
+    /// The start follows from what goes into the layers.
+    #[error(
+        "the initialisation {init} starts from what goes into the layers: let the model read some batches in `Eva::pass`, and patch it \
+         with `Eva::patch`"
+    )]
+    NeedsInputs {
+        /// The initialisation asked for.
+        init: Init,
+    },
+    /// The start follows from weights as they were.
+    #[error(
+        "the initialisation {init} starts from what weights lost in the format that they are held in: show each as it was to \
+         `Loftq::show`, and patch the model with `Loftq::patch`"
+    )]
+    NeedsDense {
+        /// The initialisation asked for.
+        init: Init,
+    },
+    /// The start has nothing to do with weights as they were.
+    #[error(
+        "the initialisation is {init}, and weights as they were are looked at for loftq alone: set `with_init(Init::Loftq)`, or call `with_lora`"
+    )]
+    NotLoftq {
+        /// The initialisation asked for.
+        init: Init,
+    },
+    /// Weights that were not shown as they were.
+    #[error(
+        "{} were not shown as they were: give the weight of each to `Loftq::show`, or exclude it",
+        burn_lora_text::listed(layers)
+    )]
+    NotShown {
+        /// The layers.
+        layers: Vec<String>,
+    },
+    /// A weight in PyTorch's layout, of which there are no blocks.
+    #[error(
+        "`{layer}` holds its weight [d_out, d_in], and blocks are held of [d_in, d_out] alone: show the weight with `Loftq::show`"
+    )]
+    LoftqLayout {
+        /// The layer.
+        layer: String,
+    },
+    /// The start has nothing to do with what goes into the layers.
+    #[error(
+        "the initialisation is {init}, and what goes into layers is looked at for eva alone: set `with_init(Init::Eva)`, or call `with_lora`"
+    )]
+    NotEva {
+        /// The initialisation asked for.
+        init: Init,
+    },
+    /// A setting of EVA is out of range.
+    #[error("eva.{key} is {value}, which is outside {range}")]
+    Eva {
+        /// Which.
+        key: &'static str,
+        /// Its value.
+        value: f64,
+        /// What is allowed.
+        range: &'static str,
+    },
+    /// Nothing, or too little, went into layers.
+    #[error(
+        "{} saw no input, or fewer rows of it than directions are looked for: give more batches, call the layer by `lora_forward`, or \
+         exclude it",
+        burn_lora_text::listed(layers)
+    )]
+    Unseen {
+        /// The layers.
+        layers: Vec<String>,
+    },
+    /// What goes into a layer has no directions.
+    #[error(
+        "what goes into `{layer}` is not finite: check the batches that the model reads, and its weights"
+    )]
+    InputNotFinite {
+        /// The layer.
+        layer: String,
     },
     /// The adapter is on the model already.
     #[error(
@@ -343,6 +422,8 @@ pub enum Role {
     AlphaPattern,
     /// In the tokens whose rows are trained.
     Tokens,
+    /// In the parameters that are adapted by themselves.
+    Parameter,
 }
 
 impl Display for Role {
@@ -356,6 +437,7 @@ impl Display for Role {
             Self::RankPattern => "rank_pattern",
             Self::AlphaPattern => "alpha_pattern",
             Self::Tokens => "trainable_token_indices",
+            Self::Parameter => "target_parameters",
         })
     }
 }
@@ -516,6 +598,16 @@ pub enum TargetProblem {
         table: String,
         /// What trains it, too.
         other: &'static str,
+    },
+    /// A name of a parameter names one that is not adapted by itself.
+    #[error("target_parameters `{entry}` names `{path}`, but {reason}")]
+    NoParameter {
+        /// The entry.
+        entry: String,
+        /// The parameter that it names.
+        path: String,
+        /// Why it is not adapted.
+        reason: String,
     },
     /// A number of a layer matches nothing.
     #[error("layers_to_transform has {index}, but {}", existing_layers(existing, example.as_deref()))]

@@ -44,7 +44,9 @@
 //! (`Pissa` and `PissaNiter`, arXiv 2404.02948; `Olora`, arXiv 2406.01775). The latter do not write to the base: what
 //! they took out of it is kept with the factors, unloading gives the base back bit for bit, and such an adapter is saved
 //! as plain LoRA of twice the rank for the base as it is. Their decompositions run on one thread of the host when the
-//! model is patched: an exact one takes time with the cube of the width.
+//! model is patched: an exact one takes time with the cube of the width. `Eva` starts along what goes into the layers, which
+//! the model has to be shown first: see [`Eva`](crate::Eva); [`Loftq`](crate::Loftq) at what weights lost in the format that
+//! they are held in.
 //!
 //! # When which path is taken
 //!

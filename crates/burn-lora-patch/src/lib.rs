@@ -27,6 +27,8 @@
 //! - [`guide`]: from choosing layers to resuming a run; what moves, what is saved, what is refused.
 //! - [`LoraModule`]: everything as methods of a model.
 //! - [`LoraConfig`], [`Targets`]: what to adapt, and how; an entry that picks nothing is an error.
+//! - [`Eva`]: a start from what goes into the layers, which the model is shown first.
+//! - [`Loftq`]: a start from what weights lost in the format that they are held in.
 //! - [`PatchReport`]: what was picked and what it costs.
 //! - [`peft`]: adapter directories as Hugging Face PEFT reads and writes them.
 //! - [`combine`]: several adapters as one, or one of a smaller rank.
@@ -39,10 +41,12 @@
 pub mod combine;
 mod config;
 mod error;
+mod eva;
 mod group;
 mod groups;
 pub mod guide;
 mod layout;
+mod loftq;
 mod module;
 mod patch;
 mod path;
@@ -64,8 +68,10 @@ pub mod train;
 pub use combine::{Combination, CombineOptions, combine_adapters};
 pub use config::{Bias, LoraConfig, TaskType};
 pub use error::{KeyProblem, PatchError, Role, TargetProblem};
+pub use eva::{Eva, EvaConfig};
 pub use group::trainable_group;
 pub use layout::{Layout, LinearTypes};
+pub use loftq::Loftq;
 pub use module::LoraModule;
 pub use patch::{patch, plan};
 pub use peft::LoadOptions;

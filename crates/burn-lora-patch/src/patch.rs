@@ -48,26 +48,19 @@ use crate::select::{Selection, Unmatched, select};
 ///
 /// # Errors
 ///
-/// Whatever does not fit, all at once for targets; the model is then as it was.
+/// Whatever does not fit, all at once for targets; the model is then as it was. An initialisation that starts from what goes
+/// into layers, or from weights as they were, for which [`Eva`](crate::Eva) and [`Loftq`](crate::Loftq) patch.
 pub fn patch<M: Module>(model: &mut M, config: &LoraConfig) -> Result<PatchReport, PatchError> {
     let plan = Plan::with_weights(model, config, Unmatched::Refused)?;
+    if config.adapter.init.needs_inputs() {
+        return Err(PatchError::NeedsInputs { init: config.adapter.init });
+    }
+    if config.adapter.init.needs_dense() {
+        return Err(PatchError::NeedsDense { init: config.adapter.init });
+    }
     let made = PeftConfig::new(config);
-    let mut sets = plan.sets(model, &made, |linear, weight| {
-        let (seed, settings) = (layer_seed(config.seed, &linear.path), plan.settings(linear));
-        match &linear.kernel {
-            Some(kernel) => Adapter::init_convolution(&config.name, settings, weight, kernel, seed),
-            None if plan.is_tied(linear) => {
-                Adapter::init_tied_embedding(&config.name, settings, weight, seed)
-            }
-            None if linear.table => Adapter::init_embedding(&config.name, settings, weight, seed),
-            None => Adapter::init(&config.name, settings, weight, seed),
-        }
-    })?;
-    sets.extend(plan.token_sets(model, &made, |layer, tokens, weight| match layer.table {
-        true => Adapter::tokens(&config.name, tokens, weight),
-        false => Adapter::head_tokens(&config.name, tokens, weight),
-    })?);
-    *model = add_sets(plan.frozen(model), sets);
+    *model =
+        plan.attached(model, config, &made, |linear, weight| plan.fresh(config, linear, weight))?;
     Ok(plan.report)
 }
 
@@ -94,7 +87,7 @@ impl Plan {
         unmatched: Unmatched,
     ) -> Result<Self, PatchError> {
         config.adapter.validate().map_err(|problems| PatchError::Settings { problems })?;
-        let scan = Scan::with_types(model, &config.linear_types);
+        let mut scan = Scan::with_types(model, &config.linear_types);
         let sets = sets_by_layer(model);
         check_room(&sets, &scan, config)?;
         let selection = select(&scan, config, unmatched)
@@ -109,6 +102,8 @@ impl Plan {
         }
         check_formats(&scan, &selection)?;
         check_settings(&scan, &selection)?;
+        // Where the adapter's files have its parameters: beside those of no other adapter.
+        scan.wrap(|layer| selection.settings.contains_key(layer));
         let report = report(&scan, &selection, config);
         Ok(Self { scan, selection, report })
     }
@@ -129,6 +124,44 @@ impl Plan {
         }
         lazy.for_each(|weight| drop(weight.base()));
         Self::new(model, config, unmatched)
+    }
+
+    /// A fresh adapter of one layer, as the configuration says.
+    pub(crate) fn fresh(
+        &self,
+        config: &LoraConfig,
+        linear: &LinearLayer,
+        weight: &Param<Tensor<2>>,
+    ) -> Result<Adapter, LoraError> {
+        let (seed, settings) = (layer_seed(config.seed, &linear.path), self.settings(linear));
+        match (&linear.kernel, linear.stack()) {
+            (Some(kernel), _) => {
+                Adapter::init_convolution(&config.name, settings, weight, kernel, seed)
+            }
+            (None, Some(stack)) => Adapter::init_stack(&config.name, settings, weight, stack, seed),
+            _ if self.is_tied(linear) => {
+                Adapter::init_tied_embedding(&config.name, settings, weight, seed)
+            }
+            _ if linear.table => Adapter::init_embedding(&config.name, settings, weight, seed),
+            _ => Adapter::init(&config.name, settings, weight, seed),
+        }
+    }
+
+    /// A clone of the model, frozen but for what the plan trains, with an adapter on each layer that gets one and fresh
+    /// rows on each table of which rows are trained.
+    pub(crate) fn attached<M: Module>(
+        &self,
+        model: &M,
+        config: &LoraConfig,
+        made: &PeftConfig,
+        adapter: impl FnMut(&LinearLayer, &Param<Tensor<2>>) -> Result<Adapter, LoraError>,
+    ) -> Result<M, PatchError> {
+        let mut sets = self.sets(model, made, adapter)?;
+        sets.extend(self.token_sets(model, made, |layer, tokens, weight| match layer.table {
+            true => Adapter::tokens(&config.name, tokens, weight),
+            false => Adapter::head_tokens(&config.name, tokens, weight),
+        })?);
+        Ok(add_sets(self.frozen(model), sets))
     }
 
     /// A clone of the model in which exactly what the plan trains requires gradients, and what forward
@@ -163,10 +196,27 @@ impl Plan {
         for (layer, weight) in weights(model, &layers) {
             let linear = layers[&layer];
             let turned = linear.layout == Layout::OutIn;
-            let weight = of_matrix(weight, turned);
+            let parameter = linear.parameter.as_ref().filter(|parameter| parameter.is_stack);
+            let weight = match parameter {
+                Some(parameter) => {
+                    let lies = weight.base().detach();
+                    let apart = [parameter.stack.count, linear.d_in, linear.d_out];
+                    let apart = match turned {
+                        true => [apart[0], apart[2], apart[1]],
+                        false => apart,
+                    };
+                    let lies = Param::initialized(ParamId::new(), lies.reshape(apart));
+                    parameter.stack.param::<3>(&lies)
+                }
+                None => of_matrix(weight, turned),
+            };
             let adapter = adapter(linear, &weight)
                 .map_err(|source| PatchError::Adapter { layer: layer.clone(), source })?;
-            let set = Adapters::single(adapter.with_note(note.clone())).with_turned(turned);
+            let set = Adapters::single(adapter.with_note(note.clone()));
+            let set = match parameter {
+                Some(parameter) => set.with_stack(parameter.stack),
+                None => set.with_turned(turned),
+            };
             sets.insert(layer, set);
         }
         Ok(sets)
@@ -285,6 +335,7 @@ fn check_settings(scan: &Scan, selection: &Selection) -> Result<(), PatchError> 
         let fits = fits.and_then(|()| match linear.kernel {
             Some(_) => settings.of_convolution().map(drop),
             None if linear.table => settings.of_embedding().map(drop),
+            None if linear.parameter.is_some() => settings.of_parameter().map(drop),
             None => settings.fits(linear.d_in, linear.d_out),
         });
         if let Err(source) = fits {
@@ -390,6 +441,7 @@ fn report(scan: &Scan, selection: &Selection, config: &LoraConfig) -> PatchRepor
                 table: linear.table,
                 kernel: linear.kernel.clone(),
                 tied: selection.tied.as_ref() == Some(&linear.path),
+                parameter: linear.parameter.clone(),
                 status: status.clone(),
                 rank,
                 scale,

@@ -62,6 +62,11 @@ pub(crate) fn parent(path: &str) -> &str {
     path.rsplit_once('.').map_or("", |(parent, _)| parent)
 }
 
+/// The layer that a weight is of: the module that holds it, or, of a parameter of another name, the parameter itself.
+pub(crate) fn layer_of(weight: &str) -> &str {
+    if last_segment(weight) == "weight" { parent(weight) } else { weight }
+}
+
 /// The last segment of a path.
 pub(crate) fn last_segment(path: &str) -> &str {
     path.rsplit_once('.').map_or(path, |(_, last)| last)

@@ -8,7 +8,7 @@ use burn_lora::{Kernel, Method, Sizes};
 use burn_lora_text::{grouped, part};
 
 use crate::error::Role;
-use crate::scan::sizes_of;
+use crate::scan::{Parameter, sizes_of};
 
 /// What was picked, what it costs, and what should be looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +28,7 @@ pub struct PatchReport {
     pub(crate) warnings: Vec<String>,
 }
 
-/// One linear layer of the model, or an embedding or a convolution that is targeted.
+/// One linear layer of the model, or an embedding, a convolution or a parameter by itself that is targeted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerReport {
     /// The layer's path.
@@ -43,6 +43,8 @@ pub struct LayerReport {
     pub kernel: Option<Kernel>,
     /// Whether it is a table whose adapter is the head's, too (`ensure_weight_tying`).
     pub tied: bool,
+    /// Of a parameter that is no layer's weight: how it lies; `d_in` and `d_out` are those of one of its matrices.
+    pub parameter: Option<Parameter>,
     /// What became of it.
     pub status: LayerStatus,
     /// The rank of its adapter; 0 without one.
@@ -56,9 +58,9 @@ pub struct LayerReport {
 }
 
 impl LayerReport {
-    /// Whether it is a linear layer, and no embedding and no convolution.
+    /// Whether it is a linear layer, and no embedding, no convolution and no parameter by itself.
     pub fn is_linear(&self) -> bool {
-        !self.table && self.kernel.is_none()
+        !self.table && self.kernel.is_none() && self.parameter.is_none()
     }
 
     /// The groups that its adapter deals the rank out to: those of a convolution.
@@ -68,7 +70,8 @@ impl LayerReport {
 
     /// The sizes of its adapter.
     pub(crate) fn sizes(&self) -> Sizes {
-        sizes_of(self.kernel.as_ref(), [self.d_in, self.d_out], self.rank)
+        let stack = self.parameter.as_ref().map(|parameter| parameter.stack);
+        sizes_of(self.kernel.as_ref(), stack, [self.d_in, self.d_out], self.rank)
     }
 }
 
@@ -303,9 +306,12 @@ impl fmt::Display for PatchReport {
         }
         let tables = self.with_adapter().filter(|layer| layer.table).count();
         let convolutions = self.with_adapter().filter(|layer| layer.kernel.is_some()).count();
-        let linears = self.adapted() - tables - convolutions;
+        let parameters = self.with_adapter().filter(|layer| layer.parameter.is_some()).count();
+        let linears = self.adapted() - tables - convolutions - parameters;
         write!(f, "adapted: {linears} of {} linears", self.linears())?;
-        for (count, what) in [(tables, "embedding"), (convolutions, "convolution")] {
+        for (count, what) in
+            [(tables, "embedding"), (convolutions, "convolution"), (parameters, "parameter")]
+        {
             match count {
                 0 => {}
                 1 => write!(f, ", 1 {what}")?,
@@ -333,6 +339,7 @@ mod tests {
             table: false,
             kernel: None,
             tied: false,
+            parameter: None,
             status,
             rank: 4,
             scale: 2.0,

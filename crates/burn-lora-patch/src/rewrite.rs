@@ -15,7 +15,7 @@ use burn_lora::{Adapter, Adapters, FrozenWeight, attach_sets, detach, sets};
 use crate::LoadOptions;
 use crate::config::TaskType;
 use crate::error::PatchError;
-use crate::path::{Trail, follow_trail, join, normalized, parent};
+use crate::path::{Trail, follow_trail, join, layer_of, normalized};
 use crate::peft::PeftConfig;
 use crate::scan::Scan;
 
@@ -347,7 +347,7 @@ pub(crate) fn names(sets: &BTreeMap<String, Adapters>) -> Vec<String> {
 pub(crate) fn sets_by_layer<M: Module>(model: &M) -> BTreeMap<String, Adapters> {
     sets(model)
         .into_iter()
-        .map(|(weight, set)| (parent(&normalized(&weight)).to_owned(), set))
+        .map(|(weight, set)| (layer_of(&normalized(&weight)).to_owned(), set))
         .collect()
 }
 
@@ -406,7 +406,7 @@ pub(crate) fn weights<M: Module, T>(
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let any: &dyn Any = param;
-            if let Some(layer) = layer_of(&self.trail, self.layers) {
+            if let Some(layer) = layer_at(&self.trail, self.layers) {
                 let weight = match any.downcast_ref::<Param<Tensor<2>>>() {
                     Some(weight) => weight.clone(),
                     None => {
@@ -424,15 +424,15 @@ pub(crate) fn weights<M: Module, T>(
 }
 
 /// The layer whose weight the traversal stands at, if it is one of those asked about.
-fn layer_of<T>(trail: &Trail, layers: &BTreeMap<String, T>) -> Option<String> {
+fn layer_at<T>(trail: &Trail, layers: &BTreeMap<String, T>) -> Option<String> {
     let path = trail.path();
-    let layer = parent(&path);
-    (join(layer, "weight") == path && layers.contains_key(layer)).then(|| layer.to_owned())
+    let layer = layer_of(&path);
+    layers.contains_key(layer).then(|| layer.to_owned())
 }
 
 /// Replaces the weights of layers by what `value` makes of each; identity, trainability and layout of the parameters
 /// stay. After an error the rest is left alone.
-fn put_bases<M: Module, T>(
+pub(crate) fn put_bases<M: Module, T>(
     model: M,
     replaced: BTreeMap<String, T>,
     value: impl Fn(&str, Tensor<2>, T) -> Result<Tensor<2>, PatchError>,
@@ -450,7 +450,7 @@ fn put_bases<M: Module, T>(
             if self.failed.is_some() {
                 return param;
             }
-            let Some(layer) = layer_of(&self.trail, &self.replaced) else { return param };
+            let Some(layer) = layer_at(&self.trail, &self.replaced) else { return param };
             let base = FrozenWeight::flattened(param.base()).into_tensor();
             let Some(of_layer) = self.replaced.remove(&layer) else { return param };
             let new = match (self.value)(&layer, base, of_layer) {
@@ -495,9 +495,5 @@ pub(crate) fn add_sets<M: Module>(model: M, added: BTreeMap<String, Adapters>) -
 
 /// Hangs every set on the weight of its layer. The model must carry none.
 pub(crate) fn attach_to_layers<M: Module>(model: M, mut sets: BTreeMap<String, Adapters>) -> M {
-    attach_sets(model, |path| {
-        let path = normalized(path);
-        let layer = parent(&path);
-        if join(layer, "weight") == path { sets.remove(layer) } else { None }
-    })
+    attach_sets(model, |path| sets.remove(layer_of(&normalized(path))))
 }

@@ -10,6 +10,9 @@
 //! `Conv2d` and `Conv3d`, whose kernel is a matrix that lies `[d_out, d_in]`. How many groups it has no visitor is shown
 //! (`groups.rs`).
 //!
+//! So is any other parameter of two or three dimensions, where it is named as one ([`Parameter`]): the matrices of a layer's
+//! experts, or one that a module multiplies with by itself.
+//!
 //! ```
 //! use burn::nn::transformer::TransformerEncoderConfig;
 //! use burn_lora_patch::Scan;
@@ -29,11 +32,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor};
-use burn_lora::{FactorPath, Kernel, Sizes};
+use burn_lora::{FactorPath, Kernel, Sizes, Stack};
 
 use crate::groups::groups;
 use crate::layout::{Layout, LinearTypes, layout};
-use crate::path::{Trail, join, last_segment, parent};
+use crate::path::{Trail, join, last_segment, layer_of, parent};
 
 /// The name that Burn's own embedding has.
 const EMBEDDING: &str = "Embedding";
@@ -44,11 +47,13 @@ const CONVOLUTIONS: [(&str, usize); 3] = [("Conv1d", 3), ("Conv2d", 4), ("Conv3d
 /// Everything about a model that patching needs, in the order of traversal.
 #[derive(Debug, Clone, Default)]
 pub struct Scan {
-    /// Linear layers, then the tables of embeddings, and then convolutions.
+    /// Linear layers, then the tables of embeddings, then convolutions, and then parameters that are no layer's.
     layers: Vec<LinearLayer>,
     linears: usize,
     /// Where the convolutions begin.
     tables_end: usize,
+    /// Where the parameters begin.
+    convolutions_end: usize,
     params: Vec<ParamInfo>,
     foreign: Vec<(String, String)>,
     kinds: BTreeMap<String, ModuleKind>,
@@ -76,6 +81,23 @@ pub struct LinearLayer {
     pub table: bool,
     /// Of a convolution: what its kernel is like.
     pub kernel: Option<Kernel>,
+    /// Of a parameter that is no layer's weight: how it lies, and where its adapter's files have it.
+    pub parameter: Option<Parameter>,
+}
+
+/// A parameter of two or three dimensions that is no layer's weight, such as the matrices of a layer's experts,
+/// `[experts, d_in, d_out]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its path.
+    pub path: String,
+    /// How many matrices it is, and how each lies.
+    pub stack: Stack,
+    /// Whether it has three dimensions.
+    pub is_stack: bool,
+    /// How many adapted parameters of the same module come after it: PEFT wraps a module once for each, the first one
+    /// innermost.
+    pub(crate) wrapped: usize,
 }
 
 impl LinearLayer {
@@ -88,25 +110,46 @@ impl LinearLayer {
     ) -> Self {
         let dtype = weight.is_initialized().then(|| weight.dtype());
         let device = weight.lazy_device();
-        Self { path, d_in, d_out, layout, dtype, device, table: false, kernel: None }
+        let (table, kernel, parameter) = (false, None, None);
+        Self { path, d_in, d_out, layout, dtype, device, table, kernel, parameter }
     }
 
-    /// Whether it is a linear layer, and no embedding and no convolution.
+    /// Whether it is a linear layer, and no embedding, no convolution and no parameter by itself.
     pub fn is_linear(&self) -> bool {
-        !self.table && self.kernel.is_none()
+        !self.table && self.kernel.is_none() && self.parameter.is_none()
+    }
+
+    /// The path of its weight.
+    pub fn weight_path(&self) -> String {
+        match &self.parameter {
+            Some(parameter) => parameter.path.clone(),
+            None => join(&self.path, "weight"),
+        }
     }
 
     /// The sizes of an adapter of that rank.
     pub(crate) fn sizes(&self, rank: usize) -> Sizes {
-        sizes_of(self.kernel.as_ref(), [self.d_in, self.d_out], rank)
+        sizes_of(self.kernel.as_ref(), self.stack(), [self.d_in, self.d_out], rank)
+    }
+
+    /// How matrices lie in it, where it is a parameter by itself.
+    pub(crate) fn stack(&self) -> Option<Stack> {
+        self.parameter.as_ref().map(|parameter| parameter.stack)
     }
 }
 
-/// The sizes of an adapter of that rank on a layer, which is a convolution where it has a kernel.
-pub(crate) fn sizes_of(kernel: Option<&Kernel>, [d_in, d_out]: [usize; 2], rank: usize) -> Sizes {
-    match kernel {
-        Some(kernel) => kernel.sizes([d_in, d_out], rank),
-        None => Sizes { d_in, d_out, rank, groups: 1 },
+/// The sizes of an adapter of that rank on a layer, which is a convolution where it has a kernel, and a parameter where
+/// matrices lie in it.
+pub(crate) fn sizes_of(
+    kernel: Option<&Kernel>,
+    stack: Option<Stack>,
+    [d_in, d_out]: [usize; 2],
+    rank: usize,
+) -> Sizes {
+    match (kernel, stack) {
+        (Some(kernel), _) => kernel.sizes([d_in, d_out], rank),
+        (None, Some(stack)) => stack.sizes([d_in, d_out], rank),
+        (None, None) => Sizes { d_in, d_out, rank, groups: 1 },
     }
 }
 
@@ -131,6 +174,8 @@ pub struct ParamInfo {
     pub of_table: bool,
     /// Of a factor: the kernel of its layer, where that is a convolution.
     pub kernel: Option<Kernel>,
+    /// Of a factor: the parameter that it hangs on, where that is no layer's weight.
+    pub parameter: Option<Parameter>,
 }
 
 /// What a float parameter is to patching.
@@ -190,9 +235,10 @@ impl Scan {
     pub fn with_types<M: Module>(model: &M, types: &LinearTypes) -> Self {
         let mut visitor = Visitor { state: state(model), ..Visitor::default() };
         model.visit(&mut visitor);
-        let Visitor { mut scan, weights, kernels, .. } = visitor;
+        let Visitor { mut scan, weights, kernels, matrices, .. } = visitor;
         scan.find_linears(weights, types);
         scan.find_convolutions(model, kernels);
+        scan.find_parameters(matrices, types);
         scan.find_adapted();
         scan.kinds = kinds(&scan);
         scan
@@ -240,6 +286,7 @@ impl Scan {
 
     /// The convolutions, whose weights stand at these places among the parameters.
     fn find_convolutions<M: Module>(&mut self, model: &M, kernels: Vec<Weight>) {
+        self.convolutions_end = self.layers.len() + kernels.len();
         if kernels.is_empty() {
             return;
         }
@@ -256,7 +303,69 @@ impl Scan {
                 device,
                 table: false,
                 kernel: Some(kernel),
+                parameter: None,
             });
+        }
+    }
+
+    /// The parameters of two and three dimensions that are no layer's weight, of those at these places.
+    fn find_parameters(&mut self, matrices: Vec<Weight>, types: &LinearTypes) {
+        let weights: BTreeSet<String> = self.layers.iter().map(LinearLayer::weight_path).collect();
+        for Weight { at, dtype, device } in matrices {
+            let ParamInfo { path, shape, container, .. } = &self.params[at];
+            if weights.contains(path) {
+                continue;
+            }
+            let layout = types.get(container).copied().unwrap_or(Layout::InOut);
+            let (count, rows, columns, is_stack) = match shape.as_slice() {
+                [rows, columns] => (1, *rows, *columns, false),
+                [count, rows, columns] => (*count, *rows, *columns, true),
+                _ => continue,
+            };
+            let turned = layout == Layout::OutIn;
+            let (d_in, d_out) = if turned { (columns, rows) } else { (rows, columns) };
+            let stack = Stack::new(count, turned);
+            let parameter = Parameter { path: path.clone(), stack, is_stack, wrapped: 0 };
+            self.layers.push(LinearLayer {
+                path: layer_of(path).to_owned(),
+                d_in,
+                d_out,
+                layout,
+                dtype,
+                device,
+                table: false,
+                kernel: None,
+                parameter: Some(parameter),
+            });
+        }
+    }
+
+    /// Notes of the parameters for which `adapted` holds how deep PEFT has them.
+    pub(crate) fn wrap(&mut self, adapted: impl Fn(&str) -> bool) {
+        let mut after: BTreeMap<String, usize> = BTreeMap::new();
+        for layer in self.layers.iter_mut().rev() {
+            let adapted = adapted(&layer.path);
+            let Some(parameter) = layer.parameter.as_mut().filter(|_| adapted) else { continue };
+            let of_module = after.entry(parent(&parameter.path).to_owned()).or_default();
+            parameter.wrapped = *of_module;
+            *of_module += 1;
+        }
+        let parameters: BTreeMap<&str, &Parameter> = self
+            .parameters()
+            .iter()
+            .filter_map(|it| Some((it.path.as_str(), it.parameter.as_ref()?)))
+            .collect();
+        let of_factors: Vec<(usize, Parameter)> = self
+            .params
+            .iter()
+            .enumerate()
+            .filter_map(|(at, param)| {
+                let weight = FactorPath::parse(&param.path)?.weight;
+                Some((at, (*parameters.get(layer_of(weight))?).clone()))
+            })
+            .collect();
+        for (at, parameter) in of_factors {
+            self.params[at].parameter = Some(parameter);
         }
     }
 
@@ -264,7 +373,7 @@ impl Scan {
     fn find_adapted(&mut self) {
         let factors = self.params.iter().filter(|param| param.role == ParamRole::Factor);
         let weights = factors.filter_map(|param| Some(FactorPath::parse(&param.path)?.weight));
-        let layers: BTreeSet<String> = weights.map(|weight| parent(weight).to_owned()).collect();
+        let layers: BTreeSet<String> = weights.map(|weight| layer_of(weight).to_owned()).collect();
         let tables: BTreeSet<String> = self.tables().iter().map(|it| it.path.clone()).collect();
         let kernels: BTreeMap<String, Option<Kernel>> =
             self.convolutions().iter().map(|it| (it.path.clone(), it.kernel.clone())).collect();
@@ -274,6 +383,7 @@ impl Scan {
             param.of_table = weight.is_some_and(|weight| tables.contains(parent(weight)));
             param.kernel = weight.and_then(|weight| kernels.get(parent(weight))?.clone());
         }
+        self.wrap(|layer| layers.contains(layer));
     }
 
     /// The linear layers.
@@ -288,10 +398,15 @@ impl Scan {
 
     /// The convolutions.
     pub fn convolutions(&self) -> &[LinearLayer] {
-        &self.layers[self.tables_end..]
+        &self.layers[self.tables_end..self.convolutions_end]
     }
 
-    /// All layers that can be adapted: the linear layers, then the tables, and then the convolutions.
+    /// The parameters of two and three dimensions that are no layer's weight.
+    pub fn parameters(&self) -> &[LinearLayer] {
+        &self.layers[self.convolutions_end..]
+    }
+
+    /// All that can be adapted: the linear layers, then the tables, the convolutions, and then the parameters.
     pub(crate) fn layers(&self) -> &[LinearLayer] {
         &self.layers
     }
@@ -418,6 +533,8 @@ struct Visitor {
     weights: Vec<(usize, Param<Tensor<2>>)>,
     /// The weights of convolutions.
     kernels: Vec<Weight>,
+    /// The parameters of the base of two or three dimensions.
+    matrices: Vec<Weight>,
     scan: Scan,
 }
 
@@ -495,6 +612,11 @@ impl ModuleVisitor for Visitor {
             let dtype = param.is_initialized().then(|| param.dtype());
             self.kernels.push(Weight { at, dtype, device });
         }
+        if role == ParamRole::Base && (D == 2 || D == 3) {
+            let (at, device) = (self.scan.params.len(), param.lazy_device());
+            let dtype = param.is_initialized().then(|| param.dtype());
+            self.matrices.push(Weight { at, dtype, device });
+        }
         let info = ParamInfo {
             path,
             shape,
@@ -505,6 +627,7 @@ impl ModuleVisitor for Visitor {
             adapted: false,
             of_table: false,
             kernel: None,
+            parameter: None,
         };
         self.scan.params.push(info);
     }

@@ -70,6 +70,7 @@ pub(crate) fn select(
         return Err(selector.problems);
     }
     let layers = selector.linears(&entries, excluded, &index);
+    selector.parameters();
     selector.layers(&layers, &index);
     if let Some(settings) = settings {
         selector.patterns(&settings);
@@ -250,6 +251,8 @@ impl<'a> Selector<'a> {
                 Err(error) => self.problems.push(bad_pattern(Role::Exclude, text, error)),
             }
         }
+        // A parameter by itself is no module.
+        let layers = || scan.layers().iter().filter(|layer| layer.parameter.is_none());
         // The name of a module stands for all that is in it.
         let names = |entry: &Entry<'_>, path: &str| match entry {
             Entry::Name(name) => {
@@ -259,17 +262,14 @@ impl<'a> Selector<'a> {
             entry => entry.matches(path, config),
         };
         for entry in &entries {
-            let count = scan.layers().iter().filter(|l| names(entry, &l.path)).count();
+            let count = layers().filter(|layer| names(entry, &layer.path)).count();
             self.matched(Role::Exclude, entry.text(), count);
             if count == 0 {
                 self.unpicked.push(unpicked::no_linear(scan, config, Role::Exclude, entry));
             }
         }
         let by = |path: &str| entries.iter().find(|entry| names(entry, path));
-        scan.layers()
-            .iter()
-            .map(|layer| by(&layer.path).map(|entry| entry.text().to_owned()))
-            .collect()
+        layers().map(|layer| by(&layer.path).map(|entry| entry.text().to_owned())).collect()
     }
 
     fn layer_index(&mut self) -> LayerIndex {
@@ -287,7 +287,9 @@ impl<'a> Selector<'a> {
         match &self.config.targets {
             Targets::AllLinear => vec![Entry::All],
             Targets::Names(names) if names.is_empty() => {
-                self.problems.push(TargetProblem::Empty);
+                if self.config.target_parameters.is_empty() {
+                    self.problems.push(TargetProblem::Empty);
+                }
                 Vec::new()
             }
             Targets::Names(names) => {
@@ -422,6 +424,33 @@ impl<'a> Selector<'a> {
             }
         }
         layers_seen
+    }
+
+    /// Decides on every parameter that is no layer's weight; they come after the layers.
+    fn parameters(&mut self) {
+        let (scan, config) = (self.scan, self.config);
+        let mut counts = vec![0; config.target_parameters.len()];
+        for layer in scan.parameters() {
+            let weight = layer.weight_path();
+            let mut status = LayerStatus::NotTargeted;
+            for (entry, count) in config.target_parameters.iter().zip(&mut counts) {
+                if !is_named(&weight, entry) {
+                    continue;
+                }
+                status = match self.selection.saved_params.contains(&weight) {
+                    true => LayerStatus::TrainedWhole,
+                    false => LayerStatus::Adapted,
+                };
+                *count += usize::from(status == LayerStatus::Adapted);
+            }
+            self.selection.statuses.push(status);
+        }
+        for (entry, count) in config.target_parameters.iter().zip(counts) {
+            self.matched(Role::Parameter, entry.as_str(), count);
+            if count == 0 {
+                self.unpicked.push(unpicked::parameter(scan, entry, &self.selection.saved_params));
+            }
+        }
     }
 
     /// Whether a layer that is no linear is one that this kind of adapter adapts.
@@ -610,7 +639,11 @@ impl<'a> Selector<'a> {
         if !self.selection.statuses.contains(&LayerStatus::Adapted) {
             // What each entry lacks says more than that none is left.
             return Err(match self.unpicked.is_empty() {
-                true => vec![unpicked::nothing_left(&self.selection.statuses)],
+                true => {
+                    let parameters = self.scan.parameters().len();
+                    let layers = self.selection.statuses.len() - parameters;
+                    vec![unpicked::nothing_left(&self.selection.statuses[..layers])]
+                }
                 false => self.unpicked,
             });
         }

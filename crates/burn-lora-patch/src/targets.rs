@@ -62,6 +62,11 @@ impl Targets {
         Self::Names(names.into_iter().map(Into::into).collect())
     }
 
+    /// No targets, beside parameters that are adapted by themselves; `"none"` in files.
+    pub fn none() -> Self {
+        Self::Names(Vec::new())
+    }
+
     /// Targets by a regular expression, which must match a whole path.
     pub fn regex(pattern: impl Into<String>) -> Self {
         Self::Regex(pattern.into())
@@ -102,6 +107,9 @@ impl From<String> for Targets {
         word.as_str().into()
     }
 }
+
+/// The word for no targets.
+const NONE: &str = "none";
 
 /// [`Targets`] in the forms that they have in a file.
 ///
@@ -157,6 +165,7 @@ impl TryFrom<TargetsForm> for Targets {
     fn try_from(form: TargetsForm) -> Result<Self, TargetsError> {
         match form {
             TargetsForm::Word(word) if word.eq_ignore_ascii_case(ALL_LINEAR) => Ok(Self::AllLinear),
+            TargetsForm::Word(word) if word == NONE => Ok(Self::none()),
             TargetsForm::Word(word) => Err(TargetsError::Word(word)),
             TargetsForm::Names(names) if names.is_empty() => Err(TargetsError::Empty),
             TargetsForm::Names(names) => Ok(Self::Names(names)),
@@ -172,6 +181,7 @@ impl From<Targets> for TargetsForm {
     fn from(targets: Targets) -> Self {
         match targets {
             Targets::AllLinear => Self::Word(ALL_LINEAR.to_owned()),
+            Targets::Names(names) if names.is_empty() => Self::Word(NONE.to_owned()),
             Targets::Names(names) => Self::Names(names),
             Targets::Regex(pattern) => Self::Pattern([(REGEX.to_owned(), pattern)].into()),
         }
@@ -362,6 +372,12 @@ mod tests {
         assert_eq!(Targets::from("All-Linear".to_owned()), Targets::AllLinear);
         let read: Targets = serde_json::from_str(r#"{"regex": "a.*"}"#).unwrap();
         assert_eq!(read, Targets::regex("a.*"));
+    }
+
+    #[test]
+    fn no_targets_are_a_word_of_their_own() {
+        assert_eq!(serde_json::to_string(&Targets::none()).unwrap(), r#""none""#);
+        assert_eq!(serde_json::from_str::<Targets>(r#""none""#).unwrap(), Targets::none());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use burn_lora_models::tokenizer::Tokenizer;
+use burn_lora_models::weights::TensorSpec;
 use burn_lora_models::{
     Architecture, ClassifierConfig, LoadReport, ModelConfig, ModelError, SequenceClassifierConfig,
     Storage, WeightDtype,
@@ -182,6 +183,21 @@ impl<M: TrainableModel> Base<M> {
             ModelSource::Random(_) => M::outline(&shape, at),
         };
         outline.map_err(|error| with_classes(error, config))
+    }
+
+    /// Shows every tensor of its files, one in memory at a time ([`Model::each_tensor`](burn_lora_models::Model::each_tensor)).
+    pub fn each_tensor(
+        &self,
+        config: &RunConfig,
+        device: &Device,
+        show: &mut dyn FnMut(&TensorSpec, Vec<f32>) -> bool,
+        observer: &Observer,
+    ) -> Result<(), TrainError> {
+        let (shape, at) = (self.shape(config), Storage { device, dtype: config.model.held() });
+        let progress = &mut |done, total| observer.progress(done, total);
+        M::each_tensor(&shape, &self.place, at, show, progress)
+            .map(drop)
+            .map_err(|error| with_classes(error, config))
     }
 
     /// The model, with the head that its task needs.

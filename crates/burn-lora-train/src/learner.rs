@@ -44,6 +44,9 @@ pub trait Batch: Clone + Send + Sync + 'static {
     /// Its size, padding included.
     fn shape(&self) -> BatchShape;
 
+    /// Which of its tokens, row by row with padding, a start that follows from what goes into layers looks at.
+    fn looked_at(&self) -> Vec<bool>;
+
     /// The number of targets.
     fn targets(&self) -> usize {
         self.target_ids().len()

@@ -105,6 +105,10 @@ mod tests {
             vec![0; self.0]
         }
 
+        fn looked_at(&self) -> Vec<bool> {
+            vec![true]
+        }
+
         fn tokens(&self) -> usize {
             self.0
         }

@@ -4,6 +4,7 @@
 
 mod kind;
 mod read;
+mod start;
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use burn::tensor::Device;
 use burn_lora_models::LoadReport;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::peft::PeftConfig;
-use burn_lora_patch::{LayerStatus, LoraConfig, PatchReport, patch};
+use burn_lora_patch::{LayerStatus, LoraConfig, PatchReport};
 use burn_lora_text::part;
 
 use crate::base::BaseCache;
@@ -101,7 +102,7 @@ pub fn prepare<M: TrainableModel>(
     adapt: Adapt,
     observer: &Observer,
 ) -> Result<Run<M>, TrainError> {
-    build(None, read::<M>(config, Wanted::All, observer)?, adapt, observer)
+    build(None, read::<M>(config, Wanted::All, observer)?, (adapt, None), observer)
 }
 
 /// A run as far as it is needed to measure it on the rows held out, of which there must be some; the files to train on need not be there.
@@ -109,7 +110,7 @@ pub(crate) fn prepare_held_out<M: TrainableModel>(
     config: RunConfig,
     observer: &Observer,
 ) -> Result<Run<M>, TrainError> {
-    build(None, read::<M>(config, Wanted::HeldOut, observer)?, Adapt::Base, observer)
+    build(None, read::<M>(config, Wanted::HeldOut, observer)?, (Adapt::Base, None), observer)
 }
 
 /// [`prepare`], where the run would be let start: a run that needs more memory than there is is refused before anything of its model is made.
@@ -123,19 +124,27 @@ pub fn prepare_if_it_fits<M: TrainableModel>(
 ) -> Result<Run<M>, TrainError> {
     let read = read::<M>(config, Wanted::All, observer)?;
     memory_plan(&read, None, Shared::ALONE)?.admit()?;
-    build(None, read, Adapt::Fresh, observer)
+    build(None, read, (Adapt::Fresh, None), observer)
 }
 
-/// The run of what was read: the model is loaded, or taken from those of earlier runs, and adapted.
+/// The run of what was read: the model is loaded, or taken from those of earlier runs, and adapted; where it goes on, as it
+/// was at the checkpoint in that directory.
 pub(crate) fn build<M: TrainableModel>(
     bases: Option<&BaseCache>,
     read: ReadRun<M>,
-    adapt: Adapt,
+    (adapt, checkpoint): (Adapt, Option<&Path>),
     observer: &Observer,
 ) -> Result<Run<M>, TrainError> {
     let (model, loaded) = BaseCache::load(bases, &read.base, &read.config, &read.device, observer)?;
     fits(read.config.data.max_length, model.config().context())?;
-    let (model, patched) = adapted(model, &read.config, adapt)?;
+    let from = start::Sources {
+        base: &read.base,
+        device: &read.device,
+        train: &read.train,
+        checkpoint,
+        observer,
+    };
+    let (model, patched) = adapted(model, &read.config, adapt, &from)?;
     Ok(Run {
         config: read.config,
         device: read.device,
@@ -177,11 +186,13 @@ fn adapted<M: TrainableModel>(
     mut model: M,
     config: &RunConfig,
     adapt: Adapt,
+    from: &start::Sources<'_, M>,
 ) -> Result<(M, Option<(PatchReport, PeftConfig)>), TrainError> {
     let mut patched = None;
     if let (AdapterSection::Lora(section), Adapt::Fresh) = (&config.adapter, adapt) {
         let patch_config = patch_config(section, M::TASK, config.train.seed);
-        let report = patch(&mut model, &patch_config)?;
+        let (started, patch_config, report) = start::patched(model, patch_config, config, from)?;
+        model = started;
         let adapted = report.layers().iter().filter(|layer| layer.status == LayerStatus::Adapted);
         let conv1d = adapted.clone().any(|layer| model.config().is_conv1d(&layer.path));
         let mut adapter = PeftConfig::new(&patch_config).with_fan_in_fan_out(conv1d);
@@ -218,5 +229,7 @@ pub(crate) fn patch_config(
     config.alpha_pattern = section.alpha_pattern.clone();
     config.layers_to_transform = section.layers_to_transform.clone();
     config.layers_pattern = section.layers_pattern.clone();
+    config.target_parameters = section.target_parameters.clone();
+    config.eva = section.eva;
     config
 }

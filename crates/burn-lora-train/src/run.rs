@@ -141,21 +141,21 @@ fn train_as<M: TrainableModel>(
         false => None,
     };
     let (resumed, _lock) = claimed.unzip();
-    let resumed = resumed.flatten();
-    let run = build::<M>(bases, read, Adapt::Fresh, observer)?;
+    let (resumed, _scratch) = checkpoint_of_first(ranks, resumed.flatten())?;
+    let checkpoint = resumed.as_ref().map(|checkpoint| checkpoint.path.as_path());
+    let run = build::<M>(bases, read, (Adapt::Fresh, checkpoint), observer)?;
     let origin = Origin {
         seed: run.config.train.seed,
         settings: Digest::of(run.config.deciding()?.as_bytes()).sha256,
         inputs: digesting.finish(bases)?,
     };
-    if let Some(checkpoint) = &resumed {
+    if let Some(checkpoint) = resumed.as_ref().filter(|_| ranks.is_first()) {
         goes_on(checkpoint, &origin, directory, &options, observer)?;
     }
     agree_on_origin(ranks, &run.config, &origin.inputs)?;
     if let Some(exchange) = plan.exchanging(ranks, run.config.train.accumulate)? {
         observer.line(exchange.to_string());
     }
-    let (resumed, _scratch) = checkpoint_of_first(ranks, resumed)?;
     fit(run, directory, (resumed, origin), plan.recomputed, options, (ranks, observer))
 }
 

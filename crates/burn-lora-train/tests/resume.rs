@@ -9,6 +9,9 @@ use std::fs;
 use std::sync::Mutex;
 
 use burn_lora::Method;
+use burn_lora_train::learner::{CausalLm, TrainableModel};
+use burn_lora_train::observe::Observer;
+use burn_lora_train::prepare::{Adapt, prepare};
 use tiny::Tiny;
 
 /// One run at a time, for the same reason.
@@ -17,18 +20,56 @@ static ALONE: Mutex<()> = Mutex::new(());
 #[test]
 fn resuming_equals_never_stopping_bit_for_bit_with_dropout_and_accumulation() {
     for method in Method::ALL {
-        check(*method, None);
+        check(*method, None, &[]);
     }
 }
 
 /// What the factors started from is no parameter, and comes back with them.
 #[test]
 fn resuming_equals_never_stopping_where_training_started_in_a_part_of_the_base() {
-    check(Method::Lora, Some("pissa_niter_2"));
-    check(Method::Dora, Some("olora"));
+    check(Method::Lora, Some("pissa_niter_2"), &[]);
+    check(Method::Dora, Some("olora"), &[]);
 }
 
-fn check(method: Method, init: Option<&str>) {
+/// What goes into the layers is looked at once: ranks and directions come back with the checkpoint.
+#[test]
+fn resuming_equals_never_stopping_where_training_started_along_the_inputs() {
+    check(Method::Lora, Some("eva"), &[]);
+    check(Method::LoraFa, Some("eva"), &[]);
+}
+
+/// The base's files are read for it before the first step alone.
+#[test]
+fn resuming_equals_never_stopping_where_training_started_at_what_blocks_lost() {
+    check(Method::Lora, Some("loftq"), &["model.base=nf4"]);
+}
+
+/// The model begins nearer to what it was than its blocks alone are.
+#[test]
+fn what_blocks_lost_of_the_base_is_where_loftq_starts() {
+    let _alone = ALONE.lock().unwrap();
+    let tiny = Tiny::new();
+    let probe = |adapt: Adapt, settings: &[&str]| -> Vec<f32> {
+        let config = tiny.config("probed", settings);
+        let run = prepare::<CausalLm>(config, adapt, &Observer::silent()).unwrap();
+        run.model.probe(&run.device).into_data().iter::<f32>().collect()
+    };
+    let dense = probe(Adapt::Base, &[]);
+    let off = |other: Vec<f32>| -> f64 {
+        let pairs = dense.iter().zip(other);
+        pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+    };
+    for base in ["model.base=nf4", "model.base=q4", "model.base=q8"] {
+        let blocks = off(probe(Adapt::Base, &[base]));
+        let drawn = off(probe(Adapt::Fresh, &[base]));
+        let started = off(probe(Adapt::Fresh, &[base, "adapter.init=loftq", "adapter.rank=16"]));
+        assert_eq!(blocks, drawn, "{base}");
+        // Half of the parts of matrices whose smaller side is 32, the larger ones of noise.
+        assert!(started < 0.8 * blocks, "{base}: {started} of {blocks}");
+    }
+}
+
+fn check(method: Method, init: Option<&str>, more: &[&str]) {
     let _alone = ALONE.lock().unwrap();
     let tiny = Tiny::new();
     let method = format!("adapter.method={:?}", method.as_str());
@@ -43,6 +84,7 @@ fn check(method: Method, init: Option<&str>) {
         "train.keep=5",
     ];
     settings.extend(init.as_deref());
+    settings.extend(more);
     tiny.train("whole", &settings, false);
 
     // What a run that was lost after step 3 leaves: its configuration, its records so far and its

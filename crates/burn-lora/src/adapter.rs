@@ -22,7 +22,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Distribution, Int, Tensor, TensorData};
 
 use crate::op::LowRank;
-use crate::{AdapterConfig, FrozenWeight, Kernel, LoraError, init};
+use crate::{AdapterConfig, FrozenWeight, Kernel, LoraError, Stack, init};
 pub(crate) use initial::Initial;
 use kinds::Factors;
 pub use kinds::Method;
@@ -54,6 +54,8 @@ pub(crate) trait Adaptation: Module {
     const CONVOLVES: bool = false;
     /// Whether the groups of a convolution have each its part of the rank.
     const DEALT: bool = true;
+    /// Whether it adapts parameters that are no layer's weight, too, and matrices that lie in one.
+    const STACKS: bool = false;
     /// Whether its factors start as [`Init::default`](crate::Init::default) says and no other way.
     const DEFAULT_START: bool = false;
     /// Whether a head that is the table it hangs on computes with `W'`, too.
@@ -297,6 +299,8 @@ pub struct Adapter {
     tied: bool,
     /// Places of a convolution's window, over which a channel's inputs lie in A's rows; 1 of all else.
     places: usize,
+    /// Matrices of a [`Stack`], each of which has the rank; 1 of all else.
+    stacked: usize,
     #[module(skip)]
     note: Arc<str>,
 }
@@ -319,6 +323,31 @@ impl Adapter {
         }
         sizes(config, weight, None)?;
         Self::new(name, Factors::init(config, weight, seed)?, config.scale(), config.dropout)
+    }
+
+    /// A fresh adapter for `weight: [d_in, d_out]`, which it leaves as it is: A with these values, `[d_in, rank]` row by
+    /// row, such as the directions in which the layer's inputs vary most, and B zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init); a kind without a factor A; a wrong number of values.
+    pub fn init_along(
+        name: &str,
+        config: &AdapterConfig,
+        weight: &Param<Tensor<2>>,
+        a: Vec<f32>,
+    ) -> Result<Self, LoraError> {
+        let method = config.method;
+        if !method.drawn() || method.starts_by_default() {
+            return Err(LoraError::OtherStart { init: config.init, method });
+        }
+        let sizes = sizes(config, weight, None)?;
+        let magnitudes = start_of_magnitudes(config, weight)?;
+        Self::from_values(name, config, weight, |factor| match factor.name {
+            name if name == lora::A.name => a.clone(),
+            name if name == lora::B.name => vec![0.0; factor.shape(sizes).into_iter().product()],
+            _ => magnitudes.clone(),
+        })
     }
 
     /// A fresh adapter for an embedding's table, `[rows, d]`, which it leaves as it is: A zero and B drawn from a standard
@@ -428,6 +457,61 @@ impl Adapter {
             return Err(LoraError::ConvolutionMethod { method: config.method });
         }
         Self::of_values(name, config, weight, Some(kernel), values)
+    }
+
+    /// A fresh adapter for matrices that lie in one parameter, which it leaves as they are: A drawn as `config.init` says
+    /// and B zero, as PEFT's. `weight: [d_in, count · d_out]` is the parameter as [`Stack::param`] gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init); a kind that adapts layers alone, an initialisation of linear layers alone, dropout.
+    pub fn init_stack(
+        name: &str,
+        config: &AdapterConfig,
+        weight: &Param<Tensor<2>>,
+        stack: Stack,
+        seed: u64,
+    ) -> Result<Self, LoraError> {
+        let config = config.of_parameter()?;
+        if let Err(mut problems) = config.validate() {
+            return Err(problems.swap_remove(0));
+        }
+        let sizes = stack_sizes(&config, weight, stack)?;
+        let a = init::drawn_a(&config, sizes, seed)?;
+        Self::stack_from_values(name, &config, weight, stack, |factor| {
+            match factor.name == lora::A.name {
+                true => a.clone(),
+                false => vec![0.0; factor.shape(sizes).into_iter().product()],
+            }
+        })
+    }
+
+    /// As [`from_values`](Self::from_values), for matrices that lie in one parameter: `weight: [d_in, count · d_out]` is the
+    /// parameter as [`Stack::param`] gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_values`](Self::from_values); a kind that adapts layers alone, dropout.
+    pub fn stack_from_values(
+        name: &str,
+        config: &AdapterConfig,
+        weight: &Param<Tensor<2>>,
+        stack: Stack,
+        mut values: impl FnMut(&'static Factor) -> Vec<f32>,
+    ) -> Result<Self, LoraError> {
+        let config = config.of_parameter()?;
+        if let Err(mut problems) = config.validate() {
+            return Err(problems.swap_remove(0));
+        }
+        let mut given = Given {
+            sizes: stack_sizes(&config, weight, stack)?,
+            weight,
+            factors: config.method.factors(),
+            values: &mut values,
+        };
+        let factors = Factors::given(config.method, &mut given, weight)?;
+        let adapter = Self::new(name, factors, config.scale(), config.dropout)?;
+        Ok(Self { stacked: stack.count.max(1), ..adapter })
     }
 
     fn of_values(
@@ -565,6 +649,7 @@ impl Adapter {
             active: true,
             tied: false,
             places: 1,
+            stacked: 1,
             note: Arc::from(""),
         })
     }
@@ -606,9 +691,10 @@ impl Adapter {
         self.is_effective().then(|| self.factors.shift(self.strength())).flatten()
     }
 
-    /// The number of columns of A, or of the rows that MiSS repeats.
+    /// The number of columns of A, or of the rows that MiSS repeats; of a [`Stack`] of the columns that each of its matrices
+    /// has.
     pub fn rank(&self) -> usize {
-        self.factors.sizes().rank
+        self.factors.sizes().rank / self.stacked
     }
 
     /// What stands beside a factor along the rank, in Burn's layout, where the adapter is written for the untouched
@@ -833,6 +919,28 @@ fn sizes(
         Some(kernel) => kernel.sizes([d_in, d_out], rank),
         None => Sizes { d_in, d_out, rank, groups: 1 },
     };
+    config.method.fits(sizes)?;
+    Ok(sizes)
+}
+
+/// The values of a factor that starts so: A, B, or else magnitudes.
+pub(crate) fn start_at(factor: &Factor, a: &[f32], b: &[f32], magnitudes: &[f32]) -> Vec<f32> {
+    let values = match factor.name {
+        name if name == lora::A.name => a,
+        name if name == lora::B.name => b,
+        _ => magnitudes,
+    };
+    values.to_vec()
+}
+
+/// The sizes of an adapter of matrices that lie in one parameter, where there is anything to adapt.
+fn stack_sizes(
+    config: &AdapterConfig,
+    weight: &Param<Tensor<2>>,
+    stack: Stack,
+) -> Result<Sizes, LoraError> {
+    let shape = weight.lazy_shape();
+    let sizes = stack.sizes([shape[0], shape[1] / stack.count.max(1)], config.rank);
     config.method.fits(sizes)?;
     Ok(sizes)
 }

@@ -12,7 +12,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization, Re
 use burn::tensor::{Int, Tensor};
 
 use crate::adapter::{Head, Rows};
-use crate::{Adapter, Factor, FrozenWeight, LoraError, Method};
+use crate::{Adapter, Factor, FrozenWeight, LoraError, Method, Stack};
 use suspended::Suspended;
 
 /// The adapters of one weight, in the order they were added; at least one.
@@ -34,6 +34,8 @@ pub struct Adapters {
     adapters: Vec<Adapter>,
     /// Whether the weight lies `[d_out, d_in]`.
     turned: bool,
+    /// How many matrices lie in the weight, where it is a parameter of its own ([`Stack`]); 0 of a layer's.
+    stacked: usize,
     /// While merged: what is multiplied with, in f32 as the weight lies. A plain tensor, not a
     /// parameter, so that it is neither counted, trained nor recorded.
     merged: Option<Tensor<2>>,
@@ -44,13 +46,20 @@ pub struct Adapters {
 impl Adapters {
     /// A set of one.
     pub fn single(adapter: Adapter) -> Self {
-        Self { adapters: vec![adapter], turned: false, merged: None, suspended: Vec::new() }
+        let (merged, suspended) = (None, Vec::new());
+        Self { adapters: vec![adapter], turned: false, stacked: 0, merged, suspended }
     }
 
     /// The set for a weight that lies `[d_out, d_in]` (true) or `[d_in, d_out]` (false, as Burn's own).
     /// The adapters are made for `[d_in, d_out]` either way.
     pub fn with_turned(mut self, turned: bool) -> Self {
         self.turned = turned;
+        self
+    }
+
+    /// The set for a parameter in which matrices lie, for which the adapters were made ([`Adapter::init_stack`]).
+    pub fn with_stack(mut self, stack: Stack) -> Self {
+        (self.stacked, self.turned) = (stack.count, stack.turned);
         self
     }
 
@@ -190,12 +199,33 @@ impl Adapters {
         base: Tensor<2>,
         onto: impl Fn(&Adapter, Tensor<2>, Tensor<2>) -> Tensor<2>,
     ) -> Tensor<2> {
-        let turn = |weight: Tensor<2>| if self.turned { weight.transpose() } else { weight };
-        let dense = turn(FrozenWeight::from(base).dense());
-        turn(
-            self.effective()
-                .fold(dense.clone(), |weight, adapter| onto(adapter, weight, dense.clone())),
-        )
+        let dense = self.as_matrix(FrozenWeight::from(base).dense());
+        let composed = self
+            .effective()
+            .fold(dense.clone(), |weight, adapter| onto(adapter, weight, dense.clone()));
+        self.as_it_lies(composed)
+    }
+
+    /// A weight as it lies as the matrix that the adapters are made for.
+    fn as_matrix(&self, weight: Tensor<2>) -> Tensor<2> {
+        match (self.stack(), self.adapters.first()) {
+            (Some(stack), Some(adapter)) => stack.side_by_side(weight, adapter.weight_shape()[0]),
+            _ if self.turned => weight.transpose(),
+            _ => weight,
+        }
+    }
+
+    /// What [`as_matrix`](Self::as_matrix) makes, as the weight lies.
+    fn as_it_lies(&self, matrix: Tensor<2>) -> Tensor<2> {
+        match self.stack() {
+            Some(stack) => stack.flat(matrix),
+            None if self.turned => matrix.transpose(),
+            None => matrix,
+        }
+    }
+
+    fn stack(&self) -> Option<Stack> {
+        (self.stacked > 0).then(|| Stack::new(self.stacked, self.turned))
     }
 }
 

@@ -158,13 +158,32 @@ impl AdapterConfig {
         }
     }
 
+    /// The settings of an adapter on a parameter that is no layer's weight.
+    ///
+    /// # Errors
+    ///
+    /// A kind that adapts layers alone; an initialisation of linear layers alone; dropout.
+    pub fn of_parameter(&self) -> Result<Self, LoraError> {
+        if !self.method.stacks() {
+            return Err(LoraError::ParameterMethod { method: self.method });
+        }
+        if self.dropout > 0.0 {
+            return Err(LoraError::ParameterDropout { dropout: self.dropout });
+        }
+        match self.init {
+            Init::Kaiming | Init::Gaussian => Ok(self.clone()),
+            init => Err(LoraError::ParameterInit { init }),
+        }
+    }
+
     /// Whether the factors can start in a weight `[d_in, d_out]` as they are to.
     ///
     /// # Errors
     ///
     /// A rank of which the weight has not as many parts.
     pub fn fits(&self, d_in: usize, d_out: usize) -> Result<(), LoraError> {
-        if self.init.moves_base() && self.rank > d_in.min(d_out) {
+        let of_parts = self.init.moves_base() || self.init.needs_dense();
+        if of_parts && self.rank > d_in.min(d_out) {
             return Err(LoraError::InitRank { init: self.init, rank: self.rank, d_in, d_out });
         }
         Ok(())
@@ -189,14 +208,21 @@ impl AdapterConfig {
         if self.init == Init::Orthogonal && self.rank % 2 == 1 {
             problems.push(LoraError::OddRank { rank: self.rank });
         }
+        if self.init.needs_dense() && self.alpha == 0.0 {
+            problems.push(LoraError::DenseScale { init: self.init });
+        }
         if self.init.moves_base() && self.alpha == 0.0 {
             problems.push(LoraError::InitScale { init: self.init });
         }
         if !Method::ALL.contains(&self.method) {
             problems.push(LoraError::NotByItself { method: self.method });
         }
-        if self.init != Init::default() && self.method.starts_by_default() {
+        let one_start =
+            self.method.starts_by_default() || (self.init.needs_inputs() && !self.method.drawn());
+        if self.init != Init::default() && one_start {
             problems.push(LoraError::OtherStart { init: self.init, method: self.method });
+        } else if self.init.needs_dense() && !self.method.subtracts() {
+            problems.push(LoraError::DenseMethod { init: self.init, method: self.method });
         } else if self.init.moves_base() && !self.method.subtracts() {
             problems.push(LoraError::InitMethod { init: self.init, method: self.method });
         }

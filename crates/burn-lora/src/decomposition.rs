@@ -6,6 +6,8 @@
 //!
 //! The signs of the vectors are free, and no product depends on them.
 //!
+//! Of rows that come a batch at a time [`Principal`] finds the first directions, and holds no more than them.
+//!
 //! ```
 //! use burn_lora::decomposition::Parts;
 //!
@@ -14,7 +16,14 @@
 //! assert!((parts.singular()[0] - 5.0).abs() < 1e-12);
 //! ```
 
+mod principal;
+
 use faer::{Mat, MatRef};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+pub use principal::Principal;
 
 /// Singular values, the largest first, and their vectors.
 #[derive(Debug, Clone)]
@@ -65,6 +74,32 @@ impl Parts {
         let svd = finite.then(|| matrix.thin_svd().ok())??;
         let singular = svd.S().column_vector().iter().copied().collect();
         Some(Self { u: svd.U().to_owned(), singular, v: svd.V().to_owned() })
+    }
+
+    /// About the first `rank` of a matrix, which has as many: those of the matrix within the outputs of random inputs,
+    /// which each round turns to the directions of the largest values (Halko, Martinsson and Tropp, arXiv 0909.4061,
+    /// algorithm 4.4 without oversampling, as `torch.svd_lowrank`).
+    pub(crate) fn randomised(
+        matrix: MatRef<'_, f64>,
+        rank: usize,
+        rounds: u8,
+        seed: u64,
+    ) -> Option<Self> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let wide = matrix.nrows() < matrix.ncols();
+        // The longer side is the one whose directions are looked for.
+        let tall = if wide { matrix.transpose() } else { matrix };
+        let random =
+            Mat::<f64>::from_fn(tall.ncols(), rank, |_, _| StandardNormal.sample(&mut rng));
+        let mut basis = orthonormal(&(tall * random.as_ref()));
+        for _ in 0..rounds {
+            let across = orthonormal(&(tall.transpose() * basis.as_ref()));
+            basis = orthonormal(&(tall * across.as_ref()));
+        }
+        let small = Self::of_matrix((basis.transpose() * tall).as_ref())?;
+        let (long, short) = (basis * small.u, small.v);
+        let (u, v) = if wide { (short, long) } else { (long, short) };
+        Some(Self { u, singular: small.singular, v })
     }
 
     /// The singular values, the largest first.

@@ -82,6 +82,58 @@ pub enum LoraError {
         /// The kind of adapter.
         method: Method,
     },
+    /// The start follows from what goes into the layer, which is not known.
+    #[error(
+        "the initialisation {init} starts from what goes into the layer: find the directions in which that varies and start along \
+         them (`Adapter::init_along`), or use another start"
+    )]
+    Inputs {
+        /// The initialisation asked for.
+        init: Init,
+    },
+    /// The start follows from the weight as it was.
+    #[error(
+        "the initialisation {init} starts from what the weight lost in the format that it is held in: give the weight as it was \
+         (`Adapter::init_residual`), or use another start"
+    )]
+    Dense {
+        /// The initialisation asked for.
+        init: Init,
+    },
+    /// What the weight lost cannot be given back at a scale of zero.
+    #[error(
+        "the initialisation {init} gives back what the weight lost times the adapter's scale, and alpha is 0: use an alpha above 0"
+    )]
+    DenseScale {
+        /// The initialisation asked for.
+        init: Init,
+    },
+    /// This kind of adapter is no sum with a product of factors.
+    #[error("{} cannot start with {init}, which gives back what the weight lost as a product of factors", method.title())]
+    DenseMethod {
+        /// The initialisation asked for.
+        init: Init,
+        /// The kind of adapter.
+        method: Method,
+    },
+    /// A weight as it was, of another size.
+    #[error("the weight is [{d_in}, {d_out}], and {count} values are given for what it was")]
+    DenseValues {
+        /// Input features.
+        d_in: usize,
+        /// Output features.
+        d_out: usize,
+        /// How many values were given.
+        count: usize,
+    },
+    /// A format that holds nothing of a matrix.
+    #[error(
+        "the format does not hold what round {round} of LoftQ leaves of the weight: take fewer rounds, 1 at least, or a wider format"
+    )]
+    Unheld {
+        /// The round.
+        round: usize,
+    },
     /// This kind of adapter starts one way.
     #[error("{} starts with {} alone, and not with {init}: leave the initialisation out", method.title(), Init::default())]
     OtherStart {
@@ -152,6 +204,30 @@ pub enum LoraError {
          convolution out, or use one of those"
     )]
     ConvolutionInit {
+        /// The initialisation asked for.
+        init: Init,
+    },
+    /// This kind of adapter is for layers.
+    #[error("{} adapts layers and no parameters: leave the parameter out, or use lora", method.title())]
+    ParameterMethod {
+        /// The kind of adapter.
+        method: Method,
+    },
+    /// Nothing can be dropped of what is multiplied with a parameter.
+    #[error(
+        "dropout is {dropout}, and a parameter does not know what it is multiplied with, so that nothing can be dropped of it: use a \
+         dropout of 0, or leave the parameter out"
+    )]
+    ParameterDropout {
+        /// The probability asked for.
+        dropout: f64,
+    },
+    /// A parameter's A is drawn.
+    #[error(
+        "the initialisation {init} is for linear layers, and a parameter's adapter starts with kaiming or gaussian: leave the parameter \
+         out, or use one of those"
+    )]
+    ParameterInit {
         /// The initialisation asked for.
         init: Init,
     },

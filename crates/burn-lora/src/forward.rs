@@ -9,7 +9,7 @@ use burn::nn::Linear;
 use burn::tensor::{DType, FloatDType, Tensor};
 
 use crate::adapters::composed_weight;
-use crate::{Adapters, FrozenWeight, product, rows};
+use crate::{Adapters, FrozenWeight, inputs, product, rows};
 
 /// What model code calls in place of `Linear::forward`.
 pub trait LoraForward {
@@ -34,6 +34,7 @@ impl LoraForward for Linear {
         let rows = shape[..D - 1].iter().product();
         // Two dimensions: on batched x Burn may form a weight gradient per batch row.
         let x = x.reshape([rows, d_in]);
+        inputs::show(self.weight.id, &x);
         let bias = self.bias.as_ref().map(|bias| bias.val());
         let trained = self.weight.base().is_require_grad();
 

@@ -5,14 +5,19 @@
 //!   factors `A₀` and `B₀`, which is the weight again; what is taken out goes with the factors
 //!   ([`Initial`]) and never into the weight that is held.
 //!
+//! - EVA: A is given, along the directions in which a layer's inputs vary most ([`Principal`](crate::decomposition::Principal)
+//!   finds them, [`Adapter::init_along`](crate::Adapter::init_along) starts there), and B is zero.
+//!
+//! - `residual`: what a weight that is held in blocks has lost (LoftQ), for which somebody has to give the weight as it was.
+//!
 //! Generators and decompositions run on the host, one generator to a factor's seed and one thread, so that an
 //! adapter's start is the same on every backend, with any number of threads and in any order of creation.
 //!
-//! Left out: starts that need data or gradients (EVA, CorDA, LoRA-GA), and LoftQ, which moves a base to what its
-//! format can hold.
+//! Left out: starts that need gradients, or data beside a decomposition of the weight (CorDA, LoRA-GA).
 
 mod decomposed;
 mod drawn;
+mod residual;
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::{Initial, Sizes};
 use crate::{AdapterConfig, LoraError};
 pub(crate) use drawn::standard_normal;
+pub use residual::loftq;
 
 /// How factors start. Whichever it is, the adapted layer computes at first what the base computes.
 ///
@@ -55,26 +61,44 @@ pub enum Init {
     PissaNiter(u8),
     /// OLoRA (arXiv 2406.01775): the first `rank` directions of a QR decomposition of the weight.
     Olora,
+    /// EVA (arXiv 2410.07170): A lies along the directions in which the layer's inputs vary most, which somebody has to
+    /// have looked at, and B is zero.
+    Eva,
+    /// LoftQ (arXiv 2310.08659): the best of its rank of what the weight lost when it was put into the format that it is held in,
+    /// for which somebody has to give it as it was.
+    Loftq,
 }
 
 impl Init {
     /// One of every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Kaiming,
         Self::Gaussian,
         Self::Orthogonal,
         Self::Pissa,
         Self::PissaNiter(4),
         Self::Olora,
+        Self::Eva,
+        Self::Loftq,
     ];
 
     /// The names in configurations and messages; N stands for a number of rounds.
-    pub const WORDS: &'static str = "\"kaiming\", \"gaussian\", \"orthogonal\", \"pissa\", \"pissa_niter_N\" (N from 0 to 255) or \"olora\"";
+    pub const WORDS: &'static str = "\"kaiming\", \"gaussian\", \"orthogonal\", \"pissa\", \"pissa_niter_N\" (N from 0 to 255), \"olora\", \"eva\" or \"loftq\"";
 
     /// Whether training starts beside a weight from which a part was taken, which the factors give back: the adapter
     /// is then written with what it took ([`AdapterConfig::written`]).
     pub fn moves_base(self) -> bool {
         matches!(self, Self::Pissa | Self::PissaNiter(_) | Self::Olora)
+    }
+
+    /// Whether a weight has to be known as it was before it was put into the format that it is held in.
+    pub fn needs_dense(self) -> bool {
+        self == Self::Loftq
+    }
+
+    /// Whether what goes into a layer has to be known before its adapter can start.
+    pub fn needs_inputs(self) -> bool {
+        self == Self::Eva
     }
 }
 
@@ -90,6 +114,8 @@ impl fmt::Display for Init {
             Self::Pissa => f.write_str("pissa"),
             Self::PissaNiter(rounds) => write!(f, "{NITER}{rounds}"),
             Self::Olora => f.write_str("olora"),
+            Self::Eva => f.write_str("eva"),
+            Self::Loftq => f.write_str("loftq"),
         }
     }
 }
@@ -109,6 +135,8 @@ impl FromStr for Init {
             ("orthogonal", _) => Ok(Self::Orthogonal),
             ("pissa", _) => Ok(Self::Pissa),
             ("olora", _) => Ok(Self::Olora),
+            ("eva", _) => Ok(Self::Eva),
+            ("loftq", _) => Ok(Self::Loftq),
             _ => Err(LoraError::UnknownInit { found: name.to_owned() }),
         }
     }
@@ -157,11 +185,13 @@ pub(crate) fn factors(
     config.fits(d_in, d_out)?;
     let values = match config.init {
         Init::Kaiming => drawn::kaiming(d_in, d_out, rank, seed)?,
-        Init::Gaussian => drawn::gaussian(d_in, d_out, rank, seed)?,
+        Init::Gaussian => drawn::gaussian(d_in, d_out, rank, rank, seed)?,
         Init::Orthogonal => drawn::orthogonal(d_in, d_out, rank, seed),
         Init::Pissa | Init::PissaNiter(_) | Init::Olora => {
             decomposed::of(weight, config, [d_in, d_out], seed)?
         }
+        Init::Eva => return Err(LoraError::Inputs { init: config.init }),
+        Init::Loftq => return Err(LoraError::Dense { init: config.init }),
     };
     let a = Tensor::from_data(TensorData::new(values.a, [d_in, rank]), &device);
     let b = Tensor::from_data(TensorData::new(values.b, [rank, d_out]), &device);
@@ -177,14 +207,14 @@ pub(crate) fn drawn_tied(
     seed: u64,
 ) -> Result<Vec<f32>, LoraError> {
     let values = match config.init {
-        Init::Gaussian => drawn::gaussian(d_in, d_out, rank, seed)?,
+        Init::Gaussian => drawn::gaussian(d_in, d_out, rank, rank, seed)?,
         _ => drawn::kaiming(d_in, d_out, rank, seed)?,
     };
     // Independent draws of one distribution: turned they are what they were.
     Ok(values.a)
 }
 
-/// Factor A of a convolution's adapter row by row, `[d_in, rank]`; B is zero.
+/// Factor A of a convolution's adapter, or a stack's, row by row, `[d_in, rank]`; B is zero.
 pub(crate) fn drawn_a(
     config: &AdapterConfig,
     Sizes { d_in, d_out, rank, .. }: Sizes,
@@ -192,7 +222,8 @@ pub(crate) fn drawn_a(
 ) -> Result<Vec<f32>, LoraError> {
     let values = match config.init {
         Init::Kaiming => drawn::kaiming(d_in, d_out, rank, seed)?,
-        Init::Gaussian => drawn::gaussian(d_in, d_out, rank, seed)?,
+        // Of a stack, by the rank of one of its matrices.
+        Init::Gaussian => drawn::gaussian(d_in, d_out, rank, config.rank, seed)?,
         init => return Err(LoraError::ConvolutionInit { init }),
     };
     Ok(values.a)

@@ -17,11 +17,14 @@
 //!   through Burn's `Reparameterization`, so that no model code changes.
 //! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path; [`embed`] and [`unembed`]
 //!   in the place of `Embedding::forward` and of a product with the table; [`ConvForward`] in that of a convolution's `forward`.
+//! - [`Stack`]: matrices that lie in one parameter, such as those of a layer's experts.
 //! - [`by_row`]: batches whose rows name their adapter, or none.
+//! - [`with_inputs`]: what goes into linear layers, shown to who looks on.
 //! - [`FrozenWeight`]: what multiplies, in whatever number format it is held.
 //! - [`Lora`] and [`LoraBackend`]: the same thing on primitives, generic over the backend.
 //! - [`product`]: a matrix product that keeps f32 in f32, on GPUs too.
-//! - [`decomposition`]: singular values of a matrix, or of a product of two thin ones.
+//! - [`decomposition`]: singular values of a matrix, or of a product of two thin ones; principal directions of rows that
+//!   come a batch at a time.
 //! - [`device::parse`]: the one place where a backend is chosen, from a string; [`device::listen`] lends one to other processes.
 //!
 //! This crate knows no model, no file, no configuration file and no training loop.
@@ -58,8 +61,10 @@ mod embedding;
 mod error;
 mod forward;
 mod init;
+mod inputs;
 mod op;
 mod rows;
+mod stack;
 
 pub use adapter::{Adapter, Factor, Method, Products, Sizes};
 pub use adapters::{Adapters, FactorPath, attach, attach_sets, detach, is_trained, sets, unshared};
@@ -68,7 +73,8 @@ pub use conv::{ConvForward, Kernel};
 pub use embedding::{embed, head_table, unembed};
 pub use error::LoraError;
 pub use forward::LoraForward;
-pub use init::Init;
+pub use init::{Init, loftq};
+pub use inputs::with_inputs;
 #[cfg(feature = "flex")]
 pub use op::FlexWeight;
 pub use op::{
@@ -76,3 +82,4 @@ pub use op::{
     QuantisedMatrix, lora_linear, product,
 };
 pub use rows::by_row;
+pub use stack::Stack;

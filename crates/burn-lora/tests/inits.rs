@@ -120,6 +120,13 @@ fn fresh(linear: &Linear, config: &AdapterConfig) -> Adapter {
     Adapter::init("default", config, &linear.weight, 5).unwrap()
 }
 
+/// A fresh adapter whose A is given.
+fn along_inputs(linear: &Linear, config: &AdapterConfig) -> Adapter {
+    let [d_in, _] = linear.weight.dims();
+    let a = (0..d_in * config.rank).map(|at| (0.7 * at as f32).sin()).collect();
+    Adapter::init_along("default", config, &linear.weight, a).unwrap()
+}
+
 /// `A₀` and `B₀` of a fresh adapter, which are what stands beside its factors.
 fn start(adapter: &Adapter) -> (Matrix, Matrix) {
     let factor = |name: &str| Matrix::of(adapter.factor::<2>(name).unwrap().val());
@@ -250,7 +257,15 @@ fn whichever_the_start_the_layer_computes_what_the_base_computes() {
         if config.validate().is_err() {
             continue;
         }
-        let adapter = fresh(&plain, &config);
+        let adapter = match init.needs_inputs() {
+            true => along_inputs(&plain, &config),
+            // A dense weight has lost nothing.
+            false if init.needs_dense() => {
+                let was = values(plain.weight.val());
+                Adapter::init_residual("default", &config, &plain.weight, &was).unwrap()
+            }
+            false => fresh(&plain, &config),
+        };
         let with = |set: Adapters| attach_sets(plain.clone(), |_| Some(set.clone()));
         for multiplier in [0.0, 1.0, 0.5] {
             let set = Adapters::single(adapter.clone().with_multiplier(multiplier));
@@ -435,5 +450,31 @@ fn a_weight_that_cannot_be_decomposed_is_refused() {
     for init in [Init::Pissa, Init::PissaNiter(2), Init::Olora] {
         let adapter = fresh(&zero, &AdapterConfig::new(2).with_init(init));
         assert!(residual(&Matrix::from_fn(6, 4, |_, _| 0.0), &adapter).norm() < 1e-6, "{init}");
+    }
+}
+
+/// Nothing is drawn in the place of what was not looked at.
+#[test]
+fn a_start_along_inputs_needs_them_and_begins_at_the_base() {
+    let device = device();
+    let weight = Matrix::with_singular(9, 5, &falling(5));
+    let plain = linear(&weight, &device);
+    let config = AdapterConfig::new(3).with_init(Init::Eva);
+    let told = Adapter::init("default", &config, &plain.weight, 0).unwrap_err();
+    assert_eq!(told, LoraError::Inputs { init: Init::Eva });
+    let adapter = along_inputs(&plain, &config);
+    let (a, b) = start(&adapter);
+    assert_eq!((a.rows, a.columns), (9, 3));
+    assert!(!adapter.is_moved() && b.norm() == 0.0);
+    let expected: Vec<f64> = (0..27).map(|at| f64::from((0.7 * at as f32).sin())).collect();
+    assert_eq!(a.values, expected);
+
+    let few = Adapter::init_along("default", &config, &plain.weight, vec![0.0; 5]).unwrap_err();
+    assert!(few.to_string().contains("5 values are given"), "{few}");
+    for method in [Method::Miss, Method::LoraBias] {
+        let config = config.clone().with_method(method);
+        let told = Adapter::init_along("default", &config, &plain.weight, vec![0.0; 27]);
+        assert!(matches!(told, Err(LoraError::OtherStart { .. })), "{method}");
+        assert_eq!(config.validate().map_err(|told| told.len()), Err(1));
     }
 }

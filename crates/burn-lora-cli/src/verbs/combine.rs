@@ -32,6 +32,9 @@ pub struct Combine {
     /// The rank of svd and the methods that end in _svd [default: the adapters' largest]
     #[arg(long)]
     rank: Option<usize>,
+    /// The quantile, from 0.5 to 1, of the factors' entries to which svd and the methods that end in _svd clamp them
+    #[arg(long, value_name = "QUANTILE")]
+    svd_clamp: Option<f64>,
     /// The seed of what dare keeps
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -61,6 +64,7 @@ impl Combine {
             Majority::Frequency => MajoritySign::Frequency,
         };
         options.rank = self.rank;
+        options.svd_clamp = self.svd_clamp;
         options.seed = self.seed;
         output::told(&combine(&self.adapters, &options, &self.new.out)?, self.new.json)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use burn_lora::{AdapterConfig, Init, Method};
-use burn_lora_patch::{Bias, Patterns, Targets, TargetsForm, TokenIndices};
+use burn_lora_patch::{Bias, EvaConfig, Patterns, Targets, TargetsForm, TokenIndices};
 use burn_lora_text::nearest;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
@@ -66,9 +66,12 @@ keys! {
     /// The keys of `[adapter]` that `method = "full"` has not.
     pub struct LoraSection in "adapter" {
         part lora: AdapterConfig, "Kind, rank, alpha, dropout, rsLoRA, initialisation.";
+        part eva: EvaConfig, "How ranks are dealt out where the initialisation is EVA.";
 
         /// The linear layers to adapt, and embeddings by name (`lora` and `dora`): exact paths or endings of them; a regex matches the whole path.
         targets: Targets = Targets::AllLinear, targets();
+        /// Parameters of two or three dimensions that are no layer's weight, such as the matrices of a layer's experts, to adapt beside the targets (`targets = "none"` for nothing else): exact paths or endings of them. Of `lora`, without dropout.
+        target_parameters: Vec<String> = vec![], names("parameter names");
         /// Layers that `targets` would match but that are left alone.
         exclude: Vec<String> = vec![], names("module names");
         /// A regex of whole paths that are left alone too.
@@ -103,8 +106,53 @@ keys! {
         dropout: f64 = 0.0, number(0.0..1.0);
         /// Scale by alpha / √rank instead of alpha / rank; not with `miss`.
         rslora: bool = false, flag();
-        /// How the factors start: A drawn and B zero (`kaiming`, `gaussian`), both drawn with a product of zero (`orthogonal`, an even rank), or parts of the base's weights, without which these stay frozen (`pissa`; `pissa_niter_N` by N rounds of a randomised SVD, for large weights; `olora`). The latter are saved with twice the rank, for the base as it is. Not with `miss`, which starts at zero; `lora-bias` has `kaiming` alone.
+        /// How the factors start: A drawn and B zero (`kaiming`, `gaussian`), both drawn with a product of zero (`orthogonal`, an even rank), or parts of the base's weights, without which these stay frozen (`pissa`; `pissa_niter_N` by N rounds of a randomised SVD, for large weights; `olora`; these are saved with twice the rank, for the base as it is), or A along the directions in which a layer's inputs vary most and B zero (`eva`: the model first reads training rows, each once at most, and ranks go where most of the inputs varies), or at what the base lost in the blocks of `[model] base` (`loftq`; the adapter is for a base in the same blocks). Not with `miss`, which starts at zero; `lora-bias` has `kaiming` alone.
         init: Init = Init::Kaiming, start();
+    }
+}
+
+keys! {
+    /// The keys of [`EvaConfig`].
+    pub struct EvaKeys in "adapter" {
+        /// How many times its rank a layer can get with `init = "eva"`; with 1 every layer keeps its rank.
+        eva_rho: f64 = 2.0, number(1.0..);
+        /// With `init = "eva"`, the cosine of each direction with the one in its place before the last batch from which on a layer is not looked at any more.
+        eva_tau: f64 = 0.99, number(0.0..=1.0);
+        /// With `init = "eva"`, divide each direction by the root of its singular value.
+        eva_whiten: bool = false, flag();
+        /// With `init = "eva"`, let alpha go with the rank that a layer gets, so that `alpha / rank` stays.
+        eva_adjust_scaling_factors: bool = true, flag();
+    }
+}
+
+/// The names of the keys that have a meaning with `init = "eva"` alone.
+pub(crate) const OF_EVA: [&str; 4] =
+    ["eva_rho", "eva_tau", "eva_whiten", "eva_adjust_scaling_factors"];
+
+impl Part for EvaConfig {
+    fn keys() -> Vec<Key> {
+        EvaKeys::keys()
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let keys = EvaKeys::read(reader)?;
+        Some(
+            Self::default()
+                .with_rho(keys.eva_rho)
+                .with_tau(keys.eva_tau)
+                .with_whiten(keys.eva_whiten)
+                .with_adjust_scaling_factors(keys.eva_adjust_scaling_factors),
+        )
+    }
+
+    fn write(&self, out: &mut Vec<Written>) -> Result<(), UnwritableError> {
+        let keys = EvaKeys {
+            eva_rho: self.rho,
+            eva_tau: self.tau,
+            eva_whiten: self.whiten,
+            eva_adjust_scaling_factors: self.adjust_scaling_factors,
+        };
+        keys.write(out)
     }
 }
 
@@ -112,6 +160,7 @@ keys! {
 pub(crate) fn meaningless(method: Method) -> impl Iterator<Item = &'static str> {
     let scale: &'static [&'static str] = if method.scaled() { &[] } else { &["alpha", "rslora"] };
     let start: &'static [&'static str] = if method.drawn() { &[] } else { &["init"] };
+    let eva: &'static [&'static str] = if method.drawn() { &[] } else { &OF_EVA };
     // Files of other types than LoRA's hold one rank for all layers, and no rows of embeddings.
     let by_layer: &'static [&'static str] = if method.is_of_lora() {
         &[]
@@ -119,7 +168,7 @@ pub(crate) fn meaningless(method: Method) -> impl Iterator<Item = &'static str> 
         &["rank_pattern", "alpha_pattern", "trainable_token_indices"]
     };
     let head: &'static [&'static str] = if method.ties() { &[] } else { &["ensure_weight_tying"] };
-    scale.iter().chain(start).chain(by_layer).chain(head).copied()
+    scale.iter().chain(start).chain(eva).chain(by_layer).chain(head).copied()
 }
 
 impl Part for AdapterSection {
@@ -144,12 +193,13 @@ impl Part for AdapterSection {
     fn write(&self, out: &mut Vec<Written>) -> Result<(), UnwritableError> {
         match self {
             Self::Lora(section) => {
-                let method = section.lora.method;
+                let (method, init) = (section.lora.method, section.lora.init);
                 MethodKey { method: Trained::Adapter(method) }.write(out)?;
                 section.write(out)?;
                 out.retain(|written| {
                     written.section != "adapter"
-                        || !meaningless(method).any(|key| key == written.name)
+                        || !(meaningless(method).any(|key| key == written.name)
+                            || init != Init::Eva && OF_EVA.contains(&written.name))
                 });
                 Ok(())
             }

@@ -1,4 +1,4 @@
-//! The tensors of two checkpoints of one model, pair after pair, so that of either only one tensor is in memory.
+//! The tensors of a checkpoint, or of two checkpoints of one model, one after the other, so that of either only one tensor is in memory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,6 +47,50 @@ pub(crate) fn pairs<M>(
     let total = files.iter().flat_map(|(_, entries)| entries.values()).map(|entry| entry.len).sum();
     let mut source = Pairs { files, done: 0, total, is_over: false, show, progress };
     build(&mut Builder::new(&mut source, at))
+}
+
+/// The model by its shapes. `show` is given each tensor that the checkpoint has, in f32, row by row as files do, and says
+/// whether it wants more; `progress` the bytes read so far and of all there are.
+pub(crate) fn each<M>(
+    dir: &Path,
+    at: Storage<'_>,
+    keys: &CheckpointKeys,
+    build: impl Fn(&mut Builder<'_>) -> Result<M, ModelError>,
+    show: &mut dyn FnMut(&TensorSpec, Vec<f32>) -> bool,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<M, ModelError> {
+    let (_, files, plan) = fitted(dir, at, keys, &build)?;
+    let total = plan.entries.values().map(|entry| entry.len).sum();
+    let entries = plan.entries;
+    let mut source = Each { files, entries, done: 0, total, is_over: false, show, progress };
+    build(&mut Builder::new(&mut source, at))
+}
+
+struct Each<'a> {
+    files: Checkpoint,
+    entries: BTreeMap<String, Entry>,
+    done: u64,
+    total: u64,
+    /// Whether nobody wants to see more.
+    is_over: bool,
+    show: &'a mut dyn FnMut(&TensorSpec, Vec<f32>) -> bool,
+    progress: &'a mut dyn FnMut(u64, u64),
+}
+
+impl Source for Each<'_> {
+    fn values(&mut self, spec: &TensorSpec) -> Result<Option<Values>, ModelError> {
+        let Some(entry) = self.entries.get(&spec.key).filter(|_| !self.is_over) else {
+            return Ok(None);
+        };
+        let stored = spec.as_stored(spec.shape.clone());
+        let (done, total, progress) = (&mut self.done, self.total, &mut self.progress);
+        let values = self.files.read::<f32>(entry, &stored, &mut |bytes| {
+            *done += bytes;
+            progress(*done, total);
+        })?;
+        self.is_over = !(self.show)(spec, values);
+        Ok(None)
+    }
 }
 
 struct Pairs<'a> {

@@ -10,6 +10,7 @@ mod generation;
 mod golden;
 mod half;
 mod loading;
+mod loftq;
 mod packing;
 mod quantised;
 mod roberta;

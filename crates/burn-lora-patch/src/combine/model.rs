@@ -41,6 +41,13 @@ pub fn combine_adapters<M: Module>(
     if sets.values().any(Adapters::is_merged) {
         return Err(PatchError::Merged { name });
     }
+    for name in of {
+        let parameters = peft::config_of(model, Some(name))?.target_parameters.unwrap_or_default();
+        if !parameters.is_empty() {
+            let dir = PathBuf::from(*name);
+            return Err(CombineProblem::Parameters { dir, parameters }.into());
+        }
+    }
     let mut combined = BTreeMap::new();
     let ranks = sets.values().flat_map(Adapters::iter).filter(|it| of.contains(&it.name()));
     let rank = rank_of(&options, ranks.map(Adapter::written_rank));

@@ -68,6 +68,36 @@ pub enum CombineProblem {
         "one adapter alone is only scaled, and keeps its rank: leave the rank out, or compress the adapter to it"
     )]
     OneAdapter,
+    /// A quantile that is none.
+    #[error(
+        "svd_clamp is {clamp}: it is the share of entries below the bound, from 0.5 to 1 (0.999 clamps the largest)"
+    )]
+    Clamp {
+        /// What was given.
+        clamp: f64,
+    },
+    /// A quantile for a way that cuts nothing.
+    #[error(
+        "{combination} cuts nothing, and svd_clamp is given: leave it out, or combine by svd or a way that ends in _svd"
+    )]
+    NoClamp {
+        /// The way.
+        combination: Combination,
+    },
+    /// One adapter, and a quantile.
+    #[error("one adapter alone is only scaled, and nothing of it is cut: leave svd_clamp out")]
+    OneAdapterClamped,
+    /// Parameters that are adapted by themselves.
+    #[error(
+        "{} adapts parameters by themselves ({}), whose factors are no single pair: merge it into its base instead",
+        dir.display(), listed(parameters)
+    )]
+    Parameters {
+        /// The adapter.
+        dir: PathBuf,
+        /// The parameters.
+        parameters: Vec<String>,
+    },
     /// A kind whose change is no product.
     #[error("{} is a {title} adapter: {reason}", dir.display())]
     Kind {

@@ -255,6 +255,11 @@ fn is_lora(dir: &Path, config: &PeftConfig) -> Result<(), PatchError> {
                     "trainable_token_indices = {tokens} ({why})"
                 )]));
             }
+            if let Some(parameters) = config.target_parameters.as_ref().filter(|it| !it.is_empty())
+            {
+                let (dir, parameters) = (dir.to_owned(), parameters.clone());
+                return Err(CombineProblem::Parameters { dir, parameters }.into());
+            }
             return plain.to_config().map(drop).map_err(unsupported);
         }
     };

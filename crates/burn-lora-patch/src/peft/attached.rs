@@ -98,6 +98,10 @@ impl Attached {
     pub(super) fn slots(&self, scan: &Scan, config: &LoraConfig) -> Result<Vec<Slot>, PatchError> {
         let adapted = |path: &str| self.layers().any(|(layer, _)| layer == path);
         let (saved, biases) = saved_params(scan, config, adapted);
+        // Where PEFT has parameters depends on which others this adapter has.
+        let mut scan = scan.clone();
+        scan.wrap(adapted);
+        let scan = &scan;
         let slots: Vec<Slot> = scan
             .params()
             .iter()

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::config::{Modules, OneOrMany, PeftConfig};
 use crate::config::{Bias, LoraConfig, TaskType};
+use crate::eva::EvaConfig;
 use crate::pattern::escaped;
 use crate::settings::Patterns;
 use crate::targets::{ALL_LINEAR, Targets};
@@ -52,8 +53,13 @@ impl PeftConfig {
             ensure_weight_tying: config.ensure_weight_tying,
             exclude_modules: exclude,
             init_lora_weights: match adapter.init {
-                Init::Kaiming => Value::Bool(true),
+                // PEFT's word is for a base that was written anew.
+                Init::Kaiming | Init::Loftq => Value::Bool(true),
                 init => Value::String(init.to_string()),
+            },
+            eva_config: match adapter.init {
+                Init::Eva => eva_config(&config.eva),
+                _ => Value::Null,
             },
             layers_pattern: (!config.layers_pattern.is_empty())
                 .then(|| OneOrMany::Many(config.layers_pattern.clone())),
@@ -68,6 +74,8 @@ impl PeftConfig {
                 Targets::Names(names) => Modules::Names(names.clone()),
                 Targets::Regex(pattern) => Modules::Pattern(pattern.clone()),
             }),
+            target_parameters: (!config.target_parameters.is_empty())
+                .then(|| config.target_parameters.clone()),
             task_type: config.task_type.map(|task| task.as_str().to_owned()),
             trainable_token_indices: config.trainable_token_indices.to_value(),
             ..Self::default()
@@ -125,6 +133,7 @@ impl PeftConfig {
             }
         };
         let targets = match &self.target_modules {
+            None if self.target_parameters.is_some() => Targets::Names(Vec::new()),
             None => {
                 unsupported.push("target_modules = null (name the modules)".to_owned());
                 Targets::AllLinear
@@ -176,8 +185,10 @@ impl PeftConfig {
             adapter = adapter.with_alpha(self.lora_alpha).with_rslora(self.use_rslora);
         }
         let mut config = LoraConfig::from(adapter).with_targets(targets);
+        config.eva = read_eva(&self.eva_config);
         config.rank_pattern = ranks;
         config.alpha_pattern = alphas;
+        config.target_parameters = self.target_parameters.clone().unwrap_or_default();
         config.exclude = exclude;
         config.exclude_regex = exclude_regex;
         config.layers_to_transform = self.layers_to_transform.as_ref().map(OneOrMany::to_vec);
@@ -237,8 +248,10 @@ impl PeftConfig {
                 found.push(format!("{name} = {value}{why}"));
             }
         };
+        // Files of other types than LoRA's have no such adapters.
         let parameters = self.target_parameters.clone().unwrap_or_default();
-        check("target_parameters", !parameters.is_empty(), &Value::from(parameters), "");
+        let other = !parameters.is_empty() && self.is_miss();
+        check("target_parameters", other, &Value::from(parameters), "");
         let values = [
             ("layer_replication", &self.layer_replication),
             ("alora_invocation_tokens", &self.alora_invocation_tokens),
@@ -266,6 +279,30 @@ impl PeftConfig {
             );
         }
         found
+    }
+}
+
+/// PEFT's `EvaConfig`; here tokens without loss are left out by whoever gives the batches.
+fn eva_config(eva: &EvaConfig) -> Value {
+    let mut fields = Map::new();
+    fields.insert("adjust_scaling_factors".to_owned(), eva.adjust_scaling_factors.into());
+    fields.insert("label_mask_value".to_owned(), (-100).into());
+    fields.insert("rho".to_owned(), eva.rho.into());
+    fields.insert("tau".to_owned(), eva.tau.into());
+    fields.insert("use_label_mask".to_owned(), true.into());
+    fields.insert("whiten".to_owned(), eva.whiten.into());
+    Value::Object(fields)
+}
+
+/// How ranks were dealt out, as far as the file says; nothing follows from it for an adapter that is there.
+fn read_eva(value: &Value) -> EvaConfig {
+    let default = EvaConfig::default();
+    let flag = |key: &str, other: bool| value[key].as_bool().unwrap_or(other);
+    EvaConfig {
+        rho: value["rho"].as_f64().unwrap_or(default.rho),
+        tau: value["tau"].as_f64().unwrap_or(default.tau),
+        whiten: flag("whiten", default.whiten),
+        adjust_scaling_factors: flag("adjust_scaling_factors", default.adjust_scaling_factors),
     }
 }
 

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use burn_lora::{Factor, FactorPath, Kernel, Method, Sizes};
+use burn_lora::{Factor, FactorPath, Kernel, Method, Sizes, Stack};
 
 use crate::config::HEAD;
 use crate::error::KeyProblem;
 use crate::layout::Layout;
 use crate::path::{join, last_segment, parent};
-use crate::scan::{LinearLayer, ParamInfo, ParamRole};
+use crate::scan::{LinearLayer, ParamInfo, ParamRole, Parameter};
 
 /// A tensor's values on the host, in PEFT's layout (a linear's weight is `[d_out, d_in]`).
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,9 @@ pub(crate) struct Slot {
     pub(crate) is_widened: bool,
     /// Groups of a convolution whose channels the file's factor A sees, and the model's does not: 1 where they are as many.
     pub(crate) unseen_groups: usize,
+    /// Of factor B of a [`Stack`](burn_lora::Stack): its matrices, whose parts of the rank the file has one value of each after
+    /// the other; 1 of all else.
+    pub(crate) dealt: usize,
 }
 
 /// What a parameter is to an adapter.
@@ -85,11 +88,13 @@ impl Slot {
         }
         match FactorPath::parse(&path) {
             Some(FactorPath { weight, factor, .. }) => {
-                let key = prefixed(parent(weight), key_in(factor, param.of_table));
+                let module = wrapped(parent(weight), param.parameter.as_ref());
+                let key = prefixed(&module, key_in(factor, param.of_table));
                 let slot = Self::new(path, key, param.shape.clone(), true, Part::Factor(factor));
-                match &param.kernel {
-                    Some(kernel) => slot.of_convolution(factor, kernel),
-                    None => slot,
+                match (&param.kernel, &param.parameter) {
+                    (Some(kernel), _) => slot.of_convolution(factor, kernel),
+                    (None, Some(parameter)) => slot.of_stack(factor, parameter.stack),
+                    (None, None) => slot,
                 }
             }
             None => {
@@ -102,12 +107,28 @@ impl Slot {
     /// The place of a factor of a layer's adapter.
     pub(crate) fn factor(factor: &'static Factor, layer: &LinearLayer, rank: usize) -> Self {
         let sizes = layer.sizes(rank);
-        let key = prefixed(&layer.path, key_in(factor, layer.table));
+        let weight = layer.weight_path();
+        let module = wrapped(parent(&weight), layer.parameter.as_ref());
+        let key = prefixed(&module, key_in(factor, layer.table));
         let slot = Self::new(String::new(), key, factor.shape(sizes), true, Part::Factor(factor));
-        match &layer.kernel {
-            Some(kernel) => slot.of_convolution(factor, kernel),
-            None => slot,
+        match (&layer.kernel, layer.stack()) {
+            (Some(kernel), _) => slot.of_convolution(factor, kernel),
+            (None, Some(stack)) => slot.of_stack(factor, stack),
+            (None, None) => slot,
         }
+    }
+
+    /// The place of a factor of matrices that lie in one parameter, from that of a linear layer of its size. B is
+    /// `[rank, count · d_out]` here, a matrix' outputs next to each other, and `[d_out, rank · count]` in the file, a column of
+    /// every matrix for each of the rank.
+    fn of_stack(mut self, factor: &Factor, stack: Stack) -> Self {
+        let writes = |d_out| factor.shape(Sizes { d_in: 0, d_out, rank: 0, groups: 1 });
+        if let (&[wide, rank], true) = (self.shape.as_slice(), writes(1) != writes(2)) {
+            let count = stack.count.max(1);
+            self.shape = vec![wide / count, rank * count];
+            self.dealt = count;
+        }
+        self
     }
 
     /// The place of a factor of a convolution, from that of a linear layer of its size. PEFT's A sees the channels of all
@@ -153,8 +174,8 @@ impl Slot {
         if transposed {
             shape.reverse();
         }
-        let (optional, is_widened, unseen_groups) = (false, false, 1);
-        Self { path, key, shape, transposed, part, optional, is_widened, unseen_groups }
+        let (optional, is_widened, unseen_groups, dealt) = (false, false, 1, 1);
+        Self { path, key, shape, transposed, part, optional, is_widened, unseen_groups, dealt }
     }
 
     /// The place of a factor with what stands beside it.
@@ -207,6 +228,14 @@ impl Slot {
     /// Values as Burn stores them, as the file has them.
     pub(crate) fn named(self, values: Vec<f32>) -> NamedTensor {
         let values = match self.transposed && self.shape.len() > 1 {
+            true if self.dealt > 1 => {
+                let [d_out, columns] = self.matrix();
+                let place = |at: usize| {
+                    let (o, k, e) = (at / columns, at % columns / self.dealt, at % self.dealt);
+                    values[(k * self.dealt + e) * d_out + o]
+                };
+                (0..values.len()).map(place).collect()
+            }
             true => {
                 let [rows, columns] = self.matrix();
                 self.over_all(transpose(&values, columns / self.unseen_groups, rows))
@@ -222,6 +251,13 @@ impl Slot {
             return values;
         }
         let [rows, columns] = self.matrix();
+        if self.dealt > 1 {
+            let place = |at: usize| {
+                let (of, o) = (at / rows, at % rows);
+                values[o * columns + of]
+            };
+            return (0..values.len()).map(place).collect();
+        }
         let seen = match self.unseen_groups {
             1 => values,
             _ => {
@@ -242,6 +278,12 @@ impl Slot {
         let place = |at| if self.is_seen(at) { own.next().unwrap_or_default() } else { 0.0 };
         (0..all).map(place).collect()
     }
+}
+
+/// The module of a parameter's adapter: what PEFT wraps once more for each adapted parameter after it.
+fn wrapped(module: &str, parameter: Option<&Parameter>) -> String {
+    let times = parameter.map_or(0, |parameter| parameter.wrapped);
+    (0..times).fold(module.to_owned(), |module, _| join(&module, BASE_LAYER))
 }
 
 /// Sees to it that no value is left out for which the factors of the model have no place.
@@ -332,6 +374,7 @@ mod tests {
             adapted: false,
             of_table: false,
             kernel: None,
+            parameter: None,
         })
     }
 
@@ -396,6 +439,7 @@ mod tests {
             device: burn_lora::device::parse("cpu").unwrap(),
             table: false,
             kernel: Some(kernel.clone()),
+            parameter: None,
         };
         let of = |name: &str, layer: &LinearLayer| {
             Slot::factor(Method::Dora.factor(name).unwrap(), layer, 4)
@@ -430,6 +474,59 @@ mod tests {
         let stored = a.stored(trained_there.clone());
         assert_eq!(stored[119 * 4], 0.5);
         assert_eq!(a.named(stored).values, trained_there);
+    }
+
+    /// PEFT's `ParamWrapper`: A is `[count · rank, d_in]` by matrix, B `[d_out, rank · count]` by rank.
+    #[test]
+    fn a_stacks_factors_lie_as_pefts() {
+        let (count, d_in, d_out, rank) = (3, 4, 5, 2);
+        let parameter = |wrapped| Parameter {
+            path: "l.experts.up".into(),
+            stack: Stack::new(count, true),
+            is_stack: true,
+            wrapped,
+        };
+        let layer = |wrapped| LinearLayer {
+            path: "l.experts.up".into(),
+            d_in,
+            d_out,
+            layout: Layout::OutIn,
+            dtype: None,
+            device: burn_lora::device::parse("cpu").unwrap(),
+            table: false,
+            kernel: None,
+            parameter: Some(parameter(wrapped)),
+        };
+        let of = |name: &str, wrapped| {
+            Slot::factor(Method::Lora.factor(name).unwrap(), &layer(wrapped), rank)
+        };
+        let (a, b) = (of("a", 0), of("b", 1));
+        assert_eq!(a.key, "base_model.model.l.experts.lora_A.weight");
+        assert_eq!(b.key, "base_model.model.l.experts.base_layer.lora_B.weight");
+        assert_eq!((a.shape.as_slice(), a.rank_at()), (&[count * rank, d_in][..], Some(0)));
+        assert_eq!((b.shape.as_slice(), b.rank_at()), (&[d_out, rank * count][..], Some(1)));
+        // Here A is [d_in, count · rank] and B [rank, count · d_out].
+        let value = |e: usize, k: usize, other: usize| (100 * e + 10 * k + other) as f32;
+        let mut own = Vec::new();
+        for i in 0..d_in {
+            own.extend((0..count * rank).map(|at| value(at / rank, at % rank, i)));
+        }
+        let file = a.clone().named(own.clone()).values;
+        for (at, found) in file.iter().enumerate() {
+            let row = at / d_in;
+            assert_eq!(*found, value(row / rank, row % rank, at % d_in), "{at}");
+        }
+        assert_eq!(a.stored(file), own);
+        let mut own = Vec::new();
+        for k in 0..rank {
+            own.extend((0..count * d_out).map(|at| value(at / d_out, k, at % d_out)));
+        }
+        let file = b.clone().named(own.clone()).values;
+        for (at, found) in file.iter().enumerate() {
+            let column = at % (rank * count);
+            assert_eq!(*found, value(column % count, column / count, at / (rank * count)), "{at}");
+        }
+        assert_eq!(b.stored(file), own);
     }
 
     /// A third factor was once written as B, over B's own values.
@@ -473,6 +570,7 @@ mod tests {
                 device: burn_lora::device::parse("cpu").unwrap(),
                 table: false,
                 kernel: None,
+                parameter: None,
             };
             for factor in Method::Lora.factors() {
                 let slot = Slot::factor(factor, &layer, rank).widened();

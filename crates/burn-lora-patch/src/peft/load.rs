@@ -133,12 +133,15 @@ pub fn load<M: Module>(
             let slot = Slot::factor(factor, &linear, settings.rank);
             slot.stored(values.remove(&slot.key).unwrap_or_default())
         };
-        let (name, kernel) = (&config.name, &linear.kernel);
-        let adapter = match kernel {
-            Some(kernel) => {
+        let name = &config.name;
+        let adapter = match (&linear.kernel, linear.stack()) {
+            (Some(kernel), _) => {
                 Adapter::convolution_from_values(name, settings, weight, kernel, values)?
             }
-            None => Adapter::from_values(name, settings, weight, values)?
+            (None, Some(stack)) => {
+                Adapter::stack_from_values(name, settings, weight, stack, values)?
+            }
+            (None, None) => Adapter::from_values(name, settings, weight, values)?
                 .with_tied(plan.is_tied(&linear)),
         };
         Ok(if options.trainable { adapter } else { adapter.no_grad() })

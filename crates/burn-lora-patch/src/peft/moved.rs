@@ -13,7 +13,7 @@ use burn_lora::{Adapter, Adapters, FactorPath, detach};
 
 use super::keys::{NamedTensor, Part, Slot};
 use crate::error::PatchError;
-use crate::path::parent;
+use crate::path::layer_of;
 use crate::rewrite::{attach_to_layers, sets_by_layer};
 use crate::tensors::write;
 
@@ -23,7 +23,7 @@ pub(crate) type Sets = BTreeMap<String, Adapters>;
 /// The adapter that a factor at this path is of.
 pub(crate) fn adapter_of<'a>(sets: &'a Sets, path: &str) -> Option<&'a Adapter> {
     let place = FactorPath::parse(path)?;
-    sets.get(parent(place.weight))?.iter().nth(place.index)
+    sets.get(layer_of(place.weight))?.iter().nth(place.index)
 }
 
 /// What stands beside a factor, as Burn stores it.
@@ -76,7 +76,7 @@ fn with_beside<M: Module>(model: M, others: BTreeMap<String, Vec<f32>>) -> M {
     let mut by_place: BTreeMap<(&str, usize, &str), &Vec<f32>> = BTreeMap::new();
     for (path, values) in &others {
         if let Some(place) = FactorPath::parse(path) {
-            by_place.insert((parent(place.weight), place.index, place.factor.name), values);
+            by_place.insert((layer_of(place.weight), place.index, place.factor.name), values);
         }
     }
     let changed = sets_by_layer(&model).into_iter().map(|(layer, set)| {

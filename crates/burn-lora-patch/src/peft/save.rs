@@ -89,8 +89,10 @@ fn write<M: Module>(
     check_settings(attached, &described, &scan)?;
     let slots = attached.slots(&scan, &described)?;
     let shared = shared_table(&scan, &slots, &described);
-    let adapted = attached.layers().map(|(layer, _)| layer).collect();
-    let mut resolved = resolved(config, &scan, &described, &adapted);
+    let parameters: BTreeSet<&str> = scan.parameters().iter().map(|it| it.path.as_str()).collect();
+    let every: BTreeSet<&str> = attached.layers().map(|(layer, _)| layer).collect();
+    let adapted = every.difference(&parameters).copied().collect();
+    let mut resolved = resolved(config, &scan, &described, &adapted, &every);
     resolved.ensure_weight_tying |= shared.is_some();
     if attached.tied().is_some() {
         name_head(&mut resolved);
@@ -129,12 +131,13 @@ pub(super) fn shared_table(scan: &Scan, slots: &[Slot], described: &LoraConfig) 
     })
 }
 
-/// The configuration with targets that PEFT resolves to exactly the adapted layers.
+/// The configuration with targets that PEFT resolves to exactly the adapted layers, which are `every` but parameters.
 fn resolved(
     config: &PeftConfig,
     scan: &Scan,
     described: &LoraConfig,
     adapted: &BTreeSet<&str>,
+    every: &BTreeSet<&str>,
 ) -> PeftConfig {
     let mut config = config.clone();
     let pattern = match &config.target_modules {
@@ -148,7 +151,7 @@ fn resolved(
             .layers()
             .iter()
             .zip(selection.statuses)
-            .filter(|(_, status)| *status == LayerStatus::Adapted)
+            .filter(|(layer, status)| *status == LayerStatus::Adapted && layer.parameter.is_none())
             .map(|(linear, _)| linear.path.as_str())
             .collect(),
         Err(_) => BTreeSet::new(),
@@ -170,7 +173,7 @@ fn resolved(
         config.layers_to_transform = None;
         config.layers_pattern = None;
     }
-    in_pefts_order(&mut config, described, adapted);
+    in_pefts_order(&mut config, described, every);
     config
 }
 

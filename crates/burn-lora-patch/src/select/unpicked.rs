@@ -9,7 +9,7 @@ use crate::config::{HEAD, LoraConfig};
 use crate::error::{Role, TargetProblem};
 use crate::path::{is_named, last_segments, parent};
 use crate::report::LayerStatus;
-use crate::scan::Scan;
+use crate::scan::{ParamRole, Scan};
 
 /// The problem of a number of a layer that no target is in.
 pub(super) fn layer(scan: &Scan, index: usize, existing: &BTreeSet<usize>) -> TargetProblem {
@@ -152,6 +152,37 @@ pub(super) fn no_linear(
             None => nearest_ends(entry.text(), linears()),
         },
         existing: last_segments(linears()),
+    }
+}
+
+/// The problem of a name of a parameter that names none that can be adapted by itself.
+pub(super) fn parameter(scan: &Scan, entry: &str, saved: &BTreeSet<String>) -> TargetProblem {
+    let named = scan.params().iter().find(|param| is_named(&param.path, entry));
+    let named = named.filter(|param| param.role == ParamRole::Base);
+    if let Some(param) = named {
+        let layer = scan.layers().iter().find(|layer| layer.weight_path() == param.path);
+        let reason = match layer {
+            _ if saved.contains(&param.path) => {
+                "modules_to_save trains it whole: keep one of the two".to_owned()
+            }
+            Some(layer) if layer.parameter.is_none() => {
+                format!("it is the weight of a layer: name `{}` in the targets", layer.path)
+            }
+            _ => format!(
+                "it has {} dimensions, and parameters of two or three are adapted",
+                param.shape.len()
+            ),
+        };
+        let (entry, path) = (entry.to_owned(), param.path.clone());
+        return TargetProblem::NoParameter { entry, path, reason };
+    }
+    let paths: Vec<String> = scan.parameters().iter().map(|it| it.weight_path()).collect();
+    let paths = || paths.iter().map(String::as_str);
+    TargetProblem::Unknown {
+        role: Role::Parameter,
+        entry: entry.to_owned(),
+        nearest: nearest_ends(entry, paths()),
+        existing: last_segments(paths()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn_lora::{Init, Method};
 use burn_lora_patch::peft::{CONFIG_FILE, Modules, OneOrMany, PeftConfig, read_config};
-use burn_lora_patch::{Bias, LoraConfig, PatchError, Targets, TaskType, TokenIndices};
+use burn_lora_patch::{Bias, EvaConfig, LoraConfig, PatchError, Targets, TaskType, TokenIndices};
 
 use crate::mlp::config;
 
@@ -124,7 +124,7 @@ fn miss_is_understood_in_its_own_words() {
 fn what_is_not_supported_is_listed_all_at_once() {
     let text = r#"{
         "peft_type": "LORA", "target_modules": ["q"], "bias": "norms", "lora_bias": true,
-        "layer_replication": [[0, 2], [1, 3]], "target_parameters": ["experts.weight"],
+        "layer_replication": [[0, 2], [1, 3]],
         "trainable_token_indices": {"embed": -1}, "init_lora_weights": "pissa_niter_4",
         "ensure_weight_tying": true, "rank_pattern": {"q": -1}, "use_qalora": true, "use_bdlora": {}, "velora_config": {"rank": 1},
         "kasa_config": {"beta": 1}, "arrow_config": {"top_k": 3}, "monteclora_config": {"n": 1},
@@ -132,7 +132,7 @@ fn what_is_not_supported_is_listed_all_at_once() {
     }"#;
     let config: PeftConfig = serde_json::from_str(text).unwrap();
     let settings = config.to_config().unwrap_err();
-    assert_eq!(settings.len(), 13, "{settings:#?}");
+    assert_eq!(settings.len(), 12, "{settings:#?}");
     let both = PeftConfig { use_dora: true, ..config };
     assert!(
         both.to_config().unwrap_err().join("\n").contains("use_dora = true, use_qalora = true")
@@ -183,9 +183,14 @@ fn a_patch_goes_into_peft_s_configuration_and_back() {
     assert_eq!(written.trainable_token_indices, serde_json::json!([17, 5]));
     let named = TokenIndices::from_iter([("embed", vec![3]), ("wpe", vec![1, 0])]);
     let named = config(Targets::AllLinear).with_trainable_token_indices(named);
+    let experts = config(Targets::none()).with_target_parameters(["experts.up"]);
+    let written = PeftConfig::new(&experts).to_json().unwrap();
+    assert!(written.contains("\"target_modules\": []"), "{written}");
+    let eva = EvaConfig::default().with_rho(1.5).with_whiten(true);
+    let eva = config(Targets::AllLinear).with_init(Init::Eva).with_eva(eva);
     let plain = config(Targets::AllLinear);
     assert!(PeftConfig::new(&plain).trainable_token_indices.is_null());
-    for config in [full, pattern, miss, biased, all, orthogonal, beta, named, plain] {
+    for config in [full, pattern, miss, biased, all, orthogonal, beta, named, experts, eva, plain] {
         let config = config.with_base_model("base");
         let peft = PeftConfig::new(&config);
         let text = peft.to_json().unwrap();

@@ -35,6 +35,13 @@ impl Batch for TokenBatch {
         BatchShape { rows: self.rows, width: self.width, segments, targets: self.targets() }
     }
 
+    /// Those that a token with loss is predicted from, as PEFT leaves out prompts.
+    fn looked_at(&self) -> Vec<bool> {
+        let mut looked_at = vec![false; self.rows * self.width];
+        self.targets.iter().for_each(|&(at, _)| looked_at[at] = true);
+        looked_at
+    }
+
     fn targets(&self) -> usize {
         self.target_tokens()
     }

@@ -23,6 +23,15 @@ impl Batch for LabelBatch {
         Self::tokens(self)
     }
 
+    /// All that is no padding.
+    fn looked_at(&self) -> Vec<bool> {
+        let of_row = |length: &usize| {
+            let length = *length;
+            (0..self.width).map(move |at| at < length)
+        };
+        self.lengths.iter().flat_map(of_row).collect()
+    }
+
     fn shape(&self) -> BatchShape {
         BatchShape { rows: self.rows, width: self.width, segments: None, targets: self.rows }
     }

@@ -74,6 +74,12 @@ macro_rules! kinds {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::DEALT,)+ }
             }
 
+            /// Whether it adapts parameters that are no layer's weight, too, and matrices that lie in one
+            /// ([`Stack`](crate::Stack)).
+            pub fn stacks(self) -> bool {
+                match self { $(Self::$Kind => <$Kind as Adaptation>::STACKS,)+ }
+            }
+
             /// Whether its factors start as [`Init::default`](crate::Init::default) says and no other way.
             pub fn starts_by_default(self) -> bool {
                 match self { $(Self::$Kind => <$Kind as Adaptation>::DEFAULT_START,)+ }

@@ -69,6 +69,7 @@ impl Adaptation for Lora {
     const EMBEDS: bool = true;
     const CONVOLVES: bool = true;
     const TIES: bool = true;
+    const STACKS: bool = true;
 
     fn init(
         config: &AdapterConfig,

@@ -13,10 +13,7 @@
 
 use burn::module::Param;
 use burn::tensor::Tensor;
-use faer::{Mat, MatRef};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
+use faer::MatRef;
 
 use super::Values;
 use crate::decomposition::{Parts, orthonormal};
@@ -41,7 +38,7 @@ pub(super) fn of(
     let weight = MatRef::from_row_major_slice(&values, d_in, d_out);
     let parts = match init {
         Init::Olora => return Ok(first_outputs(weight, rank)),
-        Init::PissaNiter(rounds) => randomised(weight, rank, rounds, seed),
+        Init::PissaNiter(rounds) => Parts::randomised(weight, rank, rounds, seed),
         _ => Parts::of_matrix(weight),
     };
     let parts = parts.ok_or(LoraError::NoConvergence { init })?;
@@ -49,29 +46,10 @@ pub(super) fn of(
 }
 
 /// The first `rank` parts over the scale, half of each in either factor.
-fn halved(parts: &Parts, rank: usize, scale: f64) -> Values {
+pub(super) fn halved(parts: &Parts, rank: usize, scale: f64) -> Values {
     let root = |value: f64| (value.max(0.0) / scale).sqrt();
     let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect();
     Values { a: narrow(parts.left(rank, root)), b: narrow(parts.right(rank, root)) }
-}
-
-/// About the first `rank`: those of the weight within the outputs of random inputs, which each round turns to the
-/// directions of the largest values.
-fn randomised(weight: MatRef<'_, f64>, rank: usize, rounds: u8, seed: u64) -> Option<Parts> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let wide = weight.nrows() < weight.ncols();
-    // The longer side is the one whose directions are looked for, as in `torch.svd_lowrank`.
-    let tall = if wide { weight.transpose() } else { weight };
-    let random = Mat::<f64>::from_fn(tall.ncols(), rank, |_, _| StandardNormal.sample(&mut rng));
-    let mut basis = orthonormal(&(tall * random.as_ref()));
-    for _ in 0..rounds {
-        let across = orthonormal(&(tall.transpose() * basis.as_ref()));
-        basis = orthonormal(&(tall * across.as_ref()));
-    }
-    let small = Parts::of_matrix((basis.transpose() * tall).as_ref())?;
-    let (long, short) = (basis * small.u, small.v);
-    let (u, v) = if wide { (short, long) } else { (long, short) };
-    Some(Parts { u, singular: small.singular, v })
 }
 
 /// OLoRA's factors.

@@ -21,14 +21,15 @@ pub(super) fn kaiming(
     Ok(beside_zeros(uniform, d_in, d_out, rank, seed))
 }
 
-/// A normal with standard deviation `1/rank`, and B of zeros.
+/// A normal with standard deviation `1/part`, of which the rank has several of a stack, and B of zeros.
 pub(super) fn gaussian(
     d_in: usize,
     d_out: usize,
     rank: usize,
+    part: usize,
     seed: u64,
 ) -> Result<Values, LoraError> {
-    let normal = Normal::new(0.0, 1.0 / rank as f32).map_err(|_| LoraError::Rank { rank })?;
+    let normal = Normal::new(0.0, 1.0 / part as f32).map_err(|_| LoraError::Rank { rank })?;
     Ok(beside_zeros(normal, d_in, d_out, rank, seed))
 }
 
@@ -96,7 +97,8 @@ mod tests {
 
     #[test]
     fn gaussian_has_deviation_one_over_rank() {
-        check_moments(&gaussian(1024, 3, 8, 1).unwrap().a, 1.0 / 8.0);
+        check_moments(&gaussian(1024, 3, 8, 8, 1).unwrap().a, 1.0 / 8.0);
+        check_moments(&gaussian(1024, 3, 8, 2, 1).unwrap().a, 1.0 / 2.0);
     }
 
     #[test]
@@ -132,7 +134,7 @@ mod tests {
 
     #[test]
     fn all_but_orthogonal_start_b_at_zero() {
-        for values in [kaiming(5, 7, 2, 1).unwrap(), gaussian(5, 7, 2, 1).unwrap()] {
+        for values in [kaiming(5, 7, 2, 1).unwrap(), gaussian(5, 7, 2, 2, 1).unwrap()] {
             assert_eq!(values.b, [0.0; 14]);
         }
     }
