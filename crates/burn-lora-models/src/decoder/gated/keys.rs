@@ -51,7 +51,7 @@ pub trait GatedFamily:
         Ok(given)
     }
 
-    /// See [`ConfigKeys::to_json`].
+    /// See `ConfigKeys::to_json`.
     fn to_json(text: &str) -> Cow<'_, str> {
         Cow::Borrowed(text)
     }
@@ -59,7 +59,7 @@ pub trait GatedFamily:
     /// The architectures of GGUF files that it is read from.
     const GGUF: &'static [GgufFamily] = &[];
 
-    /// See [`ConfigKeys::settings`]: of its own keys.
+    /// See `ConfigKeys::settings`: of its own keys.
     fn settings(&self, _blueprint: &Blueprint) -> Map<String, Value> {
         Map::new()
     }
