@@ -158,10 +158,10 @@ fn several_adapters_are_added_up_and_answer_as_they_do_beside_the_base() {
     for (layer, factors) in &one.layers {
         let changes = [&factors.factors, &two.layers[layer].factors].map(|it| it.change());
         let (before, after) = (weight(&tiny, "model", layer), weight(&tiny, "sum", layer));
-        for at in 0..before.len() {
-            let expected = before[at] + changes[0][at] + changes[1][at];
+        let sums = changes[0].iter().zip(&changes[1]).map(|(one, two)| one + two);
+        for ((before, after), sum) in before.iter().zip(&after).zip(sums) {
             // Weights of size one, rounded a few times by 2^-24.
-            assert!((after[at] - expected).abs() < 1e-6, "{layer} {at}");
+            assert!((after - (before + sum)).abs() < 1e-6, "{layer}: {before} {sum} {after}");
         }
     }
     let strict = MergeOptions {

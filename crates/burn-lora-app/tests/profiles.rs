@@ -53,8 +53,8 @@ fn a_runs_adapter_is_written_for_each_program_and_a_dry_run_says_what_of() {
     tiny.train("run", &settings, false);
     for (profile, files) in [
         (Profile::Peft, &["adapter_config.json", "adapter_model.safetensors"][..]),
-        (Profile::Vllm, &["adapter_config.json", "adapter_model.safetensors"]),
-        (Profile::LlamaCpp, &["adapter.gguf"]),
+        (Profile::Vllm, &["adapter_config.json", "adapter_model.safetensors"][..]),
+        (Profile::LlamaCpp, &["adapter.gguf"][..]),
     ] {
         let options = options(&tiny, profile, profile.name());
         let dry = export_profile_dry_run(&tiny.path("run"), &options, &Observer::silent()).unwrap();

@@ -114,13 +114,13 @@ fn holds(base: &str, kind: &str) -> f64 {
             continue;
         };
         assert_eq!(sums.len(), before.len(), "{base} {kind} {name}");
-        for at in 0..sums.len() {
-            let by_hand = f64::from(before[at]) + sums[at];
+        for (at, (sum, size)) in sums.iter().zip(sizes).enumerate() {
+            let by_hand = f64::from(before[at]) + sum;
             let off = (f64::from(after[at]) - by_hand).abs();
             // Merging rounds each of rank + 1 products and sums in f32 by 2^-24 of what they hold, and the factors were
             // rounded once where a scale was folded into them.
             let unit = 2.0_f64.powi(-24);
-            let allowed = unit * (by_hand.abs() + (*rank as f64 + 4.0) * sizes[at]);
+            let allowed = unit * (by_hand.abs() + (*rank as f64 + 4.0) * size);
             assert!(off <= allowed, "{base} {kind} {name} {at}: {off:e} of {allowed:e}");
         }
         largest = sums.iter().fold(largest, |most, sum| most.max(sum.abs()));
