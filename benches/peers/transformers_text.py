@@ -1,12 +1,14 @@
 """Transformers on PyTorch, CPU: continues every prompt of a file, greedily. Prints one JSON line.
 
-    python transformers_text.py MODEL_DIR ROWS.jsonl OUT.jsonl [--adapter DIR] [--batch 1] [--tokens 64] [--limit N]
+    python transformers_text.py MODEL_DIR ROWS.jsonl OUT.jsonl [--adapter DIR] [--batch 1] [--tokens 64] [--limit N] [--threads 2]
 
 Rows have a `prompt`; a line end is put after it. Rows are taken in order of length, so that what is padded (on the
 left) is little. `--adapter` is a PEFT adapter, left unmerged. A row of OUT is the row with its continuation as `output`,
 in the order of ROWS. Tokens are those that were chosen up to the end of a row's text; loading is not timed.
 
 The same by burn-lora, the file being one of rows whose prompts have the line end already:
+
+(`text.py` runs both in turn and compares.)
 
     burn-lora generate MODEL --adapter DIR --input ROWS.jsonl --output OUT.jsonl --max-tokens 64 --batch-size 1 --json
 """
@@ -30,8 +32,9 @@ a.add_argument("--batch", type=int, default=1)
 a.add_argument("--tokens", type=int, default=64)
 a.add_argument("--limit", type=int)
 a.add_argument("--separator", default="\n")
+a.add_argument("--threads", type=int, default=2)
 a = a.parse_args()
-torch.set_num_threads(2)
+torch.set_num_threads(a.threads)
 tokenizer = AutoTokenizer.from_pretrained(a.model)
 tokenizer.padding_side = "left"
 if tokenizer.pad_token_id is None:
