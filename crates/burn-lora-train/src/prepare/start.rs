@@ -7,7 +7,6 @@
 
 use std::path::Path;
 
-use burn::module::Module;
 use burn::tensor::Device;
 use burn_lora::Init;
 use burn_lora_config::RunConfig;
