@@ -373,7 +373,9 @@ pub fn causal_attention(
 ///
 /// # Panics
 ///
-/// Where the number of targets is not that of the rows, or a target is outside of the vocabulary.
+/// Where the number of targets is not that of the rows, or a target is outside of the vocabulary. With a soft cap on
+/// a device that is no CPU: of many rows over a large vocabulary one was counted on software Vulkan, and why is not
+/// known.
 pub fn head_loss(
     hidden: Tensor<2>,
     weight: impl Into<FrozenWeight>,
@@ -387,6 +389,10 @@ pub fn head_loss(
     assert!(
         targets.iter().all(|&target| (0..vocabulary as i64).contains(&i64::from(target))),
         "a target outside of the vocabulary"
+    );
+    assert!(
+        cap.is_none() || burn_lora::device::is_cpu(&hidden.device()),
+        "a model that caps its logits (Gemma 2) is trained on the CPU only: its loss on GPUs is not right yet; set `device` to `cpu`"
     );
     let weight_grad = layout == HeadLayout::Table
         && matches!(&weight, FrozenWeight::Dense(weight) if weight.is_require_grad());

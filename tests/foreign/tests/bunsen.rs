@@ -81,47 +81,23 @@ fn qwen3() {
     });
 }
 
-fn swin(device: &Device) -> SwinTransformerV2 {
-    let layers = vec![LayerConfig::new(2, 2), LayerConfig::new(2, 4)];
-    let config = SwinTransformerV2ContractConfig::new([32, 32], 4, 3, 5, 16, layers);
-    config.with_window_size(4).init(device)
-}
-
-/// The linears of attention in both of a stage's blocks.
-fn swin_attention(stage: usize) -> Vec<String> {
-    let block = |block| format!("grid_transformer_block_sequences.{stage}.blocks.{block}.win_attn");
-    in_both(block, &["q_linear", "k_linear", "v_linear", "proj"])
-}
-
 #[test]
 fn swin_v2() {
     let (device, _alone) = device();
-    let base = swin(&device);
+    let layers = vec![LayerConfig::new(2, 2), LayerConfig::new(2, 4)];
+    let config = SwinTransformerV2ContractConfig::new([32, 32], 4, 3, 5, 16, layers);
+    let base: SwinTransformerV2 = config.with_window_size(4).init(&device);
+    let names = ["q_linear", "k_linear", "v_linear", "proj"];
+    let stage = |stage: usize| {
+        let block =
+            |block| format!("grid_transformer_block_sequences.{stage}.blocks.{block}.win_attn");
+        in_both(block, &names)
+    };
     // Eight in each of four blocks, the merging of patches, and the head.
     let case = Case {
         names: &["q_linear", "k_linear", "v_linear", "win_attn.proj"],
         regex: r".*\.win_attn\.([qkv]_linear|proj)",
-        adapted: [swin_attention(0), swin_attention(1)].concat(),
-        linears: 34,
-        warning: None,
-        goal: vec![0, 3, 1, 4],
-    };
-    round_trip(base, &device, &case, |model, device| model.forward(images(device)));
-}
-
-/// The convolution that makes patches of an image, beside the linears of attention.
-#[test]
-fn swin_v2_convolution_and_linears() {
-    let (device, _alone) = device();
-    let base = swin(&device);
-    let scan = Scan::of(&base);
-    let patches = "patch_embed.projection".to_owned();
-    assert_eq!(scan.convolutions().iter().map(|it| &it.path).collect::<Vec<_>>(), [&patches]);
-    // Linears are told of before convolutions.
-    let case = Case {
-        names: &["q_linear", "k_linear", "v_linear", "win_attn.proj", "patch_embed.projection"],
-        regex: r".*\.win_attn\.([qkv]_linear|proj)|patch_embed\.projection",
-        adapted: [swin_attention(0), swin_attention(1), vec![patches]].concat(),
+        adapted: [stage(0), stage(1)].concat(),
         linears: 34,
         warning: None,
         goal: vec![0, 3, 1, 4],

@@ -279,10 +279,13 @@ fn head_loss_equals_log_softmax_in_one_chunk_and_in_many() {
     }
 }
 
-/// In float64 by the definition, over chunks of many logits: what Burn's own operations make of a soft cap is no measure on every device.
+/// In float64 by the definition, over chunks of many logits; on CPUs alone, where it is allowed.
 #[test]
 fn a_capped_head_over_many_logits_is_that_of_float64() {
     let device = device();
+    if !burn_lora::device::is_cpu(&device) {
+        return;
+    }
     let cap = 1.5;
     for [rows, width, vocabulary] in [[33, 8, 100], [100, 4, 200_000], [300, 4, 50_000]] {
         let inputs = [random([rows, width], &device), random([vocabulary, width], &device)];
