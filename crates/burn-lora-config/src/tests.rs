@@ -321,11 +321,14 @@ fn patterns_keep_their_order_and_their_values_are_checked() {
 
 #[test]
 fn the_defaults_of_the_reference_can_be_given_as_they_stand_there() {
-    let plain = read(LEAST, &[]).unwrap();
     for key in RunConfig::keys() {
         if let Fallback::Value(value) = key.default {
             let set = format!("{}.{}={value}", key.section, key.name);
-            assert_eq!(read(LEAST, &[&set]).unwrap(), plain, "{set}");
+            // What belongs to one start means nothing without it.
+            let with: &[&str] =
+                if key.name.starts_with("eva_") { &["adapter.init=eva"] } else { &[] };
+            let given: Vec<&str> = with.iter().copied().chain([set.as_str()]).collect();
+            assert_eq!(read(LEAST, &given).unwrap(), read(LEAST, with).unwrap(), "{set}");
         }
     }
 }
@@ -395,7 +398,7 @@ fn values_out_of_range_are_refused() {
         "[adapter]\ndropout = 1.0",
         "run.toml:8: adapter.dropout: cannot be 1.0; allowed: number from 0, below 1",
     );
-    let starts = "\"kaiming\", \"gaussian\", \"orthogonal\", \"pissa\", \"pissa_niter_N\" (N from 0 to 255) or \"olora\"";
+    let starts = "\"kaiming\", \"gaussian\", \"orthogonal\", \"pissa\", \"pissa_niter_N\" (N from 0 to 255), \"olora\", \"eva\" or \"loftq\"";
     for (init, hint) in [
         ("pisa", " did you mean \"pissa\"?"),
         ("pissa_niter_-1", " did you mean \"pissa_niter_4\"?"),

@@ -287,7 +287,7 @@ fn a_capped_head_over_many_logits_is_that_of_float64() {
         return;
     }
     let cap = 1.5;
-    for [rows, width, vocabulary] in [[33, 8, 100], [100, 4, 200_000], [300, 4, 50_000]] {
+    for [rows, width, vocabulary] in [[33, 8, 100], [300, 4, 3_000]] {
         let inputs = [random([rows, width], &device), random([vocabulary, width], &device)];
         let targets: Vec<i32> = (0..rows).map(|row| (row * 31 % vocabulary) as i32).collect();
         let [hidden, weight] = inputs

@@ -517,10 +517,13 @@ fn keys_of_published_files_are_known() {
             "qwen3",
             json!({"attention_bias": false, "layer_types": ["full_attention", "full_attention"]}),
         ),
-        ("gemma", json!({"head_dim": 4, "hidden_activation": "gelu_pytorch_tanh"})),
+        (
+            "gemma",
+            json!({"head_dim": 4, "num_key_value_heads": 2, "hidden_activation": "gelu_pytorch_tanh"}),
+        ),
         (
             "gemma2",
-            json!({"head_dim": 4, "query_pre_attn_scalar": 4, "attn_logit_softcapping": 50.0,
+            json!({"head_dim": 4, "num_key_value_heads": 2, "query_pre_attn_scalar": 4, "attn_logit_softcapping": 50.0,
             "final_logit_softcapping": 30.0, "sliding_window": 64}),
         ),
         ("phi3", json!({"sliding_window": null, "pad_token_id": 0})),

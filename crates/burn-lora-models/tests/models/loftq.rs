@@ -93,7 +93,7 @@ fn the_factors_start_at_the_best_of_their_rank_of_what_blocks_lost() {
 
 /// By turns, in f64 but for what is quantised, which is of f32.
 #[test]
-fn more_rounds_hold_another_base_that_the_factors_come_nearer_with() {
+fn more_rounds_hold_another_base_as_by_hand() {
     let dense: Vec<f64> = weight().into_iter().map(f64::from).collect();
     for format in [WeightDtype::Q4, WeightDtype::Nf4] {
         let quantise = |matrix: Tensor<2>| format.frozen(matrix);
@@ -120,7 +120,8 @@ fn more_rounds_hold_another_base_that_the_factors_come_nearer_with() {
         // A number half way between two codes may fall to either side.
         let five = left(5);
         assert!((five / by_hand - 1.0).abs() < 0.01, "{}: {five} {by_hand}", format.name());
-        assert!(five < left(1), "{}: {five} {}", format.name(), left(1));
+        // Another one, and not always a nearer one: rounds by turns promise nothing of their sum.
+        assert!((five / left(1) - 1.0).abs() > 1e-3, "{}: {five} {}", format.name(), left(1));
     }
     let none = loftq(&tensor(&weight()), &config(), 2, |_| None).unwrap_err();
     assert_eq!(none, LoraError::Unheld { round: 1 });
