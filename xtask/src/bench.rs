@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: rank, backend, model size and method, each cell in a process of its own.
 //!
-//! - [`matrix`], [`filter`]: which cells; [`cell`], [`workload`], [`products`]: what one process
+//! - [`matrix`], [`filter`]: which cells; [`cell`], [`workload`], [`products`], [`planned`]: what one process
 //!   measures; [`runner`]: starts the processes, alternating, and writes [`record`]s as they come;
 //! - [`counted`]: parameters of published models; [`peers`]: PEFT on the same weights and batches; [`quality`]: what methods and ranks come to;
 //! - [`statistics`], [`report`], [`compare`]: what the records say.
@@ -16,6 +16,7 @@ mod filter;
 pub mod machine;
 pub mod matrix;
 mod peers;
+mod planned;
 mod products;
 mod quality;
 mod record;

@@ -10,13 +10,13 @@
 //! - [`tiled`]: the same with a matrix that is not held in f32, converted tile by tile: [`half`], 16 bits, and
 //!   [`quantised`], blocks of a few bits.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
-//! - [`rows`]: rows shared out to the cores; [`awake`]: cores that do not sleep between short products.
+//! - [`blank`]: outputs that are not cleared before they are written; [`rows`]: rows shared out to the cores; [`awake`]: cores that do not sleep between short products.
 //! - [`adamw`]: an optimiser's step in one pass over memory.
 //! - [`Floats`], [`HalfMatrix`], [`QuantisedMatrix`](quantised::QuantisedMatrix): a Flex tensor's values as a slice, and back.
 //! - [`allocator`]: large blocks that a process keeps from one step to the next, aligned ones that leave no holes.
 //!
 //! Arithmetic is `f32` alone; all but [`allocator`] and the reading of [`quantised`] with the feature `flex`. `unsafe` is allowed in [`product`],
-//! [`few_rows`] and [`allocator`] alone, and in no other crate.
+//! [`few_rows`], [`blank`] and [`allocator`] alone, and in no other crate.
 //!
 //! ```
 //! use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
@@ -33,6 +33,8 @@ pub mod adamw;
 pub mod allocator;
 #[cfg(feature = "flex")]
 pub mod awake;
+#[cfg(feature = "flex")]
+pub mod blank;
 #[cfg(feature = "flex")]
 pub mod few_rows;
 #[cfg(feature = "flex")]

@@ -5,6 +5,11 @@ use rayon::prelude::*;
 /// Elements below which a core is not worth waking.
 const GRAIN: usize = 1 << 14;
 
+/// How many rows of that width a core takes at a time.
+pub(crate) fn rows_of_a_share(width: usize) -> usize {
+    (GRAIN / width).max(1)
+}
+
 /// Calls `f` with the index of a first row and some rows from there on, for all rows of `out`, on
 /// all cores where there is enough to do.
 ///
@@ -12,35 +17,13 @@ const GRAIN: usize = 1 << 14;
 ///
 /// Where `width` is 0.
 pub fn share(out: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
-    let rows = (GRAIN / width).max(1);
+    let rows = rows_of_a_share(width);
     match out.len() <= rows * width {
         true => f(0, out),
         false => out
             .par_chunks_mut(rows * width)
             .enumerate()
             .for_each(|(index, chunk)| f(index * rows, chunk)),
-    }
-}
-
-/// As [`share`], for two outputs of one shape.
-///
-/// # Panics
-///
-/// Where `width` is 0.
-pub fn share_two(
-    first: &mut [f32],
-    second: &mut [f32],
-    width: usize,
-    f: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
-) {
-    let rows = (GRAIN / width).max(1);
-    match first.len() <= rows * width {
-        true => f(0, first, second),
-        false => first
-            .par_chunks_mut(rows * width)
-            .zip(second.par_chunks_mut(rows * width))
-            .enumerate()
-            .for_each(|(index, (first, second))| f(index * rows, first, second)),
     }
 }
 
@@ -57,18 +40,9 @@ mod tests {
                     row.iter_mut().for_each(|value| *value += (first + index + 1) as f32);
                 }
             });
-            let mut twice = (vec![0.0; out.len()], vec![0.0; out.len()]);
-            share_two(&mut twice.0, &mut twice.1, width, |first, a, b| {
-                for (index, (a, b)) in a.chunks_mut(width).zip(b.chunks_mut(width)).enumerate() {
-                    a.iter_mut().for_each(|value| *value += (first + index + 1) as f32);
-                    b.iter_mut().for_each(|value| *value -= (first + index + 1) as f32);
-                }
-            });
             for (row, values) in out.chunks(width).enumerate() {
                 assert!(values.iter().all(|&value| value == (row + 1) as f32));
             }
-            assert_eq!(twice.0, out);
-            assert!(twice.1.iter().zip(&out).all(|(a, b)| *a == -b));
         }
     }
 }

@@ -102,6 +102,22 @@ pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + tail
 }
 
+/// The sum of products of the entries of three rows of one length, the first two of each multiplied first.
+#[inline(always)]
+pub fn dot_of_three(x: &[f32], y: &[f32], z: &[f32]) -> f32 {
+    let (x, x_tail) = x.as_chunks::<LANES>();
+    let (y, y_tail) = y.as_chunks::<LANES>();
+    let (z, z_tail) = z.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for ((x, y), z) in x.iter().zip(y).zip(z) {
+        for lane in 0..LANES {
+            lanes[lane] += x[lane] * y[lane] * z[lane];
+        }
+    }
+    let tail: f32 = x_tail.iter().zip(y_tail).zip(z_tail).map(|((x, y), z)| x * y * z).sum();
+    lanes.iter().sum::<f32>() + tail
+}
+
 /// Replaces each value by `e^(x - shift)` and gives their sum.
 #[inline(always)]
 pub fn exp_sum(x: &mut [f32], shift: f32) -> f32 {
@@ -187,6 +203,8 @@ mod tests {
             let x: Vec<f32> = (0..count).map(|i| i as f32 - 40.0).collect();
             assert_eq!(sum(&x), x.iter().sum::<f32>());
             assert_eq!(dot(&x, &x), x.iter().map(|x| x * x).sum::<f32>());
+            let twos = vec![2.0; count];
+            assert_eq!(dot_of_three(&x, &twos, &x), 2.0 * dot(&x, &x));
             let expected = x.last().copied().unwrap_or(f32::NEG_INFINITY);
             assert_eq!(max(&x), expected);
             let mut shifted = vec![3.0; count];

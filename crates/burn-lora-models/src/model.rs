@@ -123,7 +123,8 @@ pub trait Model: Module + ModuleDisplay {
     /// alone) are trainable.
     ///
     /// `progress` is told of the bytes read so far and of all there are. Memory peaks at the
-    /// weights in their format and a few megabytes; where numbers are quantised on the way, also at one tensor in f32.
+    /// weights in their format and a few megabytes; where blocks are made of a GGUF file's queries and keys, whose rows are moved,
+    /// also at one tensor in f32.
     ///
     /// # Errors
     ///

@@ -55,13 +55,17 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Gradients, Tensor};
 use burn_lora_files::splitmix;
+use serde::{Deserialize, Serialize};
 
 use chain::{Recording, collect, recorded};
 
 pub(crate) use chain::{is_recording, through};
 
 /// What of a training pass is made again in its backward pass, instead of being kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Recompute {
     /// Nothing.
     #[default]

@@ -16,9 +16,10 @@
 //! is to hold them, all else in f32. A tensor that the source has in that format already is not
 //! converted, and no other one exists in f32 beside it.
 //!
-//! Blocks (`quantise`) are a GGUF file's own, or are made of a tensor that is read in f32 and dropped.
+//! Blocks (`quantise`) are a GGUF file's own, or are made of some rows of a tensor at a time, which are read in f32 and dropped.
 //!
-//! A tensor is read once, a few MiB at a time, into the memory that it stays in: loading peaks at the model and one tensor.
+//! A tensor is read once, a few MiB at a time, into the memory that it stays in: loading peaks at the model and those few MiB (and at one
+//! tensor in f32 where blocks are made of rows that a GGUF file has in another order).
 //!
 //! Left out: weights that are mapped into memory. A linear's are turned on their way here and blocks follow a head of ours, so
 //! that little could stay as files have it; and a file that somebody shortens while it is mapped kills the process that
@@ -48,10 +49,14 @@ pub use pairs::TensorPair;
 pub use random::Random;
 pub use save::SaveDtype;
 
+pub(crate) use checkpoint::rows_at_a_time;
 pub(crate) use load::{load, outline};
 pub(crate) use manifest::Manifest;
 pub(crate) use pairs::{each, pairs};
+pub(crate) use quantise::Quantiser;
 pub(crate) use save::{Collected, file_sizes, merged_tensors, save};
+
+use burn_lora_kernels::quantised::BlockFormat;
 
 use crate::ModelError;
 
@@ -97,6 +102,12 @@ impl TensorSpec {
     /// The same tensor to be read row by row as files have it, in f32.
     pub(crate) fn as_stored(&self, shape: Vec<usize>) -> Self {
         Self { key: self.key.clone(), shape, role: Role::Embedding, dtype: WeightDtype::F32 }
+    }
+
+    /// What makes the blocks of its format of its rows, which are stored as `stored` says.
+    pub(crate) fn quantiser(&self, stored: [usize; 2], transposed: bool) -> Quantiser {
+        let format = self.dtype.blocks().unwrap_or(BlockFormat::Q8_0);
+        Quantiser::new(format, stored, transposed)
     }
 
     /// Whether it has no numbers at all.

@@ -25,17 +25,19 @@ mod limit;
 mod lines;
 mod memory;
 mod pace;
+mod steps;
 mod suggestion;
 
 use std::collections::{BTreeMap, HashMap};
 
-use burn_lora::{Method, Products, Sizes};
+use burn_lora::{AdapterConfig, Method, Products, Sizes};
 use burn_lora_models::footprint::Learned;
 use burn_lora_models::gguf::block_bytes;
 use burn_lora_models::weights::Role;
 use burn_lora_models::{Recompute, WeightDtype};
 use burn_lora_patch::{
-    Bias, LayerReport, LayerStatus, ParamInfo, ParamRole, PatchReport, SavedModule, Scan,
+    Bias, LayerReport, LayerStatus, LoraConfig, ParamInfo, ParamRole, PatchReport, SavedModule,
+    Scan,
 };
 use serde::Serialize;
 
@@ -55,6 +57,7 @@ pub use crossing::PlannedConnection;
 pub use limit::{Limit, Place};
 pub use memory::Memory;
 pub use pace::Pace;
+pub use steps::{Steps, Trained};
 pub use suggestion::Suggestion;
 use suggestion::{resized, suggestion};
 
@@ -227,8 +230,8 @@ struct Outline<M> {
     scan: Scan,
     /// None where every parameter is trained.
     report: Option<PatchReport>,
-    /// The kind of the adapters, where there are any.
-    method: Option<Method>,
+    /// What the adapters are made from, where there are any.
+    adapter: Option<AdapterConfig>,
     /// What is learned of each linear that learns something.
     linears: HashMap<String, Learned>,
     /// The bytes of matrices that are held in a file's own blocks, by path.
@@ -247,26 +250,38 @@ impl<M: TrainableModel> Outline<M> {
 
     /// Of a model that exists by its shapes, as that run would train it.
     fn of(model: M, run: &RunConfig) -> Result<Self, TrainError> {
+        match &run.adapter {
+            AdapterSection::Lora(section) => {
+                Self::adapted(model, &patch_config(section, M::TASK, run.train.seed))
+            }
+            _ => Ok(Self::whole(model)),
+        }
+    }
+
+    /// Of one of which every parameter is trained.
+    fn whole(model: M) -> Self {
         let scan = Scan::of(&model);
-        let AdapterSection::Lora(section) = &run.adapter else {
-            return Ok(Self {
-                model,
-                scan,
-                report: None,
-                method: None,
-                linears: HashMap::new(),
-                blocks: BTreeMap::new(),
-            });
-        };
-        let config = patch_config(section, M::TASK, run.train.seed);
-        let report = burn_lora_patch::plan(&model, &config)?;
-        let method = section.lora.method;
+        Self {
+            model,
+            scan,
+            report: None,
+            adapter: None,
+            linears: HashMap::new(),
+            blocks: BTreeMap::new(),
+        }
+    }
+
+    /// Of one that is patched so.
+    fn adapted(model: M, config: &LoraConfig) -> Result<Self, TrainError> {
+        let scan = Scan::of(&model);
+        let report = burn_lora_patch::plan(&model, config)?;
+        let AdapterConfig { method, dropout, .. } = config.adapter;
         let learned = |layer: &LayerReport| match layer.status {
             LayerStatus::Adapted => {
                 let rank = layer.rank;
                 let sizes =
                     Sizes { d_in: layer.d_in, d_out: layer.d_out, rank, groups: layer.groups() };
-                let dropout = section.lora.dropout > 0.0 && !layer.table;
+                let dropout = dropout > 0.0 && !layer.table;
                 let kept = method.kept(sizes, dropout);
                 let input = method.keeps_input() && (!layer.table || layer.tied);
                 Some((layer.path.clone(), Learned::Factors { rank, kept, input }))
@@ -277,7 +292,7 @@ impl<M: TrainableModel> Outline<M> {
         let mut linears: HashMap<String, Learned> =
             report.layers().iter().filter_map(learned).collect();
         linears.extend(report.tokens().iter().map(|rows| (rows.path.clone(), Learned::Rows)));
-        if section.bias == Bias::All {
+        if config.bias == Bias::All {
             // A gradient goes through whatever has a bias; nothing is kept for the bias itself.
             let whole = |module: &str| {
                 let within = |saved: &SavedModule| {
@@ -298,8 +313,8 @@ impl<M: TrainableModel> Outline<M> {
                 });
             }
         }
-        let (report, method) = (Some(report), Some(method));
-        Ok(Self { model, scan, report, method, linears, blocks: BTreeMap::new() })
+        let (report, adapter) = (Some(report), Some(config.adapter.clone()));
+        Ok(Self { model, scan, report, adapter, linears, blocks: BTreeMap::new() })
     }
 }
 
@@ -339,7 +354,7 @@ impl<M> Outline<M> {
     /// The products of an adapter of that rank beside a linear's own.
     fn products(&self, (d_in, d_out): (usize, usize), rank: usize) -> Products {
         let products = |method: Method| method.products(Sizes { d_in, d_out, rank, groups: 1 });
-        self.method.map(products).unwrap_or_default()
+        self.adapter.as_ref().map(|adapter| products(adapter.method)).unwrap_or_default()
     }
 
     /// What is learned of the module at a path.

@@ -12,7 +12,7 @@ use burn::module::{Module, ParamGroup};
 use burn::tensor::Device;
 use burn_lora_config::{RunConfig, TrainSection};
 use burn_lora_models::weights::Storage;
-use burn_lora_models::{CausalLm, ClassifierConfig, Model, SequenceClassifier};
+use burn_lora_models::{CausalLm, ClassifierConfig, Model, Recompute, SequenceClassifier};
 use burn_lora_patch::peft::{self, LoadOptions, PeftConfig};
 use burn_lora_patch::{LayerStatus, LoraConfig, TaskType, merge, patch, plan};
 use burn_lora_report::record::StepRecord;
@@ -21,6 +21,7 @@ use burn_lora_train::{system_memory, take_steps};
 use serde::{Deserialize, Serialize};
 
 use super::matrix::Shape;
+use super::planned::planned;
 use super::products::Products;
 use super::record::{Cell, Latency, Measured, Method, StepTimes};
 use super::workload::{Rows, Workload};
@@ -67,14 +68,11 @@ pub fn measure(order: &Order) -> Result<Measured, String> {
     };
     let shape = Shape::parse(&order.config, "config.json".as_ref())?;
     match &shape {
-        Shape::Decoder(config) => {
-            let model: CausalLm = built(order, config, &device)?;
-            run(order, &shape, model, Rows::tokens, &device)
-        }
+        Shape::Decoder(config) => run::<CausalLm>(order, &shape, config, Rows::tokens, &device),
         Shape::Encoder(config) => {
             let config = config.clone().with_num_labels(CLASSES);
-            let model: SequenceClassifier = built(order, &config, &device)?;
-            run(order, &shape, model, |rows: &Rows| rows.labels(CLASSES), &device)
+            let batch = |rows: &Rows| rows.labels(CLASSES);
+            run::<SequenceClassifier>(order, &shape, &config, batch, &device)
         }
     }
 }
@@ -88,14 +86,15 @@ fn built<M: Model>(order: &Order, config: &M::Config, device: &Device) -> Result
     }
 }
 
-fn said(error: impl std::fmt::Display) -> String {
+/// What is wrong, as a line.
+pub fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
 fn run<M: TrainableModel>(
     order: &Order,
     shape: &Shape,
-    model: M,
+    config: &M::Config,
     batch: impl Fn(&Rows) -> M::Batch,
     device: &Device,
 ) -> Result<Measured, String> {
@@ -108,6 +107,9 @@ fn run<M: TrainableModel>(
         }
     };
     let batches: Vec<M::Batch> = workload.batches.iter().map(batch).collect();
+    let train = train_section(&workload, cell.recompute)?;
+    let planned = planned::<M>(order, config, &train, &batches, device)?;
+    let model: M = built(order, config, device)?;
     let linears: Vec<(usize, usize)> = plan(&model, &patching(M::TASK, cell, order.seed))
         .map_err(said)?
         .layers()
@@ -116,12 +118,13 @@ fn run<M: TrainableModel>(
         .map(|layer| (layer.d_in, layer.d_out))
         .collect();
     let products = Products::of(cell, shape, &linears);
-    let mut measured = Measured { flops: products.flops(), ..Measured::default() };
+    let mut measured =
+        Measured { flops: products.flops(), planned_bytes: planned, ..Measured::default() };
     if cell.method == Method::Merged {
         infer(order, model, &batches, device, &mut measured)?;
     } else {
         let model = adapted(order, model, &mut measured)?;
-        train(order, &workload, model, batches, device, &mut measured)?;
+        steps(order, &train, model, batches, device, &mut measured)?;
     }
     measured.peak_bytes =
         system_memory::peak().ok_or("the peak memory of this process is not known here")?;
@@ -216,9 +219,9 @@ fn adapter_bytes<M: Module>(model: &M, config: &LoraConfig) -> Result<u64, Strin
     Ok(std::fs::metadata(file).map_err(said)?.len())
 }
 
-fn train<M: TrainableModel>(
+fn steps<M: TrainableModel>(
     order: &Order,
-    workload: &Workload,
+    train: &TrainSection,
     model: M,
     batches: Vec<M::Batch>,
     device: &Device,
@@ -236,7 +239,7 @@ fn train<M: TrainableModel>(
             *largest.borrow_mut() = now;
         }
     };
-    take_steps(model, &train_section(workload)?, batches, stepped).map_err(said)?;
+    take_steps(model, train, batches, stepped).map_err(said)?;
     measured.device_bytes = most.take();
     for (step, (record, gradients, at)) in told.take().into_iter().enumerate() {
         measured.losses.push(record.loss);
@@ -252,13 +255,14 @@ fn train<M: TrainableModel>(
 }
 
 /// `[train]` of a run that takes the workload's steps.
-fn train_section(workload: &Workload) -> Result<TrainSection, String> {
+fn train_section(workload: &Workload, recompute: Recompute) -> Result<TrainSection, String> {
     let Workload { learning_rate, weight_decay, clip, batches, .. } = workload;
     let text = format!(
         "[model]\npath = '.'\n[data]\ntrain = '.'\n[output]\ndir = '.'\n[train]\nsteps = {}\n\
          schedule = 'constant'\nwarmup = 0\nlearning_rate = {learning_rate}\n\
-         weight_decay = {weight_decay}\nclip = {clip}\n",
-        batches.len()
+         weight_decay = {weight_decay}\nclip = {clip}\nrecompute = '{}'\n",
+        batches.len(),
+        recompute.name()
     );
     Ok(RunConfig::parse(&text, "the workload", &[]).map_err(said)?.train)
 }
@@ -341,6 +345,7 @@ mod tests {
                 model: "tiny".into(),
                 backend: "flex".into(),
                 dtype: WeightDtype::F32,
+                recompute: Recompute::None,
                 batch: 2,
                 length: 8,
                 method,

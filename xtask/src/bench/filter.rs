@@ -18,6 +18,7 @@ enum Axis {
     Rank,
     Backend,
     Dtype,
+    Recompute,
     Batch,
     Length,
 }
@@ -29,7 +30,9 @@ pub enum FilterError {
     #[error("`{0}` is no filter: write an axis and values, such as rank=8,16")]
     Form(String),
     /// No such axis.
-    #[error("there is no axis `{0}`: there are model, method, rank, backend, dtype, batch, length")]
+    #[error(
+        "there is no axis `{0}`: there are model, method, rank, backend, dtype, recompute, batch, length"
+    )]
     Axis(String),
 }
 
@@ -45,6 +48,7 @@ impl FromStr for Filter {
             "rank" => Axis::Rank,
             "backend" => Axis::Backend,
             "dtype" => Axis::Dtype,
+            "recompute" => Axis::Recompute,
             "batch" => Axis::Batch,
             "length" => Axis::Length,
             other => return Err(FilterError::Axis(other.to_owned())),
@@ -73,10 +77,8 @@ impl Filter {
                 None => return true,
             },
             Axis::Backend => cell.backend.clone(),
-            Axis::Dtype => serde_json::to_value(cell.dtype).map_or_else(
-                |_| String::new(),
-                |name| name.as_str().unwrap_or_default().to_owned(),
-            ),
+            Axis::Dtype => cell.dtype.name().to_owned(),
+            Axis::Recompute => cell.recompute.name().to_owned(),
             Axis::Batch => cell.batch.to_string(),
             Axis::Length => cell.length.to_string(),
         };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn_lora_models::weights::WeightDtype;
 use burn_lora_models::{
     Architecture, CausalConfig, CausalLm, ClassifierConfig, Description, Model, ModelConfig,
-    SequenceClassifier, SequenceClassifierConfig,
+    Recompute, SequenceClassifier, SequenceClassifierConfig,
 };
 use burn_lora_patch::{LoraConfig, PatchReport, plan};
 use serde::Deserialize;
@@ -33,7 +33,11 @@ pub struct Matrix {
     /// Configurations as Hugging Face writes them, by name.
     pub models: BTreeMap<String, toml::Table>,
     /// The products of axes.
+    #[serde(default)]
     pub sweep: Vec<Sweep>,
+    /// What other libraries are compared on.
+    #[serde(default)]
+    pub comparison: Vec<Comparison>,
     /// Cells that are left out.
     #[serde(default)]
     pub leave_out: Vec<LeaveOut>,
@@ -55,12 +59,45 @@ pub struct Sweep {
     backend: Vec<String>,
     #[serde(default = "f32_alone")]
     dtype: Vec<WeightDtype>,
+    #[serde(default = "all_kept")]
+    recompute: Vec<Recompute>,
     batch: Vec<usize>,
     length: Vec<usize>,
 }
 
+/// Batches on which other libraries take the same steps, on each of some models.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// What it is, for people: the method and the batches.
+    pub name: String,
+    /// The models.
+    pub model: Vec<String>,
+    /// `lora` or `full`.
+    pub method: Method,
+    /// Of the adapter.
+    pub rank: Option<usize>,
+    /// Rows of a batch.
+    pub batch: usize,
+    /// Tokens of a row.
+    pub length: usize,
+    /// Tokens at the start of each row that carry no loss.
+    #[serde(default)]
+    pub masked: usize,
+    /// What we hold the base in, one process after the other.
+    #[serde(default = "f32_alone")]
+    pub ours: Vec<WeightDtype>,
+    /// What PEFT holds it in: `f32`, `bf16`, or `nf4` by bitsandbytes.
+    #[serde(default = "f32_alone")]
+    pub peft: Vec<WeightDtype>,
+}
+
 fn f32_alone() -> Vec<WeightDtype> {
     vec![WeightDtype::F32]
+}
+
+fn all_kept() -> Vec<Recompute> {
+    vec![Recompute::None]
 }
 
 /// Keys that a cell must agree with to be left out.
@@ -72,6 +109,7 @@ pub struct LeaveOut {
     rank: Option<usize>,
     backend: Option<String>,
     dtype: Option<WeightDtype>,
+    recompute: Option<Recompute>,
     batch: Option<usize>,
     length: Option<usize>,
 }
@@ -83,6 +121,7 @@ impl LeaveOut {
             && self.rank.is_none_or(|rank| Some(rank) == cell.rank)
             && self.backend.as_ref().is_none_or(|backend| *backend == cell.backend)
             && self.dtype.is_none_or(|dtype| dtype == cell.dtype)
+            && self.recompute.is_none_or(|recompute| recompute == cell.recompute)
             && self.batch.is_none_or(|batch| batch == cell.batch)
             && self.length.is_none_or(|length| length == cell.length)
     }
@@ -225,6 +264,7 @@ impl Matrix {
         if self.repeat == 0 || self.steps == 0 {
             problems.push("`repeat` and `steps` must be at least 1".to_owned());
         }
+        let is_half = |dtype: &WeightDtype| *dtype != WeightDtype::F32;
         let mut limits = BTreeMap::new();
         for name in self.models.keys() {
             match Shape::parse(&self.config(name).unwrap_or_default(), path) {
@@ -244,11 +284,14 @@ impl Matrix {
             }
             let trains_weights =
                 |method: &Method| matches!(method, Method::Full | Method::Composed);
-            let is_half = |dtype: &WeightDtype| *dtype != WeightDtype::F32;
             if sweep.dtype.iter().any(is_half) && sweep.method.iter().any(trains_weights) {
                 problems.push(format!(
                     "sweep \"{question}\": full and composed take their gradients in f32 alone"
                 ));
+            }
+            if sweep.recompute.contains(&Recompute::Block) && sweep.method.contains(&Method::Merged)
+            {
+                problems.push(format!("sweep \"{question}\": an inference recomputes nothing"));
             }
             for model in &sweep.model {
                 match limits.get(model) {
@@ -267,6 +310,36 @@ impl Matrix {
                 }
             }
         }
+        for comparison in &self.comparison {
+            let Comparison { name, method, rank, ours, peft, length, masked, .. } = comparison;
+            let mut problem = |what: &str| problems.push(format!("comparison \"{name}\": {what}"));
+            if !matches!(method, Method::Lora | Method::Full) {
+                problem("PEFT takes steps of `lora` and of `full`");
+            }
+            if rank.is_none_or(|rank| rank == 0) && method.has_rank() {
+                problem("`rank` is missing");
+            }
+            if *method == Method::Full && (ours.iter().chain(peft).any(is_half)) {
+                problem("full takes its gradients in f32 alone");
+            }
+            let held = [WeightDtype::F32, WeightDtype::Bf16, WeightDtype::Nf4];
+            if !peft.iter().all(|dtype| held.contains(dtype)) {
+                problem("PEFT holds a base in f32, bf16 or nf4");
+            }
+            if comparison.batch == 0 || length <= masked {
+                problem("no token carries loss");
+            }
+            for model in &comparison.model {
+                match limits.get(model) {
+                    None if self.models.contains_key(model) => {}
+                    None => problem(&format!("there is no model `{model}`")),
+                    Some(limit) if length > limit => {
+                        problem(&format!("{model} reads {limit} tokens, not {length}"));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
         problems
     }
 }
@@ -274,15 +347,19 @@ impl Matrix {
 impl Sweep {
     fn cells(&self) -> Vec<Cell> {
         let mut cells = vec![];
-        let Self { model, method, backend, dtype, batch, length, .. } = self;
+        let Self { model, method, backend, dtype, recompute, batch, length, .. } = self;
         let ranks: Vec<Option<usize>> = self.rank.iter().copied().map(Some).collect();
+        let ways = |method: Method| {
+            let ranks = if method.has_rank() { &ranks[..] } else { &[None] };
+            recompute.iter().flat_map(move |&way| ranks.iter().map(move |&rank| (way, rank)))
+        };
         for (model, backend, &dtype) in product(model, backend, dtype) {
             for (&batch, &length, &method) in product(batch, length, method) {
-                let ranks = if method.has_rank() { &ranks[..] } else { &[None] };
-                cells.extend(ranks.iter().map(|&rank| Cell {
+                cells.extend(ways(method).map(|(recompute, rank)| Cell {
                     model: model.clone(),
                     backend: backend.clone(),
                     dtype,
+                    recompute,
                     batch,
                     length,
                     method,
@@ -376,6 +453,37 @@ method = "full"
         let matrix = Matrix::read(&crate::root().join("benches/matrix.toml")).unwrap();
         let small = matrix.cells(false, &[]).len();
         assert!(small > 0 && matrix.cells(true, &[]).len() > small);
+    }
+
+    #[test]
+    fn the_table_of_bases_compares_every_model_with_every_base() {
+        let matrix = Matrix::read(&crate::root().join("benches/bases.toml")).unwrap();
+        assert!(matrix.cells(true, &[]).is_empty());
+        let [comparison] = &matrix.comparison[..] else { panic!("one comparison") };
+        assert_eq!(
+            (comparison.model.len(), comparison.ours.len(), comparison.peft.len()),
+            (4, 4, 2)
+        );
+    }
+
+    #[test]
+    fn a_comparison_that_cannot_be_taken_is_refused() {
+        let comparison = |keys: &str| {
+            read(&format!(
+                "{TEXT}[[comparison]]\nname = \"c\"\nmodel = [\"tiny\"]\nbatch = 1\nlength = 8\n{keys}"
+            ))
+        };
+        assert_eq!(comparison("method = \"lora\"\nrank = 2\n").unwrap().comparison.len(), 1);
+        for (keys, said) in [
+            ("method = \"lora\"", "`rank` is missing"),
+            ("method = \"dora\"\nrank = 2", "steps of `lora` and of `full`"),
+            ("method = \"full\"\nours = [\"q4\"]", "in f32 alone"),
+            ("method = \"full\"\npeft = [\"q4\"]", "f32, bf16 or nf4"),
+            ("method = \"full\"\nmasked = 8", "no token carries loss"),
+        ] {
+            let error = comparison(keys).unwrap_err().to_string();
+            assert!(error.contains(said), "{said} is not in {error}");
+        }
     }
 
     #[test]

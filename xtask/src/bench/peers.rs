@@ -1,66 +1,28 @@
 //! PEFT on PyTorch beside us: the same weights, adapter and batches, processes alternating.
 //!
 //! A directory is made that both read: a model as a Hugging Face directory, an adapter as a PEFT
-//! directory, and the batches. The losses of the steps show that both do the same work.
+//! directory, and the batches. The losses of the steps show that both do the same work. The matrix file says on
+//! what ([`Comparison`]), and what either holds the base in.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use burn_lora_models::weights::WeightDtype;
-use burn_lora_models::{CausalLm, Model, ModelConfig, SaveDtype};
+use burn_lora_models::{CausalLm, Model, ModelConfig, Recompute, SaveDtype};
 use burn_lora_patch::peft::{self, PeftConfig};
 use burn_lora_patch::{TaskType, patch};
 use serde::{Deserialize, Serialize};
 
 use super::cell::{Order, now, patching};
-use super::matrix::Shape;
-use super::record::{Cell, Line, Measured, Method, Peer, StepTimes};
+use super::matrix::{Comparison, Shape};
+use super::record::{Cell, Excuse, Line, Measured, Peer, StepTimes};
+use super::report::rows::OURS;
 use super::runner::{self, Runner};
 use super::workload::Workload;
 
-/// What PEFT needs; the versions that figures were taken with.
-const INSTALL: &str = "pip install torch==2.11.0 transformers==5.23.0 peft==0.21.2";
-
-/// The model of the matrix that is compared on.
-const MODEL: &str = "smollm2-135m";
-
-/// Steps of a process, the first of them to warm up.
-const STEPS: usize = 5;
-
-/// Batches to compare on.
-struct Comparison {
-    name: &'static str,
-    method: Method,
-    batch: usize,
-    length: usize,
-    /// Tokens at the start of each row that carry no loss.
-    masked: usize,
-}
-
-const COMPARISONS: [Comparison; 3] = [
-    Comparison {
-        name: "LoRA r=16, 4 x 128 tokens, all carry loss",
-        method: Method::Lora,
-        batch: 4,
-        length: 128,
-        masked: 0,
-    },
-    // What the E2E data set's rows look like: about 70 tokens, of which the text is a third.
-    Comparison {
-        name: "LoRA r=16, 8 x 72 tokens, the last 28 carry loss",
-        method: Method::Lora,
-        batch: 8,
-        length: 72,
-        masked: 44,
-    },
-    Comparison {
-        name: "full fine-tuning, 4 x 128 tokens, all carry loss",
-        method: Method::Full,
-        batch: 4,
-        length: 128,
-        masked: 0,
-    },
-];
+/// What PEFT needs; the versions that figures were taken with. The last one for bases in NF4 alone.
+const INSTALL: &str =
+    "pip install torch==2.11.0 transformers==5.23.0 peft==0.21.2 bitsandbytes==0.50.2";
 
 /// What `prepare` is to write.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -94,68 +56,107 @@ pub fn run(
         eprintln!("PEFT: skipped, no Python has it: {INSTALL}, then --python or $PEFT_PYTHON");
         return Ok(());
     };
-    let config = runner.matrix().config(MODEL).ok_or(format!("the matrix has no {MODEL}"))?;
-    for comparison in COMPARISONS {
-        let dir = tempfile::tempdir()?;
-        let Comparison { name, method, batch, length, masked } = comparison;
-        let rank = method.has_rank().then_some(16);
-        let cell = Cell {
-            model: MODEL.to_owned(),
-            backend: "flex".to_owned(),
-            dtype: WeightDtype::F32,
-            batch,
-            length,
-            method,
-            rank,
-        };
-        let order = Order {
-            cell,
-            config: config.clone(),
-            seed: runner.matrix().seed,
-            warmup: 1,
-            steps: STEPS - 1,
-            started: 0.0,
-            given: Some(dir.path().to_owned()),
-            alone: true,
-        };
-        // In a process of its own, so that this one stays small.
-        let preparation = Preparation { order: order.clone(), masked, dir: dir.path().to_owned() };
-        runner::ask("prepare", &preparation)?;
-        let workload = format!("{MODEL}: {name}");
-        for repeat in 0..runner.matrix().repeat {
-            let ours = runner::measure(&order)?;
-            tell(&workload, "burn-lora", ours.steps.iter().map(StepTimes::total).collect());
-            let tokens = batch * length;
-            runner.write(&Line::Peer(as_peer(&workload, repeat, tokens, ours)))?;
-            let theirs = peft(&python, &order, dir.path())?;
-            tell(&workload, "PEFT", theirs.step_seconds.iter().skip(1).copied().collect());
-            runner.write(&Line::Peer(Peer {
-                workload: workload.clone(),
-                who: "PEFT".to_owned(),
-                version: theirs.version,
-                repeat,
-                tokens: theirs.tokens.first().copied().unwrap_or(0),
-                step_seconds: theirs.step_seconds.into_iter().skip(1).collect(),
-                losses: theirs.losses,
-                peak_bytes: theirs.peak_bytes,
-                first_step_seconds: theirs.first_step_seconds,
-            }))?;
+    for comparison in &runner.matrix().comparison {
+        for model in &comparison.model {
+            compare(runner, comparison, model, &python)?;
         }
     }
     Ok(())
 }
 
-fn tell(workload: &str, who: &str, steps: Vec<f64>) {
-    if let Some(step) = super::statistics::median(steps) {
-        eprintln!("{workload}: {who}: {step:.2} s a step");
+/// One model, all bases in turn, again and again. A process that fails becomes a line that says so.
+fn compare(
+    runner: &mut Runner<'_>,
+    comparison: &Comparison,
+    model: &str,
+    python: &Path,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let &Comparison { method, rank, batch, length, masked, .. } = comparison;
+    let matrix = runner.matrix();
+    let config = matrix.config(model).ok_or(format!("the matrix has no {model}"))?;
+    let dir = tempfile::tempdir()?;
+    let cell = |dtype| Cell {
+        model: model.to_owned(),
+        backend: "flex".to_owned(),
+        dtype,
+        recompute: Recompute::None,
+        batch,
+        length,
+        method,
+        rank: rank.filter(|_| method.has_rank()),
+    };
+    let order = |dtype| Order {
+        cell: cell(dtype),
+        config: config.clone(),
+        seed: matrix.seed,
+        warmup: matrix.warmup,
+        steps: matrix.steps,
+        started: 0.0,
+        given: Some(dir.path().to_owned()),
+        alone: false,
+    };
+    // In a process of its own, so that this one stays small.
+    let dir = dir.path().to_owned();
+    let preparation = Preparation { order: order(WeightDtype::F32), masked, dir: dir.clone() };
+    runner::ask("prepare", &preparation)?;
+    let workload = format!("{model}: {}", comparison.name);
+    for repeat in 0..matrix.repeat {
+        for &dtype in &comparison.ours {
+            let line = match runner::measure(&order(dtype)) {
+                Ok(ours) => Line::Peer(as_peer(&workload, repeat, batch * length, dtype, ours)),
+                Err(reason) => Line::Failed(Excuse { cell: cell(dtype), reason }),
+            };
+            tell(&workload, OURS, dtype, &line);
+            runner.write(&line)?;
+        }
+        for &dtype in &comparison.peft {
+            let line = match peft(python, &order(dtype), &dir) {
+                Ok(theirs) => Line::Peer(Peer {
+                    workload: workload.clone(),
+                    who: "PEFT".to_owned(),
+                    version: theirs.version,
+                    dtype,
+                    repeat,
+                    tokens: theirs.tokens.first().copied().unwrap_or(0),
+                    step_seconds: theirs.step_seconds.into_iter().skip(matrix.warmup).collect(),
+                    losses: theirs.losses,
+                    peak_bytes: theirs.peak_bytes,
+                    first_step_seconds: theirs.first_step_seconds,
+                }),
+                Err(reason) => {
+                    let reason = format!("PEFT: {reason}");
+                    Line::Failed(Excuse { cell: cell(dtype), reason })
+                }
+            };
+            tell(&workload, "PEFT", dtype, &line);
+            runner.write(&line)?;
+        }
     }
+    Ok(())
 }
 
-fn as_peer(workload: &str, repeat: usize, tokens: usize, measured: Measured) -> Peer {
+fn tell(workload: &str, who: &str, dtype: WeightDtype, line: &Line) {
+    let what = match line {
+        Line::Peer(peer) => super::statistics::median(peer.step_seconds.clone())
+            .map_or_else(String::new, |step| format!("{step:.2} s a step")),
+        Line::Failed(excuse) => format!("failed: {}", excuse.reason),
+        _ => String::new(),
+    };
+    eprintln!("{workload}: {who} over {}: {what}", dtype.name());
+}
+
+fn as_peer(
+    workload: &str,
+    repeat: usize,
+    tokens: usize,
+    dtype: WeightDtype,
+    measured: Measured,
+) -> Peer {
     Peer {
         workload: workload.to_owned(),
-        who: "burn-lora".to_owned(),
+        who: OURS.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        dtype,
         repeat,
         tokens,
         step_seconds: measured.steps.iter().map(StepTimes::total).collect(),
@@ -186,13 +187,14 @@ fn peft(python: &Path, order: &Order, dir: &Path) -> Result<Answer, String> {
         .arg(script)
         .arg(dir)
         .args(["--method", order.cell.method.name()])
+        .args(["--base", order.cell.dtype.name()])
         .args(["--threads", &threads.to_string()])
         .args(["--started", &now().to_string()])
         .output()
         .map_err(|error| error.to_string())?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(format!("PEFT failed ({}): {said}", output.status));
+        return Err(format!("{said} ({})", output.status));
     }
     serde_json::from_slice(&output.stdout).map_err(|error| format!("PEFT's answer: {error}"))
 }

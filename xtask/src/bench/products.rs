@@ -123,6 +123,7 @@ fn time([m, k, n]: Product, device: &Device) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn_lora_models::Recompute;
     use burn_lora_models::weights::WeightDtype;
 
     fn cell(method: Method) -> Cell {
@@ -131,6 +132,7 @@ mod tests {
             model: "m".into(),
             backend: "flex".into(),
             dtype: WeightDtype::F32,
+            recompute: Recompute::None,
             batch: 3,
             length: 5,
             method,

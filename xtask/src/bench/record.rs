@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use burn_lora_models::Recompute;
 use burn_lora_models::weights::WeightDtype;
 use serde::{Deserialize, Serialize};
 
@@ -124,6 +125,18 @@ fn is_f32(dtype: &WeightDtype) -> bool {
     *dtype == WeightDtype::F32
 }
 
+/// What a name says of recomputing: nothing where everything is kept.
+pub fn recompute_label(recompute: Recompute) -> &'static str {
+    match recompute {
+        Recompute::None => "",
+        Recompute::Block => "recomputed",
+    }
+}
+
+fn keeps_all(recompute: &Recompute) -> bool {
+    *recompute == Recompute::None
+}
+
 /// A point of the matrix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cell {
@@ -134,6 +147,9 @@ pub struct Cell {
     /// What the model's matrices are held in.
     #[serde(default, skip_serializing_if = "is_f32")]
     pub dtype: WeightDtype,
+    /// What of a forward pass is made again in the backward pass.
+    #[serde(default, skip_serializing_if = "keeps_all")]
+    pub recompute: Recompute,
     /// Rows of a batch.
     pub batch: usize,
     /// Tokens of a row, all of them carrying loss.
@@ -157,8 +173,10 @@ impl fmt::Display for Cell {
         if let Some(rank) = self.rank {
             write!(f, " r={rank}")?;
         }
-        if !is_f32(&self.dtype) {
-            write!(f, " {}", dtype_label(self.dtype))?;
+        for label in [dtype_label(self.dtype), recompute_label(self.recompute)] {
+            if !label.is_empty() {
+                write!(f, " {label}")?;
+            }
         }
         write!(f, " {} {}x{}", self.backend, self.batch, self.length)
     }
@@ -189,6 +207,9 @@ pub struct Measured {
     pub checkpoint_bytes: u64,
     /// Peak resident memory of the process, in bytes.
     pub peak_bytes: u64,
+    /// What was planned of it before the model was made, in bytes; none where nothing is planned: on other backends than Flex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_bytes: Option<u64>,
     /// From the start of the process to the end of its first step, in seconds.
     pub first_step_seconds: f64,
     /// The timed steps, after the warm-up; empty for `merged`.
@@ -272,6 +293,9 @@ pub struct Peer {
     pub who: String,
     /// Its versions.
     pub version: String,
+    /// What it holds the base in.
+    #[serde(default, skip_serializing_if = "is_f32")]
+    pub dtype: WeightDtype,
     /// Which repeat, from 0.
     pub repeat: usize,
     /// Tokens of a step, padding left out.
@@ -342,6 +366,7 @@ pub mod tests {
                 model: "tiny".into(),
                 backend: "flex".into(),
                 dtype: WeightDtype::F32,
+                recompute: Recompute::None,
                 batch: 2,
                 length: 4,
                 method,
@@ -354,6 +379,7 @@ pub mod tests {
                 adapter_bytes: rank.map(|_| 400),
                 checkpoint_bytes: if rank.is_some() { 1200 } else { 12_000 },
                 peak_bytes: 1 << 20,
+                planned_bytes: Some(5 << 18),
                 first_step_seconds: 0.5,
                 steps: steps.iter().map(times).collect(),
                 losses: vec![2.0],
@@ -371,6 +397,7 @@ pub mod tests {
             workload: "all".to_owned(),
             who: who.to_owned(),
             version: "1.0".to_owned(),
+            dtype: WeightDtype::F32,
             repeat: 0,
             tokens: 200,
             step_seconds: step_seconds.to_vec(),
@@ -405,5 +432,6 @@ pub mod tests {
             r#"{"model": "m", "backend": "flex", "batch": 1, "length": 2, "method": "full"}"#;
         let cell: Cell = serde_json::from_str(cell).unwrap();
         assert_eq!((cell.dtype, cell.to_string().as_str()), (WeightDtype::F32, "m full flex 1x2"));
+        assert_eq!(cell.recompute, Recompute::None);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! - [`rows`], [`row`], [`figure`]: the lines of the files as rows of labels and figures;
 //! - [`questions`]: the tables and plots, declared; [`question`]: what a declaration is made of, and how it is carried out;
-//! - [`circumstances`]: on what and how; [`claims`]: what others published; [`excuses`]: what is missing;
+//! - [`circumstances`]: on what and how; [`planned`]: plans of memory beside what came; [`claims`]: what others published; [`excuses`]:
+//!   what is missing;
 //! - [`markdown`], [`numbers`]: what sections are written with; plots are drawn by `burn_lora_report::plot`.
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ mod excuses;
 pub mod figure;
 pub mod markdown;
 pub mod numbers;
+mod planned;
 mod question;
 mod questions;
 pub mod row;
@@ -61,7 +63,7 @@ fn sections(
     for question in questions::QUESTIONS {
         sections.push(question.section(&rows)?);
     }
-    sections.extend([claims::section(&rows), excuses::section(lines)]);
+    sections.extend([planned::section(&rows), claims::section(&rows), excuses::section(lines)]);
     Ok(sections)
 }
 

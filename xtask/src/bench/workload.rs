@@ -107,6 +107,7 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
+    use burn_lora_models::Recompute;
     use burn_lora_models::weights::WeightDtype;
 
     use super::*;
@@ -131,6 +132,7 @@ mod tests {
             model: String::new(),
             backend: String::new(),
             dtype: WeightDtype::F32,
+            recompute: Recompute::None,
             batch: 2,
             length: 3,
             method: Method::Full,

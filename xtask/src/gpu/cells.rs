@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use burn::tensor::Device;
+use burn_lora_models::Recompute;
 use burn_lora_models::weights::WeightDtype;
 use clap::Args;
 
@@ -91,6 +92,7 @@ impl Spec {
             model: self.model.clone(),
             backend: device.to_owned(),
             dtype: self.dtype,
+            recompute: Recompute::None,
             batch: self.batch,
             length: self.length,
             method: self.method,

@@ -209,26 +209,23 @@ impl Layout {
         4 + 4 * self.groups + self.blocks + self.numbers.div_ceil(2)
     }
 
-    /// Writes the parts one after the other.
+    /// The part of the numbers' levels, to be written.
+    pub fn numbers(self, out: &mut [u8]) -> &mut [u8] {
+        &mut out[4 + 4 * self.groups + self.blocks..][..self.numbers.div_ceil(2)]
+    }
+
+    /// Writes the parts that stand before the numbers' levels.
     ///
     /// # Panics
     ///
     /// Where a part is of another size.
-    pub fn write(
-        self,
-        out: &mut [u8],
-        (mean, scales): (f32, &[f32]),
-        magnitudes: &[u8],
-        numbers: &[u8],
-    ) {
+    pub fn write(self, out: &mut [u8], (mean, scales): (f32, &[f32]), magnitudes: &[u8]) {
         assert_eq!(scales.len(), self.groups, "a scale a group");
         let (head, rest) = out.split_at_mut(4 + 4 * self.groups);
         for (place, value) in head.chunks_exact_mut(4).zip([&mean].into_iter().chain(scales)) {
             place.copy_from_slice(&value.to_ne_bytes());
         }
-        let (first, second) = rest.split_at_mut(self.blocks);
-        first.copy_from_slice(magnitudes);
-        second.copy_from_slice(numbers);
+        rest[..self.blocks].copy_from_slice(magnitudes);
     }
 }
 

@@ -10,7 +10,7 @@ use super::file::CHUNK;
 use super::rows::RowOrder;
 use super::{GgufError, GgufFamily, GgufFile, GgufTensor, GgufTensorProblem};
 use crate::ModelError;
-use crate::weights::{LoadReport, Role, Source, TensorSpec, Values, WeightDtype};
+use crate::weights::{LoadReport, Role, Source, TensorSpec, Values, WeightDtype, rows_at_a_time};
 
 /// Rows that are transposed together: runs of that many numbers are written.
 const ROWS: usize = 64;
@@ -164,6 +164,30 @@ impl GgufSource<'_> {
         Ok(matrix)
     }
 
+    /// A matrix in blocks that are made of the numbers which the file has.
+    fn quantised(&mut self, spec: &TensorSpec) -> Result<Values, ModelError> {
+        let (shape, transposed) = (stored(spec), spec.role != Role::Embedding);
+        let [rows, columns] = [shape[0], shape[1]];
+        match self.tensors.get(&spec.key) {
+            Some((tensor, RowOrder::Same)) if tensor.shape == shape && columns > 0 => {
+                let mut quantiser = spec.quantiser([rows, columns], transposed);
+                let (done, total, progress) = (&mut self.done, self.total, &mut self.progress);
+                let numbers = rows_at_a_time(columns) * columns;
+                self.file.chunks(tensor, numbers, &mut |_, floats, bytes| {
+                    quantiser.take(floats);
+                    *done += bytes;
+                    progress(*done, total);
+                })?;
+                Values::finished(quantiser, spec)
+            }
+            // Rows that a converter moved, the queries' and the keys', are put back first.
+            _ => {
+                let values: Vec<f32> = self.read(&spec.as_stored(shape))?;
+                Values::quantised(&values, [rows, columns], transposed, spec)
+            }
+        }
+    }
+
     /// The blocks that the file has a matrix of the model's shape in, if it has it in any.
     fn format(&self, spec: &TensorSpec) -> Option<BlockFormat> {
         let (tensor, _) = self.tensors.get(&spec.key)?;
@@ -182,10 +206,7 @@ impl Source for GgufSource<'_> {
             if let Some(format) = self.format(spec) {
                 return Ok(Some(Values::Quantised(self.blocks(spec, format)?)));
             }
-            let shape = stored(spec);
-            let values: Vec<f32> = self.read(&spec.as_stored(shape.clone()))?;
-            let transposed = spec.role != Role::Embedding;
-            return Values::quantised(&values, [shape[0], shape[1]], transposed, spec).map(Some);
+            return self.quantised(spec).map(Some);
         }
         Ok(Some(match spec.dtype {
             WeightDtype::F16 => Values::F16(self.read(spec)?),

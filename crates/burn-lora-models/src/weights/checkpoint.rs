@@ -202,6 +202,37 @@ impl Checkpoint {
         }
         Ok(values)
     }
+
+    /// Hands over one matrix in f32 as files have it, some whole rows at a time. `read` is told of every chunk, in bytes of the file.
+    pub(crate) fn rows(
+        &mut self,
+        entry: &Entry,
+        read: &mut dyn FnMut(u64),
+        take: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), ModelError> {
+        let Shard { path, file } = &mut self.shards[entry.shard];
+        let failed = |path: &Path| ModelError::io("read", path);
+        file.seek(SeekFrom::Start(entry.start)).map_err(failed(path))?;
+        let width = entry.shape.last().copied().unwrap_or(1);
+        let count: usize = entry.shape.iter().product();
+        let (size, at_once) = (entry.dtype.bitsize() / 8, rows_at_a_time(width) * width);
+        let mut bytes = vec![0; at_once.min(count) * size];
+        let mut numbers = vec![0.0; at_once.min(count)];
+        for first in (0..count).step_by(at_once.max(1)) {
+            let count = at_once.min(count - first);
+            let (bytes, numbers) = (&mut bytes[..count * size], &mut numbers[..count]);
+            file.read_exact(bytes).map_err(failed(path))?;
+            decode(entry.dtype, bytes, numbers);
+            take(numbers);
+            read(bytes.len() as u64);
+        }
+        Ok(())
+    }
+}
+
+/// How many rows of that many numbers are read at a time: one, at least.
+pub(crate) fn rows_at_a_time(width: usize) -> usize {
+    (CHUNK / 4 / width.max(1)).max(1)
 }
 
 /// Sees to it that all of these shards are there.

@@ -6,7 +6,7 @@ use burn_lora_kernels::quantised::{BlockFormat, Quantised};
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
-use super::quantise::quantised;
+use super::quantise::{Quantiser, quantised};
 use super::{Role, TensorSpec};
 use crate::ModelError;
 
@@ -163,9 +163,18 @@ impl Values {
         transposed: bool,
         spec: &TensorSpec,
     ) -> Result<Self, ModelError> {
-        let format = spec.dtype.blocks().unwrap_or(BlockFormat::Q8_0);
-        let matrix = quantised(values, stored, transposed, format);
-        matrix.map(Self::Quantised).ok_or_else(|| ModelError::WeightRange {
+        let mut quantiser = spec.quantiser(stored, transposed);
+        quantiser.take(values);
+        Self::finished(quantiser, spec)
+    }
+
+    /// The blocks of the tensor, all of whose rows came.
+    ///
+    /// # Errors
+    ///
+    /// A number that the format cannot hold.
+    pub(crate) fn finished(quantiser: Quantiser, spec: &TensorSpec) -> Result<Self, ModelError> {
+        quantiser.finish().map(Self::Quantised).ok_or_else(|| ModelError::WeightRange {
             key: spec.key.clone(),
             dtype: spec.dtype.name(),
         })

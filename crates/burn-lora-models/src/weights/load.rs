@@ -303,10 +303,10 @@ impl Source for Reader<'_> {
             WeightDtype::F16 => Values::F16(self.checkpoint.read(entry, spec, read)?),
             WeightDtype::Bf16 => Values::Bf16(self.checkpoint.read(entry, spec, read)?),
             WeightDtype::Q8 | WeightDtype::Q4 | WeightDtype::Nf4 => {
-                let stored = spec.as_stored(spec.shape.clone());
-                let values: Vec<f32> = self.checkpoint.read(entry, &stored, read)?;
                 let shape = [spec.shape[0], spec.shape[1]];
-                Values::quantised(&values, shape, spec.role == Role::Linear, spec)?
+                let mut quantiser = spec.quantiser(shape, spec.role == Role::Linear);
+                self.checkpoint.rows(entry, read, &mut |rows| quantiser.take(rows))?;
+                Values::finished(quantiser, spec)?
             }
         }))
     }

@@ -22,44 +22,83 @@ const LEAST: f32 = 1e-38;
 /// Blocks that a thread is started for.
 const SHARE: usize = 1 << 10;
 
-/// Writes the numbers, row after row, into memory of as many bytes as they take. They must be finite.
-pub(super) fn quantise(values: &[f32], out: &mut [u8]) {
-    let mut magnitudes = vec![0.0; values.len().div_ceil(BLOCK)];
-    let mut numbers = vec![0; values.len().div_ceil(2)];
-    let share = match magnitudes.len() <= SHARE {
-        true => SHARE,
-        false => {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            magnitudes.len().div_ceil(cores).max(SHARE)
+/// A run of numbers on its way into memory, some of them at a time.
+#[derive(Debug)]
+pub(super) struct Run {
+    layout: Layout,
+    /// The largest of each block that is written.
+    magnitudes: Vec<f32>,
+    /// The numbers of a block that is not whole yet.
+    rest: Vec<f32>,
+}
+
+impl Run {
+    /// Of so many numbers, all of them finite.
+    pub(super) fn of(numbers: usize) -> Self {
+        let magnitudes = Vec::with_capacity(numbers.div_ceil(BLOCK));
+        Self { layout: Layout::of(numbers), magnitudes, rest: Vec::with_capacity(BLOCK) }
+    }
+
+    /// Writes the levels of the next numbers.
+    pub(super) fn take(&mut self, values: &[f32], out: &mut [u8]) {
+        let mut values = values;
+        if !self.rest.is_empty() {
+            let (first, others) = values.split_at(values.len().min(BLOCK - self.rest.len()));
+            self.rest.extend_from_slice(first);
+            if self.rest.len() < BLOCK {
+                return;
+            }
+            let whole = std::mem::take(&mut self.rest);
+            self.blocks(&whole, out);
+            values = others;
         }
-    };
-    let convert = |values: &[f32], magnitudes: &mut [f32], numbers: &mut [u8]| {
-        let blocks = values.chunks(BLOCK).zip(numbers.chunks_mut(BLOCK / 2));
-        for (magnitude, (values, numbers)) in magnitudes.iter_mut().zip(blocks) {
-            *magnitude = block(values, numbers);
+        let (whole, rest) = values.split_at(values.len() / BLOCK * BLOCK);
+        self.blocks(whole, out);
+        self.rest.extend_from_slice(rest);
+    }
+
+    /// Writes the levels of blocks, of which the last of all need not be whole.
+    fn blocks(&mut self, values: &[f32], out: &mut [u8]) {
+        let written = self.magnitudes.len();
+        self.magnitudes.resize(written + values.len().div_ceil(BLOCK), 0.0);
+        let magnitudes = &mut self.magnitudes[written..];
+        let numbers = &mut self.layout.numbers(out)[written * BLOCK / 2..];
+        let convert = |values: &[f32], magnitudes: &mut [f32], numbers: &mut [u8]| {
+            let blocks = values.chunks(BLOCK).zip(numbers.chunks_mut(BLOCK / 2));
+            for (magnitude, (values, numbers)) in magnitudes.iter_mut().zip(blocks) {
+                *magnitude = block(values, numbers);
+            }
+        };
+        if magnitudes.len() <= SHARE {
+            return convert(values, magnitudes, numbers);
         }
-    };
-    match magnitudes.len() <= share {
-        true => convert(values, &mut magnitudes, &mut numbers),
-        false => std::thread::scope(|scope| {
-            let values = values.chunks(share * BLOCK);
-            let parts = magnitudes.chunks_mut(share).zip(numbers.chunks_mut(share * BLOCK / 2));
-            for (values, (magnitudes, numbers)) in values.zip(parts) {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = magnitudes.len().div_ceil(cores).max(SHARE);
+        let parts = magnitudes.chunks_mut(share).zip(numbers.chunks_mut(share * BLOCK / 2));
+        std::thread::scope(|scope| {
+            for (values, (magnitudes, numbers)) in values.chunks(share * BLOCK).zip(parts) {
                 scope.spawn(move || convert(values, magnitudes, numbers));
             }
-        }),
+        });
     }
-    let mean =
-        magnitudes.iter().copied().map(f64::from).sum::<f64>() / magnitudes.len().max(1) as f64;
-    let mean = mean as f32;
-    let mut scales = Vec::with_capacity(magnitudes.len().div_ceil(GROUP));
-    let mut levels = Vec::with_capacity(magnitudes.len());
-    for group in magnitudes.chunks(GROUP) {
-        let scale = group.iter().fold(0.0, |m: f32, v| m.max((v - mean).abs()));
-        scales.push(scale);
-        levels.extend(group.iter().map(|magnitude| nearest((magnitude - mean) / scale)));
+
+    /// Writes what depends on all numbers, after the last.
+    pub(super) fn finish(mut self, out: &mut [u8]) {
+        let rest = std::mem::take(&mut self.rest);
+        self.blocks(&rest, out);
+        let Self { layout, magnitudes, .. } = self;
+        let mean =
+            magnitudes.iter().copied().map(f64::from).sum::<f64>() / magnitudes.len().max(1) as f64;
+        let mean = mean as f32;
+        let mut scales = Vec::with_capacity(magnitudes.len().div_ceil(GROUP));
+        let mut levels = Vec::with_capacity(magnitudes.len());
+        for group in magnitudes.chunks(GROUP) {
+            let scale = group.iter().fold(0.0, |m: f32, v| m.max((v - mean).abs()));
+            scales.push(scale);
+            levels.extend(group.iter().map(|magnitude| nearest((magnitude - mean) / scale)));
+        }
+        layout.write(out, (mean, &scales), &levels);
     }
-    Layout::of(values.len()).write(out, (mean, &scales), &levels, &numbers);
 }
 
 /// Writes the levels of the numbers of a block, and gives their largest magnitude.
@@ -98,6 +137,12 @@ mod tests {
 
     use super::*;
 
+    fn quantise(values: &[f32], out: &mut [u8]) {
+        let mut run = Run::of(values.len());
+        run.take(values, out);
+        run.finish(out);
+    }
+
     /// The weights that `fixtures/nf4/generate.py` gives bitsandbytes: 24 bits of a linear congruential generator, cubed, so
     /// that most are small, times a power of two of their place.
     fn weights(count: usize) -> Vec<f32> {
@@ -122,6 +167,14 @@ mod tests {
             let values = weights(count);
             let mut matrix = Quantised::zeroed(BlockFormat::NF4, [1, count], false);
             quantise(&values, matrix.bytes_mut());
+            // The same in pieces, of whatever length.
+            let mut pieces = Quantised::zeroed(BlockFormat::NF4, [1, count], false);
+            let mut run = Run::of(count);
+            for piece in values.chunks(333) {
+                run.take(piece, pieces.bytes_mut());
+            }
+            run.finish(pieces.bytes_mut());
+            assert!(pieces == matrix, "{count}");
             let golden = golden(&format!("{count}.bin"));
             let layout = Layout::of(count);
             let (ours, theirs) = (matrix.bytes_mut().to_vec(), &golden[..layout.bytes()]);

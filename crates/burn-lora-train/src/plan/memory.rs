@@ -1,8 +1,9 @@
 //! Memory of a run by part, counted from shapes.
 
-use burn_lora_models::Recompute;
+use burn_lora::AdapterConfig;
 use burn_lora_models::footprint::{BatchShape, Footprint};
 use burn_lora_models::generate::ROWS;
+use burn_lora_models::{Recompute, WeightDtype};
 use burn_lora_patch::ParamInfo;
 use serde::Serialize;
 
@@ -10,7 +11,7 @@ use super::Outline;
 use crate::exchange::bytes_held;
 use crate::learner::TrainableModel;
 use crate::prepare::ReadRun;
-use burn_lora_config::{AdapterSection, TrainSection};
+use burn_lora_config::TrainSection;
 
 /// What the allocator loses to fragments of blocks that come and go, as a share of those.
 const FRAGMENTS: f64 = 0.05;
@@ -57,6 +58,8 @@ pub(super) struct Needs {
     largest_trained: u64,
     /// What a tied table's gradient takes beside the others', from the first moment of the backward.
     table: u64,
+    /// Weights that a forward pass composes and a backward pass reads again, with what is made of the largest of them.
+    pub(super) composed: u64,
     generating: u64,
     /// How many ranks take the run.
     ranks: usize,
@@ -69,6 +72,21 @@ impl Needs {
         process: u64,
         ranks: usize,
     ) -> Self {
+        let train = &run.config.train;
+        let shown = if train.exact_match || train.bleu { usize::MAX } else { train.samples };
+        let prompts = &run.prompts[..run.prompts.len().min(shown)];
+        let longest = prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
+        let (rows, new) = (prompts.len().min(ROWS), run.config.data.generate_max_tokens);
+        let generating = match rows {
+            0 => 0,
+            _ => outline.model.config().cost().generating(rows, longest, new),
+        };
+        let alone = Self::of_steps(outline, run.config.model.held(), process);
+        Self { generating, ranks, ..alone }
+    }
+
+    /// Of steps that nothing else is done beside, by one process.
+    pub(super) fn of_steps<M>(outline: &Outline<M>, dtype: WeightDtype, process: u64) -> Self {
         let weights = outline.base();
         let bytes = |count: usize| 4 * count as u64;
         let (adapter, trained, largest_trained, table) = match &outline.report {
@@ -87,28 +105,18 @@ impl Needs {
             }
         };
         // What the factors started from stays beside them.
-        let copies = match &run.config.adapter {
-            AdapterSection::Lora(section) if section.lora.init.moves_base() => 2,
-            _ => 1,
-        };
-        let train = &run.config.train;
-        let shown = if train.exact_match || train.bleu { usize::MAX } else { train.samples };
-        let prompts = &run.prompts[..run.prompts.len().min(shown)];
-        let longest = prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
-        let (rows, new) = (prompts.len().min(ROWS), run.config.data.generate_max_tokens);
+        let moves_base = |adapter: &AdapterConfig| adapter.init.moves_base();
+        let copies = if outline.adapter.as_ref().is_some_and(moves_base) { 2 } else { 1 };
         Self {
             process,
-            weights: outline.base_bytes(run.config.model.held()),
+            weights: outline.base_bytes(dtype),
             adapter: bytes(copies * adapter),
             trained: bytes(trained),
             largest_trained: bytes(largest_trained),
             table: bytes(table),
-            generating: if rows == 0 {
-                0
-            } else {
-                outline.model.config().cost().generating(rows, longest, new)
-            },
-            ranks,
+            composed: 0,
+            generating: 0,
+            ranks: 1,
         }
     }
 
@@ -140,7 +148,7 @@ impl Needs {
         // Layers give back what they keep while gradients come; those of factors are small enough to be
         // counted from the start.
         let early = if outline.report.is_some() { self.trained } else { self.table };
-        let backward = early + step.step();
+        let backward = early + self.composed + step.step();
         // The learner keeps the old parameters until all new ones are there; a checkpoint then holds a
         // copy of the moments beside them.
         let updating = 2 * self.trained + self.table.max(3 * self.largest_trained);
@@ -150,22 +158,53 @@ impl Needs {
             + [backward, updating, saving, evaluating, self.generating, exchanging]
                 .into_iter()
                 .fold(0, u64::max);
-        let lost = (moving as f64 * FRAGMENTS) as u64;
-        let threads = train.threads.unwrap_or_else(rayon::current_num_threads) as u64;
-        let buffers = BUFFERS + threads * A_THREAD;
-        let fixed = self.process + buffers + self.weights + self.adapter + optimizer;
+        let fixed = self.process + self.weights + self.adapter + optimizer;
         Memory {
             process: self.process,
             weights: self.weights,
             adapter: self.adapter,
             optimizer,
             gradients,
-            activations: step.kept + step.passing,
+            activations: self.composed + step.kept + step.passing,
             logits: step.logits,
             generating: self.generating,
             exchange,
-            peak: fixed + moving + lost,
+            peak: fixed + Self::with_loss(moving, train),
         }
+    }
+
+    /// The memory of forward passes alone on batches of that size, of which all logits are there at once, beside so many bytes of other
+    /// weights.
+    pub(super) fn passes<M: TrainableModel>(
+        &self,
+        outline: &Outline<M>,
+        batch: &BatchShape,
+        beside: u64,
+        train: &TrainSection,
+    ) -> Memory {
+        let (_, classes) = outline.model.config().cost().head();
+        let (step, logits) = (outline.footprint(batch), 4 * (batch.targets * classes) as u64);
+        let (process, adapter, weights) = (self.process, self.adapter, self.weights + beside);
+        let moving = step.evaluation.max(logits);
+        Memory {
+            process,
+            weights,
+            adapter,
+            optimizer: 0,
+            gradients: 0,
+            activations: step.evaluation,
+            logits,
+            generating: 0,
+            exchange: 0,
+            peak: process + weights + adapter + Self::with_loss(moving, train),
+        }
+    }
+
+    /// What comes and goes, with what the allocator loses of it and what buffers and threads take.
+    fn with_loss(moving: u64, train: &TrainSection) -> u64 {
+        let lost = (moving as f64 * FRAGMENTS) as u64;
+        let threads = train.threads.unwrap_or_else(rayon::current_num_threads) as u64;
+        moving + lost + BUFFERS + threads * A_THREAD
     }
 }
 
@@ -211,6 +250,7 @@ mod tests {
             trained: 4 * trained,
             largest_trained: 4 * trained / 8,
             table: 0,
+            composed: 0,
             generating: 0,
             ranks,
         };

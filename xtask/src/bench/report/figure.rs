@@ -51,6 +51,11 @@ impl Figure {
         Self::new("clipping, AdamW", SECONDS, |_, one| middle(one, |step| step.optimizer));
     /// The process's largest resident size.
     pub const PEAK: Self = Self::new("peak memory", BYTES, |_, one| Some(one.peak_bytes as f64));
+    /// What was planned of it before the model was made.
+    pub const PLANNED: Self =
+        Self::new("planned peak", BYTES, |_, one| Some(one.planned_bytes? as f64));
+    /// [`Self::PLANNED`] over [`Self::PEAK`].
+    pub const PLANNED_RATIO: Self = Self::of_rows("planned / measured", RATIO);
     /// From the start of the process to the end of its first step.
     pub const FIRST_STEP: Self =
         Self::new("first step", SECONDS, |_, one| Some(one.first_step_seconds));

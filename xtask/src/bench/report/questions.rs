@@ -9,9 +9,9 @@ use super::row::Key;
 use super::rows::OURS;
 
 /// All of them.
-pub const QUESTIONS: [&Question; 13] = [
-    &RANK, &FULL, &COMPOSED, &DORA, &KINDS, &DTYPE, &BACKEND, &SIZE, &TOKENS, &INFERENCE, &LIMIT,
-    &PEERS, &QUALITY,
+pub const QUESTIONS: [&Question; 15] = [
+    &RANK, &FULL, &COMPOSED, &DORA, &KINDS, &DTYPE, &RECOMPUTE, &BACKEND, &SIZE, &TOKENS,
+    &INFERENCE, &LIMIT, &PEERS, &LIBRARIES, &QUALITY,
 ];
 
 type Labelled = (Key, &'static [&'static str]);
@@ -20,12 +20,21 @@ const TRAINING: Labelled = (Key::Kind, &["training"]);
 const OF_LORA: &[Labelled] = &[TRAINING, (Key::Method, &["lora"])];
 
 /// A method with its rank.
-const WAY: &[Key] = &[Key::Method, Key::Rank, Key::Dtype];
+const WAY: &[Key] = &[Key::Method, Key::Rank, Key::Dtype, Key::Recompute];
 /// What must be equal for two methods to be compared, and so names what is compared.
-const CONDITIONS: &[Key] = &[Key::Model, Key::Dtype, Key::Backend, Key::Batch, Key::Processor];
+const CONDITIONS: &[Key] =
+    &[Key::Model, Key::Dtype, Key::Recompute, Key::Backend, Key::Batch, Key::Processor];
 /// A cell in words.
-const CELL: &[Key] =
-    &[Key::Model, Key::Method, Key::Rank, Key::Dtype, Key::Backend, Key::Batch, Key::Processor];
+pub const CELL: &[Key] = &[
+    Key::Model,
+    Key::Method,
+    Key::Rank,
+    Key::Dtype,
+    Key::Recompute,
+    Key::Backend,
+    Key::Batch,
+    Key::Processor,
+];
 
 /// The first columns of a table of methods under equal conditions.
 const COMPARED: &[(&str, &[Key])] =
@@ -111,13 +120,26 @@ const KINDS: Question = Question {
 };
 
 const DTYPE: Question = Question {
-    title: "What do half-precision weights cost and save?",
-    caption: "The frozen matrices are held in 16 bits and multiplied in f32. Ratios are over f32.",
-    missing: "No cell was measured with half-precision weights too.",
-    rows: &[(Key::Dtype, &["f16", "bf16"])],
-    base: Some(Base { key: Key::Dtype, is: "", names: ("f32", "16 bits") }),
+    title: "What does a base of fewer bits cost and save?",
+    caption: "The frozen matrices are held in 16 bits, or in blocks of 8 or 4, and multiplied in f32. \
+              Ratios are over f32.",
+    missing: "No cell was measured with a base of fewer bits too.",
+    rows: &[(Key::Dtype, &["f16", "bf16", "q8", "q4", "nf4"])],
+    base: Some(Base { key: Key::Dtype, is: "", names: ("f32", "fewer bits") }),
     labels: &[("cell", CELL)],
     beside: &[F::TOKENS, F::BASE, F::PEAK],
+    ..Question::BLANK
+};
+
+const RECOMPUTE: Question = Question {
+    title: "What do recomputed blocks cost and save?",
+    caption: "Of each block the input alone is kept, and its forward pass is taken again on the way \
+              back. Ratios are over keeping everything.",
+    missing: "No cell was measured with recomputed blocks too.",
+    rows: &[TRAINING, (Key::Recompute, &["recomputed"])],
+    base: Some(Base { key: Key::Recompute, is: "", names: ("kept", "recomputed") }),
+    labels: &[("cell", CELL)],
+    beside: SPEED_AND_MEMORY,
     ..Question::BLANK
 };
 
@@ -209,7 +231,11 @@ pub const PEERS: Question = Question {
     missing: "No other library was measured in this run.",
     rows: &[(Key::Library, &[OURS])],
     base: Some(Base { key: Key::Library, is: "PEFT", names: ("PEFT", "ours") }),
-    labels: &[("workload", &[Key::Workload]), ("processor", &[Key::Processor])],
+    labels: &[
+        ("workload", &[Key::Workload]),
+        ("base", &[Key::Dtype]),
+        ("processor", &[Key::Processor]),
+    ],
     beside: &[F::TOKENS, F::PEAK, F::FIRST_STEP],
     figures: &[F::LOSS_DIFFERENCE],
     plots: &[Plot::Bars(
@@ -217,6 +243,19 @@ pub const PEERS: Question = Question {
         "Ours over theirs: more tokens a second and less memory are better",
         SPEED_AND_MEMORY,
     )],
+    ..Question::BLANK
+};
+
+/// Every library, with each base that it was given.
+const LIBRARIES: Question = Question {
+    title: "Every library with every base",
+    caption: "The same adapter and batches; a base of fewer bits is made of the f32 one. Processes \
+              alternate.",
+    missing: "No library was measured in this run.",
+    rows: &[(Key::Kind, &["peer"])],
+    per: &[Key::Workload, Key::Processor],
+    labels: &[("library", &[Key::Library, Key::Dtype])],
+    figures: &[F::TOKENS, F::PEAK, F::FIRST_STEP],
     ..Question::BLANK
 };
 

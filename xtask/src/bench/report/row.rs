@@ -18,6 +18,8 @@ pub enum Key {
     Model,
     /// What the model's matrices are held in; empty for f32.
     Dtype,
+    /// Whether blocks are recomputed; empty where all is kept.
+    Recompute,
     /// The backend's name.
     Backend,
     /// Rows and tokens of a row: `4x64`.

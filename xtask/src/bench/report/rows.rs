@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use burn_lora_models::weights::WeightDtype;
+
 use super::figure::Figure;
 use super::row::{Key, Row};
-use crate::bench::record::{Cell, Line, Measured, Method, Peer, Quality, dtype_label};
+use crate::bench::record::{
+    Cell, Line, Measured, Method, Peer, Quality, dtype_label, recompute_label,
+};
 use crate::bench::statistics::median;
 
 /// The name under which our own processes stand beside other libraries'.
@@ -70,6 +74,7 @@ fn of_cells<'a>(lines: &[&'a Line]) -> Vec<Row<'a>> {
             (Key::Kind, kind.to_owned()),
             (Key::Model, cell.model.clone()),
             (Key::Dtype, dtype_label(cell.dtype).to_owned()),
+            (Key::Recompute, recompute_label(cell.recompute).to_owned()),
             (Key::Backend, cell.backend.clone()),
             (Key::Batch, format!("{}x{}", cell.batch, cell.length)),
             (Key::Method, cell.method.name().to_owned()),
@@ -78,6 +83,7 @@ fn of_cells<'a>(lines: &[&'a Line]) -> Vec<Row<'a>> {
         row.processes = processes.into_values().map(|one| (cell, one)).collect();
         row.put_quotient(Figure::ATTACHED_RATIO, Figure::ATTACHED, Figure::BASE);
         row.put_quotient(Figure::MERGED_RATIO, Figure::MERGED, Figure::BASE);
+        row.put_quotient(Figure::PLANNED_RATIO, Figure::PLANNED, Figure::PEAK);
         row
     };
     cells(lines.iter().copied()).into_iter().map(row).collect()
@@ -102,10 +108,11 @@ fn put_sizes(rows: &mut [Row<'_>]) {
 
 fn of_libraries<'a>(lines: &[&'a Line]) -> Vec<Row<'a>> {
     // Of a workload ours first.
-    let mut peers: BTreeMap<(&str, bool, &str), BTreeMap<usize, &Peer>> = BTreeMap::new();
+    let mut peers: BTreeMap<(&str, bool, &str, WeightDtype), BTreeMap<usize, &Peer>> =
+        BTreeMap::new();
     for line in lines {
         if let Line::Peer(peer) = line {
-            let library = (&*peer.workload, peer.who != OURS, &*peer.who);
+            let library = (&*peer.workload, peer.who != OURS, &*peer.who, peer.dtype);
             peers.entry(library).or_default().insert(peer.repeat, peer);
         }
     }
@@ -113,11 +120,12 @@ fn of_libraries<'a>(lines: &[&'a Line]) -> Vec<Row<'a>> {
         processes.values().next().map_or_else(Vec::new, |process| process.losses.clone())
     };
     let mut rows = Vec::new();
-    for ((workload, is_other, who), processes) in &peers {
+    for ((workload, is_other, who, dtype), processes) in &peers {
         let mut row = Row::new([
             (Key::Kind, "peer".to_owned()),
             (Key::Workload, (*workload).to_owned()),
             (Key::Library, (*who).to_owned()),
+            (Key::Dtype, dtype_label(*dtype).to_owned()),
         ]);
         let all = || processes.values();
         let speeds =
@@ -126,7 +134,9 @@ fn of_libraries<'a>(lines: &[&'a Line]) -> Vec<Row<'a>> {
         row.put(Figure::PEAK, all().map(|one| one.peak_bytes as f64));
         row.put(Figure::FIRST_STEP, all().map(|one| one.first_step_seconds));
         if !is_other {
-            let theirs = peers.iter().filter(|(library, _)| library.0 == *workload && library.1);
+            // Over another base the losses are others.
+            let theirs =
+                peers.iter().filter(|(them, _)| them.1 && (them.0, them.3) == (*workload, *dtype));
             let pairs =
                 theirs.flat_map(|(_, them)| losses(processes).into_iter().zip(losses(them)));
             let most = pairs.map(|(ours, theirs)| (ours - theirs).abs()).max_by(f64::total_cmp);

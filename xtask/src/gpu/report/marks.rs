@@ -198,7 +198,9 @@ pub mod tests {
     ) -> Line {
         let rank = method.has_rank().then_some(16);
         let backend = "cuda:0".to_owned();
-        let cell = Cell { model: model.to_owned(), backend, dtype, batch, length, method, rank };
+        let model = model.to_owned();
+        let recompute = burn_lora_models::Recompute::None;
+        let cell = Cell { model, backend, dtype, recompute, batch, length, method, rank };
         let steps = vec![StepTimes { gradients: seconds, optimizer: 0.0 }];
         let device_bytes = gib.map(|gib| gib << 30);
         let measured = Measured { steps, device_bytes, ..Measured::default() };

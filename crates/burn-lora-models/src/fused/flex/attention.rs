@@ -7,10 +7,10 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn_lora_kernels::Floats;
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
 use burn_lora_kernels::vector::{dot, exp_sum, max, scale, tanh};
 use burn_lora_kernels::vectorised;
+use burn_lora_kernels::{Floats, blank};
 use rayon::prelude::*;
 
 use crate::fused::{Encoding, Scores};
@@ -154,12 +154,11 @@ impl<'a> Frame<'a> {
     /// A head as the scores take it, its pairs turned where they turn, times `by`, `[tokens, head_dim]`.
     #[inline(always)]
     fn turned(&self, values: &[f32], row: usize, head: usize, of: usize, by: f32) -> Vec<f32> {
-        let mut out = vec![0.0; self.tokens * self.head_dim];
+        let mut out = Vec::with_capacity(self.tokens * self.head_dim);
         let start = self.start(row, head, of);
-        for (t, out) in out.chunks_exact_mut(self.head_dim).enumerate() {
-            let x = &values[start + t * of * self.head_dim..][..self.head_dim];
-            out.copy_from_slice(x);
-            self.turn(out, t, by, 1.0);
+        for t in 0..self.tokens {
+            out.extend_from_slice(&values[start + t * of * self.head_dim..][..self.head_dim]);
+            self.turn(&mut out[t * self.head_dim..], t, by, 1.0);
         }
         out
     }
@@ -218,15 +217,16 @@ impl<'a> Frame<'a> {
     fn gathered(&self, heads: &[Vec<f32>], of: usize) -> FloatTensor<Flex> {
         let (tokens, head_dim) = (self.tokens, self.head_dim);
         let per_task = of / self.n_kv_heads;
-        let mut out = vec![0.0; self.batch * tokens * of * head_dim];
-        out.par_chunks_mut((tokens * of * head_dim).max(1)).enumerate().for_each(|(row, out)| {
-            for head in 0..of {
-                let task = &heads[row * self.n_kv_heads + head / per_task];
-                let from = &task[head % per_task * tokens * head_dim..][..tokens * head_dim];
-                for (t, x) in from.chunks_exact(head_dim).enumerate() {
-                    out[(t * of + head) * head_dim..][..head_dim].copy_from_slice(x);
-                }
-            }
+        let width = (of * head_dim).max(1);
+        let out = blank::made(self.batch * tokens * of * head_dim, width, |first, room| {
+            room.rows(width, |index, of_token| {
+                let (row, t) = ((first + index) / tokens, (first + index) % tokens);
+                of_token.rows(head_dim, |head, to| {
+                    let task = &heads[row * self.n_kv_heads + head / per_task];
+                    let from = (head % per_task * tokens + t) * head_dim;
+                    to.write(task[from..from + head_dim].iter().copied())
+                })
+            })
         });
         Floats::tensor(out, [self.batch, tokens, of, head_dim])
     }

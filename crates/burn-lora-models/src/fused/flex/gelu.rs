@@ -5,8 +5,7 @@
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn_lora_kernels::vector::sigmoid;
-use burn_lora_kernels::vectorised;
-use burn_lora_kernels::{Floats, rows};
+use burn_lora_kernels::{Floats, blank, vectorised};
 
 /// `2 √(2/π)`.
 const STEEPNESS: f32 = 2.0 * std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2;
@@ -14,14 +13,14 @@ const CUBIC: f32 = 0.044715;
 
 pub(super) fn forward(x: &Floats) -> FloatTensor<Flex> {
     let inputs = x.values();
-    let mut out = vec![0.0; inputs.len()];
-    rows::share(&mut out, 1, |first, chunk| {
+    let out = blank::made(inputs.len(), 1, |first, room| {
         vectorised!({
-            let inputs = &inputs[first..][..chunk.len()];
-            for (y, &x) in chunk.iter_mut().zip(inputs) {
-                *y = x * sigmoid(STEEPNESS * (x + CUBIC * x * x * x));
-            }
-        });
+            let inputs = &inputs[first..][..room.len()];
+            room.write(inputs.iter().map(
+                #[inline(always)]
+                |&x| x * sigmoid(STEEPNESS * (x + CUBIC * x * x * x)),
+            ))
+        })
     });
     Floats::tensor(out, x.dims().to_vec())
 }
@@ -29,17 +28,19 @@ pub(super) fn forward(x: &Floats) -> FloatTensor<Flex> {
 /// With `s` the sigmoid and `u` its argument: `dx = dy s (1 + x (1 - s) u')`.
 pub(super) fn backward(x: &Floats, dy: &Floats) -> FloatTensor<Flex> {
     let (inputs, dys) = (x.values(), dy.values());
-    let mut out = vec![0.0; inputs.len()];
-    rows::share(&mut out, 1, |first, chunk| {
+    let out = blank::made(inputs.len(), 1, |first, room| {
         vectorised!({
-            let count = chunk.len();
+            let count = room.len();
             let inputs = inputs[first..][..count].iter().zip(&dys[first..][..count]);
-            for (dx, (&x, &dy)) in chunk.iter_mut().zip(inputs) {
-                let s = sigmoid(STEEPNESS * (x + CUBIC * x * x * x));
-                let slope = STEEPNESS * (1.0 + 3.0 * CUBIC * x * x);
-                *dx = dy * s * (1.0 + x * (1.0 - s) * slope);
-            }
-        });
+            room.write(inputs.map(
+                #[inline(always)]
+                |(&x, &dy)| {
+                    let s = sigmoid(STEEPNESS * (x + CUBIC * x * x * x));
+                    let slope = STEEPNESS * (1.0 + 3.0 * CUBIC * x * x);
+                    dy * s * (1.0 + x * (1.0 - s) * slope)
+                },
+            ))
+        })
     });
     Floats::tensor(out, x.dims().to_vec())
 }
