@@ -14,7 +14,7 @@
 //!   that the logits over the vocabulary never exist as a whole.
 //!
 //! [`FusedBackend`] is a Burn backend extension like `burn_lora::LoraBackend`: its default bodies
-//! (in `composed`) are made of what every backend has, Flex has kernels (in `flex`), and
+//! (in `composed`) are made of what every backend has, Flex and the Cube backends have kernels (in `flex` and `cube`), and
 //! `Autodiff<B>` has the backward passes (in `autodiff`), which call the backend's `…_grad`.
 //!
 //! Left out: dropout inside of attention, which runs composed; masks other than the causal one and its windows;
@@ -24,14 +24,20 @@ mod autodiff;
 mod backends;
 mod cached;
 mod composed;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 mod scores;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use burn::backend::tensor::{BoolTensor, FloatTensor};
+#[cfg(feature = "cube")]
+use burn::backend::fusion::custom::TensorSpec;
+use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
+#[cfg(feature = "cube")]
+use burn::tensor::Shape;
 use burn::tensor::{Bool, Device, Int, Tensor};
 use burn_lora::{Frozen, FrozenBackend, FrozenWeight};
 
@@ -45,6 +51,9 @@ pub(crate) const MASKED: f32 = -1e30;
 
 /// Logits over a vocabulary that exist at a time, at most (32 MiB); one row of them, at least.
 pub(crate) const LOGITS: usize = 1 << 23;
+
+/// The same where it is not a CPU that computes (512 MiB): a product of a device needs a thousand rows to fill it.
+const DEVICE_LOGITS: usize = 1 << 27;
 
 /// How many rows of logits over a vocabulary of that size exist at a time, at most.
 pub fn rows_at_once(vocabulary: usize) -> usize {
@@ -62,6 +71,16 @@ pub struct HeadGrads<B: Backend> {
     /// Its gradient with respect to its weight, where it was asked for.
     #[extension_type]
     pub weight: WeightGrad<B>,
+}
+
+/// What [`FusedBackend::logits_loss_grad`] gives.
+#[derive(ExtensionType, Debug, Clone)]
+#[extension_type(fusion: cfg(feature = "cube"))]
+pub struct LogitsLoss<B: Backend> {
+    /// The sum over rows of `-log softmax(logits)[target]`, `[1]`.
+    pub loss: FloatTensor<B>,
+    /// Its gradient with respect to the logits before their cap, `[rows, vocabulary]`.
+    pub dlogits: FloatTensor<B>,
 }
 
 /// The gradient of the head's weight.
@@ -139,13 +158,13 @@ impl HeadLayout {
 )]
 pub trait FusedBackend: FrozenBackend {
     /// See [`rms_norm`]; x: `[rows, d]`.
-    #[fusion(default)]
+    #[fusion(dtype = x, shape = x)]
     fn rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
         composed::rms_norm::<Self>(x, gamma, epsilon)
     }
 
     /// The gradient of x, `[rows, d]`, given that of the output.
-    #[fusion(default)]
+    #[fusion(dtype = x, shape = x)]
     fn rms_norm_grad(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -156,13 +175,13 @@ pub trait FusedBackend: FrozenBackend {
     }
 
     /// See [`silu_mul`].
-    #[fusion(default)]
+    #[fusion(dtype = gate, shape = gate)]
     fn silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::silu_mul::<Self>(gate, up)
     }
 
     /// The gradients of gate and up, given that of the output.
-    #[fusion(default)]
+    #[fusion(meta = |gate, _up, _dy| (gate.clone(), gate.clone()))]
     fn silu_mul_grad(
         gate: FloatTensor<Self>,
         up: FloatTensor<Self>,
@@ -172,19 +191,19 @@ pub trait FusedBackend: FrozenBackend {
     }
 
     /// See [`gelu_tanh`].
-    #[fusion(default)]
+    #[fusion(dtype = x, shape = x)]
     fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::gelu_tanh::<Self>(x)
     }
 
     /// The gradient of x, given that of the output.
-    #[fusion(default)]
+    #[fusion(dtype = x, shape = x)]
     fn gelu_tanh_grad(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::gelu_tanh_grad::<Self>(x, dy)
     }
 
     /// See [`causal_attention`].
-    #[fusion(default)]
+    #[fusion(dtype = q, shape = q)]
     fn causal_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -197,7 +216,7 @@ pub trait FusedBackend: FrozenBackend {
     }
 
     /// The gradients of q, k and v, given that of the output.
-    #[fusion(default)]
+    #[fusion(meta = |q, k, v, _encoding, _scores, _later, _dy| (q.clone(), k.clone(), v.clone()))]
     fn causal_attention_grad(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -226,7 +245,30 @@ pub trait FusedBackend: FrozenBackend {
         cached::composed::<Self>([q, k, v], held, &encoding, scores, later, &rows)
     }
 
-    /// See [`head_loss`].
+    /// The sum over rows of `-log softmax(cap(logits))[target]`, `[1]`; logits: `[rows, vocabulary]`, targets: `[rows, 1]`.
+    #[fusion(dtype = logits, shape = Shape::new([1]))]
+    fn logits_loss(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        cap: Option<f64>,
+    ) -> FloatTensor<Self> {
+        composed::logits_loss::<Self>(logits, targets, cap)
+    }
+
+    /// [`logits_loss`](Self::logits_loss) with the gradient of the logits.
+    #[fusion(meta = |logits, _targets, _cap| LogitsLossMetadata {
+        loss: TensorSpec::new(Shape::new([1]), logits.dtype),
+        dlogits: logits.clone(),
+    })]
+    fn logits_loss_grad(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        cap: Option<f64>,
+    ) -> LogitsLoss<Self> {
+        composed::logits_loss_grad::<Self>(logits, targets, cap)
+    }
+
+    /// See [`head_loss`]; logits of so many rows exist at a time.
     #[fusion(default)]
     fn head_loss(
         hidden: FloatTensor<Self>,
@@ -235,9 +277,9 @@ pub trait FusedBackend: FrozenBackend {
         targets: Vec<i32>,
         weight_grad: bool,
         cap: Option<f64>,
+        at_once: usize,
     ) -> FloatTensor<Self> {
         let _ = weight_grad;
-        let at_once = composed::rows_at_once(layout.vocabulary(weight.dims()));
         composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once, cap)
     }
 
@@ -250,8 +292,8 @@ pub trait FusedBackend: FrozenBackend {
         targets: Vec<i32>,
         weight_grad: bool,
         cap: Option<f64>,
+        at_once: usize,
     ) -> HeadGrads<Self> {
-        let at_once = composed::rows_at_once(layout.vocabulary(weight.dims()));
         let head = (weight, layout, cap);
         composed::head_loss_grad::<Self>(hidden, head, &targets, weight_grad, at_once)
     }
@@ -373,9 +415,7 @@ pub fn causal_attention(
 ///
 /// # Panics
 ///
-/// Where the number of targets is not that of the rows, or a target is outside of the vocabulary. With a soft cap on
-/// a device that is no CPU: of many rows over a large vocabulary one was counted on software Vulkan, and why is not
-/// known.
+/// Where the number of targets is not that of the rows, or a target is outside of the vocabulary.
 pub fn head_loss(
     hidden: Tensor<2>,
     weight: impl Into<FrozenWeight>,
@@ -390,12 +430,10 @@ pub fn head_loss(
         targets.iter().all(|&target| (0..vocabulary as i64).contains(&i64::from(target))),
         "a target outside of the vocabulary"
     );
-    assert!(
-        cap.is_none() || burn_lora::device::is_cpu(&hidden.device()),
-        "a model that caps its logits (Gemma 2) is trained on the CPU only: its loss on GPUs is not right yet; set `device` to `cpu`"
-    );
     let weight_grad = layout == HeadLayout::Table
         && matches!(&weight, FrozenWeight::Dense(weight) if weight.is_require_grad());
+    let most = if burn_lora::device::is_cpu(&hidden.device()) { LOGITS } else { DEVICE_LOGITS };
+    let at_once = (most / vocabulary.max(1)).max(1);
     let loss = <Dispatch as FusedBackend>::head_loss(
         hidden.into_dispatch(),
         weight.primitive(),
@@ -403,6 +441,7 @@ pub fn head_loss(
         targets,
         weight_grad,
         cap,
+        at_once,
     );
     Tensor::from_dispatch(loss)
 }

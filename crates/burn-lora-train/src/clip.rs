@@ -8,6 +8,11 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorReadError};
 use burn_lora::device::is_cpu;
 
+use crate::optimizer::StepFactor;
+
+#[cfg(feature = "cube")]
+mod cube;
+
 /// The square of the Euclidean norm of all gradients together, `[1]`, before they are scaled down to `limit` where the norm is larger
 /// (`limit` 0: never). None where there is no gradient.
 ///
@@ -22,23 +27,54 @@ pub fn clip_by_global_norm<M: Module>(
     grads: &mut GradientsParams,
     limit: f64,
 ) -> Result<Option<Tensor<1>>, TensorReadError> {
+    let Some((square, by)) = measured(model, grads, limit)? else { return Ok(None) };
+    if let Some(by) = by {
+        model.visit(&mut Scale { grads, by });
+    }
+    Ok(Some(square))
+}
+
+/// [`clip_by_global_norm`] of a step whose optimiser multiplies by a factor on a device itself.
+pub(crate) fn clip_at_step<M: Module>(
+    model: &M,
+    grads: &mut GradientsParams,
+    limit: f64,
+    at_step: &StepFactor,
+) -> Result<Option<Tensor<1>>, TensorReadError> {
+    let measured = measured(model, grads, limit)?;
+    let (square, by) = measured.unzip();
+    at_step.set(match by.flatten() {
+        Some(Factor::OnDevice(by)) => Some(by),
+        Some(by) => {
+            model.visit(&mut Scale { grads, by });
+            None
+        }
+        // Made once, where the optimiser would make one for each parameter.
+        None => square.as_ref().filter(|square| !is_cpu(&square.device())).map(Tensor::ones_like),
+    });
+    Ok(square)
+}
+
+/// The square of the norm, and what brings gradients down to the limit.
+fn measured<M: Module>(
+    model: &M,
+    grads: &GradientsParams,
+    limit: f64,
+) -> Result<Option<(Tensor<1>, Option<Factor>)>, TensorReadError> {
     let mut squares = Squares { grads, sum: None };
     model.visit(&mut squares);
     let Some(square) = squares.sum else { return Ok(None) };
-    if limit > 0.0 {
-        // torch divides by norm + 1e-6, which is kept so that curves agree.
-        let by = if is_cpu(&square.device()) {
-            let norm = f64::from(square.clone().try_into_scalar::<f32>()?).sqrt();
-            (norm > limit).then(|| Factor::Read(limit / (norm + 1e-6)))
-        } else {
-            let norm = square.clone().sqrt().add_scalar(1e-6);
-            Some(Factor::OnDevice(norm.recip().mul_scalar(limit).clamp_max(1.0)))
-        };
-        if let Some(by) = by {
-            model.visit(&mut Scale { grads, by });
-        }
-    }
-    Ok(Some(square))
+    // torch divides by norm + 1e-6, which is kept so that curves agree.
+    let by = if limit <= 0.0 {
+        None
+    } else if is_cpu(&square.device()) {
+        let norm = f64::from(square.clone().try_into_scalar::<f32>()?).sqrt();
+        (norm > limit).then(|| Factor::Read(limit / (norm + 1e-6)))
+    } else {
+        let norm = square.clone().sqrt().add_scalar(1e-6);
+        Some(Factor::OnDevice(norm.recip().mul_scalar(limit).clamp_max(1.0)))
+    };
+    Ok(Some((square, by)))
 }
 
 /// What gradients are multiplied by.
@@ -57,12 +93,21 @@ struct Squares<'a> {
 impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(grad) = self.grads.get::<D>(param.id) {
-            let square = grad.powf_scalar(2.0).sum();
-            self.sum = Some(match self.sum.take() {
-                Some(sum) => sum + square,
-                None => square,
-            });
+            self.sum = Some(with_squares(grad, self.sum.take()));
         }
+    }
+}
+
+/// The sum so far and the squares of a gradient, `[1]`.
+fn with_squares<const D: usize>(grad: Tensor<D>, sum: Option<Tensor<1>>) -> Tensor<1> {
+    #[cfg(feature = "cube")]
+    if cube::takes(&grad) {
+        return cube::with_squares(grad, sum);
+    }
+    let square = grad.powf_scalar(2.0).sum();
+    match sum {
+        Some(sum) => sum + square,
+        None => square,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::history::{Covered, History};
 use crate::learner::{OptimizerTap, TrainableModel, Trainee};
 use crate::loader::StepLoader;
 use crate::metrics::{Measure, TargetMean, figure};
-use crate::optimizer::{adamw, scheduler};
+use crate::optimizer::{StepFactor, adamw, scheduler};
 use crate::plain::PlainRenderer;
 use crate::schedule::LearningRate;
 use crate::strategy::{Hooks, StepPlan, StepStrategy};
@@ -32,6 +32,8 @@ pub(crate) struct Fit<'a, M: TrainableModel> {
     pub model: M,
     /// Fresh, or with the state of a checkpoint.
     pub optimizer: ModuleOptimizer,
+    /// What the optimiser asks for at every step.
+    pub factor: StepFactor,
     /// `[train]`.
     pub train: &'a TrainSection,
     /// Steps taken already.
@@ -98,6 +100,7 @@ impl<M: TrainableModel> Fit<'_, M> {
         let strategy = Arc::new(StepStrategy {
             plan,
             tap: self.tap,
+            factor: self.factor,
             early_stopping: self.early_stopping.clone(),
             figure: figure(train.metric),
             history: RefCell::new(self.history),
@@ -161,8 +164,10 @@ pub fn take_steps<M: TrainableModel>(
 ) -> Result<M, TrainError> {
     let steps = batches.len();
     let make_step: MakeStep<M::Batch> = Arc::new(move |step| vec![batches[step].clone()]);
+    let factor = StepFactor::default();
     let fit = Fit {
-        optimizer: adamw(&model, train)?,
+        optimizer: adamw(&model, train, &factor)?,
+        factor,
         model,
         train,
         start: 0,

@@ -9,9 +9,12 @@
 mod on_host;
 mod one_pass;
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamGroup, ParamId};
 use burn::optim::ModuleOptimizer;
+use burn::tensor::Tensor;
 use burn_lora_patch::{trainable_factors, trainable_ids};
 use burn_lora_text::nearest_ends;
 
@@ -22,7 +25,28 @@ use crate::TrainError;
 use crate::schedule::{LearningRate, Scheduler};
 use burn_lora_config::TrainSection;
 
-/// The optimiser of the model's trained parameters.
+/// What the gradients of the step to come are multiplied by on their way into AdamW, `[1]` on their device: the kernel of a step reads it,
+/// where a product of its own would be one more kernel for each gradient.
+#[derive(Clone, Default)]
+pub(crate) struct StepFactor(Arc<Mutex<Option<Tensor<1>>>>);
+
+impl StepFactor {
+    /// For the next step; without one, gradients are taken as they are.
+    pub(crate) fn set(&self, factor: Option<Tensor<1>>) {
+        *self.held() = factor;
+    }
+
+    fn get(&self) -> Option<Tensor<1>> {
+        self.held().clone()
+    }
+
+    /// A step that panicked left a factor behind, which is one still.
+    fn held(&self) -> MutexGuard<'_, Option<Tensor<1>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The optimiser of the model's trained parameters, which asks for the factor at every step.
 ///
 /// # Errors
 ///
@@ -30,8 +54,9 @@ use burn_lora_config::TrainSection;
 pub(crate) fn adamw<M: Module>(
     model: &M,
     train: &TrainSection,
+    factor: &StepFactor,
 ) -> Result<ModuleOptimizer, TrainError> {
-    let with_decay = |decay| OnHost(OnePass::new(train, decay));
+    let with_decay = |decay| OnHost(OnePass::new(train, decay, factor.clone()));
     let optimizer = ModuleOptimizer::from(with_decay(train.weight_decay));
     if train.no_decay.is_empty() {
         return Ok(optimizer);
@@ -81,7 +106,6 @@ pub(crate) fn scheduler<M: Module>(
 mod tests {
     use burn::nn::{Linear, LinearConfig};
     use burn::optim::GradientsParams;
-    use burn::tensor::Tensor;
     use burn_lora::{Adapter, AdapterConfig, LoraForward, attach};
 
     use super::*;
@@ -109,7 +133,7 @@ mod tests {
     fn what_is_named_does_not_decay_and_the_rest_does() {
         let model = linear();
         let train = section("weight_decay = 0.5\nno_decay = ['bias']");
-        let mut optimizer = adamw(&model, &train).unwrap();
+        let mut optimizer = adamw(&model, &train, &StepFactor::default()).unwrap();
         let (weight, bias) = (values(model.weight.val()), model.bias.clone().unwrap());
         let bias = values(bias.val());
         let x = Tensor::<2>::zeros([1, 3], &model.weight.device());
@@ -124,7 +148,8 @@ mod tests {
 
     #[test]
     fn an_entry_that_names_nothing_is_refused_with_the_nearest() {
-        let error = adamw(&linear(), &section("no_decay = ['bais']")).err().unwrap().to_string();
+        let error = adamw(&linear(), &section("no_decay = ['bais']"), &StepFactor::default());
+        let error = error.err().unwrap().to_string();
         assert!(error.contains("`bais`") && error.contains("did you mean `bias`?"), "{error}");
     }
 
@@ -140,7 +165,8 @@ mod tests {
         let model = ids::stable(attach(model, "weight", adapter).unwrap());
         let rate = LearningRate::new(Schedule::Constant, 1e-3, 0.0, 10);
         let mut scheduler = scheduler(&model, &rate, 16.0, 0);
-        let mut optimizer = adamw(&model, &section("weight_decay = 0.0")).unwrap();
+        let mut optimizer =
+            adamw(&model, &section("weight_decay = 0.0"), &StepFactor::default()).unwrap();
         let before = trained(&model);
         let x = Tensor::<2>::ones([1, 3], &device);
         let grads = model.lora_forward(x).sum().backward();
@@ -166,7 +192,10 @@ mod tests {
             let model = optimizer.step(0.1, model, grads);
             (values(model.weight.val()), values(model.bias.clone().unwrap().val()), model)
         };
-        let new = || adamw(&linear(), &section("no_decay = ['bias']")).unwrap();
+        let new = || {
+            let train = section("no_decay = ['bias']");
+            adamw(&linear(), &train, &StepFactor::default()).unwrap()
+        };
         let mut running = new();
         let (_, _, model) = step(&mut running, linear(), 1.0);
         let mut resumed = new().load_record(running.to_record());

@@ -30,7 +30,7 @@ use crate::inputs::{Changed, Digesting};
 use crate::learner::{OptimizerTap, TrainableModel};
 use crate::metrics::figure;
 use crate::observe::Observer;
-use crate::optimizer::adamw;
+use crate::optimizer::{StepFactor, adamw};
 use crate::plain::PlainRenderer;
 use crate::plan::{Shared, memory_plan};
 use crate::prepare::{Adapt, Kind, Run, Wanted, build, draw, read};
@@ -237,6 +237,7 @@ fn fit<M: TrainableModel>(
     let fit = Fit {
         model: run.model,
         optimizer: start.optimizer,
+        factor: start.factor,
         train: &config.train,
         start: start.state.step,
         steps,
@@ -320,6 +321,7 @@ fn tell<M: TrainableModel>(run: &Run<M>, observer: &Observer) {
 /// Where a run begins: at its first step, or where a checkpoint left it.
 struct Start {
     optimizer: ModuleOptimizer,
+    factor: StepFactor,
     state: State,
 }
 
@@ -330,10 +332,11 @@ impl Start {
         resumed: Option<&Checkpoint>,
         observer: &Observer,
     ) -> Result<Self, TrainError> {
-        let optimizer = adamw(&run.model, &run.config.train)?;
+        let factor = StepFactor::default();
+        let optimizer = adamw(&run.model, &run.config.train, &factor)?;
         let Some(checkpoint) = resumed else {
             let state = State { step: 0, seed: run.config.train.seed, seen: Seen::default() };
-            return Ok(Self { optimizer, state });
+            return Ok(Self { optimizer, factor, state });
         };
         let Restored { state, optimizer: record } = checkpoint.restore(&mut run.model)?;
         let path = checkpoint.path.display();
@@ -342,7 +345,7 @@ impl Start {
             Some(record) => optimizer.load_record(record),
             None => optimizer,
         };
-        Ok(Self { optimizer, state })
+        Ok(Self { optimizer, factor, state })
     }
 }
 

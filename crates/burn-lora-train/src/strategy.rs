@@ -27,13 +27,14 @@ use burn_train::{
 };
 
 use crate::TrainError;
-use crate::clip::clip_by_global_norm;
+use crate::clip::clip_at_step;
 use crate::early_stopping::EarlyStopping;
 use crate::evaluate::{record, tallied};
 use crate::exchange::Ranks;
 use crate::history::{Covered, History};
 use crate::learner::{Batch, Micro, OptimizerTap, TrainableModel, Trainee};
 use crate::metrics::{Measured, Tally};
+use crate::optimizer::StepFactor;
 use crate::scene::Scene;
 
 /// When what happens.
@@ -101,6 +102,8 @@ pub(crate) trait Hooks<M> {
 pub(crate) struct StepStrategy<M> {
     pub plan: StepPlan,
     pub tap: OptimizerTap,
+    /// What clipping multiplies gradients by, which the optimiser asks for.
+    pub factor: StepFactor,
     pub early_stopping: EarlyStopping,
     /// What decides which evaluation is best.
     pub figure: Figure,
@@ -256,7 +259,7 @@ impl<M: TrainableModel> StepStrategy<M> {
             false => self.shared(learner, batches, step)?,
         };
         let gradients = started.elapsed().as_secs_f64();
-        let square = clip_by_global_norm(&learner.model(), &mut grads, self.plan.clip)
+        let square = clip_at_step(&learner.model(), &mut grads, self.plan.clip, &self.factor)
             .map_err(TrainError::burn("reading the gradient norm"))?;
         learner.lr_step();
         learner.optimizer_step(grads);

@@ -77,6 +77,8 @@ pub use init::{Init, loftq};
 pub use inputs::with_inputs;
 #[cfg(feature = "flex")]
 pub use op::FlexWeight;
+#[cfg(feature = "cube")]
+pub use op::half_matrices;
 pub use op::{
     Branch, Frozen, FrozenBackend, FrozenWeight, Lora, LoraBackend, Mask, ProductBackend,
     QuantisedMatrix, lora_linear, product,

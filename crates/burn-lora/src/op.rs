@@ -22,10 +22,16 @@ mod product;
 mod remote;
 mod shards;
 
+#[cfg(feature = "cube")]
+use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
+#[cfg(feature = "cube")]
+use burn::tensor::Shape;
 use burn::tensor::Tensor;
 
 pub(crate) use conv::{Steps, frozen_conv, low_rank_conv};
+#[cfg(feature = "cube")]
+pub use cube::half_matrices;
 #[cfg(feature = "flex")]
 pub use frozen::FlexWeight;
 pub use frozen::{Frozen, FrozenBackend, FrozenWeight, QuantisedMatrix};
@@ -90,7 +96,10 @@ pub trait LoraBackend: FrozenBackend {
     /// `x W + scale · (mask(x) A) B` for `x: [rows, d_in]`, with the low-rank activation beside it.
     ///
     /// The scale goes into the low-rank activation, `[rows, rank]`, not into the output.
-    #[fusion(default)]
+    #[fusion(meta = |x, _weight, lora, _mask| BranchMetadata {
+        y: TensorSpec::new(product::output(&x.shape, &lora.b.shape), x.dtype),
+        low: TensorSpec::new(product::output(&x.shape, &lora.a.shape), x.dtype),
+    })]
     fn lora_branch(
         x: FloatTensor<Self>,
         #[extension_type] weight: Frozen<Self>,
@@ -106,9 +115,19 @@ pub trait LoraBackend: FrozenBackend {
         Self::product(lhs, rhs)
     }
 
+    /// `scale · lhs rhs`, where one side is a factor.
+    #[fusion(dtype = lhs, shape = product::output(lhs, rhs))]
+    fn lora_scaled_product(
+        lhs: FloatTensor<Self>,
+        rhs: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        Self::float_mul_scalar(Self::lora_product(lhs, rhs), scale.into())
+    }
+
     /// `dy Wᵀ + mask(dlow Aᵀ)`: the gradient of `x`, of `dy: [rows, d_out]` and
     /// `dlow: [rows, rank]`.
-    #[fusion(default)]
+    #[fusion(dtype = dy, shape = Shape::from([dy[0], a[0]]))]
     fn lora_input_grad(
         dy: FloatTensor<Self>,
         dlow: FloatTensor<Self>,

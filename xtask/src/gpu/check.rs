@@ -38,6 +38,8 @@ pub struct Check {
 const F32: f64 = 1e-5;
 /// What products of TF32 may be off by.
 const TF32: f64 = 2e-3;
+/// What products of bf16 may be off by, whose numbers are within 2^-9 each.
+const BF16: f64 = 1e-2;
 
 pub fn run(check: &Check) -> Done {
     let all: Vec<&str> = OPERATIONS.iter().map(|(name, _)| *name).collect();
@@ -56,8 +58,10 @@ pub fn run(check: &Check) -> Done {
         device: Side { device, dtype: DType::F32 },
         host: Side { device: host, dtype: DType::F64 },
         rng: ChaCha8Rng::seed_from_u64(check.seed),
+        tolerance,
+        halves: check.at.device.starts_with("cuda"),
         failed: 0,
-        told: Box::new(|operation, part, error| {
+        told: Box::new(|operation, part, error, tolerance| {
             let device = check.at.device.clone();
             let found = Found { device, operation, part, error, tolerance };
             let passes = found.passes();
@@ -111,13 +115,17 @@ struct Values<const D: usize> {
     values: Vec<f32>,
 }
 
-/// Is told of a result, its operation, part and error; says whether it passes.
-type Told<'a> = dyn FnMut(String, String, f64) -> Result<bool, Box<dyn std::error::Error>> + 'a;
+/// Is told of a result, its operation, part, error and what that may be; says whether it passes.
+type Told<'a> =
+    dyn FnMut(String, String, f64, f64) -> Result<bool, Box<dyn std::error::Error>> + 'a;
 
 struct Checker<'a> {
     device: Side,
     host: Side,
     rng: ChaCha8Rng,
+    tolerance: f64,
+    /// Whether the device multiplies in bf16.
+    halves: bool,
     failed: usize,
     told: Box<Told<'a>>,
 }
@@ -143,7 +151,8 @@ impl Checker<'_> {
         let expected = traced(&self.host, inputs, formula)?;
         for ((part, got), expected) in ["output"].iter().chain(&names).zip(got).zip(expected) {
             let error = off(&got, &expected);
-            let passes = (self.told)(operation.to_owned(), (*part).to_owned(), error)?;
+            let passes =
+                (self.told)(operation.to_owned(), (*part).to_owned(), error, self.tolerance)?;
             self.failed += usize::from(!passes);
         }
         Ok(())

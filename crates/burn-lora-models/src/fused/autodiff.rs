@@ -206,6 +206,7 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         targets: Vec<i32>,
         weight_grad: bool,
         cap: Option<f64>,
+        at_once: usize,
     ) -> FloatTensor<Self> {
         let node = hidden.node();
         // Only a dense weight is ever trained.
@@ -217,23 +218,24 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         let Some(trained) = trained else {
             return match HeadLoss.prepare::<C>([node]).compute_bound().stateful() {
                 OpsKind::Tracked(prep) => {
-                    let grads = B::head_loss_grad(hidden, weight, layout, targets, false, cap);
+                    let grads =
+                        B::head_loss_grad(hidden, weight, layout, targets, false, cap, at_once);
                     prep.finish(grads.hidden, grads.loss)
                 }
                 OpsKind::UnTracked(prep) => {
-                    prep.finish(B::head_loss(hidden, weight, layout, targets, false, cap))
+                    prep.finish(B::head_loss(hidden, weight, layout, targets, false, cap, at_once))
                 }
             };
         };
         match TrainedHeadLoss.prepare::<C>([node, trained]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let HeadGrads { loss, hidden, weight } =
-                    B::head_loss_grad(hidden, weight, layout, targets, true, cap);
+                    B::head_loss_grad(hidden, weight, layout, targets, true, cap, at_once);
                 debug_assert_eq!(loss.rank(), 1);
                 prep.finish((hidden, weight), loss)
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(B::head_loss(hidden, weight, layout, targets, false, cap))
+                prep.finish(B::head_loss(hidden, weight, layout, targets, false, cap, at_once))
             }
         }
     }

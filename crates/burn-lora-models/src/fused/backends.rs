@@ -7,8 +7,5 @@
 )]
 impl super::FusedBackend for burn::backend::NdArray {}
 
-#[cfg(feature = "cube")]
-impl super::FusedBackend for burn_cubecl::CubeBackend {}
-
 #[cfg(feature = "remote")]
 impl super::FusedBackend for burn_lora::device::RemoteRouter {}

@@ -12,16 +12,9 @@ use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{IndexingUpdateOp, Shape, Slice, TensorData};
 use burn_lora::{Frozen, ProductBackend};
 
-use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, MASKED, Scores, WeightGrad};
-
-/// Logits over a vocabulary that exist at a time, at most (128 MiB in f32): four times what the CPU
-/// kernels hold, for the product of a device needs some hundred rows to fill it.
-const LOGITS: usize = 4 * super::LOGITS;
-
-/// How many rows of logits over a vocabulary of that size are formed at a time.
-pub(super) fn rows_at_once(vocabulary: usize) -> usize {
-    (LOGITS / vocabulary.max(1)).max(1)
-}
+use super::{
+    Encoding, FusedBackend, HeadGrads, HeadLayout, Later, LogitsLoss, MASKED, Scores, WeightGrad,
+};
 
 fn root_mean_square<B: Backend>(x: FloatTensor<B>, epsilon: f64) -> FloatTensor<B> {
     let mean = B::float_mean_dim(B::float_mul(x.clone(), x), 1);
@@ -87,9 +80,10 @@ pub(super) fn silu_mul_grad<B: Backend>(
 }
 
 /// `√(2/π)`.
-const STEEPNESS: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+pub(super) const STEEPNESS: f64 =
+    std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
 /// What the cube counts in GELU's approximation.
-const CUBIC: f64 = 0.044715;
+pub(super) const CUBIC: f64 = 0.044715;
 
 /// `tanh(√(2/π) (x + 0.044715 x³))`, and `x²`.
 fn gelu_parts<B: Backend>(x: FloatTensor<B>) -> (FloatTensor<B>, FloatTensor<B>) {
@@ -362,23 +356,50 @@ fn chunks(rows: usize, at_once: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows).step_by(at_once).map(move |from| (from, (from + at_once).min(rows)))
 }
 
-/// The logits of some rows, capped, `[rows, vocabulary]`.
+/// The logits of some rows, `[rows, vocabulary]`.
 fn logits<B: FusedBackend>(
     hidden: FloatTensor<B>,
     weight: Frozen<B>,
     layout: HeadLayout,
-    cap: Option<f64>,
 ) -> FloatTensor<B> {
-    let logits = match layout {
+    match layout {
         HeadLayout::Table => weight.multiply_transposed(hidden),
         HeadLayout::Linear => weight.multiply(hidden),
-    };
-    capped::<B>(logits, cap)
+    }
 }
 
 /// `-Σ logs[target]`, `[1]`.
 fn missing<B: Backend>(logs: FloatTensor<B>, targets: IntTensor<B>) -> FloatTensor<B> {
     B::float_neg(B::float_sum(B::float_gather(1, logs, targets)))
+}
+
+pub(super) fn logits_loss<B: Backend>(
+    logits: FloatTensor<B>,
+    targets: IntTensor<B>,
+    cap: Option<f64>,
+) -> FloatTensor<B> {
+    missing::<B>(B::log_softmax(capped::<B>(logits, cap), 1), targets)
+}
+
+/// With `P` the softmax of the logits and `T` one where a target is: `P - T`, times the slope of a soft cap.
+pub(super) fn logits_loss_grad<B: Backend>(
+    logits: FloatTensor<B>,
+    targets: IntTensor<B>,
+    cap: Option<f64>,
+) -> LogitsLoss<B> {
+    let (device, dtype, rows) = (logits.device(), logits.dtype(), logits.shape()[0]);
+    let logits = capped::<B>(logits, cap);
+    let slope = cap_slope::<B>(logits.clone(), cap);
+    let logs = B::log_softmax(logits, 1);
+    let loss = missing::<B>(logs.clone(), targets.clone());
+    let minus_one = B::float_full(Shape::new([rows, 1]), (-1.0_f32).into(), &device, dtype.into());
+    let dlogits =
+        B::float_scatter(1, B::float_exp(logs), targets, minus_one, IndexingUpdateOp::Add);
+    let dlogits = match slope {
+        Some(slope) => B::float_mul(dlogits, slope),
+        None => dlogits,
+    };
+    LogitsLoss { loss, dlogits }
 }
 
 pub(super) fn head_loss<B: FusedBackend>(
@@ -395,13 +416,11 @@ pub(super) fn head_loss<B: FusedBackend>(
     chunks(targets.len(), at_once).fold(loss, |loss, (from, to)| {
         let rows = B::float_slice(hidden.clone(), &span(from, to));
         let targets = B::int_slice(targets_on_device.clone(), &span(from, to));
-        let logs = B::log_softmax(logits::<B>(rows, weight.clone(), layout, cap), 1);
-        B::float_add(loss, missing::<B>(logs, targets))
+        B::float_add(loss, B::logits_loss(logits::<B>(rows, weight.clone(), layout), targets, cap))
     })
 }
 
-/// With `P` the softmax of the logits and `T` one where a target is: `dS = P - T`, times the slope of a soft cap,
-/// `dhidden = dS weight`, `dweight = dSᵀ hidden`. A head is its weight, how that lies, and the cap.
+/// With `dS` the gradient of the logits: `dhidden = dS weight`, `dweight = dSᵀ hidden`. A head is its weight, how that lies, and the cap.
 pub(super) fn head_loss_grad<B: FusedBackend>(
     hidden: FloatTensor<B>,
     (weight, layout, cap): (Frozen<B>, HeadLayout, Option<f64>),
@@ -417,18 +436,10 @@ pub(super) fn head_loss_grad<B: FusedBackend>(
     for (from, to) in chunks(targets.len(), at_once) {
         let rows = B::float_slice(hidden.clone(), &span(from, to));
         let targets = B::int_slice(targets_on_device.clone(), &span(from, to));
-        let logits = logits::<B>(rows.clone(), weight.clone(), layout, cap);
-        let slope = cap_slope::<B>(logits.clone(), cap);
-        let logs = B::log_softmax(logits, 1);
-        loss = B::float_add(loss, missing::<B>(logs.clone(), targets.clone()));
-        let one_a_row = Shape::new([to - from, 1]);
-        let minus_one = B::float_full(one_a_row, (-1.0_f32).into(), &device, dtype.into());
-        let dscores =
-            B::float_scatter(1, B::float_exp(logs), targets, minus_one, IndexingUpdateOp::Add);
-        let dscores = match slope {
-            Some(slope) => B::float_mul(dscores, slope),
-            None => dscores,
-        };
+        let logits = logits::<B>(rows.clone(), weight.clone(), layout);
+        let LogitsLoss { loss: of_rows, dlogits: dscores } =
+            B::logits_loss_grad(logits, targets, cap);
+        loss = B::float_add(loss, of_rows);
         if weight_grad {
             let of_rows = B::product(B::float_transpose(dscores.clone()), rows);
             weight_sum = Some(match weight_sum {

@@ -141,13 +141,11 @@ impl FusedBackend for Flex {
         targets: Vec<i32>,
         _: bool,
         cap: Option<f64>,
+        at_once: usize,
     ) -> FloatTensor<Self> {
         match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout, cap)) {
             (Some(hidden), Some(head)) => loss::forward(&hidden, &head, &targets),
-            _ => {
-                let at_once = super::rows_at_once(layout.vocabulary(weight.dims()));
-                composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once, cap)
-            }
+            _ => composed::head_loss::<Self>(hidden, weight, layout, &targets, at_once, cap),
         }
     }
 
@@ -158,11 +156,11 @@ impl FusedBackend for Flex {
         targets: Vec<i32>,
         weight_grad: bool,
         cap: Option<f64>,
+        at_once: usize,
     ) -> HeadGrads<Self> {
         match (Floats::contiguous(hidden.clone()), Head::new(&weight, layout, cap)) {
             (Some(hidden), Some(head)) => loss::backward(&hidden, &head, &targets, weight_grad),
             _ => {
-                let at_once = super::rows_at_once(layout.vocabulary(weight.dims()));
                 let head = (weight, layout, cap);
                 composed::head_loss_grad::<Self>(hidden, head, &targets, weight_grad, at_once)
             }

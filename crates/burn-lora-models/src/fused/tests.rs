@@ -118,7 +118,7 @@ fn all_scores(head_dim: usize) -> [Scores; 3] {
     let plain = Scores::of_heads(head_dim);
     [
         plain,
-        Scores { scale: 0.7, cap: Some(1.5), window: Some(5) },
+        Scores { scale: 0.7, cap: Some(1.5), window: Some(5), ..plain },
         Scores { window: Some(1), ..plain },
     ]
 }
@@ -226,7 +226,7 @@ fn capped_and_windowed_attention_is_that_of_float64() {
     let tensor = |values: &Vec<f32>| {
         Tensor::<4>::from_data(TensorData::new(values.clone(), [1, tokens, 1, 4]), &device)
     };
-    let scores = Scores { scale, cap: Some(cap), window: Some(2) };
+    let scores = Scores { cap: Some(cap), window: Some(2), scale, ..Scores::of_heads(1) };
     let later = later(tokens, &device);
     let got =
         causal_attention(tensor(&q), tensor(&k), tensor(&v), Positional::Embedded, scores, later);
@@ -259,9 +259,7 @@ fn head_loss_equals_log_softmax_in_one_chunk_and_in_many() {
         let column = TensorData::new(targets.clone(), [rows, 1]);
         let column = Tensor::<2, Int>::from_data(column, &device);
         // A factor, so that the incoming gradient is not 1.
-        let caps =
-            if burn_lora::device::is_cpu(&device) { &[None, Some(1.5)][..] } else { &[None] };
-        for &cap in caps {
+        for cap in [None, Some(1.5)] {
             let got = traced(&inputs, |[hidden, weight]| {
                 let (hidden, weight) = (hidden.clone(), weight.clone());
                 head_loss(hidden, weight, HeadLayout::Table, targets.clone(), cap).unsqueeze() * 3.0
@@ -279,13 +277,10 @@ fn head_loss_equals_log_softmax_in_one_chunk_and_in_many() {
     }
 }
 
-/// In float64 by the definition, over chunks of many logits; on CPUs alone, where it is allowed.
+/// In float64 by the definition, over chunks of many logits.
 #[test]
 fn a_capped_head_over_many_logits_is_that_of_float64() {
     let device = device();
-    if !burn_lora::device::is_cpu(&device) {
-        return;
-    }
     let cap = 1.5;
     for [rows, width, vocabulary] in [[33, 8, 100], [300, 4, 3_000]] {
         let inputs = [random([rows, width], &device), random([vocabulary, width], &device)];

@@ -3,6 +3,7 @@
 use burn_lora_files::fnv;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::{Role, Source, TensorSpec, Values};
 use crate::ModelError;
@@ -44,18 +45,27 @@ impl Source for Random {
     }
 }
 
-/// Box-Muller, both of each pair used.
+/// Values that a core draws at a time: whole pairs.
+const CHUNK: usize = 1 << 16;
+
+/// Words of the generator's stream that make a value: two numbers of 64 bits make two.
+const WORDS: usize = 2;
+
+/// Box-Muller, both of each pair used. The stream is one, whatever draws which part of it.
 fn normal(seed: u64, path: &str, std: f64, len: usize) -> Vec<f32> {
-    let mut rng = generator(seed, path);
-    let mut values = Vec::with_capacity(len + 1);
-    while values.len() < len {
-        // 1 - u is in (0, 1], so that its logarithm is finite.
-        let radius = std * (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-        let (sin, cos) = (std::f64::consts::TAU * rng.random::<f64>()).sin_cos();
-        values.push((radius * cos) as f32);
-        values.push((radius * sin) as f32);
-    }
-    values.truncate(len);
+    let generator = generator(seed, path);
+    let mut values = vec![0.0; len];
+    values.par_chunks_mut(CHUNK).enumerate().for_each(|(index, chunk)| {
+        let mut rng = generator.clone();
+        rng.set_word_pos((index * CHUNK * WORDS) as u128);
+        for pair in chunk.chunks_mut(2) {
+            // 1 - u is in (0, 1], so that its logarithm is finite.
+            let radius = std * (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+            let (sin, cos) = (std::f64::consts::TAU * rng.random::<f64>()).sin_cos();
+            let both = [(radius * cos) as f32, (radius * sin) as f32];
+            pair.copy_from_slice(&both[..pair.len()]);
+        }
+    });
     values
 }
 
@@ -70,6 +80,20 @@ fn generator(seed: u64, path: &str) -> ChaCha8Rng {
 mod tests {
     use super::*;
     use crate::weights::WeightDtype;
+
+    /// Models that were drawn before keep their weights.
+    #[test]
+    fn what_many_cores_draw_is_what_one_draws() {
+        let mut rng = generator(3, "a");
+        let mut one = Vec::new();
+        while one.len() < 3 * CHUNK + 1 {
+            let radius = 0.5 * (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+            let (sin, cos) = (std::f64::consts::TAU * rng.random::<f64>()).sin_cos();
+            one.extend([(radius * cos) as f32, (radius * sin) as f32]);
+        }
+        one.truncate(3 * CHUNK + 1);
+        assert_eq!(normal(3, "a", 0.5, one.len()), one);
+    }
 
     fn spec(key: &str, role: Role) -> TensorSpec {
         let dtype = WeightDtype::F32;

@@ -1,26 +1,41 @@
-//! AdamW whose step on the CPU backend Flex is one pass over memory.
+//! AdamW whose step is one pass over memory.
 //!
 //! Burn composes a step of some fifteen operations, each a pass over a parameter's memory; with every weight of a model trained, that is
-//! a quarter of a step. On Flex, in f32, [`OnePass`] takes it in one ([`burn_lora_kernels::adamw`]), to the same bits; everywhere
-//! else the step is Burn's own, which a GPU fuses. The state is Burn's, and so are the records of it.
+//! a quarter of a step on a CPU. On Flex, in f32, [`OnePass`] takes it in one ([`burn_lora_kernels::adamw`]), to the same bits. On a
+//! GPU it is one kernel for each parameter, where hundreds of small factors would be some thousand kernels to start. Everywhere else the
+//! step is Burn's own. The state is Burn's, and so are the records of it.
 
 use burn::optim::{AdamW, AdamWConfig, AdamWState, LearningRate, Optimizer};
 use burn::tensor::{Device, Tensor};
 use burn_lora_config::TrainSection;
 
+use super::StepFactor;
+
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
+
+/// What stays the same from step to step.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(any(feature = "cube", feature = "flex")), allow(dead_code))]
+struct Numbers {
+    betas: [f32; 2],
+    epsilon: f32,
+    weight_decay: f32,
+}
 
 /// Burn's AdamW, with the configuration's numbers.
 #[derive(Clone)]
 pub(super) struct OnePass {
     composed: AdamW,
-    #[cfg(feature = "flex")]
-    numbers: flex::Numbers,
+    #[cfg_attr(not(any(feature = "cube", feature = "flex")), allow(dead_code))]
+    numbers: Numbers,
+    factor: StepFactor,
 }
 
 impl OnePass {
-    pub(super) fn new(train: &TrainSection, weight_decay: f64) -> Self {
+    pub(super) fn new(train: &TrainSection, weight_decay: f64, factor: StepFactor) -> Self {
         let config = AdamWConfig::new()
             .with_beta_1(train.betas[0] as f32)
             .with_beta_2(train.betas[1] as f32)
@@ -28,12 +43,12 @@ impl OnePass {
             .with_weight_decay(weight_decay as f32);
         Self {
             composed: config.build(),
-            #[cfg(feature = "flex")]
-            numbers: flex::Numbers {
+            numbers: Numbers {
                 betas: train.betas.map(|beta| beta as f32),
                 epsilon: train.epsilon as f32,
                 weight_decay: weight_decay as f32,
             },
+            factor,
         }
     }
 }
@@ -48,6 +63,16 @@ impl Optimizer for OnePass {
         grad: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
+        let factor = self.factor.get();
+        #[cfg(feature = "cube")]
+        if cube::takes(&tensor, &grad, state.as_ref()) {
+            let (tensor, state) = cube::step(self.numbers, rate, tensor, grad, factor, state);
+            return (tensor, Some(state));
+        }
+        let grad = match factor {
+            Some(factor) => grad * factor.reshape([1; D]),
+            None => grad,
+        };
         #[cfg(feature = "flex")]
         if flex::takes(&tensor, &grad, state.as_ref()) {
             let (tensor, state) = self.numbers.step(rate, tensor, grad, state);
@@ -77,7 +102,7 @@ mod tests {
     fn steps_have_the_bits_of_burns_own() {
         let device = burn_lora::device::parse("cpu").unwrap();
         for (more, decay) in [("", 0.0), ("betas = [0.8, 0.95]\nepsilon = 1e-3", 0.3)] {
-            let optimizer = OnePass::new(&section(more), decay);
+            let optimizer = OnePass::new(&section(more), decay, StepFactor::default());
             let random = || Tensor::<2>::random([300, 257], Distribution::Default, &device) - 0.5;
             let start = random();
             let (mut ours, mut burns) = ((start.clone(), None), (start, None));
@@ -103,8 +128,12 @@ mod tests {
     fn a_clone_of_the_parameter_stays_as_it_is() {
         let device = burn_lora::device::parse("cpu").unwrap();
         let start = Tensor::<1>::ones([5], &device);
-        let (after, _) =
-            OnePass::new(&section(""), 0.0).step(0.1, start.clone(), start.clone(), None);
+        let (after, _) = OnePass::new(&section(""), 0.0, StepFactor::default()).step(
+            0.1,
+            start.clone(),
+            start.clone(),
+            None,
+        );
         assert_eq!(bits(&start), vec![1.0_f32.to_bits(); 5]);
         assert_ne!(bits(&after), bits(&start));
     }

@@ -17,7 +17,7 @@ use crate::early_stopping::Seen;
 use crate::fit::Listener;
 use crate::loader::StepLoader;
 use crate::metrics::figure;
-use crate::optimizer::{adamw, scheduler};
+use crate::optimizer::{StepFactor, adamw, scheduler};
 use crate::schedule::LearningRate;
 use burn_lora_config::RunConfig;
 use burn_lora_data::{MakeStep, TokenBatch, TokenExample};
@@ -74,10 +74,11 @@ fn a_step_waits_for_its_device_once() {
     let text = "[model]\npath = 'm'\n[data]\ntrain = 't'\n[train]\nsteps = 2\nclip = 0.1\n\
                 [output]\ndir = 'o'\n";
     let train = RunConfig::parse(text, "run.toml", &[]).unwrap().train;
-    let tap = OptimizerTap::default();
+    let (tap, factor) = (OptimizerTap::default(), StepFactor::default());
     let strategy = StepStrategy {
         plan: StepPlan { start: 0, steps: 2, clip: 0.1, eval_every: None, save_every: None },
         tap: tap.clone(),
+        factor: factor.clone(),
         early_stopping: EarlyStopping::new(0, Seen::default()),
         figure: figure(train.metric),
         history: RefCell::new(History::default()),
@@ -88,7 +89,7 @@ fn a_step_waits_for_its_device_once() {
     };
     let rate = LearningRate::new(train.schedule, 1e-3, 0.0, 2);
     let rates = scheduler(&model, &rate, 1.0, 0);
-    let optimizer = adamw(&model, &train).unwrap();
+    let optimizer = adamw(&model, &train, &factor).unwrap();
     let mut learner = Learner::new(Trainee::new(model, tap), optimizer, rates);
     let make: MakeStep<TokenBatch> = Arc::new(|_| vec![batch(&[1, 2, 3, 4]), batch(&[5, 6, 7])]);
     let loader = StepLoader::new(make, 0..2, 0);

@@ -50,8 +50,7 @@ impl<B: LoraBackend> Backward<B, 3> for LoraLinear {
         if node_a.is_none() && node_x.is_none() {
             return;
         }
-        let dlow = B::lora_product(dy.clone(), B::float_transpose(lora.b));
-        let dlow = B::float_mul_scalar(dlow, lora.scale.into());
+        let dlow = B::lora_scaled_product(dy.clone(), B::float_transpose(lora.b), lora.scale);
         if let (Some(node), Some(x)) = (node_a, x) {
             let input = mask.clone().apply(x);
             let da = B::lora_product(B::float_transpose(input), dlow.clone());

@@ -14,8 +14,5 @@ impl super::LoraBackend for burn_ndarray::NdArray {}
 )]
 impl super::ProductBackend for burn_ndarray::NdArray {}
 
-#[cfg(feature = "cube")]
-impl super::LoraBackend for burn_cubecl::CubeBackend {}
-
 #[cfg(feature = "remote")]
 impl super::LoraBackend for crate::device::RemoteRouter {}

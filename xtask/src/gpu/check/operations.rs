@@ -1,13 +1,13 @@
 //! The operations with sizes of SmolLM2-135M, and their formulas.
 
-use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, silu, softmax};
+use burn::tensor::{DType, Tensor};
 use burn_lora::lora_linear;
 use burn_lora_models::fused::{
     HeadLayout, Positional, Scores, causal_attention, gelu_tanh, head_loss, rms_norm, silu_mul,
 };
 
-use super::{Checker, Done, Side, Values};
+use super::{BF16, Checker, Done, Side, Values};
 
 /// Checks an operation; its rows of tokens are divided by the number.
 type Operation = fn(&mut Checker<'_>, usize) -> Done;
@@ -42,6 +42,39 @@ fn linear(checker: &mut Checker<'_>, by: usize) -> Done {
             },
         )?;
     }
+    match checker.halves {
+        true => half_linear(checker, by),
+        false => Ok(()),
+    }
+}
+
+/// Over a weight held in bf16, with sizes that suit tensor cores and some that do not.
+fn half_linear(checker: &mut Checker<'_>, by: usize) -> Done {
+    let tolerance = std::mem::replace(&mut checker.tolerance, BF16);
+    for (rows, d_in, d_out) in [(ROWS / by, 576, 1536), (37, 576, 49), (200, 1000, 264)] {
+        let mut weight = checker.random([d_in, d_out], (d_in as f32).powf(-0.5));
+        // Numbers that bf16 has.
+        for value in &mut weight.values {
+            *value = f32::from_bits(value.to_bits() & 0xffff_0000);
+        }
+        let inputs = [
+            checker.random([rows, d_in], 1.0),
+            checker.random([d_in, 16], (d_in as f32).powf(-0.5)),
+            checker.random([16, d_out], 0.25),
+        ];
+        checker.compare(
+            &format!("lora bf16 {rows}x{d_in}x{d_out}"),
+            ["x", "A", "B"],
+            &inputs,
+            |side, [x, a, b]| {
+                lora_linear(x, side.constant(&weight).cast(DType::BF16), a, b, 2.0, None)
+            },
+            |side, [x, a, b]| {
+                x.clone().matmul(side.constant(&weight)) + x.matmul(a).matmul(b) * 2.0
+            },
+        )?;
+    }
+    checker.tolerance = tolerance;
     Ok(())
 }
 
@@ -91,9 +124,12 @@ fn gelu(checker: &mut Checker<'_>, by: usize) -> Done {
 const HEAD: usize = 64;
 
 fn attention(checker: &mut Checker<'_>, by: usize) -> Done {
-    for (batch, tokens, heads, shared, turns) in
-        [(2, 128 / by, 9, 3, true), (1, 200 / by, 4, 4, true), (2, 96 / by, 6, 6, false)]
-    {
+    for (batch, tokens, heads, shared, turns) in [
+        (2, 128 / by, 9, 3, true),
+        (1, 200 / by, 4, 4, true),
+        (1, 100 / by, 4, 2, true),
+        (2, 96 / by, 6, 6, false),
+    ] {
         let angles = checker.random([tokens, HEAD / 2], 3.0);
         let table = |f: fn(f32) -> f32| Values {
             shape: angles.shape,
@@ -112,33 +148,50 @@ fn attention(checker: &mut Checker<'_>, by: usize) -> Done {
             checker.random([batch, tokens, shared, HEAD], 1.0),
         ];
         let name = if turns { "attention" } else { "attention alibi" };
-        checker.compare(
-            &format!("{name} {tokens}x{heads}/{shared}"),
-            ["q", "k", "v"],
-            &inputs,
-            |side, [q, k, v]| {
-                causal_attention(q, k, v, positions.on(side), Scores::of_heads(HEAD), None)
-            },
-            |side, inputs| attention_by_formula(side, inputs, &positions),
-        )?;
+        let tolerance = checker.tolerance;
+        let mut formats = vec![(DType::F32, "", tolerance)];
+        if checker.halves && turns {
+            formats.push((DType::BF16, " bf16", BF16));
+        }
+        for (format, named, tolerance) in formats {
+            let scores = Scores { format, ..Scores::of_heads(HEAD) };
+            checker.tolerance = tolerance;
+            checker.compare(
+                &format!("{name}{named} {tokens}x{heads}/{shared}"),
+                ["q", "k", "v"],
+                &inputs,
+                |side, [q, k, v]| causal_attention(q, k, v, positions.on(side), scores, None),
+                |side, inputs| attention_by_formula(side, inputs, &positions),
+            )?;
+        }
+        checker.tolerance = tolerance;
     }
     Ok(())
 }
 
 fn head(checker: &mut Checker<'_>, by: usize) -> Done {
     // The second one takes several chunks.
-    for (rows, width, vocabulary) in [(64 / by, 576, 4096), (200, 16, 200_000 / by)] {
+    for (rows, width, vocabulary, cap) in [
+        (64 / by, 576, 4096, None),
+        (200, 16, 200_000 / by, None),
+        (100, 16, 200_000 / by, Some(3.0)),
+    ] {
         let targets: Vec<i32> = (0..rows).map(|row| (row * 31 % vocabulary) as i32).collect();
         let inputs = [checker.random([rows, width], 1.0), checker.random([vocabulary, width], 0.2)];
         checker.compare(
-            &format!("head_loss {rows}x{vocabulary}"),
+            &format!("head_loss {rows}x{vocabulary}{}", if cap.is_some() { " capped" } else { "" }),
             ["hidden", "table"],
             &inputs,
             |_, [hidden, table]| {
-                head_loss(hidden, table, HeadLayout::Table, targets.clone(), None).unsqueeze()
+                head_loss(hidden, table, HeadLayout::Table, targets.clone(), cap).unsqueeze()
             },
             |side, [hidden, table]| {
-                let logs = log_softmax(hidden.matmul(table.transpose()), 1);
+                let logits = hidden.matmul(table.transpose());
+                let logits = match cap {
+                    Some(cap) => (logits / cap).tanh() * cap,
+                    None => logits,
+                };
+                let logs = log_softmax(logits, 1);
                 logs.gather(1, side.index(&targets)).sum().neg().unsqueeze()
             },
         )?;

@@ -2,12 +2,13 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
-use burn::tensor::Tensor;
-use burn_lora::LoraForward;
+use burn::tensor::{DType, Tensor};
+use burn_lora::{FrozenWeight, LoraForward};
 
 use super::blueprint::{Blueprint, HeadNorms, LayerPlan, NormScale};
 use crate::ModelError;
 use crate::decoder::attention::LayerAttention;
+use crate::fused::Scores;
 use crate::weights::Builder;
 
 /// The attention of one block. Queries, keys and values have a linear each, or one together.
@@ -107,7 +108,12 @@ impl GatedAttention {
         let [q, k, v] = self.projected(x);
         let (q, k) = (heads(q, &self.q_norm, n_heads), heads(k, &self.k_norm, n_kv_heads));
         let qkv = [q, k, heads(v, &None, n_kv_heads)];
-        let mixed = attention.scored(qkv, self.plan.scores, self.plan.positions);
+        let format = match FrozenWeight::of(&self.o_proj.weight).dtype() {
+            DType::BF16 => DType::BF16,
+            _ => DType::F32,
+        };
+        let scores = Scores { format, ..self.plan.scores };
+        let mixed = attention.scored(qkv, scores, self.plan.positions);
         self.o_proj.lora_forward(mixed.reshape([batch, tokens, n_heads * head_dim]))
     }
 }

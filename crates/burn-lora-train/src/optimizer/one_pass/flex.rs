@@ -6,13 +6,7 @@ use burn::tensor::{DType, Tensor};
 use burn_lora_kernels::Floats;
 use burn_lora_kernels::adamw::AdamWStep;
 
-/// What stays the same from step to step.
-#[derive(Clone, Copy)]
-pub(super) struct Numbers {
-    pub(super) betas: [f32; 2],
-    pub(super) epsilon: f32,
-    pub(super) weight_decay: f32,
-}
+use super::Numbers;
 
 /// Whether all that a step touches is f32 in Flex's memory.
 pub(super) fn takes<const D: usize>(

@@ -5,10 +5,10 @@
 //! in one piece at 8 x 512 tokens, the wide products of the same layer 0.4 ms.
 
 use burn::tensor::Shape;
-use burn_cubecl::kernel::reduce::{KernelReduceStrategy, reduce_dim};
+use burn_cubecl::cubecl;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
 use cubek::matmul::multi_level::routines::TileSizeSelection;
-use cubek::reduce::components::instructions::ReduceOperationConfig;
 
 /// Tiles for each multiprocessor that keep it busy: one waits for memory while another computes.
 const TILES: usize = 2;
@@ -16,8 +16,11 @@ const TILES: usize = 2;
 /// Multiprocessors of a device that does not tell.
 const MULTIPROCESSORS: usize = 32;
 
-/// Fewer products than this are not worth a part of their own.
-const SUMS: usize = 64;
+/// Fewer products than this are not worth a part of their own: parts are added up by one kernel more.
+const SUMS: usize = 256;
+
+/// The same where the rows of the left operand are split, which are copied for it.
+const COPIED_SUMS: usize = 1024;
 
 /// Numbers that are read at once.
 const VECTOR: usize = 4;
@@ -30,8 +33,15 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// For a product of `[.., rows, sums]` and `[.., sums, columns]` on so many multiprocessors, as cubek's plain kernels tile it.
-    pub(super) fn of(output: &Shape, sums: usize, multiprocessors: Option<usize>) -> Self {
+    /// For a product of `[.., rows, sums]` and `[.., sums, columns]` on so many multiprocessors, as cubek's plain kernels tile it; of the
+    /// left operand rows lie whole, or columns.
+    pub(super) fn of(
+        output: &Shape,
+        sums: usize,
+        rows_lie: bool,
+        multiprocessors: Option<usize>,
+    ) -> Self {
+        let least = if rows_lie { COPIED_SUMS } else { SUMS };
         let last = output.num_dims() - 1;
         let (rows, columns) = (output[last - 1], output[last]);
         let matrices: usize = output[..last - 1].iter().product();
@@ -45,10 +55,12 @@ impl Parts {
             false => (true, large),
         };
         let wanted = match tiles < available {
-            true => (TILES * available).div_ceil(tiles.max(1)).min(sums / SUMS),
+            true => (TILES * available).div_ceil(tiles.max(1)).min(sums / least),
             false => 1,
         };
-        Self { large, count: divisor(sums, wanted) }
+        // Two parts save less than the kernel that adds them up.
+        let count = Some(divisor(sums, wanted)).filter(|&count| count > 2).unwrap_or(1);
+        Self { large, count }
     }
 
     pub(super) fn tile(self) -> TileSizeSelection {
@@ -74,40 +86,59 @@ pub(super) fn split(mut tensor: CubeTensor, dim: usize, parts: usize) -> CubeTen
     tensor
 }
 
-/// `[parts, ..]` to their sum, `[..]`, by one kernel that nothing chooses.
-pub(super) fn sum(parts: CubeTensor) -> CubeTensor {
-    let strategy = KernelReduceStrategy::Unspecified;
-    let mut sum = reduce_dim(parts, None, 0, strategy, ReduceOperationConfig::Sum)
-        .unwrap_or_else(|error| panic!("no kernel of this device adds up: {error:?}"));
-    sum.meta.shape_mut().remove(0);
-    sum.meta.strides_mut().remove(0);
+/// `scale` times the sum of `[parts, ..]`, `[..]`, by one kernel that nothing chooses.
+pub(super) fn sum(parts: CubeTensor, scale: f64) -> CubeTensor {
+    let shape = Shape::from(parts.meta.shape()[1..].to_vec());
+    let sum = super::contiguous(&parts, shape, parts.dtype);
+    let (client, count) = (parts.client.clone(), sum.meta.num_elements());
+    let units = CubeDim::new(&client, count);
+    let cubes = cubecl::calculate_cube_count_elemwise(&client, count, units);
+    let (from, to) = (parts.into_tensor_arg(), sum.clone().into_tensor_arg());
+    sum_kernel::launch(&client, cubes, units, from, to, scale as f32);
     sum
+}
+
+/// An element a unit, all tensors contiguous.
+#[cube(launch)]
+fn sum_kernel(parts: &Tensor<f32>, sum: &mut Tensor<f32>, scale: f32) {
+    let size = sum.len();
+    if ABSOLUTE_POS >= size {
+        terminate!();
+    }
+    let mut total = 0.0f32;
+    let mut at = ABSOLUTE_POS;
+    while at < parts.len() {
+        total += parts[at];
+        at += size;
+    }
+    sum[ABSOLUTE_POS] = total * scale;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SHAPES: [([usize; 2], usize); 5] = [
-        ([576, 16], 4096),
-        ([4096, 16], 576),
-        ([512, 576], 1536),
-        ([683, 576], 49152),
-        ([4096, 1536], 576),
+    /// Output, sums, and whether the left operand's rows lie whole.
+    const SHAPES: [([usize; 2], usize, bool); 5] = [
+        ([576, 16], 4096, false),
+        ([16, 576], 512, false),
+        ([512, 576], 1536, true),
+        ([683, 576], 49152, true),
+        ([4096, 1536], 576, true),
     ];
 
     #[test]
     fn parts_are_equal_and_fill_the_device_where_the_sums_allow() {
-        for (output, sums) in SHAPES {
-            let parts = Parts::of(&Shape::from(output), sums, Some(132));
+        for (output, sums, rows_lie) in SHAPES {
+            let parts = Parts::of(&Shape::from(output), sums, rows_lie, Some(132));
             assert!(sums.is_multiple_of(parts.count * VECTOR), "{output:?}: {parts:?}");
-            assert!(sums / parts.count >= SUMS, "{output:?}: {parts:?}");
+            assert!(parts.count == 1 || sums / parts.count >= SUMS, "{output:?}: {parts:?}");
         }
-        let counts = SHAPES.map(|(output, sums)| {
-            let Parts { large, count } = Parts::of(&Shape::from(output), sums, Some(132));
+        let counts = SHAPES.map(|(output, sums, rows_lie)| {
+            let Parts { large, count } = Parts::of(&Shape::from(output), sums, rows_lie, Some(132));
             (large, count)
         });
-        assert_eq!(counts, [(false, 16), (false, 9), (false, 6), (false, 4), (true, 1)]);
+        assert_eq!(counts, [(false, 16), (false, 1), (false, 1), (false, 4), (true, 1)]);
     }
 
     #[test]
