@@ -4,13 +4,17 @@
 //! model, a batch, PEFT's base logits, and one folder per adapter as PEFT saved it, with PEFT's
 //! logits, merged logits, gradients and 20-step loss curve; or what `fixtures/init/generate.py` writes,
 //! one folder per initialisation (`start.rs`); or the folder `many` of `generate_more.py`, several adapters on one model
-//! (`many.rs`); or its folder `conv` (`conv.rs`). Whatever sizes and seeds it was made with, everything is
+//! (`many.rs`); or its folder `conv` (`conv.rs`); or what `generate.py` of `fixtures/eva`, `fixtures/loftq` and
+//! `fixtures/parameters` write, one folder per setting (`eva.rs`, `loftq.rs`, `parameters.rs`). Whatever sizes and seeds it was made with, everything is
 //! read from the files.
 
 mod conv;
+mod eva;
 mod fixture;
+mod loftq;
 mod many;
 mod measure;
+mod parameters;
 mod start;
 
 use std::path::{Path, PathBuf};
@@ -25,7 +29,7 @@ use crate::processor;
 /// Compare with PEFT, number by number
 #[derive(clap::Args)]
 pub struct Parity {
-    /// Directories such as fixtures/golden, fixtures/init, fixtures/many and fixtures/conv [default: those]
+    /// Directories such as fixtures/golden, init, many, conv, eva, loftq and parameters there [default: those]
     dirs: Vec<PathBuf>,
     /// The device to compute on
     #[arg(long, default_value = "cpu")]
@@ -44,15 +48,21 @@ const LEAST_STEPS: usize = 3;
 pub fn run(parity: &Parity) -> Result<(), Box<dyn std::error::Error>> {
     let device = burn_lora::device::parse(&parity.device)?.autodiff();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
-    let default = ["golden", "init", "many", "conv"].map(|name| fixtures.join(name));
+    let default = ["golden", "init", "many", "conv", "eva", "loftq", "parameters"]
+        .map(|name| fixtures.join(name));
     let roots = if parity.dirs.is_empty() { &default[..] } else { &parity.dirs[..] };
     let (mut fixtures, mut several, mut nets) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut along, mut lost, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for root in roots {
         fixtures.extend(Fixture::find(root)?.into_iter().filter(|found| !many::is_one(&found.dir)));
         several.extend(many::find(root)?);
         nets.extend(conv::find(root)?);
+        along.extend(eva::find(root)?);
+        lost.extend(loftq::find(root)?);
+        bare.extend(parameters::find(root)?);
     }
-    if fixtures.is_empty() && several.is_empty() && nets.is_empty() {
+    let folders = several.len() + nets.len() + along.len() + lost.len() + bare.len();
+    if fixtures.is_empty() && folders == 0 {
         return Err(
             "no adapter found: a directory needs <architecture>/<adapter>/adapter_config.json"
                 .into(),
@@ -88,13 +98,16 @@ pub fn run(parity: &Parity) -> Result<(), Box<dyn std::error::Error>> {
     failed += compare_starts(&starts, &device);
     let (of_several, rows) = many::compare(&several, &device);
     failed += of_several + conv::compare(&nets, &device);
+    failed += eva::compare(&along, &device) + loftq::compare(&lost, &device);
+    failed += parameters::compare(&bare, &device);
     for line in &skipped {
         println!("skipped {line}");
     }
     match failed {
         0 => Ok(()),
         count => {
-            let all = fixtures.len() + starts.len() + rows + nets.len() - skipped.len();
+            let folders = nets.len() + along.len() + lost.len() + bare.len();
+            let all = fixtures.len() + starts.len() + rows + folders - skipped.len();
             Err(format!("{count} of {all} beyond tolerance").into())
         }
     }

@@ -4,8 +4,9 @@
 //! The model reads some batches before it is patched ([`Eva::pass`]). Of every layer that is to be adapted the principal
 //! directions of its input are followed ([`Principal`]: a few vectors, whatever the number of rows), those of layers with
 //! the same input once. Then the ranks of all layers together are dealt out anew: to the directions that say most of
-//! their layer's input, wherever they are, of each layer at most `rho` times its rank; a layer that gets none is left
-//! out. A of a layer is its directions, B is zero, so that the model computes what it computed.
+//! their layer's input, wherever they are, of each layer at most `rho` times its rank (of layers with the same input, the
+//! largest of theirs); a layer that gets none is left out. A of a layer is its directions, B is zero, so that the model
+//! computes what it computed.
 //!
 //! ```
 //! use burn::module::Module;
@@ -81,7 +82,8 @@ use crate::targets::{Targets, minimal_suffixes};
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct EvaConfig {
-    /// How many times its rank a layer can get, from 1 up; with 1 every layer keeps its rank.
+    /// How many times its rank a layer can get, from 1 up; with 1, and one rank for all, every layer keeps its rank. Half a
+    /// rank counts to the even side. Of layers with the same input, each can get as many as the one with the largest rank.
     pub rho: f64,
     /// The cosine of each direction with the one in its place before the last batch from which on a layer is not looked at
     /// any more, in `[0, 1]`.
@@ -165,7 +167,7 @@ struct Inputs {
     rows: Option<Vec<bool>>,
     /// Layers that have converged.
     settled: BTreeSet<usize>,
-    /// Directions of a layer at most.
+    /// Directions of a layer at most, were its input no other layer's.
     most: Vec<usize>,
     failed: Option<PatchError>,
 }
@@ -201,7 +203,9 @@ impl Eva {
                 Some(Layer { path, weight, d_in, rank: settings.rank, alpha: settings.alpha })
             })
             .collect();
-        let most = layers.iter().map(|layer| (layer.rank as f64 * config.eva.rho).round() as usize);
+        // Half a rank to the even side, as Python rounds.
+        let most =
+            layers.iter().map(|it| (it.rank as f64 * config.eva.rho).round_ties_even() as usize);
         let most = most.collect();
         let inputs = Inputs { layers, most, ..Inputs::default() };
         let inputs = Rc::new(RefCell::new(inputs));
@@ -226,6 +230,8 @@ impl Eva {
         let made = with_inputs(move |weight, x| inputs.borrow_mut().see(weight, x), scope);
         let mut inputs = self.inputs.borrow_mut();
         inputs.same.clear();
+        // Which layers read the same is known now, and with that how many directions are to be followed.
+        inputs.narrow();
         self.passes += 1;
         if let Some(failed) = inputs.failed.take() {
             return Err(failed);
@@ -407,13 +413,35 @@ impl Inputs {
         }
     }
 
+    /// How many directions layers with the input of each can get at most; zero of one that has another's.
+    fn most_of_owners(&self) -> Vec<usize> {
+        let mut most = vec![0; self.most.len()];
+        for (at, own) in self.most.iter().enumerate() {
+            let of = &mut most[self.owner(at)];
+            *of = (*of).max(*own);
+        }
+        most
+    }
+
+    /// Follows no more directions of an input than can count, as PEFT: what more of them keep of earlier batches turns the others.
+    fn narrow(&mut self) {
+        let most = self.most_of_owners();
+        for (at, seen) in &mut self.seen {
+            if let Seen::Own(principal) = seen {
+                principal.narrow(most[*at]);
+            }
+        }
+    }
+
     /// The rank of every layer: as many as all have together, each to the direction that says most of its layer's input
-    /// of those that are left. Of equal ones the layer that comes first has it.
+    /// of those that are left. Of equal ones the layer that comes first has it. Layers with one input can get as many as the
+    /// one of them that can get most.
     fn ranks(&self) -> Vec<usize> {
+        let most = self.most_of_owners();
         let mut all: Vec<(f64, usize)> = Vec::new();
-        for (at, most) in self.most.iter().enumerate() {
+        for at in 0..self.most.len() {
             let ratios = self.principal(at).map(Principal::ratios).unwrap_or_default();
-            all.extend(ratios.into_iter().take(*most).map(|ratio| (ratio, at)));
+            all.extend(ratios.into_iter().take(most[self.owner(at)]).map(|ratio| (ratio, at)));
         }
         all.sort_by(|(one, _), (other, _)| other.total_cmp(one));
         let budget = self.layers.iter().map(|layer| layer.rank).sum();

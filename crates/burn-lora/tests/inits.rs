@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Distribution, FloatDType, Tensor, TensorData};
+use burn_lora::decomposition::Principal;
 use burn_lora::{
     Adapter, AdapterConfig, Adapters, Init, LoraError, LoraForward, Method, attach, attach_sets,
     detach, sets,
@@ -479,4 +480,22 @@ fn a_start_along_inputs_needs_them_and_begins_at_the_base() {
         assert!(matches!(told, Err(LoraError::OtherStart { .. })), "{method}");
         assert_eq!(config.validate().map_err(|told| told.len()), Err(1));
     }
+}
+
+/// As PEFT's `SVDHook`, which takes the cosine with its sign: the one batch more that it looks at moves what A starts from.
+#[test]
+fn a_direction_whose_sign_another_entry_sets_has_turned_once() {
+    let along = |x: f32, y: f32| -> Vec<f32> {
+        (0..40).flat_map(|row| if row % 2 == 0 { [x, y] } else { [-x, -y] }).collect()
+    };
+    let mut principal = Principal::new(1, 2);
+    assert!(principal.add(&along(1.0, -1.05)[..4]));
+    let before = principal.directions(1, false);
+    assert!(before[0] < 0.0 && before[1] > 0.0, "{before:?}");
+    assert!(principal.add(&along(1.05, -1.0)));
+    let after = principal.directions(1, false);
+    assert!(after[0] > 0.0 && after[1] < 0.0, "{after:?}");
+    assert!(!principal.has_converged(1, 0.99));
+    assert!(principal.add(&along(1.05, -1.0)));
+    assert!(principal.has_converged(1, 0.99));
 }

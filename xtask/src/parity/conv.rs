@@ -16,7 +16,7 @@ use burn_lora_patch::prelude::*;
 use burn_lora_patch::{Scan, merge, trainable_ids};
 use serde::Deserialize;
 
-use super::fixture::{Values, read};
+use super::fixture::{Values, having, json, read};
 use super::measure::{Failure, get, largest};
 use super::{GRADIENTS, LOGITS};
 
@@ -57,18 +57,7 @@ type Tensors = BTreeMap<String, Values>;
 
 /// The folders at most two below `root` that are of this kind.
 pub fn find(root: &Path) -> Result<Vec<PathBuf>, String> {
-    let mut found = Vec::new();
-    let mut open = vec![(root.to_owned(), 0)];
-    while let Some((dir, depth)) = open.pop() {
-        if dir.join(NET).is_file() {
-            found.push(dir);
-        } else if depth < 2 && dir.is_dir() {
-            let names = burn_lora_files::names(&dir).map_err(|error| error.to_string())?;
-            open.extend(names.into_iter().map(|name| (dir.join(name), depth + 1)));
-        }
-    }
-    found.sort();
-    Ok(found)
+    having(NET, root)
 }
 
 /// The table of these folders, and how many are beyond tolerance.
@@ -113,8 +102,7 @@ struct Measured {
 }
 
 fn measure(dir: &Path, device: &Device) -> Result<Measured, Failure> {
-    let text = burn_lora_files::read_text(&dir.join(NET))?;
-    let shape: Shape = serde_json::from_str(&text)?;
+    let shape: Shape = json(&dir.join(NET))?;
     match shape.kind.as_str() {
         "conv1d" => measure_net(Net1::new(&shape, dir, device)?, dir, device),
         "conv2d" => measure_net(Net2::new(&shape, dir, device)?, dir, device),

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use burn_lora_files as files;
 use burn_lora_files::floats::values_f64;
 use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// Where the files of one comparison lie.
 pub struct Fixture {
@@ -65,15 +67,49 @@ impl Fixture {
         self.dir.join(&self.adapter)
     }
 
-    /// The losses of PEFT's steps.
-    pub fn curve(&self) -> Result<Vec<f64>, String> {
-        let path = self.adapter_dir().join("curve.json");
-        let text = files::read_text(&path).map_err(|error| error.to_string())?;
-        let curve: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        let losses = curve["losses"].as_array().ok_or("curve.json has no `losses`")?;
-        Ok(losses.iter().filter_map(serde_json::Value::as_f64).collect())
+    /// PEFT's steps.
+    pub fn curve(&self) -> Result<Curve, String> {
+        Curve::of(&self.adapter_dir())
     }
+}
+
+/// Steps of training.
+#[derive(Deserialize)]
+pub struct Curve {
+    /// The losses before each of them.
+    pub losses: Vec<f64>,
+    /// The rate of plain gradient descent; none where AdamW took the steps.
+    #[serde(default, rename = "rate")]
+    pub descent: Option<f64>,
+}
+
+impl Curve {
+    /// The `curve.json` of a folder.
+    pub fn of(dir: &Path) -> Result<Self, String> {
+        json(&dir.join("curve.json"))
+    }
+}
+
+/// What a JSON file says.
+pub fn json<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
+    let text = files::read_text(path).map_err(|error| error.to_string())?;
+    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The folders at most two below `root` that have a file of that name.
+pub fn having(file: &str, root: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    let mut open = vec![(root.to_owned(), 0)];
+    while let Some((dir, depth)) = open.pop() {
+        if dir.join(file).is_file() {
+            found.push(dir);
+        } else if depth < 2 && dir.is_dir() {
+            let names = files::names(&dir).map_err(|error| error.to_string())?;
+            open.extend(names.into_iter().map(|name| (dir.join(name), depth + 1)));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// All tensors of a safetensors file.
@@ -100,6 +136,7 @@ fn folders(dir: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(names.map(|name| dir.join(name)).filter(|path| path.is_dir()).collect())
 }
 
-fn name(path: &Path) -> String {
+/// The last part of a path.
+pub fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

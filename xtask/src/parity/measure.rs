@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use burn::module::{ModuleMapper, Param, ParamId};
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn_lora::{Adapter, sets};
 use burn_lora_models::{
     Architecture, CausalLm, Classifier, Decoder, Model, ModelError, SequenceClassifier,
 };
@@ -12,7 +13,7 @@ use burn_lora_patch::peft::{self, LoadOptions};
 use burn_lora_patch::{Layout, ParamRole, PatchError, Scan, merge_and_unload, trainable_ids};
 
 use super::CURVE;
-use super::fixture::{Fixture, Values, read};
+use super::fixture::{Curve, Fixture, Values, read};
 
 /// The largest differences; see the tolerances for what they are relative to.
 pub struct Measured {
@@ -193,6 +194,31 @@ fn loss<M: Logits>(model: &M, batch: &Batch) -> Tensor<1> {
     log_probabilities.gather(1, classes).mean().neg()
 }
 
+/// PEFT's gradient of a parameter. A factor of a table that is adapted as one with the head stands in PEFT for two in one
+/// memory, each with what its own place teaches: it learns their sum.
+fn learned(
+    expected: &BTreeMap<String, Values>,
+    key: &str,
+    is_tied: bool,
+) -> Result<Values, String> {
+    // PEFT's files leave out `.weight` after some names that its parameters have it in.
+    let own = get(expected, &format!("grad.{key}"))
+        .or_else(|_| get(expected, &format!("grad.{key}.weight")))?;
+    let mut own = own.clone();
+    // The table's change is A B, and the head's the same turned: its B is the table's A, and its A the table's B.
+    let of_head = [("lora_embedding_A", "lora_B"), ("lora_embedding_B", "lora_A")]
+        .into_iter()
+        .find_map(|(table, head)| (is_tied && key.ends_with(table)).then_some(head));
+    if let (Some(factor), &[_, columns]) = (of_head, own.shape.as_slice()) {
+        let head = get(expected, &format!("grad.base_model.model.lm_head.{factor}.weight"))?;
+        let rows = own.values.len() / columns;
+        for (at, value) in own.values.iter_mut().enumerate() {
+            *value += head.values[at % columns * rows + at / columns];
+        }
+    }
+    Ok(own)
+}
+
 /// The largest difference of any gradient, relative to the largest entry of PEFT's.
 fn gradient_difference<M: Logits>(
     model: &M,
@@ -207,15 +233,16 @@ fn gradient_difference<M: Logits>(
         let param = scan.params().iter().find(|param| param.id == id);
         param.is_some_and(|it| it.role == ParamRole::Factor || it.layout == Some(Layout::InOut))
     };
+    // Rows of a table are the head's too, but stand there once.
+    let of_both = |adapter: &Adapter| adapter.is_tied() && adapter.token_ids().is_none();
+    let is_tied = sets(model).iter().any(|(_, set)| set.iter().any(of_both));
     let known = expected.keys().filter(|key| key.starts_with("grad.")).count();
-    if known != ids.len() {
+    if known != ids.len() + if is_tied { 2 } else { 0 } {
         return Err(format!("{} trainable tensors, PEFT has {known}", ids.len()).into());
     }
     let mut worst = 0.0_f64;
     for (key, id) in ids {
-        // PEFT's files leave out `.weight` after some names that its parameters have it in.
-        let expected = get(expected, &format!("grad.{key}"))
-            .or_else(|_| get(expected, &format!("grad.{key}.weight")))?;
+        let expected = learned(expected, &key, is_tied)?;
         let got = gradient(&grads, id, expected.shape.len(), turned(id))
             .ok_or_else(|| format!("`{key}` has no gradient"))?;
         let got: Vec<f32> = got.try_to_vec()?;
@@ -242,8 +269,7 @@ fn gradient(
     }
 }
 
-/// The largest absolute difference of the losses of PEFT's AdamW steps, and the number of steps
-/// compared.
+/// The largest absolute difference of the losses of PEFT's steps, and the number of steps compared.
 ///
 /// AdamW divides each gradient by its own size, so an entry near zero steps by its sign, and
 /// rounding decides it: from some step on, two correct float32 runs drift apart (PEFT's from itself
@@ -252,33 +278,57 @@ fn gradient(
 fn curve_difference<M: Logits>(
     model: M,
     batch: &Batch,
-    expected: &[f64],
+    expected: &Curve,
     tolerance: f64,
 ) -> Result<(f64, usize), Failure> {
-    let ours = curve(model.clone(), batch, expected.len())?;
-    let nudged = curve(model.map(&mut Nudge), batch, expected.len())?;
-    let steps = ours
-        .iter()
-        .zip(&nudged)
-        .position(|(ours, nudged)| (ours - nudged).abs() > tolerance / 10.0)
-        .unwrap_or(expected.len());
-    let difference = largest(ours.iter().zip(expected).take(steps).map(|(o, e)| o - e));
-    Ok((difference, steps))
+    let ours = curve(model.clone(), batch, expected)?;
+    let nudged = curve(model.map(&mut Nudge), batch, expected)?;
+    Ok(determined(&ours, &nudged, &expected.losses, tolerance))
 }
 
-/// The losses before each of as many AdamW steps.
-fn curve<M: Logits>(model: M, batch: &Batch, steps: usize) -> Result<Vec<f64>, Failure> {
-    trained(model, batch, steps, 1e-2).map(|(_, losses)| losses)
+/// The largest absolute difference of the losses before a nudge shows, and how many those are.
+pub(super) fn determined(
+    ours: &[f64],
+    nudged: &[f64],
+    expected: &[f64],
+    tolerance: f64,
+) -> (f64, usize) {
+    let steps = ours
+        .iter()
+        .zip(nudged)
+        .position(|(ours, nudged)| (ours - nudged).abs() > tolerance / 10.0)
+        .unwrap_or(expected.len());
+    (largest(ours.iter().zip(expected).take(steps).map(|(o, e)| o - e)), steps)
+}
+
+/// The losses before each of as many steps.
+fn curve<M: Logits>(model: M, batch: &Batch, like: &Curve) -> Result<Vec<f64>, Failure> {
+    let steps = like.losses.len();
+    let (_, losses) = match like.descent {
+        Some(rate) => stepped(SgdConfig::new().init(), model, batch, steps, rate)?,
+        None => trained(model, batch, steps, 1e-2)?,
+    };
+    Ok(losses)
 }
 
 /// The model after as many AdamW steps at that rate, and the losses before each.
 pub(super) fn trained<M: Logits>(
+    model: M,
+    batch: &Batch,
+    steps: usize,
+    rate: f64,
+) -> Result<(M, Vec<f64>), Failure> {
+    let optimizer = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).init();
+    stepped(optimizer, model, batch, steps, rate)
+}
+
+fn stepped<M: Logits>(
+    mut optimizer: ModuleOptimizer,
     mut model: M,
     batch: &Batch,
     steps: usize,
     rate: f64,
 ) -> Result<(M, Vec<f64>), Failure> {
-    let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).init();
     let mut losses = Vec::with_capacity(steps);
     for _ in 0..steps {
         let loss = loss(&model, batch);
@@ -290,7 +340,7 @@ pub(super) fn trained<M: Logits>(
 }
 
 /// Makes every trainable parameter larger by [`NUDGE`].
-struct Nudge;
+pub(super) struct Nudge;
 
 impl ModuleMapper for Nudge {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

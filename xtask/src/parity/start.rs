@@ -103,7 +103,7 @@ pub fn measure(fixture: &Fixture, init: Init, device: &Device) -> Result<Measure
     let weights = read(&fixture.dir.join("model.safetensors"))?;
     let residual = residual(&model, &weights, &read(&dir.join(LEFT_BEHIND))?, init)?;
 
-    let losses = fixture.curve()?;
+    let losses = fixture.curve()?.losses;
     let (model, ours) = trained(model, &batch, losses.len(), RATE)?;
     let after = logit_difference(&model, &batch, get(&expected, "after")?)?;
     let curve = largest(ours.iter().zip(&losses).map(|(ours, losses)| ours - losses));

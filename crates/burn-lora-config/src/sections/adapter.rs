@@ -114,7 +114,7 @@ keys! {
 keys! {
     /// The keys of [`EvaConfig`].
     pub struct EvaKeys in "adapter" {
-        /// How many times its rank a layer can get with `init = "eva"`; with 1 every layer keeps its rank.
+        /// How many times its rank a layer can get with `init = "eva"`; with 1, and one rank for all, every layer keeps its rank.
         eva_rho: f64 = 2.0, number(1.0..);
         /// With `init = "eva"`, the cosine of each direction with the one in its place before the last batch from which on a layer is not looked at any more.
         eva_tau: f64 = 0.99, number(0.0..=1.0);

@@ -1,7 +1,8 @@
 //! f32 to NF4 with double quantisation, as bitsandbytes' `quantize_4bit(…, compress_statistics=True)` does it on a CPU: the same
 //! levels, from the same operations in f32. Its layout in memory is said in `burn_lora_kernels::quantised::nf4`.
 //!
-//! Compared with bitsandbytes 0.50.2 (`fixtures/nf4`).
+//! Compared with bitsandbytes 0.50.2 (`fixtures/nf4`). The magnitudes of blocks get the nearest of their levels; on a CPU it rounds
+//! them to some 32767th first, so that one in some six hundred, next to the middle of two, gets the other there.
 
 use burn_lora_kernels::quantised::nf4::{BLOCK, DYNAMIC, GROUP, LEVELS, Layout};
 

@@ -162,6 +162,39 @@ fn layers_with_one_input_start_along_the_same_directions() {
     assert_eq!(factors[0], factors[1]);
 }
 
+/// PEFT deals their ranks out together. Each says 0.55 and 0.45 of what there is, so that of three ranks the first layer gets two.
+#[test]
+fn layers_with_one_input_can_each_get_as_many_as_the_one_with_the_largest_rank() {
+    let device = cpu();
+    let net = Apart::new(&device);
+    let config = config().with_targets(["two", "one"]).with_rank_pattern([("one", 2)]);
+    let config = config.with_eva(EvaConfig::default().with_rho(1.0));
+    let mut eva = Eva::new(&net, &config).unwrap();
+    let [spread, two, _] = inputs(&device);
+    eva.pass(None, || net.forward([spread, two.clone(), two])).unwrap();
+    let (_, report) = eva.patch(net).unwrap();
+    // Alpha goes with the rank: 3 · 2 / 1 over 2, and 3 · 1 / 2 over 1.
+    assert_eq!(ranks(&report), [("two", 2, 3.0), ("one", 1, 1.5)]);
+}
+
+/// Python rounds 2.5 to 2. What goes into `one` lies along three axes, each of which says more than one of eight.
+#[test]
+fn half_a_rank_more_is_rounded_to_the_even_side() {
+    let device = cpu();
+    let net = Apart::new(&device);
+    let config = LoraConfig::new(2).with_init(Init::Eva).with_targets(["spread", "one"]);
+    for (rho, expected) in [(1.25, [2, 2]), (1.5, [1, 3])] {
+        let config = config.clone().with_eva(EvaConfig::default().with_rho(rho));
+        let mut eva = Eva::new(&net, &config).unwrap();
+        let [spread, two, _] = inputs(&device);
+        let one = along(&[1.0, 0.9, 0.8], 48, &device);
+        eva.pass(None, || net.forward([spread, two, one])).unwrap();
+        let found = eva.patch(net.clone()).unwrap().1;
+        let found: Vec<usize> = ranks(&found).iter().map(|(_, rank, _)| *rank).collect();
+        assert_eq!(found, expected, "rho {rho}");
+    }
+}
+
 #[test]
 fn rows_that_do_not_count_are_not_looked_at() {
     let device = cpu();

@@ -42,7 +42,8 @@ struct Found {
     /// `[width, count]`, of unit length, the entry of the largest size above zero.
     directions: Mat<f64>,
     singular: Vec<f64>,
-    /// The cosine of each direction and the one in its place before the last batch; none after the first.
+    /// The cosine of each direction and the one in its place before the last batch; none after the first. Where another
+    /// entry than before is the largest, the sign may change, and the direction has turned: PEFT looks at one batch more.
     cosines: Option<Vec<f64>>,
 }
 
@@ -124,7 +125,7 @@ impl Principal {
         let cosines = self.found.as_ref().map(|found| {
             let of = |j: usize| {
                 let both = (0..width).map(|i| found.directions[(i, j)] * directions[(i, j)]);
-                both.sum::<f64>().abs()
+                both.sum::<f64>()
             };
             (0..kept).map(|j| if j < found.singular.len() { of(j) } else { 0.0 }).collect()
         });
@@ -140,6 +141,19 @@ impl Principal {
             spread,
             found: Some(Found { directions, singular, cosines }),
         })
+    }
+
+    /// Follows the first `count` directions alone from now on, where there are more.
+    pub fn narrow(&mut self, count: usize) {
+        self.count = self.count.min(count);
+        let Some(found) = self.found.as_mut().filter(|found| found.singular.len() > count) else {
+            return;
+        };
+        found.directions = found.directions.subcols(0, count).to_owned();
+        found.singular.truncate(count);
+        if let Some(cosines) = &mut found.cosines {
+            cosines.truncate(count);
+        }
     }
 
     /// Whether directions are there: rows came, as many as directions.
