@@ -145,8 +145,10 @@ impl FusedBackend for CubeBackend {
         targets: IntTensor<Self>,
         cap: Option<f64>,
     ) -> LogitsLoss<Self> {
-        match (all([&logits]), targets.dtype) {
-            (Some([logits]), DType::I32) => loss::backward(logits, targets, cap),
+        let fits = logits.dtype == DType::F32 && logits.meta.num_elements() > 0;
+        match targets.dtype {
+            // Moved, so that it is nobody else's.
+            DType::I32 if fits => loss::backward(into_contiguous(logits), targets, cap),
             _ => composed::logits_loss_grad::<Self>(logits, targets, cap),
         }
     }

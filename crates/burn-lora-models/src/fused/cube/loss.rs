@@ -23,7 +23,7 @@ pub(super) fn forward(logits: CubeTensor, targets: CubeTensor, cap: Option<f64>)
     total(losses)
 }
 
-/// The sum, and its gradient with respect to the logits before their cap.
+/// The sum, and its gradient with respect to the logits before their cap, which is written where the logits lie if nobody else has them.
 pub(super) fn backward(
     logits: CubeTensor,
     targets: CubeTensor,
@@ -31,15 +31,12 @@ pub(super) fn backward(
 ) -> LogitsLoss<CubeBackend> {
     let (rows, client) = (logits.meta.shape()[0], logits.client.clone());
     let (losses, (cubes, units)) = (fresh(&logits, Shape::new([rows])), row::cubes(rows));
-    let dlogits = fresh(&logits, logits.meta.shape().clone());
-    let targets = into_contiguous(targets);
-    let [of_rows, of_logits] = [&losses, &dlogits].map(|to| to.clone().into_tensor_arg());
-    let [logits, targets] = [logits, targets].map(CubeTensor::into_tensor_arg);
+    let logits = if logits.can_mut() { logits } else { logits.copy() };
+    let targets = into_contiguous(targets).into_tensor_arg();
+    let [of_logits, of_rows] = [&logits, &losses].map(|to| to.clone().into_tensor_arg());
     let (cap, capped) = (size(cap), cap.is_some());
-    backward_kernel::launch(
-        &client, cubes, units, logits, targets, of_rows, of_logits, cap, capped,
-    );
-    LogitsLoss { loss: total(losses), dlogits }
+    backward_kernel::launch(&client, cubes, units, of_logits, targets, of_rows, cap, capped);
+    LogitsLoss { loss: total(losses), dlogits: logits }
 }
 
 /// What a kernel without a cap is told, and does not read.
@@ -107,12 +104,12 @@ fn forward_kernel(
     }
 }
 
+/// A unit writes the logits that it reads after the row's sums are known; the target's was read before them.
 #[cube(launch)]
 fn backward_kernel(
-    logits: &Tensor<f32>,
+    logits: &mut Tensor<f32>,
     targets: &Tensor<i32>,
     losses: &mut Tensor<f32>,
-    dlogits: &mut Tensor<f32>,
     cap: f32,
     #[comptime] is_capped: bool,
 ) {
@@ -122,9 +119,10 @@ fn backward_kernel(
     let width = logits.shape(1);
     let start = CUBE_POS * width;
     let target = targets[CUBE_POS] as usize;
+    let of_target = capped(logits[start + target], cap, is_capped);
     let (most, powers) = of_row(logits, start, width, cap, is_capped);
     if UNIT_POS == 0 {
-        losses[CUBE_POS] = powers.ln() + most - capped(logits[start + target], cap, is_capped);
+        losses[CUBE_POS] = powers.ln() + most - of_target;
     }
     let mut i = UNIT_POS as usize;
     while i < width {
@@ -137,7 +135,7 @@ fn backward_kernel(
             let part = logit / cap;
             grad *= 1.0f32 - part * part;
         }
-        dlogits[start + i] = grad;
+        logits[start + i] = grad;
         i += CUBE_DIM as usize;
     }
 }
