@@ -154,6 +154,15 @@ fn rows_that_burn_would_keep_batched_are_right_too() {
     check_linear(&case, |width| [64, width], true);
 }
 
+/// Where kernels change their way: a narrow factor's, one that is too wide for them, rows that end inside of what a unit has.
+#[test]
+fn ranks_and_rows_on_both_sides_of_a_kernels_limits_equal_float64() {
+    for (rows, rank) in [(1, 1), (9, 3), (300, 16), (17, 64), (17, 65)] {
+        let case = Case { rows, d_in: 70, d_out: 129, rank, scale: 0.75, bias: false, seed: 5 };
+        check_linear(&case, |width| [rows, width], true);
+    }
+}
+
 #[test]
 fn dropout_mask_enters_forward_and_every_gradient() {
     let case = Case { rows: 5, d_in: 8, d_out: 6, rank: 2, scale: 2.0, bias: false, seed: 3 };

@@ -123,6 +123,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn gradients_count_as_often_as_the_factor_says() {
+        let device = burn_lora::device::parse("cpu").unwrap();
+        let start = Tensor::<2>::random([3, 5], Distribution::Default, &device);
+        let grad = Tensor::<2>::random([3, 5], Distribution::Default, &device);
+        let factor = StepFactor::default();
+        factor.set(Some(Tensor::from_data([0.25_f32], &device)));
+        let stepped = OnePass::new(&section("epsilon = 0.1"), 0.0, factor);
+        let alone = OnePass::new(&section("epsilon = 0.1"), 0.0, StepFactor::default());
+        let (with_factor, _) = stepped.step(0.1, start.clone(), grad.clone(), None);
+        let (by_hand, _) = alone.step(0.1, start, grad * 0.25, None);
+        assert_eq!(bits(&with_factor), bits(&by_hand));
+    }
+
     /// Two owners of one memory: the other keeps what it had.
     #[test]
     fn a_clone_of_the_parameter_stays_as_it_is() {
