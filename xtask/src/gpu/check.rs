@@ -210,8 +210,8 @@ mod tests {
         run(&check).unwrap();
         let (lines, strange) = line::read(&results).unwrap();
         assert_eq!(strange, 0);
-        // Three linears with an output and three gradients, a norm, a gate, a GELU, three attentions, two heads.
-        assert_eq!(lines.len(), 3 * 4 + 2 + 3 + 2 + 3 * 4 + 2 * 3);
+        // Three linears with an output and three gradients, a norm, a gate, a GELU, four attentions, three heads.
+        assert_eq!(lines.len(), 3 * 4 + 2 + 3 + 2 + 4 * 4 + 3 * 3);
         assert!(off(&[1.0, 2.0], &[1.0, 2.1]) > 0.04);
         assert!(off(&[f64::NAN], &[1.0]).is_nan());
         let nan = Found {

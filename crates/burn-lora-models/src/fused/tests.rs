@@ -450,12 +450,12 @@ mod twins {
             let layout = HeadLayout::Table;
             let inputs = || (hidden.clone(), weight.clone());
             let (rows, head) = inputs();
-            let got = Flex::head_loss(rows, head, layout, targets.clone(), false, cap);
+            let got = Flex::head_loss(rows, head, layout, targets.clone(), false, cap, at_once);
             let (rows, head) = inputs();
             let expected = composed::head_loss::<Flex>(rows, head, layout, &targets, at_once, cap);
             check(got, expected, "loss");
             let (rows, head) = inputs();
-            let got = Flex::head_loss_grad(rows, head, layout, targets.clone(), true, cap);
+            let got = Flex::head_loss_grad(rows, head, layout, targets.clone(), true, cap, at_once);
             let (rows, head) = inputs();
             let head = (head, layout, cap);
             let expected = composed::head_loss_grad::<Flex>(rows, head, &targets, true, at_once);
@@ -478,12 +478,12 @@ mod twins {
                 let dense = Flex::float_cast(half.clone(), FloatDType::F32);
                 let (half, dense) = (Frozen::Half(half), Frozen::Dense(dense));
                 let loss = |weight| {
-                    Flex::head_loss(hidden.clone(), weight, layout, targets.clone(), false, None)
+                    Flex::head_loss(hidden.clone(), weight, layout, targets.clone(), false, None, 4)
                 };
                 check(loss(half.clone()), loss(dense.clone()), "loss");
                 let grads = |weight| {
                     let (hidden, targets) = (hidden.clone(), targets.clone());
-                    Flex::head_loss_grad(hidden, weight, layout, targets, false, None)
+                    Flex::head_loss_grad(hidden, weight, layout, targets, false, None, 4)
                 };
                 let (got, expected) = (grads(half), grads(dense.clone()));
                 check(got.hidden, expected.hidden.clone(), "hidden");

@@ -230,10 +230,9 @@ fn turn_kernel<F: Float>(
         let at = (batch % (cos.shape(0) / tokens) * tokens + token) * pairs + pair;
         // The first of a pair loses what its other one turns away, which gains of the first.
         let mut sine = sin[at] * turn;
-        let mut other = i;
+        let mut other = i + pairs;
         if i < pairs {
             sine = -sine;
-            other = i + pairs;
         } else {
             other = i - pairs;
         }
@@ -245,11 +244,9 @@ fn turn_kernel<F: Float>(
 /// The first key that a query sees.
 #[cube]
 fn first_seen(token: usize, window: usize) -> usize {
-    let mut first = token + 1;
-    if first > window {
-        first -= window;
-    } else {
-        first = first - first;
+    let mut first = 0usize;
+    if token + 1 > window {
+        first = token + 1 - window;
     }
     first
 }

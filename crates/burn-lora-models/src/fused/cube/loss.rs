@@ -33,9 +33,11 @@ pub(super) fn backward(
     let (losses, (cubes, units)) = (fresh(&logits, Shape::new([rows])), row::cubes(rows));
     let logits = if logits.can_mut() { logits } else { logits.copy() };
     let targets = into_contiguous(targets).into_tensor_arg();
-    let [of_logits, of_rows] = [&logits, &losses].map(|to| to.clone().into_tensor_arg());
+    let [from, of_rows] = [&logits, &losses].map(|to| to.clone().into_tensor_arg());
+    // The first argument's memory.
+    let to = logits.as_tensor_alias(0);
     let (cap, capped) = (size(cap), cap.is_some());
-    backward_kernel::launch(&client, cubes, units, of_logits, targets, of_rows, cap, capped);
+    backward_kernel::launch(&client, cubes, units, from, targets, of_rows, to, cap, capped);
     LogitsLoss { loss: total(losses), dlogits: logits }
 }
 
@@ -104,12 +106,14 @@ fn forward_kernel(
     }
 }
 
-/// A unit writes the logits that it reads after the row's sums are known; the target's was read before them.
+/// The gradient lies where the logits do: a unit writes what it reads itself, after the row's sums are known, and the target's logit was
+/// read before them.
 #[cube(launch)]
 fn backward_kernel(
-    logits: &mut Tensor<f32>,
+    logits: &Tensor<f32>,
     targets: &Tensor<i32>,
     losses: &mut Tensor<f32>,
+    dlogits: &mut Tensor<f32>,
     cap: f32,
     #[comptime] is_capped: bool,
 ) {
@@ -135,7 +139,7 @@ fn backward_kernel(
             let part = logit / cap;
             grad *= 1.0f32 - part * part;
         }
-        logits[start + i] = grad;
+        dlogits[start + i] = grad;
         i += CUBE_DIM as usize;
     }
 }
