@@ -17,7 +17,7 @@ use burn_lora_patch::{Scan, merge, trainable_ids};
 use serde::Deserialize;
 
 use super::fixture::{Values, having, json, read};
-use super::measure::{Failure, get, largest};
+use super::measure::{Failure, get, largest, param, tensor};
 use super::{GRADIENTS, LOGITS};
 
 /// What says that a folder is one.
@@ -174,20 +174,6 @@ fn gradient_difference<N: Net>(
         worst = worst.max(difference / scale);
     }
     Ok(worst)
-}
-
-/// A tensor of a file as a parameter.
-fn param<const D: usize>(
-    tensors: &Tensors,
-    key: &str,
-    device: &Device,
-) -> Result<Param<Tensor<D>>, Failure> {
-    Ok(Param::from_tensor(tensor(get(tensors, key)?, device)))
-}
-
-fn tensor<const D: usize>(values: &Values, device: &Device) -> Tensor<D> {
-    let numbers: Vec<f32> = values.values.iter().map(|value| *value as f32).collect();
-    Tensor::from_data(TensorData::new(numbers, values.shape.clone()), device)
 }
 
 fn head(

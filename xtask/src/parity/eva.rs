@@ -19,18 +19,13 @@ use serde::Deserialize;
 use super::LOGITS;
 use super::fixture::{Curve, Values, having, json, name, read};
 use super::measure::{Failure, Logits, batch, get, largest, logit_difference, trained};
+use super::start::{CURVE, RATE, TRAINED};
 
 /// What says that a folder is one.
 const SETTINGS: &str = "eva.json";
 /// The largest difference of an entry of a row of A, relative to the row's largest, that passes: some thousand roundings of f32 turn a
 /// direction by their size over the distance of its singular value to the next.
 const DIRECTIONS: f64 = 1e-3;
-/// The largest difference of a loss that passes.
-const CURVE: f64 = 1e-4;
-/// The largest difference of a logit after the steps that passes, as for other starts.
-const TRAINED: f64 = 1e-3;
-/// PEFT's learning rate.
-const RATE: f64 = 1e-3;
 
 /// What PEFT was told, and what it found.
 #[derive(Deserialize)]

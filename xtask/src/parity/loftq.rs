@@ -18,7 +18,8 @@ use serde::Deserialize;
 
 use super::LOGITS;
 use super::fixture::{Curve, Values, having, json, name, read};
-use super::measure::{Failure, batch, get, largest, logit_difference, trained};
+use super::measure::{Failure, batch, get, largest, logit_difference, norm, trained};
+use super::start::{CURVE, RATE, TRAINED};
 
 /// What says that a folder is one.
 const SETTINGS: &str = "loftq.json";
@@ -33,12 +34,6 @@ const CHANGE: f64 = 1e-3;
 const NORMS_OF_ROUNDS: f64 = 1e-2;
 /// As [`CHANGE`] after several rounds.
 const CHANGE_OF_ROUNDS: f64 = 0.1;
-/// The largest difference of a loss that passes.
-const CURVE: f64 = 1e-4;
-/// The largest difference of a logit after the steps that passes, as for other starts.
-const TRAINED: f64 = 1e-3;
-/// PEFT's learning rate.
-const RATE: f64 = 1e-3;
 
 /// What PEFT was told, and what it reached.
 #[derive(Deserialize)]
@@ -317,8 +312,4 @@ fn single(matrix: &Tensor<2>) -> FrozenWeight {
 fn level(value: f32) -> f32 {
     let above = LEVELS.windows(2).filter(|pair| value > f32::midpoint(pair[0], pair[1])).count();
     LEVELS[above]
-}
-
-fn norm(values: &[f64]) -> f64 {
-    values.iter().map(|value| value * value).sum::<f64>().sqrt()
 }

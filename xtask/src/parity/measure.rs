@@ -351,6 +351,26 @@ impl ModuleMapper for Nudge {
     }
 }
 
+/// The Euclidean norm.
+pub(super) fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+
+/// A tensor of a file as a parameter.
+pub(super) fn param<const D: usize>(
+    tensors: &BTreeMap<String, Values>,
+    key: &str,
+    device: &Device,
+) -> Result<Param<Tensor<D>>, Failure> {
+    Ok(Param::from_tensor(tensor(get(tensors, key)?, device)))
+}
+
+/// A tensor of a file.
+pub(super) fn tensor<const D: usize>(values: &Values, device: &Device) -> Tensor<D> {
+    let numbers: Vec<f32> = values.values.iter().map(|value| *value as f32).collect();
+    Tensor::from_data(TensorData::new(numbers, values.shape.clone()), device)
+}
+
 /// The largest absolute value; not a number where one of them is none.
 pub fn largest(values: impl Iterator<Item = f64>) -> f64 {
     // `f64::max` would pass over NaN.

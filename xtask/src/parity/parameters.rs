@@ -14,7 +14,7 @@ use burn_lora_patch::{Layout, LoraModule, trainable_ids};
 use serde::Deserialize;
 
 use super::fixture::{Curve, Values, having, json, name, read};
-use super::measure::{Failure, Nudge, determined, get, largest};
+use super::measure::{Failure, Nudge, determined, get, largest, param, tensor};
 use super::{CURVE, GRADIENTS, LEAST_STEPS, LOGITS};
 
 /// What says that a folder is one.
@@ -299,17 +299,4 @@ fn curve(
         net = optimizer.step(1e-2, net, grads);
     }
     Ok(losses)
-}
-
-fn param<const D: usize>(
-    tensors: &Tensors,
-    key: &str,
-    device: &Device,
-) -> Result<Param<Tensor<D>>, Failure> {
-    Ok(Param::from_tensor(tensor(get(tensors, key)?, device)))
-}
-
-fn tensor<const D: usize>(values: &Values, device: &Device) -> Tensor<D> {
-    let numbers: Vec<f32> = values.values.iter().map(|value| *value as f32).collect();
-    Tensor::from_data(TensorData::new(numbers, values.shape.clone()), device)
 }

@@ -13,7 +13,9 @@ use burn_lora_patch::{LoraConfig, patch};
 
 use super::LOGITS;
 use super::fixture::{Fixture, RESIDUAL as LEFT_BEHIND, Values, read};
-use super::measure::{Batch, Failure, batch, get, largest, logit_difference, logits, trained};
+use super::measure::{
+    Batch, Failure, batch, get, largest, logit_difference, logits, norm, trained,
+};
 
 /// The largest difference of an entry of a weight that a start leaves in the base, that passes.
 const RESIDUAL: f64 = 1e-5;
@@ -21,11 +23,11 @@ const RESIDUAL: f64 = 1e-5;
 const LEFT: f64 = 0.02;
 /// The largest difference of a logit after the steps that passes: a step moves a factor by the learning rate in the
 /// direction of a gradient's sign, which rounding decides where the gradient is next to nothing.
-const TRAINED: f64 = 1e-3;
+pub const TRAINED: f64 = 1e-3;
 /// The largest difference of a loss that passes.
-const CURVE: f64 = 1e-4;
+pub const CURVE: f64 = 1e-4;
 /// PEFT's learning rate.
-const RATE: f64 = 1e-3;
+pub const RATE: f64 = 1e-3;
 
 /// The largest differences; none of what the start does not determine.
 pub struct Measured {
@@ -176,8 +178,4 @@ fn left(weight: &Values, adapter: &Adapter) -> Result<Vec<f64>, Failure> {
         }
     }
     Ok(left)
-}
-
-fn norm(values: &[f64]) -> f64 {
-    values.iter().map(|value| value * value).sum::<f64>().sqrt()
 }
