@@ -57,7 +57,12 @@ const DEVICE_LOGITS: usize = 1 << 27;
 
 /// How many rows of logits over a vocabulary of that size exist at a time, at most.
 pub fn rows_at_once(vocabulary: usize) -> usize {
-    (LOGITS / vocabulary.max(1)).max(1)
+    rows_of(LOGITS, vocabulary)
+}
+
+/// How many rows over a vocabulary of that size so many logits are; one at least.
+fn rows_of(logits: usize, vocabulary: usize) -> usize {
+    (logits / vocabulary.max(1)).max(1)
 }
 
 /// What [`FusedBackend::head_loss_grad`] gives.
@@ -433,7 +438,7 @@ pub fn head_loss(
     let weight_grad = layout == HeadLayout::Table
         && matches!(&weight, FrozenWeight::Dense(weight) if weight.is_require_grad());
     let most = if burn_lora::device::is_cpu(&hidden.device()) { LOGITS } else { DEVICE_LOGITS };
-    let at_once = (most / vocabulary.max(1)).max(1);
+    let at_once = rows_of(most, vocabulary);
     let loss = <Dispatch as FusedBackend>::head_loss(
         hidden.into_dispatch(),
         weight.primitive(),

@@ -252,7 +252,7 @@ fn capped_and_windowed_attention_is_that_of_float64() {
 #[test]
 fn head_loss_equals_log_softmax_in_one_chunk_and_in_many() {
     let device = device();
-    // The last one needs several chunks of rows, the last of them short.
+    // The last one needs several chunks of rows on a CPU, the last of them short.
     for [rows, width, vocabulary] in [[1, 4, 5], [33, 8, 100], [100, 4, 200_000]] {
         let inputs = [random([rows, width], &device), random([vocabulary, width], &device)];
         let targets: Vec<i32> = (0..rows).map(|row| (row * 31 % vocabulary) as i32).collect();

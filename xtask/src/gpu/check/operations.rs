@@ -170,7 +170,7 @@ fn attention(checker: &mut Checker<'_>, by: usize) -> Done {
 }
 
 fn head(checker: &mut Checker<'_>, by: usize) -> Done {
-    // The second one takes several chunks.
+    // The second one takes several chunks on a CPU; on a device one is as large as it.
     for (rows, width, vocabulary, cap) in [
         (64 / by, 576, 4096, None),
         (200, 16, 200_000 / by, None),
