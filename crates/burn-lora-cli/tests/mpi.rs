@@ -3,28 +3,14 @@
 
 #![cfg(feature = "mpi")]
 
+mod small;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// A run of 6 steps of 4 micro-batches on the quickstart's model.
-fn directory() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/quickstart");
-    let here = here.canonicalize().unwrap();
-    let rows = fs::read_to_string(here.join("train.jsonl")).unwrap();
-    let some: Vec<&str> = rows.lines().take(20).collect();
-    fs::write(dir.path().join("rows.jsonl"), some.join("\n") + "\n").unwrap();
-    let text = format!(
-        "[model]\npath = {:?}\n[adapter]\nrank = 4\ndropout = 0.1\n[data]\ntrain = \"rows.jsonl\"\neval = \"rows.jsonl\"\n\
-         max_length = 64\ngenerate_max_tokens = 4\n[train]\ndevice = \"cpu\"\nsteps = 6\nbatch_size = 2\naccumulate = 4\n\
-         learning_rate = 0.01\nsave_every = 1\nsamples = 2\n[output]\ndir = \"alone\"\n",
-        here.join("model").display().to_string()
-    );
-    fs::write(dir.path().join("run.toml"), text).unwrap();
-    dir
-}
+use small::{adapter, checkpoints, directory};
 
 fn burn_lora() -> Command {
     Command::new(env!("CARGO_BIN_EXE_burn-lora"))
@@ -54,14 +40,10 @@ fn done(command: &mut Command) -> Output {
     output
 }
 
-fn adapter(dir: &Path, run: &str) -> Vec<u8> {
-    fs::read(dir.join(run).join("adapter/adapter_model.safetensors")).unwrap()
-}
-
 /// One summary is printed, and the adapter has the bits of the run of one process.
 #[test]
 fn runs_of_several_processes_have_the_bits_of_one() {
-    let dir = directory();
+    let dir = directory(4);
     let dir = dir.path();
     done(&mut in_dir(burn_lora(), dir, "alone", &[]));
     for ranks in [2, 3, 4] {
@@ -84,14 +66,9 @@ fn process_of(mpirun: u32, rank: &str) -> u32 {
     children.split_whitespace().find(is).unwrap().parse().unwrap()
 }
 
-fn checkpoints(dir: &Path) -> Vec<PathBuf> {
-    let steps = fs::read_dir(dir.join("checkpoints")).unwrap();
-    steps.map(|entry| entry.unwrap().path()).collect()
-}
-
 #[test]
 fn a_killed_rank_ends_all_and_the_run_goes_on_with_fewer_to_the_same_bits() {
-    let dir = directory();
+    let dir = directory(4);
     let dir = dir.path();
     let longer = ["--set", "train.steps=40", "--set", "train.eval_every=1"];
     done(&mut in_dir(burn_lora(), dir, "alone", &longer));
@@ -107,7 +84,7 @@ fn a_killed_rank_ends_all_and_the_run_goes_on_with_fewer_to_the_same_bits() {
     assert!(!running.wait().unwrap().success());
     assert!(told.iter().any(|line| line.contains("rank 2")), "{told:?}");
     assert!(!dir.join("killed/adapter").exists());
-    assert!(!checkpoints(&dir.join("killed")).is_empty());
+    assert!(!checkpoints(dir, "killed").is_empty());
     done(&mut in_dir(mpirun(2), dir, "killed", &[&longer[..], &["--resume"]].concat()));
     assert!(adapter(dir, "killed") == adapter(dir, "alone"));
 }

@@ -4,34 +4,18 @@
 #![cfg(feature = "remote")]
 
 mod binary;
+mod small;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Output};
 use std::time::Duration;
 
 use binary::{burn_lora, start, text};
 use serde_json::Value;
-
-/// A run of 6 steps of 2 micro-batches on the quickstart's model, with dropout.
-fn directory() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/quickstart");
-    let here = here.canonicalize().unwrap();
-    let rows = fs::read_to_string(here.join("train.jsonl")).unwrap();
-    let some: Vec<&str> = rows.lines().take(20).collect();
-    fs::write(dir.path().join("rows.jsonl"), some.join("\n") + "\n").unwrap();
-    let text = format!(
-        "[model]\npath = {:?}\n[adapter]\nrank = 4\ndropout = 0.1\n[data]\ntrain = \"rows.jsonl\"\neval = \"rows.jsonl\"\n\
-         max_length = 64\ngenerate_max_tokens = 4\n[train]\ndevice = \"cpu\"\nsteps = 6\nbatch_size = 2\naccumulate = 2\n\
-         learning_rate = 0.01\nsave_every = 1\nsamples = 2\n[output]\ndir = \"here\"\n",
-        here.join("model").display().to_string()
-    );
-    fs::write(dir.path().join("run.toml"), text).unwrap();
-    dir
-}
+use small::{adapter, checkpoints, directory};
 
 /// A process that lends this machine's CPU.
 struct Lender {
@@ -114,10 +98,6 @@ fn carried(steps: &[Value]) -> f64 {
     steps.iter().map(|step| number(step, "device_bytes")).sum()
 }
 
-fn adapter(dir: &Path, run: &str) -> Vec<u8> {
-    fs::read(dir.join(run).join("adapter/adapter_model.safetensors")).unwrap()
-}
-
 fn on(lender: &Lender) -> String {
     format!("train.device={:?}", lender.name)
 }
@@ -126,7 +106,7 @@ fn on(lender: &Lender) -> String {
 /// server is bit for bit the first.
 #[test]
 fn a_run_on_a_lent_device_has_the_losses_of_one_here() {
-    let dir = directory();
+    let dir = directory(2);
     let dir = dir.path();
     let mut lender = Lender::start(dir);
     let there = on(&lender);
@@ -159,7 +139,7 @@ fn a_run_on_a_lent_device_has_the_losses_of_one_here() {
 /// connection then is what `plan` counts, to a factor of three.
 #[test]
 fn operations_that_are_sent_one_by_one_come_to_the_same_and_are_as_many_bytes_as_planned() {
-    let dir = directory();
+    let dir = directory(2);
     let dir = dir.path();
     let lender = Lender::start(dir);
     let there = on(&lender);
@@ -175,14 +155,9 @@ fn operations_that_are_sent_one_by_one_come_to_the_same_and_are_as_many_bytes_as
     assert!((0.33..3.0).contains(&(planned / mean)), "planned {planned}, carried {mean}");
 }
 
-fn checkpoints(dir: &Path) -> Vec<PathBuf> {
-    let steps = fs::read_dir(dir.join("checkpoints")).unwrap();
-    steps.map(|entry| entry.unwrap().path()).collect()
-}
-
 #[test]
 fn a_server_that_is_killed_ends_the_run_and_it_goes_on_with_another_to_the_same_bits() {
-    let dir = directory();
+    let dir = directory(2);
     let dir = dir.path();
     let mut lender = Lender::start(dir);
     let there = on(&lender);
@@ -201,7 +176,7 @@ fn a_server_that_is_killed_ends_the_run_and_it_goes_on_with_another_to_the_same_
         assert!(told.contains(part), "{part} is not in {told}");
     }
     assert!(!dir.join("killed/adapter").exists());
-    assert!(!checkpoints(&dir.join("killed")).is_empty());
+    assert!(!checkpoints(dir, "killed").is_empty());
 
     let other = Lender::start(dir);
     let there = on(&other);
@@ -221,7 +196,7 @@ fn refused(output: &Output, parts: &[&str]) {
 
 #[test]
 fn a_device_that_is_not_there_is_named_before_anything_is_done() {
-    let dir = directory();
+    let dir = directory(2);
     let dir = dir.path();
     // A port that was free a moment ago.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -248,7 +223,7 @@ fn a_device_that_is_not_there_is_named_before_anything_is_done() {
 
 #[test]
 fn a_device_is_lent_where_it_can_be() {
-    let dir = directory();
+    let dir = directory(2);
     let dir = dir.path();
     let lender = Lender::start(dir);
     let taken = lender.name.strip_prefix("remote://").unwrap();
@@ -264,7 +239,7 @@ fn a_device_is_lent_where_it_can_be() {
 /// What it says, and what the other verbs do with it.
 #[test]
 fn the_other_verbs_compute_on_a_lent_device_too() {
-    let dir = directory();
+    let dir = directory(2);
     let dir = dir.path();
     let lender = Lender::start(dir);
     let there = on(&lender);

@@ -7,7 +7,8 @@
 //!
 //! Left out: dropping whole tokens, heads or layers.
 
-use burn::tensor::{Distribution, Tensor};
+use burn::tensor::Tensor;
+use burn_lora::dropout_mask;
 
 /// The probabilities of a configuration, by place; none acts until they are [`switched_on`](Self::switched_on).
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -93,8 +94,7 @@ impl Dropout {
         if !self.acts_on(&x) {
             return x;
         }
-        let keep = 1.0 - self.0;
-        let mask = x.random_like(Distribution::Bernoulli(keep)).detach().div_scalar(keep);
+        let mask = dropout_mask(&x, self.0);
         x * mask
     }
 }

@@ -19,10 +19,10 @@ mod windows;
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Distribution, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::op::LowRank;
-use crate::{AdapterConfig, FrozenWeight, Kernel, LoraError, Stack, init};
+use crate::{AdapterConfig, FrozenWeight, Kernel, LoraError, Stack, dropout_mask, init};
 pub(crate) use initial::Initial;
 use kinds::Factors;
 pub use kinds::Method;
@@ -873,10 +873,9 @@ impl Adapter {
         }
         let change = self.change(weight);
         let [d_in, _] = change.dims();
-        let keep = 1.0 - self.dropout;
-        let channels = [d_in / self.places, 1];
-        let mask = Tensor::<2>::random(channels, Distribution::Bernoulli(keep), &device);
-        let mask = mask.detach().div_scalar(keep).repeat_dim(1, self.places).reshape([d_in, 1]);
+        let channels = Tensor::<2>::empty([d_in / self.places, 1], &device);
+        let mask = dropout_mask(&channels, self.dropout);
+        let mask = mask.repeat_dim(1, self.places).reshape([d_in, 1]);
         let dropped = change * mask.clone();
         let change = match self.factors.initial() {
             // What the factors started from is a part of the base, of which nothing is dropped.
@@ -900,10 +899,7 @@ impl Adapter {
 
     /// Zeros where dropout takes an element of x while training.
     fn mask<const D: usize>(&self, x: &Tensor<D>) -> Option<Tensor<D>> {
-        (self.dropout > 0.0 && x.device().is_autodiff()).then(|| {
-            let keep = 1.0 - self.dropout;
-            x.random_like(Distribution::Bernoulli(keep)).detach().div_scalar(keep)
-        })
+        (self.dropout > 0.0 && x.device().is_autodiff()).then(|| dropout_mask(x, self.dropout))
     }
 }
 

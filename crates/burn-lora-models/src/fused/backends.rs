@@ -8,4 +8,4 @@
 impl super::FusedBackend for burn::backend::NdArray {}
 
 #[cfg(feature = "remote")]
-impl super::FusedBackend for burn_lora::device::RemoteRouter {}
+impl super::FusedBackend for burn::backend::Remote {}

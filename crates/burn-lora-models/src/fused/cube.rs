@@ -10,15 +10,13 @@ mod gate;
 mod gelu;
 mod loss;
 mod norm;
-mod row;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::{DType, Shape};
+use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
-use burn_cubecl::{CubeBackend, cubecl};
-use cubecl::prelude::{CubeCount, CubeDim};
+use burn_lora::kernel;
 
 use super::{Encoding, FusedBackend, Later, LogitsLoss, Scores, composed};
 
@@ -30,18 +28,7 @@ fn all<const N: usize>(tensors: [&CubeTensor; N]) -> Option<[CubeTensor; N]> {
 
 /// Memory for a tensor of f32 on the device of another, contiguous.
 fn fresh(like: &CubeTensor, shape: Shape) -> CubeTensor {
-    fresh_in(like, shape, DType::F32)
-}
-
-/// The same in a format.
-fn fresh_in(like: &CubeTensor, shape: Shape, format: DType) -> CubeTensor {
-    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape, format)
-}
-
-/// A unit for each of so many elements.
-fn elements(like: &CubeTensor, count: usize) -> (CubeCount, CubeDim) {
-    let units = CubeDim::new(&like.client, count);
-    (cubecl::calculate_cube_count_elemwise(&like.client, count, units), units)
+    kernel::fresh(like, shape, DType::F32)
 }
 
 impl FusedBackend for CubeBackend {

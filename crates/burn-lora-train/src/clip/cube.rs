@@ -3,18 +3,15 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, DispatchDevice, backend_extension};
 use burn::tensor::{DType, Shape, Tensor};
+use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
-use burn_cubecl::{CubeBackend, cubecl};
-use cubecl::prelude::{CubeCount, CubeDim};
+
+use burn_lora::kernel::{fresh, rows};
 
 mod kernel;
 
 /// Numbers that one cube sums up in a moment; more of them are Burn's to reduce.
 const NUMBERS: usize = 1 << 18;
-
-/// Units of the cube, a power of two that every device has.
-const UNITS: u32 = 256;
 
 /// A sum that goes on, as one operation.
 #[backend_extension(Cube, Fusion)]
@@ -39,9 +36,8 @@ pub(super) fn with_squares<const D: usize>(grad: Tensor<D>, sum: Option<Tensor<1
 impl SquaresBackend for CubeBackend {
     fn add_squares(grad: FloatTensor<Self>, sum: FloatTensor<Self>) -> FloatTensor<Self> {
         let client = grad.client.clone();
-        let (shape, device) = (Shape::new([1]), grad.device.clone());
-        let total = empty_device_contiguous_dtype(client.clone(), device, shape, DType::F32);
-        let (cubes, units) = (CubeCount::Static(1, 1, 1), CubeDim::new_1d(UNITS));
+        let total = fresh(&grad, Shape::new([1]), DType::F32);
+        let (cubes, units) = rows(1);
         let (grad, to) = (into_contiguous(grad).into_tensor_arg(), total.clone().into_tensor_arg());
         kernel::squares::launch(&client, cubes, units, grad, sum.into_tensor_arg(), to);
         total

@@ -15,4 +15,4 @@ impl super::LoraBackend for burn_ndarray::NdArray {}
 impl super::ProductBackend for burn_ndarray::NdArray {}
 
 #[cfg(feature = "remote")]
-impl super::LoraBackend for crate::device::RemoteRouter {}
+impl super::LoraBackend for burn::backend::Remote {}

@@ -14,7 +14,6 @@ use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems};
 use cubek::matmul::launch::launch_ref;
@@ -27,6 +26,7 @@ use cubek::std::InputBinding;
 
 use self::parts::Parts;
 use super::product::{ProductBackend, output};
+use crate::kernel::fresh;
 
 mod branch;
 mod narrow;
@@ -74,11 +74,6 @@ pub fn half_matrices(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
 fn scaled(lhs: CubeTensor, rhs: CubeTensor, scale: f64) -> CubeTensor {
     let format = lhs.dtype;
     multiply(lhs, rhs, format, Units::Plain, scale)
-}
-
-/// Memory for a tensor, its rows one after the other: what is reshaped later is not copied for it, as it is where rows lie at a pitch.
-fn contiguous(like: &CubeTensor, shape: Shape, format: DType) -> CubeTensor {
-    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape, format)
 }
 
 /// `scale` times the product, its output in `format`; in parts of the sums where whole ones leave most of the device idle.
@@ -146,7 +141,7 @@ fn launch(
     units: Units,
     parts: Parts,
 ) -> CubeTensor {
-    let y = contiguous(&lhs, shape, format);
+    let y = fresh(&lhs, shape, format);
     let client = lhs.client.clone();
     let [of_lhs, of_rhs, of_y] = [lhs.dtype, rhs.dtype, format].map(dtype_to_storage_type);
     let plain = SimpleUnitSelectionArgs { tile_size: parts.tile() };

@@ -1,8 +1,11 @@
 //! Products on a device elsewhere: asked for by name, so that the server takes its own.
 //!
-//! All other operations of this crate go there as the single operations that they are made of, which every server knows. Of a product
-//! that would leave the choice of a kernel to the server's Burn (`op/product.rs`), and where operations are collected into graphs before
-//! they are sent (Burn's `fusion`, on with any GPU backend) a product is an operation of its own already, which a server must know.
+//! All other operations of this crate, and of those above it, go there as the single operations that they are made of, which every server
+//! knows. Of a product that would leave the choice of a kernel to the server's Burn (`op/product.rs`).
+//!
+//! Where operations are collected into graphs before they are sent (Burn's `fusion`, on with any GPU backend) an operation with a kernel
+//! for GPUs would be sent by its name alone, without the numbers it was called with. So the products are the only ones that [`RemoteRouter`]
+//! has, beneath the graphs; the others are of `burn::backend::Remote`, above them, by default bodies whose operations join the graphs.
 
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;

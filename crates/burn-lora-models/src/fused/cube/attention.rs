@@ -11,11 +11,11 @@ use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeBackend, cubecl};
-use burn_lora::{ProductBackend, half_matrices};
+use burn_lora::{ProductBackend, half_matrices, kernel};
 use cubecl::prelude::*;
 
 use super::super::{Encoding, Scores};
-use super::{elements, fresh, fresh_in, row};
+use super::fresh;
 
 /// How positions enter, where a kernel does it.
 pub(super) enum Positions {
@@ -41,7 +41,7 @@ impl Positions {
     /// other way.
     fn lay(&self, x: CubeTensor, y: CubeTensor, scale: f64, back: bool) {
         let (client, count) = (x.client.clone(), x.meta.num_elements());
-        let (cubes, units) = elements(&x, count);
+        let (cubes, units) = kernel::elements(&x, count);
         let format = dtype_to_storage_type(y.dtype);
         let (x, y) = (x.into_tensor_arg(), y.into_tensor_arg());
         let scale = scale as f32;
@@ -58,7 +58,7 @@ impl Positions {
     /// `[batch, tokens, heads, head_dim]` laid out as `[batch, heads, tokens, head_dim]`.
     fn by_head(&self, x: CubeTensor, scale: f64, format: DType) -> CubeTensor {
         let [batch, tokens, heads, head_dim] = x.meta.shape().dims();
-        let y = fresh_in(&x, Shape::new([batch, heads, tokens, head_dim]), format);
+        let y = kernel::fresh(&x, Shape::new([batch, heads, tokens, head_dim]), format);
         self.lay(x, CubeBackend::float_swap_dims(y.clone(), 1, 2), scale, false);
         y
     }
@@ -150,10 +150,10 @@ pub(super) fn backward(
 
 /// The probabilities of scores `[.., rows, tokens]`, whose rows are those of `tokens` queries again and again.
 fn softmax(scored: CubeTensor, tokens: usize, scores: Scores) -> CubeTensor {
-    let weights = fresh_in(&scored, scored.meta.shape().clone(), scores.format);
+    let weights = kernel::fresh(&scored, scored.meta.shape().clone(), scores.format);
     let format = dtype_to_storage_type(scores.format);
     let (client, (cubes, units)) =
-        (scored.client.clone(), row::cubes(scored.meta.num_elements() / tokens));
+        (scored.client.clone(), kernel::rows(scored.meta.num_elements() / tokens));
     let window = scores.window_within(tokens).unwrap_or(tokens);
     let [scored, to] = [scored, weights.clone()].map(CubeTensor::into_tensor_arg);
     softmax_kernel::launch(&client, cubes, units, scored, to, tokens, window, format);
@@ -167,10 +167,10 @@ fn softmax_grad(
     tokens: usize,
     scores: Scores,
 ) -> CubeTensor {
-    let dscores = fresh_in(&weights, weights.meta.shape().clone(), scores.format);
+    let dscores = kernel::fresh(&weights, weights.meta.shape().clone(), scores.format);
     let format = dtype_to_storage_type(scores.format);
     let (client, (cubes, units)) =
-        (weights.client.clone(), row::cubes(weights.meta.num_elements() / tokens));
+        (weights.client.clone(), kernel::rows(weights.meta.num_elements() / tokens));
     let window = scores.window_within(tokens).unwrap_or(tokens);
     let [weights, dweights, to] =
         [weights, dweights, dscores.clone()].map(CubeTensor::into_tensor_arg);
@@ -271,14 +271,14 @@ fn softmax_kernel<F: Float>(
         most = max(most, scored[start + i]);
         i += CUBE_DIM as usize;
     }
-    let most = row::largest(most);
+    let most = kernel::largest(most);
     let mut powers = 0.0f32;
     let mut i = first + UNIT_POS as usize;
     while i <= token {
         powers += (scored[start + i] - most).exp();
         i += CUBE_DIM as usize;
     }
-    let by = 1.0f32 / row::sum(powers);
+    let by = 1.0f32 / kernel::sum(powers);
     let mut i = UNIT_POS as usize;
     while i < tokens {
         let mut weight = 0.0f32;
@@ -311,7 +311,7 @@ fn softmax_grad_kernel<F: Float>(
         along += f32::cast_from(weights[start + i]) * dweights[start + i];
         i += CUBE_DIM as usize;
     }
-    let along = row::sum(along);
+    let along = kernel::sum(along);
     let mut i = UNIT_POS as usize;
     while i < tokens {
         let mut grad = 0.0f32;

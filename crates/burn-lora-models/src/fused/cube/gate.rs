@@ -2,13 +2,15 @@
 
 use burn_cubecl::cubecl;
 use burn_cubecl::tensor::CubeTensor;
+use burn_lora::kernel;
 use cubecl::prelude::*;
 
-use super::{elements, fresh};
+use super::fresh;
 
 pub(super) fn forward(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
     let y = fresh(&gate, gate.meta.shape().clone());
-    let (client, (cubes, units)) = (gate.client.clone(), elements(&y, y.meta.num_elements()));
+    let (client, (cubes, units)) =
+        (gate.client.clone(), kernel::elements(&y, y.meta.num_elements()));
     let [gate, up, to] = [gate, up, y.clone()].map(CubeTensor::into_tensor_arg);
     forward_kernel::launch(&client, cubes, units, gate, up, to);
     y
@@ -21,7 +23,8 @@ pub(super) fn backward(
     dy: CubeTensor,
 ) -> (CubeTensor, CubeTensor) {
     let [dgate, dup] = [0; 2].map(|_| fresh(&gate, gate.meta.shape().clone()));
-    let (client, (cubes, units)) = (gate.client.clone(), elements(&dup, dup.meta.num_elements()));
+    let (client, (cubes, units)) =
+        (gate.client.clone(), kernel::elements(&dup, dup.meta.num_elements()));
     let [to_gate, to_up] = [&dgate, &dup].map(|grad| grad.clone().into_tensor_arg());
     let [gate, up, dy] = [gate, up, dy].map(CubeTensor::into_tensor_arg);
     backward_kernel::launch(&client, cubes, units, gate, up, dy, to_gate, to_up);

@@ -2,14 +2,15 @@
 
 use burn_cubecl::cubecl;
 use burn_cubecl::tensor::CubeTensor;
+use burn_lora::kernel;
 use cubecl::prelude::*;
 
 use super::super::composed::{CUBIC, STEEPNESS};
-use super::{elements, fresh};
+use super::fresh;
 
 pub(super) fn forward(x: CubeTensor) -> CubeTensor {
     let y = fresh(&x, x.meta.shape().clone());
-    let (client, (cubes, units)) = (x.client.clone(), elements(&y, y.meta.num_elements()));
+    let (client, (cubes, units)) = (x.client.clone(), kernel::elements(&y, y.meta.num_elements()));
     let [x, to] = [x, y.clone()].map(CubeTensor::into_tensor_arg);
     forward_kernel::launch(&client, cubes, units, x, to, STEEPNESS as f32, CUBIC as f32);
     y
@@ -18,7 +19,8 @@ pub(super) fn forward(x: CubeTensor) -> CubeTensor {
 /// With `t` the hyperbolic tangent and `u` its argument: `dx = dy/2 (1 + t + x (1 - t²) u')`.
 pub(super) fn backward(x: CubeTensor, dy: CubeTensor) -> CubeTensor {
     let dx = fresh(&x, x.meta.shape().clone());
-    let (client, (cubes, units)) = (x.client.clone(), elements(&dx, dx.meta.num_elements()));
+    let (client, (cubes, units)) =
+        (x.client.clone(), kernel::elements(&dx, dx.meta.num_elements()));
     let [x, dy, to] = [x, dy, dx.clone()].map(CubeTensor::into_tensor_arg);
     backward_kernel::launch(&client, cubes, units, x, dy, to, STEEPNESS as f32, CUBIC as f32);
     dx

@@ -7,16 +7,17 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
+use burn_lora::kernel;
 use cubecl::prelude::*;
 
 use super::super::LogitsLoss;
+use super::fresh;
 use super::gelu::tanh;
-use super::{fresh, row};
 
 /// The sum over rows, `[1]`. logits: `[rows, vocabulary]`, targets: `[rows, 1]`.
 pub(super) fn forward(logits: CubeTensor, targets: CubeTensor, cap: Option<f64>) -> CubeTensor {
     let (rows, client) = (logits.meta.shape()[0], logits.client.clone());
-    let (losses, (cubes, units)) = (fresh(&logits, Shape::new([rows])), row::cubes(rows));
+    let (losses, (cubes, units)) = (fresh(&logits, Shape::new([rows])), kernel::rows(rows));
     let (targets, to) = (into_contiguous(targets), losses.clone().into_tensor_arg());
     let (logits, targets) = (logits.into_tensor_arg(), targets.into_tensor_arg());
     forward_kernel::launch(&client, cubes, units, logits, targets, to, size(cap), cap.is_some());
@@ -30,7 +31,7 @@ pub(super) fn backward(
     cap: Option<f64>,
 ) -> LogitsLoss<CubeBackend> {
     let (rows, client) = (logits.meta.shape()[0], logits.client.clone());
-    let (losses, (cubes, units)) = (fresh(&logits, Shape::new([rows])), row::cubes(rows));
+    let (losses, (cubes, units)) = (fresh(&logits, Shape::new([rows])), kernel::rows(rows));
     let logits = if logits.can_mut() { logits } else { logits.copy() };
     let targets = into_contiguous(targets).into_tensor_arg();
     let [from, of_rows] = [&logits, &losses].map(|to| to.clone().into_tensor_arg());
@@ -49,7 +50,7 @@ fn size(cap: Option<f64>) -> f32 {
 /// The sum of `[rows]`, `[1]`.
 fn total(losses: CubeTensor) -> CubeTensor {
     let sum = fresh(&losses, Shape::new([1]));
-    let (client, (cubes, units)) = (losses.client.clone(), row::cubes(1));
+    let (client, (cubes, units)) = (losses.client.clone(), kernel::rows(1));
     let [losses, to] = [losses, sum.clone()].map(CubeTensor::into_tensor_arg);
     total_kernel::launch(&client, cubes, units, losses, to);
     sum
@@ -76,14 +77,14 @@ fn of_row(
         most = max(most, capped(logits[start + i], cap, is_capped));
         i += CUBE_DIM as usize;
     }
-    let most = row::largest(most);
+    let most = kernel::largest(most);
     let mut powers = 0.0f32;
     let mut i = UNIT_POS as usize;
     while i < width {
         powers += (capped(logits[start + i], cap, is_capped) - most).exp();
         i += CUBE_DIM as usize;
     }
-    (most, row::sum(powers))
+    (most, kernel::sum(powers))
 }
 
 #[cube(launch)]
@@ -152,7 +153,7 @@ fn total_kernel(losses: &Tensor<f32>, sum: &mut Tensor<f32>) {
         part += losses[i];
         i += CUBE_DIM as usize;
     }
-    let total = row::sum(part);
+    let total = kernel::sum(part);
     if UNIT_POS == 0 {
         sum[0] = total;
     }

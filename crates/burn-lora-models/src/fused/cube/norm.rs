@@ -2,14 +2,15 @@
 
 use burn_cubecl::cubecl;
 use burn_cubecl::tensor::CubeTensor;
+use burn_lora::kernel;
 use cubecl::prelude::*;
 
-use super::{fresh, row};
+use super::fresh;
 
 /// x: `[rows, width]`, gamma: `[width]`.
 pub(super) fn forward(x: CubeTensor, gamma: CubeTensor, epsilon: f64) -> CubeTensor {
     let y = fresh(&x, x.meta.shape().clone());
-    let (client, (cubes, units)) = (x.client.clone(), row::cubes(x.meta.shape()[0]));
+    let (client, (cubes, units)) = (x.client.clone(), kernel::rows(x.meta.shape()[0]));
     let to = y.clone().into_tensor_arg();
     let (x, gamma) = (x.into_tensor_arg(), gamma.into_tensor_arg());
     forward_kernel::launch(&client, cubes, units, x, gamma, to, epsilon as f32);
@@ -24,7 +25,7 @@ pub(super) fn backward(
     epsilon: f64,
 ) -> CubeTensor {
     let dx = fresh(&x, x.meta.shape().clone());
-    let (client, (cubes, units)) = (x.client.clone(), row::cubes(x.meta.shape()[0]));
+    let (client, (cubes, units)) = (x.client.clone(), kernel::rows(x.meta.shape()[0]));
     let to = dx.clone().into_tensor_arg();
     let [x, gamma, dy] = [x, gamma, dy].map(CubeTensor::into_tensor_arg);
     backward_kernel::launch(&client, cubes, units, x, gamma, dy, to, epsilon as f32);
@@ -45,7 +46,7 @@ fn forward_kernel(x: &Tensor<f32>, gamma: &Tensor<f32>, y: &mut Tensor<f32>, eps
         squares += value * value;
         i += CUBE_DIM as usize;
     }
-    let mean = row::sum(squares) / f32::cast_from(width as u32);
+    let mean = kernel::sum(squares) / f32::cast_from(width as u32);
     let by = 1.0f32 / (mean + epsilon).sqrt();
     let mut i = UNIT_POS as usize;
     while i < width {
@@ -77,8 +78,8 @@ fn backward_kernel(
         i += CUBE_DIM as usize;
     }
     let count = f32::cast_from(width as u32);
-    let by = 1.0f32 / (row::sum(squares) / count + epsilon).sqrt();
-    let along = row::sum(along) * by / count;
+    let by = 1.0f32 / (kernel::sum(squares) / count + epsilon).sqrt();
+    let along = kernel::sum(along) * by / count;
     let mut i = UNIT_POS as usize;
     while i < width {
         let g = dy[start + i] * gamma[i];

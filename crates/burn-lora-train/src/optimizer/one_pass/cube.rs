@@ -4,10 +4,10 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, DispatchDevice, backend_extension};
 use burn::optim::{AdamWState, AdaptiveMomentumState, LearningRate};
 use burn::tensor::{DType, Tensor};
+use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
-use burn_cubecl::{CubeBackend, cubecl};
-use cubecl::prelude::CubeDim;
+use burn_lora::kernel::elements;
 
 use super::Numbers;
 
@@ -108,9 +108,8 @@ impl StepBackend for CubeBackend {
         step: Step,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let [parameter, first, second] = [parameter, first, second].map(own);
-        let (client, count) = (parameter.client.clone(), parameter.meta.num_elements());
-        let units = CubeDim::new(&client, count);
-        let cubes = cubecl::calculate_cube_count_elemwise(&client, count, units);
+        let client = parameter.client.clone();
+        let (cubes, units) = elements(&parameter, parameter.meta.num_elements());
         let [grad, factor] = [grad, factor].map(|tensor| into_contiguous(tensor).into_tensor_arg());
         let [p, m, v] = [&parameter, &first, &second].map(|to| to.clone().into_tensor_arg());
         let Step { betas: [beta_1, beta_2], held: [held_1, held_2], epsilon, rate, keep } = step;

@@ -12,3 +12,6 @@ impl super::ConvBackend for burn_cubecl::CubeBackend {}
 
 #[cfg(feature = "flex")]
 impl super::ConvBackend for burn_flex::Flex {}
+
+#[cfg(feature = "remote")]
+impl super::ConvBackend for burn::backend::Remote {}

@@ -14,6 +14,7 @@ use burn_cubecl::{CubeBackend, cubecl};
 use cubecl::prelude::*;
 
 use super::narrow;
+use crate::kernel::elements;
 use crate::op::{Branch, Frozen, Lora, LoraBackend, Mask, ProductBackend};
 
 /// Ranks whose product is added in place: for larger ones a product in tiles reads less.
@@ -68,9 +69,7 @@ fn added(y: CubeTensor, low: CubeTensor, factor: CubeTensor) -> CubeTensor {
         return CubeBackend::float_add(y, CubeBackend::product(low, factor));
     }
     let low = into_contiguous(low);
-    let (client, count) = (y.client.clone(), rows.div_ceil(ROWS) * columns);
-    let units = CubeDim::new(&client, count);
-    let cubes = cubecl::calculate_cube_count_elemwise(&client, count, units);
+    let (client, (cubes, units)) = (y.client.clone(), elements(&y, rows.div_ceil(ROWS) * columns));
     let (low, factor) = (low.into_tensor_arg(), factor.into_tensor_arg());
     add_kernel::launch(&client, cubes, units, low, factor, y.clone().into_tensor_arg());
     y

@@ -9,17 +9,13 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use crate::kernel::{CUBES, UNITS, fresh};
+
 /// Columns of a factor that the kernel takes, at most.
 const COLUMNS: usize = 64;
 
-/// Units of a cube.
-const UNITS: usize = 256;
-
 /// Rows of the output that a cube has, so that a number of the factor is read once for all of them.
 const ROWS: usize = 8;
-
-/// Cubes in a direction, at most, as WebGPU has it.
-const CUBES: usize = 65535;
 
 /// Whether `x factor` is one for this kernel: `[rows, n]` and `[n, columns]` in f32.
 pub(super) fn takes(x: &CubeTensor, factor: &CubeTensor) -> bool {
@@ -35,7 +31,7 @@ pub(super) fn takes(x: &CubeTensor, factor: &CubeTensor) -> bool {
 pub(super) fn product(x: CubeTensor, factor: CubeTensor, scale: f64) -> CubeTensor {
     let (rows, columns) = (x.meta.shape()[0], factor.meta.shape()[1]);
     let x = into_contiguous(x);
-    let y = super::contiguous(&x, Shape::new([rows, columns]), DType::F32);
+    let y = fresh(&x, Shape::new([rows, columns]), DType::F32);
     let cubes = CubeCount::Static(rows.div_ceil(ROWS) as u32, 1, 1);
     let (client, units) = (x.client.clone(), CubeDim::new_1d(UNITS as u32));
     let [x, factor, to] = [x, factor, y.clone()].map(CubeTensor::into_tensor_arg);

@@ -10,6 +10,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 use cubek::matmul::multi_level::routines::TileSizeSelection;
 
+use crate::kernel::{elements, fresh};
+
 /// Tiles for each multiprocessor that keep it busy: one waits for memory while another computes.
 const TILES: usize = 2;
 
@@ -89,10 +91,8 @@ pub(super) fn split(mut tensor: CubeTensor, dim: usize, parts: usize) -> CubeTen
 /// `scale` times the sum of `[parts, ..]`, `[..]`, by one kernel that nothing chooses.
 pub(super) fn sum(parts: CubeTensor, scale: f64) -> CubeTensor {
     let shape = Shape::from(parts.meta.shape()[1..].to_vec());
-    let sum = super::contiguous(&parts, shape, parts.dtype);
-    let (client, count) = (parts.client.clone(), sum.meta.num_elements());
-    let units = CubeDim::new(&client, count);
-    let cubes = cubecl::calculate_cube_count_elemwise(&client, count, units);
+    let sum = fresh(&parts, shape, parts.dtype);
+    let (client, (cubes, units)) = (parts.client.clone(), elements(&sum, sum.meta.num_elements()));
     let (from, to) = (parts.into_tensor_arg(), sum.clone().into_tensor_arg());
     sum_kernel::launch(&client, cubes, units, from, to, scale as f32);
     sum

@@ -11,4 +11,4 @@ impl super::FrozenBackend for burn_ndarray::NdArray {}
 impl super::FrozenBackend for burn_cubecl::CubeBackend {}
 
 #[cfg(feature = "remote")]
-impl super::FrozenBackend for crate::device::RemoteRouter {}
+impl super::FrozenBackend for burn::backend::Remote {}

@@ -9,3 +9,6 @@ impl super::GroupBackend for burn_ndarray::NdArray {}
 
 #[cfg(feature = "cube")]
 impl super::GroupBackend for burn_cubecl::CubeBackend {}
+
+#[cfg(feature = "remote")]
+impl super::GroupBackend for burn::backend::Remote {}

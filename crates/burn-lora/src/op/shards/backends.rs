@@ -11,4 +11,4 @@ impl super::ShardBackend for burn_ndarray::NdArray {}
 impl super::ShardBackend for burn_cubecl::CubeBackend {}
 
 #[cfg(feature = "remote")]
-impl super::ShardBackend for crate::device::RemoteRouter {}
+impl super::ShardBackend for burn::backend::Remote {}
