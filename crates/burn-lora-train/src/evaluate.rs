@@ -167,7 +167,7 @@ fn measure<M: TrainableModel>(
     if asked.is_asked() {
         observer.stage("generating");
         let max_tokens = run.config.data.generate_max_tokens;
-        samples = trainee.model.samples(&run.tokenizer, &run.prompts, max_tokens, observer)?;
+        samples = trainee.model().samples(&run.tokenizer, &run.prompts, max_tokens, observer)?;
         observer.done();
     }
     let classifies = M::TASK == burn_lora_patch::TaskType::SeqCls;

@@ -146,7 +146,7 @@ impl<M: TrainableModel> Fit<'_, M> {
         let taken = history.records().last().map_or(start, |record| record.place().0);
         let interrupted = result.interrupted.filter(|_| taken < steps);
         let interrupted = interrupted.map(|i| i.reason.unwrap_or_else(|| "interrupted".to_owned()));
-        Ok(Fitted { model: result.model.model, history, interrupted })
+        Ok(Fitted { model: result.model.into_model(), history, interrupted })
     }
 }
 

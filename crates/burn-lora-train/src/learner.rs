@@ -9,7 +9,10 @@
 
 mod causal;
 mod classify;
+mod held;
 mod tap;
+
+use std::ops::Deref;
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
@@ -33,6 +36,7 @@ use burn_lora_config::RunConfig;
 use burn_lora_data::Prompt;
 
 pub use burn_lora_models::{CausalLm, SequenceClassifier};
+use held::Held;
 pub use tap::OptimizerTap;
 
 /// A batch that knows its targets: tokens that carry loss, or rows to classify.
@@ -132,8 +136,7 @@ pub struct Micro<B> {
 /// A model in training.
 #[derive(Module, Debug)]
 pub struct Trainee<M: Module> {
-    /// The model, adapted or whole.
-    pub model: M,
+    model: Held<M>,
     #[module(skip)]
     tap: OptimizerTap,
     #[module(skip)]
@@ -145,7 +148,22 @@ pub struct Trainee<M: Module> {
 impl<M: Module> Trainee<M> {
     /// Wraps the model; the tap shares the optimiser's state with whoever holds its clone.
     pub fn new(model: M, tap: OptimizerTap) -> Self {
-        Self { model, tap, label_smoothing: 0.0, recompute: Recompute::None }
+        Self { model: Held::new(model), tap, label_smoothing: 0.0, recompute: Recompute::None }
+    }
+
+    /// The model, adapted or whole, for as long as nobody else asks for it.
+    pub fn model(&self) -> impl Deref<Target = M> + '_ {
+        self.model.get()
+    }
+
+    /// The model itself.
+    pub fn into_model(self) -> M {
+        self.model.into_inner()
+    }
+
+    /// Has the next clone, of this or of any of its clones, take the model with it (see `learner/held.rs`).
+    pub(crate) fn gives_model_away(&self) {
+        self.model.gives_away();
     }
 
     /// Spreads that share of each target's probability over all classes while training.
@@ -169,13 +187,14 @@ impl<M: Module> Trainee<M> {
     where
         M: TrainableModel,
     {
-        let (loss, correct) = self.model.measure(&micro.batch, &self.device())?;
+        let device = self.device();
+        let (loss, correct) = self.model().measure(&micro.batch, &device)?;
         Ok(tally(loss, correct, &micro.batch))
     }
 
     fn device(&self) -> Device {
         // A model lives on one device here; its parameters all say which.
-        self.model.devices().swap_remove(0)
+        self.model().devices().swap_remove(0)
     }
 }
 
@@ -187,11 +206,12 @@ impl<M: TrainableModel> TrainStep for Trainee<M> {
         let (batch, device) = (&micro.batch, self.device());
         let share = 1.0 / micro.step_targets.max(1) as f64;
         let pass = TrainingPass { seed: micro.seed, recompute: self.recompute };
-        let (grads, loss) = pass.gradients(self, &device, || {
+        let model = self.model();
+        let (grads, loss) = pass.gradients(&*model, &device, || {
             let loss = match self.label_smoothing {
-                0.0 => self.model.loss(batch, &device),
+                0.0 => model.loss(batch, &device),
                 share => smoothed_cross_entropy(
-                    self.model.target_logits(batch, &device),
+                    model.target_logits(batch, &device),
                     batch.target_ids(),
                     share,
                 ),

@@ -183,7 +183,7 @@ impl<M: TrainableModel> StepStrategy<M> {
             }
             if saves {
                 let metrics = self.history.borrow().covered();
-                self.hooks.save(&learner.model().model, done, &metrics)?;
+                self.hooks.save(&learner.model().into_model(), done, &metrics)?;
             }
             let enough = evaluates
                 && components
@@ -262,6 +262,7 @@ impl<M: TrainableModel> StepStrategy<M> {
         let square = clip_at_step(&learner.model(), &mut grads, self.plan.clip, &self.factor)
             .map_err(TrainError::burn("reading the gradient norm"))?;
         learner.lr_step();
+        learner.model().gives_model_away();
         learner.optimizer_step(grads);
         Ok((tally, Unread { losses, square }, gradients))
     }
@@ -335,11 +336,11 @@ impl<M: TrainableModel> StepStrategy<M> {
         if let Some(round) = round {
             interrupter.fail_on_error(events.process_valid(LearnerEvent::EndSplit(round)));
         }
-        let scores = self.hooks.score(&model.model, step)?;
+        let scores = self.hooks.score(&model.model(), step)?;
         let record = record(step, &tally, &scores);
         // The evaluation before training is none that training could be stopped at.
         if step > 0 && self.early_stopping.note(self.figure.cost(&record)) {
-            self.hooks.best(&learner.model().model)?;
+            self.hooks.best(&learner.model().into_model())?;
         }
         self.history.borrow_mut().push(Record::Eval(record))
     }
@@ -387,9 +388,15 @@ impl Unread {
 
 mod shared;
 
+#[cfg(all(test, any(feature = "flex", feature = "wgpu")))]
+#[path = "strategy/small.rs"]
+mod small;
 #[cfg(all(test, feature = "wgpu"))]
 #[path = "strategy/waits.rs"]
 mod waits;
+#[cfg(all(test, feature = "flex"))]
+#[path = "strategy/written.rs"]
+mod written;
 
 #[cfg(test)]
 mod tests {

@@ -61,6 +61,8 @@ pub(super) struct Needs {
     /// Weights that a forward pass composes and a backward pass reads again, with what is made of the largest of them.
     pub(super) composed: u64,
     generating: u64,
+    /// Whether there are checkpoints.
+    saves: bool,
     /// How many ranks take the run.
     ranks: usize,
 }
@@ -82,7 +84,7 @@ impl Needs {
             _ => outline.model.config().cost().generating(rows, longest, new),
         };
         let alone = Self::of_steps(outline, run.config.model.held(), process);
-        Self { generating, ranks, ..alone }
+        Self { generating, saves: true, ranks, ..alone }
     }
 
     /// Of steps that nothing else is done beside, by one process.
@@ -116,6 +118,7 @@ impl Needs {
             table: bytes(table),
             composed: 0,
             generating: 0,
+            saves: false,
             ranks: 1,
         }
     }
@@ -149,10 +152,10 @@ impl Needs {
         // counted from the start.
         let early = if outline.report.is_some() { self.trained } else { self.table };
         let backward = early + self.composed + step.step();
-        // The learner keeps the old parameters until all new ones are there; a checkpoint then holds a
-        // copy of the moments beside them.
-        let updating = 2 * self.trained + self.table.max(3 * self.largest_trained);
-        let saving = 3 * self.trained;
+        // Parameters and moments are written where they lie; a copy is made of a gradient that does not lie in a row.
+        let updating = self.trained + self.table.max(self.largest_trained);
+        // A checkpoint is written of a copy of the moments.
+        let saving = if self.saves { 2 * self.trained } else { 0 };
         let evaluating = evaluation.map_or(0, |batch| outline.footprint(batch).evaluation);
         let moving = kept_gradients
             + [backward, updating, saving, evaluating, self.generating, exchanging]
@@ -252,6 +255,7 @@ mod tests {
             table: 0,
             composed: 0,
             generating: 0,
+            saves: true,
             ranks,
         };
         let batch = BatchShape { rows: 1, width, segments: None, targets: width };

@@ -4,23 +4,13 @@
 //! That the host is ahead of its device by less than a step is no wait for an answer, and is not counted: a queue takes some dozens of
 //! launches and holds up who fills it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::data::dataloader::DataLoader;
-use burn_lora_models::{CausalConfig, CausalLm, Model, ModelConfig};
-use burn_lora_patch::{LoraConfig, patch};
+use burn::tensor::Tensor;
 use log::{LevelFilter, Log, Metadata, Record};
 
-use super::*;
-use crate::early_stopping::Seen;
-use crate::fit::Listener;
-use crate::loader::StepLoader;
-use crate::metrics::figure;
-use crate::optimizer::{StepFactor, adamw, scheduler};
-use crate::schedule::LearningRate;
-use burn_lora_config::RunConfig;
-use burn_lora_data::{MakeStep, TokenBatch, TokenExample};
+use super::small::small;
 
 /// Counts what wgpu says of buffers mapped and of work waited for.
 struct Waits(AtomicUsize);
@@ -54,45 +44,11 @@ impl Log for Waits {
     fn flush(&self) {}
 }
 
-fn batch(ids: &[u32]) -> TokenBatch {
-    let next = ids[1..].iter().map(|&id| Some(id)).chain([None]);
-    let example = TokenExample { ids: ids.to_vec(), targets: next.collect() };
-    TokenBatch::new([&example], 0)
-}
-
 /// With dropout, clipping and two micro-batches.
 #[test]
 fn a_step_waits_for_its_device_once() {
     let device = burn_lora::device::parse("wgpu").unwrap().autodiff();
-    let model = r#"{"model_type": "llama", "vocab_size": 16, "hidden_size": 8,
-        "intermediate_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "num_key_value_heads": 1, "max_position_embeddings": 32, "tie_word_embeddings": true}"#;
-    let model = CausalConfig::from_json(model, "config.json".as_ref()).unwrap();
-    let mut model = CausalLm::random(&model, 1, &device).unwrap();
-    patch(&mut model, &LoraConfig::new(2).with_dropout(0.1)).unwrap();
-
-    let text = "[model]\npath = 'm'\n[data]\ntrain = 't'\n[train]\nsteps = 2\nclip = 0.1\n\
-                [output]\ndir = 'o'\n";
-    let train = RunConfig::parse(text, "run.toml", &[]).unwrap().train;
-    let (tap, factor) = (OptimizerTap::default(), StepFactor::default());
-    let strategy = StepStrategy {
-        plan: StepPlan { start: 0, steps: 2, clip: 0.1, eval_every: None, save_every: None },
-        tap: tap.clone(),
-        factor: factor.clone(),
-        early_stopping: EarlyStopping::new(0, Seen::default()),
-        figure: figure(train.metric),
-        history: RefCell::new(History::default()),
-        hooks: Box::new(Listener(|_: &StepRecord, _: f64| ())),
-        ranks: crate::exchange::Ranks::alone(),
-        connection: None,
-        error: RefCell::new(None),
-    };
-    let rate = LearningRate::new(train.schedule, 1e-3, 0.0, 2);
-    let rates = scheduler(&model, &rate, 1.0, 0);
-    let optimizer = adamw(&model, &train, &factor).unwrap();
-    let mut learner = Learner::new(Trainee::new(model, tap), optimizer, rates);
-    let make: MakeStep<TokenBatch> = Arc::new(|_| vec![batch(&[1, 2, 3, 4]), batch(&[5, 6, 7])]);
-    let loader = StepLoader::new(make, 0..2, 0);
+    let (strategy, mut learner, loader) = small(&device, Some(0.1));
     let mut batches = loader.iter();
     // The first step makes what the others find there, such as the optimiser's moments.
     strategy.step(&mut learner, &mut *batches, 0).unwrap();
