@@ -1,7 +1,7 @@
 //! The products of an adapted linear's step, as the kernels get them: the wide one of the frozen weight and the six of a factor.
 //!
 //! 512 tokens; items are floating point operations, so that a rate is FLOP/s. `d` is the side of the linear that a product has,
-//! of SmolLM2-135M's linears.
+//! of SmolLM2-135M's linears. And the products of an attention's tile, of 64 queries and so many keys in heads of 64, on one thread.
 
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
 use divan::counter::ItemsCount;
@@ -96,4 +96,27 @@ fn gradient_of_b<const R: usize>(bencher: Bencher<'_, '_>, (d, threads): (usize,
 #[divan::bench(args = cases(), consts = RANKS)]
 fn gradient_of_a<const R: usize>(bencher: Bencher<'_, '_>, (d, threads): (usize, Threads)) {
     measure(bencher, [d, TOKENS, R], (true, false), Accumulate::Set, threads);
+}
+
+/// Queries of a tile, and the width of a head.
+const TILE: usize = 64;
+/// Keys that a tile reaches.
+const KEYS: [usize; 3] = [64, 512, 2048];
+
+/// Scores, `q kᵀ`, and in the backward `dy vᵀ`.
+#[divan::bench(args = KEYS)]
+fn scores(bencher: Bencher<'_, '_>, keys: usize) {
+    measure(bencher, [TILE, TILE, keys], (false, true), Accumulate::Set, Threads::One);
+}
+
+/// Outputs, `weights v`, and in the backward `dscores k`.
+#[divan::bench(args = KEYS)]
+fn outputs(bencher: Bencher<'_, '_>, keys: usize) {
+    measure(bencher, [TILE, keys, TILE], (false, false), Accumulate::Set, Threads::One);
+}
+
+/// Gradients of keys and values, `dk += dscoresᵀ q`.
+#[divan::bench(args = KEYS)]
+fn gradients_of_keys(bencher: Bencher<'_, '_>, keys: usize) {
+    measure(bencher, [keys, TILE, TILE], (true, false), Accumulate::Add, Threads::One);
 }

@@ -1,14 +1,14 @@
 //! Causal attention, a tile of queries at a time.
 //!
-//! One task is one head of keys in one row of the batch, with the query heads that share it. A tile
+//! One task is one head of queries in one row of the batch: one long row with few heads of keys keeps all cores busy, too. A tile
 //! of scores reaches as far as its last query sees, so that the half which the mask would throw
 //! away is hardly computed, and no tensor of scores exists. The backward computes them again, and with a soft cap its
-//! slope beside them.
+//! slope beside them; what heads give the keys and values that they share is added up afterwards, in their order.
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};
-use burn_lora_kernels::vector::{dot, exp_sum, max, scale, tanh};
+use burn_lora_kernels::vector::{add, dot, exp_sum, max, scale, tanh};
 use burn_lora_kernels::vectorised;
 use burn_lora_kernels::{Floats, blank};
 use rayon::prelude::*;
@@ -173,12 +173,42 @@ impl<'a> Frame<'a> {
         turn(x, of_token(cos), of_token(sin), by, direction);
     }
 
-    /// Every batch row with every head of keys.
-    fn tasks(&self) -> impl IndexedParallelIterator<Item = (usize, usize)> + use<> {
-        let n_kv_heads = self.n_kv_heads;
-        (0..self.batch * n_kv_heads)
-            .into_par_iter()
-            .map(move |task| (task / n_kv_heads, task % n_kv_heads))
+    /// Every batch row with every one of so many heads.
+    fn tasks(&self, heads: usize) -> impl IndexedParallelIterator<Item = (usize, usize)> + use<> {
+        (0..self.batch * heads).into_par_iter().map(move |task| (task / heads, task % heads))
+    }
+
+    /// Every head of keys of every batch row as the scores take it, `[tokens, head_dim]`.
+    fn keys(&self, k: &[f32]) -> Vec<Vec<f32>> {
+        let tasks = self.tasks(self.n_kv_heads);
+        tasks
+            .map(|(row, head)| vectorised!(self.turned(k, row, head, self.n_kv_heads, 1.0)))
+            .collect()
+    }
+
+    /// The head of keys or values that a head of queries looks at.
+    fn kv_head(&self, head: usize) -> usize {
+        head / self.group()
+    }
+
+    /// Where the keys lie, among those of all rows, that a row's head of queries looks at.
+    fn at(&self, row: usize, head: usize) -> usize {
+        row * self.n_kv_heads + self.kv_head(head)
+    }
+
+    /// Of all heads of queries' `[tokens, head_dim]` the sums over those that share a head of keys.
+    fn shared(&self, of_heads: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+        let group = self.group();
+        let mut of_heads = of_heads.into_iter();
+        let mut each = Vec::with_capacity(self.batch * self.n_kv_heads);
+        while let Some(first) = of_heads.next() {
+            each.push((first, of_heads.by_ref().take(group - 1).collect::<Vec<_>>()));
+        }
+        let sum = |(mut sum, others): (Vec<f32>, Vec<Vec<f32>>)| {
+            others.iter().for_each(|other| vectorised!(add(&mut sum, other)));
+            sum
+        };
+        each.into_par_iter().map(sum).collect()
     }
 
     #[inline(always)]
@@ -216,15 +246,13 @@ impl<'a> Frame<'a> {
     /// Heads that tasks computed, `[tokens, head_dim]` each, as `[batch, tokens, of, head_dim]`.
     fn gathered(&self, heads: &[Vec<f32>], of: usize) -> FloatTensor<Flex> {
         let (tokens, head_dim) = (self.tokens, self.head_dim);
-        let per_task = of / self.n_kv_heads;
         let width = (of * head_dim).max(1);
         let out = blank::made(self.batch * tokens * of * head_dim, width, |first, room| {
             room.rows(width, |index, of_token| {
                 let (row, t) = ((first + index) / tokens, (first + index) % tokens);
                 of_token.rows(head_dim, |head, to| {
-                    let task = &heads[row * self.n_kv_heads + head / per_task];
-                    let from = (head % per_task * tokens + t) * head_dim;
-                    to.write(task[from..from + head_dim].iter().copied())
+                    let of_head = &heads[row * of + head][t * head_dim..][..head_dim];
+                    to.write(of_head.iter().copied())
                 })
             })
         });
@@ -239,42 +267,33 @@ pub(super) fn forward(
 ) -> FloatTensor<Flex> {
     let frame = Frame::of(inputs, positions, scores);
     let [q, k, v] = inputs.each_ref().map(Floats::values);
+    let keys = frame.keys(k);
     let heads: Vec<Vec<f32>> = frame
-        .tasks()
-        .map(|(row, kv_head)| vectorised!(attend(&frame, q, k, v, row, kv_head)))
+        .tasks(frame.heads)
+        .map(|(row, head)| {
+            vectorised!(attend(&frame, [q, &keys[frame.at(row, head)], v], row, head))
+        })
         .collect();
     frame.gathered(&heads, frame.heads)
 }
 
-/// The outputs of the query heads that share a head of keys, `[group, tokens, head_dim]`.
+/// The outputs of a head of queries, `[tokens, head_dim]`; of the keys, its own.
 #[inline(always)]
-fn attend(
-    frame: &Frame<'_>,
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    row: usize,
-    kv_head: usize,
-) -> Vec<f32> {
+fn attend(frame: &Frame<'_>, [q, keys, v]: [&[f32]; 3], row: usize, head: usize) -> Vec<f32> {
     let Frame { tokens, head_dim, .. } = *frame;
-    let group = frame.group();
-    let keys = frame.turned(k, row, kv_head, frame.n_kv_heads, 1.0);
-    let mut out = vec![0.0; group * tokens * head_dim];
+    let queries = frame.turned(q, row, head, frame.heads, frame.scale());
+    let mut out = vec![0.0; tokens * head_dim];
     let mut weights = vec![0.0; TILE.min(tokens) * tokens];
-    for (index, out) in out.chunks_exact_mut(tokens * head_dim).enumerate() {
-        let head = kv_head * group + index;
-        let queries = frame.turned(q, row, head, frame.heads, frame.scale());
-        for (from, to) in frame.tiles() {
-            let weights = &mut weights[..(to - from) * to];
-            frame.probabilities(head, [&queries, &keys], (from, to), weights, &mut []);
-            product(
-                MatMut::dense(&mut out[from * head_dim..to * head_dim], [to - from, head_dim]),
-                Accumulate::Set,
-                MatRef::dense(weights, [to - from, to]),
-                frame.view(v, (row, kv_head, frame.n_kv_heads), (0, to)),
-                Threads::One,
-            );
-        }
+    for (from, to) in frame.tiles() {
+        let weights = &mut weights[..(to - from) * to];
+        frame.probabilities(head, [&queries, keys], (from, to), weights, &mut []);
+        product(
+            MatMut::dense(&mut out[from * head_dim..to * head_dim], [to - from, head_dim]),
+            Accumulate::Set,
+            MatRef::dense(weights, [to - from, to]),
+            frame.view(v, (row, frame.kv_head(head), frame.n_kv_heads), (0, to)),
+            Threads::One,
+        );
     }
     out
 }
@@ -287,10 +306,12 @@ pub(super) fn backward(
 ) -> (FloatTensor<Flex>, FloatTensor<Flex>, FloatTensor<Flex>) {
     let frame = Frame::of(inputs, positions, scores);
     let [q, k, v] = inputs.each_ref().map(Floats::values);
+    let keys = frame.keys(k);
     let grads: Vec<[Vec<f32>; 3]> = frame
-        .tasks()
-        .map(|(row, kv_head)| {
-            vectorised!(attend_grad(&frame, [q, k, v, dy.values()], row, kv_head))
+        .tasks(frame.heads)
+        .map(|(row, head)| {
+            let inputs = [q, &keys[frame.at(row, head)], v, dy.values()];
+            vectorised!(attend_grad(&frame, inputs, row, head))
         })
         .collect();
     let (mut dq, mut dk, mut dv) = (Vec::new(), Vec::new(), Vec::new());
@@ -299,6 +320,7 @@ pub(super) fn backward(
         dk.push(k);
         dv.push(v);
     }
+    let [dk, dv] = [dk, dv].map(|of_heads| frame.shared(of_heads));
     (
         frame.gathered(&dq, frame.heads),
         frame.gathered(&dk, frame.n_kv_heads),
@@ -306,79 +328,72 @@ pub(super) fn backward(
     )
 }
 
-/// The gradients of the query heads that share a head of keys, `[group, tokens, head_dim]`, of the
-/// keys and of the values, `[tokens, head_dim]`.
+/// The gradients of a head of queries, and what it gives its head of keys and its head of values, `[tokens, head_dim]` each.
 #[inline(always)]
 fn attend_grad(
     frame: &Frame<'_>,
-    [q, k, v, dy]: [&[f32]; 4],
+    [q, keys, v, dy]: [&[f32]; 4],
     row: usize,
-    kv_head: usize,
+    head: usize,
 ) -> [Vec<f32>; 3] {
     let Frame { tokens, head_dim, .. } = *frame;
-    let group = frame.group();
-    let keys = frame.turned(k, row, kv_head, frame.n_kv_heads, 1.0);
-    let (mut dk, mut dv) = (vec![0.0; tokens * head_dim], vec![0.0; tokens * head_dim]);
-    let mut dq = vec![0.0; group * tokens * head_dim];
+    let [mut dq, mut dk, mut dv] = [0; 3].map(|_| vec![0.0; tokens * head_dim]);
     let tile = TILE.min(tokens) * tokens;
     let (mut weights, mut dscores) = (vec![0.0; tile], vec![0.0; tile]);
     let mut slopes = vec![0.0; if frame.scores.cap.is_some() { tile } else { 0 }];
-    for (index, dq) in dq.chunks_exact_mut(tokens * head_dim).enumerate() {
-        let head = kv_head * group + index;
-        let queries = frame.turned(q, row, head, frame.heads, frame.scale());
-        for (from, to) in frame.tiles() {
-            let rows = to - from;
-            let weights = &mut weights[..rows * to];
-            let dscores = &mut dscores[..rows * to];
-            let dy = frame.view(dy, (row, head, frame.heads), (from, to));
-            let values = frame.view(v, (row, kv_head, frame.n_kv_heads), (0, to));
-            frame.probabilities(head, [&queries, &keys], (from, to), weights, &mut slopes);
-            product(
-                MatMut::dense(dscores, [rows, to]),
-                Accumulate::Set,
-                dy,
-                values.transposed(),
-                Threads::One,
-            );
-            for (weights, dscores) in weights.chunks_exact(to).zip(dscores.chunks_exact_mut(to)) {
-                let along = dot(weights, dscores);
-                for (dscore, weight) in dscores.iter_mut().zip(weights) {
-                    *dscore = weight * (*dscore - along);
-                }
+    let queries = frame.turned(q, row, head, frame.heads, frame.scale());
+    for (from, to) in frame.tiles() {
+        let rows = to - from;
+        let weights = &mut weights[..rows * to];
+        let dscores = &mut dscores[..rows * to];
+        let dy = frame.view(dy, (row, head, frame.heads), (from, to));
+        let values = frame.view(v, (row, frame.kv_head(head), frame.n_kv_heads), (0, to));
+        frame.probabilities(head, [&queries, keys], (from, to), weights, &mut slopes);
+        product(
+            MatMut::dense(dscores, [rows, to]),
+            Accumulate::Set,
+            dy,
+            values.transposed(),
+            Threads::One,
+        );
+        for (weights, dscores) in weights.chunks_exact(to).zip(dscores.chunks_exact_mut(to)) {
+            let along = dot(weights, dscores);
+            for (dscore, weight) in dscores.iter_mut().zip(weights) {
+                *dscore = weight * (*dscore - along);
             }
-            // Where a key is not seen, the weight is zero and the slope some number.
-            for (dscore, slope) in dscores.iter_mut().zip(&slopes) {
-                *dscore *= slope;
-            }
-            let (weights, dscores) =
-                (MatRef::dense(weights, [rows, to]), MatRef::dense(dscores, [rows, to]));
-            product(
-                MatMut::dense(&mut dv[..to * head_dim], [to, head_dim]),
-                Accumulate::Add,
-                weights.transposed(),
-                dy,
-                Threads::One,
-            );
-            product(
-                MatMut::dense(&mut dk[..to * head_dim], [to, head_dim]),
-                Accumulate::Add,
-                dscores.transposed(),
-                MatRef::dense(&queries[from * head_dim..], [rows, head_dim]),
-                Threads::One,
-            );
-            product(
-                MatMut::dense(&mut dq[from * head_dim..to * head_dim], [rows, head_dim]),
-                Accumulate::Set,
-                dscores,
-                MatRef::dense(&keys, [to, head_dim]),
-                Threads::One,
-            );
         }
-        for (t, dq) in dq.chunks_exact_mut(head_dim).enumerate() {
-            frame.turn(dq, t, frame.scale(), -1.0);
+        // Where a key is not seen, the weight is zero and the slope some number.
+        for (dscore, slope) in dscores.iter_mut().zip(&slopes) {
+            *dscore *= slope;
         }
+        let (weights, dscores) =
+            (MatRef::dense(weights, [rows, to]), MatRef::dense(dscores, [rows, to]));
+        product(
+            MatMut::dense(&mut dv[..to * head_dim], [to, head_dim]),
+            Accumulate::Add,
+            weights.transposed(),
+            dy,
+            Threads::One,
+        );
+        product(
+            MatMut::dense(&mut dk[..to * head_dim], [to, head_dim]),
+            Accumulate::Add,
+            dscores.transposed(),
+            MatRef::dense(&queries[from * head_dim..], [rows, head_dim]),
+            Threads::One,
+        );
+        product(
+            MatMut::dense(&mut dq[from * head_dim..to * head_dim], [rows, head_dim]),
+            Accumulate::Set,
+            dscores,
+            MatRef::dense(keys, [to, head_dim]),
+            Threads::One,
+        );
     }
-    for (t, dk) in dk.chunks_exact_mut(head_dim).enumerate() {
+    for (t, (dq, dk)) in
+        dq.chunks_exact_mut(head_dim).zip(dk.chunks_exact_mut(head_dim)).enumerate()
+    {
+        frame.turn(dq, t, frame.scale(), -1.0);
         frame.turn(dk, t, 1.0, -1.0);
     }
     [dq, dk, dv]
