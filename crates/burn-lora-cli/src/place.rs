@@ -56,6 +56,14 @@ pub fn is_stream(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
+/// Whether a path stands for standard output: a file that it leads to is the shell's, and is not written anew.
+pub fn is_standard_output(path: &Path) -> bool {
+    is_stream(path)
+        || ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
+            .iter()
+            .any(|name| path == Path::new(name))
+}
+
 /// The text of an [`input`], and what it is called in messages.
 pub fn text(path: &Path) -> Result<(PathBuf, String), IoError> {
     match is_stream(path) {

@@ -3,7 +3,7 @@
 //! A range is given once, as a Rust range; the words of it and the check come from there. Larger kinds
 //! are made from smaller ones: `number(0.0..1.0).or_off(0.0)` is an `Option<f64>` that 0 leaves out.
 
-use std::ops::{Bound, Range, RangeBounds, RangeFrom};
+use std::ops::{Bound, Range, RangeBounds, RangeFrom, RangeInclusive};
 use std::path::PathBuf;
 
 use toml::de::DeValue;
@@ -154,6 +154,21 @@ where
         Ok(Some(Value::Integer(number)))
     };
     Allowed { words, read: Box::new(read), write: Box::new(write) }
+}
+
+/// Whole numbers of the range.
+pub(crate) fn whole_within<T>(range: RangeInclusive<i64>) -> Allowed<T>
+where
+    T: TryFrom<i64> + TryInto<i64> + Copy + 'static,
+{
+    let Allowed { read, write, .. } = whole(*range.start()..);
+    let words = format!("whole number from {} to {}", range.start(), range.end());
+    let last = *range.end();
+    let read = move |value: &Spanned<DeValue<'_>>| match integer(value.get_ref()) {
+        Some(number) if number > last => Err(Mismatch::of(value)),
+        _ => read(value),
+    };
+    Allowed { words, read: Box::new(read), write }
 }
 
 /// Numbers of the range; never infinite, never NaN.

@@ -201,6 +201,12 @@ const ROLES: [(&str, &str); 14] = [
     ("system", "system"),
 ];
 
+/// Whether a role is that of answers under another name than here.
+pub(crate) fn answers_elsewhere(role: &str) -> bool {
+    let lower = role.to_lowercase();
+    role != "assistant" && ROLES.contains(&(lower.as_str(), "assistant"))
+}
+
 /// The command that calls roles as they are called here, where one of them is known to answer. `key` is that of the turns, `field` that
 /// of a turn's role.
 pub(crate) fn roles(key: &str, field: &str, roles: &[String]) -> Option<String> {

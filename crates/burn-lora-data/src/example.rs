@@ -79,7 +79,11 @@ pub fn token_examples(
             Row::Text(text) => whole(text, tokenizer, eos).map(|tokens| vec![tokens]),
             Row::Classification { .. } => return Err(other_format(file)),
         };
-        let tokens = tokens.map_err(|source| encode_error(file, place, source))?;
+        let tokens = tokens.map_err(|source| match how.answers {
+            Answers::All => rewritten(file, place, source),
+            // That is what the advice would be.
+            Answers::Last | Answers::Each => encode_error(file, place, source),
+        })?;
         // Rows are counted as what they become.
         report.rows += tokens.len().saturating_sub(1);
         report.empty += usize::from(teaches_nothing(row));
@@ -248,6 +252,9 @@ fn conversations(
     let mut examples = Vec::with_capacity(all.len());
     for (messages, segments) in all {
         report.shortened += usize::from(leaves_out(messages, &segments));
+        for role in unwritten(messages, &segments) {
+            *report.unwritten.entry(role.to_owned()).or_default() += 1;
+        }
         let mut tokens = Tokens::default();
         for Segment { ids, learned, .. } in &segments {
             tokens.push(ids, *learned);
@@ -269,6 +276,20 @@ fn leaves_out(messages: &[Message], segments: &[Segment]) -> bool {
         (Some(segment), Some(content)) => !segment.text.contains(content.trim()),
         _ => false,
     })
+}
+
+/// The roles of turns, other than answers, whose text is nowhere in what the template wrote.
+fn unwritten<'a>(messages: &'a [Message], segments: &[Segment]) -> Vec<&'a str> {
+    let text: String = segments.iter().map(|segment| segment.text.as_str()).collect();
+    let last = messages.iter().rposition(Message::is_answer).map_or(0, |at| at + 1);
+    let turns = messages[..last].iter().filter(|message| !message.is_answer());
+    let is_lost = |message: &&Message| {
+        let said = message.content().unwrap_or_default().trim();
+        // A template may write a text as JSON.
+        let quoted = serde_json::Value::from(said).to_string();
+        !text.contains(said) && !text.contains(quoted.trim_matches('"'))
+    };
+    turns.filter(is_lost).map(Message::role).collect()
 }
 
 /// The chat of a conversation, which may have tools.
@@ -299,14 +320,20 @@ pub(crate) fn endings<'a>(
     Ok((chat, eos))
 }
 
-pub(crate) fn encode_error(file: &RowFile, place: &Place, source: ModelError) -> DataError {
-    let (path, place) = (file.path.clone(), place.clone());
+/// What is wrong with a row of which all answers are learned in one example.
+fn rewritten(file: &RowFile, place: &Place, source: ModelError) -> DataError {
     match source {
-        ModelError::Template(source @ TemplateError::Unstable { .. }) => {
-            DataError::Rewritten { path, place, source: Box::new(source) }
-        }
-        source => DataError::Encode { path, place, source: source.into() },
+        ModelError::Template(source @ TemplateError::Unstable { .. }) => DataError::Rewritten {
+            path: file.path.clone(),
+            place: place.clone(),
+            source: Box::new(source),
+        },
+        source => encode_error(file, place, source),
     }
+}
+
+pub(crate) fn encode_error(file: &RowFile, place: &Place, source: ModelError) -> DataError {
+    DataError::Encode { path: file.path.clone(), place: place.clone(), source: source.into() }
 }
 
 fn not_empty<E>(examples: Vec<E>, report: DataReport) -> Result<(Vec<E>, DataReport), DataError> {
@@ -318,4 +345,32 @@ fn not_empty<E>(examples: Vec<E>, report: DataReport) -> Result<(Vec<E>, DataRep
         });
     }
     Ok((examples, report))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_that_a_template_writes_nowhere_are_found_and_those_behind_the_last_answer_are_not() {
+        let turn = |role: &str, content: &str| Message::new(role, content);
+        let messages = [
+            turn("system", "be \"kind\""),
+            turn("system", "be brief"),
+            turn("user", "a\nb"),
+            turn("tool", " 42 "),
+            turn("assistant", "c"),
+            turn("user", "d"),
+        ];
+        let written = |text: &str| {
+            let text = text.to_owned();
+            vec![Segment { ids: vec![0], text, learned: false }]
+        };
+        let all = written("be \"kind\"|be brief|a\nb|42|c");
+        assert!(unwritten(&messages, &all).is_empty());
+        // As JSON a text is there, too.
+        let quoted = written("be \\\"kind\\\"|be brief|a\\nb|42|c");
+        assert!(unwritten(&messages, &quoted).is_empty());
+        assert_eq!(unwritten(&messages, &written("be brief|a\nb|c")), ["system", "tool"]);
+    }
 }

@@ -171,6 +171,13 @@ fn csv_rows_that_do_not_fit_the_header_are_reported_with_their_lines() {
         "text\na\n\"b\nc\n",
         "3: the quote that opens a cell here is never closed; a quote within a cell is doubled",
     );
+    let escaped = parse("a.csv", "text\n\"she said \\\"x\\\" to me\"\n").unwrap_err().to_string();
+    assert!(escaped.starts_with("a.csv:2: text stands behind a quote"), "{escaped}");
+    check_texts(
+        "a.csv",
+        "text\n\"she said \"\"x\"\" to me\"\n\"b\" \n",
+        &[(2, "she said \"x\" to me"), (3, "b ")],
+    );
     check_error(
         "a.csv",
         "\ntext,a,text\n",

@@ -120,6 +120,13 @@ impl Format {
         self.spec().holds == Holds::Conversation
     }
 
+    /// Whether a row of this format is read by that key: of two that may stand for one another, one is.
+    pub(crate) fn reads(self, name: &str, row: &Object) -> bool {
+        let is_there = |name: &str| row.get(name).is_some_and(|value| !value.is_null());
+        let stands_beside = |key: &Key| key.or == Some(name) && is_there(key.name);
+        self.has(name) && !self.spec().keys.iter().any(stands_beside)
+    }
+
     /// Whether rows of this format have such a key.
     pub(crate) fn has(self, name: &str) -> bool {
         let spec = self.spec();

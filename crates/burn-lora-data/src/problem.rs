@@ -107,6 +107,11 @@ pub enum RowProblem {
     /// A quoted cell of a CSV file goes on to the end of the file.
     #[error("the quote that opens a cell here is never closed; a quote within a cell is doubled")]
     OpenQuote,
+    /// Text behind the quote that closes a cell of a CSV file.
+    #[error(
+        "text stands behind a quote that closes a cell: a quote within a cell is doubled, and not written as \\\" (Python's csv module reads that with escapechar=\"\\\\\", doublequote=False, and writes it doubled)"
+    )]
+    BehindQuote,
     /// A row of a CSV file cannot be read.
     #[error("not CSV: {message}")]
     NotCsv {

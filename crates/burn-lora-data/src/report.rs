@@ -31,6 +31,8 @@ pub struct DataReport {
     pub empty: usize,
     /// Examples of which the template leaves out a part of an answer.
     pub shortened: usize,
+    /// Turns that the template writes nowhere, by their role.
+    pub unwritten: BTreeMap<String, usize>,
     /// Messages behind the last answer of their conversation, which are left out.
     pub behind: usize,
     /// Keys of rows and of their messages that had no effect, with how often each was there.
@@ -62,6 +64,7 @@ impl DataReport {
             without_target: 0,
             empty: 0,
             shortened: 0,
+            unwritten: BTreeMap::new(),
             behind: 0,
             unused: file.unused.clone(),
             cut: 0,
@@ -118,6 +121,12 @@ impl fmt::Display for DataReport {
         if self.shortened > 0 {
             let shortened = grouped(self.shortened);
             write!(f, "; {shortened} with an answer of which the chat template leaves out a part")?;
+        }
+        if !self.unwritten.is_empty() {
+            let role =
+                |(role, times): (&String, &usize)| format!("{} of `{role}`", grouped(*times));
+            let roles: Vec<String> = self.unwritten.iter().map(role).collect();
+            write!(f, "; turns that the chat template does not write: {}", roles.join(", "))?;
         }
         if self.behind > 0 {
             write!(f, "; {} messages behind the last answer left out", grouped(self.behind))?;

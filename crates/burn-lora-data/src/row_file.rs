@@ -112,7 +112,8 @@ impl RowFile {
             let read = object.and_then(|object| {
                 let row = row(&object, &mut format, reading)?;
                 let unknown = |key: &&String| {
-                    !object[*key].is_null() && !format.is_some_and(|format| format.has(key))
+                    !object[*key].is_null()
+                        && !format.is_some_and(|format| format.reads(key, &object))
                 };
                 for key in object.keys().filter(unknown) {
                     *unused.entry(key.clone()).or_default() += 1;

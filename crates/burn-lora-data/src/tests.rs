@@ -618,10 +618,27 @@ fn nothing_that_a_conversation_holds_is_left_out_unsaid() {
         ),
         (format!(r#"{{"messages": [{answer}, {{"role": "assistant", "content": "c", "weight": 0.5}}]}}"#), "weight"),
         (r#"{"messages": [{"role": "assistant", "content": "c", "train": false}]}"#.to_owned(), "takes all of them out"),
+        // Beside an answer that is learned, those of other names would not be.
+        (format!(r#"{{"messages": [{answer}, {{"role": "user", "content": "c"}}, {{"role": "Assistant", "content": "d"}}]}}"#), "Assistant"),
+        (format!(r#"{{"messages": [{{"role": "user", "content": "c"}}, {{"role": "gpt", "content": "d"}}, {answer}]}}"#), "gpt"),
+        (r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "value": "c"}]}"#.to_owned(), "`messages[1].value`"),
         (r#"{"instruction": "a", "output": "b", "history": ["c"]}"#.to_owned(), "`history[0]`"),
     ] {
         let said = one(&row).unwrap_err();
         assert!(said.contains(key), "{said}");
+    }
+    // A table with both columns.
+    let nulls = r#"{"messages": null, "conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}"#;
+    assert!(matches!(one(nulls), Ok(Row::Messages(messages)) if messages.len() == 2));
+    for (row, lost) in [
+        (format!(r#"{{"messages": [{answer}], "conversations": [{answer}]}}"#), "conversations"),
+        (
+            r#"{"prompt": "a", "completion": "b", "references": ["b", "c"]}"#.to_owned(),
+            "references",
+        ),
+    ] {
+        let file = RowFile::parse(&row, Path::new("a.jsonl"), &Reading::default()).unwrap();
+        assert_eq!(file.unused.keys().collect::<Vec<_>>(), [lost], "{row}");
     }
     // What says nothing is no reason to refuse a row.
     let bare = format!(r#"{{"messages": [{answer}], "tools": [], "system": null}}"#);
@@ -653,6 +670,10 @@ fn calls_and_results_of_sharegpt_are_turns_with_calls_and_of_tools() {
     assert_eq!(roles, ["user", "assistant", "tool", "assistant"]);
     let function = &messages[1].fields()["tool_calls"][0]["function"];
     assert_eq!(*function, serde_json::json!({"name": "t", "arguments": {"x": 1}}));
+    // ms-swift's.
+    let row = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "tool_call", "content": "{\"name\": \"t\", \"arguments\": {\"x\": 1}}"}, {"role": "tool_response", "content": "2"}, {"role": "assistant", "content": "b"}]}"#;
+    let Ok(Row::Messages(theirs)) = one(row) else { panic!("{:?}", one(row)) };
+    assert_eq!(theirs, messages);
 }
 
 #[test]

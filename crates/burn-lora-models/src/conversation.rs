@@ -186,7 +186,8 @@ impl<'a> Chat<'a> {
         let Some((_, before)) = messages.split_last() else { return Ok(Vec::new()) };
         self.writes_all(messages)?;
         let text = self.template.last_answer(messages)?;
-        let given = Segment { ids: self.prompt(before)?, text: String::new(), learned: false };
+        let given = self.template.render(before, true)?;
+        let given = Segment { ids: self.prompt(before)?, text: given, learned: false };
         let answer = Segment { ids: self.tokenizer.encode(&text, false)?, text, learned: true };
         Ok([given, answer].into_iter().filter(|segment| !segment.ids.is_empty()).collect())
     }

@@ -109,6 +109,11 @@ impl ChatTemplate {
         self
     }
 
+    /// Its clock, if it has one.
+    pub fn time(&self) -> Option<i64> {
+        self.time
+    }
+
     /// The same with other limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {

@@ -16,6 +16,7 @@
 //!
 //! Left out: tokenizers without a `tokenizer.json`, unless a GGUF file has one inside.
 
+mod added;
 mod settings;
 mod unread;
 
@@ -115,9 +116,15 @@ impl Tokenizer {
             json => json.map_err(ModelError::io("read", &path))?,
         };
         let config = object(&dir.join(CONFIG))?;
+        let texts = named_tokens(config.clone(), dir)?;
+        let mut inner = parsed(json, &path)?;
+        let others = object(&dir.join("added_tokens.json"))?;
+        let lacking = caught(|| added::add(&mut inner, &texts, &others))
+            .unwrap_or_else(|panic| Err(panic.into()))
+            .map_err(failed(&path))?;
         let parts = Parts {
-            tokenizer: parsed(json, &path)?,
-            texts: named_tokens(config.clone(), dir)?,
+            tokenizer: inner,
+            texts,
             model,
             generation: object(&dir.join(GENERATION))?,
             template,
@@ -127,7 +134,7 @@ impl Tokenizer {
         let mut tokenizer = Self::new(parts, path, Vec::new())?;
         let notes = settings::notes(&tokenizer, &config);
         let notes = notes.into_iter().map(|note| format!("{CONFIG}: {note}"));
-        tokenizer.notes = notes.chain(ids).collect();
+        tokenizer.notes = notes.chain(ids).chain(lacking).collect();
         Ok(tokenizer)
     }
 

@@ -238,7 +238,7 @@ impl Checkpoint {
 pub(crate) fn of_nothing(dir: &Path, step: usize) -> PathBuf {
     let state = State { step, seed: 0, seen: Seen::default() };
     let inputs = crate::inputs::Inputs::default();
-    let origin = Origin { seed: 0, settings: String::new(), inputs };
+    let origin = Origin { seed: 0, settings: String::new(), inputs, time: None };
     let nothing = burn::nn::Relu::new();
     let of = (&origin, &crate::history::History::default().covered());
     Checkpoints::new(dir, 9).save(&nothing, None, None, &state, of).unwrap()
@@ -262,7 +262,7 @@ mod tests {
     }
 
     fn origin() -> Origin {
-        Origin { seed: 7, settings: "s".to_owned(), inputs: Inputs::default() }
+        Origin { seed: 7, settings: "s".to_owned(), inputs: Inputs::default(), time: None }
     }
 
     fn saved(checkpoints: &Checkpoints, model: &Linear, step: usize) -> PathBuf {

@@ -137,6 +137,18 @@ pub enum TrainError {
         /// Of which kinds that is.
         kinds: Vec<Changed>,
     },
+    /// A template that writes the date writes another one than when the run began.
+    #[error(
+        "the chat template writes the date, and `{}` began at another: its rows would not be the same; resume with the environment variable \
+         SOURCE_DATE_EPOCH={time}, the time of its beginning",
+        dir.display()
+    )]
+    OtherDate {
+        /// The run directory.
+        dir: PathBuf,
+        /// In seconds since 1970-01-01.
+        time: i64,
+    },
     /// Another process has the run directory.
     #[error(
         "another process is running in `{}`{}: wait for it, stop it, or name another `[output] dir`",

@@ -7,6 +7,8 @@ use std::rc::Rc;
 use burn::optim::ModuleOptimizer;
 use burn_lora_files::digest::Digest;
 use burn_lora_models::SaveDtype;
+use burn_lora_models::conversation::Message;
+use burn_lora_models::template::ChatTemplate;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_patch::TaskType;
 use burn_lora_patch::peft::{self, PeftConfig};
@@ -148,9 +150,10 @@ fn train_as<M: TrainableModel>(
         seed: run.config.train.seed,
         settings: Digest::of(run.config.deciding()?.as_bytes()).sha256,
         inputs: digesting.finish(bases)?,
+        time: time_written(&run.tokenizer),
     };
     if let Some(checkpoint) = resumed.as_ref().filter(|_| ranks.is_first()) {
-        goes_on(checkpoint, &origin, directory, &options, observer)?;
+        goes_on(checkpoint, &origin, (directory, &run.tokenizer), &options, observer)?;
     }
     agree_on_origin(ranks, &run.config, &origin.inputs)?;
     if let Some(exchange) = plan.exchanging(ranks, run.config.train.accumulate)? {
@@ -163,7 +166,7 @@ fn train_as<M: TrainableModel>(
 fn goes_on(
     checkpoint: &Checkpoint,
     now: &Origin,
-    directory: &RunDirectory,
+    (directory, tokenizer): (&RunDirectory, &Tokenizer),
     options: &RunOptions,
     observer: &Observer,
 ) -> Result<(), TrainError> {
@@ -180,10 +183,27 @@ fn goes_on(
         let changes = refused.iter().map(|(_, line)| line.clone()).collect();
         return Err(TrainError::InputsChanged { dir: directory.path().to_owned(), changes, kinds });
     }
+    if let (Some(then), Some(now)) = (then.time, now.time)
+        && dated(tokenizer, then) != dated(tokenizer, now)
+    {
+        return Err(TrainError::OtherDate { dir: directory.path().to_owned(), time: then });
+    }
     for (_, line) in &changes {
         observer.line(format!("warning: since the checkpoint {line}"));
     }
     Ok(())
+}
+
+/// The time that the chat template writes, if it writes one.
+fn time_written(tokenizer: &Tokenizer) -> Option<i64> {
+    let template = tokenizer.template().filter(|template| template.mentions("strftime_now"));
+    template.and_then(ChatTemplate::time)
+}
+
+/// What the chat template makes of a turn at a time.
+fn dated(tokenizer: &Tokenizer, time: i64) -> Option<String> {
+    let template = tokenizer.template()?.clone().with_time(time);
+    template.render(&[Message::new("user", "")], false).ok()
 }
 
 fn set_threads(train: &TrainSection, seat: &Seat) -> Result<(), TrainError> {

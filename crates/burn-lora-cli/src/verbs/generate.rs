@@ -14,7 +14,7 @@ use burn_lora_models::generate::{ROWS, Sampling};
 use burn_lora_train::elsewhere::computing;
 use serde::Serialize;
 
-use crate::place::{input, is_stream, output as output_file, place, text};
+use crate::place::{input, is_standard_output, output as output_file, place, text};
 use crate::{output, terminal};
 
 /// Rows of a file that are continued at a time, unless told otherwise.
@@ -161,7 +161,7 @@ impl Generate {
 
     fn write(self) -> Result<(), AppError> {
         let file = match (self.input, self.output) {
-            (Some(input), Some(output)) if is_stream(&output) => {
+            (Some(input), Some(output)) if is_standard_output(&output) => {
                 if self.json {
                     let reason =
                         "is standard output, which the one JSON object of the result takes";

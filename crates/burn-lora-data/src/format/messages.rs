@@ -4,7 +4,7 @@ use burn_lora_models::conversation::{Message, says};
 use serde_json::Value;
 
 use super::{Holds, Key, Spec};
-use crate::elsewhere::{elsewhere, roles};
+use crate::elsewhere::{answers_elsewhere, elsewhere, roles};
 use crate::object::{Object, wrong};
 use crate::problem::RowProblem;
 use crate::row::{Conversation, Row};
@@ -37,7 +37,9 @@ pub fn conversation(row: &Object) -> Result<Conversation, RowProblem> {
 
 /// The key of a row's turns.
 fn key(row: &Object) -> &'static str {
-    if row.contains_key("messages") { "messages" } else { "conversations" }
+    // A table that has both columns has nulls in one of them.
+    let has = |key: &str| row.get(key).is_some_and(|value| !value.is_null());
+    if has("messages") || !has("conversations") { "messages" } else { "conversations" }
 }
 
 /// The turns of a row with `messages` or `conversations`, after the row's own `system` text.
@@ -63,10 +65,12 @@ fn turns(row: &Object) -> Result<Vec<Message>, RowProblem> {
 
 /// Sees to it that something is learned of the turns of a row.
 fn learned(row: &Object, messages: &[Message]) -> Result<(), RowProblem> {
-    if messages.iter().any(Message::is_learned) {
+    // Beside answers that are learned those of other names would not be.
+    let others = messages.iter().any(|message| answers_elsewhere(message.role()));
+    if messages.iter().any(Message::is_learned) && !others {
         return Ok(());
     }
-    if messages.iter().any(Message::is_answer) {
+    if messages.iter().any(Message::is_answer) && !others {
         return Err(RowProblem::NothingLearned);
     }
     let names: Vec<String> = messages.iter().map(|message| message.role().to_owned()).collect();
@@ -130,8 +134,18 @@ fn message(key: &str, index: usize, turn: &Value) -> Result<Message, RowProblem>
         false if calls && turn.get("content").is_none_or(Value::is_null) => {
             (part("role")?, Value::from(""))
         }
-        false => (part("role")?, Value::from(part("content")?)),
+        // ms-swift's names of calls and of what they gave.
+        false => match part("role")?.as_str() {
+            own @ ("tool_call" | "tool_response") => {
+                (role(own.to_owned()), Value::from(part("content")?))
+            }
+            own => (own.to_owned(), Value::from(part("content")?)),
+        },
     };
+    let other = if of_sharegpt { "content" } else { "value" };
+    if turn.get(other).is_some_and(|value| says(value) && *value != content) {
+        return Err(RowProblem::NotUsed { key: at(other) });
+    }
     if role == "function_call" {
         let said = content.as_str().unwrap_or_default();
         let Some(calls) = calls_of(said) else {
@@ -227,7 +241,8 @@ fn role(from: String) -> String {
     match from.as_str() {
         "human" => "user".to_owned(),
         "gpt" => "assistant".to_owned(),
-        "observation" => "tool".to_owned(),
+        "observation" | "tool_response" => "tool".to_owned(),
+        "tool_call" => "function_call".to_owned(),
         _ => from,
     }
 }

@@ -44,9 +44,10 @@ fn objects(text: &str) -> Objects<'_> {
         None => (1, delimiter(text), text),
     };
     let alone = |line, problem| Box::new(std::iter::once(Found::at(line, Err(problem))));
-    // The parser takes the end of the file for the end of the cell; every row in it would be lost.
-    if let Some(line) = open_quote(text, mark) {
-        return alone(first + line, RowProblem::OpenQuote);
+    // The parser takes the end of the file for the end of the cell, where every row in it would be lost, and what stands behind a quote
+    // that closes for a part of the cell, without the quote.
+    if let Some((line, problem)) = broken_quote(text, mark) {
+        return alone(first + line, problem);
     }
     let mut builder = ReaderBuilder::new();
     builder.delimiter(mark);
@@ -114,8 +115,8 @@ impl Lines<'_> {
     }
 }
 
-/// How many lines are before the one on which a quote opens that nothing closes.
-fn open_quote(text: &str, mark: u8) -> Option<usize> {
+/// How many lines are before the one on which a quote opens that nothing closes, or closes with text behind it.
+fn broken_quote(text: &str, mark: u8) -> Option<(usize, RowProblem)> {
     let mut bytes = text.bytes().peekable();
     let (mut line, mut starts_cell, mut opened) = (0, true, None);
     while let Some(byte) = bytes.next() {
@@ -124,6 +125,10 @@ fn open_quote(text: &str, mark: u8) -> Option<usize> {
             b'"' if opened.is_some() => {
                 if bytes.next_if_eq(&b'"').is_none() {
                     opened = None;
+                    let ends = |&byte: &u8| byte == mark || matches!(byte, b'\r' | b'\n' | b' ');
+                    if bytes.peek().is_some_and(|byte| !ends(byte)) {
+                        return Some((line, RowProblem::BehindQuote));
+                    }
                 }
             }
             _ if opened.is_some() => {}
@@ -134,5 +139,5 @@ fn open_quote(text: &str, mark: u8) -> Option<usize> {
             _ => starts_cell = byte == mark || matches!(byte, b'\r' | b'\n'),
         }
     }
-    opened
+    opened.map(|line| (line, RowProblem::OpenQuote))
 }

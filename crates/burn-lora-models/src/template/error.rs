@@ -116,7 +116,7 @@ pub enum TemplateError {
     },
     /// The template ran too long.
     #[error(
-        "chat template, line {line}: it took more than {limit} steps; shorten the conversation, or raise the limit if you trust the template"
+        "chat template, line {line}: it took more than {limit} steps; shorten the conversation, or the template"
     )]
     TooManySteps {
         /// The line, counted from 1.
@@ -126,7 +126,7 @@ pub enum TemplateError {
     },
     /// The template keeps too much.
     #[error(
-        "chat template, line {line}: its values take more than {limit} bytes; shorten the conversation, or raise the limit if you trust the template"
+        "chat template, line {line}: its values take more than {limit} bytes; shorten the conversation, or the template"
     )]
     TooMuchMemory {
         /// The line, counted from 1.
@@ -146,8 +146,7 @@ pub enum TemplateError {
     },
     /// The template wrote too much.
     #[error(
-        "the chat template wrote more than {limit} bytes; shorten the conversation, or raise the \
-         limit if you trust the template"
+        "the chat template wrote more than {limit} bytes; shorten the conversation, or the template"
     )]
     TooMuchOutput {
         /// In bytes.

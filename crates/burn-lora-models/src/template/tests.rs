@@ -120,6 +120,7 @@ fn times_are_those_of_the_gregorian_calendar() {
     assert!(time::strftime("%F", i64::MAX).is_err());
     assert_eq!(time::strftime("%Q %-q %", 0).unwrap(), "%Q %-q %");
     // Python: datetime(2024, 2, 25, 7, 8, 9).strftime("%D|%x|%R|%X|%c|%w|%u"), a Sunday.
+    assert_eq!(time::strftime("%U|%W|%z|%Z|%-U", 1_708_844_889).unwrap(), "08|08|||8");
     let written = time::strftime("%D|%x|%R|%X|%c|%w|%u", 1_708_844_889).unwrap();
     assert_eq!(written, "02/25/24|02/25/24|07:08|07:08:09|Sun Feb 25 07:08:09 2024|0|7");
 }

@@ -82,6 +82,10 @@ pub(super) fn strftime(format: &str, seconds: i64) -> Result<String, String> {
             Some('R') => out.push_str(&format!("{hour:02}:{minute:02}")),
             Some('c') => out.push_str(&strftime("%a %b %e %H:%M:%S %Y", seconds)?),
             Some('w') => out.push_str(&weekday.to_string()),
+            Some('U') => out.push_str(&two((of_year - 1 + 7 - weekday) / 7)),
+            Some('W') => out.push_str(&two((of_year - 1 + 7 - (weekday + 6) % 7) / 7)),
+            // A time without a zone, as Python's `datetime.now()` is.
+            Some('z' | 'Z') => {}
             Some('u') => out.push_str(&(if weekday == 0 { 7 } else { weekday }).to_string()),
             Some('T' | 'X') => out.push_str(&format!("{hour:02}:{minute:02}:{second:02}")),
             Some('%') => out.push('%'),

@@ -26,6 +26,9 @@ pub struct Origin {
     pub settings: String,
     /// The files that the run reads.
     pub inputs: Inputs,
+    /// The time that its chat template writes, in seconds since 1970-01-01, where it writes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<i64>,
 }
 
 /// The content of `manifest.json`.
