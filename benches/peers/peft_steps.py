@@ -1,9 +1,9 @@
 """PEFT on PyTorch, CPU: the training steps of a workload that the benchmark wrote. Prints one JSON line.
 
     pip install torch==2.11.0 transformers==5.23.0 peft==0.21.2
-    python peft_steps.py WORKLOAD_DIR --method lora|full --threads 2 --started UNIX_SECONDS [--base f32|bf16|nf4]
+    python peft_steps.py WORKLOAD_DIR --method lora|dora|miss|full --threads 2 --started UNIX_SECONDS [--base f32|bf16|nf4]
 
-WORKLOAD_DIR holds model/ (a Hugging Face directory, f32), for lora adapter/ (a PEFT directory) and batches.json: the
+WORKLOAD_DIR holds model/ (a Hugging Face directory, f32), for an adapter adapter/ (a PEFT directory) and batches.json: the
 settings and every step's rows of token ids, padded with 0 on the right, with their lengths. The token at p carries
 loss where targets_from <= p < length, predicted from p - 1; a step's loss is the mean over its batch's targets.
 --base nf4 has bitsandbytes (0.50.2) hold the linears of the base in NF4 with double quantisation, as QLoRA does, and
@@ -27,7 +27,7 @@ import transformers
 
 a = argparse.ArgumentParser()
 a.add_argument("workload")
-a.add_argument("--method", choices=["lora", "full"], required=True)
+a.add_argument("--method", choices=["lora", "dora", "miss", "full"], required=True)
 a.add_argument("--threads", type=int, default=2)
 a.add_argument("--started", type=float, required=True)
 a.add_argument("--base", choices=["f32", "bf16", "nf4"], default="f32")
@@ -46,7 +46,7 @@ if a.base == "nf4":
         bnb_4bit_compute_dtype=torch.float32))
 model = transformers.AutoModelForCausalLM.from_pretrained(
     f"{a.workload}/model", attn_implementation="sdpa", **held)
-if a.method == "lora":
+if a.method != "full":
     model = peft.PeftModel.from_pretrained(model, f"{a.workload}/adapter", is_trainable=True)
 model.train()
 trainable = [p for p in model.parameters() if p.requires_grad]

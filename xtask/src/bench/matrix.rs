@@ -313,8 +313,8 @@ impl Matrix {
         for comparison in &self.comparison {
             let Comparison { name, method, rank, ours, peft, length, masked, .. } = comparison;
             let mut problem = |what: &str| problems.push(format!("comparison \"{name}\": {what}"));
-            if !matches!(method, Method::Lora | Method::Full) {
-                problem("PEFT takes steps of `lora` and of `full`");
+            if !matches!(method, Method::Lora | Method::Dora | Method::Miss | Method::Full) {
+                problem("PEFT takes steps of `lora`, `dora`, `miss` and `full`");
             }
             if rank.is_none_or(|rank| rank == 0) && method.has_rank() {
                 problem("`rank` is missing");
@@ -476,7 +476,7 @@ method = "full"
         assert_eq!(comparison("method = \"lora\"\nrank = 2\n").unwrap().comparison.len(), 1);
         for (keys, said) in [
             ("method = \"lora\"", "`rank` is missing"),
-            ("method = \"dora\"\nrank = 2", "steps of `lora` and of `full`"),
+            ("method = \"lora-fa\"\nrank = 2", "steps of `lora`, `dora`, `miss` and `full`"),
             ("method = \"full\"\nours = [\"q4\"]", "in f32 alone"),
             ("method = \"full\"\npeft = [\"q4\"]", "f32, bf16 or nf4"),
             ("method = \"full\"\nmasked = 8", "no token carries loss"),

@@ -16,8 +16,9 @@ use burn_lora_patch::prelude::*;
 use burn_lora_patch::{Scan, merge, trainable_ids};
 use serde::Deserialize;
 
-use super::fixture::{Values, having, json, read};
+use super::fixture::{Values, having, json, name, read};
 use super::measure::{Failure, get, largest, param, tensor};
+use super::table::{Cell, Tables};
 use super::{GRADIENTS, LOGITS};
 
 /// What says that a folder is one.
@@ -60,35 +61,17 @@ pub fn find(root: &Path) -> Result<Vec<PathBuf>, String> {
     having(NET, root)
 }
 
-/// The table of these folders, and how many are beyond tolerance.
-pub fn compare(dirs: &[PathBuf], device: &Device) -> usize {
-    if dirs.is_empty() {
-        return 0;
-    }
-    println!("\n| convolutions | base logits | adapted | merged | saved | gradients | |");
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
-    let mut failed = 0;
-    for dir in dirs {
-        let name = dir.file_name().unwrap_or_default().to_string_lossy();
-        match measure(dir, device) {
-            Ok(Measured { base, adapted, merged, saved, gradients }) => {
-                // Written so that NaN fails.
-                let logits = [base, adapted, merged, saved].into_iter().all(|it| it <= LOGITS);
-                let is_ok = logits && gradients <= GRADIENTS;
-                let verdict = if is_ok { "ok" } else { "differs" };
-                failed += usize::from(!is_ok);
-                println!(
-                    "| {name} | {base:.1e} | {adapted:.1e} | {merged:.1e} | {saved:.1e} | {gradients:.1e} | {verdict} |"
-                );
-            }
-            Err(Failure::Unsupported(error) | Failure::Failed(error)) => {
-                failed += 1;
-                println!("| {name} | | | | | | {error} |");
-            }
-        }
-    }
-    println!("\ntolerances: logits {LOGITS:.0e}, gradients {GRADIENTS:.0e}");
-    failed
+/// The table of these folders.
+pub fn compare(dirs: &[PathBuf], device: &Device, tables: &mut Tables) {
+    let columns = ["base logits", "adapted", "merged", "saved", "gradients"];
+    let lines = |dir: &PathBuf| {
+        let Measured { base, adapted, merged, saved, gradients } = measure(dir, device)?;
+        let logits = [base, adapted, merged, saved].map(|it| Cell::Within(it, LOGITS));
+        let cells = logits.into_iter().chain([Cell::Within(gradients, GRADIENTS)]).collect();
+        Ok(vec![(name(dir), cells)])
+    };
+    let tolerances = format!("logits {LOGITS:.0e}, gradients {GRADIENTS:.0e}");
+    tables.print(("convolutions", &columns), dirs, |dir| name(dir), lines, &tolerances);
 }
 
 /// The largest differences.

@@ -20,6 +20,7 @@ use super::LOGITS;
 use super::fixture::{Curve, Values, having, json, name, read};
 use super::measure::{Failure, Logits, batch, get, largest, logit_difference, trained};
 use super::start::{CURVE, RATE, TRAINED};
+use super::table::{Cell, Tables};
 
 /// What says that a folder is one.
 const SETTINGS: &str = "eva.json";
@@ -72,39 +73,27 @@ pub fn find(root: &Path) -> Result<Vec<PathBuf>, String> {
     having(SETTINGS, root)
 }
 
-/// The table of these folders, and how many are beyond tolerance.
-pub fn compare(dirs: &[PathBuf], device: &Device) -> usize {
-    if dirs.is_empty() {
-        return 0;
-    }
-    println!(
-        "\n| EVA | batches | layers | directions | logits | PEFT's saved | curve | trained | |"
+/// The table of these folders.
+pub fn compare(dirs: &[PathBuf], device: &Device, tables: &mut Tables) {
+    let columns = ["batches", "layers", "directions", "logits", "PEFT's saved", "curve", "trained"];
+    let lines = |dir: &PathBuf| {
+        let Measured { passes, layers, directions, start, loaded, curve, trained } =
+            measure(dir, device)?;
+        let cells = vec![
+            Cell::Told(passes),
+            Cell::Told(layers),
+            Cell::Within(directions, DIRECTIONS),
+            Cell::Within(start, LOGITS),
+            Cell::Within(loaded, LOGITS),
+            Cell::Within(curve, CURVE),
+            Cell::Within(trained, TRAINED),
+        ];
+        Ok(vec![(name(dir), cells)])
+    };
+    let tolerances = format!(
+        "directions {DIRECTIONS:.0e}, logits {LOGITS:.0e}, curve {CURVE:.0e}, trained {TRAINED:.0e}"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    let mut failed = 0;
-    for dir in dirs {
-        let name = name(dir);
-        match measure(dir, device) {
-            Ok(Measured { passes, layers, directions, start, loaded, curve, trained }) => {
-                // Written so that NaN fails.
-                let logits = start <= LOGITS && loaded <= LOGITS && trained <= TRAINED;
-                let is_ok = logits && directions <= DIRECTIONS && curve <= CURVE;
-                let verdict = if is_ok { "ok" } else { "differs" };
-                failed += usize::from(!is_ok);
-                println!(
-                    "| {name} | {passes} | {layers} | {directions:.1e} | {start:.1e} | {loaded:.1e} | {curve:.1e} | {trained:.1e} | {verdict} |"
-                );
-            }
-            Err(Failure::Unsupported(error) | Failure::Failed(error)) => {
-                failed += 1;
-                println!("| {name} | | | | | | | | {error} |");
-            }
-        }
-    }
-    println!(
-        "\ntolerances: directions {DIRECTIONS:.0e}, logits {LOGITS:.0e}, curve {CURVE:.0e}, trained {TRAINED:.0e}"
-    );
-    failed
+    tables.print(("EVA", &columns), dirs, |dir| name(dir), lines, &tolerances);
 }
 
 /// The largest differences; of numbers of batches, layers, ranks and scales there is none.

@@ -57,6 +57,11 @@ impl Fixture {
         Ok(found)
     }
 
+    /// What a table calls it: the model, and the adapter in a column of its own.
+    pub fn name(&self) -> String {
+        format!("{} | {}", self.model, self.adapter)
+    }
+
     /// Whether it is an initialisation's, as `fixtures/init/generate.py` writes them.
     pub fn is_start(&self) -> bool {
         self.adapter_dir().join(RESIDUAL).is_file()

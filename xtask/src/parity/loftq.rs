@@ -20,6 +20,7 @@ use super::LOGITS;
 use super::fixture::{Curve, Values, having, json, name, read};
 use super::measure::{Failure, batch, get, largest, logit_difference, norm, trained};
 use super::start::{CURVE, RATE, TRAINED};
+use super::table::{Cell, Tables};
 
 /// What says that a folder is one.
 const SETTINGS: &str = "loftq.json";
@@ -72,45 +73,15 @@ pub fn find(root: &Path) -> Result<Vec<PathBuf>, String> {
     having(SETTINGS, root)
 }
 
-/// The table of these folders, and how many are beyond tolerance.
-pub fn compare(dirs: &[PathBuf], device: &Device) -> usize {
-    if dirs.is_empty() {
-        return 0;
-    }
-    println!(
-        "\n| LoftQ | rounds | held | lost | left | change | shown | logits | curve | trained | |"
+/// The table of these folders.
+pub fn compare(dirs: &[PathBuf], device: &Device, tables: &mut Tables) {
+    let columns =
+        ["rounds", "held", "lost", "left", "change", "shown", "logits", "curve", "trained"];
+    let lines = |dir: &PathBuf| Ok(vec![(name(dir), measure(dir, device)?.cells())]);
+    let tolerances = format!(
+        "held {HELD:.0e}, norms {NORMS:.0e} (of several rounds {NORMS_OF_ROUNDS:.0e}), change {CHANGE:.0e} ({CHANGE_OF_ROUNDS:.0e}), logits {LOGITS:.0e}, curve {CURVE:.0e}, trained {TRAINED:.0e}"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    let told = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1e}"));
-    let mut failed = 0;
-    for dir in dirs {
-        let name = name(dir);
-        match measure(dir, device) {
-            Ok(measured) => {
-                let is_ok = measured.is_ok();
-                failed += usize::from(!is_ok);
-                let verdict = if is_ok { "ok" } else { "differs" };
-                let Measured { rounds, held, lost, left, change, .. } = measured;
-                let Measured { shown, start, curve, trained, .. } = measured;
-                println!(
-                    "| {name} | {rounds} | {} | {lost:.1e} | {left:.1e} | {change:.1e} | {} | {} | {} | {} | {verdict} |",
-                    told(held),
-                    told(shown),
-                    told(start),
-                    told(curve),
-                    told(trained),
-                );
-            }
-            Err(Failure::Unsupported(error) | Failure::Failed(error)) => {
-                failed += 1;
-                println!("| {name} | | | | | | | | | | {error} |");
-            }
-        }
-    }
-    println!(
-        "\ntolerances: held {HELD:.0e}, norms {NORMS:.0e} (of several rounds {NORMS_OF_ROUNDS:.0e}), change {CHANGE:.0e} ({CHANGE_OF_ROUNDS:.0e}), logits {LOGITS:.0e}, curve {CURVE:.0e}, trained {TRAINED:.0e}"
-    );
-    failed
+    tables.print(("LoftQ", &columns), dirs, |dir| name(dir), lines, &tolerances);
 }
 
 /// The largest differences; none of what is not compared.
@@ -128,21 +99,22 @@ struct Measured {
 }
 
 impl Measured {
-    fn is_ok(&self) -> bool {
-        // Written so that NaN fails.
-        let within = |value: Option<f64>, most| value.is_none_or(|value| value <= most);
+    fn cells(&self) -> Vec<Cell> {
         let (norms, change) = match self.rounds {
             1 => (NORMS, CHANGE),
             _ => (NORMS_OF_ROUNDS, CHANGE_OF_ROUNDS),
         };
-        self.lost <= norms
-            && self.left <= norms
-            && self.change <= change
-            && within(self.held, HELD)
-            && within(self.shown, CHANGE)
-            && within(self.start, LOGITS)
-            && within(self.curve, CURVE)
-            && within(self.trained, TRAINED)
+        vec![
+            Cell::Told(self.rounds),
+            Cell::within(self.held, HELD),
+            Cell::Within(self.lost, norms),
+            Cell::Within(self.left, norms),
+            Cell::Within(self.change, change),
+            Cell::within(self.shown, CHANGE),
+            Cell::within(self.start, LOGITS),
+            Cell::within(self.curve, CURVE),
+            Cell::within(self.trained, TRAINED),
+        ]
     }
 }
 

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::LOGITS;
 use super::fixture::{Values, read};
 use super::measure::{Batch, Failure, batch, get, largest, logit_difference};
+use super::table::{Cell, Tables};
 
 /// What says that a folder is one.
 const OPERATIONS: &str = "operations.json";
@@ -49,36 +50,15 @@ pub fn is_one(dir: &Path) -> bool {
     dir.join(OPERATIONS).is_file()
 }
 
-/// The table of these folders, and how many of how many are beyond tolerance.
-pub fn compare(dirs: &[PathBuf], device: &Device) -> (usize, usize) {
-    if dirs.is_empty() {
-        return (0, 0);
-    }
-    println!("\n| adapters | logits | change | |");
-    println!("| --- | --- | --- | --- |");
-    let (mut failed, mut all) = (0, 0);
-    for dir in dirs {
-        match measure(dir, device) {
-            Ok(measured) => {
-                for (name, logits, change) in measured {
-                    // Written so that NaN fails.
-                    let is_ok = logits <= LOGITS && change.is_none_or(|change| change <= CHANGE);
-                    let verdict = if is_ok { "ok" } else { "differs" };
-                    let change = change.map_or("–".to_owned(), |change| format!("{change:.1e}"));
-                    println!("| {name} | {logits:.1e} | {change} | {verdict} |");
-                    failed += usize::from(!is_ok);
-                    all += 1;
-                }
-            }
-            Err(Failure::Unsupported(error) | Failure::Failed(error)) => {
-                println!("| {} | | | {error} |", dir.display());
-                failed += 1;
-                all += 1;
-            }
-        }
-    }
-    println!("\ntolerances: logits {LOGITS:.0e}, change {CHANGE:.0e}");
-    (failed, all)
+/// The table of these folders.
+pub fn compare(dirs: &[PathBuf], device: &Device, tables: &mut Tables) {
+    let of = |(name, logits, change)| {
+        (name, vec![Cell::Within(logits, LOGITS), Cell::within(change, CHANGE)])
+    };
+    let lines = |dir: &PathBuf| Ok(measure(dir, device)?.into_iter().map(of).collect());
+    let tolerances = format!("logits {LOGITS:.0e}, change {CHANGE:.0e}");
+    let path = |dir: &PathBuf| dir.display().to_string();
+    tables.print(("adapters", &["logits", "change"]), dirs, path, lines, &tolerances);
 }
 
 /// A name, the largest difference of a logit, and of an entry of a change where there is one to compare.

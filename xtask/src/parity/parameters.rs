@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::fixture::{Curve, Values, having, json, name, read};
 use super::measure::{Failure, Nudge, determined, get, largest, param, tensor};
+use super::table::{Cell, Tables};
 use super::{CURVE, GRADIENTS, LEAST_STEPS, LOGITS};
 
 /// What says that a folder is one.
@@ -114,42 +115,29 @@ pub fn find(root: &Path) -> Result<Vec<PathBuf>, String> {
     having(SETTINGS, root)
 }
 
-/// The table of these folders, and how many are beyond tolerance.
-pub fn compare(dirs: &[PathBuf], device: &Device) -> usize {
-    if dirs.is_empty() {
-        return 0;
-    }
-    println!(
-        "\n| parameters | base logits | adapted | merged | saved | weights | gradients | curve | steps | |"
+/// The table of these folders.
+pub fn compare(dirs: &[PathBuf], device: &Device, tables: &mut Tables) {
+    let columns =
+        ["base logits", "adapted", "merged", "saved", "weights", "gradients", "curve", "steps"];
+    let lines = |dir: &PathBuf| {
+        let Measured { base, adapted, merged, saved, weights, gradients, curve, steps } =
+            measure(dir, device)?;
+        let cells = vec![
+            Cell::Within(base, LOGITS),
+            Cell::Within(adapted, LOGITS),
+            Cell::Within(merged, LOGITS),
+            Cell::Within(saved, LOGITS),
+            Cell::Within(weights, MERGED),
+            Cell::Within(gradients, GRADIENTS),
+            Cell::Within(curve, CURVE),
+            Cell::AtLeast(steps, LEAST_STEPS),
+        ];
+        Ok(vec![(name(dir), cells)])
+    };
+    let tolerances = format!(
+        "logits {LOGITS:.0e}, weights {MERGED:.0e}, gradients {GRADIENTS:.0e}, curve {CURVE:.0e}"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    let mut failed = 0;
-    for dir in dirs {
-        let name = name(dir);
-        match measure(dir, device) {
-            Ok(measured) => {
-                let Measured { base, adapted, merged, saved, .. } = measured;
-                let Measured { weights, gradients, curve, steps, .. } = measured;
-                // Written so that NaN fails.
-                let logits = [base, adapted, merged, saved].into_iter().all(|it| it <= LOGITS);
-                let learns = gradients <= GRADIENTS && curve <= CURVE && steps >= LEAST_STEPS;
-                let is_ok = logits && learns && weights <= MERGED;
-                let verdict = if is_ok { "ok" } else { "differs" };
-                failed += usize::from(!is_ok);
-                println!(
-                    "| {name} | {base:.1e} | {adapted:.1e} | {merged:.1e} | {saved:.1e} | {weights:.1e} | {gradients:.1e} | {curve:.1e} | {steps} | {verdict} |"
-                );
-            }
-            Err(Failure::Unsupported(error) | Failure::Failed(error)) => {
-                failed += 1;
-                println!("| {name} | | | | | | | | | {error} |");
-            }
-        }
-    }
-    println!(
-        "\ntolerances: logits {LOGITS:.0e}, weights {MERGED:.0e}, gradients {GRADIENTS:.0e}, curve {CURVE:.0e}"
-    );
-    failed
+    tables.print(("parameters", &columns), dirs, |dir| name(dir), lines, &tolerances);
 }
 
 /// The largest differences.
@@ -204,7 +192,9 @@ fn measure(dir: &Path, device: &Device) -> Result<Measured, Failure> {
 
     let losses = Curve::of(dir)?.losses;
     let ours = curve(net.clone(), &x, &expected, losses.len())?;
-    let nudged = curve(net.map(&mut Nudge), &x, &expected, losses.len())?;
+    let nudged =
+        Nudge::ALL.map(|mut nudge| curve(net.clone().map(&mut nudge), &x, &expected, losses.len()));
+    let nudged = nudged.into_iter().collect::<Result<Vec<_>, _>>()?;
     let (curve, steps) = determined(&ours, &nudged, &losses, CURVE);
     Ok(Measured { base: of_base, adapted, merged, saved, weights, gradients, curve, steps })
 }

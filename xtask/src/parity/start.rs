@@ -16,6 +16,7 @@ use super::fixture::{Fixture, RESIDUAL as LEFT_BEHIND, Values, read};
 use super::measure::{
     Batch, Failure, batch, get, largest, logit_difference, logits, norm, trained,
 };
+use super::table::{Cell, Tables};
 
 /// The largest difference of an entry of a weight that a start leaves in the base, that passes.
 const RESIDUAL: f64 = 1e-5;
@@ -46,24 +47,29 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// What is beyond tolerance, or `ok`.
-    pub fn verdict(&self, init: Init) -> &'static str {
-        // Written so that NaN fails.
-        let within = |value: Option<f64>, most| value.is_none_or(|value| value <= most);
-        let residual = if is_drawn(init) { LEFT } else { RESIDUAL };
-        let logits = [Some(self.start), Some(self.saved), self.converted];
-        if !logits.into_iter().all(|value| within(value, LOGITS)) {
-            "logits differ"
-        } else if !within(Some(self.residual), residual) {
-            "residual differs"
-        } else if !within(self.curve, CURVE) {
-            "curve differs"
-        } else if !within(self.trained, TRAINED) {
-            "trained logits differ"
-        } else {
-            "ok"
-        }
+    fn cells(&self, init: Init) -> Vec<Cell> {
+        vec![
+            Cell::Within(self.start, LOGITS),
+            Cell::Within(self.residual, if is_drawn(init) { LEFT } else { RESIDUAL }),
+            Cell::within(self.curve, CURVE),
+            Cell::within(self.trained, TRAINED),
+            Cell::Within(self.saved, LOGITS),
+            Cell::within(self.converted, LOGITS),
+        ]
     }
+}
+
+/// The table of these.
+pub fn compare(fixtures: &[Fixture], device: &Device, tables: &mut Tables) {
+    let columns = ["logits", "residual", "curve", "trained", "saved", "PEFT's saved"];
+    let lines = |fixture: &Fixture| {
+        let init = fixture.adapter.parse::<Init>()?;
+        Ok(vec![(fixture.name(), measure(fixture, init, device)?.cells(init))])
+    };
+    let tolerances = format!(
+        "logits {LOGITS:.0e}, residual {RESIDUAL:.0e} (of a randomised start, its norm: {LEFT}), curve {CURVE:.0e}, trained {TRAINED:.0e}"
+    );
+    tables.print(("model | start", &columns), fixtures, Fixture::name, lines, &tolerances);
 }
 
 /// Whether every start of that kind on a weight is the same, but for signs.
@@ -74,18 +80,6 @@ fn is_determined(init: Init) -> bool {
 /// Whether what is left of the weight is another one with every draw.
 fn is_drawn(init: Init) -> bool {
     matches!(init, Init::PissaNiter(_))
-}
-
-/// The initialisation that a folder is named by.
-pub fn init_of(fixture: &Fixture) -> Result<Init, Failure> {
-    fixture.adapter.parse::<Init>().map_err(Failure::from)
-}
-
-/// What passes, in words.
-pub fn tolerances() -> String {
-    format!(
-        "tolerances: logits {LOGITS:.0e}, residual {RESIDUAL:.0e} (of a randomised start, its norm: {LEFT}), curve {CURVE:.0e}, trained {TRAINED:.0e}"
-    )
 }
 
 /// Compares.
