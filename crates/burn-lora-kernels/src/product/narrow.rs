@@ -3,7 +3,8 @@
 //!
 //! - **Tall**: few columns, or few products summed (`x A`, `dy Bᵀ`, `low B`, `dlow Aᵀ`): rows of the result are shared out.
 //! - **Flat**: few rows, of a left operand whose rows run down (`dB = lowᵀ dy`): columns are shared out.
-//! - **Turned**: few columns, of such a left operand (`dA = xᵀ dlow`): the flat product of both transposed, and transposed again.
+//! - **Turned**: few columns, of such a left operand (`dA = xᵀ dlow`): the flat product of both transposed, and transposed again; of more
+//!   than 32 columns where the sums are long.
 //!
 //! The order in which an element's products are summed depends on the form and on the operands' widths: a row's values are the same
 //! whatever rows of the form are beside it and however many threads there are.
@@ -25,6 +26,10 @@ const FEW_SUMS: usize = 16;
 
 /// So many rows are few, or columns of a turned product: a window of the long operand that is at hand serves them all.
 const FEW_ROWS: usize = 64;
+
+/// A turned product of more columns than are [`FEW`] sums over more than so many times as many. Over fewer, what is turned is as large as
+/// what is read: attention's gradients of keys (64 sums in 64 columns) are two to four times as fast packed.
+const SUMS_OF_A_COLUMN: usize = 4;
 
 /// So many rows of a tall product are worth a copy of its right operand, where that is not read as it lies.
 const ROWS_OF_A_COPY: usize = 8;
@@ -59,7 +64,8 @@ impl Form {
         if m == 0 || n == 0 || k == 0 || !runs(lhs.strides) {
             None
         } else if down && n <= FEW_ROWS && n <= m && runs(rhs.strides) {
-            Some(Self::Turned)
+            let is_packed = n > FEW && (FEW_SUMS + 1..=SUMS_OF_A_COLUMN * n).contains(&k);
+            (!is_packed).then_some(Self::Turned)
         } else if down && m <= FEW_ROWS && rhs.strides[1] == 1 {
             Some(Self::Flat)
         } else if (n <= FEW || k <= FEW_SUMS) && (m >= ROWS_OF_A_COPY || as_it_lies(rhs)) {
