@@ -3,7 +3,8 @@
 //! A range is given once, as a Rust range; the words of it and the check come from there. Larger kinds
 //! are made from smaller ones: `number(0.0..1.0).or_off(0.0)` is an `Option<f64>` that 0 leaves out.
 
-use std::ops::{Bound, Range, RangeBounds, RangeFrom, RangeInclusive};
+use std::fmt::Display;
+use std::ops::{Bound, Range, RangeBounds};
 use std::path::PathBuf;
 
 use toml::de::DeValue;
@@ -140,11 +141,11 @@ pub(crate) fn flag() -> Allowed<bool> {
 }
 
 /// Whole numbers of the range, as far as TOML's reach.
-pub(crate) fn whole<T>(range: RangeFrom<i64>) -> Allowed<T>
+pub(crate) fn whole<T>(range: impl RangeBounds<i64> + 'static) -> Allowed<T>
 where
     T: TryFrom<i64> + TryInto<i64> + Copy + 'static,
 {
-    let words = format!("whole number from {}", range.start);
+    let words = format!("whole number {}", in_words(&range));
     let read = move |value: &Spanned<DeValue<'_>>| {
         let number = integer(value.get_ref()).filter(|number| range.contains(number));
         number.and_then(|number| number.try_into().ok()).ok_or_else(|| Mismatch::of(value))
@@ -154,21 +155,6 @@ where
         Ok(Some(Value::Integer(number)))
     };
     Allowed { words, read: Box::new(read), write: Box::new(write) }
-}
-
-/// Whole numbers of the range.
-pub(crate) fn whole_within<T>(range: RangeInclusive<i64>) -> Allowed<T>
-where
-    T: TryFrom<i64> + TryInto<i64> + Copy + 'static,
-{
-    let Allowed { read, write, .. } = whole(*range.start()..);
-    let words = format!("whole number from {} to {}", range.start(), range.end());
-    let last = *range.end();
-    let read = move |value: &Spanned<DeValue<'_>>| match integer(value.get_ref()) {
-        Some(number) if number > last => Err(Mismatch::of(value)),
-        _ => read(value),
-    };
-    Allowed { words, read: Box::new(read), write }
 }
 
 /// Numbers of the range; never infinite, never NaN.
@@ -206,7 +192,7 @@ pub(crate) fn above(number: f64) -> (Bound<f64>, Bound<f64>) {
     (Bound::Excluded(number), Bound::Unbounded)
 }
 
-fn in_words(range: &impl RangeBounds<f64>) -> String {
+fn in_words<T: Display>(range: &impl RangeBounds<T>) -> String {
     let start = match range.start_bound() {
         Bound::Included(start) => format!("from {start}"),
         Bound::Excluded(start) => format!("above {start}"),

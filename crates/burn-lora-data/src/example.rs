@@ -286,8 +286,8 @@ fn unwritten<'a>(messages: &'a [Message], segments: &[Segment]) -> Vec<&'a str> 
     let is_lost = |message: &&Message| {
         let said = message.content().unwrap_or_default().trim();
         // A template may write a text as JSON.
-        let quoted = serde_json::Value::from(said).to_string();
-        !text.contains(said) && !text.contains(quoted.trim_matches('"'))
+        let quoted = || serde_json::Value::from(said).to_string();
+        !text.contains(said) && !text.contains(quoted().trim_matches('"'))
     };
     turns.filter(is_lost).map(Message::role).collect()
 }

@@ -138,6 +138,11 @@ impl<'a> Chat<'a> {
     ///
     /// What the template refuses, or a text that cannot be encoded.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
+        Ok(self.given(messages)?.ids)
+    }
+
+    /// [`Self::prompt`] with its text.
+    fn given(&self, messages: &[Message]) -> Result<Segment, ModelError> {
         self.writes_tools(messages)?;
         let pieces = match self.template.pieces(messages, true) {
             Err(TemplateError::Unstable { .. } | TemplateError::Beginning { .. }) => {
@@ -146,7 +151,12 @@ impl<'a> Chat<'a> {
             }
             pieces => pieces?,
         };
-        Ok(self.encode(pieces)?.into_iter().flat_map(|segment| segment.ids).collect())
+        let mut given = Segment { ids: Vec::new(), text: String::new(), learned: false };
+        for Segment { ids, text, .. } in self.encode(pieces)? {
+            given.ids.extend(ids);
+            given.text.push_str(&text);
+        }
+        Ok(given)
     }
 
     /// [`Self::prompt`] of messages that somebody brought: what they hold beside their contents is in it, or refused.
@@ -186,8 +196,7 @@ impl<'a> Chat<'a> {
         let Some((_, before)) = messages.split_last() else { return Ok(Vec::new()) };
         self.writes_all(messages)?;
         let text = self.template.last_answer(messages)?;
-        let given = self.template.render(before, true)?;
-        let given = Segment { ids: self.prompt(before)?, text: given, learned: false };
+        let given = self.given(before)?;
         let answer = Segment { ids: self.tokenizer.encode(&text, false)?, text, learned: true };
         Ok([given, answer].into_iter().filter(|segment| !segment.ids.is_empty()).collect())
     }

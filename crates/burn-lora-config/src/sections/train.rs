@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use toml::{Spanned, Value};
 
 use crate::allowed::{
-    Allowed, above, flag, name, names, number, path_of, two_numbers, whole, whole_within, word,
+    Allowed, above, flag, name, names, number, path_of, two_numbers, whole, word,
 };
 use crate::keys::{Key, Part, UnwritableError, Written, keys};
 use crate::named::named;
@@ -25,7 +25,7 @@ keys! {
         /// Rows that go through the model at once.
         batch_size: usize = 8, whole(1..);
         /// Batches per optimiser step.
-        accumulate: usize = 1, whole_within(1..=1_000_000);
+        accumulate: usize = 1, whole(1..=1_000_000);
         /// What of the forward pass is made again in the backward instead of being kept: nothing, or all inside of each
         /// `block` (a layer of a decoder or an encoder), whose input is kept. Memory for one forward pass more; the
         /// gradients are the same, on the CPU bit for bit.
@@ -59,7 +59,7 @@ keys! {
         /// Newest checkpoints that are kept.
         keep: usize = 2, whole(1..), decides Nothing;
         /// Threads to compute with on the CPU; 0 takes all.
-        threads: Option<usize> = None, whole_within(0..=1024).or_off(0), decides Nothing;
+        threads: Option<usize> = None, whole(0..=1024).or_off(0), decides Nothing;
         /// Generate for every row of `eval` before and after, and count what is exactly right.
         exact_match: bool = false, flag(), decides Evaluation;
         /// Generate for every prompt of `eval` before and after, and score by BLEU with all of its references,

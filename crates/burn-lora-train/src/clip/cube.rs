@@ -5,7 +5,6 @@ use burn::backend::{Backend, Dispatch, DispatchDevice, backend_extension};
 use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
-
 use burn_lora::kernel::{fresh, rows};
 
 mod kernel;
