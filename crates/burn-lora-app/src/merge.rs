@@ -117,7 +117,7 @@ pub fn merge_with(
     let device = task.config.train.device.clone();
     computing(&device, || {
         with_model!(Kind::of(&task.config, observer)?, Model => {
-            write::<Model>(task, options, observer)
+            write::<Model>(task, (dir, options), observer)
         })
     })
 }
@@ -204,7 +204,7 @@ impl Task {
 
 fn write<M: TrainableModel>(
     task: Task,
-    options: &MergeOptions,
+    (dir, options): (&Path, &MergeOptions),
     observer: &Observer,
 ) -> Result<Merged, AppError> {
     let model = task.adapted::<M>(observer)?;
@@ -231,7 +231,8 @@ fn write<M: TrainableModel>(
         }
         (difference, tolerance) = (Some(found), Some(allowed));
     }
-    put_in_place(scratch.path(), &options.out)?;
+    let put = || Ok::<_, AppError>(put_in_place(scratch.path(), &options.out)?);
+    RunDirectory::new(dir).writing(&options.out, put)?;
     observer.done();
     let (out, dtype, adapters) = (options.out.clone(), options.dtype, adapters.len());
     Ok(Merged { out, difference, tolerance, dtype, adapters })

@@ -1,6 +1,6 @@
 //! Prompts from a JSON Lines file, continued in batches into another one.
 //!
-//! A row has `prompt`, or `messages` of which the last is not the assistant's. What is written is the
+//! A row has `prompt`, or `messages` of which the last is not the assistant's, and no `output` yet. What is written is the
 //! row with `output` added, in the same order.
 
 use std::fs::{self, OpenOptions};
@@ -185,6 +185,11 @@ fn read(generator: &Generator, input: &Rows, how: &Writing) -> Result<Asking, Ap
                 generator.row(&row).map_err(|error| refused(error.to_string()))?
             }
         };
+        if row.get("output").is_some_and(|value| !value.is_null()) {
+            return Err(refused(
+                "the row has an `output` already, in whose place the continuation would be written: call it otherwise, `jq -c '.reference=.output|del(.output)' FILE > OTHER`".to_owned(),
+            ));
+        }
         if let Some(problem) = generator.unfit(&ids) {
             return Err(refused(format!("the prompt {problem}")));
         }

@@ -29,7 +29,7 @@ const fn with(module: &'static str, of: Case) -> Case {
     Case { module: Some(module), ..of }
 }
 
-const CASES: [Case; 30] = [
+const CASES: [Case; 32] = [
     case("gzip -c rows.jsonl > it.jsonl.gz", "it.jsonl.gz", "new.jsonl"),
     // A file that a browser has called otherwise.
     case("gzip -c rows.jsonl > it.jsonl", "it.jsonl", "new.jsonl"),
@@ -82,6 +82,17 @@ const CASES: [Case; 30] = [
     // As pandas writes a table by itself.
     case(
         r#"echo '{"prompt": {"0": "a", "1": "b"}, "completion": {"0": "c", "1": "d"}}' > it.json"#,
+        "it.json",
+        "new.jsonl",
+    ),
+    // As pandas splits one, and as a viewer of datasets answers.
+    case(
+        r#"echo '{"columns": ["prompt", "completion"], "index": [0, 1], "data": [["a", "b"], ["c", "d"]]}' > it.json"#,
+        "it.json",
+        "new.jsonl",
+    ),
+    case(
+        r#"echo '{"features": [{"name": "prompt"}], "rows": [{"row_idx": 0, "row": {"prompt": "a", "completion": "b"}}, {"row_idx": 1, "row": {"prompt": "c", "completion": "d"}}]}' > it.json"#,
         "it.json",
         "new.jsonl",
     ),

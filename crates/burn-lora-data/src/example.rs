@@ -1,5 +1,7 @@
 //! Rows as token ids, with what is to be predicted from them.
 
+use std::collections::BTreeSet;
+
 use burn_lora_models::ModelError;
 use burn_lora_models::conversation::{Chat, ChatFormat, Message, Segment};
 use burn_lora_models::template::TemplateError;
@@ -250,16 +252,19 @@ fn conversations(
     let last = conversation.iter().rposition(Message::is_answer).map_or(0, |at| at + 1);
     report.behind += conversation.len() - last;
     let mut examples = Vec::with_capacity(all.len());
+    // A turn that stands before several answers is one turn.
+    let mut lost = BTreeSet::new();
     for (messages, segments) in all {
         report.shortened += usize::from(leaves_out(messages, &segments));
-        for role in unwritten(messages, &segments) {
-            *report.unwritten.entry(role.to_owned()).or_default() += 1;
-        }
+        lost.extend(unwritten(messages, &segments));
         let mut tokens = Tokens::default();
         for Segment { ids, learned, .. } in &segments {
             tokens.push(ids, *learned);
         }
         examples.push(tokens);
+    }
+    for turn in lost {
+        *report.unwritten.entry(conversation[turn].role().to_owned()).or_default() += 1;
     }
     Ok(examples)
 }
@@ -278,18 +283,18 @@ fn leaves_out(messages: &[Message], segments: &[Segment]) -> bool {
     })
 }
 
-/// The roles of turns, other than answers, whose text is nowhere in what the template wrote.
-fn unwritten<'a>(messages: &'a [Message], segments: &[Segment]) -> Vec<&'a str> {
+/// The turns, other than answers, whose text is nowhere in what the template wrote.
+fn unwritten(messages: &[Message], segments: &[Segment]) -> Vec<usize> {
     let text: String = segments.iter().map(|segment| segment.text.as_str()).collect();
     let last = messages.iter().rposition(Message::is_answer).map_or(0, |at| at + 1);
-    let turns = messages[..last].iter().filter(|message| !message.is_answer());
-    let is_lost = |message: &&Message| {
+    let turns = messages[..last].iter().enumerate().filter(|(_, message)| !message.is_answer());
+    let is_lost = |(_, message): &(usize, &Message)| {
         let said = message.content().unwrap_or_default().trim();
         // A template may write a text as JSON.
         let quoted = || serde_json::Value::from(said).to_string();
         !text.contains(said) && !text.contains(quoted().trim_matches('"'))
     };
-    turns.filter(is_lost).map(Message::role).collect()
+    turns.filter(is_lost).map(|(turn, _)| turn).collect()
 }
 
 /// The chat of a conversation, which may have tools.
@@ -371,6 +376,6 @@ mod tests {
         // As JSON a text is there, too.
         let quoted = written("be \\\"kind\\\"|be brief|a\\nb|42|c");
         assert!(unwritten(&messages, &quoted).is_empty());
-        assert_eq!(unwritten(&messages, &written("be brief|a\nb|c")), ["system", "tool"]);
+        assert_eq!(unwritten(&messages, &written("be brief|a\nb|c")), [0, 3]);
     }
 }

@@ -92,6 +92,13 @@ fn csv_labels_are_numbers_where_they_are_written_as_such() {
     check_texts("a.csv", "text\n12\n", &[(2, "12")]);
 }
 
+/// Two files that were put behind each other, each with its mark.
+#[test]
+fn a_byte_order_mark_amid_lines_is_no_part_of_a_row() {
+    let text = "\u{feff}{\"text\": \"a\"}\n\u{feff}{\"text\": \"b\"}\n";
+    assert_eq!(parse("a.jsonl", text).unwrap().rows.len(), 2);
+}
+
 /// Columns that had gaps somewhere come with a point from pandas; cells have no lists.
 #[test]
 fn what_a_table_program_makes_of_values_is_read_as_what_it_was() {

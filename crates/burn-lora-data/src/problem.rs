@@ -52,6 +52,16 @@ pub enum RowProblem {
         /// The keys of the object.
         found: Vec<String>,
     },
+    /// The file is a table of names and of lists of values.
+    #[error(
+        "the file is one table, whose `columns` name the values of `data`: write a row an object: `jq -c '.columns as $names|.data[]|[$names,.]|transpose|map({{key:.[0],value:.[1]}})|from_entries' FILE > OTHER`"
+    )]
+    Table,
+    /// The file is what a viewer of datasets gives of one.
+    #[error(
+        "the file is an answer of a viewer of datasets, whose rows stand in `rows[].row`, and are perhaps not all: `jq -c '.rows[].row' FILE > OTHER`"
+    )]
+    Viewer,
     /// The file is one object of several lists of rows.
     #[error(
         "the file is one object with several lists of rows, {}: write each into a file of its own (`jq -c '.[\"{}\"][]' FILE > OTHER`)",

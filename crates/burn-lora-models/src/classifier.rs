@@ -1,11 +1,13 @@
 //! Encoders with a classification head: the classes of whole rows of tokens.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use burn::tensor::{Int, Tensor};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use crate::config::Problems;
 use crate::weights::Storage;
 use crate::{LoadReport, Model, ModelConfig, ModelError};
 
@@ -34,21 +36,94 @@ pub(crate) fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|index| format!("LABEL_{index}")).collect()
 }
 
-/// The classes that a `config.json` names, in the order of their numbers; without a usable `id2label`, numbered.
-pub(crate) fn classes(
-    id2label: Option<&Map<String, Value>>,
-    num_labels: Option<usize>,
-) -> Vec<String> {
-    let named = id2label.and_then(|map| {
-        let name = |index: usize| map.get(&index.to_string())?.as_str().map(str::to_owned);
-        (0..map.len()).map(name).collect::<Option<Vec<_>>>()
-    });
-    match (named, num_labels) {
-        (Some(labels), None) if !labels.is_empty() => labels,
-        (Some(labels), Some(count)) if labels.len() == count => labels,
-        // transformers' own default is two.
-        (_, count) => numbered(count.unwrap_or(2)),
+/// What a `config.json` says of the classes that its head tells apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Classes<'a> {
+    pub(crate) id2label: Option<&'a Value>,
+    pub(crate) label2id: Option<&'a Value>,
+    pub(crate) num_labels: Option<usize>,
+    pub(crate) problem_type: Option<&'a str>,
+}
+
+impl Classes<'_> {
+    /// Their names, in the order of their numbers: those of `id2label`, or else of `label2id`; transformers' own where neither is there or
+    /// `num_labels` is another number. Names that are lost or mean two classes are problems, as is a head that gives no class.
+    pub(crate) fn names(&self, problems: &mut Problems) -> Vec<String> {
+        if let Some(kind) = self.problem_type.filter(|kind| *kind != SINGLE_LABEL) {
+            problems.add(format!(
+                "`problem_type` is `{kind}`, and a head gives one class a row here (`{SINGLE_LABEL}`): take the key out to train another head"
+            ));
+        }
+        let by_number = problems.take(self.id2label.map_or(Ok(BTreeMap::new()), by_number));
+        let by_name = problems.take(self.label2id.map_or(Ok(BTreeMap::new()), by_name));
+        for (number, name) in &by_number {
+            match by_name.get(name) {
+                Some(other) if other != number => problems.add(format!(
+                    "`{name}` is {number} in `id2label` and {other} in `label2id`: make them agree"
+                )),
+                _ => {}
+            }
+        }
+        let turned = || by_name.into_iter().map(|(name, number)| (number, name)).collect();
+        let (key, named) = match by_number.is_empty() {
+            true => ("label2id", turned()),
+            false => ("id2label", by_number),
+        };
+        let count = self.num_labels.unwrap_or(if named.is_empty() { 2 } else { named.len() });
+        if named.len() != count {
+            return numbered(count);
+        }
+        if let Some(lacking) = (0..count).find(|number| !named.contains_key(number)) {
+            problems.add(format!(
+                "`{key}` has {count} classes and no {lacking}: number them from 0 to {}",
+                count - 1
+            ));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = named.values().find(|name| !seen.insert(*name)) {
+            problems
+                .add(format!("`{key}` names two classes `{twice}`: give each a name of its own"));
+        }
+        named.into_values().collect()
     }
+}
+
+/// One class a row, in transformers' words.
+const SINGLE_LABEL: &str = "single_label_classification";
+
+/// The names of classes by their numbers.
+fn by_number(id2label: &Value) -> Result<BTreeMap<usize, String>, Vec<String>> {
+    let no_object = || vec!["`id2label` must be an object, as {\"0\": \"a\"}".to_owned()];
+    let names = id2label.as_object().ok_or_else(no_object)?;
+    let one = |(number, name): (&String, &Value)| {
+        let name = match name {
+            Value::String(name) => name.clone(),
+            // Stars and yes or no are classes as well.
+            Value::Number(_) | Value::Bool(_) => name.to_string(),
+            _ => return Err(vec![format!("`id2label` has no name for `{number}`: write a text")]),
+        };
+        match number.parse() {
+            Ok(parsed) if format!("{parsed}") == *number => Ok((parsed, name)),
+            _ => Err(vec![format!(
+                "`id2label` has the key `{number}`, which is no number of a class"
+            )]),
+        }
+    };
+    names.iter().map(one).collect()
+}
+
+/// The numbers of classes by their names, of which a class may have several.
+fn by_name(label2id: &Value) -> Result<BTreeMap<String, usize>, Vec<String>> {
+    let no_object = || vec!["`label2id` must be an object, as {\"a\": 0}".to_owned()];
+    let numbers = label2id.as_object().ok_or_else(no_object)?;
+    let one = |(name, number): (&String, &Value)| {
+        let text = number.as_str().map(str::parse).and_then(Result::ok);
+        let number = number.as_u64().or(text).and_then(|number| usize::try_from(number).ok());
+        number.map(|number| (name.clone(), number)).ok_or_else(|| {
+            vec![format!("`label2id` has no number for `{name}`: write a whole one")]
+        })
+    };
+    numbers.iter().map(one).collect()
 }
 
 /// The text of a `config.json`, with the classes of a head of transformers' `class`.
@@ -62,9 +137,9 @@ pub(crate) fn with_classes<'a>(text: &'a str, class: &str, labels: &[String]) ->
     map.insert("id2label".into(), Value::Object(by_index.collect()));
     let by_label = numbered().map(|(index, label)| (label.clone(), json!(index)));
     map.insert("label2id".into(), Value::Object(by_label.collect()));
-    // What the base was trained for is not what this head does.
+    // A base may say nothing.
     if map.get("problem_type").is_some_and(|kind| !kind.is_null()) {
-        map.insert("problem_type".into(), json!("single_label_classification"));
+        map.insert("problem_type".into(), json!(SINGLE_LABEL));
     }
     // transformers counts id2label; two numbers that differ would be a trap.
     map.remove("num_labels");

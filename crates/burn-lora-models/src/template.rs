@@ -28,6 +28,7 @@
 //!
 //! Left out: other templates than the default one of a list, and what the engine leaves out.
 
+mod calls;
 mod error;
 mod files;
 mod jinja;
@@ -41,6 +42,7 @@ mod tests;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use serde_json::Map;
 
 pub use error::{Instability, TemplateError};
 pub use limits::Limits;
@@ -133,7 +135,28 @@ impl ChatTemplate {
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
-        self.write(&self.given(), &values(messages), add_generation_prompt)
+        self.write(&self.given(), &self.values(messages), add_generation_prompt)
+    }
+
+    /// The messages as the template sees them and as transformers gives them: without keys that are null, and with their reasoning under
+    /// each name that templates know. The arguments of a call are what they say, where the template would write a text as JSON: a text of
+    /// JSON once more in quotes is no call that anybody could read.
+    fn values(&self, messages: &[Message]) -> Vec<Value> {
+        let quoted = messages.iter().any(|message| calls::unquoted(message.fields()).is_some())
+            && self.quotes_arguments();
+        let value = |message: &Message| {
+            let unquoted = if quoted { calls::unquoted(message.fields()) } else { None };
+            value(unquoted.as_ref().unwrap_or(message.fields()))
+        };
+        messages.iter().map(value).collect()
+    }
+
+    /// Whether the template writes the arguments of a call, given as a text, as JSON of a text.
+    fn quotes_arguments(&self) -> bool {
+        let messages =
+            [Message::new("user", "a"), calls::of_text()].map(|told| value(told.fields()));
+        let text = self.write(&self.given(), &messages, false);
+        text.is_ok_and(|text| text.contains(calls::QUOTED))
     }
 
     /// The variables as the template sees them.
@@ -162,22 +185,16 @@ impl ChatTemplate {
 /// Names under which a message has its reasoning. Templates read the first; gpt-oss's reads the second.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
-/// The messages as the template sees them and as transformers gives them: without keys that are null, and with their reasoning under each
-/// name that templates know.
-fn values(messages: &[Message]) -> Vec<Value> {
-    let value = |message: &Message| {
-        let fields = message.fields();
-        let told = REASONING.iter().any(|name| fields.contains_key(*name));
-        if !told && !fields.values().any(serde_json::Value::is_null) {
-            return Value::given_object(fields);
-        }
-        let mut fields = fields.clone();
-        fields.retain(|_, value| !value.is_null());
-        if let Some(reasoning) = REASONING.iter().find_map(|name| fields.get(*name)).cloned() {
-            fields.insert(REASONING[0].to_owned(), reasoning.clone());
-            fields.entry(REASONING[1]).or_insert(reasoning);
-        }
-        Value::given_object(&fields)
-    };
-    messages.iter().map(value).collect()
+fn value(fields: &Map<String, serde_json::Value>) -> Value {
+    let told = REASONING.iter().any(|name| fields.contains_key(*name));
+    if !told && !fields.values().any(serde_json::Value::is_null) {
+        return Value::given_object(fields);
+    }
+    let mut fields = fields.clone();
+    fields.retain(|_, value| !value.is_null());
+    if let Some(reasoning) = REASONING.iter().find_map(|name| fields.get(*name)).cloned() {
+        fields.insert(REASONING[0].to_owned(), reasoning.clone());
+        fields.entry(REASONING[1]).or_insert(reasoning);
+    }
+    Value::given_object(&fields)
 }

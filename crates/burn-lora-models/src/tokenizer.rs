@@ -62,6 +62,8 @@ pub struct Tokenizer {
     unknown_eos: Option<String>,
     pad: Option<u32>,
     bos: Option<u32>,
+    /// What `tokenizer.json` puts before a text, whatever the files call it.
+    before: Option<u32>,
     unk: Option<u32>,
     template: Option<ChatTemplate>,
     /// What its files say that is not done.
@@ -203,7 +205,27 @@ impl Tokenizer {
             caught(add).unwrap_or_else(|panic| Err(panic.into())).map_err(failed(&path))?;
         }
         let template = template.map(|template| template.with_time(time::now()));
-        Ok(Self { inner, path, eos, unknown_eos, pad, bos, unk, template, notes: Vec::new(), made })
+        let notes = Vec::new();
+        let mut tokenizer = Self {
+            inner,
+            path,
+            eos,
+            unknown_eos,
+            pad,
+            bos,
+            before: None,
+            unk,
+            template,
+            notes,
+            made,
+        };
+        // One that cannot write this letter is told when it is to write something.
+        let [with, without] =
+            [true, false].map(|special| tokenizer.encode("a", special).unwrap_or_default());
+        if let [first, rest @ ..] = &with[..] {
+            tokenizer.before = (with != without && rest.starts_with(&without)).then_some(*first);
+        }
+        Ok(tokenizer)
     }
 
     /// How the model writes conversations, if its files say so.
@@ -249,8 +271,9 @@ impl Tokenizer {
     /// What the tokenizer cannot encode.
     pub fn encode_once(&self, text: &str) -> Result<Vec<u32>, ModelError> {
         let mut ids = self.encode(text, true)?;
-        if let (Some(bos), [first, second, ..]) = (self.bos, &ids[..])
-            && (*first, *second) == (bos, bos)
+        if let [first, second, ..] = ids[..]
+            && first == second
+            && [self.bos, self.before].contains(&Some(first))
         {
             ids.remove(0);
         }

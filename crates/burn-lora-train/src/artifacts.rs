@@ -34,8 +34,8 @@ pub(crate) fn write(
         (directory.events(), Ok(Some(events(records, summary)))),
     ];
     for (path, made) in all {
-        let written = made.and_then(|bytes: Option<Vec<u8>>| match bytes {
-            Some(bytes) => Ok(burn_lora_files::write(&path, &bytes)?),
+        let written: Result<(), TrainError> = made.and_then(|bytes: Option<Vec<u8>>| match bytes {
+            Some(bytes) => directory.writing(&path, || Ok(burn_lora_files::write(&path, &bytes)?)),
             None => Ok(()),
         });
         if let Err(error) = written {

@@ -3,6 +3,7 @@
 pub(crate) mod instead;
 mod layout;
 mod origin;
+mod written;
 
 use std::path::{Path, PathBuf};
 
@@ -51,6 +52,8 @@ places! {
     pub report: REPORT;
     /// The run's curves for TensorBoard.
     pub events: EVENTS;
+    /// What runs wrote here, file by file.
+    written: WRITTEN;
     /// Who runs here; its presence says that a run of this program made the directory its own.
     pub lock: LOCK;
     /// The adapter of the best evaluation, a PEFT directory.
@@ -136,8 +139,9 @@ impl RunDirectory {
     ///
     /// A file cannot be written.
     pub fn write_config(&self, config: &RunConfig) -> Result<(), TrainError> {
-        origin::write(&self.origin())?;
-        Ok(files::write(&self.config(), config.to_toml()?.as_bytes())?)
+        self.writing(&self.origin(), || origin::write(&self.origin()))?;
+        let text = config.to_toml()?;
+        self.writing(&self.config(), || Ok(files::write(&self.config(), text.as_bytes())?))
     }
 
     /// Checks that a run of this configuration may use the directory, and gives the checkpoint to go on
@@ -165,6 +169,9 @@ impl RunDirectory {
         if options.resume {
             let newest =
                 newest()?.ok_or_else(|| TrainError::NothingToResume { dir: self.0.clone() })?;
+            if !self.config().is_file() {
+                return Err(TrainError::NoConfig { dir: self.0.clone() });
+            }
             let mut differences = config.differences(&self.written_config()?, Decides::Training)?;
             differences.retain(|difference| !(options.extend && difference.is_length()));
             if !differences.is_empty() {
@@ -267,7 +274,9 @@ mod tests {
             Err(TrainError::Exists { resumable: false, removable: true, .. })
         ));
         // What a merge made of it goes with it.
-        files::write(&dir.path().join("merged/model.safetensors"), b"").unwrap();
+        let merged =
+            || Ok::<_, TrainError>(files::write(&run.merged().join("model.safetensors"), b"")?);
+        run.writing(&run.merged(), merged).unwrap();
         taken(&run, &config, &over()).unwrap();
         assert!(!run.config().exists() && !run.merged().exists());
     }
@@ -296,6 +305,37 @@ mod tests {
             std::fs::remove_file(&path).unwrap();
         }
         taken(&run, &config, &over()).unwrap();
+    }
+
+    /// What was lost before: notes in a configuration, a page of the same name, a model that somebody put where merges go.
+    #[test]
+    fn starting_over_removes_nothing_that_was_changed_or_bears_a_runs_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(dir.path());
+        let config = config(dir.path(), "");
+        taken(&run, &config, &fresh()).unwrap();
+        run.write_config(&config).unwrap();
+        let own = files::read_text(&run.config()).unwrap();
+        for mine in [
+            "config.toml",
+            "report.html",
+            "merged/model.safetensors",
+            "adapter/adapter_config.json",
+        ] {
+            let path = dir.path().join(mine);
+            files::write(&path, format!("{own}# mine\n").as_bytes()).unwrap();
+            match taken(&run, &config, &over()) {
+                Err(TrainError::Foreign { files, .. }) => assert_eq!(files, [mine]),
+                other => panic!("{mine}: {other:?}"),
+            }
+            assert!(files::read_text(&path).unwrap().ends_with("# mine\n"));
+            match mine {
+                "config.toml" => files::write(&path, own.as_bytes()).unwrap(),
+                _ => std::fs::remove_file(&path).unwrap(),
+            }
+        }
+        taken(&run, &config, &over()).unwrap();
+        assert!(!run.written().exists());
     }
 
     #[test]
@@ -378,6 +418,14 @@ mod tests {
         assert!(matches!(nothing, Err(TrainError::NothingToResume { .. })));
 
         let checkpoint = crate::checkpoint::of_nothing(&run.checkpoints(), 2);
+        let without = || {
+            std::fs::remove_file(run.config()).unwrap();
+            let resumed = run.claim(&first, &resume(false));
+            run.write_config(&first).unwrap();
+            resumed.map(|_| ()).unwrap_err()
+        };
+        let error = without();
+        assert!(matches!(error, TrainError::NoConfig { .. }), "{error}");
         let found = |config: &RunConfig, extend| {
             run.claim(config, &resume(extend)).map(|(found, _)| found.unwrap().path)
         };

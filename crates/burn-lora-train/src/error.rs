@@ -193,7 +193,7 @@ pub enum TrainError {
     },
     /// What lies in the run directory was not written by a run.
     #[error(
-        "`{}` holds what no run of this program wrote: {}; move it away, or name another `[output] dir`",
+        "`{}` holds what no run of this program wrote, or not as it is now: {}; move it away, or name another `[output] dir`",
         dir.display(),
         listed(files)
     )]
@@ -212,6 +212,15 @@ pub enum TrainError {
     /// There is nothing to resume.
     #[error("`{}` holds no checkpoint to go on from: start the run anew", dir.display())]
     NothingToResume {
+        /// The run directory.
+        dir: PathBuf,
+    },
+    /// The configuration of the run to resume is gone.
+    #[error(
+        "`{0}` has checkpoints and no `config.toml`, which says what they are of: put it back, or the run file that the run was started with in its place (`cp RUN_FILE {0}/config.toml`)",
+        dir.display()
+    )]
+    NoConfig {
         /// The run directory.
         dir: PathBuf,
     },
@@ -296,6 +305,16 @@ pub enum TrainError {
         id: u32,
         /// The token.
         token: String,
+        /// Rows of the table.
+        vocabulary: usize,
+    },
+    /// A token that should end texts, and that the model has no row for.
+    #[error(
+        "`eos_token_id` is {id}, which is no token of the model, whose table has {vocabulary} rows: write the id of the token that ends a text into generation_config.json, or into config.json where there is no other"
+    )]
+    UnknownEnd {
+        /// What stands there.
+        id: u32,
         /// Rows of the table.
         vocabulary: usize,
     },

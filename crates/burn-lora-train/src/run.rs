@@ -395,11 +395,14 @@ fn save<M: TrainableModel>(
     directory: &RunDirectory,
 ) -> Result<Option<u64>, TrainError> {
     let Some(config) = adapter else {
-        model.save(&directory.model(), SaveDtype::F32)?;
-        write_tokenizer(tokenizer, &directory.model())?;
+        directory.writing(&directory.model(), || {
+            model.save(&directory.model(), SaveDtype::F32)?;
+            Ok::<_, TrainError>(write_tokenizer(tokenizer, &directory.model())?)
+        })?;
         return Ok(None);
     };
-    peft::save(model, directory.adapter(), config)?;
+    let adapter = directory.adapter();
+    directory.writing(&adapter, || Ok::<_, TrainError>(peft::save(model, &adapter, config)?))?;
     let path = directory.adapter().join(peft::TENSORS_FILE);
     Ok(Some(std::fs::metadata(&path).map_err(TrainError::io("read", path))?.len()))
 }
@@ -480,7 +483,8 @@ impl<M: TrainableModel> Hooks<M> for RunHooks {
     fn best(&self, model: &M) -> Result<(), TrainError> {
         if let (Some(dir), Some(config), true) = (&self.best, &self.adapter, self.ranks.is_first())
         {
-            peft::save(model, dir, config)?;
+            let write = || Ok::<_, TrainError>(peft::save(model, dir, config)?);
+            self.directory.writing(dir, write)?;
         }
         Ok(())
     }

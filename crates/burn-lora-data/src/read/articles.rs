@@ -24,6 +24,7 @@ fn is(text: &str) -> bool {
             lines.next().is_none()
                 && elsewhere(&object).is_none()
                 && (is_columns(&object)
+                    || is_table(&object)
                     || (Format::of(&object).is_none()
                         && (!lists(&object).is_empty() || is_by_name(&object))))
         }
@@ -80,6 +81,23 @@ fn is_columns(object: &Object) -> bool {
     !is_row && !object.is_empty() && object.values().all(is_values)
 }
 
+/// Whether an object is a table as pandas splits it: the names of the columns, and lists of values in their order.
+fn is_table(object: &Object) -> bool {
+    let list =
+        |key: &str| object.get(key).and_then(Value::as_array).filter(|list| !list.is_empty());
+    let (Some(names), Some(rows)) = (list("columns"), list("data")) else { return false };
+    names.iter().all(Value::is_string)
+        && rows.iter().all(|row| row.as_array().is_some_and(|row| row.len() == names.len()))
+}
+
+/// Whether an object is an answer of Hugging Face's viewer: rows, each with its number.
+fn is_of_viewer(object: &Object) -> bool {
+    let rows = object.get("rows").and_then(Value::as_array);
+    let is_row =
+        |row: &Value| row.get("row_idx").is_some() && row.get("row").is_some_and(Value::is_object);
+    rows.is_some_and(|rows| !rows.is_empty() && rows.iter().all(is_row))
+}
+
 fn objects(text: &str) -> Objects<'_> {
     let mut found = Vec::new();
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Object>();
@@ -120,7 +138,9 @@ fn whole(object: &Object) -> Vec<Found> {
         }
         return found;
     }
-    if let (false, [(key, list)]) = (is_columns(object), lists(object).as_slice()) {
+    let others = [is_columns, is_table, is_of_viewer];
+    let is_rows = !others.iter().any(|is| is(object));
+    if let (true, [(key, list)]) = (is_rows, lists(object).as_slice()) {
         let row = |(index, value): (usize, &Value)| Found {
             place: Place::Named(format!("`{key}[{index}]`")),
             article: None,
@@ -131,6 +151,8 @@ fn whole(object: &Object) -> Vec<Found> {
     let found: Vec<String> = object.keys().cloned().collect();
     let lists = lists(object);
     let problem = match found.first() {
+        _ if is_table(object) => RowProblem::Table,
+        _ if is_of_viewer(object) => RowProblem::Viewer,
         _ if is_columns(object) => RowProblem::Columns { found },
         _ if lists.len() > 1 => {
             RowProblem::Splits { found: lists.iter().map(|(key, _)| (*key).to_owned()).collect() }

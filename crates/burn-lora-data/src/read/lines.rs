@@ -11,7 +11,9 @@ pub(super) const KIND: Kind =
     Kind { extension: None, is: |_| true, objects, remedy: "write one JSON object a line" };
 
 fn objects(text: &str) -> Objects<'_> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    // Files that were put behind each other bring their byte order marks with them.
+    let lines = text.lines().map(|line| line.trim_start_matches('\u{feff}')).enumerate();
+    let lines = lines.filter(|(_, line)| !line.trim().is_empty());
     Box::new(lines.map(|(index, line)| Found::at(index + 1, object(line))))
 }
 

@@ -7,7 +7,7 @@
 
 use super::error::Instability;
 use super::jinja::{Scope, Value};
-use super::{ChatTemplate, TemplateError, values};
+use super::{ChatTemplate, TemplateError, value};
 use crate::conversation::Message;
 
 /// A text for private use, which is in no token.
@@ -41,7 +41,7 @@ impl ChatTemplate {
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<Vec<Piece>, TemplateError> {
-        let (given, values) = (self.given(), values(messages));
+        let (given, values) = (self.given(), self.values(messages));
         let whole = self.write(&given, &values, add_generation_prompt)?;
         let mut written = Written::default();
         for (index, message) in messages.iter().enumerate().filter(|(_, m)| m.is_answer()) {
@@ -61,7 +61,7 @@ impl ChatTemplate {
     ///
     /// What [`pieces`](Self::pieces) refuses of this one answer; no message at all.
     pub fn last_answer(&self, messages: &[Message]) -> Result<String, TemplateError> {
-        let (given, values) = (self.given(), values(messages));
+        let (given, values) = (self.given(), self.values(messages));
         match messages.split_last() {
             Some((message, before)) => {
                 Ok(self.answer_at(&given, &values, message, before.len())?.1)
@@ -105,7 +105,7 @@ impl ChatTemplate {
         // Either nothing follows, or the answer ends as the closing token does. An answer that no
         // token ends in tells the two apart.
         let mark = Message::clone(message).with("content", MARK.into());
-        let marked: Vec<_> = before.iter().cloned().chain(values(&[mark])).collect();
+        let marked: Vec<_> = before.iter().cloned().chain([value(mark.fields())]).collect();
         match self.write(given, &marked, false) {
             Ok(text) => !text.trim_end().ends_with(MARK),
             Err(_) => true,

@@ -275,6 +275,27 @@ fn a_call_of_a_tool_is_learned_as_it_is_written() {
     check_learned(&template(QWEN25), &messages, &[called, "Two<|im_end|>"]);
 }
 
+/// OpenAI's interface has arguments as a text of JSON; written as JSON of a text, nobody could read the call.
+#[test]
+fn arguments_in_a_text_are_written_once() {
+    let messages = |arguments: serde_json::Value| {
+        let call = json!([{"id": "abcdefghi", "function": {"name": "f", "arguments": arguments}}]);
+        [Message::new("user", "Hi"), Message::new("assistant", "").with("tool_calls", call)]
+    };
+    let (text, object) =
+        (messages(json!("{\"b\":1,  \"a\":[2]}")), messages(json!({"b": 1, "a": [2]})));
+    let qwen = template(QWEN25);
+    assert_eq!(qwen.render(&text, false).unwrap(), qwen.render(&object, false).unwrap());
+    assert_eq!(qwen.pieces(&text, false).unwrap(), qwen.pieces(&object, false).unwrap());
+    // What is no object stays the text that it is.
+    let broken = qwen.render(&messages(json!("{b")), false).unwrap();
+    assert!(broken.contains("\"arguments\": \"{b\""), "{broken}");
+    // A template that joins texts is given one, letter by letter.
+    let joins = "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.name + '(' + c.function.arguments + ')' }}{% endfor %}{% endfor %}";
+    let joined = ChatTemplate::parse(joins).unwrap().render(&text, false).unwrap();
+    assert_eq!(joined, "f({\"b\":1,  \"a\":[2]})");
+}
+
 #[test]
 fn white_space_is_learned_where_nothing_else_ends_a_turn() {
     let lines = ChatTemplate::parse(

@@ -422,6 +422,32 @@ fn classes_are_named_by_id2label() {
     assert_eq!(bert(named).unwrap().with_num_labels(1).labels, ["LABEL_0"]);
     assert_eq!(bert(json!({})).unwrap().labels.len(), 2);
     assert_eq!(bert(json!({"num_labels": 4})).unwrap().labels.len(), 4);
+    // Beside a table of names, or alone; numbers are names as well.
+    let by_name = json!({"label2id": {"pos": 1, "neg": "0"}});
+    assert_eq!(bert(by_name).unwrap().labels, ["neg", "pos"]);
+    let both = json!({"id2label": {"0": "neg", "1": "pos"}, "label2id": {"neg": 0, "bad": 0}});
+    assert_eq!(bert(both).unwrap().labels, ["neg", "pos"]);
+    assert_eq!(bert(json!({"id2label": {"0": 1, "1": 2}})).unwrap().labels, ["1", "2"]);
+}
+
+/// Names that were passed over before, so that a class was another one, or had none.
+#[test]
+fn classes_that_contradict_each_other_are_refused_by_name() {
+    let stars = json!({"id2label": {"1": "bad", "2": "fair", "3": "good"}});
+    check_refused(bert(stars), &["`id2label` has 3 classes and no 0: number them from 0 to 2"]);
+    let turned = json!({"id2label": {"0": "neg", "1": "pos"}, "label2id": {"neg": 1, "pos": 0}});
+    let said = ["`neg` is 0 in `id2label` and 1 in `label2id`", "`pos` is 1 in `id2label` and 0"];
+    check_refused(bert(turned), &said);
+    let twice = json!({"id2label": {"0": "a", "1": "b", "2": "a"}});
+    check_refused(bert(twice), &["`id2label` names two classes `a`"]);
+    check_refused(bert(json!({"id2label": {"0": null}})), &["`id2label` has no name for `0`"]);
+    check_refused(bert(json!({"id2label": {"a": "0"}})), &["`a`, which is no number of a class"]);
+    check_refused(bert(json!({"id2label": ["a"]})), &["`id2label` must be an object"]);
+    check_refused(bert(json!({"label2id": {"a": 0.5}})), &["`label2id` has no number for `a`"]);
+    for kind in ["regression", "multi_label_classification"] {
+        check_refused(bert(json!({"problem_type": kind})), &[kind, "one class a row"]);
+    }
+    bert(json!({"problem_type": "single_label_classification"})).unwrap();
 }
 
 #[test]

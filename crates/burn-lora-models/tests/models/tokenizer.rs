@@ -127,6 +127,11 @@ fn a_text_begins_once_and_a_prompt_does_not_end() {
     let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
     assert_eq!(tokenizer.encode("<s>one", true).unwrap(), [1, 1, 4]);
     assert_eq!(tokenizer.encode_once("<s>one").unwrap(), [1, 4]);
+    // Whether or not another file says which token that is.
+    let unnamed = Tokenizer::from_dir(directory(&[]).path()).unwrap();
+    assert_eq!(unnamed.bos_id(), None);
+    assert_eq!(unnamed.encode_once("<s>one").unwrap(), [1, 4]);
+    assert_eq!(unnamed.encode_once("one one").unwrap(), [1, 4, 4]);
     assert_eq!(tokenizer.encode_prompt("one").unwrap(), [1, 4]);
 
     // One that ends every text that it is given.

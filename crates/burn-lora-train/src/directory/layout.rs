@@ -6,6 +6,7 @@ use std::path::Path;
 use burn_lora_patch::peft;
 
 use super::RunDirectory;
+use super::written::Written;
 use crate::TrainError;
 use crate::checkpoint;
 
@@ -53,6 +54,7 @@ pub(super) const METRICS: &str = "metrics.jsonl";
 pub(super) const LOSS_PLOT: &str = "loss.svg";
 pub(super) const REPORT: &str = "report.html";
 pub(super) const EVENTS: &str = burn_lora_report::tensorboard::FILE_NAME;
+pub(super) const WRITTEN: &str = "written";
 pub(super) const LOCK: &str = "run.lock";
 pub(super) const ADAPTER: &str = "adapter";
 pub(super) const BEST: &str = "best";
@@ -61,7 +63,17 @@ pub(super) const MERGED: &str = "merged";
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 
 /// The files beside the directories.
-const TOP: [&str; 7] = [CONFIG, ORIGIN, METRICS, LOSS_PLOT, REPORT, EVENTS, LOCK];
+const TOP: [&str; 8] = [CONFIG, ORIGIN, METRICS, LOSS_PLOT, REPORT, EVENTS, WRITTEN, LOCK];
+
+/// What grows or changes while a run is on, beside checkpoints, and goes by its name.
+const UNACCOUNTED: [&str; 4] = [METRICS, WRITTEN, LOCK, CHECKPOINTS];
+
+/// Whether runs keep account of what they write at this path.
+pub(super) fn is_accounted(name: &str) -> bool {
+    let place = name.split('/').next().unwrap_or(name);
+    let is_place = TOP.contains(&place) || DIRECTORIES.contains(&place);
+    is_place && !UNACCOUNTED.contains(&place)
+}
 
 /// The directories, each after what lies in it.
 const DIRECTORIES: [&str; 5] = [ADAPTER, BEST, MODEL, MERGED, CHECKPOINTS];
@@ -118,14 +130,20 @@ fn walked(
 }
 
 /// What a run that begins here would write over or lie among, and that no run wrote: in the directory of a run, every file that runs do
-/// not write; elsewhere, every file that is named as a run would name its own.
+/// not write, and every one that is not as they wrote it, where they kept account; elsewhere, every file that is named as a run would name its own.
 pub(super) fn foreign(directory: &RunDirectory, of_a_run: bool) -> Result<Vec<String>, TrainError> {
     let lock = directory.lock();
+    let written = Written::of(directory).filter(|_| of_a_run);
+    let changed = |path: &Path, name: &str| {
+        let written = written.as_ref().filter(|_| is_accounted(name));
+        written.is_some_and(|written| !written.is(name, path))
+    };
     let mut found = Vec::new();
     walked(directory, |path, names, place| {
         let foreign = match place {
             Place::Foreign => of_a_run,
-            Place::File => !of_a_run && path != lock && path.is_file(),
+            Place::File if of_a_run => changed(path, &names.join("/")),
+            Place::File => path != lock && path.is_file(),
             Place::Directory | Place::LeftOver => false,
         };
         if foreign {

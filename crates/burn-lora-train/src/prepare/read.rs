@@ -111,10 +111,10 @@ fn ends_known(tokenizer: &Tokenizer, vocabulary: usize) -> Result<(), TrainError
     let ends = tokenizer.eos_ids();
     match ends.iter().find(|id| !is_known(**id, vocabulary)) {
         None => Ok(()),
-        Some(&id) => {
-            let token = tokenizer.id_to_token(id).unwrap_or_else(|| "eos_token_id".to_owned());
-            Err(TrainError::UnknownToken { id, token, vocabulary })
-        }
+        Some(&id) => Err(match tokenizer.id_to_token(id) {
+            Some(token) => TrainError::UnknownToken { id, token, vocabulary },
+            None => TrainError::UnknownEnd { id, vocabulary },
+        }),
     }
 }
 

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::activation::Activation;
-use crate::classifier::{ClassifierConfig, classes, with_classes};
+use crate::classifier::{Classes, ClassifierConfig, with_classes};
 use crate::config::{Basics, Checked, ConfigKeys, Problems, Stated};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, EncoderCost, EncoderNames, EncoderNorms};
@@ -55,8 +55,10 @@ pub struct BertKeys {
     position_embedding_type: String,
     #[serde(default)]
     is_decoder: bool,
-    id2label: Option<Map<String, Value>>,
+    id2label: Option<Value>,
+    label2id: Option<Value>,
     num_labels: Option<usize>,
+    problem_type: Option<String>,
     /// The names of the classes, in the order of the logits.
     #[serde(skip)]
     pub labels: Vec<String>,
@@ -161,7 +163,13 @@ impl ConfigKeys for BertKeys {
         }
         self.activation = problems.take(Activation::parse("hidden_act", &self.hidden_act));
         if problems.is_empty() {
-            self.labels = classes(self.id2label.as_ref(), self.num_labels);
+            let classes = Classes {
+                id2label: self.id2label.as_ref(),
+                label2id: self.label2id.as_ref(),
+                num_labels: self.num_labels,
+                problem_type: self.problem_type.as_deref(),
+            };
+            self.labels = classes.names(problems);
         }
     }
 

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use burn::nn::LayerNorm;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::ModelError;
 use crate::activation::Activation;
-use crate::classifier::{ClassifierConfig, classes, with_classes};
+use crate::classifier::{Classes, ClassifierConfig, with_classes};
 use crate::config::{Basics, Checked, ConfigKeys, Problems, Rotary, Stated};
 use crate::decoder::gated::sliding_blocks;
 use crate::decoder::rope::RopeConfig;
@@ -86,8 +86,10 @@ pub struct ModernBertKeys {
     classifier_dropout: f64,
     /// Standard deviation of a random start.
     pub initializer_range: f64,
-    id2label: Option<Map<String, Value>>,
+    id2label: Option<Value>,
+    label2id: Option<Value>,
     num_labels: Option<usize>,
+    problem_type: Option<String>,
     /// The names of the classes, in the order of the logits.
     #[serde(skip)]
     pub labels: Vec<String>,
@@ -128,7 +130,9 @@ impl Default for ModernBertKeys {
             classifier_dropout: 0.0,
             initializer_range: 0.02,
             id2label: None,
+            label2id: None,
             num_labels: None,
+            problem_type: None,
             labels: Vec::new(),
         }
     }
@@ -190,7 +194,13 @@ impl ConfigKeys for ModernBertKeys {
             self.check_layers(problems);
         }
         if problems.is_empty() {
-            self.labels = classes(self.id2label.as_ref(), self.num_labels);
+            let classes = Classes {
+                id2label: self.id2label.as_ref(),
+                label2id: self.label2id.as_ref(),
+                num_labels: self.num_labels,
+                problem_type: self.problem_type.as_deref(),
+            };
+            self.labels = classes.names(problems);
         }
     }
 
