@@ -43,6 +43,8 @@ const VLLM_RANKS: [usize; 9] = [1, 8, 16, 32, 64, 128, 256, 320, 512];
 const VLLM_RANK: usize = 16;
 /// The embedding that vLLM adapts.
 const VLLM_TABLE: &str = "embed_tokens";
+/// The layers around the blocks, which vLLM adapts in the classes of models that register them (`embedding_modules`).
+const VLLM_AROUND: [&str; 2] = [VLLM_TABLE, "lm_head"];
 /// What follows the path of an adapted embedding in the key of the base's own table, which PEFT saves with it.
 const OWN_TABLE: &str = ".base_layer.weight";
 
@@ -102,6 +104,14 @@ pub fn for_reader(dir: impl AsRef<Path>, reader: Reader) -> Result<ForReader, Pa
         ));
     }
     has_what_is_read(dir, &read, reader)?;
+    let around = || read.layers.keys().filter(|layer| VLLM_AROUND.contains(&last_segment(layer)));
+    if reader == Reader::Vllm && around().next().is_some() {
+        notes.push(format!(
+            "vLLM adapts {} where the class of the model registers it, as those of Llama, Mistral and Granite do; those of Qwen and Gemma do not, and \
+             refuse the adapter",
+            burn_lora_text::listed(&around().collect::<Vec<_>>())
+        ));
+    }
     let ranks = |adapter: &StoredAdapter| adapter.layers.values().map(|it| it.factors.rank).max();
     let before = read.clone();
     let adapter = match reader {

@@ -105,6 +105,27 @@ fn swin_v2() {
     round_trip(base, &device, &case, |model, device| model.forward(images(device)));
 }
 
+/// The convolution that cuts a picture into patches.
+#[test]
+fn swin_v2_convolutions() {
+    let (device, _alone) = device();
+    let layers = vec![LayerConfig::new(2, 2), LayerConfig::new(2, 4)];
+    let config = SwinTransformerV2ContractConfig::new([32, 32], 4, 3, 5, 16, layers);
+    let base: SwinTransformerV2 = config.with_window_size(4).init(&device);
+    let scan = Scan::of(&base);
+    let paths: Vec<String> = scan.convolutions().iter().map(|layer| layer.path.clone()).collect();
+    let [path] = &paths[..] else { panic!("one convolution: {paths:?}") };
+    let case = Case {
+        names: &[path],
+        regex: &path.replace('.', r"\."),
+        adapted: paths.clone(),
+        linears: 34,
+        warning: None,
+        goal: vec![0, 3, 1, 4],
+    };
+    round_trip(base, &device, &case, |model, device| model.forward(images(device)));
+}
+
 #[test]
 fn resnet() {
     let (device, _alone) = device();

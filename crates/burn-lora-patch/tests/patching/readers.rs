@@ -145,6 +145,12 @@ fn vllm_is_told_of_its_ranks() {
             }
         }
     }
+    // Whether it adapts a table or a head is a matter of the base's class.
+    let notes = for_reader(golden("kinds/embedding"), Reader::Vllm).unwrap().notes;
+    assert!(
+        notes.iter().any(|note| note.contains("where the class of the model registers it")),
+        "{notes:?}"
+    );
     let (dir, _) = made(8.0, 513);
     assert!(matches!(
         refused(dir.path(), Reader::Vllm),
