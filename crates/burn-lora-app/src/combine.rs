@@ -46,7 +46,10 @@ pub fn combine(
     }
     let combined = combine::combine(&read, options)?;
     write(&combined, out)?;
-    let mut notes = Vec::new();
+    let told = read
+        .iter()
+        .filter_map(|it| Some(format!("{}: {}", it.dir.display(), it.config.passed_over()?)));
+    let mut notes: Vec<String> = told.collect();
     let mut bases: Vec<&str> =
         read.iter().filter_map(|it| it.config.base_model_name_or_path.as_deref()).collect();
     bases.sort_unstable();
@@ -79,6 +82,8 @@ pub struct Compressed {
     pub rank: usize,
     /// What is kept of each layer's change.
     pub layers: Vec<LayerKept>,
+    /// What should be known.
+    pub notes: Vec<String>,
 }
 
 /// Writes the adapter of that directory (PEFT's, or a run's) with a smaller rank into `out`, a new directory.
@@ -92,7 +97,8 @@ pub fn compress(adapter: &Path, keep: Keep, out: &Path) -> Result<Compressed, Ap
     let (compressed, layers) = combine::compress(&read, keep)?;
     write(&compressed, out)?;
     let (rank_before, rank) = (read.rank(), compressed.rank());
-    Ok(Compressed { out: out.to_owned(), rank_before, rank, layers })
+    let notes = read.config.passed_over().into_iter().collect();
+    Ok(Compressed { out: out.to_owned(), rank_before, rank, layers, notes })
 }
 
 /// Writes an adapter beside its place and renames it, so that what is there is whole.
@@ -128,6 +134,7 @@ impl fmt::Display for Compressed {
         writeln!(f, "compressed: {}", self.out.display())?;
         let layers = grouped(self.layers.len());
         writeln!(f, "{layers} layers, rank {} -> {}", self.rank_before, self.rank)?;
-        f.write_str(&least(&self.layers))
+        f.write_str(&least(&self.layers))?;
+        self.notes.iter().try_for_each(|note| write!(f, "\nnote: {note}"))
     }
 }

@@ -585,6 +585,9 @@ fn notes(
         notes.push(format!("{untrained} of {total} layers change nothing: their B is zero"));
     }
     notes.extend(config.passed_over());
+    if let Err(settings) = config.to_config() {
+        notes.push(format!("it cannot be used here, where there is no {}", listed(&settings)));
+    }
     if method == Method::Dora {
         notes.push("DoRA: magnitudes act on top of the changes whose norms stand here".to_owned());
     }

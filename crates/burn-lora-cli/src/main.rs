@@ -14,6 +14,7 @@ use burn_lora_app::sweep::SweepError;
 use burn_lora_kernels::allocator::{CompactHeap, keep_large_blocks};
 use burn_lora_train::TrainError;
 use clap::{Parser, Subcommand};
+use miette::{GraphicalReportHandler, GraphicalTheme};
 
 #[global_allocator]
 static HEAP: CompactHeap = CompactHeap;
@@ -98,7 +99,13 @@ fn failed(error: AppError) -> ExitCode {
     match error {
         AppError::Train(TrainError::Config(errors)) => {
             let report = miette::Report::new(errors.naming_overrides(OVERRIDE));
-            output::report(format!("{report:?}").trim_end());
+            // A file may bring colours of its own, which nobody could tell from those of the report.
+            let mut plain = String::new();
+            let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor());
+            match handler.render_report(&mut plain, report.as_ref()) {
+                Ok(()) if plain.contains('\u{1b}') => output::note(plain.trim_end()),
+                _ => output::report(format!("{report:?}").trim_end()),
+            }
         }
         AppError::Sweep(SweepError::Config { errors }) => {
             let errors = errors.into_iter().map(|e| e.naming_overrides(OVERRIDE)).collect();

@@ -10,6 +10,11 @@ pub(crate) fn advice(found: &[String]) -> String {
     if found.iter().any(|key| key == "input_ids") {
         return "ids of tokens are not read: bring the texts that they were made of".to_owned();
     }
+    let has = |name: &str| found.iter().any(|key| key == name);
+    if (has("role") && has("content")) || (has("from") && has("value")) {
+        return "these are turns, and a row is a conversation of them: where all of the file are one, `jq -cs 'flatten|{messages:.}' FILE > OTHER`"
+            .to_owned();
+    }
     let needed = |format: Format| {
         let keys: Vec<_> = format.spec().keys.iter().map(|key| key.name).collect();
         format!("{} ({format})", listed(&keys))

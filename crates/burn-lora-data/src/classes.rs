@@ -6,7 +6,7 @@ use burn_lora_text::nearest;
 
 use crate::error::DataError;
 use crate::format::{Format, Holds};
-use crate::row::{Label, Row};
+use crate::row::{Label, PlacedRow, Row};
 use crate::row_file::RowFile;
 
 /// The names of the classes; the index of a name is the model's output for it.
@@ -56,7 +56,7 @@ impl Classes {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::of`].
+    /// Those of [`Self::of`]; numbers for a head whose names are other numbers.
     pub fn of_head<'a>(
         files: impl IntoIterator<Item = &'a RowFile> + Clone,
         head: &[String],
@@ -67,6 +67,23 @@ impl Classes {
             Label::Name(name) => head.contains(name),
             Label::Number(at) => !nameless && usize::try_from(*at).is_ok_and(|at| at < head.len()),
         };
+        // By their places numbers would be other classes than by the names that they are.
+        let is_number = |name: &String| name.parse::<i64>().is_ok();
+        let by_name = head.iter().all(is_number)
+            && head.iter().enumerate().any(|(at, name)| *name != at.to_string());
+        let mut numbers = files.clone().into_iter().flat_map(|file| {
+            let is_number = |row: &&PlacedRow| {
+                matches!(&row.row, Row::Classification { label: Label::Number(_), .. })
+            };
+            file.rows.iter().find(is_number).map(|row| (file, row))
+        });
+        if by_name && let Some((file, row)) = numbers.next() {
+            return Err(DataError::NumbersByName {
+                path: file.path.clone(),
+                place: row.place.clone(),
+                names: head.to_vec(),
+            });
+        }
         let mut rows = files.into_iter().flat_map(|file| &file.rows);
         let all = rows.all(|placed| match &placed.row {
             Row::Classification { label, .. } => has(label),

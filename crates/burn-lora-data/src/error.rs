@@ -162,6 +162,20 @@ pub enum DataError {
         /// Its label.
         label: Label,
     },
+    /// Labels that are numbers, for a head whose classes are called by other numbers.
+    #[error(
+        "{}{place}: the label is a number, and the model's classes are called {}, so that it could be a class's place or its name: write it as a text (\"1\") where the name is meant, or give the classes as `data.labels`",
+        path.display(),
+        burn_lora_text::listed(names)
+    )]
+    NumbersByName {
+        /// The data file.
+        path: PathBuf,
+        /// Where the first such row stands.
+        place: Place,
+        /// The head's names.
+        names: Vec<String>,
+    },
     /// No row has anything to learn.
     #[error(
         "{}: {}",

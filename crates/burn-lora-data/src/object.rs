@@ -41,7 +41,9 @@ pub(crate) fn wrong(
         None => "nothing",
         Some(Value::Null) => "null",
         Some(Value::Bool(_)) => "true or false",
-        Some(Value::Number(number)) if number.is_f64() => "a number with a fraction",
+        Some(Value::Number(number)) if number.is_f64() => {
+            "a number with a fraction, or beyond whole numbers"
+        }
         Some(Value::Number(_)) => "a number",
         Some(Value::String(_)) => "a string",
         Some(Value::Array(_)) => "a list",

@@ -80,6 +80,24 @@ pub fn link(_target: &str, _path: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// How the names of what is written before it is renamed begin.
+const SCRATCH: &str = ".burn-lora-";
+
+/// Whether a file or a directory is called as one that is written before it is renamed: what a write that was cut off leaves.
+///
+/// ```
+/// use burn_lora_files::atomic::is_scratch;
+///
+/// assert!(is_scratch(".burn-lora-a1B2c3.tmp"));
+/// assert!(!is_scratch(".backup.tmp"));
+/// ```
+pub fn is_scratch(name: &str) -> bool {
+    let random = name.strip_prefix(SCRATCH).and_then(|name| name.strip_suffix(".tmp"));
+    random.is_some_and(|random| {
+        random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
 /// The directory that a path lies in.
 pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -88,7 +106,7 @@ pub fn parent(path: &Path) -> &Path {
 /// A hidden name, and the permissions of any other file: temporary ones are their owner's alone by
 /// default, and keep that when they are renamed. The process's umask still applies.
 fn named<'a, 'p, 's>(builder: &'a mut Builder<'p, 's>, mode: u32) -> &'a mut Builder<'p, 's> {
-    builder.prefix(".").suffix(".tmp");
+    builder.prefix(SCRATCH).suffix(".tmp");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -7,7 +7,7 @@ use ureq::http::header::{ETAG, LOCATION};
 use ureq::http::{HeaderMap, Method, Request, Response, Uri};
 use ureq::{Agent, Body};
 
-use crate::url::{Origin, hidden, join, shown, without_secrets};
+use crate::url::{Origin, endpoint_without_secrets, hidden, join, shown};
 use crate::{HubError, HubId, HubOptions};
 
 /// The entity tag of what a redirect leads to, which the hub adds for files in large-file storage.
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Secret {
 impl Client {
     pub(crate) fn new(options: &HubOptions) -> Result<Self, HubError> {
         let endpoint = options.endpoint.trim_end_matches('/').to_owned();
-        let named = hidden(&without_secrets(&endpoint), options.token.as_deref());
+        let named = hidden(&endpoint_without_secrets(&endpoint), options.token.as_deref());
         let bad = |problem| HubError::BadEndpoint { endpoint: named.clone(), problem };
         let url: Uri = endpoint.parse().map_err(|_| bad("it is no URL"))?;
         let origin = Origin::of(&url).ok_or_else(|| bad("it is no http:// or https:// URL"))?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use burn_lora_files::{IoError, home};
 
 use crate::HubError;
-use crate::url::{hidden, without_secrets};
+use crate::url::{endpoint_without_secrets, hidden};
 
 /// What a [`Hub`](crate::Hub) needs to know.
 #[derive(Clone, PartialEq, Eq)]
@@ -112,7 +112,10 @@ impl HubOptions {
 impl fmt::Debug for HubOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubOptions")
-            .field("endpoint", &hidden(&without_secrets(&self.endpoint), self.token.as_deref()))
+            .field(
+                "endpoint",
+                &hidden(&endpoint_without_secrets(&self.endpoint), self.token.as_deref()),
+            )
             .field("cache", &self.cache)
             .field("token", &self.token.as_ref().map(|_| "***"))
             .field("offline", &self.offline)

@@ -84,6 +84,14 @@ pub(crate) fn without_secrets(text: &str) -> String {
     format!("{scheme}://{place}")
 }
 
+/// [`without_secrets`] of an address whose scheme may have been forgotten.
+pub(crate) fn endpoint_without_secrets(endpoint: &str) -> String {
+    match endpoint.contains("://") {
+        true => without_secrets(endpoint),
+        false => without_secrets(&format!("://{endpoint}")).split_off("://".len()),
+    }
+}
+
 /// A text without the token.
 pub(crate) fn hidden(text: &str, token: Option<&str>) -> String {
     match token.filter(|token| !token.is_empty()) {
@@ -159,6 +167,8 @@ mod tests {
         ] {
             assert_eq!(without_secrets(text), said);
         }
+        assert_eq!(endpoint_without_secrets("me:hf_secret@127.0.0.1:1"), "127.0.0.1:1");
+        assert_eq!(endpoint_without_secrets("https://hf_secret@hub.co"), "https://hub.co");
     }
 
     #[test]

@@ -52,8 +52,8 @@ const LINES: &str = "{% for message in messages %}{{ message.role ~ ': ' ~ messa
     {% if add_generation_prompt %}assistant:{% endif %}";
 
 /// Keys of a message that hold something said beside its content.
-const SPOKEN: [&str; 6] =
-    ["tool_calls", "function_call", "reasoning_content", "reasoning", "thinking", "tool_call_id"];
+const SPOKEN: [&str; 5] =
+    ["tool_calls", "function_call", "reasoning_content", "reasoning", "thinking"];
 
 /// How conversations are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

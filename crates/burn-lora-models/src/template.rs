@@ -139,22 +139,36 @@ impl ChatTemplate {
     }
 
     /// The messages as the template sees them and as transformers gives them: without keys that are null, and with their reasoning under
-    /// each name that templates know. The arguments of a call are what they say, where the template would write a text as JSON: a text of
-    /// JSON once more in quotes is no call that anybody could read.
+    /// each name that templates know. The arguments of a call are what they say, where the template would write a text as JSON (a text of
+    /// JSON once more in quotes is no call that anybody could read), and a text where it can do nothing with an object.
     fn values(&self, messages: &[Message]) -> Vec<Value> {
-        let quoted = messages.iter().any(|message| calls::unquoted(message.fields()).is_some())
-            && self.quotes_arguments();
-        let value = |message: &Message| {
-            let unquoted = if quoted { calls::unquoted(message.fields()) } else { None };
-            value(unquoted.as_ref().unwrap_or(message.fields()))
+        type Other = fn(&Map<String, serde_json::Value>) -> Option<Map<String, serde_json::Value>>;
+        let has = |other: Other| messages.iter().any(|message| other(message.fields()).is_some());
+        let other: Other = if has(calls::unquoted) && self.quotes_arguments() {
+            calls::unquoted
+        } else if has(calls::quoted) && self.joins_arguments() {
+            calls::quoted
+        } else {
+            |_| None
         };
+        let value =
+            |message: &Message| value(other(message.fields()).as_ref().unwrap_or(message.fields()));
         messages.iter().map(value).collect()
+    }
+
+    /// Whether the template takes the arguments of a call as a text alone, which it joins with others.
+    fn joins_arguments(&self) -> bool {
+        let written = |arguments: serde_json::Value| {
+            let messages = [Message::new("user", "a"), calls::with(arguments)];
+            self.write(&self.given(), &messages.map(|told| value(told.fields())), false)
+        };
+        written(calls::object()).is_err() && written(calls::text()).is_ok()
     }
 
     /// Whether the template writes the arguments of a call, given as a text, as JSON of a text.
     fn quotes_arguments(&self) -> bool {
-        let messages =
-            [Message::new("user", "a"), calls::of_text()].map(|told| value(told.fields()));
+        let messages = [Message::new("user", "a"), calls::with(calls::text())]
+            .map(|told| value(told.fields()));
         let text = self.write(&self.given(), &messages, false);
         text.is_ok_and(|text| text.contains(calls::QUOTED))
     }

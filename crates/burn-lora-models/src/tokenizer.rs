@@ -264,7 +264,8 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// As [`encode`](Self::encode) with special tokens, but the one that begins texts stands there once, though the text says it itself.
+    /// As [`encode`](Self::encode) with special tokens, but the one that begins texts and the one that ends them stand there once, though
+    /// the text says them itself.
     ///
     /// # Errors
     ///
@@ -276,6 +277,13 @@ impl Tokenizer {
             && [self.bos, self.before].contains(&Some(first))
         {
             ids.remove(0);
+        }
+        if let [.., before, last] = ids[..]
+            && before == last
+            && self.eos.contains(&last)
+            && self.encode(text, false)?.last() == Some(&last)
+        {
+            ids.pop();
         }
         Ok(ids)
     }

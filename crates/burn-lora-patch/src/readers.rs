@@ -92,7 +92,7 @@ pub fn for_reader(dir: impl AsRef<Path>, reader: Reader) -> Result<ForReader, Pa
     let config = read_config(dir)?;
     says_what_is_read(dir, &config, reader)?;
     let mut read = StoredAdapter::read(dir)?;
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = config.passed_over().into_iter().collect();
     let (own_tables, whole): (Vec<WholeTensor>, _) =
         read.whole.into_iter().partition(|tensor| tensor.key.ends_with(OWN_TABLE));
     read.whole = whole;

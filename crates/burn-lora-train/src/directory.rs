@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use burn_lora_files as files;
 use burn_lora_files::lock::{Asked, Lock};
+use burn_lora_patch::peft;
 
 use crate::TrainError;
 use crate::checkpoint::{Checkpoint, Checkpoints};
@@ -184,7 +185,7 @@ impl RunDirectory {
             return Ok(Some(newest));
         }
         let foreign = layout::foreign(self, of_a_run)?;
-        if of_a_run && self.config().exists() && !options.overwrite {
+        if of_a_run && self.holds_a_run() && !options.overwrite {
             let resumable = !Checkpoints::new(self.checkpoints(), 1).list().is_empty();
             let removable = foreign.is_empty();
             return Err(TrainError::Exists { dir: self.0.clone(), resumable, removable });
@@ -217,10 +218,18 @@ impl RunDirectory {
         // Another run may have begun or ended here before the lock was this one's.
         let newest = self.check_as(of_a_run || self.config().exists(), config, options)?;
         layout::remove_left_over(self)?;
-        if newest.is_none() && self.config().exists() {
+        if newest.is_none() && self.holds_a_run() {
             layout::remove(self)?;
         }
         Ok((newest, lock))
+    }
+
+    /// Whether a run has left something here that another would write over.
+    fn holds_a_run(&self) -> bool {
+        let results = [self.adapter().join(peft::CONFIG_FILE), self.model().join("config.json")];
+        self.config().exists()
+            || results.iter().any(|place| place.exists())
+            || !Checkpoints::new(self.checkpoints(), 1).list().is_empty()
     }
 
     /// Sees to it that the directory is still the one that was claimed.
@@ -376,6 +385,48 @@ mod tests {
     }
 
     #[test]
+    fn hidden_files_of_somebodys_are_no_left_overs() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(dir.path());
+        let mine = dir.path().join(".backup.tmp");
+        files::write(&mine, b"mine").unwrap();
+        taken(&run, &config(dir.path(), ""), &fresh()).unwrap();
+        assert!(mine.exists());
+    }
+
+    /// Its checkpoints would have been taken for the run's, and the run's own removed as the oldest.
+    #[test]
+    fn no_run_begins_among_checkpoints_of_somebodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(dir.path());
+        let config = config(dir.path(), "");
+        let mine = "checkpoints/step-000900/model.pt";
+        files::write(&dir.path().join(mine), b"mine").unwrap();
+        match taken(&run, &config, &fresh()) {
+            Err(TrainError::Foreign { files, .. }) => assert_eq!(files, [mine]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_run_that_lost_its_configuration_is_not_written_over_unasked() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDirectory::new(dir.path());
+        let config = config(dir.path(), "");
+        taken(&run, &config, &fresh()).unwrap();
+        run.write_config(&config).unwrap();
+        let adapter = run.adapter().join("adapter_config.json");
+        run.writing(&run.adapter(), || Ok::<_, TrainError>(files::write(&adapter, b"{}")?))
+            .unwrap();
+        std::fs::remove_file(run.config()).unwrap();
+        let exists = taken(&run, &config, &fresh());
+        assert!(matches!(exists, Err(TrainError::Exists { .. })), "{exists:?}");
+        assert!(adapter.exists());
+        taken(&run, &config, &over()).unwrap();
+        assert!(!adapter.exists());
+    }
+
+    #[test]
     fn a_second_process_is_refused_by_the_name_of_the_first() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunDirectory::new(dir.path());
@@ -397,7 +448,11 @@ mod tests {
         let run = RunDirectory::new(dir.path());
         let config = config(dir.path(), "");
         taken(&run, &config, &fresh()).unwrap();
-        let left = [".a1B2c3.tmp", "checkpoints/.xYz123.tmp/optimizer.bpk", "adapter/.qqqqqq.tmp"];
+        let left = [
+            ".burn-lora-a1B2c3.tmp",
+            "checkpoints/.burn-lora-xYz123.tmp/optimizer.bpk",
+            "adapter/.burn-lora-qqqqqq.tmp",
+        ];
         for left in left {
             files::write(&dir.path().join(left), b"half").unwrap();
         }

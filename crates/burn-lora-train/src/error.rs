@@ -395,6 +395,28 @@ pub enum TrainError {
         /// The run directory.
         dir: PathBuf,
     },
+    /// Other rows would be held out than were when the run was trained.
+    #[error(
+        "the run in `{}` held out other rows: `data.held_out`, `train.seed` and the training files decide which, and with other ones rows that were trained on would be counted; \
+         leave them as the run has them, or give rows as `data.eval`",
+        dir.display()
+    )]
+    OtherHeldOut {
+        /// The run directory.
+        dir: PathBuf,
+    },
+    /// The rows are held out of a file that has changed since.
+    #[error(
+        "`{}` is not what the run in `{}` was trained on, so that the rows that it held out cannot be found in it: put the file back, or give rows as `data.eval`",
+        path.display(),
+        dir.display()
+    )]
+    HeldOutChanged {
+        /// The run directory.
+        dir: PathBuf,
+        /// The training file.
+        path: PathBuf,
+    },
     /// Burn, or its data loader, stopped.
     #[error("{doing} failed: {source}")]
     Burn {
@@ -466,6 +488,16 @@ pub enum TrainError {
         ranks: usize,
         /// Rows of a step.
         rows: usize,
+    },
+    /// More threads than there is any use for.
+    #[error(
+        "[train] threads = {threads} on {cores} cores: they would wait for each other, a step for minutes; give as many as there are cores, or leave it out"
+    )]
+    TooManyThreads {
+        /// What the configuration says.
+        threads: usize,
+        /// Cores of this machine.
+        cores: usize,
     },
     /// The thread pool was already set up.
     #[error("[train] threads = {threads} cannot be set: {reason}")]

@@ -6,11 +6,14 @@ use std::path::Path;
 use burn::data::dataloader::DataLoader;
 use burn::data::dataset::DatasetError;
 use burn::module::Module;
+use burn_lora_config::RunConfig;
+use burn_lora_files::digest::Digest;
 use burn_lora_patch::LoadOptions;
 use burn_lora_report::figure;
 use burn_lora_report::record::EvalRecord;
 use burn_lora_report::sample::{Sample, Scores};
 
+use crate::checkpoint::Checkpoints;
 use crate::directory::RunDirectory;
 use crate::elsewhere::computing;
 use crate::exchange::{Ranks, tallies};
@@ -117,7 +120,7 @@ pub(crate) fn tallied<M: TrainableModel>(
 ///
 /// # Errors
 ///
-/// No finished run at `dir`, no rows held out, or files that do not fit.
+/// No finished run at `dir`, no rows held out, rows held out of a file otherwise than the run did, or files that do not fit.
 pub fn evaluate(
     dir: &Path,
     overrides: &[String],
@@ -128,6 +131,7 @@ pub fn evaluate(
     if config.data.eval.is_none() && config.data.held_out.is_none() {
         return Err(nothing_held_out(dir));
     }
+    held_out_of_training(&directory, &config)?;
     let adapter = directory.trained(&mut config)?;
     let device = config.train.device.clone();
     computing(&device, || {
@@ -136,6 +140,32 @@ pub fn evaluate(
             measure(run, dir, adapter.as_deref(), observer)
         })
     })
+}
+
+/// Sees to it that rows which are to be held out of the training rows were held out when the run was trained.
+fn held_out_of_training(directory: &RunDirectory, config: &RunConfig) -> Result<(), TrainError> {
+    if config.data.eval.is_some() {
+        return Ok(());
+    }
+    let then = directory.written_config()?;
+    let dir = || directory.path().to_owned();
+    let shares = |config: &RunConfig| (config.data.held_out, config.train.seed);
+    let files = |config: &RunConfig| config.data.train.len();
+    if then.data.eval.is_some() || shares(&then) != shares(config) || files(&then) != files(config)
+    {
+        return Err(TrainError::OtherHeldOut { dir: dir() });
+    }
+    // A checkpoint knows what the files held; a run that kept none is taken at its word.
+    let Ok(Some(checkpoint)) = Checkpoints::new(directory.checkpoints(), 1).newest() else {
+        return Ok(());
+    };
+    let known: Vec<_> = checkpoint.origin.inputs.data.values().collect();
+    for source in config.data.train.iter().filter(|source| source.path.is_file()) {
+        if !known.contains(&&Digest::of_file(&source.path)?) {
+            return Err(TrainError::HeldOutChanged { dir: dir(), path: source.path.clone() });
+        }
+    }
+    Ok(())
 }
 
 fn nothing_held_out(dir: &Path) -> TrainError {

@@ -206,12 +206,19 @@ fn dated(tokenizer: &Tokenizer, time: i64) -> Option<String> {
     template.render(&[Message::new("user", "")], false).ok()
 }
 
+/// Threads wait for each other at every product: with more of them than this a step takes minutes, and nothing is gained by two.
+const THREADS_A_CORE: usize = 8;
+
 fn set_threads(train: &TrainSection, seat: &Seat) -> Result<(), TrainError> {
     if let Some(threads) = seat.threads {
         // A process that computes already keeps the threads that it has.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
     let Some(threads) = train.threads else { return Ok(()) };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if threads > THREADS_A_CORE * cores {
+        return Err(TrainError::TooManyThreads { threads, cores });
+    }
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
         // An earlier run in this process set the same.
         Err(_) if rayon::current_num_threads() == threads => Ok(()),
@@ -397,7 +404,7 @@ fn save<M: TrainableModel>(
     let Some(config) = adapter else {
         directory.writing(&directory.model(), || {
             model.save(&directory.model(), SaveDtype::F32)?;
-            Ok::<_, TrainError>(write_tokenizer(tokenizer, &directory.model())?)
+            write_tokenizer(tokenizer, &directory.model())
         })?;
         return Ok(None);
     };

@@ -83,6 +83,10 @@ fn learned(row: &Object, messages: &[Message]) -> Result<(), RowProblem> {
 
 /// The tools of a row: `tools`, or the `functions` of older files, each of which is a tool; a list, or a text of JSON with one.
 fn tools(row: &Object) -> Result<Option<Value>, RowProblem> {
+    let both = ["tools", "functions"].map(|key| row.get(key).is_some_and(says));
+    if both == [true; 2] && row.get("tools") != row.get("functions") {
+        return Err(RowProblem::NotUsed { key: "functions` beside `tools".to_owned() });
+    }
     for key in ["tools", "functions"] {
         let Some(value) = row.get(key).filter(|value| says(value)) else { continue };
         let expected = "a list of tools, or a text of JSON with one";
@@ -153,8 +157,27 @@ fn message(key: &str, index: usize, turn: &Value) -> Result<Message, RowProblem>
                 key: format!("{key}[{index}]` of the role `{role}"),
             });
         };
-        return Ok(Message::new("assistant", "").with("tool_calls", calls));
+        return learned_as(turn, at, Message::new("assistant", "").with("tool_calls", calls));
     }
+    let mut message = Message::new(role.trim(), "");
+    let fields = turn.as_object().into_iter().flatten();
+    for (name, value) in fields.filter(|(name, _)| !matches!(name.as_str(), "from" | "value")) {
+        let value = match name.as_str() {
+            "tool_calls" => calls_in(value, at(name))?,
+            "function_call" => called(value, at(name))?,
+            _ => value.clone(),
+        };
+        message = message.with(name, value);
+    }
+    Ok(learned_as(turn, at, message)?.with("content", content))
+}
+
+/// The message with what its turn says of whether it is learned.
+fn learned_as(
+    turn: &Value,
+    at: impl Fn(&str) -> String,
+    mut message: Message,
+) -> Result<Message, RowProblem> {
     match turn.get("weight") {
         None | Some(Value::Null | Value::Bool(_)) => {}
         Some(Value::Number(number)) if matches!(number.as_f64(), Some(0.0 | 1.0)) => {}
@@ -164,15 +187,51 @@ fn message(key: &str, index: usize, turn: &Value) -> Result<Message, RowProblem>
         None | Some(Value::Null | Value::Bool(_)) => {}
         other => return Err(wrong(at("train"), "true or false", other)),
     }
-    let mut message = Message::new(role.trim(), "");
-    let fields = turn.as_object().into_iter().flatten();
-    for (name, value) in fields.filter(|(name, _)| !matches!(name.as_str(), "from" | "value")) {
-        message = message.with(name, value.clone());
+    for name in ["weight", "train"] {
+        if let Some(value) = turn.get(name) {
+            message = message.with(name, value.clone());
+        }
     }
     if turn.get("weight") == Some(&Value::Bool(false)) {
         message = message.with("train", false.into());
     }
-    Ok(message.with("content", content))
+    Ok(message)
+}
+
+/// The calls of a message: a list of them, or a text of JSON with one, as a table has it.
+fn calls_in(value: &Value, key: String) -> Result<Value, RowProblem> {
+    let calls = match value {
+        Value::String(text) if says(value) => serde_json::from_str(text).ok(),
+        value => Some(value.clone()),
+    };
+    match calls {
+        Some(Value::Array(calls)) => {
+            let call = |(index, call): (usize, &Value)| called(call, format!("{key}[{index}]"));
+            calls.iter().enumerate().map(call).collect()
+        }
+        Some(nothing) if !says(&nothing) => Ok(nothing),
+        _ => Err(wrong(key, "a list of calls, or a text of JSON with one", Some(value))),
+    }
+}
+
+/// A call whose arguments are an object, or a text of JSON with one.
+fn called(call: &Value, key: String) -> Result<Value, RowProblem> {
+    let (function, key) = match call.get("function") {
+        Some(function) if function.is_object() => (function, format!("{key}.function")),
+        _ => (call, key),
+    };
+    let is_object = |text: &str| serde_json::from_str::<Object>(text).is_ok();
+    match function.get("arguments") {
+        Some(Value::String(text)) if !text.trim().is_empty() && !is_object(text) => {
+            let key = format!("{key}.arguments");
+            Err(wrong(
+                key,
+                "an object, or a text of JSON with one",
+                Some(&Value::String(text.clone())),
+            ))
+        }
+        _ => Ok(call.clone()),
+    }
 }
 
 /// The text of a content in parts that is one text, as interfaces write what a template reads as a string.

@@ -125,7 +125,9 @@ fn broken_quote(text: &str, mark: u8) -> Option<(usize, RowProblem)> {
             b'"' if opened.is_some() => {
                 if bytes.next_if_eq(&b'"').is_none() {
                     opened = None;
-                    let ends = |&byte: &u8| byte == mark || matches!(byte, b'\r' | b'\n' | b' ');
+                    // Spaces up to the end of the cell are no text.
+                    while mark != b' ' && bytes.next_if_eq(&b' ').is_some() {}
+                    let ends = |&byte: &u8| byte == mark || matches!(byte, b'\r' | b'\n');
                     if bytes.peek().is_some_and(|byte| !ends(byte)) {
                         return Some((line, RowProblem::BehindQuote));
                     }

@@ -81,6 +81,14 @@ pub enum TemplateError {
         /// The key.
         key: &'static str,
     },
+    /// A conversation begins with an answer, and the template writes no prompt of nothing.
+    #[error(
+        "the conversation begins with an answer, for which this model's chat template writes no prompt: put a message before it, or leave it out ({source})"
+    )]
+    NothingAsked {
+        /// What it does wrong there.
+        source: Box<TemplateError>,
+    },
     /// A conversation has tools that the template leaves out.
     #[error(
         "the row's `tools` are not written by this model's chat template: take a model whose template has them, write them into the system text, or leave the key out"

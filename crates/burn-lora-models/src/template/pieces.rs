@@ -79,9 +79,9 @@ impl ChatTemplate {
         index: usize,
     ) -> Result<(String, String), TemplateError> {
         let beginning = |count, prompt| {
-            self.write(given, &values[..count], prompt).map_err(|source| TemplateError::Beginning {
-                message: index,
-                source: Box::new(source),
+            self.write(given, &values[..count], prompt).map_err(|source| match count {
+                0 => TemplateError::NothingAsked { source: Box::new(source) },
+                _ => TemplateError::Beginning { message: index, source: Box::new(source) },
             })
         };
         let prompt = beginning(index, true)?;

@@ -294,6 +294,12 @@ fn arguments_in_a_text_are_written_once() {
     let joins = "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.name + '(' + c.function.arguments + ')' }}{% endfor %}{% endfor %}";
     let joined = ChatTemplate::parse(joins).unwrap().render(&text, false).unwrap();
     assert_eq!(joined, "f({\"b\":1,  \"a\":[2]})");
+    // And where there is an object, it is written as Python would.
+    let joined = ChatTemplate::parse(joins).unwrap().render(&object, false).unwrap();
+    assert_eq!(joined, "f({\"b\": 1, \"a\": [2]})");
+    // Nothing at all is no arguments.
+    let none = qwen.render(&messages(json!("")), false).unwrap();
+    assert!(none.contains("\"arguments\": {}"), "{none}");
 }
 
 #[test]

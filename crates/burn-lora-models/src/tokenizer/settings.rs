@@ -101,6 +101,11 @@ pub(super) fn notes(tokenizer: &Tokenizer, config: &Map<String, Value>) -> Vec<S
     if !unknown.is_empty() {
         notes.push(format!("keys that are not known here and had no effect: {}", listed(&unknown)));
     }
+    if let Some(text) = tokenizer.unknown_eos().filter(|_| !tokenizer.eos.is_empty()) {
+        notes.push(format!(
+            "`eos_token` is `{text}`, which is no token of tokenizer.json: texts end by the numbers that the other files have"
+        ));
+    }
     let on = |key: &str| config.get(key).and_then(Value::as_bool);
     // What stands around a text that is empty is put there by `tokenizer.json`.
     let around = tokenizer.encode("", true).unwrap_or_default();

@@ -127,6 +127,30 @@ pub enum CombineProblem {
         /// Whether it is what groups look like.
         grouped: bool,
     },
+    /// An alpha that makes no scale.
+    #[error(
+        "{}: the alpha of `{layer}` is {alpha}, of which no scale can be made: correct `lora_alpha` or `alpha_pattern` in adapter_config.json",
+        dir.display()
+    )]
+    Scale {
+        /// The adapter.
+        dir: PathBuf,
+        /// The layer.
+        layer: String,
+        /// Its alpha.
+        alpha: f64,
+    },
+    /// A factor that no plain LoRA has.
+    #[error(
+        "{}: `{key}` is no factor of a LoRA as adapter_config.json describes it: correct that file, or save the adapter again",
+        dir.display()
+    )]
+    Stray {
+        /// The adapter.
+        dir: PathBuf,
+        /// The tensor.
+        key: String,
+    },
     /// Half of a pair.
     #[error("{} has no `{missing}` beside the layer's other factor: save or copy it again", dir.display())]
     Unpaired {

@@ -112,6 +112,10 @@ impl StoredAdapter {
             // They are the table's, turned, and are written so again.
             pairs.retain(|(layer, _), _| layer != HEAD);
         }
+        if let Some(stray) = whole.iter().find(|tensor| tensor.key.contains(".lora_")) {
+            let key = stray.key.clone();
+            return Err(CombineProblem::Stray { dir: dir.to_owned(), key }.into());
+        }
         let scales = Scales::of(&config, dir)?;
         let mut layers = BTreeMap::new();
         for ((layer, keys), pair) in pairs {
@@ -334,6 +338,10 @@ fn stored(
     };
     let (a, b) = (values(a, keys[0])?, values(b, keys[1])?);
     let scale = scales.of_layer(layer, rank);
+    if !(scale >= 0.0 && (scale as f32).is_finite()) {
+        let alpha = scales.alpha(layer);
+        return Err(CombineProblem::Scale { dir: dir(), layer: layer.to_owned(), alpha });
+    }
     let place = Place { keys, inputs: inputs.to_vec(), outputs: (d_out, rest.len()) };
     Ok(StoredLayer { place, factors: Factors { a, b, rank, d_in, d_out, scale } })
 }

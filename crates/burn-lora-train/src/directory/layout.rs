@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use burn_lora_files::atomic::is_scratch;
 use burn_lora_patch::peft;
 
 use super::RunDirectory;
@@ -28,7 +29,7 @@ fn place(names: &[&str]) -> Place {
         true => Place::File,
         false => Place::Foreign,
     };
-    if names.last().is_some_and(|name| is_left_over(name)) {
+    if names.last().is_some_and(|name| is_scratch(name)) {
         return Place::LeftOver;
     }
     let adapter = [peft::CONFIG_FILE, peft::TENSORS_FILE];
@@ -77,14 +78,6 @@ pub(super) fn is_accounted(name: &str) -> bool {
 
 /// The directories, each after what lies in it.
 const DIRECTORIES: [&str; 5] = [ADAPTER, BEST, MODEL, MERGED, CHECKPOINTS];
-
-/// As `burn_lora_files` names what it writes before it is renamed.
-fn is_left_over(name: &str) -> bool {
-    let random = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
-    random.is_some_and(|random| {
-        random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    })
-}
 
 fn is_step(name: &str) -> bool {
     name.strip_prefix("step-").is_some_and(|step| step.parse::<usize>().is_ok())
@@ -141,9 +134,11 @@ pub(super) fn foreign(directory: &RunDirectory, of_a_run: bool) -> Result<Vec<St
     let mut found = Vec::new();
     walked(directory, |path, names, place| {
         let foreign = match place {
-            Place::Foreign => of_a_run,
+            // A run tells its checkpoints by their names, and removes the oldest.
+            Place::Foreign => of_a_run || names.first().is_some_and(|name| name == CHECKPOINTS),
             Place::File if of_a_run => changed(path, &names.join("/")),
-            Place::File => path != lock && path.is_file(),
+            // A directory in the place of a file costs that file; without an account no run goes on.
+            Place::File => path != lock && (path.is_file() || path == directory.written()),
             Place::Directory | Place::LeftOver => false,
         };
         if foreign {

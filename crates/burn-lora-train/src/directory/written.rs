@@ -82,7 +82,9 @@ impl RunDirectory {
         place: &Path,
         write: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let Some(name) = self.name_of(place) else { return write() };
+        let Some(name) = self.name_of(place).filter(|_| self.keeps_account()) else {
+            return write();
+        };
         let account = |change: &dyn Fn(&mut Written) -> Result<(), TrainError>| {
             let mut written = Written::of(self).unwrap_or_default();
             written.forget(&name);
@@ -104,6 +106,11 @@ impl RunDirectory {
             Ok(())
         })?;
         Ok(done)
+    }
+
+    /// Whether there is an account, or none can be missing: that of a run which began without one would lack what is there.
+    fn keeps_account(&self) -> bool {
+        self.written().exists() || !self.config().exists()
     }
 
     /// What a place is called from the directory, where it lies in it.
@@ -180,6 +187,15 @@ mod tests {
         assert!(written.is("best/adapter_config.json", &run.best().join("adapter_config.json")));
         assert!(!written.is("bestial", &run.path().join("bestial")));
         assert_eq!(Written::parse(&written.text()), written);
+    }
+
+    #[test]
+    fn a_run_that_began_without_an_account_gets_none() {
+        let (_dir, run) = run();
+        files::write(&run.config(), b"").unwrap();
+        let write = || Ok::<_, TrainError>(files::write(&run.merged().join("config.json"), b"")?);
+        run.writing(&run.merged(), write).unwrap();
+        assert!(run.merged().exists() && !run.written().exists());
     }
 
     #[test]

@@ -183,7 +183,9 @@ pub(in crate::template::jinja) fn cased(text: &str, name: &str) -> Result<Value,
     };
     let text = match name {
         "upper" => text.to_uppercase(),
-        "lower" | "casefold" => text.to_lowercase(),
+        "lower" => text.to_lowercase(),
+        // Beyond lower case: letters that are written otherwise at a word's end, and the one that has no upper case of one letter.
+        "casefold" => text.to_lowercase().replace('ß', "ss").replace('ς', "σ").replace('ſ', "s"),
         "capitalize" => title(text),
         "swapcase" => text
             .chars()
