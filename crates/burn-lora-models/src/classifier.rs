@@ -36,56 +36,49 @@ pub(crate) fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|index| format!("LABEL_{index}")).collect()
 }
 
-/// What a `config.json` says of the classes that its head tells apart.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Classes<'a> {
-    pub(crate) id2label: Option<&'a Value>,
-    pub(crate) label2id: Option<&'a Value>,
-    pub(crate) num_labels: Option<usize>,
-    pub(crate) problem_type: Option<&'a str>,
-}
-
-impl Classes<'_> {
-    /// Their names, in the order of their numbers: those of `id2label`, or else of `label2id`; transformers' own where neither is there or
-    /// `num_labels` is another number. Names that are lost or mean two classes are problems, as is a head that gives no class.
-    pub(crate) fn names(&self, problems: &mut Problems) -> Vec<String> {
-        if let Some(kind) = self.problem_type.filter(|kind| *kind != SINGLE_LABEL) {
-            problems.add(format!(
-                "`problem_type` is `{kind}`, and a head gives one class a row here (`{SINGLE_LABEL}`): take the key out to train another head"
-            ));
-        }
-        let by_number = problems.take(self.id2label.map_or(Ok(BTreeMap::new()), by_number));
-        let by_name = problems.take(self.label2id.map_or(Ok(BTreeMap::new()), by_name));
-        for (number, name) in &by_number {
-            match by_name.get(name) {
-                Some(other) if other != number => problems.add(format!(
-                    "`{name}` is {number} in `id2label` and {other} in `label2id`: make them agree"
-                )),
-                _ => {}
-            }
-        }
-        let turned = || by_name.into_iter().map(|(name, number)| (number, name)).collect();
-        let (key, named) = match by_number.is_empty() {
-            true => ("label2id", turned()),
-            false => ("id2label", by_number),
-        };
-        let count = self.num_labels.unwrap_or(if named.is_empty() { 2 } else { named.len() });
-        if named.len() != count {
-            return numbered(count);
-        }
-        if let Some(lacking) = (0..count).find(|number| !named.contains_key(number)) {
-            problems.add(format!(
-                "`{key}` has {count} classes and no {lacking}: number them from 0 to {}",
-                count - 1
-            ));
-        }
-        let mut seen = HashSet::new();
-        if let Some(twice) = named.values().find(|name| !seen.insert(*name)) {
-            problems
-                .add(format!("`{key}` names two classes `{twice}`: give each a name of its own"));
-        }
-        named.into_values().collect()
+/// The names of the classes that a head tells apart, by those keys of its `config.json`, in the order of their numbers: those of `id2label`, or else of `label2id`; transformers' own where neither is there or
+/// `num_labels` is another number. Names that are lost or mean two classes are problems, as is a head that gives no class.
+pub(crate) fn classes(
+    [id2label, label2id]: [Option<&Value>; 2],
+    num_labels: Option<usize>,
+    problem_type: Option<&str>,
+    problems: &mut Problems,
+) -> Vec<String> {
+    if let Some(kind) = problem_type.filter(|kind| *kind != SINGLE_LABEL) {
+        problems.add(format!(
+            "`problem_type` is `{kind}`, and a head gives one class a row here (`{SINGLE_LABEL}`): take the key out to train another head"
+        ));
     }
+    let by_number = problems.take(id2label.map_or(Ok(BTreeMap::new()), by_number));
+    let by_name = problems.take(label2id.map_or(Ok(BTreeMap::new()), by_name));
+    for (number, name) in &by_number {
+        match by_name.get(name) {
+            Some(other) if other != number => problems.add(format!(
+                "`{name}` is {number} in `id2label` and {other} in `label2id`: make them agree"
+            )),
+            _ => {}
+        }
+    }
+    let turned = || by_name.into_iter().map(|(name, number)| (number, name)).collect();
+    let (key, named) = match by_number.is_empty() {
+        true => ("label2id", turned()),
+        false => ("id2label", by_number),
+    };
+    let count = num_labels.unwrap_or(if named.is_empty() { 2 } else { named.len() });
+    if named.len() != count {
+        return numbered(count);
+    }
+    if let Some(lacking) = (0..count).find(|number| !named.contains_key(number)) {
+        problems.add(format!(
+            "`{key}` has {count} classes and no {lacking}: number them from 0 to {}",
+            count - 1
+        ));
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) = named.values().find(|name| !seen.insert(*name)) {
+        problems.add(format!("`{key}` names two classes `{twice}`: give each a name of its own"));
+    }
+    named.into_values().collect()
 }
 
 /// One class a row, in transformers' words.

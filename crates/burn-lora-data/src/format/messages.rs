@@ -46,12 +46,7 @@ fn key(row: &Object) -> &'static str {
 fn turns(row: &Object) -> Result<Vec<Message>, RowProblem> {
     let key = key(row);
     let value = row.get(key);
-    // A table has no lists: there a cell holds one as a text.
-    let turns = match value {
-        Some(Value::String(text)) => serde_json::from_str(text).ok(),
-        value => value.cloned(),
-    };
-    let Some(Value::Array(turns)) = turns else {
+    let Some(Value::Array(turns)) = value.and_then(or_in_text) else {
         let shape = match key {
             "messages" => "a list of {role, content}, or a text of JSON with one",
             _ => "a list of {from, value}, or a text of JSON with one",
@@ -61,6 +56,14 @@ fn turns(row: &Object) -> Result<Vec<Message>, RowProblem> {
     let turn = |(index, turn)| message(key, index, turn);
     let told = turns.iter().enumerate().map(turn);
     system(row)?.into_iter().map(Ok).chain(told).collect()
+}
+
+/// A value, or the one in a text of JSON: a table has no lists, and a cell of it holds one as a text.
+fn or_in_text(value: &Value) -> Option<Value> {
+    match value {
+        Value::String(text) => serde_json::from_str(text).ok(),
+        value => Some(value.clone()),
+    }
 }
 
 /// Sees to it that something is learned of the turns of a row.
@@ -90,11 +93,9 @@ fn tools(row: &Object) -> Result<Option<Value>, RowProblem> {
     for key in ["tools", "functions"] {
         let Some(value) = row.get(key).filter(|value| says(value)) else { continue };
         let expected = "a list of tools, or a text of JSON with one";
-        let read = match value {
-            Value::String(text) => serde_json::from_str(text).ok(),
-            value => Some(value.clone()),
+        let Some(Value::Array(tools)) = or_in_text(value) else {
+            return Err(wrong(key, expected, Some(value)));
         };
-        let Some(Value::Array(tools)) = read else { return Err(wrong(key, expected, Some(value))) };
         let tool = |tool: Value| match tool {
             Value::Object(function) if key == "functions" && !function.contains_key("function") => {
                 serde_json::json!({"type": "function", "function": function})
@@ -200,16 +201,14 @@ fn learned_as(
 
 /// The calls of a message: a list of them, or a text of JSON with one, as a table has it.
 fn calls_in(value: &Value, key: String) -> Result<Value, RowProblem> {
-    let calls = match value {
-        Value::String(text) if says(value) => serde_json::from_str(text).ok(),
-        value => Some(value.clone()),
-    };
-    match calls {
+    if !says(value) {
+        return Ok(value.clone());
+    }
+    match or_in_text(value) {
         Some(Value::Array(calls)) => {
             let call = |(index, call): (usize, &Value)| called(call, format!("{key}[{index}]"));
             calls.iter().enumerate().map(call).collect()
         }
-        Some(nothing) if !says(&nothing) => Ok(nothing),
         _ => Err(wrong(key, "a list of calls, or a text of JSON with one", Some(value))),
     }
 }

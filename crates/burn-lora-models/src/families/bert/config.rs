@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::activation::Activation;
-use crate::classifier::{Classes, ClassifierConfig, with_classes};
+use crate::classifier::{ClassifierConfig, classes, with_classes};
 use crate::config::{Basics, Checked, ConfigKeys, Problems, Stated};
 use crate::dropout::Dropouts;
 use crate::footprint::{CostModel, EncoderCost, EncoderNames, EncoderNorms};
@@ -163,13 +163,8 @@ impl ConfigKeys for BertKeys {
         }
         self.activation = problems.take(Activation::parse("hidden_act", &self.hidden_act));
         if problems.is_empty() {
-            let classes = Classes {
-                id2label: self.id2label.as_ref(),
-                label2id: self.label2id.as_ref(),
-                num_labels: self.num_labels,
-                problem_type: self.problem_type.as_deref(),
-            };
-            self.labels = classes.names(problems);
+            let named = [self.id2label.as_ref(), self.label2id.as_ref()];
+            self.labels = classes(named, self.num_labels, self.problem_type.as_deref(), problems);
         }
     }
 

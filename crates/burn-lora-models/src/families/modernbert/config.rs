@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::ModelError;
 use crate::activation::Activation;
-use crate::classifier::{Classes, ClassifierConfig, with_classes};
+use crate::classifier::{ClassifierConfig, classes, with_classes};
 use crate::config::{Basics, Checked, ConfigKeys, Problems, Rotary, Stated};
 use crate::decoder::gated::sliding_blocks;
 use crate::decoder::rope::RopeConfig;
@@ -194,13 +194,8 @@ impl ConfigKeys for ModernBertKeys {
             self.check_layers(problems);
         }
         if problems.is_empty() {
-            let classes = Classes {
-                id2label: self.id2label.as_ref(),
-                label2id: self.label2id.as_ref(),
-                num_labels: self.num_labels,
-                problem_type: self.problem_type.as_deref(),
-            };
-            self.labels = classes.names(problems);
+            let named = [self.id2label.as_ref(), self.label2id.as_ref()];
+            self.labels = classes(named, self.num_labels, self.problem_type.as_deref(), problems);
         }
     }
 
