@@ -255,7 +255,7 @@ fn conversations(
     // A turn that stands before several answers is one turn.
     let mut lost = BTreeSet::new();
     for (messages, segments) in all {
-        report.shortened += usize::from(leaves_out(messages, &segments));
+        report.shortened += usize::from(leaves_out(&chat, messages, &segments));
         lost.extend(unwritten(messages, &segments));
         let mut tokens = Tokens::default();
         for Segment { ids, learned, .. } in &segments {
@@ -273,12 +273,12 @@ fn conversations(
 const KNOWN: [&str; 4] = ["role", "content", "weight", "train"];
 
 /// Whether the template left out a part of what an answer says.
-fn leaves_out(messages: &[Message], segments: &[Segment]) -> bool {
+fn leaves_out(chat: &Chat<'_>, messages: &[Message], segments: &[Segment]) -> bool {
     let mut written = segments.iter().filter(|segment| segment.learned).rev();
     let mut answers = messages.iter().filter(|message| message.is_learned()).rev();
     // From the end, since of several answers only the last may be learned.
     answers.any(|answer| match (written.next(), answer.content()) {
-        (Some(segment), Some(content)) => !segment.text.contains(content.trim()),
+        (Some(segment), Some(content)) => !segment.text.contains(chat.without_end(content).trim()),
         _ => false,
     })
 }

@@ -47,7 +47,9 @@ pub fn prompts(
         let prompt = match row {
             Row::PromptCompletion { prompt, completion, alternatives } => {
                 let text = prompt.clone() + &how.separator;
-                let (expected, alternatives) = (completion.clone(), alternatives.clone());
+                let said = |text: &String| chat.without_end(text).to_owned();
+                let (expected, alternatives) =
+                    (said(completion), alternatives.iter().map(said).collect());
                 tokenizer
                     .encode_prompt(&text)
                     .map(|ids| Some(Prompt { ids, text, expected, alternatives }))
@@ -72,7 +74,7 @@ fn last_answer(conversation: &Conversation, chat: &Chat<'_>) -> Result<Option<Pr
     Ok(Some(Prompt {
         ids: chat.prompt(&messages[..last])?,
         text: before.collect::<Vec<_>>().join("\n"),
-        expected: said(&messages[last]),
+        expected: chat.without_end(&said(&messages[last])).to_owned(),
         alternatives: Vec::new(),
     }))
 }

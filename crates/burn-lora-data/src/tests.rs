@@ -519,6 +519,11 @@ fn what_is_generated_from_is_what_stands_before_the_target() {
     let before = "<system\ns>\n<user\nu>\n<assistant\nab>\n<user\nv>\n<assistant\n";
     check(&talk, &CHAT_ML, before, "c");
     check(&talk, &TEMPLATE, "[system]s;[user]u;[assistant]ab;[user]v;[assistant]", "c");
+    // What a model says ends before its end token, whether the data has that or not.
+    check(r#"{"prompt": "ab", "completion": "xyz<eos>"}"#, &PLAIN, "ab\n", "xyz");
+    let ended = talk.replace(r#""ab""#, r#""ab<|im_end|>""#).replace(r#""c""#, r#""c<|im_end|>""#);
+    assert_ne!(ended, talk);
+    check(&ended, &CHAT_ML, before, "c");
     let text = parse(r#"{"text": "abc"}"#).unwrap();
     assert_eq!(prompts(&text, &PLAIN, &how(9)).unwrap(), []);
 }

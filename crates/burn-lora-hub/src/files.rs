@@ -12,7 +12,7 @@ use crate::HubError;
 use crate::listing::stays_inside;
 
 /// What describes a model and its text, fetched where a repository has it.
-const DESCRIPTIONS: [&str; 10] = [
+const DESCRIPTIONS: [&str; 11] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -23,6 +23,7 @@ const DESCRIPTIONS: [&str; 10] = [
     "vocab.txt",
     "merges.txt",
     "chat_template.jinja",
+    "chat_template.json",
 ];
 
 const SINGLE: &str = "model.safetensors";

@@ -35,6 +35,7 @@
 mod message;
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 pub use message::{Message, says};
 
@@ -85,6 +86,8 @@ pub struct Chat<'a> {
     template: Cow<'a, ChatTemplate>,
     /// Whether the template is given tools.
     tools: bool,
+    /// The token that closes an answer, once it was asked for.
+    closing: OnceLock<Option<u32>>,
 }
 
 impl<'a> Chat<'a> {
@@ -99,7 +102,7 @@ impl<'a> Chat<'a> {
             }
             None => (ChatFormat::Lines, Cow::Owned(lines(tokenizer.eos_token().as_deref()))),
         };
-        Self { tokenizer, format, template, tools: false }
+        Self { tokenizer, format, template, tools: false, closing: OnceLock::new() }
     }
 
     /// The same for a conversation in which these tools can be called: the template's variable `tools`.
@@ -120,6 +123,7 @@ impl<'a> Chat<'a> {
     pub fn without_end_token(mut self) -> Self {
         if self.format == ChatFormat::Lines {
             self.template = Cow::Owned(lines(None));
+            self.closing = OnceLock::new();
         }
         self
     }
@@ -143,6 +147,7 @@ impl<'a> Chat<'a> {
 
     /// [`Self::prompt`] with its text.
     fn given(&self, messages: &[Message]) -> Result<Segment, ModelError> {
+        let messages = &*self.closed_once(messages);
         self.writes_tools(messages)?;
         let pieces = match self.template.pieces(messages, true) {
             Err(TemplateError::Unstable { .. } | TemplateError::Beginning { .. }) => {
@@ -178,11 +183,16 @@ impl<'a> Chat<'a> {
     /// text that cannot be encoded.
     pub fn prompt_and_answers(&self, messages: &[Message]) -> Result<Vec<Segment>, ModelError> {
         self.writes_all(messages)?;
+        let messages = &*self.closed_once(messages);
         self.writes_tools(messages)?;
+        self.encode(self.up_to_last_answer(messages)?)
+    }
+
+    fn up_to_last_answer(&self, messages: &[Message]) -> Result<Vec<Piece>, TemplateError> {
         let mut pieces = self.template.pieces(messages, false)?;
         // What follows the last answer has no bearing on any target.
         pieces.truncate(pieces.iter().rposition(|piece| piece.learned).map_or(0, |at| at + 1));
-        self.encode(pieces)
+        Ok(pieces)
     }
 
     /// As [`prompt_and_answers`](Self::prompt_and_answers), of the last message alone, which is an answer: what stands before it is the
@@ -195,7 +205,7 @@ impl<'a> Chat<'a> {
     pub fn prompt_and_last_answer(&self, messages: &[Message]) -> Result<Vec<Segment>, ModelError> {
         let Some((_, before)) = messages.split_last() else { return Ok(Vec::new()) };
         self.writes_all(messages)?;
-        let text = self.template.last_answer(messages)?;
+        let text = self.template.last_answer(&self.closed_once(messages))?;
         let given = self.given(before)?;
         let answer = Segment { ids: self.tokenizer.encode(&text, false)?, text, learned: true };
         Ok([given, answer].into_iter().filter(|segment| !segment.ids.is_empty()).collect())
@@ -236,10 +246,45 @@ impl<'a> Chat<'a> {
     /// The token that closes an answer, where an added one does: what a model that was trained on
     /// conversations ends its answers with.
     pub fn answer_end(&self) -> Option<u32> {
-        let messages = [Message::new("user", "a"), Message::new("assistant", "a")];
-        let segments = self.prompt_and_answers(&messages).ok()?;
-        let last = *segments.last()?.ids.last()?;
-        self.tokenizer.is_added(last).then_some(last)
+        *self.closing.get_or_init(|| {
+            let messages = [Message::new("user", "a"), Message::new("assistant", "a")];
+            let segments = self.encode(self.up_to_last_answer(&messages).ok()?).ok()?;
+            let last = *segments.last()?.ids.last()?;
+            self.tokenizer.is_added(last).then_some(last)
+        })
+    }
+
+    /// A text without the tokens at its end that end what a model says: data is found with them and without.
+    pub fn without_end<'t>(&self, text: &'t str) -> &'t str {
+        let ids = self.tokenizer.eos_ids().iter().copied().chain(self.answer_end());
+        let added = ids.filter(|&id| self.tokenizer.is_added(id));
+        let ends: Vec<String> = added.filter_map(|id| self.tokenizer.id_to_token(id)).collect();
+        let mut text = text;
+        while let Some(before) =
+            ends.iter().find_map(|end| text.trim_end().strip_suffix(end.as_str()))
+        {
+            text = before;
+        }
+        text
+    }
+
+    /// The messages, of which those answers that say their end themselves do so no more where the template says it.
+    fn closed_once<'m>(&self, messages: &'m [Message]) -> Cow<'m, [Message]> {
+        let mut messages = Cow::Borrowed(messages);
+        if self.answer_end().is_none() {
+            return messages;
+        }
+        for at in 0..messages.len() {
+            let Some(content) = messages[at].content().filter(|_| messages[at].is_answer()) else {
+                continue;
+            };
+            let said = self.without_end(content);
+            if said.len() < content.len() {
+                let closed = messages[at].clone().with("content", said.into());
+                messages.to_mut()[at] = closed;
+            }
+        }
+        messages
     }
 
     fn encode(&self, pieces: Vec<Piece>) -> Result<Vec<Segment>, ModelError> {

@@ -35,13 +35,14 @@ use crate::template::{ChatTemplate, time};
 use crate::weights::instead;
 
 /// The files that make a tokenizer, of which `tokenizer.json` is needed.
-pub const FILES: [&str; 8] = [
+pub const FILES: [&str; 9] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "generation_config.json",
     "chat_template.jinja",
+    "chat_template.json",
     "vocab.txt",
     "merges.txt",
 ];

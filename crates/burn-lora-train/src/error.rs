@@ -342,7 +342,7 @@ pub enum TrainError {
         "step {step}: the {what} is {value}, so no further step can be right; the run stopped before using it{scene}. {}",
         match (*step, *what) {
             (1, "loss") => "Nothing was learned by then: the base model's weights are broken, or these rows are",
-            _ => "Lower `[train] learning_rate` or `[adapter] alpha`, or lengthen `warmup`",
+            _ => "Lower `[train] learning_rate` or `[adapter] alpha`, or lengthen `warmup`; `weight_decay` is seldom above 0.1",
         }
     )]
     NotFinite {

@@ -18,7 +18,8 @@ const MAX_JSON: u64 = 64 << 20;
 
 impl ChatTemplate {
     /// The template of a model directory: `chat_template.jinja`, or else what
-    /// `tokenizer_config.json` has under `chat_template`; `None` if it has none.
+    /// `tokenizer_config.json` has under `chat_template`, or else `chat_template.json`, where models that also see keep it;
+    /// `None` if it has none.
     ///
     /// The special tokens that `tokenizer_config.json` and `special_tokens_map.json` name become
     /// variables; where both name one, the first counts.
@@ -32,7 +33,13 @@ impl ChatTemplate {
         let own = dir.join("chat_template.jinja");
         let source = match read(&own, MAX_SOURCE as u64)? {
             Some(bytes) => Some(as_text(&bytes, own)?),
-            None => named_default(config.get("chat_template"), path)?,
+            None => match named_default(config.get("chat_template"), path)? {
+                Some(source) => Some(source),
+                None => {
+                    let of_processor = dir.join("chat_template.json");
+                    named_default(object(&of_processor)?.get("chat_template"), of_processor)?
+                }
+            },
         };
         let Some(source) = source else { return Ok(None) };
         let more = object(&dir.join("special_tokens_map.json"))?;

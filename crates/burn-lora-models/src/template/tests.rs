@@ -426,7 +426,7 @@ fn text_of(files: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_directory_has_its_template_in_one_of_two_files() {
+fn a_directory_has_its_template_in_one_of_three_files() {
     let text = ("tokenizer_config.json", r#"{"chat_template": "of the config"}"#);
     let list = (
         "tokenizer_config.json",
@@ -436,6 +436,9 @@ fn a_directory_has_its_template_in_one_of_two_files() {
     assert_eq!(text_of(&[text]), "of the config");
     assert_eq!(text_of(&[list]), "listed");
     assert_eq!(text_of(&[text, own]), "of its own");
+    let processor = ("chat_template.json", r#"{"chat_template": "of a processor"}"#);
+    assert_eq!(text_of(&[processor]), "of a processor");
+    assert_eq!(text_of(&[processor, text]), "of the config");
     assert!(check_dir(&[]).unwrap().is_none());
     assert!(
         check_dir(&[("tokenizer_config.json", r#"{"chat_template": null}"#)]).unwrap().is_none()

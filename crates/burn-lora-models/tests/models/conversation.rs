@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use burn_lora_models::conversation::{Chat, ChatFormat, Message};
+use burn_lora_models::conversation::{Chat, ChatFormat, Message, Segment};
 use burn_lora_models::tokenizer::Tokenizer;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -146,6 +146,36 @@ fn an_end_token_can_be_left_out_of_lines_alone() {
     };
     assert_eq!(learned(LINES), " b\n");
     assert_eq!(learned(CHAT_ML), "b<|im_end|>");
+}
+
+#[test]
+fn an_answer_that_says_its_end_itself_is_ended_once() {
+    let template = "{% for m in messages %}{{ m.role }}:{{ m.content }}\n{% endfor %}\
+                    {% if add_generation_prompt %}assistant:{% endif %}";
+    for (how, said, learned) in [
+        (CHAT_ML, "b<|im_end|>", "b<|im_end|>"),
+        (CHAT_ML, "b<|im_end|>\n", "b<|im_end|>"),
+        (CHAT_ML, "b<|endoftext|><|im_end|>", "b<|im_end|>"),
+        (CHAT_ML, "b<|im_end|>c", "b<|im_end|>c<|im_end|>"),
+        (LINES, "b<|endoftext|>", " b<|endoftext|>"),
+        // This template closes no answer: what the data says is all that does.
+        (Made { template: Some(template), ..CHAT_ML }, "b<|endoftext|>", "b<|endoftext|>\n"),
+    ] {
+        let tokenizer = made(how);
+        let chat = Chat::of(&tokenizer);
+        let messages =
+            ["user", "assistant", "user", "assistant"].map(|role| Message::new(role, said));
+        let segments = chat.prompt_and_answers(&messages).unwrap();
+        let spelled = |segment: &Segment| spell(&tokenizer, &segment.ids);
+        let answers: Vec<_> = segments.iter().filter(|s| s.learned).map(spelled).collect();
+        assert_eq!(answers, [learned; 2], "{said:?}");
+        // The prompt stays what training saw; what others say is theirs.
+        let before = segments[..3].iter().flat_map(|segment| segment.ids.clone());
+        assert_eq!(chat.prompt(&messages[..3]).unwrap(), before.collect::<Vec<_>>());
+        assert!(segments[0].text.contains(said.trim_end()), "{said:?}");
+        let alone = chat.prompt_and_last_answer(&messages).unwrap();
+        assert_eq!(spelled(alone.last().unwrap()).trim_end(), learned.trim_end());
+    }
 }
 
 #[test]

@@ -127,6 +127,22 @@ pub enum CombineProblem {
         /// Whether it is what groups look like.
         grouped: bool,
     },
+    /// Factors of another rank than the configuration says.
+    #[error(
+        "{}: the factors of `{layer}` are of rank {rank}, the configuration says {configured}, and alpha means something else over \
+         each: bring the two files from one training, or write the right number (r, or rank_pattern) into adapter_config.json",
+        dir.display()
+    )]
+    OtherRank {
+        /// The adapter.
+        dir: PathBuf,
+        /// The layer.
+        layer: String,
+        /// The rank of its factors.
+        rank: usize,
+        /// The rank that the configuration gives it.
+        configured: usize,
+    },
     /// An alpha that makes no scale.
     #[error(
         "{}: the alpha of `{layer}` is {alpha}, of which no scale can be made: correct `lora_alpha` or `alpha_pattern` in adapter_config.json",
@@ -170,10 +186,12 @@ pub enum CombineProblem {
         dtype: String,
     },
     /// A pattern that is none.
-    #[error("{}: `alpha_pattern` has `{pattern}`: {reason}", dir.display())]
+    #[error("{}: `{key}` has `{pattern}`: {reason}", dir.display())]
     Pattern {
         /// The adapter.
         dir: PathBuf,
+        /// The setting that has it.
+        key: &'static str,
         /// The pattern.
         pattern: String,
         /// Why not.

@@ -98,7 +98,7 @@ impl StoredAdapter {
     /// # Errors
     ///
     /// Files that are not there or not whole; settings that change what the factors mean, and kinds other than LoRA; factors
-    /// that do not fit each other; values that are not finite or too large.
+    /// that do not fit each other or the configuration's rank; values that are not finite or too large.
     pub fn read(dir: impl AsRef<Path>) -> Result<Self, PatchError> {
         let dir = dir.as_ref();
         let config = read_config(dir)?;
@@ -248,7 +248,7 @@ fn is_lora(dir: &Path, config: &PeftConfig) -> Result<(), PatchError> {
              the two models"
         }
         _ => {
-            // Ranks are those of the tensors, and patterns of alpha are read.
+            // Patterns are read layer by layer.
             let mut plain = config.clone();
             plain.rank_pattern.clear();
             plain.alpha_pattern.clear();
@@ -328,6 +328,11 @@ fn stored(
     let is_pair = columns == rank && rest.iter().all(|size| *size == 1);
     if !is_pair || inputs.is_empty() || rank * d_in * d_out == 0 {
         return Err(shapes(dir(), layer, a, b));
+    }
+    let configured = scales.rank(layer);
+    if rank != configured {
+        let layer = layer.to_owned();
+        return Err(CombineProblem::OtherRank { dir: dir(), layer, rank, configured });
     }
     let values = |view: &TensorView<'_>, key: &str| {
         values_f64(view).ok_or_else(|| CombineProblem::Dtype {

@@ -269,6 +269,11 @@ fn kinds_whose_change_is_no_product_are_refused_by_name() {
     );
     refused(&|config| config["init_lora_weights"] = "pissa".into(), &["it changes the base"]);
     refused(&|config| config["alpha_pattern"] = json!({"a(": 1}), &["`alpha_pattern` has `a(`"]);
+    // Over another rank, alpha is another scale.
+    let other = ["are of rank 4, the configuration says 3", "alpha", "rank_pattern"];
+    refused(&|config| config["r"] = 3.into(), &other);
+    refused(&|config| config["rank_pattern"] = json!({"q_proj": 3}), &other);
+    refused(&|config| config["rank_pattern"] = json!({"q_proj": 0.5}), &["0.5 is no such number"]);
 }
 
 #[test]
