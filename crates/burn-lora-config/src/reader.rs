@@ -4,7 +4,7 @@
 //! with the next key, and at the end there is either a whole configuration or all the problems.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use toml::Spanned;
@@ -52,13 +52,14 @@ struct Entry<'i> {
 
 /// The problems found so far, and the values still to be read.
 pub(crate) struct Reader<'i> {
-    text: &'i str,
+    /// Where the lines of the text end.
+    ends: Vec<usize>,
     entries: BTreeMap<String, Entry<'i>>,
     sections: BTreeMap<&'static str, Range<usize>>,
     /// Section and name of every key that there is.
     keys: Vec<(&'static str, &'static str)>,
     /// Lines whose syntax is broken already: more about them would mislead.
-    broken: Vec<usize>,
+    broken: BTreeSet<usize>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -66,11 +67,11 @@ impl<'i> Reader<'i> {
     /// Takes the text apart, then lays the overrides over it, later ones over earlier ones.
     pub(crate) fn new(keys: &[Key], text: &'i str, overrides: &'i [String]) -> Self {
         let mut reader = Self {
-            text,
+            ends: text.match_indices('\n').map(|(at, _)| at).collect(),
             entries: BTreeMap::new(),
             sections: BTreeMap::new(),
             keys: keys.iter().map(|key| (key.section, key.name)).collect(),
-            broken: Vec::new(),
+            broken: BTreeSet::new(),
             problems: Vec::new(),
         };
         let (table, mut errors) = DeTable::parse_recoverable(text);
@@ -80,18 +81,22 @@ impl<'i> Reader<'i> {
             // Another language: what each of its lines lacks to be TOML helps nobody.
             errors.truncate(1);
         }
+        let lines: Vec<&str> = text.lines().collect();
         for error in errors {
             let place = reader.file(error.span().unwrap_or(0..0));
             let Place::File { line, .. } = &place else { continue };
             let line = *line;
             // The first error of a line is the cause of those that follow.
+            if reader.broken.contains(&line) {
+                continue;
+            }
             let help = match another {
                 true => Some(NO_TOML),
-                false => text.lines().nth(line.saturating_sub(1)).and_then(of_another_language),
+                false => lines.get(line - 1).and_then(|line| of_another_language(line)),
             };
             let help = help.map(str::to_owned);
             reader.push("", place, error.message(), help);
-            reader.broken.push(line);
+            reader.broken.insert(line);
         }
         if !another {
             reader.sections_of(table.into_inner());
@@ -185,8 +190,7 @@ impl<'i> Reader<'i> {
     }
 
     fn line(&self, span: &Range<usize>) -> usize {
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        1 + self.ends.partition_point(|&end| end < span.start)
     }
 
     /// Where a key stands; a key that is not given, at its section's head.

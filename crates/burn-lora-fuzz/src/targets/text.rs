@@ -74,11 +74,11 @@ pub fn rows(bytes: &[u8]) {
     assert!(!report.to_string().is_empty() && !pack(examples, 64).is_empty());
 }
 
-/// A chat template, rendered for a conversation, with a twentieth of the steps that it has by itself: inputs are many, and those that use
+/// A chat template, rendered for a conversation, with a hundredth of the steps that it has by itself: inputs are many, and those that use
 /// up all they may are not few.
 pub fn chat_template(bytes: &[u8]) {
     let Some(template) = told(ChatTemplate::parse(&String::from_utf8_lossy(bytes))) else { return };
-    let limits = Limits { steps: Limits::default().steps / 20, ..Limits::default() };
+    let limits = Limits { steps: Limits::default().steps / 100, ..Limits::default() };
     let template = template.with_limits(limits).with_variable("bos_token", &"<s>".into());
     let calls =
         serde_json::json!([{"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}]);
