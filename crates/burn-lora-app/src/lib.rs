@@ -4,7 +4,7 @@
 //! - [`sweep`]: many runs of one configuration.
 //! - [`merge`], [`export`]: a finished run as a model, or as a directory to share.
 //! - [`combine`]: several adapters as one, one of a smaller rank; [`extract`]: one of what two models differ in.
-//! - [`inspect`]: what an adapter is, without its model.
+//! - [`inspect`]: what an adapter is, beside its base where that is at hand.
 //! - [`generator`], [`prompts_file`], [`chat`]: text from what was trained.
 //! - [`fetch`]: models of the hub.
 //!

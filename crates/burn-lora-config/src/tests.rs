@@ -446,15 +446,15 @@ fn values_out_of_range_are_refused() {
 fn a_module_name_outside_a_list_is_told_where_it_belongs() {
     check_refused(
         "[adapter]\ntargets = \"q_proj\"",
-        "run.toml:8: adapter.targets: cannot be the string \"q_proj\" (a module name stands in a list, [\"q_proj\"]); allowed: \"all-linear\", a list of module names, or { regex = \"…\" }",
+        "run.toml:8: adapter.targets: cannot be the string \"q_proj\" (a module name stands in a list, [\"q_proj\"]); allowed: \"all-linear\", \"none\", a list of module names, or { regex = \"…\" }",
     );
     check_refused(
         "[adapter]\ntargets = []",
-        "run.toml:8: adapter.targets: cannot be an empty list; allowed: \"all-linear\", a list of module names, or { regex = \"…\" }",
+        "run.toml:8: adapter.targets: cannot be an empty list; allowed: \"all-linear\", \"none\", a list of module names, or { regex = \"…\" }",
     );
     check_refused(
         "[adapter]\ntargets = { regexp = \".*\" }",
-        "run.toml:8: adapter.targets: cannot be a table without exactly the key `regex`; allowed: \"all-linear\", a list of module names, or { regex = \"…\" }",
+        "run.toml:8: adapter.targets: cannot be a table without exactly the key `regex`; allowed: \"all-linear\", \"none\", a list of module names, or { regex = \"…\" }",
     );
 }
 

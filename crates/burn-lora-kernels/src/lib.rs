@@ -16,7 +16,7 @@
 //! - [`allocator`]: large blocks that a process keeps from one step to the next, aligned ones that leave no holes.
 //!
 //! Arithmetic is `f32` alone; all but [`allocator`] and the reading of [`quantised`] with the feature `flex`. `unsafe` is allowed in [`product`],
-//! [`few_rows`], [`blank`] and [`allocator`] alone, and in no other crate.
+//! [`few_rows`], [`blank`] and [`allocator`] alone; elsewhere in the project, for the look for CUDA's libraries and for the allocator of the tests.
 //!
 //! ```
 //! use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};

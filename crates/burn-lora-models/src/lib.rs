@@ -4,7 +4,7 @@
 //! - [`CausalLm`]: a [`Decoder`] of any family; [`SequenceClassifier`]: an encoder with a
 //!   classification head ([`Classifier`]). Both are loaded, drawn at random, outlined and saved as any
 //!   [`Model`] is; the [`registry`] says which families there are.
-//! - [`families`]: a folder a family.
+//! - [`families`]: a file or a folder a family.
 //! - [`weights`]: where tensors come from; a model is always built from such a source, never
 //!   initialised first and overwritten.
 //! - [`fused`]: what surrounds the linears, as single operations with backward passes of their own.

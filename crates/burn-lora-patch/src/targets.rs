@@ -118,7 +118,7 @@ const NONE: &str = "none";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "targets are \"all-linear\", a list of module names such as [\"q_proj\", \"v_proj\"], or { regex = \"…\" }"
+    expecting = "targets are \"all-linear\", \"none\", a list of module names such as [\"q_proj\", \"v_proj\"], or { regex = \"…\" }"
 )]
 pub enum TargetsForm {
     /// A word: `"all-linear"`.
@@ -131,7 +131,8 @@ pub enum TargetsForm {
 
 impl TargetsForm {
     /// The forms, in words.
-    pub const WORDS: &str = "\"all-linear\", a list of module names, or { regex = \"…\" }";
+    pub const WORDS: &str =
+        "\"all-linear\", \"none\", a list of module names, or { regex = \"…\" }";
 }
 
 /// Why a form is none of [`Targets`].
@@ -390,7 +391,7 @@ mod tests {
         let unknown = serde_json::from_str::<Targets>(r#"{"regexp":"a"}"#).unwrap_err();
         assert_eq!(
             unknown.to_string(),
-            "targets cannot be a table without exactly the key `regex`; allowed: \"all-linear\", a list of \
+            "targets cannot be a table without exactly the key `regex`; allowed: \"all-linear\", \"none\", a list of \
              module names, or { regex = \"…\" }"
         );
         let number = serde_json::from_str::<Targets>("3").unwrap_err();

@@ -1,5 +1,5 @@
 //! Words in messages: the name that was meant, lists of names, numbers and sizes for people to read, and
-//! text of others that a terminal shows and does not obey.
+//! text of others that a terminal shows and does not obey, addresses without their passwords.
 //!
 //! Every `did you mean …?` of the project goes through [`nearest`] or [`nearest_ends`], so that a name is near
 //! another one everywhere or nowhere. What a message says around the names is its own crate's.

@@ -46,7 +46,9 @@ pub enum TrainError {
     #[error(transparent)]
     Hub(Box<HubError>),
     /// What names a model is no path here, and the hub does not give it.
-    #[error("there is no `{name}` here{note}, and as a model of the hub: {source}")]
+    #[error(
+        "there is no `{name}` here{note}: if a directory or file is meant, put the model there or name its place. As a model of the hub: {source}"
+    )]
     NoSuchModel {
         /// What was given.
         name: String,

@@ -106,7 +106,7 @@ keys! {
         dropout: f64 = 0.0, number(0.0..1.0);
         /// Scale by alpha / √rank instead of alpha / rank; not with `miss`.
         rslora: bool = false, flag();
-        /// How the factors start: A drawn and B zero (`kaiming`, `gaussian`), both drawn with a product of zero (`orthogonal`, an even rank), or parts of the base's weights, without which these stay frozen (`pissa`; `pissa_niter_N` by N rounds of a randomised SVD, for large weights; `olora`; these are saved with twice the rank, for the base as it is), or A along the directions in which a layer's inputs vary most and B zero (`eva`: the model first reads training rows, each once at most, and ranks go where most of the inputs varies), or at what the base lost in the blocks of `[model] base` (`loftq`; the adapter is for a base in the same blocks). Not with `miss`, which starts at zero; `lora-bias` has `kaiming` alone.
+        /// How the factors start: A drawn and B zero (`kaiming`, `gaussian`), both drawn with a product of zero (`orthogonal`, an even rank), or parts of the base's weights, without which these stay frozen (`pissa`; `pissa_niter_N` by N rounds of a randomised SVD, for large weights; `olora`; these are saved with twice the rank, for the base as it is), or A along the directions in which a layer's inputs vary most and B zero (`eva`: the model first reads training rows, each once at most, and ranks go where most of the inputs varies), or at what the base lost in the blocks of `[model] base` (`loftq`; the adapter is for a base in the same blocks). Not with `miss`, which starts at zero; `lora-bias` has `kaiming` alone, and `lora-fa` no start in the base's weights or in what they lost.
         init: Init = Init::Kaiming, start();
     }
 }

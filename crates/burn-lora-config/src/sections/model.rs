@@ -16,10 +16,10 @@ keys! {
         /// Directory that holds tokenizer.json.
         tokenizer: PathBuf = source.path().to_owned() => "`path`", path_of("a directory");
         /// Number format that the base's matrices are held in. `f16` and `bf16` halve their memory and need
-        /// `method = "lora"`; arithmetic, adapters, norms and biases are f32 always.
+        /// an adapter (not `method = "full"`); arithmetic, adapters, norms and biases are f32 always.
         dtype: WeightDtype = WeightDtype::F32, word_of(&WeightDtype::DENSE);
         /// Blocks of a few bits that the base's matrices are held in instead, and stay in while it trains, on the CPU and with
-        /// `method = "lora"`. A GGUF file's own blocks are kept as they are, whichever word is given; other matrices are quantised
+        /// an adapter (not `method = "full"`). A GGUF file's own blocks are kept as they are, whichever word is given; other matrices are quantised
         /// while they are loaded: `q8` to 8 bits, `q4` and `nf4` (with double quantisation) to 4, tables of embeddings to 8.
         base: Option<WeightDtype> = None, word_of(&WeightDtype::QUANTISED).optional();
         /// Adapt the random start of `config` all the same, to measure its memory and speed: no other use is in it.

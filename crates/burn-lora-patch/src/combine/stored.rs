@@ -240,8 +240,8 @@ fn is_lora(dir: &Path, config: &PeftConfig) -> Result<(), PatchError> {
              extract a LoRA adapter from the two models"
         }
         Method::LoraBias => {
-            "the bias of its factor B is no part of a product of factors: merge it into its base, and extract a LoRA adapter from the two \
-             models"
+            "the bias of its factor B is no part of a product of factors: merge it into its base, where its layers have biases; an adapter \
+             that is extracted from the two models lacks them"
         }
         Method::Miss => {
             "its change repeats a block and is no product of trained factors: merge it into its base, and extract a LoRA adapter from \

@@ -262,7 +262,10 @@ fn kinds_whose_change_is_no_product_are_refused_by_name() {
         &|config| *config = json!({"peft_type": "MISS", "target_modules": ["q_proj"]}),
         &["MiSS", "repeats a block"],
     );
-    refused(&|config| config["lora_bias"] = true.into(), &["biased LoRA", "factor B", "extract"]);
+    refused(
+        &|config| config["lora_bias"] = true.into(),
+        &["biased LoRA", "factor B", "where its layers have biases"],
+    );
     refused(
         &|config| config["trainable_token_indices"] = json!([1]),
         &["trainable_token_indices = [1]", "no factors"],
