@@ -21,6 +21,32 @@ const NO_SECTION: &str = "there is no such section";
 const NO_TOML: &str = "a run configuration is TOML: sections such as `[model]`, and keys such as `path = \"…\"` below them";
 const NO_KEY: &str = "there is no such key";
 
+/// What PEFT, transformers and their trainers call a key, and what it is here.
+const OF_OTHERS: [(&str, &str); 22] = [
+    ("r", "rank"),
+    ("lora_r", "rank"),
+    ("lora_alpha", "alpha"),
+    ("lora_dropout", "dropout"),
+    ("use_rslora", "rslora"),
+    ("init_lora_weights", "init"),
+    ("target_modules", "targets"),
+    ("lora_target", "targets"),
+    ("exclude_modules", "exclude"),
+    ("model_name_or_path", "path"),
+    ("base_model", "path"),
+    ("lr", "learning_rate"),
+    ("lr_scheduler_type", "schedule"),
+    ("max_steps", "steps"),
+    ("num_train_epochs", "epochs"),
+    ("num_epochs", "epochs"),
+    ("per_device_train_batch_size", "batch_size"),
+    ("gradient_accumulation_steps", "accumulate"),
+    ("max_grad_norm", "clip"),
+    ("max_seq_length", "max_length"),
+    ("sequence_len", "max_length"),
+    ("output_dir", "dir"),
+];
+
 /// What to write in the place of what another language, or a word processor, has on a line that is no TOML.
 fn of_another_language(line: &str) -> Option<&'static str> {
     if line.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']) {
@@ -165,6 +191,10 @@ impl<'i> Reader<'i> {
             return self.push(path, place, NO_SECTION, Some(help));
         }
         if let Err(help) = self.check_key(section, key) {
+            let table = key.split_once('.').filter(|(key, _)| self.check_key(section, key).is_ok());
+            let help = table.map_or(help, |(key, entry)| {
+                format!("a table is set whole: {section}.{key}={{\"{entry}\"={raw}}}")
+            });
             return self.push(path, place, NO_KEY, Some(help));
         }
         let value = DeValue::parse(raw)
@@ -294,7 +324,13 @@ impl<'i> Reader<'i> {
         // What PEFT switches a kind of adapter on by.
         let kind = Method::ALL.iter().find(|kind| kind.switch() == Some(key));
         let kind = kind.map(|kind| format!("write method = \"{kind}\" in [adapter]"));
-        let near = kind.or_else(|| did_you_mean(key, names()));
+        let near = kind.or_else(|| did_you_mean(key, names())).or_else(|| {
+            let (_, ours) = OF_OTHERS.into_iter().find(|(theirs, _)| *theirs == key)?;
+            match names().any(|name| name == ours) {
+                true => Some(format!("did you mean `{ours}`?")),
+                false => self.owners(ours, |section| format!("`{ours}` of [{section}]")),
+            }
+        });
         Err(near.or_else(|| self.belongs(key)).unwrap_or_else(|| {
             format!("the keys of [{section}] are {}", names().collect::<Vec<_>>().join(", "))
         }))

@@ -122,8 +122,9 @@ pub enum DataError {
     },
     /// The rows are of a format that this use of them does not take.
     #[error(
-        "{}: the rows are {found}, but {expected} rows are needed here: a model that classifies is trained on classification, one that writes on the others",
-        path.display()
+        "{}: the rows are {found}, but {expected} rows are needed here: a model that classifies is trained on classification, one that writes on the others{}",
+        path.display(),
+        if *found == Format::Text { ". What a text is classified as stands in `label`: rename `labels` or `class`, if that is what the rows have" } else { "" }
     )]
     OtherFormat {
         /// The data file.
@@ -193,6 +194,14 @@ pub enum DataError {
         /// The longest row allowed, where rows are longer.
         within: Option<usize>,
     },
+    /// A text to classify that has no token.
+    #[error("{}{place}: the text is empty, and this tokenizer puts nothing around it, so that there is nothing to classify: take the row out", path.display())]
+    EmptyText {
+        /// The data file.
+        path: PathBuf,
+        /// Where the row stands.
+        place: Place,
+    },
     /// Rows longer than is allowed, where such rows are refused.
     #[error("{}", list_long(path, rows, *max_length))]
     OverLong {
@@ -248,7 +257,7 @@ pub enum DataError {
         None => "the tokenizer names no end token (eos_token): set data.eos = false, or name one in tokenizer_config.json".to_owned(),
         Some(token) => format!(
             "the end token that the tokenizer's files name, `{token}`, is not in its vocabulary: set data.eos = false, or name one that is \
-             (eos_token in tokenizer_config.json)"
+             (eos_token in tokenizer_config.json, and in special_tokens_map.json where there is one)"
         ),
     })]
     NoEndToken {
@@ -266,6 +275,20 @@ pub enum DataError {
         /// Where the row stands.
         place: Place,
         /// Which message, and what changes.
+        source: Box<TemplateError>,
+    },
+    /// A template begins an answer otherwise than its prompt ends.
+    #[error(
+        "{}{place}: {source}: a model that learned this text would be asked with another one. Put a `chat_template.jinja` beside the model whose \
+         answers begin where its prompts end",
+        path.display()
+    )]
+    AskedOtherwise {
+        /// The data file.
+        path: PathBuf,
+        /// Where the row stands.
+        place: Place,
+        /// Which message.
         source: Box<TemplateError>,
     },
     /// A row cannot be tokenised.

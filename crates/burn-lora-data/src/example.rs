@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use burn_lora_models::ModelError;
 use burn_lora_models::conversation::{Chat, ChatFormat, Message, Segment};
-use burn_lora_models::template::TemplateError;
+use burn_lora_models::template::{Instability, TemplateError};
 use burn_lora_models::tokenizer::Tokenizer;
 
 use crate::answers::Answers;
@@ -81,10 +81,15 @@ pub fn token_examples(
             Row::Text(text) => whole(text, tokenizer, eos).map(|tokens| vec![tokens]),
             Row::Classification { .. } => return Err(other_format(file)),
         };
-        let tokens = tokens.map_err(|source| match how.answers {
-            Answers::All => rewritten(file, place, source),
-            // That is what the advice would be.
-            Answers::Last | Answers::Each => encode_error(file, place, source),
+        let tokens = tokens.map_err(|source| {
+            // Whatever the answers are taken by, the advice would not help a template that asks otherwise.
+            let source = match row {
+                Row::Messages(conversation) => {
+                    asks_otherwise(conversation, &chat).unwrap_or(source)
+                }
+                _ => source,
+            };
+            rewritten(file, place, source, how.answers)
         })?;
         // Rows are counted as what they become.
         report.rows += tokens.len().saturating_sub(1);
@@ -138,6 +143,9 @@ pub fn label_examples(
         let (ids, cut) = tokenizer
             .encode_within(text, limit.max_length)
             .map_err(|source| encode_error(file, place, source))?;
+        if ids.is_empty() {
+            return Err(DataError::EmptyText { path: file.path.clone(), place: place.clone() });
+        }
         let mut length = ids.len();
         if cut {
             length = limit.max_length.saturating_add(1);
@@ -204,6 +212,14 @@ fn teaches_nothing(row: &Row) -> bool {
     }
 }
 
+/// Closes what is learned, unless it says its end itself.
+fn close(tokens: &mut Tokens, tokenizer: &Tokenizer, eos: Option<u32>) {
+    let said = |last: &u32| tokenizer.eos_ids().contains(last);
+    if !tokens.ids.last().is_some_and(said) {
+        tokens.push(eos.as_slice(), true);
+    }
+}
+
 fn pair(
     prompt: &str,
     completion: &str,
@@ -213,19 +229,14 @@ fn pair(
     let mut tokens = Tokens::default();
     tokens.push(&tokenizer.encode_prompt(prompt)?, false);
     tokens.push(&tokenizer.encode(completion, false)?, true);
-    // What says its end itself is not ended twice.
-    if tokens.ids.last().copied() != eos {
-        tokens.push(eos.as_slice(), true);
-    }
+    close(&mut tokens, tokenizer, eos);
     Ok(tokens)
 }
 
 fn whole(text: &str, tokenizer: &Tokenizer, eos: Option<u32>) -> Result<Tokens, ModelError> {
     let mut tokens = Tokens::default();
     tokens.push(&tokenizer.encode_once(text)?, true);
-    if tokens.ids.last().copied() != eos {
-        tokens.push(eos.as_slice(), true);
-    }
+    close(&mut tokens, tokenizer, eos);
     Ok(tokens)
 }
 
@@ -325,14 +336,29 @@ pub(crate) fn endings<'a>(
     Ok((chat, eos))
 }
 
-/// What is wrong with a row of which all answers are learned in one example.
-fn rewritten(file: &RowFile, place: &Place, source: ModelError) -> DataError {
+/// The error of a template whose prompt for some answer is not how the text with it begins.
+fn asks_otherwise(conversation: &Conversation, chat: &Chat<'_>) -> Option<ModelError> {
+    let chat = of_conversation(chat, conversation);
+    let beginnings = Answers::Each.beginnings(conversation)?;
+    let error = beginnings.into_iter().find_map(|it| chat.prompt_and_last_answer(it).err())?;
+    let change = Instability::Prompt;
+    matches!(&error, ModelError::Template(TemplateError::Unstable { change: found, .. }) if *found == change)
+        .then_some(error)
+}
+
+/// What is wrong with a row whose answers cannot be told from what stands before them.
+fn rewritten(file: &RowFile, place: &Place, source: ModelError, answers: Answers) -> DataError {
+    let (path, at) = (file.path.clone(), place.clone());
     match source {
-        ModelError::Template(source @ TemplateError::Unstable { .. }) => DataError::Rewritten {
-            path: file.path.clone(),
-            place: place.clone(),
-            source: Box::new(source),
-        },
+        ModelError::Template(
+            source @ TemplateError::Unstable { change: Instability::Prompt, .. },
+        ) => DataError::AskedOtherwise { path, place: at, source: Box::new(source) },
+        // That is what the advice would be.
+        ModelError::Template(source @ TemplateError::Unstable { .. })
+            if answers == Answers::All =>
+        {
+            DataError::Rewritten { path, place: at, source: Box::new(source) }
+        }
         source => encode_error(file, place, source),
     }
 }

@@ -139,9 +139,16 @@ impl Format {
         self.spec().keys.iter().filter(lacks).map(|key| key.name).collect()
     }
 
-    /// The first format whose keys are all there.
+    /// The first format whose keys are all there. One whose keys are all null is that of other rows of a joined table, and is
+    /// this row's where there is no other.
     pub(crate) fn of(row: &Object) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.missing(row).is_empty())
+        let fitting = || Self::ALL.into_iter().filter(|format| format.missing(row).is_empty());
+        let says = |format: &Self| {
+            row.iter().any(|(name, value)| {
+                !value.is_null() && format.spec().keys.iter().any(|key| key.is(name))
+            })
+        };
+        fitting().find(says).or_else(|| fitting().next())
     }
 
     /// Reads an object as a row of this format.

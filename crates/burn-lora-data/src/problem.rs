@@ -90,6 +90,14 @@ pub enum RowProblem {
         /// The key.
         key: String,
     },
+    /// A whole number that the parser would round.
+    #[error(
+        "{number} has more digits than 64 bits hold, and would be read as a rounded number: write it as a text, in quotes, or leave the key out"
+    )]
+    Rounded {
+        /// As it stands there.
+        number: String,
+    },
     /// A string that holds an object.
     #[error(
         "the line is a string that holds a JSON object: take it out of it (`jq -c fromjson FILE > OTHER`)"

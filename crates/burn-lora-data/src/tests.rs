@@ -137,6 +137,9 @@ fn the_keys_of_the_first_row_tell_the_format() {
         (r#"{"text": "t"}"#, Format::Text),
         (r#"{"text": "t", "label": "l"}"#, Format::Classification),
         (r#"{"label": 4, "text": "t"}"#, Format::Classification),
+        // Columns of joined tables, which are another row's.
+        (r#"{"prompt": "p", "completion": "c", "messages": null}"#, Format::PromptCompletion),
+        (r#"{"text": "t", "prompt": null, "completion": null}"#, Format::Text),
     ];
     for (row, format) in cases {
         assert_eq!(parse(row).unwrap().format, format, "{row}");
@@ -602,7 +605,8 @@ fn a_label_outside_the_classes_names_its_line_and_the_nearest() {
     let text = parse(r#"{"text": "abc"}"#).unwrap();
     assert_eq!(
         label_examples(&text, &PLAIN, &classes, 9).unwrap_err().to_string(),
-        "rows.jsonl: the rows are text, but classification rows are needed here: a model that classifies is trained on classification, one that writes on the others"
+        "rows.jsonl: the rows are text, but classification rows are needed here: a model that classifies is trained on classification, one that writes on the others. \
+         What a text is classified as stands in `label`: rename `labels` or `class`, if that is what the rows have"
     );
 }
 
@@ -724,4 +728,34 @@ fn system_texts_histories_calls_and_weights_are_used() {
     let row = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": null, "tool_calls": [{"name": "t"}]}]}"#;
     let Ok(Row::Messages(messages)) = one(row) else { panic!("{:?}", one(row)) };
     assert!(messages[1].has("tool_calls") && messages[1].content() == Some(""));
+}
+
+#[test]
+fn a_text_to_classify_without_a_token_is_refused_with_its_line() {
+    let file = parse("{\"text\": \"a\", \"label\": 0}\n{\"text\": \"\", \"label\": 1}").unwrap();
+    let classes = Classes::of([&file]).unwrap();
+    let error = label_examples(&file, &PLAIN, &classes, 9).unwrap_err().to_string();
+    assert!(error.starts_with("rows.jsonl:2: the text is empty"), "{error}");
+    // What stands around a text is something to classify.
+    assert_eq!(label_examples(&file, &WITH_SPECIAL, &classes, 9).unwrap().0.len(), 2);
+}
+
+#[test]
+fn whole_numbers_beyond_64_bits_are_named_and_no_others() {
+    for (value, rounded) in [
+        ("123456789012345678901234567890", true),
+        ("[1, -9223372036854775809]", true),
+        ("[18446744073709551615, -9223372036854775808]", false),
+        ("18446744073709551616", true),
+        (r#""123456789012345678901234567890""#, false),
+        (r#"["a\\", "\"", 99999999999999999999]"#, true),
+        (r#"["\", 99999999999999999999"]"#, false),
+        ("[1e30, 12345678901234567890.5, 1.2345678901234567890e2]", false),
+    ] {
+        let row = format!(r#"{{"text": "a", "id": {value}}}"#);
+        let said = parse(&row).err().map(|error| error.to_string());
+        let expected = rounded.then_some("has more digits than 64 bits hold");
+        assert_eq!(said.is_some(), rounded, "{row}: {said:?}");
+        assert!(said.unwrap_or_default().contains(expected.unwrap_or_default()), "{row}");
+    }
 }

@@ -29,6 +29,13 @@ impl Owner {
     }
 }
 
+/// How the text of a lock begins.
+const BEGINNING: &str = "{\"pid\":";
+
+fn not_a_lock(reason: &'static str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, reason)
+}
+
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
 pub struct Lock {
@@ -49,7 +56,7 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// What the system says, also that it has no locks.
+    /// What the system says, also that it has no locks; a link, and a file that holds something else.
     ///
     /// ```
     /// use burn_lora_files::lock::{Asked, Lock};
@@ -65,11 +72,28 @@ impl Lock {
     /// ```
     pub fn ask(path: &Path) -> Result<Asked, IoError> {
         let ask = || {
+            if path.is_symlink() {
+                return Err(not_a_lock(
+                    "it is a link, and what it leads to is not this program's to write",
+                ));
+            }
             let mut options = OpenOptions::new();
             let mut file =
                 options.read(true).write(true).create(true).truncate(false).open(path)?;
             match file.try_lock() {
-                Ok(()) => {}
+                Ok(()) => {
+                    let mut text = String::new();
+                    file.read_to_string(&mut text)?;
+                    // What a process that was killed while it wrote left is the beginning of an owner.
+                    let is_owner = serde_json::from_str::<Owner>(&text).is_ok()
+                        || BEGINNING.starts_with(&text)
+                        || text.starts_with(BEGINNING);
+                    if !is_owner {
+                        return Err(not_a_lock(
+                            "it holds something that is no lock's: take it away, or name another directory",
+                        ));
+                    }
+                }
                 Err(TryLockError::WouldBlock) => {
                     let mut text = String::new();
                     file.read_to_string(&mut text)?;
@@ -85,5 +109,39 @@ impl Lock {
             Ok(Asked::Held(Self { _file: file }))
         };
         ask().map_err(IoError::at("lock", path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_lock_keeps_what_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.lock");
+        let refused = |holds: &str| {
+            fs::write(&path, holds).unwrap();
+            let error = Lock::ask(&path).unwrap_err().to_string();
+            assert_eq!(fs::read_to_string(&path).unwrap(), holds);
+            error
+        };
+        assert!(refused("precious\n").contains("no lock's"));
+        assert!(refused("[1]").contains("no lock's"));
+        // One whose owner was killed, while it wrote too.
+        for left in ["", "{\"pi", "{\"pid\":12", "{\"pid\":12,\"host\":\"h\"}\n"] {
+            fs::write(&path, left).unwrap();
+            assert!(matches!(Lock::ask(&path), Ok(Asked::Held(_))), "{left}");
+        }
+        #[cfg(unix)]
+        {
+            fs::remove_file(&path).unwrap();
+            let other = dir.path().join("other");
+            fs::write(&other, "").unwrap();
+            std::os::unix::fs::symlink(&other, &path).unwrap();
+            assert!(Lock::ask(&path).unwrap_err().to_string().contains("a link"));
+        }
     }
 }

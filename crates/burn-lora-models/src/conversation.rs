@@ -254,9 +254,14 @@ impl<'a> Chat<'a> {
         })
     }
 
-    /// A text without the tokens at its end that end what a model says: data is found with them and without.
+    /// A text without the tokens at its end at which generation stops: data is found with them and without.
     pub fn without_end<'t>(&self, text: &'t str) -> &'t str {
-        let ids = self.tokenizer.eos_ids().iter().copied().chain(self.answer_end());
+        self.without(self.tokenizer.eos_ids(), text)
+    }
+
+    /// A text without the token that closes an answer, or one of these, at its end.
+    fn without<'t>(&self, ends: &[u32], text: &'t str) -> &'t str {
+        let ids = ends.iter().copied().chain(self.answer_end());
         let added = ids.filter(|&id| self.tokenizer.is_added(id));
         let ends: Vec<String> = added.filter_map(|id| self.tokenizer.id_to_token(id)).collect();
         let mut text = text;
@@ -278,7 +283,9 @@ impl<'a> Chat<'a> {
             let Some(content) = messages[at].content().filter(|_| messages[at].is_answer()) else {
                 continue;
             };
-            let said = self.without_end(content);
+            // Of several end tokens the others say something else: that a call is made, and the turn goes on.
+            let first = self.tokenizer.eos_ids().get(..1).unwrap_or_default();
+            let said = self.without(first, content);
             if said.len() < content.len() {
                 let closed = messages[at].clone().with("content", said.into());
                 messages.to_mut()[at] = closed;

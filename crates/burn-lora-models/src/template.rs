@@ -45,6 +45,7 @@ use indexmap::IndexMap;
 use serde_json::Map;
 
 pub use error::{Instability, TemplateError};
+pub(crate) use files::map_decides;
 pub use limits::Limits;
 pub use pieces::Piece;
 

@@ -31,7 +31,7 @@ use tokenizers::AddedToken;
 use crate::ModelError;
 use crate::conversation::Chat;
 use crate::gguf::{self, GgufError, GgufFile};
-use crate::template::{ChatTemplate, time};
+use crate::template::{self, ChatTemplate, time};
 use crate::weights::instead;
 
 /// The files that make a tokenizer, of which `tokenizer.json` is needed.
@@ -134,10 +134,11 @@ impl Tokenizer {
         };
         let ids = [(GENERATION, &parts.generation), ("config.json", &parts.model)];
         let ids = ids.map(|(file, settings)| settings::no_ids(file, settings)).concat();
+        let overruled = overruled(&config, &parts.texts);
         let mut tokenizer = Self::new(parts, path, Vec::new())?;
         let notes = settings::notes(&tokenizer, &config);
         let notes = notes.into_iter().map(|note| format!("{CONFIG}: {note}"));
-        tokenizer.notes = notes.chain(ids).chain(lacking).collect();
+        tokenizer.notes = notes.chain(ids).chain(lacking).chain(overruled).collect();
         Ok(tokenizer)
     }
 
@@ -461,13 +462,29 @@ fn parsed(json: impl AsRef<[u8]>, path: &Path) -> Result<tokenizers::Tokenizer, 
 /// The special tokens that a directory names: in its `tokenizer_config.json`, or else in `special_tokens_map.json`.
 fn named_tokens(config: Map<String, Value>, dir: &Path) -> Result<Map<String, Value>, ModelError> {
     let mut texts = config;
+    let map_decides = template::map_decides(&texts);
     for (role, token) in object(&dir.join("special_tokens_map.json"))? {
         let known = texts.get(&role).is_some_and(|token| !token.is_null());
-        if !known {
+        if !known || (map_decides && !token.is_null()) {
             texts.insert(role, token);
         }
     }
     Ok(texts)
+}
+
+/// The tokens that `tokenizer_config.json` names and `special_tokens_map.json` names otherwise, where the map decides.
+fn overruled(config: &Map<String, Value>, named: &Map<String, Value>) -> Vec<String> {
+    let roles = ["bos_token", "eos_token", "pad_token", "unk_token"];
+    let other = |role: &&str| {
+        let (own, used) = (text(config.get(*role))?, text(named.get(*role))?);
+        (own != used).then(|| {
+            format!(
+                "{CONFIG}: `{role}` is `{own}`, and special_tokens_map.json, which decides here as in transformers, has `{used}`: change \
+                 it there too"
+            )
+        })
+    };
+    roles.iter().filter_map(other).collect()
 }
 
 /// The object in a JSON file; empty where the file does not exist.

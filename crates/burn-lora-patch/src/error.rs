@@ -723,8 +723,9 @@ pub enum KeyProblem {
     },
     /// An output head, saved beside the factors, of a model that has none of its own.
     #[error(
-        "surplus: `{key}`: this model has no head of its own to take it, and no token table of the same values; save \
-         the adapter with `save_embedding_layers=False` in PEFT, or load it onto a base with a head of its own"
+        "surplus: `{key}`: this model has no head of its own to take it, and no token table of the same values; load it onto \
+         a base with a head of its own (`tie_word_embeddings` false), or, where the adapter did not train the head (`modules_to_save`), save it with \
+         `save_embedding_layers=False` in PEFT"
     )]
     TiedHead {
         /// The key.

@@ -151,8 +151,18 @@ impl TargetsError {
     /// What was found, and where it belongs: what a message goes on with after `cannot be`.
     pub fn found(&self) -> String {
         match self {
+            Self::Word(word) if word.contains(['*', '|', '(', '[', '\\', '^', '$', '+']) => {
+                format!(
+                    "the string \"{word}\" (a pattern stands in a table, {{ regex = '{word}' }})"
+                )
+            }
             Self::Word(word) => {
-                format!("the string \"{word}\" (a module name stands in a list, [\"{word}\"])")
+                let names: Vec<_> =
+                    word.split([',', ' ']).filter(|name| !name.is_empty()).collect();
+                format!(
+                    "the string \"{word}\" (a module name stands in a list, [\"{}\"])",
+                    names.join("\", \"")
+                )
             }
             Self::Empty => "an empty list".to_owned(),
             Self::Table => "a table without exactly the key `regex`".to_owned(),

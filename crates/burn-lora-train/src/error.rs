@@ -397,6 +397,16 @@ pub enum TrainError {
         /// The run directory.
         dir: PathBuf,
     },
+    /// Generated texts are to be scored, but no held-out row has a text to compare with.
+    #[error(
+        "{}: no row has a prompt and an answer, so that generated texts have nothing to be compared with: leave `[train] exact_match` and `bleu` \
+         out, or hold out rows that have them",
+        path.display()
+    )]
+    NothingToScore {
+        /// The held-out rows.
+        path: PathBuf,
+    },
     /// Other rows would be held out than were when the run was trained.
     #[error(
         "the run in `{}` held out other rows: `data.held_out`, `train.seed` and the training files decide which, and with other ones rows that were trained on would be counted; \

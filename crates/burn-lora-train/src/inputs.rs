@@ -12,6 +12,8 @@ use burn_lora_files::digest::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{self, BaseCache, BasePlace};
+use crate::checkpoint::Checkpoints;
+use crate::directory::RunDirectory;
 use crate::observe::Observer;
 use crate::{TrainError, located};
 use burn_lora_config::RunConfig;
@@ -52,6 +54,30 @@ impl Changed {
             Self::Metrics => "metrics",
         }
     }
+}
+
+/// What has changed of a run's files since its newest checkpoint, a line each. Files that are gone are passed over, as is a run
+/// without a checkpoint; those of a base whose digests `bases` has are not read again.
+///
+/// # Errors
+///
+/// A file that cannot be read.
+pub fn changed_since(
+    config: &RunConfig,
+    directory: &RunDirectory,
+    bases: &BaseCache,
+) -> Result<Vec<String>, TrainError> {
+    let Ok(Some(checkpoint)) = Checkpoints::new(directory.checkpoints(), 1).newest() else {
+        return Ok(Vec::new());
+    };
+    let Ok(digesting) = Digesting::start(config, Some(bases), &Observer::silent()) else {
+        return Ok(Vec::new());
+    };
+    let now = digesting.finish(Some(bases))?;
+    let mut then = checkpoint.origin.inputs;
+    then.data.retain(|name, _| now.data.contains_key(name));
+    then.base.retain(|name, _| now.base.contains_key(name));
+    Ok(now.changes(&then).into_iter().map(|(_, line)| line).collect())
 }
 
 /// Digests that are being computed.

@@ -77,6 +77,15 @@ pub enum SweepError {
         /// Each directory, with `key: then -> now` for each setting that differs.
         runs: Vec<(PathBuf, Vec<String>)>,
     },
+    /// Something of somebody's stands where the table goes.
+    #[error(
+        "`{}` would be written over, and no sweep wrote it: take it away, or give the sweep another directory",
+        path.display()
+    )]
+    NotASweeps {
+        /// The file.
+        path: PathBuf,
+    },
     /// What names no shard.
     #[error(
         "`{text}` is no share of the points: `0/4` is every fourth from the first on, and `3/4` the last of the four"
@@ -183,7 +192,7 @@ fn others(runs: &[(PathBuf, Vec<String>)]) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "`{}` holds a run with other settings: {}",
+            "`{}` holds a run of other settings or files: {}",
             dir.display(),
             differences.join(", ")
         );

@@ -10,10 +10,12 @@ use burn_lora_files::{IoError, names};
 use burn_lora_report::record::{EvalRecord, Record, evaluations, steps};
 use burn_lora_report::summary::Summary;
 use burn_lora_train::TrainError;
+use burn_lora_train::base::BaseCache;
 use burn_lora_train::checkpoint::Checkpoints;
 use burn_lora_train::directory::RunDirectory;
 use burn_lora_train::early_stopping::{EarlyStopping, Seen};
 use burn_lora_train::history::History;
+use burn_lora_train::inputs::changed_since;
 use burn_lora_train::metrics::figure;
 
 use super::results::{PointResult, PointState};
@@ -23,7 +25,7 @@ use super::results::{PointResult, PointState};
 pub(super) enum Found {
     /// No run.
     Nothing,
-    /// A run of other settings, with `key: then -> now` for each.
+    /// A run of other settings or files, with `key: then -> now` for each, or what of a file has changed.
     Other(Vec<String>),
     /// The run, finished.
     Finished,
@@ -39,7 +41,13 @@ pub(super) enum Found {
 /// # Errors
 ///
 /// Files that cannot be read or are damaged.
-pub(super) fn found(config: &RunConfig, steps: Option<usize>) -> Result<Found, TrainError> {
+///
+/// A finished run whose data or base is another now is one of other settings: what it measured says nothing beside the rest.
+pub(super) fn found(
+    config: &RunConfig,
+    steps: Option<usize>,
+    bases: &BaseCache,
+) -> Result<Found, TrainError> {
     let directory = RunDirectory::new(&config.output.dir);
     if !directory.config().is_file() {
         return Ok(Found::Nothing);
@@ -52,7 +60,8 @@ pub(super) fn found(config: &RunConfig, steps: Option<usize>) -> Result<Found, T
         return Ok(Found::Other(differences));
     }
     if finished(&directory, config, steps)? {
-        return Ok(Found::Finished);
+        let changed = changed_since(config, &directory, bases)?;
+        return Ok(if changed.is_empty() { Found::Finished } else { Found::Other(changed) });
     }
     let checkpoints = Checkpoints::new(directory.checkpoints(), config.train.keep);
     Ok(if checkpoints.list().is_empty() { Found::Abandoned } else { Found::Checkpoint })
@@ -171,22 +180,22 @@ mod tests {
 
     fn check(config: &RunConfig, records: &[Record], steps: Option<usize>, expected: Found) {
         fake::leave(config, records, true);
-        assert_eq!(found(config, steps).unwrap(), expected, "{records:?}");
+        assert_eq!(found(config, steps, &BaseCache::default()).unwrap(), expected, "{records:?}");
     }
 
     #[test]
     fn a_run_is_finished_when_its_last_step_is_evaluated_and_its_weights_are_there() {
         let dir = tempfile::tempdir().unwrap();
         let config = at(dir.path(), &["data.eval=e.jsonl"]);
-        assert_eq!(found(&config, None).unwrap(), Found::Nothing);
+        assert_eq!(found(&config, None, &BaseCache::default()).unwrap(), Found::Nothing);
         let whole = [eval(0, 3.0), step(1), step(2), step(3), eval(3, 2.0)];
         check(&config, &whole[..3], None, Found::Abandoned);
         check(&config, &whole[..4], None, Found::Abandoned);
         check(&config, &whole, None, Found::Finished);
         fs::remove_dir_all(dir.path().join("adapter")).unwrap();
-        assert_eq!(found(&config, None).unwrap(), Found::Abandoned);
+        assert_eq!(found(&config, None, &BaseCache::default()).unwrap(), Found::Abandoned);
         fake::checkpoint(&config, 2);
-        assert_eq!(found(&config, None).unwrap(), Found::Checkpoint);
+        assert_eq!(found(&config, None, &BaseCache::default()).unwrap(), Found::Checkpoint);
     }
 
     #[test]
@@ -205,7 +214,7 @@ mod tests {
             .open(dir.path().join("adapter/adapter_model.safetensors"))
             .unwrap();
         weights.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
-        assert_eq!(found(&config, None).unwrap(), Found::Abandoned);
+        assert_eq!(found(&config, None, &BaseCache::default()).unwrap(), Found::Abandoned);
     }
 
     #[test]
@@ -234,11 +243,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fake::leave(&at(dir.path(), &[]), &[step(1), step(2), step(3)], true);
         let watched = at(dir.path(), &["train.save_every=1", "train.samples=0"]);
-        assert_eq!(found(&watched, None).unwrap(), Found::Finished);
+        assert_eq!(found(&watched, None, &BaseCache::default()).unwrap(), Found::Finished);
         let other = at(dir.path(), &["train.seed=9", "adapter.rank=2"]);
         let expected = ["adapter.rank: 8 -> 2", "adapter.alpha: 16.0 -> 4.0", "train.seed: 0 -> 9"];
         let expected = expected.map(str::to_owned).to_vec();
-        assert_eq!(found(&other, None).unwrap(), Found::Other(expected));
+        assert_eq!(found(&other, None, &BaseCache::default()).unwrap(), Found::Other(expected));
     }
 
     #[test]

@@ -3,11 +3,15 @@
 use burn_lora_config::Metric;
 use burn_lora_files::{self as files, IoError};
 use burn_lora_train::TrainError;
+use burn_lora_train::base::BaseCache;
 
 use super::found::{Found, found, measure};
 use super::note::Note;
 use super::results::{PointResult, PointState, Results};
 use super::{Plan, Sweep, SweepError, plot};
+
+/// The files of a table.
+const TABLE: [&str; 3] = ["sweep.json", "sweep.md", "sweep.svg"];
 
 /// What the directory of each point holds, in the order of the grid.
 pub(super) type AllFound = Vec<Result<Found, TrainError>>;
@@ -62,16 +66,18 @@ impl Sweep {
     ///
     /// # Errors
     ///
-    /// Some hold runs of other settings.
+    /// Some hold runs of other settings or files; a table where this sweep's would stand is no sweep's.
     pub(super) fn look(&self) -> Result<AllFound, SweepError> {
         let mut others = Vec::new();
+        self.writes_over_nothing()?;
+        let bases = BaseCache::default();
         let mut all = Vec::with_capacity(self.plans.len());
         for Plan { point, config } in &self.plans {
             let steps = match Note::read(&self.dir, &point.name) {
                 Some(Note::Finished { steps }) => Some(steps),
                 _ => None,
             };
-            let found = found(config, steps);
+            let found = found(config, steps, &bases);
             if let Ok(Found::Other(differences)) = &found {
                 others.push((config.output.dir.clone(), differences.clone()));
             }
@@ -80,6 +86,20 @@ impl Sweep {
         match others.is_empty() {
             true => Ok(all),
             false => Err(SweepError::Differs { runs: others }),
+        }
+    }
+
+    /// Sees to it that what stands where the table goes is a sweep's: one leaves all of it, and `sweep.json` tells.
+    fn writes_over_nothing(&self) -> Result<(), SweepError> {
+        let own = || -> Option<bool> {
+            let text = files::read_text(&self.dir.join("sweep.json")).ok()?;
+            let value: serde_json::Value = serde_json::from_str(&text).ok()?;
+            Some(["metric", "axes", "points"].iter().all(|key| value.get(key).is_some()))
+        };
+        let there = TABLE.iter().map(|name| self.dir.join(name)).find(|path| path.exists());
+        match there.filter(|_| own() != Some(true)) {
+            Some(path) => Err(SweepError::NotASweeps { path }),
+            None => Ok(()),
         }
     }
 

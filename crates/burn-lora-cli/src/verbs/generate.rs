@@ -33,7 +33,7 @@ pub struct Generate {
     #[arg(long, value_name = "FILE", conflicts_with = "prompt", requires = "output", value_parser = input())]
     input: Option<PathBuf>,
     /// Where the rows go with their continuations, as `output`; `-` is standard output
-    #[arg(long, value_name = "FILE", requires = "input", value_parser = output_file())]
+    #[arg(long, value_name = "FILE", requires = "input", conflicts_with = "prompt", value_parser = output_file())]
     output: Option<PathBuf>,
     /// Replace the file that --output names, if it is there
     #[arg(long, requires = "output")]

@@ -19,6 +19,9 @@ fn objects(text: &str) -> Objects<'_> {
 
 /// Reads a text that is one object.
 pub(super) fn object(text: &str) -> Result<Object, RowProblem> {
+    if let Some(number) = once::rounded(text) {
+        return Err(RowProblem::Rounded { number: number.to_owned() });
+    }
     match serde_json::from_str(text).map(|Once(value)| value) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(Value::String(inner)) if serde_json::from_str::<Object>(&inner).is_ok() => {

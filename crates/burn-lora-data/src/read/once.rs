@@ -1,5 +1,5 @@
-//! JSON in which no object has a key twice. Parsers keep the last value of such a key and say nothing, so that what a row holds would be
-//! lost in silence.
+//! JSON of which nothing is lost in silence. Of a key that stands twice in an object parsers keep the last value, and of a whole number
+//! beyond 64 bits the first seventeen digits, and say nothing.
 
 use std::fmt;
 
@@ -8,6 +8,37 @@ use serde_json::{Map, Value};
 
 /// How the error of a key begins that stands twice, and what ends its name.
 const TWICE: (&str, &str) = ("a key twice: ", " at line ");
+
+/// The first whole number in a text of JSON that is beyond 64 bits, where there is one. Numbers with a point or an exponent are
+/// rounded everywhere.
+pub(super) fn rounded(text: &str) -> Option<&str> {
+    let is_part = |c: char| c.is_ascii_digit() || "+-.eE".contains(c);
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+        rest = &rest[at..];
+        if let Some(inside) = rest.strip_prefix('"') {
+            let mut escaped = false;
+            let end = inside.find(|c| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            })?;
+            rest = &inside[end + 1..];
+            continue;
+        }
+        let (number, behind) = rest.split_at(rest.find(|c| !is_part(c)).unwrap_or(rest.len()));
+        let is_whole = number.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
+        if is_whole
+            && number.len() > 18
+            && number.parse::<i64>().is_err()
+            && number.parse::<u64>().is_err()
+        {
+            return Some(number);
+        }
+        rest = behind;
+    }
+    None
+}
 
 /// A value of which every key stands once.
 pub(super) struct Once(pub(super) Value);

@@ -91,7 +91,7 @@ pub enum TemplateError {
     },
     /// A conversation has tools that the template leaves out.
     #[error(
-        "the row's `tools` are not written by this model's chat template: take a model whose template has them, write them into the system text, or leave the key out"
+        "the row's `tools` are not written by this model's chat template: take a model whose template has them (one that tokenizer_config.json lists as `tool_use` goes into `chat_template.jinja`), write them into the system text, or leave the key out"
     )]
     ToolsNotWritten,
     /// The template calls `raise_exception`.

@@ -22,7 +22,7 @@ impl ChatTemplate {
     /// `None` if it has none.
     ///
     /// The special tokens that `tokenizer_config.json` and `special_tokens_map.json` name become
-    /// variables; where both name one, the first counts.
+    /// variables; where both name one, the first counts if it has an `added_tokens_decoder`, else the second, as in transformers.
     ///
     /// # Errors
     ///
@@ -59,13 +59,20 @@ impl ChatTemplate {
     ) -> Result<Self, TemplateError> {
         let mut template = Self::parse(source)?;
         for name in TOKENS {
-            let token = config.get(name).or_else(|| more.get(name));
+            let (own, of_map) = (config.get(name), more.get(name).filter(|it| !it.is_null()));
+            let token = if map_decides(config) { of_map.or(own) } else { own.or(of_map) };
             if let Some(token) = token.and_then(text) {
                 template = template.with_variable(name, &token.into());
             }
         }
         Ok(template)
     }
+}
+
+/// Whether `special_tokens_map.json` decides over this `tokenizer_config.json`: one of before transformers 4.34, which had no
+/// `added_tokens_decoder`.
+pub(crate) fn map_decides(config: &Map<String, Value>) -> bool {
+    !config.contains_key("added_tokens_decoder")
 }
 
 /// A template by itself, or the one named `default` of a list.

@@ -447,7 +447,7 @@ fn a_directory_has_its_template_in_one_of_three_files() {
 
 #[test]
 fn the_special_tokens_of_a_directory_are_variables() {
-    let config = r#"{"bos_token": {"content": "<s>"}, "pad_token": null, "eos_token": "</s>"}"#;
+    let config = r#"{"bos_token": {"content": "<s>"}, "pad_token": null, "eos_token": "</s>", "added_tokens_decoder": {}}"#;
     let more = r#"{"eos_token": "no", "pad_token": "no", "unk_token": {"content": "<unk>"}}"#;
     let source = "{{ bos_token }}{{ eos_token }}{{ unk_token }}{{ pad_token is defined }}";
     assert_eq!(
@@ -457,6 +457,16 @@ fn the_special_tokens_of_a_directory_are_variables() {
             ("chat_template.jinja", source),
         ]),
         "<s></s><unk>False"
+    );
+    // A configuration of before transformers 4.34 gives way to the map.
+    let older = config.replace(r#", "added_tokens_decoder": {}"#, "");
+    assert_eq!(
+        text_of(&[
+            ("tokenizer_config.json", &older),
+            ("special_tokens_map.json", more),
+            ("chat_template.jinja", source),
+        ]),
+        "<s>no<unk>True"
     );
 }
 

@@ -157,6 +157,8 @@ fn an_answer_that_says_its_end_itself_is_ended_once() {
         (CHAT_ML, "b<|im_end|>\n", "b<|im_end|>"),
         (CHAT_ML, "b<|endoftext|><|im_end|>", "b<|im_end|>"),
         (CHAT_ML, "b<|im_end|>c", "b<|im_end|>c<|im_end|>"),
+        // A special token that ends no turn is what was said.
+        (CHAT_ML, "b<|pad|>", "b<|pad|><|im_end|>"),
         (LINES, "b<|endoftext|>", " b<|endoftext|>"),
         // This template closes no answer: what the data says is all that does.
         (Made { template: Some(template), ..CHAT_ML }, "b<|endoftext|>", "b<|endoftext|>\n"),

@@ -110,14 +110,25 @@ fn a_directory_with_another_kind_of_tokenizer_is_told_with_the_way_to_one() {
 }
 
 #[test]
-fn what_another_file_names_counts_where_the_first_does_not() {
+fn what_two_files_name_is_decided_as_in_transformers() {
     let map =
         ("special_tokens_map.json", json!({"eos_token": {"content": "<end>"}, "bos_token": "<s>"}));
     let tokenizer = Tokenizer::from_dir(directory(std::slice::from_ref(&map)).path()).unwrap();
     assert_eq!((tokenizer.eos_ids(), tokenizer.bos_id()), (&[3][..], Some(1)));
-    let own = ("tokenizer_config.json", json!({"eos_token": "</s>", "bos_token": null}));
-    let tokenizer = Tokenizer::from_dir(directory(&[map, own]).path()).unwrap();
+    let own = |more: serde_json::Value| {
+        let mut own = json!({"eos_token": "</s>", "bos_token": null});
+        own.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        ("tokenizer_config.json", own)
+    };
+    let today = own(json!({"added_tokens_decoder": {}}));
+    let tokenizer = Tokenizer::from_dir(directory(&[map.clone(), today]).path()).unwrap();
     assert_eq!((tokenizer.eos_ids(), tokenizer.bos_id()), (&[2][..], Some(1)));
+    // A configuration of before transformers 4.34 gives way to the map, which is said.
+    let older = directory(&[map, own(json!({}))]);
+    let tokenizer = Tokenizer::from_dir(older.path()).unwrap();
+    assert_eq!((tokenizer.eos_ids(), tokenizer.bos_id()), (&[3][..], Some(1)));
+    let said = "`eos_token` is `</s>`, and special_tokens_map.json, which decides";
+    assert!(tokenizer.notes().iter().any(|note| note.contains(said)), "{:?}", tokenizer.notes());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use burn_lora_models::{ClassifierConfig, ModelConfig, SequenceClassifierConfig};
 use crate::base::Base;
 use crate::learner::TrainableModel;
 use crate::observe::Observer;
+use crate::samples::scoring;
 use crate::{TrainError, base};
 use burn_lora_config::{DataSection, RunConfig, TrainSection};
 use burn_lora_data::{
@@ -163,6 +164,10 @@ pub(crate) fn token_rows(
         eval = Some(rows.standing(of_one(file, &report)));
         note(report);
         held_prompts = prompts(file, tokenizer, &how)?;
+        let scoring = scoring(&config.train);
+        if held_prompts.is_empty() && (scoring.exact_match || scoring.bleu) {
+            return Err(TrainError::NothingToScore { path: file.path.clone() });
+        }
     }
     Ok(ReadRows { train, eval, prompts: held_prompts, sample, notes })
 }
