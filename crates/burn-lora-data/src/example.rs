@@ -341,9 +341,11 @@ fn asks_otherwise(conversation: &Conversation, chat: &Chat<'_>) -> Option<ModelE
     let chat = of_conversation(chat, conversation);
     let beginnings = Answers::Each.beginnings(conversation)?;
     let error = beginnings.into_iter().find_map(|it| chat.prompt_and_last_answer(it).err())?;
-    let change = Instability::Prompt;
-    matches!(&error, ModelError::Template(TemplateError::Unstable { change: found, .. }) if *found == change)
-        .then_some(error)
+    matches!(
+        error,
+        ModelError::Template(TemplateError::Unstable { change: Instability::Prompt, .. })
+    )
+    .then_some(error)
 }
 
 /// What is wrong with a row whose answers cannot be told from what stands before them.

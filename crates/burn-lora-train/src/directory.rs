@@ -184,15 +184,7 @@ impl RunDirectory {
             }
             return Ok(Some(newest));
         }
-        let mut foreign = layout::foreign(self, of_a_run)?;
-        // A link that leads nowhere is in the way of what is written in the end.
-        let results = [self.adapter(), self.model(), self.best()];
-        for place in results.iter().filter(|place| place.is_symlink() && !place.exists()) {
-            let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if !foreign.contains(&name) {
-                foreign.push(name);
-            }
-        }
+        let foreign = layout::foreign(self, of_a_run)?;
         if of_a_run && self.holds_a_run() && !options.overwrite {
             let resumable = !Checkpoints::new(self.checkpoints(), 1).list().is_empty();
             let removable = foreign.is_empty();

@@ -38,11 +38,11 @@ pub(super) enum Found {
 /// Looks at a point's directory. `steps` is what an earlier sweep noted as the steps of the finished
 /// run: those of a run over epochs stand nowhere else.
 ///
+/// A finished run whose data or base is another now is one of other settings: what it measured says nothing beside the rest.
+///
 /// # Errors
 ///
 /// Files that cannot be read or are damaged.
-///
-/// A finished run whose data or base is another now is one of other settings: what it measured says nothing beside the rest.
 pub(super) fn found(
     config: &RunConfig,
     steps: Option<usize>,

@@ -1,5 +1,7 @@
 //! The table of a sweep, from what its points left: the same whoever ran them, here or elsewhere, and in whatever order.
 
+use std::path::PathBuf;
+
 use burn_lora_config::Metric;
 use burn_lora_files::{self as files, IoError};
 use burn_lora_train::TrainError;
@@ -9,9 +11,6 @@ use super::found::{Found, found, measure};
 use super::note::Note;
 use super::results::{PointResult, PointState, Results};
 use super::{Plan, Sweep, SweepError, plot};
-
-/// The files of a table.
-const TABLE: [&str; 3] = ["sweep.json", "sweep.md", "sweep.svg"];
 
 /// What the directory of each point holds, in the order of the grid.
 pub(super) type AllFound = Vec<Result<Found, TrainError>>;
@@ -68,8 +67,8 @@ impl Sweep {
     ///
     /// Some hold runs of other settings or files; a table where this sweep's would stand is no sweep's.
     pub(super) fn look(&self) -> Result<AllFound, SweepError> {
-        let mut others = Vec::new();
         self.writes_over_nothing()?;
+        let mut others = Vec::new();
         let bases = BaseCache::default();
         let mut all = Vec::with_capacity(self.plans.len());
         for Plan { point, config } in &self.plans {
@@ -89,14 +88,20 @@ impl Sweep {
         }
     }
 
+    /// The files of the table.
+    fn table(&self) -> [PathBuf; 3] {
+        ["sweep.json", "sweep.md", "sweep.svg"].map(|name| self.dir.join(name))
+    }
+
     /// Sees to it that what stands where the table goes is a sweep's: one leaves all of it, and `sweep.json` tells.
     fn writes_over_nothing(&self) -> Result<(), SweepError> {
+        let table = self.table();
         let own = || -> Option<bool> {
-            let text = files::read_text(&self.dir.join("sweep.json")).ok()?;
+            let text = files::read_text(&table[0]).ok()?;
             let value: serde_json::Value = serde_json::from_str(&text).ok()?;
             Some(["metric", "axes", "points"].iter().all(|key| value.get(key).is_some()))
         };
-        let there = TABLE.iter().map(|name| self.dir.join(name)).find(|path| path.exists());
+        let there = table.iter().find(|path| path.exists()).cloned();
         match there.filter(|_| own() != Some(true)) {
             Some(path) => Err(SweepError::NotASweeps { path }),
             None => Ok(()),
@@ -105,14 +110,12 @@ impl Sweep {
 
     pub(super) fn write(&self, results: &mut Results) -> Result<(), SweepError> {
         results.choose();
-        let path = |name: &str| self.dir.join(name);
-        let json = results
-            .to_json()
-            .map_err(|error| IoError::at("write", path("sweep.json"))(error.into()))?;
-        files::write(&path("sweep.json"), json.as_bytes())?;
-        files::write(&path("sweep.md"), results.to_string().as_bytes())?;
+        let [json, markdown, svg] = self.table();
+        let text = results.to_json().map_err(|error| IoError::at("write", &json)(error.into()))?;
+        files::write(&json, text.as_bytes())?;
+        files::write(&markdown, results.to_string().as_bytes())?;
         match plot::draw(results)? {
-            Some(svg) => Ok(files::write(&path("sweep.svg"), svg.as_bytes())?),
+            Some(plot) => Ok(files::write(&svg, plot.as_bytes())?),
             None => Ok(()),
         }
     }

@@ -134,8 +134,17 @@ pub(super) fn foreign(directory: &RunDirectory, of_a_run: bool) -> Result<Vec<St
     let mut found = Vec::new();
     walked(directory, |path, names, place| {
         let foreign = match place {
-            // A run tells its checkpoints by their names, and removes the oldest.
-            Place::Foreign => of_a_run || names.first().is_some_and(|name| name == CHECKPOINTS),
+            // A run tells its checkpoints by their names, and removes the oldest; a link that leads nowhere is in the way of what is
+            // written in the end.
+            Place::Foreign => {
+                let blocks = || names.len() == 1 && !path.exists();
+                of_a_run
+                    || match names.first().map(String::as_str) {
+                        Some(CHECKPOINTS) => true,
+                        Some(ADAPTER | BEST | MODEL) => blocks(),
+                        _ => false,
+                    }
+            }
             Place::File if of_a_run => changed(path, &names.join("/")),
             // A directory in the place of a file costs that file; without an account no run goes on.
             Place::File => path != lock && (path.is_file() || path == directory.written()),
