@@ -36,10 +36,10 @@ pub struct Export {
     #[arg(long, value_name = "TYPE", value_parser = file_type(), conflicts_with_all = ["merged", "base_model"])]
     gguf: Option<FileType>,
     /// The adapter to merge (a PEFT directory) [default: the run's own, if it is a run]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "gguf", value_parser = place())]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "gguf", conflicts_with_all = ["merged", "base_model", "profile"], value_parser = place())]
     adapter: Option<PathBuf>,
     /// Where to load and merge for --gguf: cpu, cuda:0, …
-    #[arg(long, default_value = "cpu", requires = "gguf")]
+    #[arg(long, default_value = "cpu", requires = "gguf", conflicts_with_all = ["merged", "base_model", "profile"])]
     device: String,
     /// Write the adapter alone, for the program that is to read it: peft, vllm (one rank and scale for all layers) or
     /// llama-cpp (a GGUF file to load beside the base's)
@@ -47,7 +47,7 @@ pub struct Export {
     profile: Option<Profile>,
     /// The base, for --profile llama-cpp: a model's directory or .gguf file, or one of the hub that is here already
     /// [default: the run's, or the one that the adapter names]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "profile", value_parser = place())]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "profile", conflicts_with_all = ["merged", "gguf"], value_parser = place())]
     base: Option<PathBuf>,
     /// Print one JSON object instead of lines
     #[arg(long)]

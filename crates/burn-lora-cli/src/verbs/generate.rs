@@ -36,7 +36,7 @@ pub struct Generate {
     #[arg(long, value_name = "FILE", requires = "input", conflicts_with = "prompt", value_parser = output_file())]
     output: Option<PathBuf>,
     /// Replace the file that --output names, if it is there
-    #[arg(long, requires = "output")]
+    #[arg(long, requires = "output", conflicts_with = "prompt")]
     overwrite: bool,
     /// A PEFT adapter directory, instead of the run's
     #[arg(long, value_parser = place())]
@@ -56,7 +56,7 @@ pub struct Generate {
     #[arg(long, default_value_t = AT_A_TIME, value_name = "ROWS")]
     batch_size: NonZeroUsize,
     /// Read and check the model and every row of --input, and write nothing
-    #[arg(long, requires = "input")]
+    #[arg(long, requires = "input", conflicts_with = "prompt")]
     dry_run: bool,
 }
 

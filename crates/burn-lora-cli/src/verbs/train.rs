@@ -33,10 +33,16 @@ pub struct Train {
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
     /// With --resume: take more steps than the run was to take; its schedule is then the longer run's
-    #[arg(long, requires = "resume")]
+    #[arg(long, requires = "resume", conflicts_with = "overwrite")]
     extend: bool,
     /// With --resume: what may have changed since the checkpoint
-    #[arg(long, requires = "resume", value_delimiter = ',', value_name = "WHAT")]
+    #[arg(
+        long,
+        requires = "resume",
+        conflicts_with = "overwrite",
+        value_delimiter = ',',
+        value_name = "WHAT"
+    )]
     allow_changed: Vec<What>,
     /// Remove the run that the directory holds and start over
     #[arg(long)]

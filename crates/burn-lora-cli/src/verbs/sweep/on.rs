@@ -18,16 +18,16 @@ pub struct On {
     #[arg(long, value_name = "SCHEDULER")]
     on: Option<Which>,
     /// With --on slurm: options of sbatch, such as `--sbatch "--partition=gpu --gres=gpu:1"`
-    #[arg(long, value_name = "OPTIONS", requires = "on", allow_hyphen_values = true)]
+    #[arg(long, value_name = "OPTIONS", requires = "on", conflicts_with_all = ["shard", "gather"], allow_hyphen_values = true)]
     sbatch: Option<String>,
     /// With --on slurm: stay until all tasks have ended, and write the table
-    #[arg(long, requires = "on")]
+    #[arg(long, requires = "on", conflicts_with_all = ["shard", "gather"])]
     wait: bool,
     /// With --on ray: the CPUs of a point [default: 1]
-    #[arg(long, value_name = "N", requires = "on")]
+    #[arg(long, value_name = "N", requires = "on", conflicts_with_all = ["shard", "gather"])]
     ray_cpus: Option<f64>,
     /// With --on ray: the GPUs of a point; less than 1 shares one [default: 0]
-    #[arg(long, value_name = "N", requires = "on")]
+    #[arg(long, value_name = "N", requires = "on", conflicts_with_all = ["shard", "gather"])]
     ray_gpus: Option<f64>,
 }
 
