@@ -40,6 +40,24 @@ struct Shard {
 pub(crate) struct Checkpoint {
     shards: Vec<Shard>,
     pub(crate) tensors: BTreeMap<String, Entry>,
+    /// Where rows are read: kept from one matrix to the next, since between the tensors that stay there is no room for as many again.
+    rows: Rows,
+}
+
+/// Some rows of a matrix, as the file has them and in f32.
+#[derive(Debug, Default)]
+struct Rows {
+    bytes: Vec<u8>,
+    numbers: Vec<f32>,
+}
+
+impl Rows {
+    /// Room for so many numbers of so many bytes each.
+    fn of(&mut self, count: usize, size: usize) -> (&mut [u8], &mut [f32]) {
+        self.bytes.resize(self.bytes.len().max(count * size), 0);
+        self.numbers.resize(self.numbers.len().max(count), 0.0);
+        (&mut self.bytes[..count * size], &mut self.numbers[..count])
+    }
 }
 
 #[derive(Deserialize)]
@@ -51,7 +69,8 @@ impl Checkpoint {
     /// Opens `model.safetensors`, or the shards of `model.safetensors.index.json`, or a whole set of shards that has
     /// no index.
     pub(crate) fn open(dir: &Path) -> Result<Self, ModelError> {
-        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
+        let mut checkpoint =
+            Self { shards: Vec::new(), tensors: BTreeMap::new(), rows: Rows::default() };
         let single = dir.join("model.safetensors");
         // What stands there and is no file is told by what it is.
         if single.exists() {
@@ -210,17 +229,16 @@ impl Checkpoint {
         read: &mut dyn FnMut(u64),
         take: &mut dyn FnMut(&[f32]),
     ) -> Result<(), ModelError> {
-        let Shard { path, file } = &mut self.shards[entry.shard];
+        let Self { shards, rows, .. } = self;
+        let Shard { path, file } = &mut shards[entry.shard];
         let failed = |path: &Path| ModelError::io("read", path);
         file.seek(SeekFrom::Start(entry.start)).map_err(failed(path))?;
         let width = entry.shape.last().copied().unwrap_or(1);
         let count: usize = entry.shape.iter().product();
         let (size, at_once) = (entry.dtype.bitsize() / 8, rows_at_a_time(width) * width);
-        let mut bytes = vec![0; at_once.min(count) * size];
-        let mut numbers = vec![0.0; at_once.min(count)];
         for first in (0..count).step_by(at_once.max(1)) {
             let count = at_once.min(count - first);
-            let (bytes, numbers) = (&mut bytes[..count * size], &mut numbers[..count]);
+            let (bytes, numbers) = rows.of(count, size);
             file.read_exact(bytes).map_err(failed(path))?;
             decode(entry.dtype, bytes, numbers);
             take(numbers);
