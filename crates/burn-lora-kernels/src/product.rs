@@ -3,8 +3,8 @@
 //! What Flex's own product leaves out: the result can be added to what the destination holds, or written to memory that
 //! nothing cleared before ([`fresh`]), and
 //! a product with a narrow side, as those of a low-rank factor are, has kernels of its own
-//! (`product/narrow.rs`), which pack nothing. One with a less narrow side is split over the cores by
-//! rows, where `gemm` splits it badly (two threads slower than one). A product of a few rows is one of
+//! (`product/narrow.rs`), which pack nothing. Others are shared out to the cores in pieces of the result
+//! (`product/pieces.rs`), which wait for each other less than `gemm`'s own threads do. A product of a few rows is one of
 //! [`few_rows`], but for a factor's gradient, which sums over the rows of a batch.
 //!
 //! The two views check once, when they are made, that every element lies in its slice. That is all
@@ -13,13 +13,14 @@
 #![allow(unsafe_code, reason = "kernels take pointers; the views prove them right")]
 
 mod narrow;
+mod pieces;
 mod tile;
 
 use std::mem::MaybeUninit;
 
-use rayon::prelude::*;
-
 use crate::few_rows::{self, FEW};
+
+pub(crate) use pieces::by_pieces;
 
 /// A matrix to read: element `(i, j)` is `data[i * strides[0] + j * strides[1]]`.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +69,7 @@ impl<'a> MatRef<'a> {
     }
 
     /// Rows `start..start + count`.
-    fn rows(self, start: usize, count: usize) -> Self {
+    pub(crate) fn rows(self, start: usize, count: usize) -> Self {
         let from = (start * self.strides[0]).min(self.data.len());
         Self::new(&self.data[from..], [count, self.shape[1]], self.strides)
     }
@@ -174,8 +175,15 @@ pub enum Threads {
 /// Below so many multiplications a thread costs more than it gives.
 pub(crate) const SMALL: usize = 1 << 18;
 
-/// A product with a side narrower than this is split by rows.
-const NARROW: usize = 128;
+impl Threads {
+    /// How many of them a product of so many multiplications is worth.
+    pub(crate) fn worth(self, multiplications: usize) -> usize {
+        match self {
+            Self::One => 1,
+            Self::All => rayon::current_num_threads().min(multiplications / SMALL).max(1),
+        }
+    }
+}
 
 /// `dst = lhs rhs`, or `dst += lhs rhs`.
 ///
@@ -203,45 +211,24 @@ pub fn product(
     {
         return few_rows::product(dst, accumulate, lhs, weight, threads);
     }
-    let count = match threads {
-        Threads::All if m * n * k >= SMALL => rayon::current_num_threads(),
-        _ => 1,
-    };
+    let count = threads.worth(m * n * k);
     if let Some(form) = form {
-        narrow::product(form, dst, accumulate, lhs, rhs, count);
-    } else if count == 1 {
-        multiply(dst, accumulate, lhs, rhs, gemm::Parallelism::None);
-    } else if n.min(k) < NARROW && m >= 8 * count {
-        let share = m.div_ceil(count);
-        let MatMut { data, stride, .. } = dst;
-        data.par_chunks_mut(share * stride).take(m.div_ceil(share)).enumerate().for_each(
-            |(index, data)| {
-                let rows = share.min(m - index * share);
-                let dst = MatMut::new(data, [rows, n], stride);
-                let lhs = lhs.rows(index * share, rows);
-                multiply(dst, accumulate, lhs, rhs, gemm::Parallelism::None);
-            },
-        );
-    } else {
-        multiply(dst, accumulate, lhs, rhs, gemm::Parallelism::Rayon(0));
+        return narrow::product(form, dst, accumulate, lhs, rhs, count);
     }
+    // SAFETY: as in `multiply`.
+    unsafe { pieces::write(dst.data.as_mut_ptr(), dst.stride, accumulate, (lhs, rhs), count) }
 }
 
-fn multiply(
-    dst: MatMut<'_>,
-    accumulate: Accumulate,
-    lhs: MatRef<'_>,
-    rhs: MatRef<'_>,
-    parallelism: gemm::Parallelism,
-) {
+/// On the calling thread.
+fn multiply(dst: MatMut<'_>, accumulate: Accumulate, lhs: MatRef<'_>, rhs: MatRef<'_>) {
     let ([m, n], k) = (dst.shape, lhs.shape[1]);
     debug_assert_eq!((lhs.shape[0], rhs.shape), (m, [k, n]));
     // SAFETY: making the view asserted that its elements lie in its slice and that its rows do not overlap. It
     // is borrowed mutably, so that nothing else aliases it, and all of the slice has values.
-    unsafe { write(dst.data.as_mut_ptr(), dst.stride, accumulate, lhs, rhs, parallelism) }
+    unsafe { write(dst.data.as_mut_ptr(), dst.stride, accumulate, lhs, rhs) }
 }
 
-/// The product into memory that may hold no values yet.
+/// The product into memory that may hold no values yet, on the calling thread.
 ///
 /// # Safety
 ///
@@ -253,7 +240,6 @@ unsafe fn write(
     accumulate: Accumulate,
     lhs: MatRef<'_>,
     rhs: MatRef<'_>,
-    parallelism: gemm::Parallelism,
 ) {
     let ([m, k], [_, n]) = (lhs.shape, rhs.shape);
     let (read, alpha) = match accumulate {
@@ -266,7 +252,7 @@ unsafe fn write(
     // its largest such index lies in its slice; strides are not negative, so that the smallest is
     // 0. A stride fits an isize, because it is at most an index into a slice of f32 wherever it
     // is multiplied by more than 0, and is not used otherwise. What is written is the caller's to
-    // answer for; `gemm`'s threads write disjoint elements.
+    // answer for.
     unsafe {
         gemm::gemm(
             m,
@@ -287,7 +273,7 @@ unsafe fn write(
             false,
             false,
             false,
-            parallelism,
+            gemm::Parallelism::None,
         );
     }
 }
@@ -321,26 +307,10 @@ pub fn fresh(lhs: MatRef<'_>, rhs: MatRef<'_>, threads: Threads) -> Vec<f32> {
 fn fill(dst: &mut [MaybeUninit<f32>], lhs: MatRef<'_>, rhs: MatRef<'_>, threads: Threads) {
     let ([m, k], n) = (lhs.shape, rhs.shape[1]);
     assert_eq!((dst.len(), k), (m * n, rhs.shape[0]), "shapes of a product");
-    let count = match threads {
-        Threads::All if m * n * k >= SMALL => rayon::current_num_threads(),
-        _ => 1,
-    };
-    let write = |dst: &mut [MaybeUninit<f32>], lhs: MatRef<'_>, parallelism| {
-        debug_assert_eq!(dst.len(), lhs.shape[0] * n);
-        // SAFETY: `dst` is borrowed mutably and has a number for each row of `lhs` and column of `rhs`, rows one after the other
-        // (the lengths of all and of each share agree); it is not added to, so that it needs no values.
-        unsafe { write(dst.as_mut_ptr().cast(), n, Accumulate::Set, lhs, rhs, parallelism) }
-    };
-    if count == 1 {
-        write(dst, lhs, gemm::Parallelism::None);
-    } else if n.min(k) < NARROW && m >= 8 * count {
-        let share = m.div_ceil(count);
-        dst.par_chunks_mut(share * n).enumerate().for_each(|(index, dst)| {
-            write(dst, lhs.rows(index * share, dst.len() / n), gemm::Parallelism::None);
-        });
-    } else {
-        write(dst, lhs, gemm::Parallelism::Rayon(0));
-    }
+    let count = threads.worth(m * n * k);
+    // SAFETY: `dst` is borrowed mutably and has a number for each row of `lhs` and column of `rhs`, rows one after the other; it is not
+    // added to, so that it needs no values.
+    unsafe { pieces::write(dst.as_mut_ptr().cast(), n, Accumulate::Set, (lhs, rhs), count) }
 }
 
 #[cfg(test)]

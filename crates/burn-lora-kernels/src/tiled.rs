@@ -1,22 +1,20 @@
 //! Products with a matrix that is not held in f32: a tile of it is converted into scratch, multiplied with in
 //! f32 and dropped, so that no more than a tile of it ever exists in f32.
 //!
-//! Many rows share a converted tile, whose product is then split over the cores; a few take the way of
-//! [`few_rows`], and each core converts its own share. Converting is exact: the result is that of the
+//! Many rows share a converted tile, and each core converts what its own piece of the result needs; a few take the way of
+//! [`few_rows`]. Converting is exact: the result is that of the
 //! f32 matrix with these values, with sums in another order.
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::few_rows::{self, Lies, Weight};
-use crate::product::{Accumulate, MatMut, MatRef, Threads, product};
+use crate::product::{Accumulate, MatMut, MatRef, Threads, by_pieces, product};
 
-/// The side of a tile that is summed over. A tile (512 KiB of f32) stays in a core's own cache.
+/// The side of a tile that is summed over.
 const INNER: usize = 512;
 
-/// The other side of a tile.
-const OUTER: usize = 256;
+/// The other side of a tile (2 MiB of f32), at most: the left operand is packed anew for each.
+const OUTER: usize = 1024;
 
 /// A matrix to read, whose rows are stored one after the other, or that matrix transposed.
 pub trait Tiled: Copy + Send + Sync {
@@ -55,26 +53,12 @@ impl<T: Tiled> Weight for Stored<T> {
 }
 
 /// Rows `inner` and columns `outer` in f32, converted into `scratch`.
-fn tile<'s>(
-    matrix: impl Tiled,
-    inner: Span,
-    outer: Span,
-    scratch: &'s mut Vec<f32>,
-    threads: Threads,
-) -> MatRef<'s> {
+fn tile<'s>(matrix: impl Tiled, inner: Span, outer: Span, scratch: &'s mut Vec<f32>) -> MatRef<'s> {
     let transposed = matrix.is_transposed();
     let (rows, columns) = if transposed { (outer, inner) } else { (inner, outer) };
     scratch.resize(rows.len * columns.len, 0.0);
-    let convert = |(row, out): (usize, &mut [f32])| {
+    for (row, out) in scratch.chunks_exact_mut(columns.len).enumerate() {
         matrix.convert(rows.start + row, columns.start, out);
-    };
-    match threads {
-        Threads::One => scratch.chunks_exact_mut(columns.len).enumerate().for_each(convert),
-        Threads::All => scratch
-            .par_chunks_exact_mut(columns.len)
-            .with_min_len(rows.len.div_ceil(rayon::current_num_threads()))
-            .enumerate()
-            .for_each(convert),
     }
     let tile = MatRef::dense(scratch, [rows.len, columns.len]);
     if transposed { tile.transposed() } else { tile }
@@ -102,7 +86,7 @@ fn spans(side: usize, most: usize) -> impl Iterator<Item = Span> {
 ///
 /// Where the shapes do not agree, which is a mistake in a kernel.
 pub fn tiled_product(
-    mut dst: MatMut<'_>,
+    dst: MatMut<'_>,
     accumulate: Accumulate,
     lhs: MatRef<'_>,
     rhs: impl Tiled,
@@ -122,28 +106,18 @@ pub fn tiled_product(
     if k == 0 {
         return product(dst, accumulate, lhs, MatRef::dense(&[], [0, n]), Threads::One);
     }
-    let mut scratch = Vec::new();
-    for outer in spans(n, OUTER) {
-        let window = dst.columns(outer.start, outer.len);
-        tiles(window, accumulate, lhs, rhs, outer, &mut scratch, threads);
-    }
-}
-
-/// The columns `outer` of the product.
-fn tiles(
-    mut dst: MatMut<'_>,
-    accumulate: Accumulate,
-    lhs: MatRef<'_>,
-    rhs: impl Tiled,
-    outer: Span,
-    scratch: &mut Vec<f32>,
-    threads: Threads,
-) {
-    let (whole, mut accumulate) = (dst.shape()[1], accumulate);
-    for inner in spans(lhs.shape()[1], INNER) {
-        let tile = tile(rhs, inner, outer, scratch, threads);
-        let lhs = lhs.columns(inner.start, inner.len);
-        product(dst.columns(0, whole), accumulate, lhs, tile, threads);
-        accumulate = Accumulate::Add;
-    }
+    by_pieces(dst, threads.worth(m * n * k), |[rows, columns], mut piece| {
+        let lhs = lhs.rows(rows.start, rows.len());
+        let mut scratch = Vec::new();
+        for outer in spans(columns.len(), OUTER) {
+            let mut accumulate = accumulate;
+            for inner in spans(k, INNER) {
+                let at = Span { start: columns.start + outer.start, len: outer.len };
+                let tile = tile(rhs, inner, at, &mut scratch);
+                let lhs = lhs.columns(inner.start, inner.len);
+                piece.product(outer.start, accumulate, lhs, tile);
+                accumulate = Accumulate::Add;
+            }
+        }
+    });
 }
