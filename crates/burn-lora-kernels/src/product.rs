@@ -17,6 +17,7 @@ mod pieces;
 mod tile;
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use crate::few_rows::{self, FEW};
 
@@ -241,6 +242,39 @@ unsafe fn write(
     lhs: MatRef<'_>,
     rhs: MatRef<'_>,
 ) {
+    for rows in bands(lhs.shape[0]) {
+        let at = dst.wrapping_add(rows.start * stride);
+        let lhs = lhs.rows(rows.start, rows.len());
+        // SAFETY: the band's elements are those of its rows, which the caller promises.
+        unsafe { write_band(at, stride, accumulate, lhs, rhs) }
+    }
+}
+
+/// A thread packs so many rows of the left operand at most: 2 MiB of them.
+const BAND: usize = 1024;
+
+/// So many rows in bands of about the same size.
+///
+/// `gemm` packs all rows of one operand at once, and what a thread's heap held once stays with it: the gradient of a model's head has as
+/// many rows as there are tokens in the vocabulary. It sums alike whatever the number of rows, but where both sides are at most 64: no
+/// band of several is so small.
+fn bands(rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let count = rows.div_ceil(BAND);
+    (0..count).map(move |band| rows * band / count..rows * (band + 1) / count)
+}
+
+/// The product of a band of rows.
+///
+/// # Safety
+///
+/// As [`write`].
+unsafe fn write_band(
+    dst: *mut f32,
+    stride: usize,
+    accumulate: Accumulate,
+    lhs: MatRef<'_>,
+    rhs: MatRef<'_>,
+) {
     let ([m, k], [_, n]) = (lhs.shape, rhs.shape);
     let (read, alpha) = match accumulate {
         Accumulate::Set => (false, 0.0),
@@ -399,6 +433,37 @@ mod tests {
             assert_eq!(&row[..30], expected);
             assert!(row[30..].iter().all(|&value| value == 7.0));
         }
+    }
+
+    #[test]
+    fn bands_cover_the_rows_and_are_not_large() {
+        for rows in [0, 1, 64, BAND, BAND + 1, 5000, 128_256] {
+            let mut next = 0;
+            for band in bands(rows) {
+                assert_eq!(band.start, next, "{rows}");
+                assert!(band.len() <= BAND && (band.len() > 64 || band.len() == rows), "{rows}");
+                next = band.end;
+            }
+            assert_eq!(next, rows);
+        }
+    }
+
+    /// Several bands write what one writes that has the same rows.
+    #[test]
+    fn bits_depend_on_no_band() {
+        let [m, k, n] = [2 * BAND + 3, 70, 66];
+        let values = |count: usize, seed: usize| -> Vec<f32> {
+            (0..count).map(|i| ((i * 37 + seed) as f32 * 0.618).sin()).collect()
+        };
+        let (a, b) = (values(m * k, 1), values(k * n, 2));
+        let (lhs, rhs) = (MatRef::dense(&a, [m, k]), MatRef::dense(&b, [k, n]));
+        let (mut whole, mut banded) = (vec![0.0; m * n], vec![0.0; m * n]);
+        // SAFETY: both have an element for each row and column.
+        unsafe {
+            write_band(whole.as_mut_ptr(), n, Accumulate::Set, lhs, rhs);
+            write(banded.as_mut_ptr(), n, Accumulate::Set, lhs, rhs);
+        }
+        assert!(whole == banded);
     }
 
     #[test]
