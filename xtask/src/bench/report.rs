@@ -86,6 +86,30 @@ mod tests {
         Line::Sample(sample)
     }
 
+    /// A base of fewer bits is held against the f32 one of the same library on the same workload, and the row says which those are.
+    #[test]
+    fn a_base_of_fewer_bits_is_told_with_its_workload_and_its_library() {
+        let packed = |who, seconds| {
+            let Line::Peer(mut peer) = peer(who, &[seconds], vec![3.0]) else { panic!("a peer") };
+            peer.dtype = burn_lora_models::weights::WeightDtype::Nf4;
+            Line::Peer(peer)
+        };
+        let (_dir, text) = written(&[
+            run("A"),
+            peer("burn-lora", &[2.0], vec![3.0]),
+            packed("burn-lora", 4.0),
+            peer("PEFT", &[4.0], vec![3.0]),
+            packed("PEFT", 5.0),
+        ]);
+        for part in [
+            "| workload | library | cell | tokens/s: f32 | fewer bits |",
+            "| all | burn-lora | nf4 | 100 | 50.0 | 0.500x |",
+            "| all | PEFT | nf4 | 50.0 | 40.0 | 0.800x |",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
     /// Every value is counted by hand from 8 tokens a step and the seconds given.
     #[test]
     fn every_question_is_answered_with_the_figures_of_the_lines_and_every_linked_plot_exists() {

@@ -126,7 +126,7 @@ const DTYPE: Question = Question {
     missing: "No cell was measured with a base of fewer bits too.",
     rows: &[(Key::Dtype, &["f16", "bf16", "q8", "q4", "nf4"])],
     base: Some(Base { key: Key::Dtype, is: "", names: ("f32", "fewer bits") }),
-    labels: &[("cell", CELL)],
+    labels: &[("workload", &[Key::Workload]), ("library", &[Key::Library]), ("cell", CELL)],
     beside: &[F::TOKENS, F::BASE, F::PEAK],
     ..Question::BLANK
 };
