@@ -216,17 +216,22 @@ pub fn product(
     if let Some(form) = form {
         return narrow::product(form, dst, accumulate, lhs, rhs, count);
     }
-    // SAFETY: as in `multiply`.
-    unsafe { pieces::write(dst.data.as_mut_ptr(), dst.stride, accumulate, (lhs, rhs), count) }
+    multiply(dst, accumulate, lhs, rhs, count);
 }
 
-/// On the calling thread.
-fn multiply(dst: MatMut<'_>, accumulate: Accumulate, lhs: MatRef<'_>, rhs: MatRef<'_>) {
+/// By `gemm`, on at most `count` threads.
+fn multiply(
+    dst: MatMut<'_>,
+    accumulate: Accumulate,
+    lhs: MatRef<'_>,
+    rhs: MatRef<'_>,
+    count: usize,
+) {
     let ([m, n], k) = (dst.shape, lhs.shape[1]);
     debug_assert_eq!((lhs.shape[0], rhs.shape), (m, [k, n]));
     // SAFETY: making the view asserted that its elements lie in its slice and that its rows do not overlap. It
     // is borrowed mutably, so that nothing else aliases it, and all of the slice has values.
-    unsafe { write(dst.data.as_mut_ptr(), dst.stride, accumulate, lhs, rhs) }
+    unsafe { pieces::write(dst.data.as_mut_ptr(), dst.stride, accumulate, (lhs, rhs), count) }
 }
 
 /// The product into memory that may hold no values yet, on the calling thread.
@@ -383,6 +388,11 @@ mod tests {
         (0..count).map(|i| ((i * 7 + seed * 13) % 17) as f32 - 8.0).collect()
     }
 
+    /// Values whose sums depend on the order of additions.
+    pub(super) fn uneven(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 37 + seed) as f32 * 0.618).sin()).collect()
+    }
+
     /// The safe twin: three loops over indices.
     fn by_hand(out: &mut [f32], n: usize, add: Accumulate, lhs: MatRef<'_>, rhs: MatRef<'_>) {
         let at = |m: MatRef<'_>, i, j| m.data[i * m.strides[0] + j * m.strides[1]];
@@ -452,10 +462,7 @@ mod tests {
     #[test]
     fn bits_depend_on_no_band() {
         let [m, k, n] = [2 * BAND + 3, 70, 66];
-        let values = |count: usize, seed: usize| -> Vec<f32> {
-            (0..count).map(|i| ((i * 37 + seed) as f32 * 0.618).sin()).collect()
-        };
-        let (a, b) = (values(m * k, 1), values(k * n, 2));
+        let (a, b) = (uneven(m * k, 1), uneven(k * n, 2));
         let (lhs, rhs) = (MatRef::dense(&a, [m, k]), MatRef::dense(&b, [k, n]));
         let (mut whole, mut banded) = (vec![0.0; m * n], vec![0.0; m * n]);
         // SAFETY: both have an element for each row and column.

@@ -1,5 +1,5 @@
 //! Products with a matrix that is not held in f32: a tile of it is converted into scratch, multiplied with in
-//! f32 and dropped, so that no more than a tile of it ever exists in f32.
+//! f32 and dropped, so that no more than a tile of it for each core ever exists in f32.
 //!
 //! Many rows share a converted tile, and each core converts what its own piece of the result needs; a few take the way of
 //! [`few_rows`]. Converting is exact: the result is that of the

@@ -248,7 +248,7 @@ impl Work<'_, '_> {
     fn portable(self) {
         let Self { dst, accumulate, lhs, rhs, .. } = self;
         let rhs = rhs.columns(0, dst.shape[1]);
-        multiply(dst, accumulate, lhs, rhs);
+        multiply(dst, accumulate, lhs, rhs, 1);
     }
 }
 

@@ -153,6 +153,7 @@ pub(crate) fn by_pieces(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::product::tests::uneven;
 
     /// Each element is in one piece, whatever the sides and the number of threads, and no piece is of the small ones that `gemm` sums
     /// in another order.
@@ -184,11 +185,8 @@ mod tests {
     /// A run on another number of threads takes the same steps.
     #[test]
     fn bits_depend_on_no_piece() {
-        let values = |count: usize, seed: usize| -> Vec<f32> {
-            (0..count).map(|i| ((i * 37 + seed) as f32 * 0.618).sin()).collect()
-        };
         for [m, k, n] in [[130, 600, 150], [200, 1300, 577], [517, 64, 130], [250, 700, 40]] {
-            let (a, b) = (values(m * k, 1), values(k * n, 2));
+            let (a, b) = (uneven(m * k, 1), uneven(k * n, 2));
             for transposed in [false, true] {
                 let lhs = MatRef::dense(&a, [m, k]);
                 let rhs = match transposed {
