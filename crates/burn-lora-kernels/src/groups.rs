@@ -42,7 +42,7 @@ impl Group<'_> {
     /// `scale · (x A)`, `x: [count, d_in]` to `[count, rank]`.
     fn low(&self, x: &[f32], count: usize, threads: Threads) -> Vec<f32> {
         let [d_in, _] = self.a.shape();
-        let mut low = fresh(MatRef::dense(x, [count, d_in]), self.a, threads);
+        let mut low = fresh(MatRef::dense(x, [count, d_in]), self.a, None, threads);
         vectorised!(vector::scale(&mut low, self.scale));
         low
     }
@@ -61,7 +61,7 @@ impl Group<'_> {
         let mut together = Vec::with_capacity(count * d_in);
         self.rows.iter().for_each(|rows| together.extend_from_slice(of(rows)));
         let low = self.low(&together, count, threads);
-        let change = fresh(MatRef::dense(&low, [count, rank]), self.b, threads);
+        let change = fresh(MatRef::dense(&low, [count, rank]), self.b, None, threads);
         let mut rest = change.as_slice();
         for part in parts {
             let (own, after) = rest.split_at(part.len());

@@ -108,8 +108,8 @@ impl Tiled for HalfRef<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::product::{Accumulate, MatMut, MatRef, Threads, product};
-    use crate::tiled::tiled_product;
+    use crate::product::{Accumulate, MatMut, MatRef, Threads, fresh, product};
+    use crate::tiled::{tiled_fresh, tiled_product};
 
     /// Values that 8 bits hold and f32 adds exactly, so that the order of additions does not matter.
     fn values(count: usize, seed: usize) -> Vec<f32> {
@@ -152,6 +152,15 @@ mod tests {
                             tiled_product(dst(&mut got), accumulate, lhs, half, threads);
                             assert_eq!(got, expected, "{m} {k} {n} {accumulate:?} {threads:?}");
                         }
+                    }
+                    // A low-rank product with it, and rows of the left operand that run down.
+                    let (low, factor) = (values(m * 2, 4), values(2 * n, 5));
+                    let low = Some((MatRef::dense(&low, [m, 2]), MatRef::dense(&factor, [2, n])));
+                    let down = MatRef::dense(&a, [k, m]).transposed();
+                    for lhs in [lhs, down] {
+                        let expected = fresh(lhs, rhs, low, Threads::One);
+                        let got = tiled_fresh(lhs, half, low, Threads::All);
+                        assert_eq!(got, expected, "{m} {k} {n} {transposed}");
                     }
                 }
             }

@@ -1,10 +1,11 @@
-//! Matrix products on strided views, through the `gemm` crate, which Flex uses as well.
+//! Matrix products on strided views: over panels of our own (`product/panels.rs`), or through the `gemm` crate, which Flex uses as well.
 //!
 //! What Flex's own product leaves out: the result can be added to what the destination holds, or written to memory that
 //! nothing cleared before ([`fresh`]), and
 //! a product with a narrow side, as those of a low-rank factor are, has kernels of its own
 //! (`product/narrow.rs`), which pack nothing. Others are shared out to the cores in pieces of the result
-//! (`product/pieces.rs`), which wait for each other less than `gemm`'s own threads do. A product of a few rows is one of
+//! (`product/pieces.rs`), which wait for each other less than `gemm`'s own threads do; a low-rank product can be added to a wide one in
+//! the same pass. A product of a few rows is one of
 //! [`few_rows`], but for a factor's gradient, which sums over the rows of a batch.
 //!
 //! The two views check once, when they are made, that every element lies in its slice. That is all
@@ -13,15 +14,13 @@
 #![allow(unsafe_code, reason = "kernels take pointers; the views prove them right")]
 
 mod narrow;
+mod panels;
 mod pieces;
 mod tile;
 
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use crate::few_rows::{self, FEW};
-
-pub(crate) use pieces::by_pieces;
+use crate::few_rows::{self, FEW, Lies, Weight};
 
 /// A matrix to read: element `(i, j)` is `data[i * strides[0] + j * strides[1]]`.
 #[derive(Debug, Clone, Copy)]
@@ -219,7 +218,7 @@ pub fn product(
     multiply(dst, accumulate, lhs, rhs, count);
 }
 
-/// By `gemm`, on at most `count` threads.
+/// By panels or by `gemm`, on at most `count` threads.
 fn multiply(
     dst: MatMut<'_>,
     accumulate: Accumulate,
@@ -231,10 +230,32 @@ fn multiply(
     debug_assert_eq!((lhs.shape[0], rhs.shape), (m, [k, n]));
     // SAFETY: making the view asserted that its elements lie in its slice and that its rows do not overlap. It
     // is borrowed mutably, so that nothing else aliases it, and all of the slice has values.
-    unsafe { pieces::write(dst.data.as_mut_ptr(), dst.stride, accumulate, (lhs, rhs), count) }
+    unsafe { write_shared((dst.data.as_mut_ptr(), dst.stride), accumulate, (lhs, rhs), count) }
 }
 
-/// The product into memory that may hold no values yet, on the calling thread.
+/// The product into memory that may hold no values yet, on at most `count` threads. What an element's bits are is decided here, for all pieces.
+///
+/// # Safety
+///
+/// As [`write`].
+unsafe fn write_shared(
+    dst: (*mut f32, usize),
+    accumulate: Accumulate,
+    (lhs, rhs): (MatRef<'_>, MatRef<'_>),
+    count: usize,
+) {
+    // SAFETY: the elements are those of the rows of `lhs` and the columns of `rhs`, which the caller promises.
+    unsafe {
+        match panels::faster(lhs, rhs) {
+            Some(weight) => {
+                pieces::packed(dst, accumulate, (lhs, weight, rhs.shape[1]), None, count);
+            }
+            None => pieces::write(dst, accumulate, (lhs, rhs), count),
+        }
+    }
+}
+
+/// The product by `gemm` into memory that may hold no values yet, on the calling thread.
 ///
 /// # Safety
 ///
@@ -317,39 +338,125 @@ unsafe fn write_band(
     }
 }
 
-/// `lhs rhs` in memory of its own, whose rows lie one after the other. It is not cleared before the product is written to it, but where a
-/// product has a narrow side or few rows.
+/// A low-rank product that is added to a wide one of as many rows and columns: `[m, r]` and `[r, n]`.
+pub type LowRank<'a> = (MatRef<'a>, MatRef<'a>);
+
+/// `lhs rhs` in memory of its own, whose rows lie one after the other, and where there is a low-rank product, that added to it. Memory is not
+/// cleared before the product is written to it, but where a product has a narrow side or few rows.
 ///
 /// # Shapes
 ///
-/// - lhs: `[m, k]`, rhs: `[k, n]`, output: `[m, n]`
+/// - lhs: `[m, k]`, rhs: `[k, n]`, low: `[m, r]` and `[r, n]`, output: `[m, n]`
 ///
 /// # Panics
 ///
 /// Where the shapes do not agree, which is a mistake in a kernel.
-pub fn fresh(lhs: MatRef<'_>, rhs: MatRef<'_>, threads: Threads) -> Vec<f32> {
+pub fn fresh(
+    lhs: MatRef<'_>,
+    rhs: MatRef<'_>,
+    low: Option<LowRank<'_>>,
+    threads: Threads,
+) -> Vec<f32> {
     let ([m, k], n) = (lhs.shape, rhs.shape[1]);
     assert_eq!(k, rhs.shape[0], "shapes of a product");
     if m <= FEW || narrow::Form::of(lhs, rhs).is_some() {
         let mut out = vec![0.0; m * n];
         product(MatMut::dense(&mut out, [m, n]), Accumulate::Set, lhs, rhs, threads);
+        add(&mut out, low, [m, n], threads);
         return out;
     }
-    let mut out = Vec::with_capacity(m * n);
-    fill(&mut out.spare_capacity_mut()[..m * n], lhs, rhs, threads);
-    // SAFETY: there is room for so many (the slice above was taken of it), and `fill` wrote each of them.
-    unsafe { out.set_len(m * n) };
+    let count = threads.worth(m * n * k);
+    if let Some(weight) = panels::faster(lhs, rhs) {
+        return fresh_packed(lhs, (weight, n), low, count);
+    }
+    // SAFETY: there is memory for each row and column, rows one after the other, and each of them is written; none is added to, so
+    // that they need no values.
+    let mut out = unsafe {
+        written(m * n, |dst| pieces::write((dst, n), Accumulate::Set, (lhs, rhs), count))
+    };
+    add(&mut out, low, [m, n], threads);
     out
 }
 
-/// Writes the product to memory without values: every element of it, row by row. `dst` has as many as the product.
-fn fill(dst: &mut [MaybeUninit<f32>], lhs: MatRef<'_>, rhs: MatRef<'_>, threads: Threads) {
-    let ([m, k], n) = (lhs.shape, rhs.shape[1]);
-    assert_eq!((dst.len(), k), (m * n, rhs.shape[0]), "shapes of a product");
-    let count = threads.worth(m * n * k);
-    // SAFETY: `dst` is borrowed mutably and has a number for each row of `lhs` and column of `rhs`, rows one after the other; it is not
-    // added to, so that it needs no values.
-    unsafe { pieces::write(dst.as_mut_ptr().cast(), n, Accumulate::Set, (lhs, rhs), count) }
+/// The same with a weight as it lies, of `n` columns and as many rows as `lhs` has columns, which are some: by panels, on at most `count`
+/// threads. The low-rank product is added to a block of columns while that is in a core's cache.
+pub(crate) fn fresh_packed<W: Weight>(
+    lhs: MatRef<'_>,
+    (weight, n): ((W, Lies), usize),
+    low: Option<LowRank<'_>>,
+    count: usize,
+) -> Vec<f32> {
+    let [m, k] = lhs.shape;
+    assert!(k > 0, "a product of nothing");
+    let held;
+    let lhs = if panels::lies_along(lhs) {
+        lhs
+    } else {
+        held = narrow::rows_of(lhs, k);
+        MatRef::dense(&held, [m, k])
+    };
+    let beside = low.filter(|(low, factor)| {
+        assert_eq!((low.shape[0], factor.shape), (m, [low.shape[1], n]), "shapes of a product");
+        panels::lies_along(*low)
+    });
+    let beside = beside.and_then(|(low, factor)| Some((low, few_rows::view(factor)?)));
+    // SAFETY: there is memory for each row and column, rows one after the other, and each of them is written before it is added to, as
+    // there is something to sum; no other values are needed.
+    let mut out = unsafe {
+        written(m * n, |dst| {
+            pieces::packed((dst, n), Accumulate::Set, (lhs, weight, n), beside, count);
+        })
+    };
+    if beside.is_none() {
+        add(&mut out, low, [m, n], if count > 1 { Threads::All } else { Threads::One });
+    }
+    out
+}
+
+/// Adds a low-rank product, if there is one.
+pub(crate) fn add(out: &mut [f32], low: Option<LowRank<'_>>, shape: [usize; 2], threads: Threads) {
+    if let Some((low, factor)) = low {
+        product(MatMut::dense(out, shape), Accumulate::Add, low, factor, threads);
+    }
+}
+
+/// So many values.
+///
+/// # Safety
+///
+/// `write` writes so many from the address on that it is given, where there is memory for them without values.
+unsafe fn written(count: usize, write: impl FnOnce(*mut f32)) -> Vec<f32> {
+    let mut out = Vec::with_capacity(count);
+    write(out.as_mut_ptr());
+    // SAFETY: there is room for so many, and each was written, which the caller promises.
+    unsafe { out.set_len(count) };
+    out
+}
+
+/// `dst = lhs rhs`, or `dst += lhs rhs`, with a weight as it lies, of as many rows as `lhs` has columns, which are some: by panels, on at most
+/// `count` threads.
+///
+/// # Shapes
+///
+/// - lhs: `[m, k]`, dst: `[m, n]`; the weight: `[k, n]` along, `[n, k]` across
+pub(crate) fn packed<W: Weight>(
+    dst: MatMut<'_>,
+    accumulate: Accumulate,
+    lhs: MatRef<'_>,
+    weight: (W, Lies),
+    count: usize,
+) {
+    let ([m, n], k) = (dst.shape, lhs.shape[1]);
+    assert!(lhs.shape[0] == m && k > 0, "shapes of a product");
+    if !panels::lies_along(lhs) {
+        let held = narrow::rows_of(lhs, k);
+        return packed(dst, accumulate, MatRef::dense(&held, [m, k]), weight, count);
+    }
+    // SAFETY: the view has proved that all its rows and columns lie in its slice, which is borrowed mutably and has values.
+    unsafe {
+        let at = (dst.data.as_mut_ptr(), dst.stride);
+        pieces::packed(at, accumulate, (lhs, weight, n), None, count);
+    }
 }
 
 #[cfg(test)]
@@ -372,13 +479,37 @@ mod tests {
                 .into_iter()
                 .flat_map(|rhs| [Threads::One, Threads::All].map(|threads| (rhs, threads)))
             {
-                let mut written = vec![MaybeUninit::new(f32::NAN); m * n];
-                fill(&mut written, lhs, rhs, threads);
-                // SAFETY: they had values, of which none is a number, before others were written.
-                let written: Vec<f32> =
-                    written.iter().map(|value| unsafe { value.assume_init() }).collect();
+                let mut written = vec![f32::NAN; m * n];
+                let (dst, count) = ((written.as_mut_ptr(), n), threads.worth(m * n * k));
+                // SAFETY: `written` has an element for each row and column.
+                unsafe { write_shared(dst, Accumulate::Set, (lhs, rhs), count) };
                 assert_eq!(written, expected, "{m} {k} {n} {threads:?}");
-                assert_eq!(fresh(lhs, rhs, threads), expected, "{m} {k} {n} {threads:?}");
+                assert_eq!(fresh(lhs, rhs, None, threads), expected, "{m} {k} {n} {threads:?}");
+            }
+        }
+    }
+
+    /// In one pass or in two: the same bits, of rows that lie along and of such as run down.
+    #[test]
+    fn a_low_rank_product_beside_a_wide_one_is_added_to_it() {
+        for [m, k, n, r] in
+            [[130, 600, 150, 16], [300, 64, 577, 3], [20, 70, 90, 8], [200, 33, 40, 64]]
+        {
+            let (a, b) = (uneven(m * k, 1), uneven(k * n, 2));
+            let (low, factor) = (uneven(m * r, 3), uneven(r * n, 4));
+            for [lhs_down, rhs_down, low_down, factor_down] in
+                (0..16).map(|at| [1, 2, 4, 8].map(|bit| at & bit > 0))
+            {
+                let view = |data, [rows, columns]: [usize; 2], down| match down {
+                    false => MatRef::dense(data, [rows, columns]),
+                    true => MatRef::dense(data, [columns, rows]).transposed(),
+                };
+                let (lhs, rhs) = (view(&a, [m, k], lhs_down), view(&b, [k, n], rhs_down));
+                let low = (view(&low, [m, r], low_down), view(&factor, [r, n], factor_down));
+                let mut expected = fresh(lhs, rhs, None, Threads::All);
+                add(&mut expected, Some(low), [m, n], Threads::All);
+                let together = fresh(lhs, rhs, Some(low), Threads::All);
+                assert!(together == expected, "{m} {k} {n} {r} {lhs_down} {rhs_down}");
             }
         }
     }

@@ -199,7 +199,7 @@ fn columns_of(mut dst: MatMut<'_>, accumulate: Accumulate, lhs: MatRef<'_>, rhs:
 }
 
 /// A copy whose rows lie one after the other, of `width` elements, zeros where the matrix has less.
-fn rows_of(matrix: MatRef<'_>, width: usize) -> Vec<f32> {
+pub(super) fn rows_of(matrix: MatRef<'_>, width: usize) -> Vec<f32> {
     let ([rows, columns], [down, along]) = (matrix.shape, matrix.strides);
     let mut out = vec![0.0; rows * width];
     // Squares, so that what is read and what is written stays in cache for both.

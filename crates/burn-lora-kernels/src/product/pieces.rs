@@ -7,18 +7,33 @@
 //! piece of a larger result is so small, so that an element's bits depend on no piece.
 
 use std::cmp::Reverse;
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{Accumulate, MatMut, MatRef};
+use super::panels::Work;
+use super::{Accumulate, MatRef};
+use crate::few_rows::{Dense, Lies, Weight};
 
 /// Rows and columns of a piece are multiples of these, which fill the registers, but for the last ones.
 const MULTIPLES: [usize; 2] = [8, 16];
 
-/// A side is cut into parts of so many rows or columns, or a few less.
-const LEAST: usize = 80;
+/// How a result is cut.
+#[derive(Debug, Clone, Copy)]
+struct Cuts {
+    /// A side is cut into parts of so many rows and columns, or a few less.
+    least: [usize; 2],
+    /// Pieces of a thread.
+    each: usize,
+    /// What rows and columns of a piece cost beside each other: each is packed once for a piece.
+    packs: [usize; 2],
+}
+
+/// `gemm` packs both operands.
+const GEMM: Cuts = Cuts { least: [80, 80], each: 1, packs: [1, 1] };
+
+/// Panels are packed of the columns alone. A thread that gets less of its core than the others leaves some pieces to them.
+const PANELS: Cuts = Cuts { least: [128, 64], each: 2, packs: [0, 1] };
 
 /// Rows and columns of a result, in pieces.
 #[derive(Debug, Clone, Copy)]
@@ -29,13 +44,15 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// As many as `count` or as there is room for, and of those the ones with the fewest rows and columns in sum.
-    fn of(whole: [usize; 2], count: usize) -> Self {
-        let most = whole.map(|side| (side / LEAST).max(1));
-        let cuts = (1..=count.min(most[0])).map(|rows| [rows, (count / rows).min(most[1])]);
-        let read =
-            |[rows, columns]: [usize; 2]| whole[0].div_ceil(rows) + whole[1].div_ceil(columns);
-        let along = cuts.max_by_key(|cut| (cut[0] * cut[1], Reverse(read(*cut))));
+    /// As many as `count` threads take or as there is room for, and of those the ones that pack the least.
+    fn of(whole: [usize; 2], count: usize, cuts: Cuts) -> Self {
+        let most = [0, 1].map(|axis| (whole[axis] / cuts.least[axis]).max(1));
+        let count = if count == 1 { 1 } else { count * cuts.each };
+        let ways = (1..=count.min(most[0])).map(|rows| [rows, (count / rows).min(most[1])]);
+        let packed = |along: [usize; 2]| -> usize {
+            (0..2).map(|axis| cuts.packs[axis] * whole[axis].div_ceil(along[axis])).sum()
+        };
+        let along = ways.max_by_key(|way| (way[0] * way[1], Reverse(packed(*way))));
         Self { whole, along: along.unwrap_or([1, 1]) }
     }
 
@@ -70,9 +87,9 @@ impl Start {
     }
 }
 
-/// Hands each piece of a result to one of at most `count` threads, by its rows and columns.
-fn shared(whole: [usize; 2], count: usize, each: impl Fn([Range<usize>; 2]) + Sync) {
-    let pieces = Pieces::of(whole, count);
+/// Hands each piece of a result to one of `count` threads, by its rows and columns.
+fn shared(whole: [usize; 2], count: usize, cuts: Cuts, each: impl Fn([Range<usize>; 2]) + Sync) {
+    let pieces = Pieces::of(whole, count, cuts);
     match pieces.count() {
         1 => each(whole.map(|side| 0..side)),
         count => {
@@ -81,20 +98,19 @@ fn shared(whole: [usize; 2], count: usize, each: impl Fn([Range<usize>; 2]) + Sy
     }
 }
 
-/// The product into memory that may hold no values yet, on at most `count` threads.
+/// The product by `gemm` into memory that may hold no values yet, on at most `count` threads.
 ///
 /// # Safety
 ///
 /// As [`write`](super::write).
 pub(super) unsafe fn write(
-    dst: *mut f32,
-    stride: usize,
+    (dst, stride): (*mut f32, usize),
     accumulate: Accumulate,
     (lhs, rhs): (MatRef<'_>, MatRef<'_>),
     count: usize,
 ) {
     let start = Start(dst);
-    shared([lhs.shape[0], rhs.shape[1]], count, |[rows, columns]| {
+    shared([lhs.shape[0], rhs.shape[1]], count, GEMM, |[rows, columns]| {
         let at = start.at(rows.start * stride + columns.start);
         let lhs = lhs.rows(rows.start, rows.len());
         let rhs = rhs.columns(columns.start, columns.len());
@@ -103,70 +119,53 @@ pub(super) unsafe fn write(
     });
 }
 
-/// A piece of a matrix to write, whose others may be written by other threads.
-#[derive(Debug)]
-pub(crate) struct Piece<'a> {
-    start: *mut f32,
-    shape: [usize; 2],
-    stride: usize,
-    held: PhantomData<&'a mut [f32]>,
-}
-
-impl Piece<'_> {
-    /// Writes the product to its columns from `start` on, or adds it, on the calling thread.
-    ///
-    /// # Panics
-    ///
-    /// Where the shapes do not agree, which is a mistake in a kernel.
-    pub(crate) fn product(
-        &mut self,
-        start: usize,
-        accumulate: Accumulate,
-        lhs: MatRef<'_>,
-        rhs: MatRef<'_>,
-    ) {
-        let ([rows, k], [of, columns]) = (lhs.shape, rhs.shape);
-        assert_eq!((self.shape[0], k), (rows, of), "shapes of a product");
-        assert!(start + columns <= self.shape[1], "columns beyond the piece");
-        // SAFETY: it was made of a matrix that is borrowed mutably for as long as it is there, and has these elements with values; no
-        // other piece has one of them, and this one is borrowed mutably.
-        unsafe { super::write(self.start.wrapping_add(start), self.stride, accumulate, lhs, rhs) }
-    }
-}
-
-/// Hands each piece of `dst` to one of at most `count` threads, with its rows and columns.
-pub(crate) fn by_pieces(
-    dst: MatMut<'_>,
+/// The product with a weight that is packed into panels, and where there is another pair of the same sides, theirs added to it, on at most
+/// `count` threads.
+///
+/// # Safety
+///
+/// As [`write`], with the rows of `lhs` and `columns`.
+pub(super) unsafe fn packed<W: Weight>(
+    (dst, stride): (*mut f32, usize),
+    accumulate: Accumulate,
+    (lhs, weight, columns): (MatRef<'_>, (W, Lies), usize),
+    more: Option<(MatRef<'_>, (Dense<'_>, Lies))>,
     count: usize,
-    each: impl Fn([Range<usize>; 2], Piece<'_>) + Sync,
 ) {
-    let stride = dst.stride;
-    let start = Start(dst.data.as_mut_ptr());
-    shared(dst.shape, count, |[rows, columns]| {
-        // The view has proved that all its rows and columns lie in its slice.
-        let start = start.at(rows.start * stride + columns.start);
-        let shape = [rows.len(), columns.len()];
-        each([rows, columns], Piece { start, shape, stride, held: PhantomData });
+    let start = Start(dst);
+    shared([lhs.shape[0], columns], count, PANELS, |[rows, columns]| {
+        let at = (start.at(rows.start * stride + columns.start), stride);
+        let (start, count) = (rows.start, rows.len());
+        // SAFETY: the piece's elements are the whole's of its rows and columns, which the caller promises; two pieces share none.
+        let work = unsafe { Work::new(at, accumulate, lhs.rows(start, count), weight, columns) };
+        match more {
+            Some((lhs, weight)) => work.and(lhs.rows(start, count), weight).run(),
+            None => work.run(),
+        }
     });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::few_rows::view;
     use crate::product::tests::uneven;
 
     /// Each element is in one piece, whatever the sides and the number of threads, and no piece is of the small ones that `gemm` sums
     /// in another order.
     #[test]
     fn pieces_cover_a_result_once() {
-        for whole in [[0, 0], [1, 1], [7, 300], [512, 576], [513, 97], [191, 1000], [128, 9152]] {
+        let wholes = [[0, 0], [1, 1], [7, 300], [512, 576], [513, 97], [191, 1000], [128, 9152]];
+        for (whole, cuts) in wholes.into_iter().flat_map(|whole| [(whole, GEMM), (whole, PANELS)]) {
             for count in [1, 2, 3, 4, 6, 7, 16] {
-                let pieces = Pieces::of(whole, count);
-                assert!((1..=count).contains(&pieces.count()), "{whole:?} {count}");
+                let pieces = Pieces::of(whole, count, cuts);
+                let most = count * cuts.each;
+                assert!((1..=most).contains(&pieces.count()), "{whole:?} {count}");
                 let mut covered = vec![0_u8; whole[0] * whole[1]];
                 for [rows, columns] in (0..pieces.count()).map(|index| pieces.at(index)) {
                     let is_whole = [rows.len(), columns.len()] == whole;
-                    assert!(is_whole || rows.len().max(columns.len()) > 64, "{whole:?} {count}");
+                    let is_small = rows.len().max(columns.len()) <= 64;
+                    assert!(is_whole || !is_small || cuts.each > 1, "{whole:?} {count}");
                     for row in rows {
                         covered[row * whole[1]..][columns.clone()].iter_mut().for_each(|n| *n += 1);
                     }
@@ -175,14 +174,21 @@ mod tests {
             }
         }
         // A piece packs what it reads: of a long side each has a part.
-        assert_eq!(Pieces::of([512, 1536], 2).along, [1, 2]);
-        assert_eq!(Pieces::of([512, 192], 2).along, [2, 1]);
-        assert_eq!(Pieces::of([512, 576], 4).along, [2, 2]);
-        assert_eq!(Pieces::of([512, 576], 16).along, [4, 4]);
-        assert_eq!(Pieces::of([130, 576], 16).along, [1, 7], "no room for more");
+        let by_gemm = |whole, count| Pieces::of(whole, count, GEMM).along;
+        assert_eq!(by_gemm([512, 1536], 2), [1, 2]);
+        assert_eq!(by_gemm([512, 192], 2), [2, 1]);
+        assert_eq!(by_gemm([512, 576], 4), [2, 2]);
+        assert_eq!(by_gemm([512, 576], 16), [4, 4]);
+        assert_eq!(by_gemm([130, 576], 16), [1, 7], "no room for more");
+        // Panels are packed of columns alone.
+        let by_panels = |whole, count| Pieces::of(whole, count, PANELS).along;
+        assert_eq!(by_panels([512, 576], 1), [1, 1]);
+        assert_eq!(by_panels([512, 576], 2), [1, 4]);
+        assert_eq!(by_panels([512, 192], 2), [2, 2]);
+        assert_eq!(by_panels([128, 49152], 2), [1, 4]);
     }
 
-    /// A run on another number of threads takes the same steps.
+    /// A run on another number of threads takes the same steps, whoever multiplies.
     #[test]
     fn bits_depend_on_no_piece() {
         for [m, k, n] in [[130, 600, 150], [200, 1300, 577], [517, 64, 130], [250, 700, 40]] {
@@ -193,15 +199,26 @@ mod tests {
                     false => MatRef::dense(&b, [k, n]),
                     true => MatRef::dense(&b, [n, k]).transposed(),
                 };
-                let on = |count: usize| {
-                    let mut out = vec![0.0; m * n];
-                    // SAFETY: `out` has an element for each row and column.
-                    unsafe { write(out.as_mut_ptr(), n, Accumulate::Set, (lhs, rhs), count) };
-                    out
-                };
-                let whole = on(1);
-                for count in [2, 3, 4, 7, 16] {
-                    assert!(on(count) == whole, "{m} {k} {n} {transposed} {count}");
+                for by_panels in [false, true] {
+                    let on = |count: usize| {
+                        let mut out = vec![0.0; m * n];
+                        let dst = (out.as_mut_ptr(), n);
+                        let weight = view(rhs).unwrap();
+                        // SAFETY: `out` has an element for each row and column.
+                        unsafe {
+                            match by_panels {
+                                false => write(dst, Accumulate::Set, (lhs, rhs), count),
+                                true => {
+                                    packed(dst, Accumulate::Set, (lhs, weight, n), None, count);
+                                }
+                            }
+                        }
+                        out
+                    };
+                    let whole = on(1);
+                    for count in [2, 3, 4, 7, 16] {
+                        assert!(on(count) == whole, "{m} {k} {n} {transposed} {by_panels} {count}");
+                    }
                 }
             }
         }

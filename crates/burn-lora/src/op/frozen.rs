@@ -7,7 +7,7 @@
 //! number format. No gradient of the weight exists; those of `x` and `dy` are in `frozen/autodiff.rs`.
 //!
 //! - `dense`: a matrix in the format of the activations.
-//! - `half`: f16 or bf16 storage. CPUs multiply in f32: on Flex a tile of the weight is converted into scratch of the product and dropped,
+//! - `half`: f16 or bf16 storage. CPUs multiply in f32: on Flex a tile of the weight is converted into the product's panels and dropped,
 //!   NdArray has no such tensors. GPUs multiply in the weight's format and sum in f32 (`op/cube.rs`).
 //! - `quantised`: blocks of a few bits, on Flex, where they too are converted a tile at a time.
 //!

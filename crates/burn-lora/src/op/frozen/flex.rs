@@ -6,8 +6,8 @@ use burn_flex::Flex;
 use super::{
     Frozen, FrozenBackend, QuantisedMatrix, composed_multiply, composed_multiply_transposed,
 };
-use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, fresh, product};
-use burn_lora_kernels::tiled::tiled_product;
+use burn_lora_kernels::product::{Accumulate, LowRank, MatMut, MatRef, Threads, fresh, product};
+use burn_lora_kernels::tiled::{tiled_fresh, tiled_product};
 use burn_lora_kernels::{Floats, HalfMatrix};
 
 /// A frozen weight as Flex's kernels multiply with it: into memory that is there already.
@@ -52,26 +52,28 @@ impl FlexWeight {
         }
     }
 
-    /// `x W`, `x: [rows, d_in]`, rows one after the other.
-    fn times(&self, x: MatRef<'_>) -> Vec<f32> {
-        if let Self::Dense(weight) = self {
-            return fresh(x, weight.matrix(), Threads::All);
+    /// `x W`, `x: [rows, d_in]`, rows one after the other, and a low-rank product that is added to it, if there is one.
+    pub(in crate::op) fn times(&self, x: MatRef<'_>, low: Option<LowRank<'_>>) -> Vec<f32> {
+        match self {
+            Self::Dense(weight) => fresh(x, weight.matrix(), low, Threads::All),
+            Self::Half(weight) => tiled_fresh(x, weight.matrix(), low, Threads::All),
+            Self::Quantised(weight) => tiled_fresh(x, weight.view(), low, Threads::All),
         }
-        let shape = [x.shape()[0], self.dims()[1]];
-        let mut y = vec![0.0; shape[0] * shape[1]];
-        self.multiply(MatMut::dense(&mut y, shape), Accumulate::Set, x);
-        y
     }
 
-    /// `dy Wᵀ`, `dy: [rows, d_out]`, rows one after the other.
-    fn times_transposed(&self, dy: MatRef<'_>) -> Vec<f32> {
-        if let Self::Dense(weight) = self {
-            return fresh(dy, weight.matrix().transposed(), Threads::All);
+    /// `dy Wᵀ`, `dy: [rows, d_out]`, alike.
+    pub(in crate::op) fn times_transposed(
+        &self,
+        dy: MatRef<'_>,
+        low: Option<LowRank<'_>>,
+    ) -> Vec<f32> {
+        match self {
+            Self::Dense(weight) => fresh(dy, weight.matrix().transposed(), low, Threads::All),
+            Self::Half(weight) => tiled_fresh(dy, weight.matrix().transposed(), low, Threads::All),
+            Self::Quantised(weight) => {
+                tiled_fresh(dy, weight.view().transposed(), low, Threads::All)
+            }
         }
-        let shape = [dy.shape()[0], self.dims()[0]];
-        let mut x = vec![0.0; shape[0] * shape[1]];
-        self.multiply_transposed(MatMut::dense(&mut x, shape), Accumulate::Set, dy);
-        x
     }
 
     /// `dst = dy Wᵀ` or `dst += dy Wᵀ`, `dy: [rows, d_out]`, `dst: [rows, d_in]`.
@@ -97,7 +99,7 @@ impl FrozenBackend for Flex {
             return composed_multiply(x, weight);
         };
         let shape = [rows.dims()[0], view.dims()[1]];
-        Floats::tensor(view.times(rows.matrix()), shape)
+        Floats::tensor(view.times(rows.matrix(), None), shape)
     }
 
     fn frozen_multiply_transposed(
@@ -109,6 +111,6 @@ impl FrozenBackend for Flex {
             return composed_multiply_transposed(dy, weight);
         };
         let shape = [rows.dims()[0], view.dims()[0]];
-        Floats::tensor(view.times_transposed(rows.matrix()), shape)
+        Floats::tensor(view.times_transposed(rows.matrix(), None), shape)
     }
 }
