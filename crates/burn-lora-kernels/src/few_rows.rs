@@ -42,7 +42,7 @@ pub const FEW: usize = 63;
 const GRAIN: usize = 64;
 
 /// Numbers of a line of memory, and of the widest vector.
-const LINE: usize = 16;
+pub(crate) const LINE: usize = 16;
 
 /// Numbers that begin with a line of memory, so that a vector of them lies in one.
 struct Aligned {

@@ -268,7 +268,7 @@ unsafe fn write(
     lhs: MatRef<'_>,
     rhs: MatRef<'_>,
 ) {
-    for rows in bands(lhs.shape[0]) {
+    for rows in parts(lhs.shape[0], BAND) {
         let at = dst.wrapping_add(rows.start * stride);
         let lhs = lhs.rows(rows.start, rows.len());
         // SAFETY: the band's elements are those of its rows, which the caller promises.
@@ -277,16 +277,16 @@ unsafe fn write(
 }
 
 /// A thread packs so many rows of the left operand at most: 2 MiB of them.
-const BAND: usize = 1024;
-
-/// So many rows in bands of about the same size.
 ///
 /// `gemm` packs all rows of one operand at once, and what a thread's heap held once stays with it: the gradient of a model's head has as
 /// many rows as there are tokens in the vocabulary. It sums alike whatever the number of rows, but where both sides are at most 64: no
 /// band of several is so small.
-fn bands(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let count = rows.div_ceil(BAND);
-    (0..count).map(move |band| rows * band / count..rows * (band + 1) / count)
+const BAND: usize = 1024;
+
+/// `count` in parts of about the same length, at most `most`.
+fn parts(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let parts = count.div_ceil(most);
+    (0..parts).map(move |part| count * part / parts..count * (part + 1) / parts)
 }
 
 /// The product of a band of rows.
@@ -365,10 +365,10 @@ pub fn fresh(
         add(&mut out, low, [m, n], threads);
         return out;
     }
-    let count = threads.worth(m * n * k);
     if let Some(weight) = panels::faster(lhs, rhs) {
-        return fresh_packed(lhs, (weight, n), low, count);
+        return fresh_packed(lhs, (weight, n), low, threads);
     }
+    let count = threads.worth(m * n * k);
     // SAFETY: there is memory for each row and column, rows one after the other, and each of them is written; none is added to, so
     // that they need no values.
     let mut out = unsafe {
@@ -378,23 +378,19 @@ pub fn fresh(
     out
 }
 
-/// The same with a weight as it lies, of `n` columns and as many rows as `lhs` has columns, which are some: by panels, on at most `count`
-/// threads. The low-rank product is added to a block of columns while that is in a core's cache.
+/// The same with a weight as it lies, of `n` columns and as many rows as `lhs` has columns, which are some: by panels. The low-rank product
+/// is added to a block of columns while that is in a core's cache.
 pub(crate) fn fresh_packed<W: Weight>(
     lhs: MatRef<'_>,
     (weight, n): ((W, Lies), usize),
     low: Option<LowRank<'_>>,
-    count: usize,
+    threads: Threads,
 ) -> Vec<f32> {
     let [m, k] = lhs.shape;
     assert!(k > 0, "a product of nothing");
-    let held;
-    let lhs = if panels::lies_along(lhs) {
-        lhs
-    } else {
-        held = narrow::rows_of(lhs, k);
-        MatRef::dense(&held, [m, k])
-    };
+    let count = threads.worth(m * n * k);
+    let mut held = Vec::new();
+    let lhs = laid_along(lhs, &mut held);
     let beside = low.filter(|(low, factor)| {
         assert_eq!((low.shape[0], factor.shape), (m, [low.shape[1], n]), "shapes of a product");
         panels::lies_along(*low)
@@ -408,9 +404,18 @@ pub(crate) fn fresh_packed<W: Weight>(
         })
     };
     if beside.is_none() {
-        add(&mut out, low, [m, n], if count > 1 { Threads::All } else { Threads::One });
+        add(&mut out, low, [m, n], threads);
     }
     out
+}
+
+/// The matrix, or where its rows do not lie along memory, a copy whose rows do.
+fn laid_along<'a>(matrix: MatRef<'a>, held: &'a mut Vec<f32>) -> MatRef<'a> {
+    if panels::lies_along(matrix) {
+        return matrix;
+    }
+    *held = narrow::rows_of(matrix, matrix.shape[1]);
+    MatRef::dense(held, matrix.shape)
 }
 
 /// Adds a low-rank product, if there is one.
@@ -448,10 +453,8 @@ pub(crate) fn packed<W: Weight>(
 ) {
     let ([m, n], k) = (dst.shape, lhs.shape[1]);
     assert!(lhs.shape[0] == m && k > 0, "shapes of a product");
-    if !panels::lies_along(lhs) {
-        let held = narrow::rows_of(lhs, k);
-        return packed(dst, accumulate, MatRef::dense(&held, [m, k]), weight, count);
-    }
+    let mut held = Vec::new();
+    let lhs = laid_along(lhs, &mut held);
     // SAFETY: the view has proved that all its rows and columns lie in its slice, which is borrowed mutably and has values.
     unsafe {
         let at = (dst.data.as_mut_ptr(), dst.stride);
@@ -580,7 +583,7 @@ mod tests {
     fn bands_cover_the_rows_and_are_not_large() {
         for rows in [0, 1, 64, BAND, BAND + 1, 5000, 128_256] {
             let mut next = 0;
-            for band in bands(rows) {
+            for band in parts(rows, BAND) {
                 assert_eq!(band.start, next, "{rows}");
                 assert!(band.len() <= BAND && (band.len() > 64 || band.len() == rows), "{rows}");
                 next = band.end;

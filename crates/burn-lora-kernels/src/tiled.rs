@@ -103,7 +103,7 @@ pub fn tiled_fresh(
         add(&mut out, low, [m, n], threads);
         return out;
     }
-    fresh_packed(lhs, ((Stored(rhs), lies(rhs)), n), low, threads.worth(m * n * k))
+    fresh_packed(lhs, ((Stored(rhs), lies(rhs)), n), low, threads)
 }
 
 /// How it lies, of what is multiplied with.

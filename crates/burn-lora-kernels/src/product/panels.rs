@@ -15,8 +15,8 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::tile::{Operands, strip};
-use super::{Accumulate, MatRef};
-use crate::few_rows::{self, Dense, Lies, Weight};
+use super::{Accumulate, MatRef, parts};
+use crate::few_rows::{self, Dense, LINE, Lies, Weight};
 
 /// Products that are summed before the sums are written, at most. (On a Zen 3 core 288 are a tenth slower: every tile begins with waiting.)
 const INNER: usize = 576;
@@ -26,9 +26,6 @@ const OUTER: usize = 128;
 
 /// Rows of the left operand that go past a block together: a multiple of the heights of tiles.
 const ROWS: usize = 48;
-
-/// Elements of a line of memory.
-const LINE: usize = 16;
 
 /// Rows that lie along are asked for so many ahead.
 const AHEAD: usize = 6;
@@ -119,12 +116,6 @@ pub(super) fn lies_along(matrix: MatRef<'_>) -> bool {
     matrix.strides[1] == 1 || matrix.shape[1] <= 1
 }
 
-/// `count` in parts of about the same length, at most `most`.
-fn parts(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
-    let parts = count.div_ceil(most);
-    (0..parts).map(move |part| count * part / parts..count * (part + 1) / parts)
-}
-
 /// The work on a piece, block by block.
 struct Blocks<'a, 's, W> {
     work: Work<'a, W>,
@@ -188,8 +179,8 @@ unsafe fn columns_of<S: Simd, W: Weight>(
     let [m, k] = lhs.shape;
     for inner in parts(k, INNER) {
         match lies {
-            Lies::Along => along(weight, inner.clone(), columns.clone(), scratch),
-            Lies::Across => across(weight, inner.clone(), columns.clone(), scratch),
+            Lies::Along => scratch.along(weight, inner.clone(), columns.clone()),
+            Lies::Across => scratch.across(weight, inner.clone(), columns.clone()),
         }
         for top in (0..m).step_by(ROWS) {
             let rows = ROWS.min(m - top);
@@ -221,64 +212,54 @@ unsafe fn columns_of<S: Simd, W: Weight>(
     }
 }
 
-/// Packs rows and columns of a weight that lies along.
-#[inline(always)]
-fn along<W: Weight>(
-    weight: W,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    scratch: &mut Scratch<'_>,
-) {
-    let Scratch { panels, width, gap, converted } = scratch;
-    let (width, gap) = (*width, *gap);
-    for (p, row) in rows.enumerate() {
-        for column in columns.clone().step_by(LINE) {
-            weight.fetch(row + AHEAD, column);
-        }
-        let run = weight.piece(row, columns.clone(), &mut converted[..columns.len()]);
-        let whole = run.chunks_exact(width);
-        let rest = whole.remainder();
-        let mut panels = panels.chunks_exact_mut(gap);
-        for (run, panel) in whole.zip(&mut panels) {
-            panel[p * width..][..width].copy_from_slice(run);
-        }
-        if let (false, Some(panel)) = (rest.is_empty(), panels.next()) {
-            panel[p * width..][..rest.len()].copy_from_slice(rest);
+impl Scratch<'_> {
+    /// Packs rows and columns of a weight that lies along.
+    #[inline(always)]
+    fn along<W: Weight>(&mut self, weight: W, rows: Range<usize>, columns: Range<usize>) {
+        for (p, row) in rows.enumerate() {
+            for column in columns.clone().step_by(LINE) {
+                weight.fetch(row + AHEAD, column);
+            }
+            let converted = &mut self.converted[..columns.len()];
+            let run = weight.piece(row, columns.clone(), converted);
+            let whole = run.chunks_exact(self.width);
+            let rest = whole.remainder();
+            let mut panels = self.panels.chunks_exact_mut(self.gap);
+            for (run, panel) in whole.zip(&mut panels) {
+                panel[p * self.width..][..self.width].copy_from_slice(run);
+            }
+            if let (false, Some(panel)) = (rest.is_empty(), panels.next()) {
+                panel[p * self.width..][..rest.len()].copy_from_slice(rest);
+            }
         }
     }
-}
 
-/// Packs rows (as they are multiplied with) and columns of a weight that lies across.
-#[inline(always)]
-fn across<W: Weight>(
-    weight: W,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    scratch: &mut Scratch<'_>,
-) {
-    let Scratch { panels, width, gap, converted } = scratch;
-    let (width, gap) = (*width, *gap);
-    let starts = columns.clone().step_by(width);
-    for (start, panel) in starts.zip(panels.chunks_exact_mut(gap)) {
-        let count = width.min(columns.end - start);
-        let squares = count / SQUARE * SQUARE;
-        for first in (0..squares).step_by(SQUARE) {
-            let mut scratch = converted.chunks_exact_mut(INNER);
-            let runs: [&[f32]; SQUARE] = std::array::from_fn(|j| {
-                let scratch = scratch.next().unwrap_or_default();
-                weight.piece(start + first + j, rows.clone(), &mut scratch[..rows.len()])
-            });
-            let fetch = |p: usize| {
-                for j in SQUARE..2 * SQUARE {
-                    weight.fetch(start + first + j, rows.start + p);
+    /// Packs rows (as they are multiplied with) and columns of a weight that lies across.
+    #[inline(always)]
+    fn across<W: Weight>(&mut self, weight: W, rows: Range<usize>, columns: Range<usize>) {
+        let starts = columns.clone().step_by(self.width);
+        for (start, panel) in starts.zip(self.panels.chunks_exact_mut(self.gap)) {
+            let count = self.width.min(columns.end - start);
+            let squares = count / SQUARE * SQUARE;
+            for first in (0..squares).step_by(SQUARE) {
+                let mut converted = self.converted.chunks_exact_mut(INNER);
+                let runs: [&[f32]; SQUARE] = std::array::from_fn(|j| {
+                    let converted = converted.next().unwrap_or_default();
+                    weight.piece(start + first + j, rows.clone(), &mut converted[..rows.len()])
+                });
+                let fetch = |p: usize| {
+                    for j in SQUARE..2 * SQUARE {
+                        weight.fetch(start + first + j, rows.start + p);
+                    }
+                };
+                turn(runs, &mut panel[first..], self.width, fetch);
+            }
+            for j in squares..count {
+                let converted = &mut self.converted[..rows.len()];
+                let run = weight.piece(start + j, rows.clone(), converted);
+                for (to, &value) in panel[j..].iter_mut().step_by(self.width).zip(run) {
+                    *to = value;
                 }
-            };
-            turn(runs, &mut panel[first..], width, fetch);
-        }
-        for j in squares..count {
-            let run = weight.piece(start + j, rows.clone(), &mut converted[..rows.len()]);
-            for (to, &value) in panel[j..].iter_mut().step_by(width).zip(run) {
-                *to = value;
             }
         }
     }

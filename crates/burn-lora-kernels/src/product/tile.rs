@@ -6,8 +6,7 @@
 
 use pulp::Simd;
 
-/// Elements of a cache line, after which a row of the left operand is in the next one.
-const LINE: usize = 16;
+use crate::few_rows::LINE;
 
 /// Rows of the right operand that are asked for ahead of their use.
 const AHEAD: usize = 12;
