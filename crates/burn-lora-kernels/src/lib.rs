@@ -9,13 +9,14 @@
 //! - [`groups`]: low-rank products of several adapters, each on rows of its own.
 //! - [`tiled`]: the same with a matrix that is not held in f32, converted tile by tile: [`half`], 16 bits, and
 //!   [`quantised`], blocks of a few bits.
+//! - [`normal`]: normal numbers.
 //! - [`vector`]: sums, maxima, `exp` over rows, compiled for the widest vectors at hand.
 //! - [`blank`]: outputs that are not cleared before they are written; [`rows`]: rows shared out to the cores; [`awake`]: cores that do not sleep between short products.
 //! - [`adamw`]: an optimiser's step in one pass over memory.
 //! - [`Floats`], [`HalfMatrix`], [`QuantisedMatrix`](quantised::QuantisedMatrix): a Flex tensor's values as a slice, and back.
 //! - [`allocator`]: large blocks that a process keeps from one step to the next, aligned ones that leave no holes.
 //!
-//! Arithmetic is `f32` alone; all but [`allocator`] and the reading of [`quantised`] with the feature `flex`. `unsafe` is allowed in [`product`],
+//! Arithmetic is `f32` but in [`normal`]; all but [`allocator`], [`normal`] and the reading of [`quantised`] with the feature `flex`. `unsafe` is allowed in [`product`],
 //! [`few_rows`], [`blank`] and [`allocator`] alone; elsewhere in the project, for the look for CUDA's libraries and for the allocator of the tests.
 //!
 //! ```
@@ -43,6 +44,7 @@ mod floats;
 pub mod groups;
 #[cfg(feature = "flex")]
 pub mod half;
+pub mod normal;
 #[cfg(feature = "flex")]
 pub mod product;
 pub mod quantised;

@@ -4,7 +4,9 @@ use std::f64::consts::SQRT_2;
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::{gelu, relu};
+use burn_lora::made_again;
 
+use crate::footprint::ActivationCost;
 use crate::fused::gelu_tanh;
 
 /// What stands between the two products of a layer.
@@ -43,6 +45,16 @@ impl Activation {
         }
     }
 
+    /// What it keeps.
+    pub(crate) fn cost(self) -> ActivationCost {
+        ActivationCost { kept: 1, again: self == Self::GeluTanh }
+    }
+
+    /// What [`gated`](Self::gated) keeps.
+    pub(crate) fn gated_cost(self) -> ActivationCost {
+        ActivationCost { kept: if self.cost().again { 2 } else { 3 }, again: true }
+    }
+
     pub(crate) fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Gelu if burn_lora::device::is_flex(&x.device()) => gelu(x),
@@ -51,6 +63,11 @@ impl Activation {
             Self::GeluTanh => gelu_tanh(x),
             Self::Relu => relu(x),
         }
+    }
+
+    /// The activation of the gate, times what it gates.
+    pub(crate) fn gated<const D: usize>(self, gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+        made_again([self.apply(gate), up], |[gate, up]| gate * up)
     }
 }
 

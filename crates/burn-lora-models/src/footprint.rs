@@ -121,6 +121,8 @@ impl BatchShape {
 pub struct Footprint {
     /// Kept from the forward to the backward pass by the layers.
     pub kept: u64,
+    /// What the layers' backward pass makes again instead, one linear's input at a time.
+    pub again: u64,
     /// Of the logits over the classes, and what is made of them.
     pub logits: u64,
     /// What exists beside `kept` for a moment, at most: in the layers, not at the logits.
@@ -136,6 +138,8 @@ pub struct Footprint {
 pub struct BlockFootprint {
     /// Kept in all of them.
     pub kept: u64,
+    /// Made again in all of them, instead of being kept.
+    pub again: u64,
     /// Kept in the one that keeps most.
     pub largest: u64,
     /// Their inputs.
@@ -152,7 +156,7 @@ impl Footprint {
     /// backward pass one block is there at a time.
     #[must_use]
     pub fn recomputing(self) -> Self {
-        let BlockFootprint { kept, largest, inputs } = self.blocks;
+        let BlockFootprint { kept, largest, inputs, .. } = self.blocks;
         if inputs == 0 {
             return self;
         }
@@ -184,7 +188,7 @@ pub trait CostModel {
     /// Values of the queries of one token, over all layers.
     fn attention_width(&self) -> usize;
 
-    /// How often a training step passes over what its layers keep, beside its products.
+    /// How often a training step passes over what its layers keep or make again, beside its products.
     fn passes(&self) -> f64;
 
     /// Inputs and outputs of the product that each target goes through.
@@ -244,6 +248,30 @@ impl HeadCount {
     }
 }
 
+/// What an activation keeps of each of its outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ActivationCost {
+    /// Its inputs, and what is made of them on the way.
+    pub(crate) kept: usize,
+    /// Whether the output is made again, where what goes in has a gradient.
+    pub(crate) again: bool,
+}
+
+/// What a backward pass that needs the input of a linear finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// The input.
+    Kept,
+    /// What it is made of, which is kept anyway (`burn_lora::made_again`).
+    MadeAgain,
+}
+
+impl Input {
+    fn made_again(again: bool) -> Self {
+        if again { Self::MadeAgain } else { Self::Kept }
+    }
+}
+
 /// Counts along a forward pass: which values are tracked, and what is kept of them.
 pub(crate) struct Pass<'a> {
     learned: &'a LearnedAt<'a>,
@@ -251,14 +279,17 @@ pub(crate) struct Pass<'a> {
     pub(crate) tracked: bool,
     /// Values kept.
     pub(crate) kept: usize,
+    /// Values made again instead.
+    pub(crate) again: usize,
     /// Values of the blocks that went by.
     blocks: Blocks,
 }
 
 #[derive(Default)]
 struct Blocks {
-    /// Kept in them, and in the one that keeps most.
+    /// Kept in them, made again in them, and kept in the one that keeps most.
     kept: usize,
+    again: usize,
     largest: usize,
     /// How many of them a gradient passes.
     tracked: usize,
@@ -266,14 +297,15 @@ struct Blocks {
 
 impl<'a> Pass<'a> {
     pub(crate) fn new(learned: &'a LearnedAt<'a>) -> Self {
-        Self { learned, tracked: false, kept: 0, blocks: Blocks::default() }
+        Self { learned, tracked: false, kept: 0, again: 0, blocks: Blocks::default() }
     }
 
-    /// The end of a block, before which so many values were kept.
-    pub(crate) fn block_ends(&mut self, before: usize) {
+    /// The end of a block, before which so many values were kept, and made again.
+    pub(crate) fn block_ends(&mut self, [kept, again]: [usize; 2]) {
         if self.tracked {
-            let kept = self.kept - before;
+            let kept = self.kept - kept;
             self.blocks.kept += kept;
+            self.blocks.again += self.again - again;
             self.blocks.largest = self.blocks.largest.max(kept);
             self.blocks.tracked += 1;
         }
@@ -281,9 +313,10 @@ impl<'a> Pass<'a> {
 
     /// What recomputing the blocks changes, of whose input there are so many values.
     pub(crate) fn blocks(&self, input: usize) -> BlockFootprint {
-        let Blocks { kept, largest, tracked } = self.blocks;
+        let Blocks { kept, again, largest, tracked } = self.blocks;
         BlockFootprint {
             kept: floats(kept),
+            again: floats(again),
             largest: floats(largest),
             inputs: floats(tracked * input),
         }
@@ -295,12 +328,14 @@ impl<'a> Pass<'a> {
     }
 
     /// Linears at `paths` that read one input of `rows` times `d_in`. It is kept once, however many of
-    /// them need it again; each keeps what its kind of adapter needs beside it.
-    pub(crate) fn linears(&mut self, paths: &[String], rows: usize, d_in: usize) {
+    /// them need it again, or made again; each keeps what its kind of adapter needs beside it.
+    pub(crate) fn linears(&mut self, paths: &[String], rows: usize, d_in: usize, input: Input) {
         let learned: Vec<Learned> = paths.iter().map(|path| (self.learned)(path)).collect();
         self.tracked |= learned.iter().any(|learned| learned.any());
+        // A linear that is trained itself keeps its input, as it is.
+        let kept = input == Input::Kept || learned.contains(&Learned::Whole);
         if learned.iter().any(|learned| learned.keeps_input()) {
-            self.kept += rows * d_in;
+            *(if kept { &mut self.kept } else { &mut self.again }) += rows * d_in;
         }
         for learned in learned {
             if let Learned::Factors { kept, .. } = learned {
@@ -334,12 +369,12 @@ mod tests {
         let step = |learned: &LearnedAt<'_>| llama().about().cost().footprint(&BATCH, learned);
         let of_token = |bytes: u64| bytes as f64 / 4.0 / 16.0;
         let (all, again) = (step(&linears), step(&linears).recomputing());
-        // 236 a layer of which one has no input below its norm; and the input of the last norm.
-        assert_eq!(of_token(all.blocks.kept), 220.0 + 236.0);
-        assert_eq!(of_token(all.blocks.largest), 236.0);
+        // 172 a layer, and the input of the last norm.
+        assert_eq!(of_token(all.blocks.kept), 2.0 * 172.0);
+        assert_eq!(of_token(all.blocks.largest), 172.0);
         assert_eq!(of_token(again.kept), 2.0 * 16.0 + 16.0);
         // One block, whose input is one of those, and what seeds its backward.
-        assert_eq!(of_token(again.passing - all.passing), 236.0);
+        assert_eq!(of_token(again.passing - all.passing), 172.0);
         assert_eq!((again.logits, again.evaluation), (all.logits, all.evaluation));
         // The blocks below the first that learns have nothing to recompute.
         let last =
@@ -365,22 +400,24 @@ mod tests {
 
     #[test]
     fn a_decoders_layer_keeps_what_its_operations_need_again() {
-        // Both norms' inputs and outputs 64, q, k and v 32, what attention gives 16, gate and up 64, their
-        // product 32, seven low-rank products 28: 236 a layer. Nothing is learned below the first
-        // norm, so its input is not kept, but that of the last is.
-        assert_eq!(kept(&linears), 2.0 * 236.0);
+        // Both norms' inputs 32, q, k and v 32, what attention gives 16, gate and up 64, seven low-rank products 28: 172 a layer.
+        // Nothing is learned below the first norm, so that its output is kept in place of its input. The input of the last norm.
+        assert_eq!(kept(&linears), 2.0 * 172.0 + 16.0);
+        // What the other norms give, and the products of gate and up.
+        let again = llama().about().cost().footprint(&BATCH, &linears).again;
+        assert_eq!(again as f64 / 4.0 / 16.0, 3.0 * 16.0 + 2.0 * 32.0);
         // Where only the last layer learns, the first keeps nothing.
         let last =
             |path: &str| if path.contains("layers.1.") { linears(path) } else { Learned::Nothing };
-        assert_eq!(kept(&last), 236.0);
+        assert_eq!(kept(&last), 172.0 + 16.0);
         // Queries alone: their input and product in the first layer, and what a gradient passes on its
-        // way to them: no input of another linear.
+        // way to them: no input of another linear. In the second layer that of the norm before them.
         let queries = |path: &str| match path.ends_with("q_proj") {
             true => FACTORS,
             false => Learned::Nothing,
         };
         let first = 16.0 + 4.0 + 32.0 + 16.0 + 64.0;
-        assert_eq!(kept(&queries), first + (16.0 + first) + 16.0);
+        assert_eq!(kept(&queries), 2.0 * first + 16.0);
         // Whatever else a kind of adapter keeps is kept of each of seven linears.
         let more = |path: &str| match linears(path) {
             Learned::Factors { rank, kept, input } => {
@@ -389,16 +426,16 @@ mod tests {
             learned => learned,
         };
         assert_eq!(kept(&more) - kept(&linears), 2.0 * 7.0 * 10.0);
-        // A kind that needs no input leaves out those of the linears: 16, 16, 16 and 32 a layer. One linear
-        // beside them that needs its own keeps that of queries, keys and values.
+        // A kind that needs no input leaves out those of the linears that are not made again: 16 a layer, and 16 that the first norm gives.
+        // One linear beside them that needs its own keeps that of queries, keys and values.
         let without = |path: &str| match linears(path) {
             Learned::Factors { rank, kept, .. } => Learned::Factors { rank, kept, input: false },
             learned => learned,
         };
-        assert_eq!(kept(&linears) - kept(&without), 2.0 * (16.0 + 16.0 + 16.0 + 32.0));
+        assert_eq!(kept(&linears) - kept(&without), 2.0 * 16.0 + 16.0);
         let beside = |path: &str| if path.ends_with("v_proj") { FACTORS } else { without(path) };
-        assert_eq!(kept(&beside) - kept(&without), 2.0 * 16.0);
-        // Everything: the embedding's gradient passes the first norm, and there are no factors.
+        assert_eq!(kept(&beside) - kept(&without), 16.0);
+        // Everything: nothing is made again, the embedding's gradient passes the first norm, and there are no factors.
         assert_eq!(kept(&|_| Learned::Whole), 2.0 * (236.0 - 28.0) + 16.0);
     }
 
@@ -420,8 +457,8 @@ mod tests {
     #[test]
     fn a_plain_decoders_layer_keeps_what_its_operations_need_again() {
         let [gpt2, bloom] = ["gpt2", "bloom"].map(plain);
-        // Inputs of the four linears 112, queries, keys and values 48, GELU's input 64, four low-rank
-        // products 16: 240 a layer, and the norms' 16 each, of which the first sees no gradient.
+        // Inputs of three linears 48, queries, keys and values 48, GELU's input 64, four low-rank
+        // products 16: 176 a layer, and the norms' 16 each, of which the first sees no gradient.
         let gpt2_linears = |path: &str| match path.contains(".c_") {
             true => FACTORS,
             false => Learned::Nothing,
@@ -430,7 +467,7 @@ mod tests {
             true => FACTORS,
             false => Learned::Nothing,
         };
-        let kept = 2.0 * 240.0 + 4.0 * 16.0;
+        let kept = 2.0 * 176.0 + 4.0 * 16.0;
         assert_eq!(plain_kept(&gpt2, &gpt2_linears), kept);
         assert_eq!(plain_kept(&bloom, &bloom_linears), kept);
         // Everything: the first norm's, and all that were divided; BLOOM's has one norm more.
@@ -457,17 +494,17 @@ mod tests {
             let config = CausalConfig::from_json(&text, "config.json".as_ref()).unwrap();
             plain_kept(&config, &linears)
         };
-        assert_eq!(kept("smollm3"), 2.0 * 236.0);
-        // GELU's output beside gate and what it gates: 32 more a layer.
-        assert_eq!(kept("gemma"), 2.0 * (236.0 + 32.0));
-        // And the inputs of two norms more.
-        assert_eq!(kept("gemma2"), 2.0 * (236.0 + 32.0 + 32.0));
+        assert_eq!(kept("smollm3"), 2.0 * 172.0 + 16.0);
+        // GELU of the gate is made again.
+        assert_eq!(kept("gemma"), 2.0 * 172.0 + 16.0);
+        // The inputs of two norms more.
+        assert_eq!(kept("gemma2"), 2.0 * (172.0 + 32.0) + 16.0);
         // And those of queries and keys.
-        assert_eq!(kept("gemma3_text"), 2.0 * (236.0 + 32.0 + 32.0 + 24.0));
-        // Norms after: the first has a gradient too. And those of queries and keys.
-        assert_eq!(kept("olmo2"), 2.0 * (236.0 + 16.0 + 8.0) + 16.0);
+        assert_eq!(kept("gemma3_text"), 2.0 * (172.0 + 32.0 + 24.0) + 16.0);
+        // Norms after, whose inputs are kept, and the stream that goes into linears; and those of queries and keys.
+        assert_eq!(kept("olmo2"), 2.0 * (172.0 + 32.0 + 24.0) + 16.0);
         // Four low-rank products in place of seven.
-        assert_eq!(kept("phi3"), 2.0 * (236.0 - 3.0 * 4.0));
+        assert_eq!(kept("phi3"), 2.0 * (172.0 - 3.0 * 4.0) + 16.0);
     }
 
     #[test]
@@ -531,13 +568,13 @@ mod tests {
         // Its own dropout: of the probabilities and of one output.
         let dropping = kept_bytes(&distilbert.with_dropout(), &BATCH, &all);
         assert_eq!(dropping - kept, 4 * (2 * 2 * 8 * 8 + 16 * 16));
-        // Inputs of four linears 80, gate, its GELU and what it gates 96, q, k and v 48, four low-rank products 16 and
+        // Inputs of three linears 48, gate, its GELU and what it gates 96, q, k and v 48, four low-rank products 16 and
         // the gated unit's norm 16; the second layer's other norm, and the last.
         let kept = kept_bytes(&modernbert, &BATCH, &all);
-        let of_layer = 16 * (16 + 16 + 16 + 32 + 96 + 48 + 16 + 16) + of_scores;
+        let of_layer = 16 * (16 + 16 + 16 + 96 + 48 + 16 + 16) + of_scores;
         assert_eq!(kept, 4 * (2 * of_layer + 2 * 16 * 16));
-        // Of probabilities, of what attention adds and of what goes into the last linear.
+        // Of probabilities, of what attention adds and of what goes into the last linear, which then is kept.
         let dropping = kept_bytes(&modernbert.with_dropout(), &BATCH, &all);
-        assert_eq!(dropping - kept, 4 * 2 * (2 * 2 * 8 * 8 + 16 * 16 + 16 * 32));
+        assert_eq!(dropping - kept, 4 * 2 * (2 * 2 * 8 * 8 + 16 * 16 + 2 * 16 * 32));
     }
 }

@@ -39,7 +39,7 @@ use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 #[cfg(feature = "cube")]
 use burn::tensor::Shape;
 use burn::tensor::{Bool, Device, Int, Tensor};
-use burn_lora::{Frozen, FrozenBackend, FrozenWeight};
+use burn_lora::{Frozen, FrozenBackend, FrozenWeight, view};
 
 pub use cached::{Attended, CacheRow, CacheRows, Held};
 pub(crate) use cached::{cached_attention, unseen};
@@ -313,7 +313,7 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon: f64) ->
     let shape = x.dims();
     let x = rows(x).into_dispatch();
     let y = <Dispatch as FusedBackend>::rms_norm(x, gamma.into_dispatch(), epsilon);
-    Tensor::<2>::from_dispatch(y).reshape(shape)
+    view(Tensor::<2>::from_dispatch(y), shape)
 }
 
 /// `gate / (1 + e^-gate) · up`, element for element.

@@ -9,7 +9,7 @@ use burn::nn::Linear;
 use burn::tensor::{DType, FloatDType, Tensor};
 
 use crate::adapters::composed_weight;
-use crate::{Adapters, FrozenWeight, inputs, product, rows};
+use crate::{Adapters, FrozenWeight, inputs, product, rows, view};
 
 /// What model code calls in place of `Linear::forward`.
 pub trait LoraForward {
@@ -32,13 +32,18 @@ impl LoraForward for Linear {
         let (mut shape, format) = (x.dims(), x.dtype());
         let d_in = shape[D - 1];
         let rows = shape[..D - 1].iter().product();
+        let trained = self.weight.base().is_require_grad();
+        let set = self.weight.reparameterization::<Adapters>();
+        let keeps_input = |set: &Adapters| set.effective().any(|one| one.method().keeps_input());
         // Two dimensions: on batched x Burn may form a weight gradient per batch row.
-        let x = x.reshape([rows, d_in]);
+        let x = match !trained && set.is_some_and(keeps_input) {
+            true => view(x, [rows, d_in]),
+            // What goes into a view is held until the backward pass begins. And where weights are trained, memory is largest after it.
+            false => x.reshape([rows, d_in]),
+        };
         inputs::show(self.weight.id, &x);
         let bias = self.bias.as_ref().map(|bias| bias.val());
-        let trained = self.weight.base().is_require_grad();
 
-        let set = self.weight.reparameterization::<Adapters>();
         let y = match (set.filter(|set| !trained && !set.is_turned()), rows::named()) {
             (Some(set), Some(named)) => {
                 let y = set.forward_by_row(&in_f32(x), &FrozenWeight::of(&self.weight), &named);

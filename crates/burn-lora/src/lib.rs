@@ -53,6 +53,7 @@
 
 mod adapter;
 mod adapters;
+mod again;
 mod config;
 mod conv;
 pub mod decomposition;
@@ -71,6 +72,7 @@ mod stack;
 
 pub use adapter::{Adapter, Factor, Method, Products, Sizes};
 pub use adapters::{Adapters, FactorPath, attach, attach_sets, detach, is_trained, sets, unshared};
+pub use again::{Again, made_again, view};
 pub use config::AdapterConfig;
 pub use conv::{ConvForward, Kernel};
 pub use dropout::dropout_mask;

@@ -3,13 +3,14 @@
 
 #![cfg(feature = "flex")]
 
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Embedding, Linear, PaddingConfig2d};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{DType, Distribution, Int, Tensor};
 use burn_lora::{
-    Adapter, AdapterConfig, ConvForward, Kernel, LoraForward, Method, Sizes, attach, embed, unembed,
+    Adapter, AdapterConfig, ConvForward, Kernel, LoraForward, Method, Sizes, attach, embed,
+    made_again, unembed, view,
 };
 use burn_lora_counting::{Counting, alive, measured};
 
@@ -110,6 +111,71 @@ fn check_kept() {
     }
 }
 
+/// Moves factors from where they start: a factor B of zeros gives A no gradient.
+struct Moved;
+
+impl ModuleMapper for Moved {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match param.is_require_grad() {
+            true => param.map(|old| (old.inner() + 0.1).autodiff().require_grad()),
+            false => param,
+        }
+    }
+}
+
+/// The bits of the gradients of what is trained.
+struct Bits {
+    gradients: GradientsParams,
+    read: Vec<Vec<u32>>,
+}
+
+impl ModuleVisitor for Bits {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            let values: Vec<f32> = gradient.into_data().try_to_vec().unwrap();
+            assert!(values.iter().any(|&value| value != 0.0));
+            self.read.push(values.into_iter().map(f32::to_bits).collect());
+        }
+    }
+}
+
+/// A linear's input that is made again, and looked at in another shape, is not kept for factor A, whose gradient has the bits of one that is.
+fn check_made_again() {
+    let device = burn_lora::device::parse("flex").unwrap().autodiff();
+    let Sizes { d_in, d_out, rank, .. } = SIZES;
+    let weight = Tensor::<2>::random([d_in, d_out], Distribution::Default, &device);
+    let weight = Param::from_tensor(weight).set_require_grad(false);
+    let adapter = Adapter::init("default", &AdapterConfig::new(rank), &weight, 0).unwrap();
+    let linear = attach(Linear { weight, bias: None }, "weight", adapter).unwrap();
+    let linear = linear.map(&mut Moved);
+    let sides = [0.5, 1.5].map(|least| {
+        let numbers = Distribution::Uniform(least, least + 1.0);
+        Tensor::<3>::random([2, ROWS / 2, d_in], numbers, &device).require_grad()
+    });
+    let product = |[a, b]: [Tensor<3>; 2]| a * b;
+    let pass = |again: bool| {
+        let before = alive();
+        let x = match again {
+            true => made_again(sides.clone(), product),
+            false => product(sides.clone()),
+        };
+        let y = linear.lora_forward(view(x, [ROWS, d_in]));
+        let kept = (alive() - before) as f64 / 4.0 / ROWS as f64 - d_out as f64;
+        let gradients = GradientsParams::from_grads(y.powf_scalar(2.0).sum().backward(), &linear);
+        let mut bits = Bits { gradients, read: Vec::new() };
+        linear.visit(&mut bits);
+        (kept, bits.read)
+    };
+    pass(true);
+    let (kept, bits) = pass(false);
+    let (kept_again, bits_again) = pass(true);
+    // The low-rank product; and the input.
+    let rank = rank as f64;
+    assert!((rank..rank + 8.0).contains(&kept_again), "{kept_again} values a row");
+    assert!(kept > rank + d_in as f64 - 8.0, "{kept} values a row");
+    assert!(bits == bits_again && bits.len() == 2, "other gradients");
+}
+
 /// A convolution that is not its input's first sees 32 channels of 16 x 16 in a window of 3 x 3.
 const CHANNELS: usize = 32;
 const SIDE: usize = 16;
@@ -160,6 +226,7 @@ fn check_kept_of_convolutions() {
 #[test]
 fn a_step_of_any_kind_makes_nothing_of_the_size_of_a_weight_and_keeps_what_is_said() {
     check_kept();
+    check_made_again();
     check_kept_of_convolutions();
     for format in [DType::F32, DType::F16, DType::BF16] {
         for (method, dropout) in

@@ -26,9 +26,9 @@ keys! {
         batch_size: usize = 8, whole(1..);
         /// Batches per optimiser step.
         accumulate: usize = 1, whole(1..=1_000_000);
-        /// What of the forward pass is made again in the backward instead of being kept: nothing, or all inside of each
-        /// `block` (a layer of a decoder or an encoder), whose input is kept. Memory for one forward pass more; the
-        /// gradients are the same, on the CPU bit for bit.
+        /// What of the forward pass is made again in the backward instead of being kept: nothing (but what norms and
+        /// gates give), or all inside of each `block` (a layer of a decoder or an encoder), whose input is kept. Memory
+        /// for one forward pass more; the gradients are the same, on the CPU bit for bit.
         recompute: Recompute = Recompute::None, word(), decides Nothing;
         /// Highest learning rate.
         learning_rate: f64 = 2e-4, number(above(0.0));

@@ -27,13 +27,15 @@ struct Cuts {
     each: usize,
     /// What rows and columns of a piece cost beside each other: each is packed once for a piece.
     packs: [usize; 2],
+    /// Where columns alone are cut, pieces of so many of them cost nothing beside larger ones: each thread takes up to so many.
+    finer: (usize, usize),
 }
 
 /// `gemm` packs both operands.
-const GEMM: Cuts = Cuts { least: [80, 80], each: 1, packs: [1, 1] };
+const GEMM: Cuts = Cuts { least: [80, 80], each: 1, packs: [1, 1], finer: (usize::MAX, 1) };
 
 /// Panels are packed of the columns alone. A thread that gets less of its core than the others leaves some pieces to them.
-const PANELS: Cuts = Cuts { least: [128, 64], each: 2, packs: [0, 1] };
+const PANELS: Cuts = Cuts { least: [128, 64], each: 2, packs: [0, 1], finer: (128, 6) };
 
 /// Rows and columns of a result, in pieces.
 #[derive(Debug, Clone, Copy)]
@@ -47,13 +49,17 @@ impl Pieces {
     /// As many as `count` threads take or as there is room for, and of those the ones that pack the least.
     fn of(whole: [usize; 2], count: usize, cuts: Cuts) -> Self {
         let most = [0, 1].map(|axis| (whole[axis] / cuts.least[axis]).max(1));
+        let threads = count;
         let count = if count == 1 { 1 } else { count * cuts.each };
         let ways = (1..=count.min(most[0])).map(|rows| [rows, (count / rows).min(most[1])]);
         let packed = |along: [usize; 2]| -> usize {
             (0..2).map(|axis| cuts.packs[axis] * whole[axis].div_ceil(along[axis])).sum()
         };
         let along = ways.max_by_key(|way| (way[0] * way[1], Reverse(packed(*way))));
-        Self { whole, along: along.unwrap_or([1, 1]) }
+        let [rows, columns] = along.unwrap_or([1, 1]);
+        let (width, most) = (cuts.finer.0, threads * cuts.finer.1);
+        let finer = if rows == 1 && threads > 1 { (whole[1] / width).min(most) } else { 0 };
+        Self { whole, along: [rows, columns.max(finer)] }
     }
 
     /// How many there are.
@@ -159,7 +165,7 @@ mod tests {
         for (whole, cuts) in wholes.into_iter().flat_map(|whole| [(whole, GEMM), (whole, PANELS)]) {
             for count in [1, 2, 3, 4, 6, 7, 16] {
                 let pieces = Pieces::of(whole, count, cuts);
-                let most = count * cuts.each;
+                let most = count * cuts.each.max(cuts.finer.1);
                 assert!((1..=most).contains(&pieces.count()), "{whole:?} {count}");
                 let mut covered = vec![0_u8; whole[0] * whole[1]];
                 for [rows, columns] in (0..pieces.count()).map(|index| pieces.at(index)) {
@@ -185,7 +191,9 @@ mod tests {
         assert_eq!(by_panels([512, 576], 1), [1, 1]);
         assert_eq!(by_panels([512, 576], 2), [1, 4]);
         assert_eq!(by_panels([512, 192], 2), [2, 2]);
-        assert_eq!(by_panels([128, 49152], 2), [1, 4]);
+        assert_eq!(by_panels([512, 1536], 1), [1, 1]);
+        assert_eq!(by_panels([512, 1536], 2), [1, 12]);
+        assert_eq!(by_panels([128, 49152], 2), [1, 12]);
     }
 
     /// A run on another number of threads takes the same steps, whoever multiplies.

@@ -2,10 +2,12 @@
 //! attention, attention, linear; linears into the activation, linear. Families differ in sizes, names, where norms
 //! stand, and whether they are fused.
 //!
-//! Attention is the fused one and keeps queries, keys and values; an activation keeps what goes in.
+//! Attention is the fused one and keeps queries, keys and values; an activation keeps what goes in. The outputs of fused norms and of
+//! fused activations are made again.
 
 use super::{
-    BatchShape, CostModel, Footprint, HeadCount, Learned, LearnedAt, PROMPT_TOKENS, Pass, floats,
+    ActivationCost, BatchShape, CostModel, Footprint, HeadCount, Input, Learned, LearnedAt,
+    PROMPT_TOKENS, Pass, floats,
 };
 use crate::dropout::{Dropout, Dropouts};
 
@@ -20,9 +22,7 @@ pub(crate) struct DecoderCost {
     pub(crate) n_heads: usize,
     pub(crate) n_kv_heads: usize,
     pub(crate) head_dim: usize,
-    /// How many values of `inner` the activation keeps of a token: its inputs, and of a gate that is an operation of
-    /// its own, its output.
-    pub(crate) activation_kept: usize,
+    pub(crate) activation: ActivationCost,
     /// Whether queries and keys are normed.
     pub(crate) head_norms: bool,
     pub(crate) norms: Norms,
@@ -95,7 +95,7 @@ impl DecoderCost {
 
     /// Widths between the activation's linears and after them.
     fn activated(&self) -> usize {
-        (1 + self.activation_kept) * self.inner
+        (1 + self.activation.kept) * self.inner
     }
 }
 
@@ -114,6 +114,11 @@ impl CostModel for DecoderCost {
             pass.tracked |= learned(&path).any();
             pass.keep(tokens * d * if scale && self.norms == Norms::Composed { 2 } else { 1 });
         };
+        // What goes into a half's linears, before its norm.
+        let input = |pass: &Pass<'_>, half: HalfNorms| {
+            let fused = half.before.is_some() && self.norms == Norms::Fused;
+            Input::made_again(fused && pass.tracked)
+        };
         // Where something is dropped, its mask; and attention is composed: exponentials, mask, what is
         // left.
         let mask = |dropout: Dropout, values: usize| if dropout.is_on() { values } else { 0 };
@@ -126,23 +131,28 @@ impl CostModel for DecoderCost {
         pass.keep(mask(self.dropouts.embeddings(), tokens * d));
         norm(&mut pass, names.embedding_norm.map(str::to_owned));
         for layer in 0..self.n_layers {
-            let before = pass.kept;
+            let before = [pass.kept, pass.again];
             let at = |name: &str| format!("{}.{layer}.{name}", names.blocks);
             let all = |linears: &[&str]| linears.iter().map(|name| at(name)).collect::<Vec<_>>();
             let [attention, activation] = names.norms;
+            let normed = input(&pass, attention);
             norm(&mut pass, attention.before.map(at));
-            pass.linears(&all(names.attention), tokens, d);
+            pass.linears(&all(names.attention), tokens, d, normed);
             if self.head_norms {
                 pass.keep(tokens * (q + kv));
             }
             pass.keep(attended * (q + 2 * kv) + composed);
-            pass.linears(&[at(names.attention_out)], tokens, q);
+            pass.linears(&[at(names.attention_out)], tokens, q, Input::Kept);
             norm(&mut pass, attention.after.map(at));
             pass.keep(dropped);
+            let normed = input(&pass, activation);
             norm(&mut pass, activation.before.map(at));
-            pass.linears(&all(names.activation), tokens, d);
-            pass.keep(tokens * inner * self.activation_kept);
-            pass.linears(&[at(names.activation_out)], tokens, inner);
+            let linears = all(names.activation);
+            let all_tracked = pass.tracked || linears.iter().all(|path| learned(path).any());
+            pass.linears(&linears, tokens, d, normed);
+            pass.keep(tokens * inner * self.activation.kept);
+            let activated = Input::made_again(self.activation.again && all_tracked);
+            pass.linears(&[at(names.activation_out)], tokens, inner, activated);
             norm(&mut pass, activation.after.map(at));
             pass.keep(dropped);
             pass.block_ends(before);
@@ -163,6 +173,7 @@ impl CostModel for DecoderCost {
         let forward = tokens * 2 * d + (tokens * self.activated()).max(mixing);
         Footprint {
             kept: floats(pass.kept),
+            again: floats(pass.again),
             logits: floats(self.output().training(batch, learned)),
             passing: floats(passing),
             evaluation: floats(forward.max(self.output().evaluating(batch))),

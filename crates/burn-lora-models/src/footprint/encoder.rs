@@ -3,7 +3,9 @@
 //!
 //! Norms, softmax and GELU are Burn's, composed of single operations, so that what they keep is what those keep.
 
-use super::{BatchShape, CostModel, Footprint, Learned, LearnedAt, Pass, floats};
+use super::{
+    ActivationCost, BatchShape, CostModel, Footprint, Input, Learned, LearnedAt, Pass, floats,
+};
 use crate::dropout::{Dropout, Dropouts};
 
 /// How often a training step passes over what its layers keep, beside its products: norms, softmax, GELU
@@ -21,8 +23,7 @@ pub(crate) struct EncoderCost {
     pub(crate) n_heads: usize,
     /// Of the head.
     pub(crate) classes: usize,
-    /// How many values of `inner` the activation keeps of a token: its inputs, and of a gate its output.
-    pub(crate) activation_kept: usize,
+    pub(crate) activation: ActivationCost,
     pub(crate) norms: EncoderNorms,
     /// Whether what attention and what the activation add to the stream is dropped.
     pub(crate) residual_dropouts: [bool; 2],
@@ -84,28 +85,31 @@ impl CostModel for EncoderCost {
         pass.keep(mask(dropouts.embeddings(), tokens * d));
 
         for layer in 0..n_layers {
-            let kept = pass.kept;
+            let so_far = [pass.kept, pass.again];
             let at = |name: &str| format!("{}.{layer}.{name}", names.layers);
             pass.keep(if layer > 0 { before } else { 0 });
             let projections: Vec<String> = names.attention.iter().map(|name| at(name)).collect();
-            pass.linears(&projections, tokens, d);
+            pass.linears(&projections, tokens, d, Input::Kept);
             // Queries, keys, values; exponentials and probabilities.
             pass.keep(3 * tokens * d + 2 * attended);
             pass.keep(mask(dropouts.attention(), attended));
-            pass.linears(&[at(names.attention_out)], tokens, d);
+            pass.linears(&[at(names.attention_out)], tokens, d, Input::Kept);
             pass.keep(dropped[0] + after + before);
-            pass.linears(&[at(names.activation)], tokens, d);
-            pass.keep(tokens * inner * self.activation_kept);
+            pass.linears(&[at(names.activation)], tokens, d, Input::Kept);
+            // What dropout gives is kept.
+            let again = self.activation.again && !dropouts.inner().is_on();
+            let activated = Input::made_again(again && pass.tracked);
+            pass.keep(tokens * inner * self.activation.kept);
             pass.keep(mask(dropouts.inner(), tokens * inner));
-            pass.linears(&[at(names.activation_out)], tokens, inner);
+            pass.linears(&[at(names.activation_out)], tokens, inner, activated);
             pass.keep(dropped[1] + after);
-            pass.block_ends(kept);
+            pass.block_ends(so_far);
         }
 
         // Backward of the wide product: the stream's gradient, those of the activation's output and inputs;
         // of the attention: the gradients through the division and the exponential, and of queries, keys and values,
         // each as wide as all three before they are added up where one linear gives them.
-        let activated = (1 + self.activation_kept) * inner;
+        let activated = (1 + self.activation.kept) * inner;
         let wide = tokens * (2 * d + activated);
         let apart = if names.attention.len() == 1 { 6 * tokens * d } else { 0 };
         let mixed = tokens * 4 * d + 4 * attended + apart;
@@ -116,6 +120,7 @@ impl CostModel for EncoderCost {
         pass.keep(before);
         Footprint {
             kept: floats(pass.kept),
+            again: floats(pass.again),
             logits: floats(head),
             passing: floats(passing),
             evaluation: floats(forward),

@@ -1,5 +1,7 @@
 //! The backward passes: what is kept is the inputs, what is computed is the backend's `…_grad`.
 //!
+//! A norm, a gate and GELU make their outputs again where a backward pass above them needs one (`burn_lora::made_again`).
+//!
 //! [`head_loss`](super::head_loss) is the exception: the gradients are taken while the logits are
 //! there, in the forward pass, and only multiplied by the incoming one in the backward.
 
@@ -8,10 +10,10 @@ use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::Shape;
 use burn_autodiff::checkpoint::base::Checkpointer;
-use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn_autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrategy};
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
-use burn_lora::Frozen;
+use burn_lora::{Again, Frozen};
 
 use super::{Encoding, FusedBackend, HeadGrads, HeadLayout, Later, Scores, WeightGrad, composed};
 
@@ -132,8 +134,19 @@ impl<B: FusedBackend> Backward<B, 2> for TrainedHeadLoss {
 impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
     fn rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
         let nodes = [x.node(), gamma.node()];
+        let ids = [nodes[0].id(), nodes[1].id()];
+        let prep = RmsNorm.prepare::<BalancedCheckpointing>(nodes).memory_bound();
+        let prep = if gamma.is_tracked() {
+            let again =
+                Again::<B, _, 2>::new(ids, move |[x, gamma]| B::rms_norm(x, gamma, epsilon));
+            prep.retro_forward(again).parents([&x, &gamma])
+        } else {
+            let gamma = gamma.clone().into_primitive();
+            let again = move |[x]: [_; 1]| B::rms_norm(x, gamma.clone(), epsilon);
+            prep.retro_forward(Again::<B, _, 1>::new([ids[0]], again)).parents([&x])
+        };
         let (x, gamma) = (x.into_primitive(), gamma.into_primitive());
-        match RmsNorm.prepare::<C>(nodes).compute_bound().stateful() {
+        match prep.stateful() {
             OpsKind::Tracked(prep) => {
                 let y = B::rms_norm(x.clone(), gamma.clone(), epsilon);
                 prep.finish((x, gamma, epsilon), y)
@@ -144,8 +157,12 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
 
     fn silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [gate.node(), up.node()];
+        let ids = [nodes[0].id(), nodes[1].id()];
+        let again = Again::<B, _, 2>::new(ids, |[gate, up]| B::silu_mul(gate, up));
+        let prep = SiluMul.prepare::<BalancedCheckpointing>(nodes).memory_bound();
+        let prep = prep.retro_forward(again).parents([&gate, &up]);
         let (gate, up) = (gate.into_primitive(), up.into_primitive());
-        match SiluMul.prepare::<C>(nodes).compute_bound().stateful() {
+        match prep.stateful() {
             OpsKind::Tracked(prep) => {
                 let y = B::silu_mul(gate.clone(), up.clone());
                 prep.finish((gate, up), y)
@@ -156,8 +173,11 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
 
     fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [x.node()];
+        let again = Again::<B, _, 1>::new([nodes[0].id()], |[x]| B::gelu_tanh(x));
+        let prep = GeluTanh.prepare::<BalancedCheckpointing>(nodes).memory_bound();
+        let prep = prep.retro_forward(again).parents([&x]);
         let x = x.into_primitive();
-        match GeluTanh.prepare::<C>(nodes).compute_bound().stateful() {
+        match prep.stateful() {
             OpsKind::Tracked(prep) => {
                 let y = B::gelu_tanh(x.clone());
                 prep.finish(x, y)

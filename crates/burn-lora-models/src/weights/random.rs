@@ -1,6 +1,7 @@
 //! Seeded random tensors: a model to pre-train, a head to fine-tune.
 
 use burn_lora_files::fnv;
+use burn_lora_kernels::normal;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -48,22 +49,25 @@ impl Source for Random {
 /// Values that a core draws at a time: whole pairs.
 const CHUNK: usize = 1 << 16;
 
-/// Words of the generator's stream that make a value: two numbers of 64 bits make two.
+/// Of those, so many are made together: whole pairs.
+const TOGETHER: usize = 512;
+
+/// Words of the generator's stream that make a value: a number of 64 bits.
 const WORDS: usize = 2;
 
-/// Box-Muller, both of each pair used. The stream is one, whatever draws which part of it.
+/// Box and Muller's, both of each pair used. The stream is one, whatever draws which part of it.
 fn normal(seed: u64, path: &str, std: f64, len: usize) -> Vec<f32> {
     let generator = generator(seed, path);
     let mut values = vec![0.0; len];
     values.par_chunks_mut(CHUNK).enumerate().for_each(|(index, chunk)| {
         let mut rng = generator.clone();
         rng.set_word_pos((index * CHUNK * WORDS) as u128);
-        for pair in chunk.chunks_mut(2) {
-            // 1 - u is in (0, 1], so that its logarithm is finite.
-            let radius = std * (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-            let (sin, cos) = (std::f64::consts::TAU * rng.random::<f64>()).sin_cos();
-            let both = [(radius * cos) as f32, (radius * sin) as f32];
-            pair.copy_from_slice(&both[..pair.len()]);
+        let (mut words, mut made) = ([0_u64; TOGETHER], [0.0; TOGETHER]);
+        for values in chunk.chunks_mut(TOGETHER) {
+            let words = &mut words[..values.len().next_multiple_of(2)];
+            rng.fill(words);
+            normal::normal(words, std, &mut made);
+            values.copy_from_slice(&made[..values.len()]);
         }
     });
     values

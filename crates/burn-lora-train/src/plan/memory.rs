@@ -17,7 +17,7 @@ use burn_lora_config::TrainSection;
 const FRAGMENTS: f64 = 0.05;
 
 /// What the graph of a step and its small tensors take, whatever the model.
-const BUFFERS: u64 = 6 << 20;
+const BUFFERS: u64 = 7 << 20;
 
 /// What each thread takes: its stack, and the panels that a product packs.
 const A_THREAD: u64 = 1 << 20;

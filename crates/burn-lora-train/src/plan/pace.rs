@@ -205,9 +205,10 @@ impl Speeds {
             let attention_again = cost.attention_forward_flops(batch) * again / f64::max(once, 1.0);
             seconds += (attention + attention_again) / self.flops_per_second;
             let step = outline.footprint(batch);
-            let mut passed = cost.passes() * step.kept as f64;
+            let mut passed = cost.passes() * (step.kept + step.again) as f64;
             if recompute == Recompute::Block {
-                passed += FORWARD * cost.passes() * step.blocks.kept as f64;
+                let blocks = step.blocks.kept + step.blocks.again;
+                passed += FORWARD * cost.passes() * blocks as f64;
             }
             seconds += passed / 4.0 / self.values_per_second;
         }

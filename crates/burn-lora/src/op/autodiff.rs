@@ -10,10 +10,11 @@
 //! ```
 //!
 //! Nothing of shape `[d_in, d_out]` is made, `dL/dW` is not computed, and what no one asks for
-//! (`dx` of the first layer) is skipped. `x` is kept for `dA` alone: not where A is frozen.
+//! (`dx` of the first layer) is skipped. `x` is kept, or made again, for `dA` alone: not where A is frozen.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend};
+use burn_autodiff::NodeId;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
@@ -28,7 +29,7 @@ struct LoraLinear;
 #[derive(Debug, Clone)]
 struct Saved<B: Backend> {
     /// Where A has a gradient.
-    x: Option<FloatTensor<B>>,
+    x: Option<NodeId>,
     weight: Frozen<B>,
     lora: Lora<B>,
     mask: Mask<B>,
@@ -38,7 +39,12 @@ struct Saved<B: Backend> {
 impl<B: LoraBackend> Backward<B, 3> for LoraLinear {
     type State = Saved<B>;
 
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let [node_x, node_a, node_b] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
         let Saved { x, weight, lora, mask, low } = ops.state;
@@ -52,6 +58,7 @@ impl<B: LoraBackend> Backward<B, 3> for LoraLinear {
         }
         let dlow = B::lora_scaled_product(dy.clone(), B::float_transpose(lora.b), lora.scale);
         if let (Some(node), Some(x)) = (node_a, x) {
+            let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
             let input = mask.clone().apply(x);
             let da = B::lora_product(B::float_transpose(input), dlow.clone());
             grads.register::<B>(node.id, da);
@@ -72,19 +79,21 @@ impl<B: LoraBackend, C: CheckpointStrategy> LoraBackend for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), lora.a.node(), lora.b.node()];
         let a_tracked = lora.a.is_tracked();
-        let x = x.into_primitive();
         let weight = weight.untracked();
         let lora =
             Lora::<B> { a: lora.a.into_primitive(), b: lora.b.into_primitive(), scale: lora.scale };
         let mask = mask.untracked();
         match LoraLinear.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
+            OpsKind::Tracked(mut prep) => {
+                let kept = a_tracked.then(|| prep.checkpoint(&x));
+                let x = x.into_primitive();
                 let Branch { y, low } =
-                    B::lora_branch(x.clone(), weight.clone(), lora.clone(), mask.clone());
-                let x = a_tracked.then_some(x);
-                prep.finish(Saved { x, weight, lora, mask, low }, y)
+                    B::lora_branch(x, weight.clone(), lora.clone(), mask.clone());
+                prep.finish(Saved { x: kept, weight, lora, mask, low }, y)
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::lora_linear(x, weight, lora, mask)),
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::lora_linear(x.into_primitive(), weight, lora, mask))
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::activation::Activation;
 use crate::config::{Rotary, Stated};
 use crate::decoder::LayerPositions;
 use crate::decoder::rope::RopeConfig;
+use crate::footprint::ActivationCost;
 use crate::fused::{Scores, rms_norm, silu_mul};
 use crate::weights::Builder;
 
@@ -179,15 +180,15 @@ impl Gate {
     pub(super) fn apply(self, gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
         match self {
             Self::Silu => silu_mul(gate, up),
-            Self::Activation(activation) => activation.apply(gate) * up,
+            Self::Activation(activation) => activation.gated(gate, up),
         }
     }
 
-    /// How many values of the inner width its operations keep of a token.
-    pub(super) fn kept(self) -> usize {
+    /// What it keeps.
+    pub(super) fn cost(self) -> ActivationCost {
         match self {
-            Self::Silu => 2,
-            Self::Activation(_) => 3,
+            Self::Silu => ActivationCost { kept: 2, again: true },
+            Self::Activation(activation) => activation.gated_cost(),
         }
     }
 }

@@ -14,7 +14,7 @@ impl Blueprint {
             n_heads: self.n_heads,
             n_kv_heads: self.n_kv_heads,
             head_dim: self.head_dim,
-            activation_kept: self.gate.kept(),
+            activation: self.gate.cost(),
             head_norms: self.head_norms != HeadNorms::None,
             norms: Norms::Fused,
             vocabulary: self.vocab_size,

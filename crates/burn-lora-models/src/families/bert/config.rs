@@ -234,7 +234,7 @@ impl ConfigKeys for BertKeys {
             n_layers: self.num_hidden_layers,
             n_heads: self.num_attention_heads,
             classes: self.labels.len(),
-            activation_kept: 1,
+            activation: self.activation.cost(),
             norms: EncoderNorms::After,
             residual_dropouts: [true, true],
             dropouts,

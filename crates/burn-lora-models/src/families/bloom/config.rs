@@ -138,7 +138,7 @@ impl ConfigKeys for BloomKeys {
             n_heads: self.n_head,
             n_kv_heads: self.n_head,
             head_dim: self.hidden_size / self.n_head,
-            activation_kept: 1,
+            activation: Activation::GeluTanh.cost(),
             head_norms: false,
             norms: Norms::Composed,
             vocabulary: self.vocab_size,

@@ -168,7 +168,7 @@ impl ConfigKeys for DistilBertKeys {
             n_layers: self.n_layers,
             n_heads: self.n_heads,
             classes: self.labels.len(),
-            activation_kept: 1,
+            activation: self.act.cost(),
             norms: EncoderNorms::After,
             residual_dropouts: [false, true],
             dropouts,

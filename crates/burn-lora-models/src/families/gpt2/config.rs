@@ -168,7 +168,7 @@ impl ConfigKeys for Gpt2Keys {
             n_heads: self.n_head,
             n_kv_heads: self.n_head,
             head_dim: self.n_embd / self.n_head,
-            activation_kept: 1,
+            activation: self.activation.cost(),
             head_norms: false,
             norms: Norms::Composed,
             vocabulary: self.vocab_size,

@@ -170,7 +170,7 @@ impl ConfigKeys for GptNeoXKeys {
             n_heads: self.num_attention_heads,
             n_kv_heads: self.num_attention_heads,
             head_dim: self.hidden_size / self.num_attention_heads,
-            activation_kept: 1,
+            activation: self.activation.cost(),
             head_norms: false,
             norms: Norms::Composed,
             vocabulary: self.vocab_size,

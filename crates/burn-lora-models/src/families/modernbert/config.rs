@@ -254,7 +254,7 @@ impl ConfigKeys for ModernBertKeys {
             n_layers: self.num_hidden_layers,
             n_heads: self.num_attention_heads,
             classes: self.labels.len(),
-            activation_kept: 3,
+            activation: self.activation.gated_cost(),
             norms: EncoderNorms::Before,
             residual_dropouts: [true, false],
             dropouts,

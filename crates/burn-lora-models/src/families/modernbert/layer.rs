@@ -90,7 +90,7 @@ impl ModernBertMlp {
         let both = self.Wi.lora_forward(x);
         let inner = both.dims()[2] / 2;
         let (gate, up) = (both.clone().narrow(2, 0, inner), both.narrow(2, inner, inner));
-        let gated = self.activation.apply(gate) * up;
+        let gated = self.activation.gated(gate, up);
         self.Wo.lora_forward(self.dropout.forward(gated))
     }
 }
