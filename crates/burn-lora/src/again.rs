@@ -25,7 +25,25 @@ use burn_autodiff::NodeId;
 use burn_autodiff::checkpoint::retro_forward::RetroForward;
 use burn_autodiff::checkpoint::state::BackwardStates;
 
-/// What Burn's `operation` gives for these tensors; made again in a backward pass.
+/// What Burn's `operation` gives for these tensors, made again where a backward pass needs it.
+///
+/// ```
+/// use burn::tensor::Tensor;
+/// use burn_lora::made_again;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let device = burn_lora::device::parse("cpu")?.autodiff();
+/// let [gate, up] = [3.0, 4.0].map(|x| Tensor::<1>::from_floats([x], &device).require_grad());
+/// let y = made_again([gate.clone(), up], |[gate, up]| gate * up);
+/// let gradients = y.powf_scalar(2.0).backward();
+/// assert_eq!(gate.grad(&gradients).unwrap().into_scalar::<f32>(), 2.0 * 12.0 * 4.0);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Panics
+///
+/// Where the tensors are told different checkpointing strategies.
 pub fn made_again<const D: usize, const E: usize, const N: usize>(
     inputs: [Tensor<D>; N],
     operation: impl FnOnce([Tensor<D>; N]) -> Tensor<E>,

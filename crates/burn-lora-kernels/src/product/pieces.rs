@@ -27,15 +27,17 @@ struct Cuts {
     each: usize,
     /// What rows and columns of a piece cost beside each other: each is packed once for a piece.
     packs: [usize; 2],
-    /// Where columns alone are cut, pieces of so many of them cost nothing beside larger ones: each thread takes up to so many.
-    finer: (usize, usize),
+    /// Where columns alone are cut, pieces of so many cost no more than larger ones;
+    block: usize,
+    /// a thread then takes so many at most.
+    blocks: usize,
 }
 
 /// `gemm` packs both operands.
-const GEMM: Cuts = Cuts { least: [80, 80], each: 1, packs: [1, 1], finer: (usize::MAX, 1) };
+const GEMM: Cuts = Cuts { least: [80, 80], each: 1, packs: [1, 1], block: usize::MAX, blocks: 1 };
 
-/// Panels are packed of the columns alone. A thread that gets less of its core than the others leaves some pieces to them.
-const PANELS: Cuts = Cuts { least: [128, 64], each: 2, packs: [0, 1], finer: (128, 6) };
+/// Panels are packed of the columns alone, a block at a time. A thread that gets less of its core than the others leaves some pieces to them.
+const PANELS: Cuts = Cuts { least: [128, 64], each: 2, packs: [0, 1], block: 128, blocks: 6 };
 
 /// Rows and columns of a result, in pieces.
 #[derive(Debug, Clone, Copy)]
@@ -46,20 +48,19 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// As many as `count` threads take or as there is room for, and of those the ones that pack the least.
-    fn of(whole: [usize; 2], count: usize, cuts: Cuts) -> Self {
+    /// As many as the threads take or as there is room for, and of those the ones that pack the least.
+    fn of(whole: [usize; 2], threads: usize, cuts: Cuts) -> Self {
         let most = [0, 1].map(|axis| (whole[axis] / cuts.least[axis]).max(1));
-        let threads = count;
-        let count = if count == 1 { 1 } else { count * cuts.each };
+        let count = if threads == 1 { 1 } else { threads * cuts.each };
         let ways = (1..=count.min(most[0])).map(|rows| [rows, (count / rows).min(most[1])]);
         let packed = |along: [usize; 2]| -> usize {
             (0..2).map(|axis| cuts.packs[axis] * whole[axis].div_ceil(along[axis])).sum()
         };
         let along = ways.max_by_key(|way| (way[0] * way[1], Reverse(packed(*way))));
         let [rows, columns] = along.unwrap_or([1, 1]);
-        let (width, most) = (cuts.finer.0, threads * cuts.finer.1);
-        let finer = if rows == 1 && threads > 1 { (whole[1] / width).min(most) } else { 0 };
-        Self { whole, along: [rows, columns.max(finer)] }
+        let blocks = (whole[1] / cuts.block).min(threads * cuts.blocks);
+        let are_free = rows == 1 && threads > 1;
+        Self { whole, along: [rows, if are_free { columns.max(blocks) } else { columns }] }
     }
 
     /// How many there are.
@@ -165,7 +166,7 @@ mod tests {
         for (whole, cuts) in wholes.into_iter().flat_map(|whole| [(whole, GEMM), (whole, PANELS)]) {
             for count in [1, 2, 3, 4, 6, 7, 16] {
                 let pieces = Pieces::of(whole, count, cuts);
-                let most = count * cuts.each.max(cuts.finer.1);
+                let most = count * cuts.each.max(cuts.blocks);
                 assert!((1..=most).contains(&pieces.count()), "{whole:?} {count}");
                 let mut covered = vec![0_u8; whole[0] * whole[1]];
                 for [rows, columns] in (0..pieces.count()).map(|index| pieces.at(index)) {
