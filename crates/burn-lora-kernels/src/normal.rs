@@ -1,8 +1,8 @@
 //! Normal numbers out of uniform ones (Box and Muller 1958), many at a time.
 //!
 //! Logarithm, sine and cosine are polynomials without branches, in `f64`, which the compiler vectorises: the C library's took most of the
-//! time in which a model of random weights was made. What is rounded to `f32` has the bits of theirs but for one number in some ten million, which
-//! is the next one.
+//! time in which a model of random weights was made. What is rounded to `f32` has the bits of theirs but for one number in millions, which is the
+//! next one.
 
 /// `std √(-2 ln (1 - u))` times the cosine and the sine of `2π v`, for each two words `u` and `v` of 64 bits, whose upper 53 are a number in
 /// `[0, 1)`.

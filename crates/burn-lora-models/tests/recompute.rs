@@ -282,6 +282,14 @@ fn check_bases(device: &Device) {
     }
 }
 
+/// One row of 512 tokens, of which all carry loss, for counts of memory.
+const LONG: BatchShape = BatchShape { rows: 1, width: 512, segments: None, targets: 512 };
+
+fn long_row(device: &Device) -> Tensor<2, Int> {
+    let ids: Vec<i32> = (0..512).map(|token| token % 61).collect();
+    Tensor::<1, Int>::from_ints(ids.as_slice(), device).reshape([1, 512])
+}
+
 /// The most that is alive in a pass over one row of 512 tokens, above what was alive before, is what is counted
 /// from shapes: activations, and the gradients of what is trained.
 fn check_memory(device: &Device) {
@@ -292,25 +300,22 @@ fn check_memory(device: &Device) {
     let mut model = CausalLm::random(&config, 1, device).unwrap();
     let trained = patch(&mut model, &LoraConfig::new(4)).unwrap().trainable();
     let model = moved(model);
-    let ids: Vec<i32> = (0..512).map(|token| token % 61).collect();
     let peak = |recompute| {
         let pass = TrainingPass { seed: 0, recompute };
         let gradients = || {
             let (gradients, ()) = pass.gradients(&model, device, || {
-                let ids = Tensor::<1, Int>::from_ints(ids.as_slice(), device).reshape([1, 512]);
-                let hidden = model.hidden(ids, &[512], None);
+                let hidden = model.hidden(long_row(device), &[512], None);
                 (Decoder::loss(&model, hidden.reshape([512, 128]), vec![3; 512]), ())
             });
             drop(gradients);
         };
         measured(gradients).1.most
     };
-    let batch = BatchShape { rows: 1, width: 512, segments: None, targets: 512 };
     let learned = |path: &str| match path.ends_with("_proj") {
         true => Learned::Factors { rank: 4, kept: 4, input: true },
         false => Learned::Nothing,
     };
-    let footprint = config.about().cost().footprint(&batch, &learned);
+    let footprint = config.about().cost().footprint(&LONG, &learned);
     // What is made once (threads, the graph's tables) is not part of a pass.
     peak(Recompute::Block);
     let shares = Recompute::ALL.map(|recompute| {
@@ -340,8 +345,7 @@ fn check_kept(device: &Device) {
             let all = LoraConfig::new(4).with_targets("all-linear");
             patch(&mut model, &all).unwrap();
             let pass = || {
-                let ids: Vec<i32> = (0..512).map(|token| token % 61).collect();
-                let ids = Tensor::<1, Int>::from_ints(ids.as_slice(), device).reshape([1, 512]);
+                let ids = long_row(device);
                 let before = alive();
                 let hidden = model.hidden(ids, &[512], None);
                 (alive() - before, hidden)
@@ -350,12 +354,11 @@ fn check_kept(device: &Device) {
             drop(pass());
             let (measured, hidden) = pass();
             drop(hidden);
-            let batch = BatchShape { rows: 1, width: 512, segments: None, targets: 512 };
             let learned = |path: &str| match path.contains("proj") || path.contains(".c_") {
                 true => Learned::Factors { rank: 4, kept: 4, input: true },
                 false => Learned::Nothing,
             };
-            let counted = config.about().cost().footprint(&batch, &learned).kept;
+            let counted = config.about().cost().footprint(&LONG, &learned).kept;
             // Beside it there is what the pass gives.
             let share = (counted + 4 * 512 * 128) as f64 / measured as f64;
             println!("{model_type}: counted {counted}, measured {measured} bytes: {share:.3}");

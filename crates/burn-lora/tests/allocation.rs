@@ -72,15 +72,22 @@ fn largest_of_a_step(net: &Net, forward: impl Fn(&Net, Tensor<2, Int>) -> Tensor
 const ROWS: usize = 1024;
 const SIZES: Sizes = Sizes { d_in: 512, d_out: 384, rank: 32, groups: 1 };
 
-/// The values that a forward pass leaves alive, beside its output and for each row.
-fn kept(method: Method, dropout: f64) -> f64 {
+/// A linear of these sizes with an adapter of that kind.
+fn adapted(method: Method, dropout: f64) -> Linear {
     let device = burn_lora::device::parse("flex").unwrap().autodiff();
     let Sizes { d_in, d_out, rank, .. } = SIZES;
     let weight = Tensor::<2>::random([d_in, d_out], Distribution::Default, &device);
     let weight = Param::from_tensor(weight).set_require_grad(false);
     let config = AdapterConfig::new(rank).with_method(method).with_dropout(dropout);
     let adapter = Adapter::init("default", &config, &weight, 0).unwrap();
-    let linear = attach(Linear { weight, bias: None }, "weight", adapter).unwrap();
+    attach(Linear { weight, bias: None }, "weight", adapter).unwrap()
+}
+
+/// The values that a forward pass leaves alive, beside its output and for each row.
+fn kept(method: Method, dropout: f64) -> f64 {
+    let device = burn_lora::device::parse("flex").unwrap().autodiff();
+    let Sizes { d_in, d_out, .. } = SIZES;
+    let linear = adapted(method, dropout);
     let pass = || {
         let x = Tensor::<2>::random([ROWS, d_in], Distribution::Default, &device).require_grad();
         let before = alive() - 4 * ROWS * d_in;
@@ -143,11 +150,7 @@ impl ModuleVisitor for Bits {
 fn check_made_again() {
     let device = burn_lora::device::parse("flex").unwrap().autodiff();
     let Sizes { d_in, d_out, rank, .. } = SIZES;
-    let weight = Tensor::<2>::random([d_in, d_out], Distribution::Default, &device);
-    let weight = Param::from_tensor(weight).set_require_grad(false);
-    let adapter = Adapter::init("default", &AdapterConfig::new(rank), &weight, 0).unwrap();
-    let linear = attach(Linear { weight, bias: None }, "weight", adapter).unwrap();
-    let linear = linear.map(&mut Moved);
+    let linear = adapted(Method::Lora, 0.0).map(&mut Moved);
     let sides = [0.5, 1.5].map(|least| {
         let numbers = Distribution::Uniform(least, least + 1.0);
         Tensor::<3>::random([2, ROWS / 2, d_in], numbers, &device).require_grad()

@@ -1,9 +1,9 @@
 //! The backward passes: what is kept is the inputs, what is computed is the backend's `…_grad`.
 //!
-//! A norm, a gate and GELU make their outputs again where a backward pass above them needs one (`burn_lora::made_again`).
-//!
 //! [`head_loss`](super::head_loss) is the exception: the gradients are taken while the logits are
 //! there, in the forward pass, and only multiplied by the incoming one in the backward.
+//!
+//! The outputs of a norm, of a gate and of GELU are made again where the backward pass of what follows needs them (`burn_lora::Again`).
 
 use burn::backend::Autodiff;
 use burn::backend::TensorMetadata;
