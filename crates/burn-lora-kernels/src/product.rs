@@ -5,7 +5,7 @@
 //! a product with a narrow side, as those of a low-rank factor are, has kernels of its own
 //! (`product/narrow.rs`), which pack nothing. Others are shared out to the cores in pieces of the result
 //! (`product/pieces.rs`), which wait for each other less than `gemm`'s own threads do; a low-rank product can be added to a wide one in
-//! the same pass. A product of a few rows is one of
+//! the same pass, and several products can be one piece of work ([`together`]). A product of a few rows is one of
 //! [`few_rows`], but for a factor's gradient, which sums over the rows of a batch.
 //!
 //! The two views check once, when they are made, that every element lies in its slice. That is all
@@ -17,6 +17,8 @@ mod narrow;
 mod panels;
 mod pieces;
 mod tile;
+pub mod together;
+mod turn;
 
 use std::ops::Range;
 
@@ -518,7 +520,7 @@ mod tests {
     }
 
     /// Values that f32 adds exactly, so that the order of additions does not matter.
-    fn values(count: usize, seed: usize) -> Vec<f32> {
+    pub(super) fn values(count: usize, seed: usize) -> Vec<f32> {
         (0..count).map(|i| ((i * 7 + seed * 13) % 17) as f32 - 8.0).collect()
     }
 

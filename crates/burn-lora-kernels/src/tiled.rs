@@ -30,7 +30,7 @@ pub trait Tiled: Copy + Send + Sync {
 
 /// As it is stored.
 #[derive(Clone, Copy)]
-struct Stored<T>(T);
+pub(crate) struct Stored<T>(pub(crate) T);
 
 impl<T: Tiled> Weight for Stored<T> {
     const PIECE: usize = 512;
@@ -107,6 +107,6 @@ pub fn tiled_fresh(
 }
 
 /// How it lies, of what is multiplied with.
-fn lies(rhs: impl Tiled) -> Lies {
+pub(crate) fn lies(rhs: impl Tiled) -> Lies {
     if rhs.is_transposed() { Lies::Across } else { Lies::Along }
 }

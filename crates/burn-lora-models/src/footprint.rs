@@ -32,7 +32,7 @@ mod encoder;
 pub(crate) use decoder::{DecoderCost, DecoderNames, HalfNorms, Norms};
 pub(crate) use encoder::{EncoderCost, EncoderNames, EncoderNorms};
 
-use crate::fused::rows_at_once;
+use crate::fused::{rows_at_once, rows_evaluated_at_once};
 use crate::recompute::Recompute;
 
 /// Tokens of a prompt that generation lets through a model at a time.
@@ -232,19 +232,18 @@ impl HeadCount {
         let logits = match apart || follows {
             // Logits, their logarithms, and the gradients of both; and that of the columns which were put in place.
             true => (4 + usize::from(follows)) * batch.targets * self.vocabulary,
-            false => self.at_once(batch) * self.vocabulary * if self.capped { 2 } else { 1 },
+            false => {
+                let at_once = rows_at_once(batch.targets, self.vocabulary).min(batch.targets);
+                at_once * self.vocabulary * if self.capped { 2 } else { 1 }
+            }
         };
         stream + gathered + logits
     }
 
     /// Values in an evaluation: some logits at a time, their logarithms and what is taken from them.
     pub(crate) fn evaluating(&self, batch: &BatchShape) -> usize {
-        2 * batch.tokens() * self.d + 4 * self.at_once(batch) * self.vocabulary
-    }
-
-    /// Rows whose logits exist at a time.
-    fn at_once(&self, batch: &BatchShape) -> usize {
-        rows_at_once(self.vocabulary).min(batch.targets)
+        let at_once = rows_evaluated_at_once(self.vocabulary).min(batch.targets);
+        2 * batch.tokens() * self.d + 4 * at_once * self.vocabulary
     }
 }
 

@@ -49,15 +49,24 @@ pub use scores::Scores;
 /// with nothing to look at gives numbers (which nobody reads) instead of NaN.
 pub(crate) const MASKED: f32 = -1e30;
 
-/// Logits over a vocabulary that exist at a time, at most (32 MiB); one row of them, at least.
-pub(crate) const LOGITS: usize = 1 << 23;
+/// Logits over a vocabulary that a loss has at a time, at most (64 MiB); one row of them, at least. The head is read and packed once for so
+/// many rows: with half of them products with it are a tenth slower.
+pub(crate) const LOGITS: usize = 1 << 24;
+
+/// The same of an evaluation, which has four numbers for each (32 MiB of each).
+const EVALUATED_LOGITS: usize = 1 << 23;
 
 /// The same where it is not a CPU that computes (512 MiB): a product of a device needs a thousand rows to fill it.
 const DEVICE_LOGITS: usize = 1 << 27;
 
-/// How many rows of logits over a vocabulary of that size exist at a time, at most.
-pub fn rows_at_once(vocabulary: usize) -> usize {
-    rows_of(LOGITS, vocabulary)
+/// How many of so many rows have their logits over a vocabulary of that size at a time in a loss on a CPU: equal shares of them.
+pub(crate) fn rows_at_once(rows: usize, vocabulary: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(rows_of(LOGITS, vocabulary)).max(1)).max(1)
+}
+
+/// How many rows have their logits at a time in an evaluation, at most.
+pub fn rows_evaluated_at_once(vocabulary: usize) -> usize {
+    rows_of(EVALUATED_LOGITS, vocabulary)
 }
 
 /// How many rows over a vocabulary of that size so many logits are; one at least.

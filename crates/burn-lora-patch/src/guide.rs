@@ -57,6 +57,8 @@
 //!   [`linear.lora_forward(x)`](crate::LoraForward::lora_forward) in the place of `linear.forward(x)` computes
 //!   `x W + scale · (x A) B`, and its backward pass, derived by hand, forms neither `A B` nor a gradient of
 //!   `W`. Without an adapter, and for a layer that is trained whole, it is `Linear::forward`.
+//!   [`lora_forward_together([&q, &k, &v], x)`](crate::lora_forward_together) is the same of several layers of one input, which on
+//!   CPUs is read once for all of them, as its gradient is written.
 //! - **Composed**: an unchanged model multiplies with `W + scale · A B`, formed for every pass, and
 //!   backpropagates through it. The result is the same up to the order of sums; it takes more time and
 //!   memory. On SmolLM2-135M's shape (4 x 64 tokens, rank 16, all linears, two cores, Flex) training with
@@ -68,6 +70,7 @@
 //! | | Flex | NdArray | wgpu, CUDA |
 //! | --- | --- | --- | --- |
 //! | `lora_forward`, forward and backward | fused: products that add to what is there, narrow ones spread over the cores | composed | composed; every product by one kernel that keeps f32 in f32 |
+//! | `lora_forward_together` | fused: one piece of work for all layers, forward and for the gradient of their input | layer by layer | layer by layer |
 //! | a base of f16 or bf16 under f32 | fused: converted a tile at a time, inside the product | has no such formats | the input is rounded to the weight's format, sums and output are f32 |
 //! | DoRA's norms of columns | composed, a tile at a time | composed, a tile at a time | composed, a tile at a time |
 //! | merging; `Linear::forward` on an adapted weight | composed | composed | composed |

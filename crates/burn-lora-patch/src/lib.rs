@@ -94,6 +94,7 @@ pub use burn_lora;
 #[doc(inline)]
 pub use burn_lora::{
     Adapter, AdapterConfig, Adapters, ConvForward, Init, LoraError, LoraForward, Method, device,
+    lora_forward_together,
 };
 
 /// All that a program with a model of its own needs: `use burn_lora_patch::prelude::*;`.

@@ -29,7 +29,7 @@ pub trait LoraForward {
 
 impl LoraForward for Linear {
     fn lora_forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let (mut shape, format) = (x.dims(), x.dtype());
+        let (shape, format) = (x.dims(), x.dtype());
         let d_in = shape[D - 1];
         let rows = shape[..D - 1].iter().product();
         let trained = self.weight.base().is_require_grad();
@@ -66,11 +66,20 @@ impl LoraForward for Linear {
                 plus(y, set.and_then(Adapters::shift))
             }
         };
-        let y = in_format(y, format);
-        let [_, d_out] = y.dims();
-        shape[D - 1] = d_out;
-        y.reshape(shape)
+        output(y, shape, format)
     }
+}
+
+/// `y: [rows, d_out]` as the layer gives it for an input of that shape and format.
+pub(crate) fn output<const D: usize>(
+    y: Tensor<2>,
+    mut shape: [usize; D],
+    format: DType,
+) -> Tensor<D> {
+    let y = in_format(y, format);
+    let [_, d_out] = y.dims();
+    shape[D - 1] = d_out;
+    y.reshape(shape)
 }
 
 /// `x W + b`, `x: [rows, d_in]`.
@@ -90,7 +99,7 @@ pub(crate) fn in_f32<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 }
 
 /// `y + b`, `y: [rows, d_out]`.
-fn plus(y: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+pub(crate) fn plus(y: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
     match bias {
         Some(bias) => {
             let bias = in_format(bias, y.dtype());

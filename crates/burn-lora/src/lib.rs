@@ -15,7 +15,8 @@
 //!   each; and rows of an embedding that are trained beside one ([`Adapter::tokens`]).
 //! - [`Adapter`]: factors with a name; [`Adapters`]: the set that hangs on one weight, attached
 //!   through Burn's `Reparameterization`, so that no model code changes.
-//! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path; [`embed`] and [`unembed`]
+//! - [`LoraForward`]: what model code calls instead of `Linear::forward` for the factored path, [`lora_forward_together`]
+//!   of several layers of one input; [`embed`] and [`unembed`]
 //!   in the place of `Embedding::forward` and of a product with the table; [`ConvForward`] in that of a convolution's `forward`.
 //! - [`Stack`]: matrices that lie in one parameter, such as those of a layer's experts.
 //! - [`by_row`]: batches whose rows name their adapter, or none.
@@ -69,6 +70,7 @@ pub mod kernel;
 mod op;
 mod rows;
 mod stack;
+mod together;
 
 pub use adapter::{Adapter, Factor, Method, Products, Sizes};
 pub use adapters::{Adapters, FactorPath, attach, attach_sets, detach, is_trained, sets, unshared};
@@ -91,3 +93,4 @@ pub use op::{
 };
 pub use rows::by_row;
 pub use stack::Stack;
+pub use together::lora_forward_together;

@@ -20,7 +20,9 @@ mod groups;
 mod product;
 #[cfg(feature = "remote")]
 mod remote;
+mod several;
 mod shards;
+mod together;
 
 #[cfg(feature = "cube")]
 use burn::backend::fusion::custom::TensorSpec;
@@ -39,7 +41,9 @@ pub(crate) use groups::{LowRank, lora_groups};
 pub use product::{ProductBackend, product};
 #[cfg(feature = "remote")]
 pub(crate) use remote::with_products;
+pub use several::Several;
 pub(crate) use shards::{shard_linear, sum_shards};
+pub(crate) use together::{Layer, lora_linears};
 
 /// The adapter of one layer as primitives of backend `B`.
 #[derive(ExtensionType, Debug, Clone)]

@@ -6,7 +6,7 @@ mod test_device;
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_lora::{Adapter, Adapters, LoraForward, attach, lora_linear};
+use burn_lora::{Adapter, Adapters, LoraForward, attach, lora_forward_together, lora_linear};
 use proptest::prelude::*;
 use reference::{Expected, Matrix};
 
@@ -160,6 +160,64 @@ fn ranks_and_rows_on_both_sides_of_a_kernels_limits_equal_float64() {
     for (rows, rank) in [(1, 1), (9, 3), (300, 16), (17, 64), (17, 65)] {
         let case = Case { rows, d_in: 70, d_out: 129, rank, scale: 0.75, bias: false, seed: 5 };
         check_linear(&case, |width| [rows, width], true);
+    }
+}
+
+/// Queries, keys and values of one input: of few rows, of such as go over panels, and of such as are cut among cores. Of the third layer no
+/// output is used in one case.
+#[test]
+fn layers_of_one_input_equal_float64_together() {
+    for (rows, used, tracked) in
+        [(5, 3, true), (70, 3, true), (300, 3, true), (300, 2, true), (130, 3, false)]
+    {
+        let case = |d_out, rank, scale, bias, seed| Case {
+            rows,
+            d_in: 80,
+            d_out,
+            rank,
+            scale,
+            bias,
+            seed,
+        };
+        let cases = [
+            case(130, 16, 0.5, false, 11),
+            case(48, 3, 2.0, true, 12),
+            case(65, 8, -1.5, false, 13),
+        ];
+        // All have the first one's x.
+        let mut all = cases.each_ref().map(Case::inputs);
+        let x_of_all = all[0].x.clone();
+        all.iter_mut().for_each(|inputs| inputs.x = x_of_all.clone());
+        let device = device();
+        let linears = [0, 1, 2].map(|at| cases[at].linear(&all[at], &device));
+        let mut x: Tensor<3> = to_tensor(&x_of_all, [1, rows, 80], &device);
+        if tracked {
+            x = x.require_grad();
+        }
+        let outputs = lora_forward_together(linears.each_ref(), x.clone());
+        let expected = [0, 1, 2].map(|at| cases[at].expected(&all[at]));
+        for (y, expected) in outputs.iter().zip(&expected) {
+            check_close("y", y.clone(), &expected.y);
+        }
+        let loss = outputs.into_iter().enumerate().take(used).map(|(at, y)| {
+            let dy: Tensor<3> = to_tensor(&all[at].dy, y.dims(), &device);
+            (y * dy).sum()
+        });
+        let grads = loss.reduce(|sum, more| sum + more).unwrap().backward();
+        for (at, linear) in linears.iter().enumerate() {
+            let (a, b) = factors(linear);
+            if at < used {
+                check_close("dA", a.grad(&grads).unwrap(), &expected[at].da);
+                check_close("dB", b.grad(&grads).unwrap(), &expected[at].db);
+            } else {
+                assert!(a.grad(&grads).is_none() && b.grad(&grads).is_none());
+            }
+        }
+        let dx = expected.iter().take(used).map(|it| it.dx.clone());
+        match x.grad(&grads) {
+            Some(got) => check_close("dx", got, &dx.reduce(|sum, dx| sum.plus(&dx)).unwrap()),
+            None => assert!(!tracked, "x is tracked but has no gradient"),
+        }
     }
 }
 

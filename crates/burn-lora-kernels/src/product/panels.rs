@@ -15,6 +15,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::tile::{Operands, strip};
+use super::turn::{SQUARE, Turn};
 use super::{Accumulate, MatRef, parts};
 use crate::few_rows::{self, Dense, LINE, Lies, Weight};
 
@@ -32,9 +33,6 @@ const AHEAD: usize = 6;
 
 /// Rows of the left operand from which on turning what lies across is the smaller part of the work. (Of 70 `gemm` is a sixth faster.)
 const TURNED: usize = 128;
-
-/// Columns that lie across are turned in squares of so many.
-const SQUARE: usize = 8;
 
 thread_local! {
     /// A block and what is converted for it, of a size that depends on the processor alone.
@@ -134,7 +132,7 @@ impl<W: Weight> WithSimd for Blocks<'_, '_, W> {
         let panels = OUTER / width * gap;
         self.scratch.resize(panels + SQUARE * INNER, 0.0);
         let (panels, converted) = self.scratch.split_at_mut(panels);
-        let mut scratch = Scratch { panels, width, gap, converted };
+        let mut scratch = Scratch { panels, width, gap, converted, turn: Turn::new() };
         for panels in parts(columns.len().div_ceil(width), OUTER / width) {
             let (start, end) = (panels.start * width, columns.len().min(panels.end * width));
             let dst = dst.wrapping_add(start);
@@ -158,6 +156,7 @@ struct Scratch<'a> {
     /// From one panel to the next, more than `INNER` rows of it.
     gap: usize,
     converted: &'a mut [f32],
+    turn: Turn,
 }
 
 /// The product of as many columns as are packed together.
@@ -252,7 +251,7 @@ impl Scratch<'_> {
                         weight.fetch(start + first + j, rows.start + p);
                     }
                 };
-                turn(runs, &mut panel[first..], self.width, fetch);
+                turn(self.turn, runs, &mut panel[first..], self.width, fetch);
             }
             for j in squares..count {
                 let converted = &mut self.converted[..rows.len()];
@@ -267,51 +266,25 @@ impl Scratch<'_> {
 
 /// Writes runs of one length as columns, `width` from one row to the next.
 #[inline(always)]
-fn turn(runs: [&[f32]; SQUARE], out: &mut [f32], width: usize, fetch: impl Fn(usize)) {
-    let squares = runs.map(|run| run.as_chunks::<SQUARE>());
-    let mut at = 0;
-    for index in 0..squares[0].0.len() {
-        if (index * SQUARE).is_multiple_of(LINE) {
-            fetch(index * SQUARE);
+fn turn(turn: Turn, runs: [&[f32]; SQUARE], out: &mut [f32], width: usize, fetch: impl Fn(usize)) {
+    let len = runs[0].len();
+    for at in (0..len / SQUARE * SQUARE).step_by(SQUARE) {
+        if at.is_multiple_of(LINE) {
+            fetch(at);
         }
-        let mut square = [[0.0; SQUARE]; SQUARE];
-        for (row, (squares, _)) in square.iter_mut().zip(&squares) {
-            *row = squares[index];
+        let mut rows = [&[0.0; SQUARE]; SQUARE];
+        for (row, run) in rows.iter_mut().zip(&runs) {
+            if let Some(piece) = run[at..].first_chunk() {
+                *row = piece;
+            }
         }
-        for row in turned(square) {
-            out[at..][..SQUARE].copy_from_slice(&row);
-            at += width;
+        turn.square(rows, &mut out[at * width..], width);
+    }
+    for at in len / SQUARE * SQUARE..len {
+        for (to, run) in out[at * width..].iter_mut().zip(&runs) {
+            *to = run[at];
         }
     }
-    for index in 0..squares[0].1.len() {
-        for (to, (_, rest)) in out[at..].iter_mut().zip(squares) {
-            *to = rest[index];
-        }
-        at += width;
-    }
-}
-
-/// Rows and columns exchanged, in three rounds of pairs, which become moves between vectors.
-#[inline(always)]
-fn turned(square: [[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
-    let mut from = square;
-    let mut to = [[0.0; SQUARE]; SQUARE];
-    for i in [0, 2, 4, 6] {
-        let (a, b) = (from[i], from[i + 1]);
-        to[i] = [a[0], b[0], a[2], b[2], a[4], b[4], a[6], b[6]];
-        to[i + 1] = [a[1], b[1], a[3], b[3], a[5], b[5], a[7], b[7]];
-    }
-    for i in [0, 1, 4, 5] {
-        let (a, b) = (to[i], to[i + 2]);
-        from[i] = [a[0], a[1], b[0], b[1], a[4], a[5], b[4], b[5]];
-        from[i + 2] = [a[2], a[3], b[2], b[3], a[6], a[7], b[6], b[7]];
-    }
-    for i in 0..4 {
-        let (a, b) = (from[i], from[i + 4]);
-        to[i] = [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]];
-        to[i + 4] = [a[4], a[5], a[6], a[7], b[4], b[5], b[6], b[7]];
-    }
-    to
 }
 
 #[cfg(test)]
@@ -356,12 +329,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_square_is_turned() {
-        let square = std::array::from_fn(|i| std::array::from_fn(|j| (i * SQUARE + j) as f32));
-        let expected = std::array::from_fn(|i| std::array::from_fn(|j| (j * SQUARE + i) as f32));
-        assert_eq!(turned(square), expected);
     }
 }

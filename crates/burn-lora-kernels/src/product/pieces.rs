@@ -18,9 +18,12 @@ use crate::few_rows::{Dense, Lies, Weight};
 /// Rows and columns of a piece are multiples of these, which fill the registers, but for the last ones.
 const MULTIPLES: [usize; 2] = [8, 16];
 
+/// Rows and columns of a piece.
+pub(super) type Piece = [Range<usize>; 2];
+
 /// How a result is cut.
 #[derive(Debug, Clone, Copy)]
-struct Cuts {
+pub(super) struct Cuts {
     /// A side is cut into parts of so many rows and columns, or a few less.
     least: [usize; 2],
     /// Pieces of a thread.
@@ -37,7 +40,11 @@ struct Cuts {
 const GEMM: Cuts = Cuts { least: [80, 80], each: 1, packs: [1, 1], block: usize::MAX, blocks: 1 };
 
 /// Panels are packed of the columns alone, a block at a time. A thread that gets less of its core than the others leaves some pieces to them.
-const PANELS: Cuts = Cuts { least: [128, 64], each: 2, packs: [0, 1], block: 128, blocks: 6 };
+pub(super) const PANELS: Cuts =
+    Cuts { least: [128, 64], each: 2, packs: [0, 1], block: 128, blocks: 6 };
+
+/// The same where there are other results to take pieces of.
+pub(super) const TOGETHER: Cuts = Cuts { each: 1, ..PANELS };
 
 /// Rows and columns of a result, in pieces.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +76,7 @@ impl Pieces {
     }
 
     /// The rows and the columns of one.
-    fn at(self, index: usize) -> [Range<usize>; 2] {
+    fn at(self, index: usize) -> Piece {
         let at = [index % self.along[0], index / self.along[0]];
         [0, 1].map(|axis| {
             let multiples = self.whole[axis].div_ceil(MULTIPLES[axis]);
@@ -81,7 +88,7 @@ impl Pieces {
 
 /// Where a result begins, for threads that write pieces of it.
 #[derive(Clone, Copy)]
-struct Start(*mut f32);
+pub(super) struct Start(pub(super) *mut f32);
 
 // SAFETY: an address; whoever writes there answers for that.
 unsafe impl Send for Start {}
@@ -89,19 +96,28 @@ unsafe impl Send for Start {}
 unsafe impl Sync for Start {}
 
 impl Start {
-    fn at(self, index: usize) -> *mut f32 {
+    pub(super) fn at(self, index: usize) -> *mut f32 {
         self.0.wrapping_add(index)
     }
 }
 
-/// Hands each piece of a result to one of `count` threads, by its rows and columns.
-fn shared(whole: [usize; 2], count: usize, cuts: Cuts, each: impl Fn([Range<usize>; 2]) + Sync) {
-    let pieces = Pieces::of(whole, count, cuts);
-    match pieces.count() {
-        1 => each(whole.map(|side| 0..side)),
-        count => {
-            (0..count).into_par_iter().with_max_len(1).for_each(|index| each(pieces.at(index)));
-        }
+/// Hands each piece of results of these sides to one of `count` threads, by the result's number, its rows and its columns.
+pub(super) fn shared(
+    wholes: &[[usize; 2]],
+    count: usize,
+    cuts: Cuts,
+    each: impl Fn(usize, Piece) + Sync,
+) {
+    let of = |(index, &whole)| {
+        let pieces = Pieces::of(whole, count, cuts);
+        (0..pieces.count()).map(move |piece| (index, pieces.at(piece)))
+    };
+    let pieces: Vec<_> = wholes.iter().enumerate().flat_map(of).collect();
+    let each = |(index, piece)| each(index, piece);
+    if count == 1 || pieces.len() == 1 {
+        pieces.into_iter().for_each(each);
+    } else {
+        pieces.into_par_iter().with_max_len(1).for_each(each);
     }
 }
 
@@ -117,7 +133,7 @@ pub(super) unsafe fn write(
     count: usize,
 ) {
     let start = Start(dst);
-    shared([lhs.shape[0], rhs.shape[1]], count, GEMM, |[rows, columns]| {
+    shared(&[[lhs.shape[0], rhs.shape[1]]], count, GEMM, |_, [rows, columns]| {
         let at = start.at(rows.start * stride + columns.start);
         let lhs = lhs.rows(rows.start, rows.len());
         let rhs = rhs.columns(columns.start, columns.len());
@@ -140,7 +156,7 @@ pub(super) unsafe fn packed<W: Weight>(
     count: usize,
 ) {
     let start = Start(dst);
-    shared([lhs.shape[0], columns], count, PANELS, |[rows, columns]| {
+    shared(&[[lhs.shape[0], columns]], count, PANELS, |_, [rows, columns]| {
         let at = (start.at(rows.start * stride + columns.start), stride);
         let (start, count) = (rows.start, rows.len());
         // SAFETY: the piece's elements are the whole's of its rows and columns, which the caller promises; two pieces share none.

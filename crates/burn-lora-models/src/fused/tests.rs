@@ -8,8 +8,8 @@ use burn::tensor::activation::{gelu_approximate, log_softmax, silu, softmax};
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
 use super::{
-    HeadLayout, Positional, Scores, causal_attention, gelu_tanh, head_loss, later, rms_norm,
-    silu_mul,
+    HeadLayout, LOGITS, Positional, Scores, causal_attention, gelu_tanh, head_loss, later,
+    rms_norm, rows_at_once, silu_mul,
 };
 
 mod cached;
@@ -20,6 +20,15 @@ fn device() -> Device {
     let device = burn_lora::device::parse(&test_device::name()).unwrap().autodiff();
     device.seed(7);
     device
+}
+
+#[test]
+fn a_loss_takes_equal_shares_of_its_rows() {
+    assert_eq!(rows_at_once(512, 49_152), 256);
+    assert_eq!(rows_at_once(224, 49_152), 224);
+    assert_eq!(rows_at_once(5, 100), 5);
+    assert_eq!(rows_at_once(0, 100), 1);
+    assert_eq!(rows_at_once(3, LOGITS * 2), 1);
 }
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {

@@ -5,7 +5,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData, TensorReadError};
 use burn_lora_models::footprint::BatchShape;
-use burn_lora_models::fused::rows_at_once;
+use burn_lora_models::fused::rows_evaluated_at_once;
 use burn_lora_models::tokenizer::Tokenizer;
 use burn_lora_models::{CausalLm, Decoder, Model};
 use burn_lora_patch::TaskType;
@@ -77,7 +77,7 @@ impl TrainableModel for CausalLm {
     ) -> Result<(f64, usize), TensorReadError> {
         let hidden = target_rows(self, batch, device);
         let targets = batch.target_ids();
-        let at_once = rows_at_once(self.config().vocab_size());
+        let at_once = rows_evaluated_at_once(self.config().vocab_size());
         let (mut loss, mut correct) = (0.0, 0);
         for (index, targets) in targets.chunks(at_once).enumerate() {
             let rows = hidden.clone().narrow(0, index * at_once, targets.len());

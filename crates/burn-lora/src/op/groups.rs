@@ -18,13 +18,12 @@ use std::ops::Range;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{
-    Autodiff, Backend, BackendTensor, Dispatch, DispatchAutodiffContext, DispatchTensor,
-    DispatchTensorKind, ExtensionType, TensorMetadata, backend_extension,
+    Autodiff, Backend, Dispatch, ExtensionType, TensorMetadata, backend_extension,
 };
 use burn::tensor::{Shape, Slice, Tensor};
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 
-use super::{Frozen, FrozenWeight, Lora, LoraBackend};
+use super::{Frozen, FrozenWeight, Lora, LoraBackend, Several};
 
 /// Two factors whose product is added to a weight.
 #[derive(Debug, Clone)]
@@ -48,46 +47,7 @@ pub struct Group<B: Backend> {
 }
 
 /// The groups of a batch.
-#[derive(Debug, Clone)]
-pub struct Groups<B: Backend> {
-    /// Each with its adapter.
-    pub each: Vec<Group<B>>,
-}
-
-// Derived it would be, were it no list.
-impl<B: Backend> ExtensionType<B> for Groups<B> {
-    type Target = Groups<Dispatch>;
-
-    fn map_to_dispatch<F>(self, map_kind: F, autodiff: DispatchAutodiffContext) -> Self::Target
-    where
-        F: Fn(BackendTensor<B>) -> DispatchTensorKind,
-    {
-        let each = self.each.into_iter();
-        Groups { each: each.map(|group| group.map_to_dispatch(&map_kind, autodiff)).collect() }
-    }
-
-    fn map_from_dispatch<F>(target: Self::Target, unwrap_kind: F) -> Self
-    where
-        F: Fn(DispatchTensor) -> BackendTensor<B>,
-    {
-        let each = target.each.into_iter();
-        let of = |group| <Group<B> as ExtensionType<B>>::map_from_dispatch(group, &unwrap_kind);
-        Self { each: each.map(of).collect() }
-    }
-
-    fn routing_tensor(target: &Self::Target) -> Option<&DispatchTensor> {
-        target.each.first().and_then(<Group<B> as ExtensionType<B>>::routing_tensor)
-    }
-
-    fn routing_float_tensor(target: &Self::Target) -> Option<&DispatchTensor> {
-        target.each.first().and_then(<Group<B> as ExtensionType<B>>::routing_float_tensor)
-    }
-
-    fn autodiff_context(target: &Self::Target) -> DispatchAutodiffContext {
-        let contexts = target.each.iter().map(<Group<B> as ExtensionType<B>>::autodiff_context);
-        contexts.fold(DispatchAutodiffContext::Disabled, |all, own| all.merge(own))
-    }
-}
+pub type Groups<B> = Several<Group<B>>;
 
 /// The operation, for every backend that has it.
 #[backend_extension(
@@ -125,7 +85,7 @@ fn composed<B: LoraBackend>(
         B::float_slice(tensor.clone(), &rows)
     };
     let mut parts: Vec<(Range<usize>, FloatTensor<B>)> = Vec::new();
-    for Group { lora, rows } in groups.each {
+    for Group { lora, rows } in groups.0 {
         let mut own: Vec<_> = rows.iter().map(|rows| of(&x, rows)).collect();
         let own = if own.len() == 1 { own.remove(0) } else { B::float_cat(own, 0) };
         let low = B::float_mul_scalar(B::product(own, lora.a), lora.scale.into());
@@ -167,7 +127,7 @@ pub(crate) fn lora_groups(
         lora: Lora { a: a.into_dispatch(), b: b.into_dispatch(), scale },
         rows,
     });
-    let groups = Groups { each: each.collect() };
+    let groups = Several(each.collect());
     Tensor::from_dispatch(<Dispatch as GroupBackend>::lora_groups(
         x.into_dispatch(),
         weight.primitive(),

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
 use burn::tensor::{DType, Tensor};
-use burn_lora::{FrozenWeight, LoraForward};
+use burn_lora::{FrozenWeight, LoraForward, lora_forward_together};
 
 use super::blueprint::{Blueprint, HeadNorms, LayerPlan, NormScale};
 use crate::ModelError;
@@ -77,9 +77,7 @@ impl GatedAttention {
     fn projected(&self, x: Tensor<3>) -> [Tensor<3>; 3] {
         let [wide, narrow] = [self.n_heads, self.n_kv_heads].map(|heads| heads * self.head_dim);
         match (&self.q_proj, &self.k_proj, &self.v_proj, &self.qkv_proj) {
-            (Some(q), Some(k), Some(v), _) => {
-                [q.lora_forward(x.clone()), k.lora_forward(x.clone()), v.lora_forward(x)]
-            }
+            (Some(q), Some(k), Some(v), _) => lora_forward_together([q, k, v], x),
             (_, _, _, Some(all)) => {
                 let all = all.lora_forward(x);
                 let part = |from, width| all.clone().narrow(2, from, width);

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
 use burn::tensor::Tensor;
-use burn_lora::LoraForward;
+use burn_lora::{LoraForward, lora_forward_together};
 
 use super::attention::GatedAttention;
 use super::blueprint::{Blueprint, Gate, GatedNorms, LayerPlan, NormScale};
@@ -46,7 +46,7 @@ impl GatedMlp {
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [gate, up] = match (&self.gate_proj, &self.up_proj, &self.gate_up_proj) {
-            (Some(gate), Some(up), _) => [gate.lora_forward(x.clone()), up.lora_forward(x)],
+            (Some(gate), Some(up), _) => lora_forward_together([gate, up], x),
             (_, _, Some(both)) => {
                 let both = both.lora_forward(x);
                 let inner = both.dims()[2] / 2;

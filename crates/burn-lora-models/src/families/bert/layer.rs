@@ -6,7 +6,7 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
-use burn_lora::LoraForward;
+use burn_lora::{LoraForward, lora_forward_together};
 
 use super::config::BertConfig;
 use crate::ModelError;
@@ -44,11 +44,9 @@ impl BertSelfAttention {
     fn forward(&self, x: Tensor<3>, mask: Option<&Tensor<4>>) -> Tensor<3> {
         let [batch, tokens, d] = x.dims();
         let head_dim = d / self.heads;
-        let heads = |linear: &Linear| {
-            let heads = linear.lora_forward(x.clone());
-            heads.reshape([batch, tokens, self.heads, head_dim]).swap_dims(1, 2)
-        };
-        attention([&self.query, &self.key, &self.value].map(heads), mask, self.dropout)
+        let heads = |y: Tensor<3>| y.reshape([batch, tokens, self.heads, head_dim]).swap_dims(1, 2);
+        let qkv = lora_forward_together([&self.query, &self.key, &self.value], x);
+        attention(qkv.map(heads), mask, self.dropout)
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
-use burn_lora::LoraForward;
+use burn_lora::{LoraForward, lora_forward_together};
 
 use super::EPSILON;
 use super::config::DistilBertConfig;
@@ -44,11 +44,10 @@ impl DistilBertAttention {
 
     fn forward(&self, x: Tensor<3>, mask: Option<&Tensor<4>>) -> Tensor<3> {
         let [batch, tokens, d] = x.dims();
-        let heads = |linear: &Linear| {
-            let heads = linear.lora_forward(x.clone());
-            heads.reshape([batch, tokens, self.heads, d / self.heads]).swap_dims(1, 2)
-        };
-        let qkv = [&self.q_lin, &self.k_lin, &self.v_lin].map(heads);
+        let heads =
+            |y: Tensor<3>| y.reshape([batch, tokens, self.heads, d / self.heads]).swap_dims(1, 2);
+        let qkv = lora_forward_together([&self.q_lin, &self.k_lin, &self.v_lin], x);
+        let qkv = qkv.map(heads);
         self.out_lin.lora_forward(attention(qkv, mask, self.dropout))
     }
 }

@@ -59,11 +59,6 @@ impl Head {
     }
 }
 
-/// Equal chunks of `rows` rows, of as many as may have logits at a time.
-fn chunk(rows: usize, vocabulary: usize) -> usize {
-    rows.div_ceil(rows.div_ceil(rows_at_once(vocabulary)).max(1)).max(1)
-}
-
 /// Calls `f` with the first row, the logits less their largest as exponentials, the sum of those of each row, and, if
 /// it is `sloped`, the slopes of the cap; gives the loss.
 fn each_chunk(
@@ -74,7 +69,7 @@ fn each_chunk(
     mut f: impl FnMut(usize, &mut [f32], &[f32], &[f32]),
 ) -> f32 {
     let (vocabulary, width) = (head.vocabulary(), hidden.dims()[1]);
-    let size = chunk(targets.len(), vocabulary);
+    let size = rows_at_once(targets.len(), vocabulary);
     let mut logits = vec![0.0; size * vocabulary];
     let mut loss = 0.0_f64;
     for (index, targets) in targets.chunks(size).enumerate() {
@@ -158,19 +153,5 @@ pub(super) fn backward(
             true => WeightGrad::Dense(Floats::tensor(dweight, [vocabulary, width])),
             false => WeightGrad::Skipped,
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fused::LOGITS;
-
-    #[test]
-    fn chunks_are_equal_and_bounded() {
-        assert_eq!(chunk(512, 49_152), 128);
-        assert_eq!(chunk(5, 100), 5);
-        assert_eq!(chunk(0, 100), 1);
-        assert_eq!(chunk(3, LOGITS * 2), 1);
     }
 }

@@ -6,6 +6,7 @@ use burn_flex::Flex;
 use super::{
     Frozen, FrozenBackend, QuantisedMatrix, composed_multiply, composed_multiply_transposed,
 };
+use burn_lora_kernels::product::together::Matrix;
 use burn_lora_kernels::product::{Accumulate, LowRank, MatMut, MatRef, Threads, fresh, product};
 use burn_lora_kernels::tiled::{tiled_fresh, tiled_product};
 use burn_lora_kernels::{Floats, HalfMatrix};
@@ -38,6 +39,15 @@ impl FlexWeight {
             Self::Dense(weight) => [weight.dims()[0], weight.dims()[1]],
             Self::Half(weight) => weight.dims(),
             Self::Quantised(weight) => weight.view().shape(),
+        }
+    }
+
+    /// To multiply with others together.
+    pub(in crate::op) fn matrix(&self) -> Matrix<'_> {
+        match self {
+            Self::Dense(weight) => Matrix::Dense(weight.matrix()),
+            Self::Half(weight) => Matrix::Half(weight.matrix()),
+            Self::Quantised(weight) => Matrix::Quantised(weight.view()),
         }
     }
 

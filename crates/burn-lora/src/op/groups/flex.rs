@@ -17,14 +17,14 @@ impl GroupBackend for Flex {
     ) -> FloatTensor<Self> {
         let of = |factor: &FloatTensor<Self>| Floats::strided(factor.clone());
         let factors: Option<Vec<_>> =
-            groups.each.iter().map(|it| Some((of(&it.lora.a)?, of(&it.lora.b)?))).collect();
+            groups.0.iter().map(|it| Some((of(&it.lora.a)?, of(&it.lora.b)?))).collect();
         let (Some(factors), Some(input)) = (factors, Floats::contiguous(x.clone())) else {
             return composed(x, weight, groups);
         };
         let Some(mut y) = Floats::contiguous(weight.clone().multiply(x.clone())) else {
             return composed(x, weight, groups);
         };
-        let pairs = factors.iter().zip(&groups.each);
+        let pairs = factors.iter().zip(&groups.0);
         let each: Vec<_> = pairs
             .map(|((a, b), group)| groups::Group {
                 a: a.matrix(),
