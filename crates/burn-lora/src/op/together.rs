@@ -8,8 +8,8 @@
 //! On Flex x is read once for all layers, forward, and its gradient is written once, backward, where a layer at a time would write a
 //! gradient each that is added to the others' ([`burn_lora_kernels::product::together`]). Other backends take the layers one by one.
 //!
-//! An operation of Burn's autodiff has one output. So each layer is one of its own here too, the [`LoraLinear`](super::autodiff::LoraLinear) that it
-//! is alone; x reaches them by a [`Fork`], whose backward pass, which comes after theirs, makes of what they left there the gradient of x.
+//! An operation of Burn's autodiff has one output. So each layer is one of its own here too, the one that it
+//! is alone (`op/autodiff.rs`); x reaches them by a fork (`op/together/autodiff.rs`), whose backward pass, which comes after theirs, makes of what they left there the gradient of x.
 
 mod autodiff;
 mod backends;
