@@ -21,7 +21,7 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::op::{Layer, LowRank};
+use crate::op::LowRank;
 use crate::{AdapterConfig, FrozenWeight, Kernel, LoraError, Stack, dropout_mask, init};
 pub(crate) use initial::Initial;
 use kinds::Factors;
@@ -822,18 +822,12 @@ impl Adapter {
     /// dropped.
     pub(crate) fn low_rank(&self, x: &Tensor<2>) -> Option<LowRank> {
         let dropped = self.dropout > 0.0 && x.device().is_autodiff();
-        (!dropped).then(|| self.factors.low_rank(self.strength())).flatten()
+        (!dropped).then(|| self.factored()).flatten()
     }
 
-    /// Whether what this adapter adds is a product with two factors, and all that it adds.
-    pub(crate) fn is_low_rank(&self) -> bool {
-        self.factors.low_rank(self.strength()).is_some()
-    }
-
-    /// The layer of this adapter alone, for the operation on several; none where it [is no such](Self::is_low_rank).
-    pub(crate) fn layer(&self, x: &Tensor<2>, weight: FrozenWeight) -> Option<Layer> {
-        let adapter = self.factors.low_rank(self.strength())?;
-        Some(Layer { weight, adapter, mask: self.mask(x) })
+    /// Two factors whose product with x, or with what dropout leaves of it, is what [`branch`](Self::branch) gives; none where it is more.
+    pub(crate) fn factored(&self) -> Option<LowRank> {
+        self.factors.low_rank(self.strength())
     }
 
     /// Rows of an embedding's table, `[n, d_out]`, with what this adapter changes of them.
@@ -909,7 +903,7 @@ impl Adapter {
     }
 
     /// Zeros where dropout takes an element of x while training.
-    fn mask<const D: usize>(&self, x: &Tensor<D>) -> Option<Tensor<D>> {
+    pub(crate) fn mask<const D: usize>(&self, x: &Tensor<D>) -> Option<Tensor<D>> {
         (self.dropout > 0.0 && x.device().is_autodiff()).then(|| dropout_mask(x, self.dropout))
     }
 }

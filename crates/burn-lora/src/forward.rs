@@ -30,17 +30,11 @@ pub trait LoraForward {
 impl LoraForward for Linear {
     fn lora_forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (shape, format) = (x.dims(), x.dtype());
-        let d_in = shape[D - 1];
-        let rows = shape[..D - 1].iter().product();
         let trained = self.weight.base().is_require_grad();
         let set = self.weight.reparameterization::<Adapters>();
         let keeps_input = |set: &Adapters| set.effective().any(|one| one.method().keeps_input());
-        // Two dimensions: on batched x Burn may form a weight gradient per batch row.
-        let x = match !trained && set.is_some_and(keeps_input) {
-            true => view(x, [rows, d_in]),
-            // What goes into a view is held until the backward pass begins. And where weights are trained, memory is largest after it.
-            false => x.reshape([rows, d_in]),
-        };
+        // Where weights are trained, memory is largest after the backward pass.
+        let x = as_rows(x, !trained && set.is_some_and(keeps_input));
         inputs::show(self.weight.id, &x);
         let bias = self.bias.as_ref().map(|bias| bias.val());
 
@@ -67,6 +61,17 @@ impl LoraForward for Linear {
             }
         };
         output(y, shape, format)
+    }
+}
+
+/// `x` in two dimensions, `[rows, d_in]`: on batched x Burn may form a weight gradient per batch row. `is_kept`: its backward pass needs it.
+pub(crate) fn as_rows<const D: usize>(x: Tensor<D>, is_kept: bool) -> Tensor<2> {
+    let shape = x.dims();
+    let shape = [shape[..D - 1].iter().product(), shape[D - 1]];
+    match is_kept {
+        true => view(x, shape),
+        // What goes into a view is held until the backward pass begins.
+        false => x.reshape(shape),
     }
 }
 

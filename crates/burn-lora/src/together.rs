@@ -6,9 +6,9 @@
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 
-use crate::forward::{in_f32, output, plus};
-use crate::op::lora_linears;
-use crate::{Adapter, Adapters, FrozenWeight, LoraForward, inputs, rows, view};
+use crate::forward::{as_rows, in_f32, output, plus};
+use crate::op::{Layer, LowRank, lora_linears};
+use crate::{Adapter, Adapters, FrozenWeight, LoraForward, inputs, rows};
 
 /// [`LoraForward::lora_forward`] of each of the layers on the same input.
 ///
@@ -23,38 +23,38 @@ pub fn lora_forward_together<const N: usize, const D: usize>(
     linears: [&Linear; N],
     x: Tensor<D>,
 ) -> [Tensor<D>; N] {
-    let single = linears.map(single);
-    if single.iter().flatten().count() < 2 || rows::named().is_some() {
+    let singles = linears.map(single);
+    if singles.iter().flatten().count() < 2 || rows::named().is_some() {
         return linears.map(|linear| linear.lora_forward(x.clone()));
     }
     let (shape, format) = (x.dims(), x.dtype());
-    let as_rows = [shape[..D - 1].iter().product(), shape[D - 1]];
-    let shared = match single.iter().flatten().any(|adapter| adapter.method().keeps_input()) {
-        true => view(x.clone(), as_rows),
-        false => x.clone().reshape(as_rows),
-    };
+    let is_kept = singles.iter().flatten().any(|(adapter, _)| adapter.method().keeps_input());
+    let shared = as_rows(x.clone(), is_kept);
     let input = in_f32(shared.clone());
-    let layers: Vec<_> = (linears.iter().zip(single))
-        .filter_map(|(linear, adapter)| {
-            inputs::show(adapter.map(|_| linear.weight.id)?, &shared);
-            adapter?.layer(&input, FrozenWeight::of(&linear.weight))
-        })
-        .collect();
+    let is_single = singles.each_ref().map(Option::is_some);
+    let layers = linears.iter().zip(singles).filter_map(|(linear, single)| {
+        let (of, adapter) = single?;
+        inputs::show(linear.weight.id, &shared);
+        Some(Layer { weight: FrozenWeight::of(&linear.weight), adapter, mask: of.mask(&input) })
+    });
+    let layers: Vec<_> = layers.collect();
     let mut together = lora_linears(input, layers).into_iter();
-    let mut at = single.into_iter();
-    linears.map(|linear| match at.next().flatten().and_then(|_| together.next()) {
-        Some(y) => output(plus(y, linear.bias.as_ref().map(|bias| bias.val())), shape, format),
-        None => linear.lora_forward(x.clone()),
+    std::array::from_fn(|at| match is_single[at].then(|| together.next()).flatten() {
+        Some(y) => {
+            let bias = linears[at].bias.as_ref().map(|bias| bias.val());
+            output(plus(y, bias), shape, format)
+        }
+        None => linears[at].lora_forward(x.clone()),
     })
 }
 
-/// The adapter of a layer that is computed with others: the only one in force, of a kind whose change is a product of two factors.
-fn single(linear: &Linear) -> Option<&Adapter> {
+/// The adapter of a layer that is computed with others, the only one in force, and the two factors whose product is its change.
+fn single(linear: &Linear) -> Option<(&Adapter, LowRank)> {
     let set = linear.weight.reparameterization::<Adapters>()?;
     let is_factored = !linear.weight.base().is_require_grad() && !set.is_turned();
     let mut effective = set.effective();
     match (effective.next(), effective.next()) {
-        (Some(only), None) => Some(only).filter(|only| is_factored && only.is_low_rank()),
+        (Some(only), None) if is_factored => Some((only, only.factored()?)),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@
 
 use super::panels::{Work, faster, lies_along};
 use super::pieces::{PANELS, Piece, Start, TOGETHER, shared};
-use super::{Accumulate, LowRank, MatRef, Threads, narrow};
+use super::{Accumulate, LowRank, MatRef, Threads, narrow, written};
 use crate::few_rows::{self, Dense, FEW, Lies, Weight};
 use crate::half::HalfRef;
 use crate::quantised::QuantisedRef;
@@ -192,20 +192,20 @@ pub fn sum(pairs: &[(MatRef<'_>, Matrix<'_>, LowRank<'_>)], threads: Threads) ->
     let are_alike = |term: &Term<'_>| (term.lhs.shape()[0], term.columns) == (m, n);
     assert!(terms.iter().all(are_alike), "shapes of a sum");
     let count = threads.worth(terms.iter().map(Term::multiplications).sum());
-    let mut out = Vec::with_capacity(m * n);
-    let start = Start(out.as_mut_ptr());
-    shared(&[[m, n]], count, PANELS, |_, piece| {
-        let at = (start.at(piece[0].start * n + piece[1].start), n);
-        for (index, term) in terms.iter().enumerate() {
-            let accumulate = if index == 0 { Accumulate::Set } else { Accumulate::Add };
-            // SAFETY: there is memory for each row and column, rows one after the other, and two pieces share none. It is written by the
-            // first term, which has something to sum, before it is added to.
-            unsafe { term.piece(at, accumulate, piece.clone()) }
-        }
-    });
-    // SAFETY: there is room for so many, and each was in a piece that was written.
-    unsafe { out.set_len(m * n) };
-    Some(out)
+    let write = |dst| {
+        let start = Start(dst);
+        shared(&[[m, n]], count, PANELS, |_, piece| {
+            let at = (start.at(piece[0].start * n + piece[1].start), n);
+            for (index, term) in terms.iter().enumerate() {
+                let accumulate = if index == 0 { Accumulate::Set } else { Accumulate::Add };
+                // SAFETY: there is memory for each row and column, rows one after the other, and two pieces share none. It is written by
+                // the first term, which has something to sum, before it is added to.
+                unsafe { term.piece(at, accumulate, piece.clone()) }
+            }
+        });
+    };
+    // SAFETY: each row and column is in a piece, which is written.
+    Some(unsafe { written(m * n, write) })
 }
 
 #[cfg(test)]

@@ -46,8 +46,7 @@ impl DistilBertAttention {
         let [batch, tokens, d] = x.dims();
         let heads =
             |y: Tensor<3>| y.reshape([batch, tokens, self.heads, d / self.heads]).swap_dims(1, 2);
-        let qkv = lora_forward_together([&self.q_lin, &self.k_lin, &self.v_lin], x);
-        let qkv = qkv.map(heads);
+        let qkv = lora_forward_together([&self.q_lin, &self.k_lin, &self.v_lin], x).map(heads);
         self.out_lin.lora_forward(attention(qkv, mask, self.dropout))
     }
 }
