@@ -2,7 +2,8 @@
 //! first steps compile kernels and choose among them, and cells share those.
 //!
 //! Every cell is taken twice: a few steps for its kernels, told as a [`Warm`], and, when it is this process's turn,
-//! the steps that count. A cell that fails or panics is told and does not stop the next.
+//! the steps that count. A cell that fails or panics is told and does not stop the next; one whose format the device does
+//! not have is told and is no failure.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -115,6 +116,10 @@ pub fn run(cells: &Cells) -> Done {
     };
     for spec in &cells.cells {
         let cell = spec.on(&cells.at.device);
+        if !device.supports_dtype(cell.dtype.dtype()) {
+            println!("{cell}: that format is not on this device");
+            continue;
+        }
         if cells.turn.has_come() {
             left.push(cell);
             continue;

@@ -7,7 +7,7 @@
 # Needs a driver, a CUDA toolkit (NVRTC and headers) and xz; the peers need a python3 with torch, transformers and
 # peft ($PYTHON names another), and liger-kernel for one of them: what is not installed is told, and left out.
 #
-# All parts start at once, so that kernels are compiled on every core. Those that time nothing run to their end; those that
+# All parts start at once (on few cores, some at a time), so that kernels are compiled on every core. Those that time nothing run to their end; those that
 # time wait, compiled, and then have the machine to themselves one after the other (the rest is paused), the most telling
 # first. Every part has a time limit and appends to OUT_DIR/results.jsonl as it goes; one that fails does not stop the next.
 # All together end within $BUDGET seconds (520); report.md is written last.
@@ -95,8 +95,19 @@ tell() {
 }
 # Threads of a part's own work on the CPU, while they are some two dozen.
 threads=$((($(nproc) + 7) / 8))
+running() { [ -n "${group[$1]:-}" ] && [ ! -e "$work/$1.end" ]; }
+# Parts that are at work at once, at most, for the first two fifths of the time: more of them would be in each other's way. Those that wait for their turn are not.
+most=$((2 * $(nproc) + 2))
+at_work() {
+    local name count=0
+    for name in "${!group[@]}"; do
+        running "$name" && [ ! -e "$work/$name.go.ready" ] && count=$((count + 1))
+    done
+    echo "$count"
+}
 # start NAME SECONDS COMMAND…: in the background, in a group of processes of its own, for at most so long.
 start() {
+    until [ "$(at_work)" -lt "$most" ] || [ $SECONDS -ge $((budget * 2 / 5)) ]; do sleep 0.1; done
     local name=$1 limit=$(($2 * patience))
     shift 2
     [ "$limit" -gt "$(left)" ] && limit=$(left)
@@ -115,7 +126,6 @@ start() {
     group[$name]=$(cat "$work/$name.pid")
     begun[$name]=$SECONDS
 }
-running() { [ -n "${group[$1]:-}" ] && [ ! -e "$work/$1.end" ]; }
 # finish NAME [CODE]: tells how it ended, once it has ($ended). The peers' lines of JSON are results.
 finish() {
     [ -n "${group[$1]:-}" ] || return 0
@@ -260,6 +270,7 @@ settled() {
 until settled || [ $SECONDS -ge $((budget * 3 / 5)) ] ||
     { [ $SECONDS -ge $((budget * 2 / 5)) ] && [ -e "$work/cells-$small.go.ready" ]; }; do sleep 0.05; done
 echo "== compiled after $SECONDS s" | tee -a "$log"
+most=$((most + ${#group[@]}))
 
 # Told early, so that what ends this script ends it with all that it has found.
 for operation in $operations; do running "check-$operation" || finish "check-$operation"; done
