@@ -99,10 +99,8 @@ fn tried(dir: &Path, device: &str) -> PathBuf {
         part.unwrap_or_else(|| panic!("{name} is not among {parts:?}"))["code"].as_i64()
     };
     let operations = ["linear", "norm", "gate", "gelu", "attention", "head"];
-    let families = ["bert", "bloom", "gpt2", "llama", "qwen2", "qwen3"];
     let own = operations.iter().map(|operation| format!("check-{operation}"));
-    let own = own.chain(families.iter().map(|family| format!("parity-{family}")));
-    let others = "losses losses-cpu quickstart quickstart-cpu rates cells-tiny cells-tiny-large cells-cpu matrix";
+    let others = "parity-all losses losses-cpu quickstart quickstart-cpu rates cells-tiny cells-tiny-large cells-cpu matrix";
     for name in own.chain(others.split(' ').map(str::to_owned)) {
         assert_eq!(code(&name), Some(0), "{name}: {parts:?}\n{log}");
     }
@@ -132,7 +130,18 @@ fn tried(dir: &Path, device: &str) -> PathBuf {
     ] {
         assert!(report.contains(part), "{part} is not in\n{report}");
     }
+    for family in families() {
+        assert!(report.contains(&format!("| {family} | ")), "{family} is not in\n{report}");
+    }
     out
+}
+
+/// The folders of PEFT's values.
+fn families() -> Vec<String> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden");
+    let entries = std::fs::read_dir(golden).unwrap().map(|entry| entry.unwrap());
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
 fn lines(out: &Path) -> Vec<Value> {

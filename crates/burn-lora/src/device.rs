@@ -179,6 +179,28 @@ pub fn is_flex(device: &Device) -> bool {
     parse("flex").is_ok_and(|flex| flex == device.clone().inner())
 }
 
+/// The name by which [`parse`] gives the device; of one elsewhere, Burn's own description.
+pub fn name(device: &Device) -> String {
+    let inner = device.clone().inner();
+    let is = |name: &&str| parse(name).is_ok_and(|of_that_name| of_that_name == inner);
+    if let Some(cpu) = ["flex", "ndarray"].into_iter().find(is) {
+        return cpu.to_owned();
+    }
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    for (kind, backend) in [
+        #[cfg(feature = "cuda")]
+        ("cuda", burn::tensor::DeviceType::Cuda),
+        #[cfg(feature = "wgpu")]
+        ("wgpu", burn::tensor::DeviceType::Wgpu),
+    ] {
+        let devices = Device::enumerate(backend).into_vec();
+        if let Some(index) = devices.iter().position(|found| *found == inner) {
+            return format!("{kind}:{index}");
+        }
+    }
+    format!("{inner:?}")
+}
+
 fn cpu(name: &str) -> Result<Device, DeviceError> {
     flex(name).or_else(|error| ndarray(name).map_err(|_| error))
 }
@@ -312,6 +334,15 @@ mod tests {
             let error = parse(name).unwrap_err();
             assert_eq!(error, DeviceError::Unknown { name: name.to_owned() });
             assert!(error.to_string().contains("cuda:N"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_device_is_called_what_it_is_asked_for_as() {
+        for name in ["flex", "ndarray", "cuda:0", "wgpu:0"] {
+            let Ok(device) = parse(name) else { continue };
+            assert_eq!(super::name(&device), name);
+            assert_eq!(super::name(&device.autodiff()), name);
         }
     }
 

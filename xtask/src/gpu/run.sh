@@ -7,9 +7,9 @@
 # Needs a driver, a CUDA toolkit (NVRTC and headers) and xz; the peers need a python3 with torch, transformers and
 # peft ($PYTHON names another), and liger-kernel for one of them: what is not installed is told, and left out.
 #
-# All parts start at once (on few cores, some at a time), so that kernels are compiled on every core. Those that time nothing run to their end; those that
-# time wait, compiled, and then have the machine to themselves one after the other (the rest is paused), the most telling
-# first. Every part has a time limit and appends to OUT_DIR/results.jsonl as it goes; one that fails does not stop the next.
+# All parts start at once (on few cores, some at a time), so that kernels are compiled on every core. Those that time
+# nothing run to their end; those that time wait, compiled, and then have the machine to themselves one after the other
+# (the rest is paused), the most telling first. Every part has a time limit and appends to OUT_DIR/results.jsonl as it goes; one that fails does not stop the next.
 # All together end within $BUDGET seconds (520); report.md is written last.
 #
 # PROFILE=1 measures the kernels of a few steps as well, one by one: profile.txt. PATIENCE=n multiplies the time limits.
@@ -96,18 +96,18 @@ tell() {
 # Threads of a part's own work on the CPU, while they are some two dozen.
 threads=$((($(nproc) + 7) / 8))
 running() { [ -n "${group[$1]:-}" ] && [ ! -e "$work/$1.end" ]; }
-# Parts that are at work at once, at most, for the first two fifths of the time: more of them would be in each other's way. Those that wait for their turn are not.
-most=$((2 * $(nproc) + 2))
+# The parts that are at work: neither ended nor, compiled, waiting for their turn.
 at_work() {
-    local name count=0
+    local name
     for name in "${!group[@]}"; do
-        running "$name" && [ ! -e "$work/$name.go.ready" ] && count=$((count + 1))
+        running "$name" && [ ! -e "$work/$name.go.ready" ] && echo "$name"
     done
-    echo "$count"
 }
+# How many of them there are at most for the first two fifths of the time: more would be in each other's way.
+most=$((2 * $(nproc) + 2))
 # start NAME SECONDS COMMAND…: in the background, in a group of processes of its own, for at most so long.
 start() {
-    until [ "$(at_work)" -lt "$most" ] || [ $SECONDS -ge $((budget * 2 / 5)) ]; do sleep 0.1; done
+    until [ "$(at_work | wc -l)" -lt "$most" ] || [ $SECONDS -ge $((budget * 2 / 5)) ]; do sleep 0.1; done
     local name=$1 limit=$(($2 * patience))
     shift 2
     [ "$limit" -gt "$(left)" ] && limit=$(left)
@@ -230,12 +230,15 @@ operations="linear norm gate gelu attention head"
 families=$(cd golden && for family in */; do echo "${family%/}"; done)
 golden=golden
 if [ "$size" = small ]; then
-    # One adapter of each family: kernels are what takes time there.
+    # One adapter of each family, and one part of all of them: compiling is what takes time there, and most kernels are
+    # every family's.
     golden=$work/golden
     for family in $families; do
-        mkdir -p "$golden/$family"
-        cp -r "golden/$family"/*.* "golden/$family/lora" "$golden/$family"
+        adapter=$(cd "golden/$family" && { ls -d lora/ 2>/dev/null || ls -d */; } | head -n 1)
+        mkdir -p "$golden/all/$family"
+        cp -r "golden/$family"/*.* "golden/$family/${adapter%/}" "$golden/all/$family"
     done
+    families=all
 fi
 for operation in $operations; do
     start "check-$operation" 200 "$xtask" gpu check --device "$device" --results "$results" --operations "$operation" $check
@@ -259,14 +262,7 @@ cells matrix $matrix
 
 # Whether everything that times nothing has ended (the whole quickstart goes on as long as there is time), and everything
 # else has compiled.
-settled() {
-    local name
-    for name in "${!group[@]}"; do
-        case $name in quickstart) continue ;; esac
-        running "$name" && [ ! -e "$work/$name.go.ready" ] && return 1
-    done
-    return 0
-}
+settled() { [ -z "$(at_work | grep -vx quickstart)" ]; }
 until settled || [ $SECONDS -ge $((budget * 3 / 5)) ] ||
     { [ $SECONDS -ge $((budget * 2 / 5)) ] && [ -e "$work/cells-$small.go.ready" ]; }; do sleep 0.05; done
 echo "== compiled after $SECONDS s" | tee -a "$log"

@@ -49,7 +49,7 @@ impl Storage<'_> {
     }
 
     fn unsupported(self) -> ModelError {
-        let device = format!("{:?}", self.device);
+        let device = burn_lora::device::name(self.device);
         ModelError::WeightDtype { dtype: self.dtype.name(), device }
     }
 }
