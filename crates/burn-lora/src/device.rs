@@ -170,8 +170,7 @@ pub fn is_elsewhere(name: &str) -> bool {
 
 /// Whether the device computes on the CPU, in the memory of this process.
 pub fn is_cpu(device: &Device) -> bool {
-    let inner = device.clone().inner();
-    ["flex", "ndarray"].into_iter().filter_map(|name| parse(name).ok()).any(|cpu| cpu == inner)
+    cpu_name(device).is_some()
 }
 
 /// Whether the device is Flex, which alone holds weights in blocks of a few bits.
@@ -181,11 +180,10 @@ pub fn is_flex(device: &Device) -> bool {
 
 /// The name by which [`parse`] gives the device; of one elsewhere, Burn's own description.
 pub fn name(device: &Device) -> String {
-    let inner = device.clone().inner();
-    let is = |name: &&str| parse(name).is_ok_and(|of_that_name| of_that_name == inner);
-    if let Some(cpu) = ["flex", "ndarray"].into_iter().find(is) {
+    if let Some(cpu) = cpu_name(device) {
         return cpu.to_owned();
     }
+    let inner = device.clone().inner();
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     for (kind, backend) in [
         #[cfg(feature = "cuda")]
@@ -199,6 +197,12 @@ pub fn name(device: &Device) -> String {
         }
     }
     format!("{inner:?}")
+}
+
+/// The name of a device that computes on the CPU.
+fn cpu_name(device: &Device) -> Option<&'static str> {
+    let inner = device.clone().inner();
+    ["flex", "ndarray"].into_iter().find(|name| parse(name).is_ok_and(|cpu| cpu == inner))
 }
 
 fn cpu(name: &str) -> Result<Device, DeviceError> {
