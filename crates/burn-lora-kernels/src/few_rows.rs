@@ -77,6 +77,17 @@ pub(crate) trait Weight: Copy + Send + Sync {
     /// Some columns of a row, where they lie or in the scratch, which is as long.
     fn piece<'a>(&'a self, row: usize, columns: Range<usize>, scratch: &'a mut [f32]) -> &'a [f32];
 
+    /// As [`Tiled::across`](crate::tiled::Tiled::across).
+    fn across(
+        &self,
+        _first: usize,
+        _x: (&[f32], usize),
+        _ys: &mut [&mut [f32]],
+        _accumulate: Accumulate,
+    ) -> bool {
+        false
+    }
+
     /// Asks for the line of memory where an element lies; one that there is none of is passed over.
     fn fetch(&self, row: usize, column: usize);
 }
@@ -164,6 +175,11 @@ pub(crate) fn product<W: Weight>(
     let width = n.div_ceil(cores).next_multiple_of(GRAIN);
     let task = |(index, ys): (usize, &mut Vec<&mut [f32]>)| {
         let first = index * width;
+        if lies == Lies::Across
+            && weight.across(first, (x.values(), across::stride(k)), ys, accumulate)
+        {
+            return;
+        }
         pulp::Arch::new().dispatch(Task { ys, first, x: x.values(), k, weight, lies, accumulate });
     };
     let mut parts = dst.split(width);

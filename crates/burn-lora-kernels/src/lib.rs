@@ -17,7 +17,7 @@
 //! - [`allocator`]: large blocks that a process keeps from one step to the next, aligned ones that leave no holes.
 //!
 //! Arithmetic is `f32` but in [`normal`]; all but [`allocator`], [`normal`] and the reading of [`quantised`] with the feature `flex`. `unsafe` is allowed in [`product`],
-//! [`few_rows`], [`blank`] and [`allocator`] alone; elsewhere in the project, for the look for CUDA's libraries and for the allocator of the tests.
+//! [`few_rows`], [`quantised`], [`blank`] and [`allocator`] alone; elsewhere in the project, for the look for CUDA's libraries and for the allocator of the tests.
 //!
 //! ```
 //! use burn_lora_kernels::product::{Accumulate, MatMut, MatRef, Threads, product};

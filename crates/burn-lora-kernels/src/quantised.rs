@@ -10,6 +10,10 @@ mod blocks;
 #[cfg(feature = "flex")]
 mod matrix;
 pub mod nf4;
+#[cfg(all(feature = "flex", target_arch = "x86_64"))]
+mod strips;
+#[cfg(feature = "flex")]
+mod tiles;
 
 #[cfg(feature = "flex")]
 pub use matrix::QuantisedMatrix;
@@ -194,11 +198,9 @@ impl QuantisedRef<'_> {
         let Head { format, stored: [_, columns], .. } = self.head;
         assert!(column + out.len() <= columns, "a run beyond its row");
         if format == BlockFormat::NF4 {
-            let layout = nf4::Layout::of(self.head.stored[0] * columns);
-            return nf4::read(self.blocks, layout, row * columns + column, out);
+            return self.nf4().read(row * columns + column, out);
         }
-        let bytes = format.row_bytes(columns);
-        let row = &self.blocks[row * bytes..][..bytes];
+        let row = self.row(row);
         match format {
             BlockFormat::Q8_0 => blocks::read(row, column, out, blocks::q8_0),
             BlockFormat::Q4_0 => blocks::read(row, column, out, blocks::q4_0),
@@ -209,6 +211,20 @@ impl QuantisedRef<'_> {
             BlockFormat::Q6_K => blocks::read(row, column, out, blocks::q6_k),
             BlockFormat::NF4 => {}
         }
+    }
+
+    /// The blocks of a stored row, in ggml's formats.
+    #[inline(always)]
+    fn row(&self, row: usize) -> &[u8] {
+        let bytes = self.head.format.row_bytes(self.head.stored[1]);
+        &self.blocks[row * bytes..][..bytes]
+    }
+
+    /// What NF4 holds.
+    #[inline(always)]
+    fn nf4(&self) -> nf4::Parts<'_> {
+        let [rows, columns] = self.head.stored;
+        nf4::Parts::of(self.blocks, nf4::Layout::of(rows * columns))
     }
 
     /// The rows from `start` on, as many as `out` has, one after the other.

@@ -2,7 +2,8 @@
 //! f32 and dropped, so that no more than a tile of it for each core ever exists in f32.
 //!
 //! Each core converts what its own piece of the result needs; a few rows take the way of
-//! [`few_rows`]. Converting is exact: the result is that of the
+//! [`few_rows`], for which a matrix may know how to be multiplied without any number of it in memory.
+//! Converting is exact: the result is that of the
 //! f32 matrix with these values, with sums in another order.
 
 use std::ops::Range;
@@ -23,6 +24,23 @@ pub trait Tiled: Copy + Send + Sync {
     /// Writes the numbers of a stored row from `column` on, as many as `out` has.
     fn convert(self, row: usize, column: usize, out: &mut [f32]);
 
+    /// Writes the products of a few rows with stored rows from `first` on, without the numbers of these in memory, if it knows how, and says
+    /// whether it has: bit for bit those with numbers that were [converted](Self::convert).
+    ///
+    /// # Shapes
+    ///
+    /// - x: the rows one after the other, and the distance from one to the next, which is a multiple of 16: they are filled up with zeros
+    /// - ys: for each of them, a number for each stored row
+    fn across(
+        self,
+        _first: usize,
+        _x: (&[f32], usize),
+        _ys: &mut [&mut [f32]],
+        _accumulate: Accumulate,
+    ) -> bool {
+        false
+    }
+
     /// Asks for the line of memory where a number of a stored row lies, if that is known and worth it.
     #[inline(always)]
     fn fetch(self, _row: usize, _column: usize) {}
@@ -40,6 +58,16 @@ impl<T: Tiled> Weight for Stored<T> {
     fn piece<'a>(&'a self, row: usize, columns: Range<usize>, scratch: &'a mut [f32]) -> &'a [f32] {
         self.0.convert(row, columns.start, scratch);
         scratch
+    }
+
+    fn across(
+        &self,
+        first: usize,
+        x: (&[f32], usize),
+        ys: &mut [&mut [f32]],
+        accumulate: Accumulate,
+    ) -> bool {
+        self.0.across(first, x, ys, accumulate)
     }
 
     #[inline(always)]

@@ -8,11 +8,14 @@ use pulp::Simd;
 use super::{Aligned, LINE, Task, Weight};
 use crate::product::{Accumulate, MatRef};
 
-/// Rows on the left that a product meets at a time.
+/// Rows on the left that a product meets at a time, with two columns on 16 registers or four on 32.
 const ROWS: usize = 6;
 
+/// The same with four columns on 16 registers.
+const ROWS_OF_FOUR: usize = 3;
+
 /// From one row of what [`packed`] makes to the next.
-fn stride(k: usize) -> usize {
+pub(super) fn stride(k: usize) -> usize {
     k.next_multiple_of(LINE)
 }
 
@@ -31,32 +34,36 @@ pub(super) fn packed(lhs: MatRef<'_>) -> Aligned {
 
 #[inline(always)]
 pub(super) fn columns<S: Simd, W: Weight>(simd: S, mut task: Task<'_, '_, W>) {
-    // As many as the registers hold, with a vector of the left side and what is loaded.
+    // As many as the registers hold, with a vector of the left side and what is loaded. Where all rows do not meet a column at once, more
+    // columns at a time meet each of those that do, which the first cache may not hold.
+    let is_long = W::CONVERTS && task.ys.len() > ROWS;
     match S::REGISTER_COUNT >= 32 {
-        true => blocks::<S, W, 4>(simd, &mut task),
-        false => blocks::<S, W, 2>(simd, &mut task),
+        true => blocks::<S, W, 4>(simd, &mut task, ROWS),
+        false if is_long => blocks::<S, W, 4>(simd, &mut task, ROWS_OF_FOUR),
+        false => blocks::<S, W, 2>(simd, &mut task, ROWS),
     }
 }
 
 #[inline(always)]
-fn blocks<S: Simd, W: Weight, const J: usize>(simd: S, task: &mut Task<'_, '_, W>) {
+fn blocks<S: Simd, W: Weight, const J: usize>(simd: S, task: &mut Task<'_, '_, W>, rows: usize) {
     let width = task.ys.first().map_or(0, |y| y.len());
     let mut scratch = vec![0.0; if W::CONVERTS { J * task.k } else { 0 }];
     let whole = width / J * J;
     for j in (0..whole).step_by(J) {
-        block::<S, W, J>(simd, task, j, &mut scratch);
+        block::<S, W, J>(simd, task, j, rows, &mut scratch);
     }
     for j in whole..width {
-        block::<S, W, 1>(simd, task, j, &mut scratch);
+        block::<S, W, 1>(simd, task, j, rows, &mut scratch);
     }
 }
 
-/// Columns `j..j + J` of the task, all rows.
+/// Columns `j..j + J` of the task, all rows, so many at a time.
 #[inline(always)]
 fn block<S: Simd, W: Weight, const J: usize>(
     simd: S,
     task: &mut Task<'_, '_, W>,
     j: usize,
+    at_a_time: usize,
     scratch: &mut [f32],
 ) {
     let (k, weight, row) = (task.k, task.weight, task.first + j);
@@ -78,7 +85,7 @@ fn block<S: Simd, W: Weight, const J: usize>(
         let x = &task.x[r * stride(k)..];
         let rows = &mut task.ys[r..];
         let put = (j, task.accumulate);
-        r += match rows.len() {
+        r += match rows.len().min(at_a_time) {
             1 => write::<1, J>(rows, put, dots::<S, 1, J>(simd, x, &columns, ahead)),
             2 => write::<2, J>(rows, put, dots::<S, 2, J>(simd, x, &columns, ahead)),
             3 => write::<3, J>(rows, put, dots::<S, 3, J>(simd, x, &columns, ahead)),
@@ -111,14 +118,28 @@ fn dots<S: Simd, const R: usize, const J: usize>(
     let mut sums = [[zero; J]; R];
     for v in 0..count {
         ahead(v * S::F32_LANES);
-        let mut w = [zero; J];
-        for (w, column) in w.iter_mut().zip(&of_columns) {
-            *w = column[v];
-        }
-        for (sums, x) in sums.iter_mut().zip(&of_x) {
-            let x = x[v];
-            for (sum, w) in sums.iter_mut().zip(&w) {
-                *sum = simd.mul_add_e_f32s(*w, x, *sum);
+        // The fewer are held, the others come from the first cache as they are met.
+        if R < J {
+            let mut held = [zero; R];
+            for (held, x) in held.iter_mut().zip(&of_x) {
+                *held = x[v];
+            }
+            for (t, column) in of_columns.iter().enumerate() {
+                let w = column[v];
+                for (sums, x) in sums.iter_mut().zip(&held) {
+                    sums[t] = simd.mul_add_e_f32s(w, *x, sums[t]);
+                }
+            }
+        } else {
+            let mut held = [zero; J];
+            for (held, column) in held.iter_mut().zip(&of_columns) {
+                *held = column[v];
+            }
+            for (sums, x) in sums.iter_mut().zip(&of_x) {
+                let x = x[v];
+                for (sum, w) in sums.iter_mut().zip(&held) {
+                    *sum = simd.mul_add_e_f32s(*w, x, *sum);
+                }
             }
         }
     }

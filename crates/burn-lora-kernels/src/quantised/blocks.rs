@@ -134,6 +134,23 @@ fn scale_and_min(packed: &[u8], group: usize) -> (u8, u8) {
     }
 }
 
+/// Scales and minima of the eight groups, a byte each.
+#[inline(always)]
+#[cfg(all(feature = "flex", target_arch = "x86_64"))]
+pub(super) fn scales_and_minima(packed: &[u8]) -> [u64; 2] {
+    let word = |at: usize| {
+        u32::from_le_bytes([packed[at], packed[at + 1], packed[at + 2], packed[at + 3]])
+    };
+    // The functions above on four bytes at a time.
+    let (scales, minima, last) = (word(0), word(4), word(8));
+    let upper = |of: u32| of >> 2 & 0x3030_3030;
+    let join = |low: u32, high: u32| u64::from(low & 0x3f3f_3f3f) | u64::from(high) << 32;
+    [
+        join(scales, last & 0x0f0f_0f0f | upper(scales)),
+        join(minima, last >> 4 & 0x0f0f_0f0f | upper(minima)),
+    ]
+}
+
 /// 256 low nibbles, 256 times two high bits, sixteen signed scales, their scale; 32 means zero. Each
 /// half of a block has four runs of 32, whose nibbles and high bits lie on top of one another.
 #[inline(always)]

@@ -10,8 +10,6 @@ use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
 use super::{HEAD, Head, Quantised, QuantisedRef};
-use crate::tiled::Tiled;
-use crate::vectorised;
 
 /// A quantised matrix in the buffer of a Flex tensor, shared with it.
 #[derive(Debug, Clone)]
@@ -43,19 +41,5 @@ impl QuantisedMatrix {
     /// To read.
     pub fn view(&self) -> QuantisedRef<'_> {
         QuantisedRef { head: self.head, blocks: &self.carrier.bytes()[4 * HEAD..] }
-    }
-}
-
-impl Tiled for QuantisedRef<'_> {
-    fn shape(self) -> [usize; 2] {
-        self.head.shape()
-    }
-
-    fn is_transposed(self) -> bool {
-        self.head.transposed
-    }
-
-    fn convert(self, row: usize, column: usize, out: &mut [f32]) {
-        vectorised!(self.read(row, column, out));
     }
 }

@@ -229,31 +229,52 @@ impl Layout {
     }
 }
 
-/// The numbers from the one at `start` on, as many as `out` has.
-///
-/// # Panics
-///
-/// Where there are not so many, which is a mistake in a kernel.
-#[inline(always)]
-pub(super) fn read(bytes: &[u8], layout: Layout, start: usize, out: &mut [f32]) {
-    let (head, rest) = bytes.split_at(4 + 4 * layout.groups);
-    let (magnitudes, numbers) = rest.split_at(layout.blocks);
-    let float = |index: usize| {
-        let at = 4 * index;
-        f32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
-    };
-    let mean = float(0);
-    let (mut at, mut out) = (start, out);
-    while !out.is_empty() {
-        let block = at / BLOCK;
-        let scale = DYNAMIC[usize::from(magnitudes[block])] * float(1 + block / GROUP) + mean;
-        let (chunk, rest) = out.split_at_mut(((block + 1) * BLOCK - at).min(out.len()));
-        let count = chunk.len();
-        levels(&numbers[at / 2..], at % 2, chunk);
-        for value in chunk {
-            *value *= scale;
+/// The parts of a run, to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts<'a> {
+    /// The magnitudes' mean and scales, of four bytes each.
+    head: &'a [[u8; 4]],
+    /// The magnitudes' levels.
+    magnitudes: &'a [u8],
+    /// The numbers' levels.
+    pub(super) numbers: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// Of a run that lies so.
+    #[inline(always)]
+    pub(super) fn of(bytes: &'a [u8], layout: Layout) -> Self {
+        let (head, rest) = bytes.split_at(4 + 4 * layout.groups);
+        let (magnitudes, numbers) = rest.split_at(layout.blocks);
+        Self { head: head.as_chunks().0, magnitudes, numbers }
+    }
+
+    /// The magnitude of a block.
+    #[inline(always)]
+    pub(super) fn scale(self, block: usize) -> f32 {
+        let float = |index: usize| f32::from_ne_bytes(self.head[index]);
+        DYNAMIC[usize::from(self.magnitudes[block])] * float(1 + block / GROUP) + float(0)
+    }
+
+    /// The numbers from the one at `start` on, as many as `out` has.
+    ///
+    /// # Panics
+    ///
+    /// Where there are not so many, which is a mistake in a kernel.
+    #[inline(always)]
+    pub(super) fn read(self, start: usize, out: &mut [f32]) {
+        let (mut at, mut out) = (start, out);
+        while !out.is_empty() {
+            let block = at / BLOCK;
+            let scale = self.scale(block);
+            let (chunk, rest) = out.split_at_mut(((block + 1) * BLOCK - at).min(out.len()));
+            let count = chunk.len();
+            levels(&self.numbers[at / 2..], at % 2, chunk);
+            for value in chunk {
+                *value *= scale;
+            }
+            (at, out) = (at + count, rest);
         }
-        (at, out) = (at + count, rest);
     }
 }
 

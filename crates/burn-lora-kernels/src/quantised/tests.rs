@@ -115,8 +115,9 @@ mod flex {
     use burn_flex::{FlexTensor, Layout};
 
     use super::*;
+    use crate::few_rows::FEW;
     use crate::product::{Accumulate, MatMut, MatRef, Threads, product};
-    use crate::tiled::tiled_product;
+    use crate::tiled::{Tiled, tiled_product};
 
     /// Sums of the same products in f32 in another order: each within `k u / (1 - k u)` of the sum of the products'
     /// sizes (Higham, section 3.1).
@@ -170,6 +171,85 @@ mod flex {
                                 "{format:?} {m} {k} {n} {got} {expected}"
                             );
                         }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether both are the same number, or neither is one.
+    fn same(a: &[f32], b: &[f32]) -> bool {
+        let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+        a.len() == b.len() && a.iter().zip(b).all(same)
+    }
+
+    /// Blocks without order, with scales of either sign, below what is normal, none, and such as are no numbers.
+    fn with_all_kinds_of_scales(format: BlockFormat, stored: [usize; 2]) -> Quantised {
+        const KINDS: [u16; 11] = [
+            0x0001, 0x83ff, 0x0000, 0x8000, 0x3c00, 0xbc12, 0x0400, 0x7bff, 0x7c00, 0xfc00, 0x7e00,
+        ];
+        let mut matrix = random(format, stored, true);
+        let blocks = matrix.bytes_mut();
+        if format == BlockFormat::NF4 {
+            blocks[..4].copy_from_slice(&(-0.25_f32).to_ne_bytes());
+            return matrix;
+        }
+        let size = format.row_bytes(format.block_len());
+        for (index, block) in blocks.chunks_exact_mut(size).enumerate() {
+            for &at in scales(format) {
+                let kind = KINDS[(index * 3 + at) % KINDS.len()];
+                block[at..at + 2].copy_from_slice(&kind.to_le_bytes());
+            }
+        }
+        matrix
+    }
+
+    /// The functions for any processor are the others' twins.
+    #[test]
+    fn numbers_by_vectors_are_bit_for_bit_those_for_any_processor() {
+        for format in BlockFormat::ALL {
+            for columns in [512, 7, 600, 333, 448, 96] {
+                let matrix = with_all_kinds_of_scales(format, [9, columns]);
+                let view = matrix.view();
+                for row in 0..9 {
+                    for start in [0, 1, 32, 64, 200, 256].into_iter().filter(|s| *s <= columns) {
+                        for len in [0, 31, 64, 150, columns].map(|len| len.min(columns - start)) {
+                            let (mut got, mut expected) =
+                                (vec![f32::NAN; len], vec![f32::NAN; len]);
+                            view.convert(row, start, &mut got);
+                            view.read(row, start, &mut expected);
+                            let what = format!("{format:?} {columns} {row} {start} {len}");
+                            assert!(same(&got, &expected), "{what}: {got:?}, not {expected:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Generation stands on it: a text depends neither on those written beside it nor on how numbers are made.
+    #[test]
+    fn a_row_is_bit_for_bit_what_it_is_alone_and_over_numbers_in_f32() {
+        // Whole strips and others, whole blocks and others, columns that come alone, some for each core.
+        for [k, n] in [[64, 7], [576, 35], [96, 70], [41, 5], [768, 130], [1536, 200]] {
+            let x: Vec<f32> =
+                bytes(FEW * k, 3).map(|byte| f32::from(byte.cast_signed()) / 50.0).collect();
+            for format in BlockFormat::ALL {
+                let matrix = random(format, [n, k], true);
+                let values = stored(&matrix);
+                let weight = MatRef::dense(&values, [n, k]).transposed();
+                for rows in [1, 2, 3, 4, 5, 7, 13, FEW] {
+                    for accumulate in [Accumulate::Set, Accumulate::Add] {
+                        let lhs = MatRef::dense(&x[..rows * k], [rows, k]);
+                        let mut got = vec![0.5; rows * n];
+                        let dst = MatMut::dense(&mut got, [rows, n]);
+                        tiled_product(dst, accumulate, lhs, matrix.view(), Threads::All);
+                        let mut expected = vec![0.5; rows * n];
+                        for (out, x) in expected.chunks_exact_mut(n).zip(x.chunks_exact(k)) {
+                            let (dst, x) = (MatMut::dense(out, [1, n]), MatRef::dense(x, [1, k]));
+                            product(dst, accumulate, x, weight, Threads::One);
+                        }
+                        assert!(same(&got, &expected), "{format:?} {rows} {k} {n} {accumulate:?}");
                     }
                 }
             }
