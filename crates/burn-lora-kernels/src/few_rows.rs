@@ -12,7 +12,7 @@
 //!   to end, four side by side, and multiplied with all rows (`across`).
 //!
 //! What is read next is asked for ahead of time. A matrix need not be one of f32: a `Weight` gives
-//! pieces of its rows, from where they lie or converted into scratch.
+//! pieces of its rows, from where they lie or converted into scratch, or multiplies where it converts.
 //!
 //! **A row of the result is bit for bit the same whatever rows are beside it**, and however many threads
 //! there are: each of its numbers is summed in an order that the length of the sum alone decides.
