@@ -5,6 +5,9 @@
 //! ([`across`]).
 
 mod formats;
+mod k;
+mod nf4;
+mod pieces;
 mod products;
 
 use std::arch::x86_64::__m256;
@@ -13,8 +16,11 @@ use pulp::NullaryFnOnce;
 
 pub(super) use products::across;
 
-use super::{BlockFormat, QuantisedRef, nf4};
-use formats::{Nf4, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q6_K, Q8_0};
+use super::nf4::BLOCK;
+use super::{BlockFormat, QuantisedRef};
+use formats::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+use k::{Q4_K, Q6_K};
+use nf4::Nf4;
 
 pulp::simd_type! {
     /// What the processor is asked for.
@@ -57,7 +63,7 @@ trait Work {
 
 /// Whether each stored row begins with a block.
 fn rows_begin_with_blocks(matrix: QuantisedRef<'_>) -> bool {
-    matrix.head.format != BlockFormat::NF4 || matrix.head.stored[1].is_multiple_of(nf4::BLOCK)
+    matrix.head.format != BlockFormat::NF4 || matrix.head.stored[1].is_multiple_of(BLOCK)
 }
 
 /// Does it with rows of a matrix, which [begin with blocks](rows_begin_with_blocks), in a function for each format.
@@ -76,7 +82,7 @@ fn with(matrix: QuantisedRef<'_>, v: Vectors, work: impl Work) {
         BlockFormat::Q4_K => rows!(Q4_K),
         BlockFormat::Q6_K => rows!(Q6_K),
         BlockFormat::NF4 => {
-            let (parts, blocks) = (matrix.nf4(), matrix.head.stored[1] / nf4::BLOCK);
+            let (parts, blocks) = (matrix.nf4(), matrix.head.stored[1] / BLOCK);
             v.vectorize(Rows { v, row: |row| Nf4::new(parts, row * blocks), work });
         }
     }
