@@ -165,6 +165,17 @@ pub enum Accumulate {
     Add,
 }
 
+impl Accumulate {
+    /// Puts a number of a product where it belongs.
+    #[inline(always)]
+    pub(crate) fn put(self, y: &mut f32, product: f32) {
+        match self {
+            Self::Set => *y = product,
+            Self::Add => *y += product,
+        }
+    }
+}
+
 /// Who multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threads {

@@ -173,10 +173,7 @@ fn write<const R: usize, const J: usize>(
 ) -> usize {
     for (row, products) in rows.iter_mut().zip(products) {
         for (y, product) in row[j..j + J].iter_mut().zip(products) {
-            match accumulate {
-                Accumulate::Set => *y = product,
-                Accumulate::Add => *y += product,
-            }
+            accumulate.put(y, product);
         }
     }
     R

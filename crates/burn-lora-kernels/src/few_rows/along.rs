@@ -12,7 +12,7 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::{Aligned, GRAIN, Task, Weight};
-use crate::product::{Accumulate, MatRef};
+use crate::product::MatRef;
 
 /// Rows of the matrix that are read side by side.
 const GROUP: usize = 8;
@@ -70,10 +70,7 @@ pub(super) fn columns<S: Simd, W: Weight>(simd: S, task: Task<'_, '_, W>) {
             let sums = sums.values().chunks_exact(S::F32_LANES).skip(r).step_by(m);
             for (y, sums) in y[columns.clone()].chunks_mut(S::F32_LANES).zip(sums) {
                 for (y, sum) in y.iter_mut().zip(sums) {
-                    *y = match accumulate {
-                        Accumulate::Set => *sum,
-                        Accumulate::Add => *y + *sum,
-                    };
+                    accumulate.put(y, *sum);
                 }
             }
         }

@@ -56,6 +56,23 @@ trait Strips: Copy {
     fn strip(v: Vectors, block: &Self::Block, index: usize) -> [__m256; STRIP / LANES];
 }
 
+/// A row of ggml's blocks of so many bytes.
+macro_rules! row_of_blocks {
+    ($name:ident, $bytes:literal) => {
+        #[derive(Clone, Copy)]
+        #[allow(non_camel_case_types, reason = "the names are ggml's own")]
+        pub(super) struct $name<'a>(&'a [[u8; $bytes]]);
+
+        impl<'a> $name<'a> {
+            /// The blocks of a row.
+            pub(super) fn new(row: &'a [u8]) -> Self {
+                Self(row.as_chunks().0)
+            }
+        }
+    };
+}
+use row_of_blocks;
+
 /// What is done with rows of any format.
 trait Work {
     fn run<S: Strips>(self, v: Vectors, row: impl Fn(usize) -> S);
@@ -104,28 +121,28 @@ impl<S: Strips, R: Fn(usize) -> S, W: Work> NullaryFnOnce for Rows<R, W> {
     }
 }
 
-/// As [`QuantisedRef::read`] has them.
-pub(super) fn read(matrix: QuantisedRef<'_>, row: usize, column: usize, out: &mut [f32]) {
-    match Vectors::try_new() {
-        Some(v) if rows_begin_with_blocks(matrix) => {
-            // What lies before a strip and after the last whole one is no matter of vectors.
-            let before = (column.next_multiple_of(STRIP) - column).min(out.len());
-            let (head, out) = out.split_at_mut(before);
-            let (strips, tail) = out.as_chunks_mut::<STRIP>();
-            let first = (column + before) / STRIP;
-            let last = column + before + strips.len() * STRIP;
-            if !head.is_empty() {
-                matrix.read(row, column, head);
-            }
-            if !strips.is_empty() {
-                with(matrix, v, Converted { row, first, strips });
-            }
-            if !tail.is_empty() {
-                matrix.read(row, last, tail);
-            }
-        }
-        _ => matrix.read(row, column, out),
+/// Writes numbers as [`QuantisedRef::read`] has them, and says whether it has: where the processor has the vectors, and rows begin with
+/// blocks.
+pub(super) fn read(matrix: QuantisedRef<'_>, row: usize, column: usize, out: &mut [f32]) -> bool {
+    let Some(v) = Vectors::try_new().filter(|_| rows_begin_with_blocks(matrix)) else {
+        return false;
+    };
+    // What lies before a strip and after the last whole one is no matter of vectors.
+    let before = (column.next_multiple_of(STRIP) - column).min(out.len());
+    let (head, out) = out.split_at_mut(before);
+    let (strips, tail) = out.as_chunks_mut::<STRIP>();
+    let first = (column + before) / STRIP;
+    let last = column + before + strips.len() * STRIP;
+    if !head.is_empty() {
+        matrix.read(row, column, head);
     }
+    if !strips.is_empty() {
+        with(matrix, v, Converted { row, first, strips });
+    }
+    if !tail.is_empty() {
+        matrix.read(row, last, tail);
+    }
+    true
 }
 
 /// Some strips of a row, to be written.

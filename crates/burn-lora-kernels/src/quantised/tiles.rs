@@ -9,7 +9,6 @@ use super::strips;
 #[cfg(target_arch = "x86_64")]
 use crate::product::Accumulate;
 use crate::tiled::Tiled;
-#[cfg(not(target_arch = "x86_64"))]
 use crate::vectorised;
 
 impl Tiled for QuantisedRef<'_> {
@@ -23,8 +22,9 @@ impl Tiled for QuantisedRef<'_> {
 
     fn convert(self, row: usize, column: usize, out: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
-        strips::read(self, row, column, out);
-        #[cfg(not(target_arch = "x86_64"))]
+        if strips::read(self, row, column, out) {
+            return;
+        }
         vectorised!(self.read(row, column, out));
     }
 

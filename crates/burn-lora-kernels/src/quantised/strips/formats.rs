@@ -8,21 +8,12 @@ use std::arch::x86_64::__m256;
 use super::pieces::{
     and_fifth_bits, for_numbers, half, less, nibbles, numbers, times, times_and, twice,
 };
-use super::{Strips, Vectors};
+use super::{Strips, Vectors, row_of_blocks};
 
 /// Blocks of one of ggml's formats that are a strip.
 macro_rules! format {
     ($name:ident, $bytes:literal, |$v:ident, $block:ident| $make:expr) => {
-        #[derive(Clone, Copy)]
-        #[allow(non_camel_case_types, reason = "the names are ggml's own")]
-        pub(super) struct $name<'a>(&'a [[u8; $bytes]]);
-
-        impl<'a> $name<'a> {
-            /// The blocks of a row.
-            pub(super) fn new(row: &'a [u8]) -> Self {
-                Self(row.as_chunks().0)
-            }
-        }
+        row_of_blocks!($name, $bytes);
 
         impl<'a> Strips for $name<'a> {
             const STRIPS: usize = 1;

@@ -3,7 +3,7 @@
 use std::arch::x86_64::__m256;
 
 use super::pieces::{bits, eight, for_numbers, half, less, numbers, shifted, times, twice, upper};
-use super::{Strips, Vectors};
+use super::{Strips, Vectors, row_of_blocks};
 use crate::quantised::blocks;
 
 /// A block of several strips, the scale of each, and its minimum (or the scale of its second half).
@@ -14,16 +14,7 @@ pub(super) struct Scaled<'a, const BYTES: usize> {
     more: [f32; 8],
 }
 
-#[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "the names are ggml's own")]
-pub(super) struct Q4_K<'a>(&'a [[u8; 144]]);
-
-impl<'a> Q4_K<'a> {
-    /// The blocks of a row.
-    pub(super) fn new(row: &'a [u8]) -> Self {
-        Self(row.as_chunks().0)
-    }
-}
+row_of_blocks!(Q4_K, 144);
 
 impl<'a> Strips for Q4_K<'a> {
     const STRIPS: usize = 8;
@@ -56,16 +47,7 @@ impl<'a> Strips for Q4_K<'a> {
     }
 }
 
-#[derive(Clone, Copy)]
-#[allow(non_camel_case_types, reason = "the names are ggml's own")]
-pub(super) struct Q6_K<'a>(&'a [[u8; 210]]);
-
-impl<'a> Q6_K<'a> {
-    /// The blocks of a row.
-    pub(super) fn new(row: &'a [u8]) -> Self {
-        Self(row.as_chunks().0)
-    }
-}
+row_of_blocks!(Q6_K, 210);
 
 impl<'a> Strips for Q6_K<'a> {
     const STRIPS: usize = 8;

@@ -105,7 +105,7 @@ impl Work for One<'_, '_, '_> {
                         $($sum = plus(v, $sum, $numbers, x[index]);)*
                     });
                     for (y, sum) in group.iter_mut().zip([$($sum),*]) {
-                        put(y, v3.reduce_sum_f32s(pulp::cast(sum)), accumulate);
+                        accumulate.put(y, v3.reduce_sum_f32s(pulp::cast(sum)));
                     }
                 }
                 (last, first + whole)
@@ -119,7 +119,7 @@ impl Work for One<'_, '_, '_> {
         for (y, at) in last.iter_mut().zip(at..) {
             let (numbers, mut sum) = (row(at), zero);
             each_strip!(v, S, strips, [numbers], |index| sum = plus(v, sum, numbers, x[index]));
-            put(y, v3.reduce_sum_f32s(pulp::cast(sum)), accumulate);
+            accumulate.put(y, v3.reduce_sum_f32s(pulp::cast(sum)));
         }
     }
 }
@@ -144,7 +144,7 @@ macro_rules! of_rows {
                         few_rows::fetch(bytes, next + step * index);
                         $($sum = plus(v, $sum, numbers, $x[index]);)*
                     });
-                    $(put(&mut ys[$r][j], v3.reduce_sum_f32s(pulp::cast($sum)), accumulate);)*
+                    $(accumulate.put(&mut ys[$r][j], v3.reduce_sum_f32s(pulp::cast($sum)));)*
                 }
             }
         }
@@ -161,13 +161,4 @@ fn plus(v: Vectors, sum: __m256, [a, b, c, d]: [__m256; 4], x: [f32; STRIP]) -> 
     let [e, f, g, h]: [__m256; 4] = pulp::cast(x);
     let sum = v.fma._mm256_fmadd_ps(b, f, v.fma._mm256_fmadd_ps(a, e, sum));
     v.fma._mm256_fmadd_ps(d, h, v.fma._mm256_fmadd_ps(c, g, sum))
-}
-
-/// Puts a product where it belongs.
-#[inline(always)]
-fn put(y: &mut f32, product: f32, accumulate: Accumulate) {
-    match accumulate {
-        Accumulate::Set => *y = product,
-        Accumulate::Add => *y += product,
-    }
 }
